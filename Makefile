@@ -1,0 +1,89 @@
+# Needs Python >= 3.11 and nothing else; as root on Debian it fetches what Debian left out of it.
+
+PYTHON ?= python3
+PORT ?= 8077
+DB ?= sqlite:///kaiju-tasks.db
+WORKERS ?= 2
+TESTS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CORE := errors types settings protocol rpc templates cron lifecycle
+UNIT := $(wildcard tests/core $(foreach part,$(CORE),tests/test_$(part)*.py tests/$(part)))
+SIM := $(wildcard tests/test_sim*.py tests/sim*/)
+
+.PHONY: help run test lint types imports postgres pytest unit sim bench schemas clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+run: $(VENV)/.run ## start manager, console and the sample executor (PORT=8077 DB=sqlite:///...)
+	@echo "run: kaiju-tasks on http://127.0.0.1:$(PORT) with $(firstword $(subst ://, ,$(DB)))"
+	@exec $(BIN)/kaiju-tasks serve --executor kaiju_tasks.samples:executor \
+		--port '$(PORT)' --db '$(DB)'
+
+test: lint types imports postgres pytest ## the whole gate (WORKERS=2)
+
+lint: $(VENV)/.dev ## ruff
+	@echo "lint: ruff"
+	@$(BIN)/ruff check --quiet .
+
+types: $(VENV)/.dev ## mypy --strict
+	@echo "types: mypy"
+	@$(BIN)/mypy --no-error-summary
+
+imports: $(VENV)/.dev ## imports point one way
+	@echo "imports: import-linter"
+	@$(BIN)/lint-imports > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+postgres: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.postgres_binaries
+
+pytest: $(VENV)/.dev
+	@echo "tests: pytest"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --every-postgres $(TESTS)
+
+unit: $(VENV)/.dev ## the tests of the pure core alone
+	@$(BIN)/python -m pytest -q $(or $(UNIT),$(error no tests of the core))
+
+sim: $(VENV)/.dev ## the seeded simulation
+	@$(BIN)/python -m pytest -q $(or $(SIM),$(error no simulation in tests/))
+
+bench: $(VENV)/.run ## measure this machine (against KAIJU_URL)
+	@$(BIN)/kaiju-tasks bench
+
+schemas: $(VENV)/.run ## write schemas/ from the types
+	@$(BIN)/python -m kaiju_tasks.schemas --write
+
+clean: ## remove the environment and what the tools left
+	@rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "setup: needs Python 3.11 or newer; name one with PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			echo "setup: apt-get install python3-venv"; \
+			apt-get -qq update > /dev/null && \
+			DEBIAN_FRONTEND=noninteractive apt-get -qq -y install python3-venv > /dev/null; \
+		else \
+			echo "setup: Python's venv is missing; as root: apt-get install python3-venv"; exit 1; \
+		fi; }
+	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: pyproject.toml | $(VENV)/.made
+	@echo "setup: installing kaiju_tasks"
+	@$(PIP) install --editable .
+	@$(PIP) install --editable '.[fast]' || echo "setup: goes on without uvloop"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.made
+	@echo "setup: installing kaiju_tasks and what its tests need"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.run

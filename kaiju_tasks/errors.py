@@ -1,0 +1,208 @@
+"""Errors, one small tree. Each class carries its JSON-RPC code and its data.
+
+    KaijuError
+    ├── ParseError         -32700   the bytes are not JSON
+    ├── InvalidRequest     -32600   JSON, but no JSON-RPC 2.0 request
+    ├── MethodNotFound     -32601
+    ├── InvalidParams      -32602   `field` names the wrong one
+    │   ├── TemplateError           a malformed template, or one that cannot be filled
+    │   └── SettingsError           an unknown or wrong setting
+    ├── InternalError      -32603
+    ├── Unauthorized          401
+    ├── Forbidden             403
+    ├── NotFound              404
+    ├── Conflict              409   `status` is the task's
+    ├── StaleLease            410   a report under a token that is no longer valid
+    ├── TooLarge              413
+    ├── TooManyRequests       429
+    └── Unavailable           503   the database cannot be reached, or the manager is stopping
+
+    Abort                           raised by a command: fails its task without retry
+"""
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "Abort",
+    "Conflict",
+    "Forbidden",
+    "InternalError",
+    "InvalidParams",
+    "InvalidRequest",
+    "KaijuError",
+    "MethodNotFound",
+    "NotFound",
+    "ParseError",
+    "SettingsError",
+    "StaleLease",
+    "TemplateError",
+    "TooLarge",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+]
+
+
+class KaijuError(Exception):
+    """Base of every error this package raises on purpose.
+
+    :param message: a sentence for people: what is wrong and what would be right
+    :param data: details for programs; `type` is added to it
+    """
+
+    code: ClassVar[int] = -32603
+    type: ClassVar[str] = "error"
+
+    def __init__(self, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data: dict[str, Any] = {"type": self.type, **data}
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ParseError(KaijuError):
+    """The bytes are not JSON."""
+
+    code = -32700
+    type = "parse_error"
+
+
+class InvalidRequest(KaijuError):
+    """JSON, but no JSON-RPC 2.0 request."""
+
+    code = -32600
+    type = "invalid_request"
+
+
+class MethodNotFound(KaijuError):
+    """No such method."""
+
+    code = -32601
+    type = "method_not_found"
+
+
+class InvalidParams(KaijuError):
+    """A parameter is missing, unknown or wrong.
+
+    :param field: the wrong one, as a path: `commands.0.max_timeout`
+    """
+
+    code = -32602
+    type = "invalid_params"
+
+    def __init__(self, message: str, *, field: str | None = None, **data: Any) -> None:
+        if field is not None:
+            data["field"] = field
+        super().__init__(message, **data)
+        self.field = field
+
+
+class TemplateError(InvalidParams):
+    """A template is malformed, or cannot be filled from the data there is.
+
+    :param path: the path that is missing, when it is one that is missing
+    :param position: where in the template text, from 0, when it is malformed
+    """
+
+    type = "template_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        path: str | None = None,
+        position: int | None = None,
+    ) -> None:
+        data: dict[str, Any] = {}
+        if path is not None:
+            data["path"] = path
+        if position is not None:
+            data["position"] = position
+        super().__init__(message, field=field, **data)
+        self.path = path
+        self.position = position
+
+
+class SettingsError(InvalidParams):
+    """A setting is unknown or wrong; `field` names it."""
+
+    type = "settings_error"
+
+
+class InternalError(KaijuError):
+    """A fault of ours."""
+
+    code = -32603
+    type = "internal_error"
+
+
+class Unauthorized(KaijuError):
+    """No token, or a wrong one."""
+
+    code = 401
+    type = "unauthorized"
+
+
+class Forbidden(KaijuError):
+    """The token does not allow this."""
+
+    code = 403
+    type = "forbidden"
+
+
+class NotFound(KaijuError):
+    """No such task, run, executor or notification."""
+
+    code = 404
+    type = "not_found"
+
+
+class Conflict(KaijuError):
+    """The task's status does not allow this.
+
+    :param status: the task's status
+    """
+
+    code = 409
+    type = "conflict"
+
+    def __init__(self, message: str, *, status: str | None = None, **data: Any) -> None:
+        if status is not None:
+            data["status"] = str(status)
+        super().__init__(message, **data)
+        self.status = status
+
+
+class StaleLease(KaijuError):
+    """A report came under a token that is no longer valid: it changed nothing."""
+
+    code = 410
+    type = "stale_lease"
+
+
+class TooLarge(KaijuError):
+    """Over a size limit."""
+
+    code = 413
+    type = "too_large"
+
+
+class TooManyRequests(KaijuError):
+    """Over a rate or count limit."""
+
+    code = 429
+    type = "too_many_requests"
+
+
+class Unavailable(KaijuError):
+    """The database cannot be reached, or the manager is stopping: try again."""
+
+    code = 503
+    type = "unavailable"
+
+
+class Abort(Exception):
+    """Raised by a command: its task fails at once, without retry."""

@@ -1,0 +1,36 @@
+"""JSON-RPC 2.0 without I/O: bytes in, bytes out."""
+
+from kaiju_tasks.rpc.convert import convert, convert_json
+from kaiju_tasks.rpc.dispatch import dispatch
+from kaiju_tasks.rpc.edge import Limits, check_raw, decode
+from kaiju_tasks.rpc.messages import (
+    Response,
+    encode_error,
+    encode_notification,
+    encode_request,
+    encode_result,
+    read_response,
+)
+from kaiju_tasks.rpc.openrpc import add_discover, openrpc_document
+from kaiju_tasks.rpc.registry import Handler, Method, NoParams, Registry
+
+__all__ = [
+    "Handler",
+    "Limits",
+    "Method",
+    "NoParams",
+    "Registry",
+    "Response",
+    "add_discover",
+    "check_raw",
+    "convert",
+    "convert_json",
+    "decode",
+    "dispatch",
+    "encode_error",
+    "encode_notification",
+    "encode_request",
+    "encode_result",
+    "openrpc_document",
+    "read_response",
+]

@@ -1,0 +1,99 @@
+"""JSON Schema draft 7 of our types, for OpenRPC and the committed schemas.
+
+msgspec writes 2020-12; what draft 7 says differently is rewritten.
+"""
+
+import re
+from collections.abc import Iterable
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+
+from kaiju_tasks.rpc.plain import Plain
+
+__all__ = ["DRAFT_7", "components", "prose"]
+
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+
+_FIELD = re.compile(r"^:param (\w+):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
+
+
+def components(types: Iterable[Any], ref_prefix: str) -> tuple[list[Any], dict[str, Any]]:
+    """Write the schemas of types, and of all that they are made of.
+
+    :param types: any types that msgspec decodes
+    :param ref_prefix: where the named ones will stand: `#/definitions/`
+    :returns: a schema for each type, and the named ones by name
+    :raises ValueError: a named one holds itself; common tools do not come to an end on it
+    """
+    plain = Plain()
+    schemas, named = msgspec.json.schema_components(
+        [plain.of(type_) for type_ in types], ref_template=ref_prefix + "{name}"
+    )
+    named = {name: _described(_draft7(schema)) for name, schema in sorted(named.items())}
+    _refuse_recursion(named, ref_prefix)
+    return [_draft7(schema) for schema in schemas], named
+
+
+def prose(doc: str) -> tuple[str, dict[str, str]]:
+    """Split a docstring into its text and what it says of each parameter."""
+    doc = cleandoc(doc)
+    fields = {name: " ".join(said.split()) for name, said in _FIELD.findall(doc)}
+    text = re.split(r"^:", doc, maxsplit=1, flags=re.MULTILINE)[0]
+    return text.strip(), fields
+
+
+def _draft7(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_draft7(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {
+        key: held if key in ("default", "enum", "const", "examples") else _draft7(held)
+        for key, held in schema.items()
+    }
+    if isinstance(schema.get("prefixItems"), list):
+        rest = schema.pop("items", True)
+        schema["items"] = schema.pop("prefixItems")
+        schema["additionalItems"] = rest
+    if isinstance(schema.get("$ref"), str) and len(schema) > 1:
+        schema["allOf"] = [{"$ref": schema.pop("$ref")}]
+    return schema
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    text, fields = prose(schema.get("description", ""))
+    if text:
+        schema["description"] = text
+    for name, said in fields.items():
+        if name in schema.get("properties", {}):
+            schema["properties"][name] = _with_description(schema["properties"][name], said)
+    return schema
+
+
+def _with_description(schema: dict[str, Any], said: str) -> dict[str, Any]:
+    if "$ref" in schema:
+        return {"allOf": [schema], "description": said}
+    return {**schema, "description": said}
+
+
+def _refuse_recursion(named: dict[str, Any], ref_prefix: str) -> None:
+    uses = {
+        name: {ref.removeprefix(ref_prefix) for ref in _references(schema)}
+        for name, schema in named.items()
+    }
+    while leaves := {name for name, used in uses.items() if not used}:
+        uses = {name: used - leaves for name, used in uses.items() if name not in leaves}
+    if uses:
+        raise ValueError(f"types must not hold themselves: {', '.join(sorted(uses))}")
+
+
+def _references(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return {ref for item in schema for ref in _references(item)}
+    if not isinstance(schema, dict):
+        return set()
+    inner = {ref for held in schema.values() for ref in _references(held)}
+    ref = schema.get("$ref")
+    return inner | {ref} if isinstance(ref, str) else inner

@@ -1,0 +1,176 @@
+"""The edge: what comes from outside is decoded fully and checked once, here.
+
+What passes is plain JSON data that every later reader takes: valid UTF-8, no deeper than the
+limit, no number that a 64-bit reader or a double would change beyond recognition.
+"""
+
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from kaiju_tasks.errors import InvalidParams, ParseError, TooLarge
+
+__all__ = ["INTEGER_MAX", "INTEGER_MIN", "Limits", "check_raw", "check_text", "decode", "nesting"]
+
+INTEGER_MIN = -(2**63)
+INTEGER_MAX = 2**64 - 1
+
+# How much of a name from outside is said back.
+NAME_LENGTH_MAX = 100
+
+# From the outermost value to one inside: (path of the parent, key or index).
+_Path = tuple[Any, str | int] | None
+
+_BOM = b"\xef\xbb\xbf"
+_ONE_BRACKET = bytes.maketrans(b"[{]}", b"(())")
+_NO_BRACKET = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_OPENING = ord("(")
+# Data is seldom deeper: what these passes leave is counted byte by byte, which is slow.
+_LEAF_PASSES = 16
+_DIGITS = bytes.maketrans(b"123456789[]{}: \t\r\n", b"000000000,,,,,,,,,")
+_LONG_INTEGER = b"," + b"0" * 19
+
+
+class Limits(Struct, frozen=True):
+    """What one message may weigh.
+
+    :param max_body_bytes: size of a request or a whole batch
+    :param max_result_bytes: size of one value carried as bytes, such as a stage's result
+    :param max_batch: calls in a batch
+    :param max_depth: arrays and objects inside one another, the outermost counted
+    """
+
+    max_body_bytes: int = 1_048_576
+    max_result_bytes: int = 1_048_576
+    max_batch: int = 100
+    max_depth: int = 64
+
+
+def decode(body: bytes, limits: Limits) -> Any:
+    """Decode JSON from outside into plain data.
+
+    :param body: JSON text, UTF-8
+    :returns: None, bool, int, float, str, list, dict; of duplicate keys the last one
+    :raises ParseError: it is not JSON (NaN, lone surrogates and invalid UTF-8 are not)
+    :raises TooLarge: it is over the size or the depth limit
+    :raises InvalidParams: a number is out of range; `field` is its path where it is known
+    """
+    check_text(body, limits.max_body_bytes)
+    return _load(body, limits.max_depth)
+
+
+def check_raw(raw: bytes | Raw, limits: Limits) -> None:
+    """Check a value that is carried on as bytes, as `decode` does.
+
+    :param raw: JSON text, at most `max_result_bytes`
+    :raises ParseError, TooLarge, InvalidParams: as `decode`
+    """
+    text = raw if isinstance(raw, bytes) else bytes(raw)
+    check_text(text, limits.max_result_bytes)
+    _load(text, limits.max_depth)
+
+
+def check_text(body: bytes, max_bytes: int) -> None:
+    """Check size and encoding.
+
+    :param max_bytes: the size it may have
+    :raises TooLarge: it is longer
+    :raises ParseError: it is not UTF-8
+    """
+    if len(body) > max_bytes:
+        raise TooLarge(
+            f"at most {max_bytes} bytes are taken, these are {len(body)}", limit=max_bytes
+        )
+    if body.isascii():
+        return
+    if body.startswith(_BOM):
+        raise ParseError("JSON must be UTF-8 without a byte order mark")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise ParseError(f"JSON must be UTF-8; byte {error.start} is not") from None
+
+
+def nesting(body: bytes) -> int:
+    """Count how deep arrays and objects stand inside one another, without recursion.
+
+    :param body: JSON text; of text that is not JSON no less than a parser goes into before
+        it gives up
+    """
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = body.translate(_ONE_BRACKET, _NO_BRACKET).replace(b'""', b"")
+    if b'"' in brackets:
+        brackets = b"".join(brackets.split(b'"')[::2])
+    for removed in range(_LEAF_PASSES):
+        without_leaves = brackets.replace(b"()", b"")
+        if len(without_leaves) == len(brackets):
+            return removed + _highest(brackets)
+        brackets = without_leaves
+    return _LEAF_PASSES + _highest(brackets)
+
+
+def _highest(brackets: bytes) -> int:
+    return max(accumulate(1 if bracket == _OPENING else -1 for bracket in brackets), default=0)
+
+
+def number_out_of_range(path: str | None) -> InvalidParams:
+    """Make the error for a number that does not fit.
+
+    :param path: where it stands; None where that is not known
+    """
+    what = f"`{path}`" if path else "a number"
+    return InvalidParams(
+        f"{what} is out of range: integers go from -2**63 to 2**64-1, others to 1.8e308",
+        field=path or None,
+        limit="-2**63..2**64-1",
+    )
+
+
+def _load(body: bytes, max_depth: int) -> Any:
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets > max_depth and nesting(body) > max_depth:
+        raise TooLarge(
+            f"arrays and objects may stand {max_depth} deep in one another, not deeper",
+            limit=max_depth,
+        )
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        raise number_out_of_range(None) from None
+    except msgspec.DecodeError as error:
+        raise ParseError(_not_json(body, str(error))) from None
+    if _LONG_INTEGER in b"," + body.translate(_DIGITS, b"-"):
+        _check_integers(value)
+    return value
+
+
+def _not_json(body: bytes, message: str) -> str:
+    if not body.strip():
+        return "there must be JSON; this is empty"
+    reason = message.removeprefix("JSON is malformed: ")
+    if "surrogate" in reason or rb"\ud" in body.lower():
+        reason += "; a surrogate (\\ud800 to \\udfff) must be one of a pair"
+    return f"this is not JSON: {reason}"
+
+
+def _check_integers(value: Any) -> None:
+    left: list[tuple[_Path, Any]] = [(None, value)]
+    while left:
+        path, item = left.pop()
+        if type(item) is int and not INTEGER_MIN <= item <= INTEGER_MAX:
+            raise number_out_of_range(_dotted(path))
+        if isinstance(item, dict):
+            left.extend(((path, key), held) for key, held in item.items())
+        elif isinstance(item, list):
+            left.extend(((path, i), held) for i, held in enumerate(item))
+
+
+def _dotted(path: _Path) -> str:
+    segments: list[str] = []
+    while path is not None:
+        path, segment = path
+        segments.append(str(segment)[:NAME_LENGTH_MAX])
+    return ".".join(reversed(segments))

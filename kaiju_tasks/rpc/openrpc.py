@@ -1,0 +1,114 @@
+"""OpenRPC 1.3.2 from the types of the methods."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kaiju_tasks.errors import InvalidParams, KaijuError
+from kaiju_tasks.rpc.draft7 import components, prose
+from kaiju_tasks.rpc.registry import Method, NoParams, Registry
+
+__all__ = ["OPENRPC_VERSION", "add_discover", "openrpc_document"]
+
+OPENRPC_VERSION = "1.3.2"
+
+_REF_PREFIX = "#/components/schemas/"
+
+
+def openrpc_document(registry: Registry, title: str, version: str) -> dict[str, Any]:
+    """Describe the methods of a registry.
+
+    :param title: name of the service
+    :param version: version of the service
+    :returns: an OpenRPC 1.3.2 document, its schemas JSON Schema draft 7
+    :raises ValueError: a type holds itself
+    """
+    methods = list(registry)
+    types = [type_ for method in methods for type_ in (method.params, method.result)]
+    schemas, named = components(types, _REF_PREFIX)
+    described = [
+        _method(method, _resolved(params, named), result)
+        for method, params, result in zip(methods, schemas[::2], schemas[1::2], strict=True)
+    ]
+    used = _used([method["params"] for method in described], named)
+    used |= _used([method["result"] for method in described], named)
+    return {
+        "openrpc": OPENRPC_VERSION,
+        "info": {"title": title, "version": version},
+        "methods": described,
+        "components": {"schemas": {name: named[name] for name in named if name in used}},
+    }
+
+
+def add_discover(registry: Registry, title: str, version: str) -> None:
+    """Add `rpc.discover`, which gives the OpenRPC document of all methods of the registry.
+
+    :param title: name of the service
+    :param version: version of the service
+    """
+
+    async def discover(caller: Any, params: NoParams) -> dict[str, Any]:
+        return openrpc_document(registry, title, version)
+
+    registry.add(
+        "rpc.discover",
+        discover,
+        result=dict[str, Any],
+        doc="Describe all methods: this OpenRPC document.",
+    )
+
+
+def _method(method: Method, params: dict[str, Any], result: Any) -> dict[str, Any]:
+    text, said = prose(method.doc)
+    summary, _, description = text.partition("\n")
+    described: dict[str, Any] = {"name": method.name}
+    if summary:
+        described["summary"] = summary
+    if description.strip():
+        described["description"] = description.strip()
+    return described | {
+        "paramStructure": "by-name",
+        "params": _params(params, said),
+        "result": {"name": "result", "schema": result},
+        "errors": _errors(method),
+    }
+
+
+def _params(schema: dict[str, Any], said: dict[str, str]) -> list[dict[str, Any]]:
+    required = schema.get("required", [])
+    params = []
+    for name, property_ in schema["properties"].items():
+        param = {"name": name, "required": name in required, "schema": property_}
+        if description := said.get(name) or property_.get("description"):
+            param["description"] = description
+        params.append(param)
+    return sorted(params, key=lambda param: not param["required"])
+
+
+def _errors(method: Method) -> list[dict[str, Any]]:
+    kinds: list[type[KaijuError]] = [InvalidParams, *method.errors]
+    by_code = {kind.code: kind for kind in reversed(kinds)}
+    return [
+        {"code": code, "message": prose(by_code[code].__doc__ or by_code[code].type)[0]}
+        for code in sorted(by_code)
+    ]
+
+
+def _resolved(schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    resolved: dict[str, Any] = named[schema["$ref"].removeprefix(_REF_PREFIX)]
+    return resolved
+
+
+def _used(schemas: Iterable[Any], named: dict[str, Any]) -> set[str]:
+    used: set[str] = set()
+    left = list(schemas)
+    while left:
+        schema = left.pop()
+        if isinstance(schema, list):
+            left.extend(schema)
+        elif isinstance(schema, dict):
+            left.extend(schema.values())
+            name = str(schema.get("$ref", "")).removeprefix(_REF_PREFIX)
+            if name in named and name not in used:
+                used.add(name)
+                left.append(named[name])
+    return used

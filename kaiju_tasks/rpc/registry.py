@@ -1,0 +1,133 @@
+"""The methods that can be called, each with its types."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from kaiju_tasks.errors import KaijuError, MethodNotFound
+from kaiju_tasks.rpc.convert import convert, convert_json
+from kaiju_tasks.rpc.edge import NAME_LENGTH_MAX
+
+__all__ = ["Handler", "Method", "NoParams", "Registry"]
+
+Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+class NoParams(Struct, forbid_unknown_fields=True):
+    """The method takes no parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method.
+
+    :param handler: `async def(caller, params)`; `params` is an instance of `params`
+    :param carries_raw: parts of `params` stay bytes (`msgspec.Raw`)
+    :param errors: the domain errors it may answer with
+    """
+
+    name: str
+    handler: Handler
+    params: type[Struct]
+    result: Any
+    doc: str
+    errors: tuple[type[KaijuError], ...]
+    carries_raw: bool
+
+    def read(self, params: Any, raw: Callable[[], Raw | bytes]) -> Struct:
+        """Convert the params of a call.
+
+        :param params: they, as plain data
+        :param raw: gives them as bytes, for a method that carries bytes on
+        :raises InvalidParams: one is missing, unknown or wrong
+        """
+        return (
+            convert_json(raw(), self.params) if self.carries_raw else convert(params, self.params)
+        )
+
+
+class Registry:
+    """Methods by name, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Method] = {}
+
+    def add(
+        self,
+        name: str,
+        handler: Handler,
+        *,
+        params: type[Struct] = NoParams,
+        result: Any = Any,
+        doc: str = "",
+        errors: Sequence[type[KaijuError]] = (),
+        tolerant: bool = False,
+    ) -> None:
+        """Add a method.
+
+        :param name: unique; by convention `prefix.verb`
+        :param handler: `async def(caller, params: <params>) -> <result>`
+        :param params: a struct, its fields are the named parameters
+        :param result: type of the result
+        :param doc: first line: what it does; default: the handler's docstring
+        :param errors: the domain errors it may answer with
+        :param tolerant: unknown parameters are ignored (wire protocols that grow)
+        :raises ValueError: the name is taken
+        :raises TypeError: `params` would drop unknown parameters and is not said to be tolerant
+        """
+        if name in self._methods:
+            raise ValueError(f"the method {name} is there already")
+        if tolerant == params.__struct_config__.forbid_unknown_fields:
+            raise TypeError(
+                f"{params.__name__}, the params of {name}, must have forbid_unknown_fields"
+                f"={not tolerant}, or say tolerant={not tolerant}"
+            )
+        self._methods[name] = Method(
+            name=name,
+            handler=handler,
+            params=params,
+            result=result,
+            doc=cleandoc(doc or handler.__doc__ or ""),
+            errors=tuple(errors),
+            carries_raw=_carries_raw(params),
+        )
+
+    def find(self, name: str) -> Method:
+        """Get a method.
+
+        :raises MethodNotFound: there is none of this name
+        """
+        method = self._methods.get(name)
+        if method is None:
+            raise MethodNotFound(
+                f"there is no method `{name[:NAME_LENGTH_MAX]}`", method=name[:NAME_LENGTH_MAX]
+            )
+        return method
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._methods
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods.values())
+
+    def __len__(self) -> int:
+        return len(self._methods)
+
+
+def _carries_raw(type_: type[Struct]) -> bool:
+    left: list[Any] = [msgspec.inspect.type_info(type_)]
+    seen: set[int] = set()
+    while left:
+        info = left.pop()
+        if isinstance(info, msgspec.inspect.RawType):
+            return True
+        if isinstance(info, msgspec.inspect.Type | msgspec.inspect.Field) and id(info) not in seen:
+            seen.add(id(info))
+            left.extend(getattr(info, name) for name in info.__struct_fields__)
+        elif isinstance(info, tuple):
+            left.extend(info)
+    return False

@@ -1,0 +1,289 @@
+"""Settings: every one with its unit, default and range; read from file, environment, command line.
+
+The order is defaults < TOML file < environment (`KAIJU_<NAME>`) < command line. What is unknown or
+out of range is refused by name, wherever it stands.
+"""
+
+import math
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from .errors import SettingsError
+
+__all__ = ["ENV_PREFIX", "SettingField", "Settings", "load_settings", "setting_fields"]
+
+ENV_PREFIX: Final = "KAIJU_"
+
+_NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN"})  # the clients'
+_TEST_PREFIX: Final = "KAIJU_TEST_"
+_WORDS: Final = frozenset({"log_level", "log_format"})
+_SECRET: Final = frozenset({"db"})  # may hold a password
+_MIB: Final = 1024 * 1024
+
+
+def _text(meaning: str, pattern: str | None = None, max_length: int = 4096) -> Meta:
+    return Meta(min_length=1, max_length=max_length, pattern=pattern, description=meaning)
+
+
+def _range(low: float, high: float, unit: str, meaning: str) -> Meta:
+    return Meta(ge=low, le=high, title=unit, description=meaning)
+
+
+def _word(meaning: str) -> Meta:
+    return Meta(description=meaning)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. Made by `load_settings`, which checks the ranges."""
+
+    db: Annotated[str, _text("The database's URL.")] = "sqlite:///kaiju-tasks.db"
+    host: Annotated[str, _text("The address the manager listens on.", max_length=255)] = "127.0.0.1"
+    port: Annotated[int, _range(0, 65535, "", "The port it listens on; 0 takes a free one.")] = 8077
+    allow_insecure_host: Annotated[
+        bool, _word("Listen on an address other than loopback although no tokens are configured.")
+    ] = False
+
+    ping_interval: Annotated[
+        float,
+        _range(0.05, 30, "seconds", "Between two pings of an executor; below 1 only in tests."),
+    ] = 5.0
+    suspend_after_pings: Annotated[
+        int,
+        _range(
+            2,
+            20,
+            "pings",
+            "Missed pings until a silent executor is expelled; a lease is this many.",
+        ),
+    ] = 3
+    reconnect_grace: Annotated[
+        float,
+        _range(
+            0,
+            300,
+            "seconds",
+            "How long an executor may take to come back when its connection is closed.",
+        ),
+    ] = 5.0
+    orphan_seconds: Annotated[
+        float,
+        _range(0, 86400, "seconds", "How long an executor works on when it can reach no manager."),
+    ] = 300.0
+    kill_grace: Annotated[
+        float,
+        _range(
+            0,
+            300,
+            "seconds",
+            "How long a thread may run past its deadline before its process restarts.",
+        ),
+    ] = 5.0
+    shutdown_grace: Annotated[
+        float,
+        _range(
+            0, 3600, "seconds", "How long running stages may take to end when a process is stopped."
+        ),
+    ] = 10.0
+    default_app_name: Annotated[
+        str,
+        _text(
+            "The stream of a task that names none; `manager` is reserved.",
+            pattern=r"^(?!manager$)[^\x00-\x1f\x7f]+$",
+            max_length=255,
+        ),
+    ] = "default"
+
+    poll_interval: Annotated[
+        float, _range(0.1, 60, "seconds", "Between the slow polls that stand behind the wake-ups.")
+    ] = 2.0
+    batch_rows: Annotated[
+        int, _range(1, 5000, "rows", "The most rows written in one transaction.")
+    ] = 500
+    db_connections: Annotated[
+        int, _range(2, 100, "connections", "The most connections to PostgreSQL; SQLite has one.")
+    ] = 4
+
+    max_body_bytes: Annotated[
+        int, _range(1024, 256 * _MIB, "bytes", "The largest request body.")
+    ] = _MIB
+    max_result_bytes: Annotated[
+        int, _range(64, 256 * _MIB, "bytes", "The largest result of a stage.")
+    ] = _MIB
+    max_run_results_bytes: Annotated[
+        int, _range(64, 1024 * _MIB, "bytes", "The most that all results of a run may take.")
+    ] = 16 * _MIB
+    max_batch: Annotated[
+        int, _range(1, 10000, "calls", "The most calls in one JSON-RPC batch.")
+    ] = 100
+    max_json_depth: Annotated[
+        int, _range(4, 200, "levels", "The deepest nesting of JSON that is sent in.")
+    ] = 64
+
+    retention_days: Annotated[
+        float, _range(0.01, 36500, "days", "How long a finished run stays in the history.")
+    ] = 30.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], _word("The least that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], _word("Lines for people, or one JSON object a line.")
+    ] = "text"
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long an executor holds its tasks after a ping, in seconds."""
+        return self.ping_interval * self.suspend_after_pings
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """One setting as people read it.
+
+    :param unit: of the number; empty where it has none
+    :param allowed: the range or the choices, in words
+    """
+
+    name: str
+    env: str
+    default: str | int | float | bool
+    unit: str
+    allowed: str
+    meaning: str
+    annotation: Any
+
+
+class _Given(NamedTuple):
+    value: Any
+    source: str
+    is_text: bool
+
+
+@lru_cache(maxsize=1)
+def setting_fields() -> dict[str, SettingField]:
+    """Every setting by name, in the order of `Settings`."""
+    hints = get_type_hints(Settings, include_extras=True)
+    described = (_describe(item, hints[item.name]) for item in msgspec.structs.fields(Settings))
+    return {item.name: item for item in described}
+
+
+def load_settings(
+    config: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read the settings: defaults < TOML file < environment < overrides.
+
+    :param config: a TOML file with settings as top-level keys
+    :param environ: `KAIJU_<NAME>` sets `<name>`; an empty value counts as not set
+    :param overrides: from the command line; None counts as not set
+    :raises SettingsError: naming the setting that is unknown or wrong (`config`: the file is)
+    """
+    given: dict[str, _Given] = {}
+    if config is not None:
+        given.update(_from_file(config))
+    given.update(_from_environment(environ))
+    given.update(_from_overrides(overrides or {}))
+    return Settings(**{name: _checked(name, item) for name, item in given.items()})
+
+
+def _from_file(config: str | os.PathLike[str]) -> Iterator[tuple[str, _Given]]:
+    source = os.fspath(config)
+    for name, value in _read_toml(source).items():
+        _refuse_unknown(name, name, source, list(setting_fields()))
+        yield name, _Given(value, source, is_text=False)
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{path} cannot be read: {reason}.", field="config") from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.", field="config") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
+    by_env = {item.env: item.name for item in setting_fields().values()}
+    for env, text in environ.items():
+        if not env.startswith(ENV_PREFIX) or env in _NO_SETTINGS or env.startswith(_TEST_PREFIX):
+            continue
+        _refuse_unknown(env, env, "the environment", list(by_env))
+        if text.strip():
+            yield by_env[env], _Given(text.strip(), env, is_text=True)
+
+
+def _from_overrides(overrides: Mapping[str, Any]) -> Iterator[tuple[str, _Given]]:
+    for name, value in overrides.items():
+        option = "--" + name.replace("_", "-")
+        _refuse_unknown(name, option, "the command line", list(setting_fields()))
+        if value is not None:
+            yield name, _Given(value, option, is_text=isinstance(value, str))
+
+
+def _refuse_unknown(name: str, shown: str, source: str, known: list[str]) -> None:
+    if name in known:
+        return
+    spelt = {item.lower(): item for item in known}
+    close = get_close_matches(name.lower().replace("-", "_"), spelt, n=1, cutoff=0.7)
+    hint = f" Did you mean {spelt[close[0]]}?" if close else ""
+    raise SettingsError(f"There is no setting {shown} (in {source}).{hint}", field=name)
+
+
+def _checked(name: str, given: _Given) -> Any:
+    value = given.value
+    if name in _WORDS and isinstance(value, str):
+        value = value.lower()
+    try:
+        checked = msgspec.convert(
+            value, setting_fields()[name].annotation, strict=not given.is_text
+        )
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise _wrong(name, given) from error
+    if isinstance(checked, float) and not math.isfinite(checked):
+        raise _wrong(name, given)
+    return checked
+
+
+def _wrong(name: str, given: _Given) -> SettingsError:
+    allowed = setting_fields()[name].allowed
+    value = "" if name in _SECRET else f", not {given.value!r:.80}"
+    return SettingsError(f"{name} must be {allowed}{value} (from {given.source}).", field=name)
+
+
+def _describe(item: msgspec.structs.FieldInfo, hint: Any) -> SettingField:
+    kind, meta = get_args(hint)
+    unit = meta.title or ""
+    return SettingField(
+        name=item.name,
+        env=ENV_PREFIX + item.name.upper(),
+        default=item.default,
+        unit=unit,
+        allowed=_allowed(kind, meta, unit),
+        meaning=meta.description or "",
+        annotation=hint,
+    )
+
+
+def _allowed(kind: Any, meta: Meta, unit: str) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if kind is bool:
+        return "true or false"
+    if kind is str:
+        return f"text of 1 to {meta.max_length} characters" + _exceptions(meta)
+    number = "a whole number" if kind is int else "a number"
+    return f"{number} from {meta.ge} to {meta.le}" + (f" ({unit})" if unit else "")
+
+
+def _exceptions(meta: Meta) -> str:
+    return ", no control characters and not 'manager'" if meta.pattern else ""

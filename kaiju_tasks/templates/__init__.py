@@ -1,0 +1,11 @@
+"""Data between stages: templates filled from earlier results, conditions asked of them.
+
+Pure and bounded: nothing is evaluated, no attribute is read, and every template that compiles ends
+in a value or in a :class:`~kaiju_tasks.errors.TemplateError`. The language is in docs/templates.md.
+"""
+
+from kaiju_tasks.templates.condition import Condition, compile_condition
+from kaiju_tasks.templates.parser import ANY_ROOT
+from kaiju_tasks.templates.template import Template, compile_template
+
+__all__ = ["ANY_ROOT", "Condition", "Template", "compile_condition", "compile_template"]

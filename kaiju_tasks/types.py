@@ -1,0 +1,444 @@
+"""The nouns: what users send and read. JSON field names are exactly these.
+
+Times are UNIX seconds, sub-second kept; `created` is ISO-8601 UTC; durations are seconds.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+__all__ = [
+    "Concurrency",
+    "ErrorType",
+    "ExecutorInfo",
+    "ExecutorStatus",
+    "ExitCode",
+    "Limit",
+    "Message",
+    "MessageReceipt",
+    "Misfire",
+    "NewTask",
+    "Notification",
+    "Outcome",
+    "Reason",
+    "RestartPolicy",
+    "Run",
+    "StageRecord",
+    "Task",
+    "TaskCommand",
+    "TaskError",
+    "TaskList",
+    "TaskStatus",
+    "Tasks",
+    "Timer",
+    "Unique",
+    "Webhook",
+]
+
+
+class Limit(IntEnum):
+    """Fixed limits. Times are seconds."""
+
+    MAX_STAGES = 100
+    MAX_RETRIES = 10
+    MIN_T = 10
+    DEFAULT_T = 300
+    MAX_T = 14_400
+    PING_INTERVAL = 30
+    SUSPEND_AFTER_PINGS = 3
+    MAX_WAIT = 366 * 86_400
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands. FINISHED and FAILED are final for the run."""
+
+    IDLE = "IDLE"
+    QUEUED = "QUEUED"
+    EXECUTED = "EXECUTED"
+    WAITING = "WAITING"
+    SUSPENDED = "SUSPENDED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+
+
+class Reason(StrEnum):
+    """Why a task stands where it stands (`status_reason`)."""
+
+    RETRY = "retry"
+    OPERATOR = "operator"
+    CONCURRENCY = "concurrency"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    TIMER = "timer"
+    MESSAGE = "message"
+    TASKS = "tasks"
+    SUSPECT = "suspect"
+
+
+class ExitCode(IntEnum):
+    """Unix-style exit code of a run."""
+
+    SUCCESS = 0
+    EXECUTION_ERROR = 1
+    ABORTED = 130
+
+
+class RestartPolicy(StrEnum):
+    """Where a retry starts: at the failed stage (earlier results kept), or anew."""
+
+    CURRENT = "CURRENT"
+    FIRST = "FIRST"
+
+
+class Misfire(StrEnum):
+    """What becomes of missed fires: recorded only, one make-up run, or each (at most 100)."""
+
+    SKIP = "skip"
+    LAST = "last"
+    ALL = "all"
+
+
+class Outcome(StrEnum):
+    """How one attempt of a stage, or a whole run, ended."""
+
+    FINISHED = "FINISHED"
+    SKIPPED = "SKIPPED"
+    FAILED = "FAILED"
+    LOST = "LOST"
+    RELEASED = "RELEASED"
+    SUSPENDED = "SUSPENDED"
+    CANCELLED = "CANCELLED"
+    MISSED = "MISSED"
+
+
+class ErrorType(StrEnum):
+    """`error.type` of a failed stage or run. The last five are never retried."""
+
+    EXECUTION = "execution_error"
+    INVALID_PARAMS = "invalid_params"
+    UNKNOWN_METHOD = "unknown_method"
+    TEMPLATE = "template_error"
+    RESULT_TOO_LARGE = "result_too_large"
+    STAGE_TIMEOUT = "stage_timeout"
+    EXEC_TIMEOUT = "exec_timeout"
+    ABORT = "abort"
+    QUEUE_TIMEOUT = "queue_timeout"
+    MESSAGE_TIMEOUT = "message_timeout"
+    EXECUTOR_LOST = "executor_lost"
+    CANCELLED = "cancelled"
+
+
+Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+(?![\s\S])")]
+Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])")]
+MethodName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x20\x7f-\x9f]+(?![\s\S])")]
+CommandName = Annotated[str, Meta(max_length=255, pattern=r"^[a-z_][a-z0-9_]*(?![\s\S])")]
+Seconds = Annotated[float, Meta(ge=0, le=int(Limit.MAX_WAIT))]
+
+
+class TaskCommand(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """One stage: an RPC call, or a hook.
+
+    :param method: registered method name; `_TIMER_`, `_MESSAGE_`, `_TASKS_` are hooks
+    :param params: named parameters; strings are templates (docs/templates.md)
+    :param max_timeout: seconds the stage may run (a hook: wait), more than 0;
+        at most 14,400 for a command and 366 days for a hook
+    :param condition: skips the stage (its result is null) unless it holds
+    :param name: `[a-z_][a-z0-9_]*`, unique in the task; later templates may read the result by it
+    """
+
+    method: MethodName
+    params: dict[str, Any] = field(default_factory=dict)
+    max_timeout: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
+    condition: dict[str, Any] | list[Any] | None = None
+    name: CommandName | None = None
+
+
+TIMER = "_TIMER_"
+MESSAGE = "_MESSAGE_"
+TASKS = "_TASKS_"
+HOOKS = frozenset({TIMER, MESSAGE, TASKS})
+
+
+def Timer(timer: float | str, *, name: str | None = None) -> TaskCommand:
+    """Park the task for some time, holding no executor.
+
+    :param timer: seconds, 0 to 366 days, fractions allowed; or a template that gives them
+    :param name: the stage's own name
+    """
+    return TaskCommand(TIMER, {"timer": timer}, name=name)
+
+
+def Message(
+    name: str | None = None,
+    max_timeout: float | None = None,
+    *,
+    default: Any = UNSET,
+    stage: str | None = None,
+) -> TaskCommand:
+    """Park the task until a message comes; its data is the stage's result.
+
+    :param name: take only messages of this name; None takes the oldest unconsumed one
+    :param max_timeout: seconds to wait, at most 366 days; None waits for ever
+    :param default: the result when the time is over; without it the run is aborted
+    :param stage: the stage's own name
+    """
+    params: dict[str, Any] = {} if name is None else {"name": name}
+    if default is not UNSET:
+        params["default"] = default
+    return TaskCommand(MESSAGE, params, max_timeout=max_timeout, name=stage)
+
+
+def Tasks(
+    *, max_timeout: float | None = None, name: str | None = None, **params: Any
+) -> TaskCommand:
+    """Create or name other tasks and wait until they end, holding no executor.
+
+    :param max_timeout: seconds to wait, at most 366 days; None waits for ever
+    :param name: the stage's own name
+    :param params: `create` or `ids` or `foreach` and `task`; `mode`, `on_error`
+    """
+    return TaskCommand(TASKS, params, max_timeout=max_timeout, name=name)
+
+
+class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """At most `limit` runs with this key are EXECUTED at once."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=255)]
+    limit: Annotated[int, Meta(ge=1, le=100_000)]
+    on_full: Literal["wait", "drop"] = "wait"
+
+
+class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """One open run for a key."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=255)]
+    scope: Literal["active", "queued"] = "active"
+    on_conflict: Literal["reuse", "error"] = "reuse"
+
+
+class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """A URL called on every final outcome.
+
+    :param url: http or https
+    :param secret: key of the HMAC-SHA256 signature header
+    """
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^https?://[^\s]+(?![\s\S])")]
+    secret: Annotated[str, Meta(max_length=255)] | None = None
+
+
+class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a client may set in `tasks.create` (docs/concepts.md explains each field)."""
+
+    id: Id | None = None
+    app_name: Id | None = None
+    commands: Annotated[list[TaskCommand], Meta(min_length=1, max_length=int(Limit.MAX_STAGES))]
+    kws: dict[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    cron: Label | None = None
+    timezone: Label | None = None
+    every: Annotated[float, Meta(ge=0.1, le=int(Limit.MAX_WAIT))] | None = None
+    misfire: Misfire = Misfire.SKIP
+    jitter: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    next_run: float | str | None = None
+    delay: Seconds | None = None
+    max_exec_timeout: Annotated[float, Meta(ge=int(Limit.MIN_T), le=int(Limit.MAX_T))] = float(
+        Limit.DEFAULT_T
+    )
+    max_queue_time: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
+    max_retries: Annotated[int, Meta(ge=0, le=int(Limit.MAX_RETRIES))] = 0
+    restart_policy: RestartPolicy = RestartPolicy.CURRENT
+    retry_delay: Seconds = 0.0
+    retry_backoff: Annotated[float, Meta(ge=1, le=1000)] = 1.0
+    retry_max_delay: Seconds | None = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    concurrency: Concurrency | None = None
+    unique: Unique | None = None
+    notify: bool = False
+    webhook: Webhook | None = None
+    next_task: Id | None = None
+    system: bool = False
+    description: Annotated[str, Meta(max_length=65_536)] | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    group: Label | None = None
+    group_id: Label | None = None
+
+
+class TaskError(Struct):
+    """Why a stage or a run failed.
+
+    :param type: one of `ErrorType`, or the exception's name for `execution_error` in `data`
+    :param message: a sentence
+    :param stage: index of the failed stage, from 0; null before the first
+    :param data: details for programs
+    """
+
+    type: str
+    message: str
+    stage: int | None = None
+    data: Any = None
+
+
+class Task(Struct, kw_only=True):
+    """A task as users read it; every field is present."""
+
+    id: str
+    app_name: str
+    commands: Any
+    kws: Any
+    enabled: bool
+    cron: str | None
+    timezone: str | None
+    every: float | None
+    misfire: str
+    jitter: float
+    next_run: float | None
+    max_exec_timeout: float
+    max_queue_time: float | None
+    max_retries: int
+    restart_policy: str
+    retry_delay: float
+    retry_backoff: float
+    retry_max_delay: float | None
+    priority: int
+    concurrency: Any
+    unique: Any
+    notify: bool
+    webhook: Any
+    next_task: str | None
+    system: bool
+    description: str | None
+    meta: Any
+    group: str | None
+    group_id: str | None
+    status: TaskStatus
+    status_reason: str | None
+    result: Any
+    stage: int
+    stages: int
+    queued_at: float | None
+    exec_deadline: float | None
+    wait_deadline: float | None
+    status_change: float
+    user_id: str | None
+    executor_id: str | None
+    job_id: str | None
+    scheduled_at: float | None
+    retries: int
+    created: Any
+    exit_code: int | None
+    error: Any
+    parent_id: str | None
+
+
+class TaskList(Struct):
+    """A page of tasks. `count` is exact to 10,000; beyond that `count_more` is true."""
+
+    data: list[Any]
+    count: int
+    offset: int
+    cursor: str | None
+    count_more: bool | UnsetType = UNSET
+
+
+class MessageReceipt(Struct):
+    """What became of a message.
+
+    :param state: delivered (a waiting hook took it), buffered (kept for a later hook),
+        duplicate (this `message_id` came before), rejected (`reason` says why)
+    """
+
+    accepted: bool
+    state: Literal["delivered", "buffered", "duplicate", "rejected"]
+    message_id: str
+    reason: str | None = None
+
+
+class Run(Struct, kw_only=True):
+    """One run of a task, open or ended. `status` MISSED is a fire that was not run."""
+
+    task_id: str
+    job_id: str | None
+    status: str
+    scheduled_at: float | None
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    exit_code: int | None
+    error: Any
+    retries: int
+    stage: int
+    stages: int
+    executor_id: str | None
+    note: str | None = None
+
+
+class StageRecord(Struct, kw_only=True):
+    """One attempt of one stage of a run.
+
+    :param attempt: from 1, counted within the stage (under FIRST each retry counts anew
+        in its `cycle`)
+    :param cycle: 0, and one more for each retry from the first stage
+    :param rescued: the attempt's executor was lost or gave it back, and it was queued again
+    """
+
+    job_id: str
+    stage: int
+    cycle: int
+    attempt: int
+    method: str
+    name: str | None
+    executor_id: str | None
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    outcome: str
+    rescued: bool
+    result: Any
+    error: Any
+
+
+class Notification(Struct, kw_only=True):
+    """Written in the transaction that ends a run of a task with `notify`."""
+
+    id: str
+    message: str
+    kws: Any
+    created: str
+    enabled: bool
+    user_id: str | None
+    task_id: str
+    job_id: str | None
+    status: str
+    result: Any
+    exit_code: int | None
+    error: Any
+
+
+class ExecutorStatus(StrEnum):
+    """ACTIVE takes work; DRAINING takes no new work; SUSPENDED is an operator's refusal;
+    LOST missed its pings; GONE left by itself."""
+
+    ACTIVE = "ACTIVE"
+    DRAINING = "DRAINING"
+    SUSPENDED = "SUSPENDED"
+    LOST = "LOST"
+    GONE = "GONE"
+
+
+class ExecutorInfo(Struct, kw_only=True):
+    """An executor as users read it."""
+
+    id: str
+    app_names: list[str]
+    status: ExecutorStatus
+    capacity: int
+    running: int
+    host: str | None
+    pid: int | None
+    version: str | None
+    connected_at: float
+    last_ping: float
+    lease_until: float
+    manager_id: str | None

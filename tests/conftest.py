@@ -1,0 +1,138 @@
+"""Fixtures for everybody: databases, stores, processes, ports."""
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.postgres import Postgres, PostgresServer, fresh_name
+from tests.support.postgres_binaries import postgres_versions
+from tests.support.processes import Processes
+
+EXTERNAL = "KAIJU_TEST_PG"
+
+hypothesis.settings.register_profile(
+    "kaiju",
+    deadline=None,  # two test workers and a database share few cores
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("kaiju")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-postgres",
+        action="store_true",
+        help="run what uses `store_url` on every PostgreSQL version at hand, not only the default",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store_kind" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--every-postgres")
+        postgres = list(postgres_versions()) if every else ["postgres"]
+        metafunc.parametrize("store_kind", ["sqlite", *postgres])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"Tests are never skipped here, and this one was: {report.longrepr}"
+    processes = getattr(item, "funcargs", {}).get("processes")
+    if report.failed and isinstance(processes, Processes):
+        for process in processes:
+            report.sections.append((f"log of {process.name}", process.log_end))
+    return report
+
+
+class PostgresServers:
+    """The servers of a session, each started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, PostgresServer] = {}
+
+    def get(self, version: str) -> PostgresServer:
+        """The server of a version such as `postgres-15`."""
+        if version not in self._started:
+            server = PostgresServer(postgres_versions()[version])
+            server.start()
+            self._started[version] = server
+        return self._started[version]
+
+    def close(self) -> None:
+        """Stop them all."""
+        for server in self._started.values():
+            server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[PostgresServers]:
+    """A server for each version, started on demand; one set for each test worker."""
+    servers = PostgresServers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_servers: PostgresServers) -> Postgres:
+    """The session's PostgreSQL: the one KAIJU_TEST_PG names, else one of ours.
+
+    Tests share it and must not stop it (that is `own_postgres_server`).
+    """
+    if dsn := os.environ.get(EXTERNAL):
+        return Postgres(dsn)
+    return postgres_servers.get(next(iter(postgres_versions())))
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: Postgres) -> Iterator[str]:
+    """The DSN of a fresh, empty database."""
+    yield from fresh_database(postgres_server)
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A server of the test's own, to restart and to kill."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store_url(store_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, empty store; a test that uses it runs once on each kind of store."""
+    if store_kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/tasks.db"
+    elif store_kind == "postgres":
+        yield request.getfixturevalue("postgres_dsn")
+    else:
+        servers = request.getfixturevalue("postgres_servers")
+        yield from fresh_database(servers.get(store_kind))
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    return free_port()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts processes; all are killed at the end, and a failure shows their logs."""
+    started = Processes(tmp_path)
+    yield started
+    started.close()
+
+
+def fresh_database(server: Postgres) -> Iterator[str]:
+    """Yield the DSN of a new database and drop it afterwards."""
+    name = fresh_name()
+    yield server.create_database(name)
+    server.drop_database(name)

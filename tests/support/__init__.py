@@ -1,0 +1,1 @@
+"""What the tests stand on: a PostgreSQL, processes, ports, and waiting for facts."""
