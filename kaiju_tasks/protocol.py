@@ -110,7 +110,7 @@ class SegmentCommand(Struct, omit_defaults=True):
     method: str
     params: Raw = Raw(b"{}")
     max_timeout: float | None = None
-    condition: Raw | None = None
+    condition: Raw = Raw(b"null")
     name: str | None = None
 
 
@@ -124,6 +124,8 @@ class Assignment(Struct, kw_only=True, omit_defaults=True):
     :param exec_seconds: seconds of execution this run has left
     :param attempt: of the first of `commands`, from 1
     :param cycle: rises with every retry from the first stage; part of the idempotency key
+    :param exclusive: the run counts against a concurrency limit: cut off from every manager,
+        its stages stop before the lease ends
     """
 
     id: str
@@ -141,6 +143,7 @@ class Assignment(Struct, kw_only=True, omit_defaults=True):
     attempt: int = 1
     retries: int = 0
     cycle: int = 0
+    exclusive: bool = False
 
 
 class RunParams(Struct):

@@ -1,0 +1,63 @@
+"""kaiju_tasks: pipelines of RPC commands, kept by a manager and run by executors."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaiju_tasks.client import Client
+    from kaiju_tasks.errors import Abort, KaijuError
+    from kaiju_tasks.executor import Context, Executor
+    from kaiju_tasks.types import (
+        ExitCode,
+        Limit,
+        Message,
+        NewTask,
+        RestartPolicy,
+        Task,
+        TaskCommand,
+        Tasks,
+        TaskStatus,
+        Timer,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Abort",
+    "Client",
+    "Context",
+    "Executor",
+    "ExitCode",
+    "KaijuError",
+    "Limit",
+    "Message",
+    "NewTask",
+    "RestartPolicy",
+    "Task",
+    "TaskCommand",
+    "TaskStatus",
+    "Tasks",
+    "Timer",
+    "__version__",
+]
+
+_HOMES = {
+    "Abort": "errors",
+    "Client": "client",
+    "Context": "executor",
+    "Executor": "executor",
+    "KaijuError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: a command line starts without aiohttp."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"{__name__}.{_HOMES.get(name, 'types')}")
+    globals()[name] = value = getattr(home, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,7 @@
+"""The public methods, a module for each prefix."""
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.manager import connection_closed, write_stage_fast
+from kaiju_tasks.api.registry import method_registry
+
+__all__ = ["Caller", "connection_closed", "method_registry", "write_stage_fast"]

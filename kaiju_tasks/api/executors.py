@@ -1,0 +1,92 @@
+"""`executors.*`"""
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.known import read_commands
+from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams
+from kaiju_tasks.errors import NotFound
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.store.base import ExecutorRow
+from kaiju_tasks.types import ExecutorInfo, ExecutorStatus
+
+GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
+
+
+class ExecutorsApi:
+    """The methods on executors."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._roster = manager.roster
+        self._store = manager.store
+
+    async def list(self, caller: Caller) -> "list_[ExecutorInfo]":
+        """Executors that are connected or were lately, by id."""
+        return [_info(row) for row in await self._store.executors()]
+
+    async def list_active(self) -> "list_[ExecutorInfo]":
+        rows = await self._store.executors()
+        return [_info(row) for row in rows if row.status not in GONE]
+
+    async def get(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+        """Get an executor."""
+        rows = await self._store.executors([params.id])
+        if not rows:
+            raise NotFound(f"there is no executor {params.id!r}", id=params.id)
+        return _info(rows[0])
+
+    async def suspend(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+        """Revoke an executor's leases and refuse it until it is resumed."""
+        await self._roster.suspend(params.id)
+        return await self.get(caller, params)
+
+    async def resume(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+        """Let a suspended or draining executor take work again."""
+        await self._roster.resume(params.id)
+        return await self.get(caller, params)
+
+    async def drain(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+        """Give an executor no new work; what it holds goes on."""
+        await self._roster.drain(params.id)
+        return await self.get(caller, params)
+
+    async def commands(self, caller: Caller, params: CommandsParams) -> "list_[CommandView]":
+        """Methods that the executors of each stream have registered."""
+        found: dict[tuple[str, str], CommandView] = {}
+        for row in await self._store.executors():
+            if row.status in GONE:
+                continue
+            for app_name in row.app_names:
+                if params.app_name in (None, app_name):
+                    _add_commands(found, app_name, row)
+        return [found[key] for key in sorted(found)]
+
+
+list_ = list
+
+
+def _add_commands(
+    found: dict[tuple[str, str], CommandView], app_name: str, row: ExecutorRow
+) -> None:
+    for command in read_commands(row.commands):
+        method = command["method"]
+        view = found.setdefault(
+            (app_name, method),
+            CommandView(app_name, method, command.get("params", {}), command.get("doc", ""), 0),
+        )
+        view.executors += 1
+
+
+def _info(row: ExecutorRow) -> ExecutorInfo:
+    return ExecutorInfo(
+        id=row.id,
+        app_names=row.app_names,
+        status=row.status,
+        capacity=row.capacity,
+        running=row.running,
+        host=row.host,
+        pid=row.pid,
+        version=row.version,
+        connected_at=row.connected_at,
+        last_ping=row.last_ping,
+        lease_until=row.lease_until,
+        manager_id=row.manager_id,
+    )

@@ -1,0 +1,177 @@
+"""Parameters and results of the public methods."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Raw, Struct
+
+from kaiju_tasks.types import CommandName, Id, NewTask, Task
+
+Ids = Annotated[list[Id], Meta(max_length=1000)]
+Conditions = dict[str, Any] | None
+MessageText = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class CreateParams(Struct, forbid_unknown_fields=True):
+    """:param on_conflict: when the id is taken: refuse, return that task, or redefine it"""
+
+    data: NewTask
+    on_conflict: Literal["error", "ignore", "replace"] = "error"
+
+
+class CreateManyParams(Struct, forbid_unknown_fields=True):
+    data: Annotated[list[NewTask], Meta(min_length=1, max_length=1000)]
+
+
+class CreatedTask(Task):
+    """The task; `created` is true when this call made it."""
+
+    warnings: list[str]
+
+
+class IdParams(Struct, forbid_unknown_fields=True):
+    id: Id
+
+
+class IdsParams(Struct, forbid_unknown_fields=True):
+    ids: Ids
+
+
+class ListParams(Struct, forbid_unknown_fields=True):
+    """
+    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like}
+    :param sort: columns, "-" before one for descending; default newest first
+    :param cursor: from the answer before; instead of `offset`
+    :param columns: fields of a task; without it all but commands, kws, result
+    """
+
+    conditions: Conditions = None
+    sort: list[Any] | None = None
+    offset: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    cursor: Annotated[str, Meta(max_length=4096)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    columns: list[str] | None = None
+
+
+class ConditionsParams(Struct, forbid_unknown_fields=True):
+    conditions: Conditions = None
+
+
+class Count(Struct):
+    count: int
+
+
+class Deleted(Struct):
+    deleted: bool
+
+
+class DeletedCount(Struct):
+    deleted: int
+
+
+class UpdateParams(Struct, forbid_unknown_fields=True):
+    """:param data: the fields to change, as in `tasks.create`"""
+
+    id: Id
+    data: dict[str, Any]
+
+
+class MessageParams(Struct, forbid_unknown_fields=True):
+    """
+    :param name: for the hook of this name
+    :param message_id: unique in the run: a repeat is harmless; made up when absent
+    :param job_id: only for this run
+    """
+
+    id: Id
+    data: Raw
+    name: MessageText | None = None
+    message_id: MessageText | None = None
+    job_id: Id | None = None
+
+
+class SuspendParams(Struct, forbid_unknown_fields=True):
+    """:param wait_stage: let the running stage end first"""
+
+    id: Id
+    wait_stage: bool = False
+
+
+class RestartFromParams(Struct, forbid_unknown_fields=True):
+    """:param stage: index of a stage, or its name"""
+
+    id: Id
+    stage: Annotated[int, Meta(ge=0, le=100)] | CommandName
+
+
+class WaitParams(Struct, forbid_unknown_fields=True):
+    """:param timeout: seconds, 0 to 60"""
+
+    id: Id
+    timeout: Annotated[float, Meta(ge=0, le=60)] = 60.0
+
+
+class StagesParams(Struct, forbid_unknown_fields=True):
+    job_id: Id
+
+
+class ValidateParams(Struct, forbid_unknown_fields=True):
+    data: dict[str, Any]
+
+
+class Problem(Struct):
+    field: str | None
+    message: str
+
+
+class Validation(Struct):
+    valid: bool
+    errors: list[Problem]
+    warnings: list[str]
+
+
+class DeleteOldParams(Struct, forbid_unknown_fields=True):
+    """:param interval_days: days since the end of the last run"""
+
+    interval_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
+
+
+class PreviewParams(Struct, forbid_unknown_fields=True):
+    """
+    :param n: how many fires, 1 to 1000
+    :param after: UNIX seconds; default now
+    """
+
+    cron: Annotated[str, Meta(max_length=255)]
+    timezone: Annotated[str, Meta(max_length=255)] = "UTC"
+    n: Annotated[int, Meta(ge=1, le=1000)] = 5
+    after: Annotated[float, Meta(ge=0, le=253_402_300_799)] | None = None
+
+
+class CommandsParams(Struct, forbid_unknown_fields=True):
+    app_name: Id | None = None
+
+
+class CommandView(Struct):
+    """A registered method of a stream. `params` is a JSON Schema."""
+
+    app_name: str
+    method: str
+    params: Any
+    doc: str
+    executors: int
+
+
+class SystemInfo(Struct, kw_only=True):
+    """
+    :param now: the store's clock
+    :param tasks: number of tasks by stream and status
+    """
+
+    version: str
+    manager_id: str
+    store: str
+    now: float
+    up_since: float
+    tasks: dict[str, dict[str, int]]
+    executors: dict[str, int]
+    limits: dict[str, float]

@@ -1,0 +1,122 @@
+"""`conditions`, `sort` and `cursor` of a list call, checked."""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.store.base import TASK_COLUMNS, Condition
+
+OPERATORS = ("gt", "ge", "lt", "le", "like")
+DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
+Sort = tuple[tuple[str, bool], ...]
+
+
+def read_conditions(
+    conditions: dict[str, Any] | None, columns: dict[str, type] = TASK_COLUMNS
+) -> list[Condition]:
+    """Equality, a list as IN, `{gt, ge, lt, le, like}`.
+
+    :raises InvalidParams: names the column and says what it takes
+    """
+    read: list[Condition] = []
+    for column, value in (conditions or {}).items():
+        field = f"conditions.{column}"
+        if column not in columns:
+            raise InvalidParams(
+                f"`{field}` is no column to filter by; there are {', '.join(sorted(columns))}",
+                field=field,
+            )
+        read += _column_conditions(column, value, columns[column], field)
+    return read
+
+
+def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[Condition]:
+    if isinstance(value, list):
+        return [Condition(column, "in", [_value(item, kind, field) for item in value])]
+    if not isinstance(value, dict):
+        return [Condition(column, "eq", _value(value, kind, field))]
+    read = []
+    for operator, operand in value.items():
+        if operator not in OPERATORS:
+            raise InvalidParams(
+                f"`{field}.{operator}` is no operator; there are {', '.join(OPERATORS)}",
+                field=f"{field}.{operator}",
+            )
+        if operand is None:
+            raise InvalidParams(f"`{field}.{operator}` needs a value", field=f"{field}.{operator}")
+        if operator == "like" and kind is not str:
+            raise InvalidParams(
+                f"`{field}.like` is for text; {column} is none", field=f"{field}.like"
+            )
+        read.append(Condition(column, operator, _value(operand, kind, f"{field}.{operator}")))
+    return read
+
+
+def _value(value: Any, kind: type, field: str) -> Any:
+    if value is None:
+        return None
+    ok = {
+        str: isinstance(value, str),
+        bool: isinstance(value, bool),
+        int: isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63,
+        float: isinstance(value, int | float) and not isinstance(value, bool),
+    }[kind]
+    if not ok:
+        words = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
+        raise InvalidParams(f"`{field}` must be {words[kind]}", field=field)
+    if kind is str and "\x00" in value:
+        raise InvalidParams(f"`{field}` must not contain NUL", field=field)
+    return float(value) if kind is float else value
+
+
+def read_sort(sort: list[Any] | None) -> Sort:
+    """`"column"`, `"-column"` (descending), `{"desc": "column"}` or `{"column": "desc"}`.
+
+    :raises InvalidParams: names the wrong item
+    """
+    if not sort:
+        return DEFAULT_SORT
+    return tuple(_sort_key(item, f"sort.{index}") for index, item in enumerate(sort))
+
+
+def _sort_key(item: Any, field: str) -> tuple[str, bool]:
+    column, descending = item, False
+    if isinstance(item, str) and item.startswith("-"):
+        column, descending = item[1:], True
+    elif isinstance(item, dict) and len(item) == 1:
+        ((key, value),) = item.items()
+        if key in ("asc", "desc"):
+            column, descending = value, key == "desc"
+        elif value in ("asc", "desc"):
+            column, descending = key, value == "desc"
+    if not isinstance(column, str) or column not in TASK_COLUMNS:
+        raise InvalidParams(
+            f'`{field}` must be a column ("created", or "-created" for descending); '
+            f"there are {', '.join(sorted(TASK_COLUMNS))}",
+            field=field,
+        )
+    return column, descending
+
+
+def write_cursor(sort: Sort, values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode([sort, values])).decode()
+
+
+def read_cursor(cursor: str, sort: Sort) -> list[Any]:
+    """The keys of the last row of the page before.
+
+    :raises InvalidParams: it is none of ours, or belongs to another `sort`
+    """
+    try:
+        was, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=list)
+        same = [tuple(key) for key in was] == list(sort) and len(values) == len(sort) + 1
+    except (binascii.Error, msgspec.DecodeError, UnicodeError, ValueError, TypeError):
+        same = False
+    if not same:
+        raise InvalidParams(
+            "`cursor` must be the one of an answer to the same `sort`", field="cursor"
+        )
+    return list(values)

@@ -1,0 +1,123 @@
+"""Every public method, with its types."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kaiju_tasks.api import params as p
+from kaiju_tasks.api.executors import ExecutorsApi
+from kaiju_tasks.api.known import KnownMethods
+from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
+from kaiju_tasks.api.system import SystemApi
+from kaiju_tasks.api.tasks import TasksApi
+from kaiju_tasks.errors import Conflict, KaijuError, NotFound, Unavailable
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.protocol import (
+    ConnectParams,
+    ConnectResult,
+    PingParams,
+    PingResult,
+    SuspendExecutorParams,
+    WriteStageParams,
+    WriteStageResult,
+)
+from kaiju_tasks.rpc import NoParams, Registry
+from kaiju_tasks.types import (
+    ExecutorInfo,
+    MessageReceipt,
+    Run,
+    StageRecord,
+    Task,
+    TaskList,
+)
+
+_READ: tuple[type[KaijuError], ...] = (NotFound, Unavailable)
+_WRITE: tuple[type[KaijuError], ...] = (NotFound, Conflict, Unavailable)
+
+
+def method_registry(manager: Manager | None = None) -> Registry:
+    """All public methods.
+
+    :param manager: what they act on; without one they are for reading only (OpenRPC, docs)
+    """
+    registry = Registry()
+    known: Any = None if manager is None else KnownMethods(manager.store)
+    target: Any = manager
+    _add_tasks(registry, _maker(TasksApi, target, known))
+    _add_executors(registry, _maker(ExecutorsApi, target))
+    _add_manager(registry, _maker(ManagerApi, target, known))
+    _add_system(registry, _maker(SystemApi, target))
+    return registry
+
+
+def _maker(kind: type[Any], manager: Any, *more: Any) -> Any:
+    """The service; without a manager just its class, whose methods have the docs."""
+    return kind if manager is None else kind(manager, *more)
+
+
+def _without_params(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    async def call(caller: Any, params: NoParams) -> Any:
+        return await handler(caller)
+
+    call.__doc__ = handler.__doc__
+    return call
+
+
+def _add_tasks(registry: Registry, tasks: Any) -> None:
+    def add(name: str, handler: Any, params: Any, result: Any, errors: Any = _WRITE) -> None:
+        registry.add(f"tasks.{name}", handler, params=params, result=result, errors=errors)
+
+    add("create", tasks.create, p.CreateParams, p.CreatedTask, (Conflict, Unavailable))
+    add("m_create", tasks.m_create, p.CreateManyParams, list[p.CreatedTask], (Conflict,))
+    add("get", tasks.get, p.IdParams, Task, _READ)
+    add("m_get", tasks.m_get, p.IdsParams, list[Task], (Unavailable,))
+    add("list", tasks.list, p.ListParams, TaskList, (Unavailable,))
+    add("count", tasks.count, p.ConditionsParams, p.Count, (Unavailable,))
+    add("exists", tasks.exists, p.IdParams, bool, (Unavailable,))
+    add("update", tasks.update, p.UpdateParams, Task)
+    add("delete", tasks.delete, p.IdParams, p.Deleted, (Unavailable,))
+    add("m_delete", tasks.m_delete, p.IdsParams, p.DeletedCount, (Unavailable,))
+    add("reset", tasks.reset, p.IdParams, Task)
+    add("restart_from", tasks.restart_from, p.RestartFromParams, Task)
+    add("message", tasks.message, p.MessageParams, MessageReceipt, _READ)
+    add("write_message", tasks.message, p.MessageParams, MessageReceipt, _READ)
+    add("suspend", tasks.suspend, p.SuspendParams, Task)
+    add("resume", tasks.resume, p.IdParams, Task)
+    add("cancel", tasks.cancel, p.IdParams, Task)
+    add("run_now", tasks.run_now, p.IdParams, Task)
+    add("wait", tasks.wait, p.WaitParams, Task, _READ)
+    add("runs", tasks.runs, p.IdParams, list[Run], _READ)
+    add("stages", tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,))
+    add("validate", tasks.validate, p.ValidateParams, p.Validation, (Unavailable,))
+    add("delete_old_tasks", tasks.delete_old_tasks, p.DeleteOldParams, p.DeletedCount, ())
+
+
+def _add_executors(registry: Registry, executors: Any) -> None:
+    def add(name: str, handler: Any, params: Any, result: Any) -> None:
+        registry.add(f"executors.{name}", handler, params=params, result=result, errors=_READ)
+
+    add("list", _without_params(executors.list), NoParams, list[ExecutorInfo])
+    add("get", executors.get, p.IdParams, ExecutorInfo)
+    add("suspend", executors.suspend, p.IdParams, ExecutorInfo)
+    add("resume", executors.resume, p.IdParams, ExecutorInfo)
+    add("drain", executors.drain, p.IdParams, ExecutorInfo)
+    add("commands", executors.commands, p.CommandsParams, list[p.CommandView])
+
+
+def _add_manager(registry: Registry, manager: Any) -> None:
+    def add(name: str, handler: Any, params: Any, result: Any) -> None:
+        registry.add(
+            f"manager.{name}", handler, params=params, result=result, errors=_READ, tolerant=True
+        )
+
+    add("connect", manager.connect, ConnectParams, ConnectResult)
+    add("ping", manager.ping, PingParams, PingResult)
+    add("suspend_executor", manager.suspend_executor, SuspendExecutorParams, PingResult)
+    add("write_stage", manager.write_stage, WriteStageParams, WriteStageResult)
+    add("list_active_executors", manager.list_active_executors, Acknowledgement, list[ExecutorInfo])
+    for name in ("execute_stage", "wait_for_timer", "wait_for_message"):
+        add(name, manager.acknowledge, Acknowledgement, bool)
+
+
+def _add_system(registry: Registry, system: Any) -> None:
+    registry.add("system.info", _without_params(system.info), result=p.SystemInfo)
+    registry.add("cron.preview", system.preview, params=p.PreviewParams, result=list[float])

@@ -1,0 +1,53 @@
+"""`system.*` and `cron.*`"""
+
+from kaiju_tasks import __version__
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.params import PreviewParams, SystemInfo
+from kaiju_tasks.cron import preview
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.types import Limit
+
+
+class SystemApi:
+    """The methods on the system as a whole."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    async def info(self, caller: Caller) -> SystemInfo:
+        """What runs here, and what it keeps."""
+        manager = self._manager
+        tasks: dict[str, dict[str, int]] = {}
+        for (app_name, status), count in sorted((await manager.store.status_counts()).items()):
+            tasks.setdefault(app_name, {})[status] = count
+        executors: dict[str, int] = {}
+        for executor in await manager.store.executors():
+            executors[executor.status] = executors.get(executor.status, 0) + 1
+        return SystemInfo(
+            version=__version__,
+            manager_id=manager.id,
+            store=manager.settings.db.partition(":")[0],
+            now=await manager.store.now(),
+            up_since=manager.uptime.up_since,
+            tasks=tasks,
+            executors=executors,
+            limits=self._limits(),
+        )
+
+    def _limits(self) -> dict[str, float]:
+        settings = self._manager.settings
+        limits: dict[str, float] = {limit.name: limit.value for limit in Limit}
+        limits["ping_interval"] = settings.ping_interval
+        limits["max_body_bytes"] = settings.max_body_bytes
+        limits["max_result_bytes"] = settings.max_result_bytes
+        limits["max_run_results_bytes"] = settings.max_run_results_bytes
+        limits["max_batch"] = settings.max_batch
+        limits["max_json_depth"] = settings.max_json_depth
+        return limits
+
+    async def preview(self, caller: Caller, params: PreviewParams) -> list[float]:
+        """The next fires of a cron expression, UNIX seconds."""
+        after = params.after
+        if after is None:
+            after = await self._manager.store.now()
+        return preview(params.cron, params.timezone, params.n, after)

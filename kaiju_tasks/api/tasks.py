@@ -1,0 +1,436 @@
+"""`tasks.*`"""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.known import KnownMethods
+from kaiju_tasks.api.params import (
+    ConditionsParams,
+    Count,
+    CreatedTask,
+    CreateManyParams,
+    CreateParams,
+    Deleted,
+    DeletedCount,
+    DeleteOldParams,
+    IdParams,
+    IdsParams,
+    ListParams,
+    MessageParams,
+    Problem,
+    RestartFromParams,
+    StagesParams,
+    SuspendParams,
+    UpdateParams,
+    ValidateParams,
+    Validation,
+    WaitParams,
+)
+from kaiju_tasks.api.queries import (
+    Sort,
+    read_conditions,
+    read_cursor,
+    read_sort,
+    write_cursor,
+)
+from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
+from kaiju_tasks.lifecycle import (
+    Cancel,
+    Delete,
+    Event,
+    MessageCame,
+    Reset,
+    RestartFrom,
+    Resume,
+    RunNow,
+    Suspend,
+    TaskState,
+    Update,
+)
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine
+from kaiju_tasks.manager.ledger import AlreadyExists, Draft
+from kaiju_tasks.store.base import COUNT_LIMIT, TaskQuery, TaskView
+from kaiju_tasks.types import (
+    MessageReceipt,
+    NewTask,
+    Run,
+    StageRecord,
+    Task,
+    TaskList,
+    TaskStatus,
+)
+
+ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
+WAIT_POLL_SECONDS = 1.0
+DAY_SECONDS = 86_400.0
+
+
+class TasksApi:
+    """The methods on tasks."""
+
+    def __init__(self, manager: Manager, known: KnownMethods) -> None:
+        self._manager = manager
+        self._ledger = manager.ledger
+        self._store = manager.store
+        self._dice = manager.dice
+        self._known = known
+
+    # -- creating --------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, params: CreateParams) -> CreatedTask:
+        """Create a task; it starts when its moment comes.
+
+        `created` of the answer says whether this call made it (not when it was made).
+        """
+        defined = await self._define(params.data, caller)
+        await self._check_next_tasks([defined], "data")
+        warnings = await self._known.warnings(defined.definition)
+        try:
+            await self._ledger.create(self._draft(defined))
+        except AlreadyExists:
+            task = await self._existing(caller, params, defined.definition.id)
+            return _created(task, False, warnings)
+        return _created(await self._task(defined.definition.id), True, warnings)
+
+    async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
+        if params.on_conflict == "replace":
+            await self._ledger.apply(task_id, self._replacement(caller, params.data))
+        task = await self._task(task_id)
+        if params.on_conflict == "error":
+            raise Conflict(
+                f"a task with the id {task_id!r} exists already; "
+                '`on_conflict` "ignore" returns it, "replace" redefines it',
+                status=task.status,
+                field="data.id",
+                id=task_id,
+            )
+        return task
+
+    def _replacement(self, caller: Caller, new: NewTask) -> Callable[[TaskState], Event]:
+        now = self._now_about()
+
+        def build(state: TaskState) -> Event:
+            old = state.definition
+            defined = self._define_at(new, now, caller)
+            defined.definition.created = old.created
+            changed = frozenset(
+                name
+                for name in old.__struct_fields__
+                if msgspec.json.encode(getattr(old, name))
+                != msgspec.json.encode(getattr(defined.definition, name))
+            )
+            next_run = defined.next_run
+            if state.row.status in ENDED and not defined.definition.scheduled:
+                next_run = now if next_run is None else next_run
+            return self._update(defined, changed, next_run)
+
+        return build
+
+    async def m_create(self, caller: Caller, params: CreateManyParams) -> list[CreatedTask]:
+        """Create tasks, all or none; `error.data.index` names the wrong one."""
+        made: list[Defined] = []
+        seen: dict[str, int] = {}
+        for index, new in enumerate(params.data):
+            try:
+                defined = await self._define(new, caller, f"data.{index}")
+            except InvalidParams as exc:
+                exc.data["index"] = index
+                raise
+            if seen.setdefault(defined.definition.id, index) != index:
+                raise InvalidParams(
+                    f"`data.{index}.id` {defined.definition.id!r} is given twice",
+                    field=f"data.{index}.id",
+                    index=index,
+                )
+            made.append(defined)
+        await self._check_next_tasks(made, "data", indexed=True)
+        try:
+            await self._ledger.create_all([self._draft(defined) for defined in made])
+        except AlreadyExists as exc:
+            index = min(seen[task_id] for task_id in exc.args)
+            raise Conflict(
+                f"a task with the id {made[index].definition.id!r} exists already",
+                field=f"data.{index}.id",
+                index=index,
+            ) from None
+        tasks = await self._tasks([defined.definition.id for defined in made])
+        return [
+            _created(
+                task_view(tasks[d.definition.id]), True, await self._known.warnings(d.definition)
+            )
+            for d in made
+            if d.definition.id in tasks
+        ]
+
+    async def validate(self, caller: Caller, params: ValidateParams) -> Validation:
+        """Check a task as `tasks.create` would, and create nothing."""
+        try:
+            defined = await self._define(read_new_task(params.data), caller)
+            await self._check_next_tasks([defined], "data")
+        except InvalidParams as exc:
+            return Validation(False, [Problem(exc.field, str(exc))], [])
+        return Validation(True, [], await self._known.warnings(defined.definition))
+
+    async def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
+        return self._define_at(new, self._now_about(), caller, prefix)
+
+    def _define_at(self, new: NewTask, now: float, caller: Caller, prefix: str = "data") -> Defined:
+        return define(
+            new,
+            now=now,
+            new_id=self._dice.new_id(),
+            default_app=self._manager.settings.default_app_name,
+            user_id=caller.user_id,
+            prefix=prefix,
+        )
+
+    def _now_about(self) -> float:
+        return self._manager.scheduler.now_about()
+
+    def _draft(self, defined: Defined) -> Draft:
+        return Draft(
+            defined.definition,
+            job_id=self._dice.new_id(),
+            rev=self._dice.rev(),
+            enabled=defined.enabled,
+            next_run=defined.next_run,
+        )
+
+    async def _check_next_tasks(
+        self, made: list[Defined], prefix: str, *, indexed: bool = False
+    ) -> None:
+        new = {defined.definition.id for defined in made}
+        wanted = {d.definition.next_task for d in made if d.definition.next_task is not None} - new
+        if not wanted:
+            return
+        known = await self._store.tasks(sorted(wanted), results=False)
+        for index, defined in enumerate(made):
+            target = defined.definition.next_task
+            if target in wanted and target not in known:
+                field = f"{prefix}.{index}.next_task" if indexed else f"{prefix}.next_task"
+                raise InvalidParams(f"`{field}`: there is no task {target!r}", field=field)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def _tasks(self, ids: list[str]) -> dict[str, TaskView]:
+        return await self._store.tasks(ids)
+
+    async def _task(self, task_id: str) -> Task:
+        return task_view(await self._view(task_id))
+
+    async def _view(self, task_id: str, *, results: bool = True) -> TaskView:
+        views = await self._store.tasks([task_id], results=results)
+        if task_id not in views:
+            raise NotFound(f"there is no task {task_id!r}", id=task_id)
+        return views[task_id]
+
+    async def get(self, caller: Caller, params: IdParams) -> Task:
+        """Get a task."""
+        return await self._task(params.id)
+
+    async def m_get(self, caller: Caller, params: IdsParams) -> list[Task]:
+        """Get tasks, in the order of `ids`; unknown ones are left out."""
+        views = await self._tasks(params.ids)
+        return [task_view(views[task_id]) for task_id in params.ids if task_id in views]
+
+    async def exists(self, caller: Caller, params: IdParams) -> bool:
+        """Whether there is a task of this id."""
+        return bool(await self._store.tasks([params.id], results=False))
+
+    async def count(self, caller: Caller, params: ConditionsParams) -> Count:
+        """Count tasks."""
+        return Count(await self._store.count(read_conditions(params.conditions)))
+
+    async def list(self, caller: Caller, params: ListParams) -> TaskList:
+        """List tasks, page by page."""
+        sort = read_sort(params.sort)
+        columns = _columns(params.columns)
+        if params.cursor is not None and params.offset:
+            raise InvalidParams("`offset`: give either `offset` or `cursor`", field="offset")
+        after = None if params.cursor is None else read_cursor(params.cursor, sort)
+        page = await self._store.find(
+            TaskQuery(
+                conditions=read_conditions(params.conditions),
+                sort=sort,
+                offset=params.offset,
+                limit=params.limit,
+                after=after,
+                with_results="result" in columns,
+            )
+        )
+        cursor = _cursor_after(page.tasks[-1], sort) if page.tasks and page.more else None
+        return TaskList(
+            [task_columns(view, columns) for view in page.tasks],
+            page.total,
+            params.offset,
+            cursor,
+            True if page.total > COUNT_LIMIT else msgspec.UNSET,
+        )
+
+    async def runs(self, caller: Caller, params: IdParams) -> "list_[Run]":
+        """Runs of a task, newest first: the open one, the ended ones, the missed fires."""
+        view = await self._view(params.id, results=False)
+        ended = await self._store.runs(params.id)
+        current = open_run(view.row, view.definition)
+        return ended if current is None else [current, *ended]
+
+    async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
+        """Ended attempts of the stages of a run, oldest first."""
+        return await self._store.stage_records(params.job_id)
+
+    async def wait(self, caller: Caller, params: WaitParams) -> Task:
+        """Wait until the run ends (a schedule's: the open or else the coming one), or the
+        time is over; the task as it then is."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + params.timeout
+        first = await self._view(params.id)
+        view = first
+        while not _run_ended(first, view):
+            left = until - loop.time()
+            if left <= 0:
+                break
+            await self._manager.waiters.wait(params.id, min(left, WAIT_POLL_SECONDS))
+            view = await self._view(params.id)
+        return task_view(view)
+
+    # -- changing ----------------------------------------------------------------------------
+
+    async def _apply(self, task_id: str, event: Event | Callable[[TaskState], Event]) -> Task:
+        await self._ledger.apply(task_id, event)
+        return await self._task(task_id)
+
+    async def update(self, caller: Caller, params: UpdateParams) -> Task:
+        """Change fields of a task. During a run `commands kws app_name unique concurrency`
+        are fixed; the others act from the next transition."""
+        now = self._now_about()
+        default_app = self._manager.settings.default_app_name
+
+        def build(state: TaskState) -> Event:
+            defined, changed = redefine(
+                state.definition, state.row.enabled, params.data, now=now, default_app=default_app
+            )
+            return self._update(defined, changed, defined.next_run)
+
+        if isinstance(params.data.get("next_task"), str):
+            await self._view(params.data["next_task"], results=False)
+        return await self._apply(params.id, build)
+
+    def _update(self, defined: Defined, changed: frozenset[str], next_run: float | None) -> Update:
+        return Update(
+            definition=defined.definition,
+            rev=self._dice.rev(),
+            enabled=defined.enabled,
+            changed=changed,
+            next_run=next_run,
+            job_id=self._dice.new_id(),
+        )
+
+    async def delete(self, caller: Caller, params: IdParams) -> Deleted:
+        """Delete a task with its history, whatever its status; false when there is none."""
+        try:
+            await self._ledger.apply(params.id, Delete())
+        except NotFound:
+            return Deleted(False)
+        return Deleted(True)
+
+    async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedCount:
+        """Delete tasks; unknown ones do not count."""
+        ids = dict.fromkeys(params.ids)
+        outcomes = await self._ledger.apply_all([(task_id, Delete()) for task_id in ids])
+        failed = [o for o in outcomes if isinstance(o, BaseException)]
+        for error in failed:
+            if not isinstance(error, NotFound):
+                raise error
+        return DeletedCount(len(outcomes) - len(failed))
+
+    async def reset(self, caller: Caller, params: IdParams) -> Task:
+        """Start a new run from the first stage, now, whatever the status."""
+        return await self._apply(params.id, Reset(job_id=self._dice.new_id()))
+
+    async def restart_from(self, caller: Caller, params: RestartFromParams) -> Task:
+        """Start a new run from a stage on, with the results before it copied."""
+        job_id = self._dice.new_id()
+
+        def build(state: TaskState) -> Event:
+            stage = params.stage
+            if isinstance(stage, str):
+                names = state.definition.stage_of_name
+                if stage not in names:
+                    raise InvalidParams(f"`stage`: no command is named {stage!r}", field="stage")
+                stage = names[stage]
+            return RestartFrom(job_id=job_id, stage=stage)
+
+        return await self._apply(params.id, build)
+
+    async def suspend(self, caller: Caller, params: SuspendParams) -> Task:
+        """Hold a task until `tasks.resume`."""
+        return await self._apply(params.id, Suspend(wait_stage=params.wait_stage))
+
+    async def resume(self, caller: Caller, params: IdParams) -> Task:
+        """Lift a hold; deadlines that passed meanwhile act now."""
+        return await self._apply(params.id, Resume())
+
+    async def cancel(self, caller: Caller, params: IdParams) -> Task:
+        """End the open run: FAILED, exit code 130."""
+        return await self._apply(params.id, Cancel())
+
+    async def run_now(self, caller: Caller, params: IdParams) -> Task:
+        """Do not wait for the next moment; a schedule stays as it is."""
+        return await self._apply(params.id, RunNow(job_id=self._dice.new_id()))
+
+    async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:
+        """Send a message to a run; one that comes before its hook is kept for it."""
+        step = await self._ledger.apply(
+            params.id,
+            MessageCame(
+                message_id=params.message_id or self._dice.new_id(),
+                name=params.name,
+                data=params.data.copy(),
+                job_id=params.job_id,
+            ),
+        )
+        assert step.receipt is not None
+        return step.receipt
+
+    async def delete_old_tasks(self, caller: Caller, params: DeleteOldParams) -> DeletedCount:
+        """Delete tasks whose last run ended long ago: never cron, system or unfinished ones."""
+        before = await self._store.now() - params.interval_days * DAY_SECONDS
+        return DeletedCount(await self._manager.retention.delete_ended(before))
+
+
+list_ = list
+
+
+def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:
+    values = {name: getattr(task, name) for name in TASK_FIELDS}
+    values["created"] = created
+    return CreatedTask(**values, warnings=warnings)
+
+
+def _columns(columns: list_[str] | None) -> tuple[str, ...]:
+    if columns is None:
+        return LIST_FIELDS
+    for index, column in enumerate(columns):
+        if column not in TASK_FIELDS:
+            raise InvalidParams(
+                f"`columns.{index}` {column!r:.50} is no field of a task", field=f"columns.{index}"
+            )
+    return tuple(columns)
+
+
+def _cursor_after(view: TaskView, sort: Sort) -> str:
+    task = task_view(view)
+    return write_cursor(sort, [*(getattr(task, column) for column, _ in sort), task.id])
+
+
+def _run_ended(first: TaskView, view: TaskView) -> bool:
+    row = view.row
+    if row.status in ENDED:
+        return True
+    was_open = first.row.open or not first.definition.scheduled
+    return (row.job_id != first.row.job_id and not row.open) or (was_open and not row.open)

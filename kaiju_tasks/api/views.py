@@ -1,0 +1,104 @@
+"""Tasks and runs as users read them."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.lifecycle import Definition, Row
+from kaiju_tasks.store.base import TaskView
+from kaiju_tasks.types import Run, Task, TaskStatus
+
+LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result"})
+TASK_FIELDS = Task.__struct_fields__
+LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LISTS)
+
+
+def task_view(view: TaskView) -> Task:
+    """A task, every field present."""
+    row, definition = view.row, view.definition
+    return Task(
+        id=row.id,
+        app_name=row.app_name,
+        commands=definition.commands,
+        kws=definition.kws,
+        enabled=row.enabled,
+        cron=definition.cron,
+        timezone=definition.timezone,
+        every=definition.every,
+        misfire=definition.misfire,
+        jitter=definition.jitter,
+        next_run=row.next_run,
+        max_exec_timeout=definition.max_exec_timeout,
+        max_queue_time=definition.max_queue_time,
+        max_retries=definition.max_retries,
+        restart_policy=definition.restart_policy,
+        retry_delay=definition.retry_delay,
+        retry_backoff=definition.retry_backoff,
+        retry_max_delay=definition.retry_max_delay,
+        priority=row.priority,
+        concurrency=definition.concurrency,
+        unique=definition.unique,
+        notify=definition.notify,
+        webhook=definition.webhook,
+        next_task=definition.next_task,
+        system=definition.system,
+        description=definition.description,
+        meta=definition.meta,
+        group=definition.group,
+        group_id=definition.group_id,
+        status=row.status,
+        status_reason=row.reason,
+        result=view.results or [],
+        stage=row.stage,
+        stages=row.stages,
+        queued_at=row.queued_at,
+        exec_deadline=row.exec_deadline,
+        wait_deadline=row.wait_deadline,
+        status_change=row.status_change,
+        user_id=definition.user_id,
+        executor_id=row.executor_id,
+        job_id=row.job_id,
+        scheduled_at=row.scheduled_at,
+        retries=row.retries,
+        created=definition.created,
+        exit_code=row.exit_code,
+        error=_raw(row.error),
+        parent_id=definition.parent_id,
+    )
+
+
+def task_columns(view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Some fields of a task."""
+    task = task_view(view)
+    return {name: getattr(task, name) for name in columns}
+
+
+def open_run(row: Row, definition: Definition) -> Run | None:
+    """The run that has not ended yet, if one has begun."""
+    if not row.begun:
+        return None
+    return Run(
+        task_id=row.id,
+        job_id=row.job_id,
+        status=TaskStatus(row.status),
+        scheduled_at=row.scheduled_at,
+        queued_at=row.run_queued_at,
+        started_at=row.run_started_at,
+        ended_at=None,
+        exit_code=None,
+        error=_raw(row.error),
+        retries=row.retries,
+        stage=row.stage,
+        stages=row.stages,
+        executor_id=row.executor_id,
+    )
+
+
+def _raw(text: str | None) -> Any:
+    return None if text is None else Raw(text.encode())
+
+
+def plain(value: Any) -> Any:
+    """What a client would read of a result."""
+    return msgspec.json.decode(msgspec.json.encode(value))

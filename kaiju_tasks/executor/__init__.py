@@ -1,0 +1,6 @@
+"""The executor side: register commands, run them, report to the managers."""
+
+from kaiju_tasks.executor.context import Context, Stopped
+from kaiju_tasks.executor.registry import Executor
+
+__all__ = ["Context", "Executor", "Stopped"]

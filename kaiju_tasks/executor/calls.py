@@ -1,0 +1,120 @@
+"""One call of a command: on the loop or in a thread. Processes are in `processes`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kaiju_tasks.executor.context import Stopped
+from kaiju_tasks.executor.threads import ThreadPool
+
+__all__ = ["Call", "Done", "LoopCall", "ThreadCall"]
+
+Done = Callable[["Call", Any, BaseException | None], None]
+
+
+class Call(Protocol):
+    """A command at work.
+
+    `Done` is called once, on the loop, with the value or the error; also after `stop`.
+    """
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None:
+        """Ask it to end: it may take time, or never happen. Not before `start`."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the command's code may still be running."""
+        ...
+
+
+class LoopCall:
+    """An `async def`, stopped by cancellation."""
+
+    __slots__ = ("_arguments", "_begun", "_done", "_function", "_stopped", "_task")
+
+    def __init__(self, function: Callable[..., Any], arguments: dict[str, Any], done: Done) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._done = done
+        self._begun = False
+        self._stopped = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        self._begun = True
+        try:
+            value = await self._function(**self._arguments)
+        except asyncio.CancelledError as error:
+            own = error if self._stopped else RuntimeError("the command was cancelled from inside")
+            self._end(None, own)
+        except BaseException as error:  # sys.exit() in a command must not end the executor
+            self._end(None, error)
+        else:
+            self._end(value, None)
+
+    def _end(self, value: Any, error: BaseException | None) -> None:
+        self._task = None
+        self._done(self, value, error)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def alive(self) -> bool:
+        # A task cancelled before its first step never takes it.
+        return self._task is not None and (self._begun or not self._stopped)
+
+
+class ThreadCall:
+    """A `def` on a thread: it ends when it returns, or at its next `Context.check`."""
+
+    __slots__ = ("_alive", "_arguments", "_done", "_function", "_loop", "_pool", "_stopped")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: dict[str, Any],
+        done: Done,
+        pool: ThreadPool,
+    ) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._done = done
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        self._alive = False
+
+    def start(self) -> None:
+        self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        value, failure = None, None
+        self._alive = True  # before `_stopped` is read: a call stopped in the queue never runs
+        try:
+            if self._stopped:
+                raise Stopped("stopped before it began")
+            value = self._function(**self._arguments)
+        except BaseException as error:  # reported; a pool's thread outlives every command
+            failure = error
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end, value, failure)
+
+    def _end(self, value: Any, error: BaseException | None) -> None:
+        self._alive = False
+        self._done(self, value, error)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    @property
+    def alive(self) -> bool:
+        return self._alive

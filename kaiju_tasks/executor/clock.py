@@ -1,0 +1,65 @@
+"""The executor's only clock: monotonic, replaceable."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Clock", "LoopClock", "TimerHandle", "within"]
+
+
+class TimerHandle(Protocol):
+    """A call that is due later, until cancelled."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Monotonic seconds, and the two ways to wait for them."""
+
+    def time(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def call_later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> TimerHandle:
+        """Call `callback(*args)` on the event loop after `seconds`."""
+        ...
+
+
+class LoopClock:
+    """The running event loop's clock. `time()` may be read from any thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def time(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> TimerHandle:
+        return self._loop.call_later(seconds, callback, *args)
+
+
+async def within(clock: Clock, seconds: float, future: "asyncio.Future[Any]") -> bool:
+    """Wait for a future, at most so long on this clock; the future itself is left alone.
+
+    :param seconds: from 0
+    :returns: whether it was done in time
+    """
+    if future.done():
+        return True
+    gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def open_gate(*_: Any) -> None:
+        if not gate.done():
+            gate.set_result(None)
+
+    handle = clock.call_later(seconds, open_gate)
+    future.add_done_callback(open_gate)
+    try:
+        await gate
+    finally:
+        handle.cancel()
+        future.remove_done_callback(open_gate)
+    return future.done()

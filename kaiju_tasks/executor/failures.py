@@ -1,0 +1,79 @@
+"""What went wrong in a stage, as the manager is told."""
+
+import traceback
+
+from kaiju_tasks.errors import Abort, InvalidParams, TemplateError
+from kaiju_tasks.protocol import ReportError
+from kaiju_tasks.types import ErrorType
+
+__all__ = ["ResultTooLarge", "StageTimeout", "UnknownMethod", "report_error"]
+
+MESSAGE_CHARACTERS = 2_000
+TRACEBACK_CHARACTERS = 4_000
+
+
+class UnknownMethod(Exception):
+    """No command of this name is registered here."""
+
+
+class ResultTooLarge(Exception):
+    """The encoded result is over the manager's limit."""
+
+
+class StageTimeout(Exception):
+    """Time is over.
+
+    :param whole_run: the run's `max_exec_timeout` was the smaller one
+    """
+
+    def __init__(self, message: str, *, whole_run: bool) -> None:
+        super().__init__(message)
+        self.whole_run = whole_run
+
+
+def report_error(error: BaseException) -> ReportError:
+    """Turn what a stage raised into its report."""
+    match error:
+        case Abort():
+            return ReportError(ErrorType.ABORT, _message(error))
+        case TemplateError():
+            return ReportError(ErrorType.TEMPLATE, _message(error), error.data)
+        case InvalidParams():
+            return ReportError(ErrorType.INVALID_PARAMS, _message(error), error.data)
+        case UnknownMethod():
+            return ReportError(ErrorType.UNKNOWN_METHOD, _message(error))
+        case ResultTooLarge():
+            return ReportError(ErrorType.RESULT_TOO_LARGE, _message(error))
+        case StageTimeout():
+            kind = ErrorType.EXEC_TIMEOUT if error.whole_run else ErrorType.STAGE_TIMEOUT
+            return ReportError(kind, _message(error))
+        case ReportedError():
+            return error.report
+        case _:
+            data = {"exception": type(error).__name__, "traceback": _traceback(error)}
+            return ReportError(ErrorType.EXECUTION, _message(error), data)
+
+
+class ReportedError(Exception):
+    """A failure that comes as a report already, from another process."""
+
+    def __init__(self, report: ReportError) -> None:
+        super().__init__(report.message)
+        self.report = report
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # a broken __str__ must not hide the failure
+        text = ""
+    return _encodable(text)[:MESSAGE_CHARACTERS] or type(error).__name__
+
+
+def _traceback(error: BaseException) -> str:
+    lines = traceback.format_exception(error, limit=-12)
+    return _encodable("".join(lines))[-TRACEBACK_CHARACTERS:]
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

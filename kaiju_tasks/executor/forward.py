@@ -1,0 +1,121 @@
+"""Commands that are calls to an existing JSON-RPC 2.0 service over HTTP."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from kaiju_tasks.errors import Abort, InvalidParams
+from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.failures import ReportedError, UnknownMethod
+from kaiju_tasks.executor.messages import RpcError
+from kaiju_tasks.executor.registry import Command, Executor
+from kaiju_tasks.protocol import ReportError
+from kaiju_tasks.types import ErrorType
+
+__all__ = ["ForwardExecutor", "ServiceError"]
+
+
+class ServiceError(Exception):
+    """The service cannot be reached, or answers what is no JSON-RPC."""
+
+
+class Answer(Struct):
+    """A JSON-RPC answer."""
+
+    result: Any = None
+    error: RpcError | None = None
+
+
+_decode = msgspec.json.Decoder(Answer).decode
+
+
+class ForwardExecutor(Executor):
+    """Serves a stream by calling a service: each method is one of the service's.
+
+    Every call has the headers `Correlation-Id` (the run's job id), `Deadline` (UNIX time),
+    `Timeout` (seconds left) and `Idempotency-Key` (the same over retries of the stage).
+
+    :param url: where the service takes JSON-RPC 2.0 by POST
+    :param headers: sent with every call, authorization for example
+    :param now: UNIX time
+    """
+
+    def __init__(
+        self,
+        app_name: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(app_name, lifespan=_http_session, data=data)
+        self._url = url
+        self._headers = dict(headers or {})
+        self._now = now
+
+    def find(self, method: str) -> Command:
+        """Every method is known: the service says which it has."""
+        return self._commands.get(method) or Command(method, self._caller(method))
+
+    def _caller(self, method: str) -> Callable[..., Any]:
+        async def call(kaiju_context: Context, **params: Any) -> Any:
+            return await self._call(kaiju_context, method, params)
+
+        return call
+
+    async def _call(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
+        key = ctx.idempotency_key
+        body = {"jsonrpc": "2.0", "id": key, "method": method, "params": params}
+        try:
+            async with ctx.state.post(
+                self._url, data=msgspec.json.encode(body), headers=self._call_headers(ctx)
+            ) as response:
+                content = await response.read()
+        except (OSError, aiohttp.ClientError) as error:
+            raise ServiceError(f"{self._url} cannot be called: {error}") from error
+        try:
+            answer = _decode(content)
+        except msgspec.DecodeError as error:
+            raise ServiceError(
+                f"{self._url} answered with HTTP status {response.status} and no JSON-RPC: {error}"
+            ) from None
+        if answer.error is not None:
+            raise _failure(answer.error)
+        return answer.result
+
+    def _call_headers(self, ctx: Context) -> dict[str, str]:
+        seconds = ctx.deadline
+        return self._headers | {
+            "Content-Type": "application/json",
+            "Correlation-Id": ctx.job_id,
+            "Deadline": f"{self._now() + seconds:.3f}",
+            "Timeout": f"{seconds:.3f}",
+            "Idempotency-Key": ctx.idempotency_key,
+        }
+
+
+def _failure(error: RpcError) -> Exception:
+    data = error.data if isinstance(error.data, dict) else {}
+    if data.get("type") == ErrorType.ABORT:
+        return Abort(error.message)
+    if error.code == -32601:
+        return UnknownMethod(error.message)
+    if error.code == -32602:
+        return InvalidParams(error.message, field=str(data.get("field", "params")))
+    details = {"code": error.code, "data": error.data}
+    return ReportedError(ReportError(ErrorType.EXECUTION, error.message, details))
+
+
+@asynccontextmanager
+async def _http_session(executor: Executor) -> AsyncIterator[aiohttp.ClientSession]:
+    # The stage's own deadline cancels a call; a second limit would only lie about it.
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        yield session

@@ -1,0 +1,40 @@
+"""Two addresses for whoever watches over the process: alive, and ready."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+__all__ = ["health_server"]
+
+
+@asynccontextmanager
+async def health_server(
+    port: int, ready: Callable[[], bool], *, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
+    """Serve `/healthz` (200 while the loop runs) and `/readyz` (200 or 503).
+
+    :param port: 0 takes a free one
+    :param ready: whether a manager is connected
+    :returns: the port
+    :raises OSError: the port is taken
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        if ready():
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "no manager"}, status=503)
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,317 @@
+"""The link to the managers: connects, announces, pings, and survives losing them."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from random import Random
+from typing import Any
+
+from msgspec import Raw, structs
+
+from kaiju_tasks.executor.backoff import Backoff
+from kaiju_tasks.executor.clock import Clock, within
+from kaiju_tasks.executor.lifeline import Lifeline
+from kaiju_tasks.executor.mail import Mail
+from kaiju_tasks.executor.messages import (
+    RpcError,
+    decode_connect,
+    decode_drain,
+    decode_ping,
+    decode_revoke,
+    decode_run,
+)
+from kaiju_tasks.executor.runner import Runner
+from kaiju_tasks.executor.session import Lost, Session
+from kaiju_tasks.executor.transport import Connection, ConnectionClosed, Refused, Transport
+from kaiju_tasks.protocol import (
+    PROTOCOL_VERSION,
+    ConnectParams,
+    ConnectResult,
+    PingParams,
+    SuspendExecutorParams,
+)
+from kaiju_tasks.types import ExecutorStatus
+
+__all__ = ["Link", "Orphaned"]
+
+logger = logging.getLogger("kaiju_tasks.executor")
+
+FLUSH_SECONDS = 5.0
+GOODBYE_SECONDS = 2.0
+DEFAULT_PING_SECONDS = 5.0
+REFUSALS = frozenset({401, 403})
+NOT_FOUND = 404
+
+
+class Orphaned(Exception):
+    """No manager could be reached for `orphan_seconds`: all work was stopped."""
+
+
+class Link:
+    """Serves a runner with work from one of several managers at a time.
+
+    :param urls: at least one manager, tried in turn
+    :param identity: who this executor is; capacity and holding are filled in
+    :param clock: every wait and every moment comes from it
+    :param random: scatters the waits between tries
+    :ivar connected: a manager has welcomed this executor and is still there
+    :ivar drain_asked: the manager wants it to end when what runs has ended
+    :ivar active_at: when it last took or finished work, by the clock
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        identity: ConnectParams,
+        runner: Runner,
+        transport: Transport,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        if not urls:
+            raise ValueError("at least one manager URL is needed")
+        self._urls = itertools.cycle(urls)
+        self._identity = identity
+        self._runner = runner
+        self._transport = transport
+        self._clock = clock
+        self._backoff = Backoff(random)
+        self._mail = Mail(runner.outbox, clock, random, self._expelled)
+        self._lifeline = Lifeline(clock, runner.drop_exclusive, self._orphaned)
+        self._ping_seconds = DEFAULT_PING_SECONDS
+        self._session: Session | None = None
+        self._announced = 0
+        self._known = False
+        self._complaints: set[str] = set()
+        self._stopping = False
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.connected = False
+        self.drain_asked = False
+        self.active_at = clock.time()
+        runner.on_change = self._worked
+        runner.workshop.on_lingering = self._changed
+
+    async def run(self) -> None:
+        """Stay connected until `stop` has ended.
+
+        :raises Orphaned: cut off for too long
+        :raises Refused: the first manager does not let this executor in
+        """
+        connecting = asyncio.create_task(self._keep_connected())
+        try:
+            await asyncio.wait((connecting, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if not self._ended.done():
+                await connecting
+            await self._ended
+        finally:
+            self._lifeline.close()
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+            await self._transport.close()
+
+    async def stop(self, grace_seconds: float, reason: str | None = None) -> None:
+        """Let running stages end, give the rest back, say goodbye. `run` returns then.
+
+        A second call, while the first waits, ends its waiting.
+
+        :param grace_seconds: for running stages, from 0
+        """
+        if self._stopping:
+            self._hurry()
+            return
+        self._stopping = True
+        self._runner.stop()
+        self._changed()
+        await self._until(lambda: self._runner.empty, grace_seconds)
+        self._runner.release_all()
+        await self._until(lambda: self._runner.empty, FLUSH_SECONDS)
+        await self._say_goodbye(reason)
+        self._end()
+
+    async def _say_goodbye(self, reason: str | None) -> None:
+        if self._session is None or not self.connected:
+            return
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answer(_: Raw | RpcError | Lost) -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        params = SuspendExecutorParams(self._identity.id, reason)
+        self._session.request("manager.suspend_executor", params, answer)
+        await within(self._clock, GOODBYE_SECONDS, answered)
+
+    def _end(self, error: Exception | None = None) -> None:
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+
+    async def _keep_connected(self) -> None:
+        for url in self._urls:
+            try:
+                connection = await self._transport.connect(url)
+                try:
+                    await self._serve(connection)
+                finally:
+                    await connection.close()
+            except Refused as error:
+                if not self._known:
+                    raise
+                self._complain(url, error)
+            except ConnectionClosed as error:
+                self._complain(url, error)
+            await self._clock.sleep(self._backoff.next())
+
+    def _complain(self, url: str, error: ConnectionClosed) -> None:
+        complaint = f"manager {url}: {error}"
+        level = logging.DEBUG if complaint in self._complaints else logging.WARNING
+        logger.log(level, "%s; trying again", complaint)
+        self._complaints.add(complaint)
+
+    async def _serve(self, connection: Connection) -> None:
+        session = Session(connection, self._clock, self._notified)
+        self._session = session
+        self._greet(session)
+        try:
+            await _first_of(session.run(), self._keep_alive(session))
+        finally:
+            self._session = None
+            self.connected = False
+            self._mail.close()
+
+    def _greet(self, session: Session) -> None:
+        asked_at = self._clock.time()
+        self._announced = self._runner.capacity
+        params = structs.replace(
+            self._identity, capacity=self._announced, holding=self._runner.holding()
+        )
+
+        def welcomed(answer: Raw | RpcError | Lost) -> None:
+            if isinstance(answer, RpcError):
+                kind = Refused if answer.code in REFUSALS else ConnectionClosed
+                raise kind(f"refused: {answer.message}")
+            if not isinstance(answer, Lost):
+                self._welcomed(session, decode_connect(answer), asked_at)
+
+        session.request("manager.connect", params, welcomed)
+
+    def _welcomed(self, session: Session, result: ConnectResult, asked_at: float) -> None:
+        if result.protocol < PROTOCOL_VERSION - 1:
+            raise Refused(
+                f"the manager speaks protocol {result.protocol}, this executor "
+                f"{PROTOCOL_VERSION}: only neighbours work together"
+            )
+        self._known = self.connected = True
+        self._backoff.reset()
+        self._complaints.clear()
+        self._ping_seconds = result.ping_interval
+        self._lifeline.lease_seconds = result.lease_seconds
+        self._lifeline.orphan_seconds = result.orphan_seconds
+        self._runner.workshop.max_result_bytes = result.max_result_bytes
+        self._lifeline.heard(asked_at)
+        self._runner.revoke(result.revoked)
+        self._mail.open(session)
+        self._obey(result.status)
+        self.active_at = self._clock.time()
+        logger.info("connected to manager %s", result.manager_id)
+
+    async def _keep_alive(self, session: Session) -> None:
+        while True:
+            await self._clock.sleep(self._ping_seconds)
+            oldest = session.oldest_unanswered()
+            if oldest is not None and self._clock.time() - oldest >= self._ping_seconds * 2:
+                raise ConnectionClosed("no answer in time")
+            if self.connected:
+                self._ping(session)
+
+    def _ping(self, session: Session) -> None:
+        asked_at = self._clock.time()
+        self._announced = self._runner.capacity
+
+        def answered(answer: Raw | RpcError | Lost) -> None:
+            if isinstance(answer, RpcError):
+                if answer.code == NOT_FOUND:
+                    self._expelled()
+                return
+            if not isinstance(answer, Lost):
+                self._lifeline.heard(asked_at)
+                self._obey(decode_ping(answer).status)
+
+        session.request("manager.ping", PingParams(self._identity.id, self._announced), answered)
+
+    def _obey(self, status: str) -> None:
+        self._runner.draining = status != ExecutorStatus.ACTIVE
+        self.drain_asked = status == ExecutorStatus.DRAINING
+        self._changed()
+
+    def _notified(self, method: str, params: Raw) -> None:
+        match method:
+            case "executor.run":
+                self._runner.run(decode_run(params).tasks)
+            case "executor.revoke":
+                self._runner.revoke(decode_revoke(params).leases)
+            case "executor.drain":
+                logger.info("asked to drain: %s", decode_drain(params).reason or "no reason given")
+                self._obey(ExecutorStatus.DRAINING)
+            case _:
+                logger.debug("a newer manager sent %s, which is ignored", method)
+
+    def _expelled(self) -> None:
+        logger.warning("expelled by the manager: all work is dropped")
+        self._runner.drop_all()
+        raise ConnectionClosed("the manager does not know this executor any more")
+
+    def _orphaned(self) -> None:
+        self._runner.drop_all()
+        self._end(Orphaned("no manager answered in time: all work was stopped"))
+
+    def _worked(self) -> None:
+        self.active_at = self._clock.time()
+        self._changed()
+
+    def _changed(self) -> None:
+        session = self._session if self.connected else None
+        if session is not None and self._announced != self._runner.capacity:
+            self._ping(session)
+        if self._watchers:
+            self._look()
+
+    async def _until(self, predicate: Callable[[], bool], seconds: float) -> None:
+        if predicate():
+            return
+        watched: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watcher = (predicate, watched)
+        self._watchers.append(watcher)
+        try:
+            await within(self._clock, seconds, watched)
+        finally:
+            self._watchers.remove(watcher)
+
+    def _look(self) -> None:
+        for predicate, watched in self._watchers:
+            if not watched.done() and predicate():
+                watched.set_result(None)
+
+    def _hurry(self) -> None:
+        for _, watched in self._watchers:
+            if not watched.done():
+                watched.set_result(None)
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)

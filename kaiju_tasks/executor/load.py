@@ -1,0 +1,51 @@
+"""Find an Executor by `module:attribute`."""
+
+import importlib
+import importlib.util
+import os
+import sys
+
+from kaiju_tasks.executor.registry import Executor
+
+__all__ = ["LoadError", "load_executor"]
+
+
+class LoadError(Exception):
+    """There is no Executor at that place; the message says what there is."""
+
+
+def load_executor(path: str) -> Executor:
+    """Import an executor, looking in the working folder too.
+
+    :param path: `module:attribute`, as in `billing.tasks:executor`
+    :raises LoadError: no such module or attribute, or it is no Executor
+    """
+    module_name, colon, attribute = path.partition(":")
+    if not (module_name and colon and attribute):
+        raise LoadError(f"`{path}` must read module:attribute, as in billing.tasks:executor")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    found = getattr(_module(module_name), attribute, None)
+    if isinstance(found, Executor):
+        return found
+    raise LoadError(_what_is_there(module_name, attribute, found))
+
+
+def _module(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise LoadError(
+                f"there is no module `{error.name}`, neither in {os.getcwd()} nor installed"
+            ) from None
+        raise
+
+
+def _what_is_there(module_name: str, attribute: str, found: object) -> str:
+    module = vars(sys.modules[module_name])
+    names = [name for name, value in module.items() if isinstance(value, Executor)]
+    hint = f"; it has: {', '.join(names)}" if names else "; it has no Executor"
+    if found is None:
+        return f"the module `{module_name}` has no `{attribute}`{hint}"
+    return f"`{module_name}:{attribute}` is a {type(found).__name__}, not an Executor{hint}"

@@ -1,0 +1,143 @@
+"""Reports out, acknowledgements in: batches over whatever session there is."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.executor.backoff import Backoff
+from kaiju_tasks.executor.clock import Clock
+from kaiju_tasks.executor.messages import RpcError, decode_write_stage
+from kaiju_tasks.executor.outbox import Entry, Outbox
+from kaiju_tasks.executor.session import Lost, Session
+from kaiju_tasks.executor.transport import ConnectionClosed
+from kaiju_tasks.protocol import Ack, AckState, ReportError, ReportState, WriteStageParams
+from kaiju_tasks.types import ErrorType
+
+__all__ = ["Mail"]
+
+MAX_IN_FLIGHT = 4
+PIPELINED_REPORTS = 100
+"""A second frame goes out before the first is answered only when so many reports wait."""
+
+NOT_FOUND, TOO_LARGE = 404, 413
+REFUSALS = frozenset({-32700, -32600, -32602, TOO_LARGE})
+
+
+class Mail:
+    """Carries the outbox to the manager.
+
+    :param on_expelled: the manager does not know this executor any more
+    """
+
+    def __init__(
+        self, outbox: Outbox, clock: Clock, random: Random, on_expelled: Callable[[], None]
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._on_expelled = on_expelled
+        self._backoff = Backoff(random)
+        self._session: Session | None = None
+        self._in_flight = 0
+        self._due = False
+        self._paused = False
+        outbox.on_put = self.flush_soon
+
+    def open(self, session: Session) -> None:
+        """Send through this session from now on, what was not acknowledged first."""
+        self._session = session
+        self.flush_soon()
+
+    def close(self) -> None:
+        """There is no session now."""
+        self._session = None
+
+    def flush_soon(self) -> None:
+        """Send at the end of this turn of the loop, so that what comes together goes together."""
+        if not self._due and self._can_send():
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._due = False
+        while (session := self._session) is not None and self._can_send():
+            batch = self._outbox.take()
+            if not batch:
+                return
+            self._in_flight += 1
+            params = WriteStageParams([entry.report for entry in batch])
+            session.request("manager.write_stage", params, partial(self._answered, batch))
+
+    def _can_send(self) -> bool:
+        if self._paused or self._session is None or self._session.lost:
+            return False
+        pipelined = self._outbox.waiting >= PIPELINED_REPORTS and self._in_flight < MAX_IN_FLIGHT
+        return self._in_flight == 0 or pipelined
+
+    def _answered(self, batch: list[Entry], answer: Raw | RpcError | Lost) -> None:
+        self._in_flight -= 1
+        if isinstance(answer, Lost):
+            self._outbox.take_back(batch)
+        elif isinstance(answer, RpcError):
+            self._refused(batch, answer)
+        else:
+            self._outbox.acknowledged(batch, self._acks(batch, answer))
+            self._backoff.reset()
+        self.flush_soon()
+
+    def _acks(self, batch: list[Entry], answer: Raw) -> list[Ack]:
+        try:
+            acks = decode_write_stage(answer).acks
+        except msgspec.DecodeError:
+            self._outbox.take_back(batch)
+            raise
+        if len(acks) != len(batch):
+            self._outbox.take_back(batch)
+            raise ConnectionClosed("the manager's acks do not match the reports")
+        return acks
+
+    def _refused(self, batch: list[Entry], error: RpcError) -> None:
+        if error.code == NOT_FOUND:
+            self._outbox.take_back(batch)
+            self._on_expelled()
+            return
+        if error.code in REFUSALS:
+            self._part(batch, error)
+        else:
+            self._pause()
+        self._outbox.take_back(batch)
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._clock.call_later(self._backoff.next(), self._resume)
+
+    def _resume(self) -> None:
+        self._paused = False
+        self.flush_soon()
+
+    def _part(self, batch: list[Entry], error: RpcError) -> None:
+        # One wrong report must not hold up the others: each is sent alone, and one that is
+        # refused alone becomes a failure of its stage; if even that is refused, it is given up.
+        if len(batch) > 1:
+            for entry in batch:
+                entry.alone = True
+            return
+        entry = batch[0]
+        report = entry.report
+        if report.state in (ReportState.PROGRESS, ReportState.EXTEND):
+            entry.dead = True
+        elif report.state is ReportState.FAILED:
+            entry.dead = True
+            entry.on_ack(Ack(AckState.STALE))
+        else:
+            kind = ErrorType.RESULT_TOO_LARGE if error.code == TOO_LARGE else ErrorType.EXECUTION
+            text = f"the manager refused the stage's result: {error.message}"
+            entry.report = msgspec.structs.replace(
+                report,
+                state=ReportState.FAILED,
+                result=Raw(b"null"),
+                error=ReportError(kind, text),
+            )

@@ -1,0 +1,151 @@
+"""A command's parameters: checked against its signature, described as JSON Schema."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.executor.context import Context
+
+__all__ = ["Signature"]
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class Signature:
+    """What a function takes, read once.
+
+    :param function: all its parameters can be given by name
+    :raises TypeError: it has `*args`, positional-only parameters, or hints that cannot be read
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._hints = _hints(function)
+        self._defaults: dict[str, Any] = {}
+        self.context_name: str | None = None
+        self._open: Any = UNSET
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        for parameter in inspect.signature(function).parameters.values():
+            if (field := self._take(function, parameter)) is not None:
+                fields.append(field)
+        self._names = tuple(field[0] for field in fields)
+        self._struct = msgspec.defstruct(
+            "Params", fields, kw_only=True, forbid_unknown_fields=self._open is UNSET
+        )
+
+    def _take(self, function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+        hint = self._hints.get(parameter.name, Any)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            self._open = hint
+            return None
+        if parameter.kind not in _NAMED:
+            raise TypeError(
+                f"command {function.__qualname__}: parameter `{parameter.name}` cannot be given "
+                "by name; commands take named parameters only"
+            )
+        if _is_context(hint):
+            self.context_name = parameter.name
+            return None
+        if parameter.default is inspect.Parameter.empty:
+            return (parameter.name, hint)
+        self._defaults[parameter.name] = parameter.default
+        return (parameter.name, Union[hint, UnsetType], UNSET)  # noqa: UP007
+
+    def arguments(self, params: Any) -> dict[str, Any]:
+        """The keyword arguments of one call.
+
+        :param params: a JSON object
+        :raises InvalidParams: a parameter is missing, unknown or of a wrong type
+        """
+        if not isinstance(params, dict):
+            raise InvalidParams("`params` must be an object of named parameters", field="params")
+        if not params and not self._names:
+            return {}
+        try:
+            checked = msgspec.convert(params, self._struct)
+        except msgspec.ValidationError as error:
+            raise self._explain(error, params) from None
+        arguments = {
+            name: value for name in self._names if (value := getattr(checked, name)) is not UNSET
+        }
+        if self._open is not UNSET:
+            arguments.update(self._others(params))
+        return arguments
+
+    def _others(self, params: dict[str, Any]) -> dict[str, Any]:
+        others: dict[str, Any] = {}
+        for name, value in params.items():
+            if name in self._names:
+                continue
+            if name == self.context_name:
+                raise InvalidParams(f"`{name}` is given by the executor", field=name)
+            try:
+                others[name] = msgspec.convert(value, self._open)
+            except msgspec.ValidationError as error:
+                raise _wrong(error, name) from None
+        return others
+
+    def _explain(self, error: msgspec.ValidationError, params: dict[str, Any]) -> InvalidParams:
+        # msgspec names neither all missing nor all unknown fields; the signature knows them.
+        missing = [n for n in self._names if n not in params and n not in self._defaults]
+        unknown = [n for n in params if n not in self._names] if self._open is UNSET else []
+        if unknown:
+            return _unknown(unknown[0], self._names)
+        if missing:
+            return InvalidParams(f"`{missing[0]}` is missing", field=missing[0])
+        return _wrong(error, "")
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the parameters; {} where a type has none."""
+        try:
+            schema = msgspec.json.schema(self._struct)
+        except TypeError:
+            return {}
+        definitions = schema.pop("$defs")
+        body: dict[str, Any] = definitions.pop("Params")
+        body.pop("title", None)
+        for name, default in self._defaults.items():
+            try:
+                body["properties"][name]["default"] = msgspec.to_builtins(default)
+            except (TypeError, ValueError):
+                continue
+        return body | ({"$defs": definitions} if definitions else {})
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise TypeError(
+            f"command {function.__qualname__}: its type hints cannot be read: {error}"
+        ) from error
+
+
+def _is_context(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return hint is Context or Context in get_args(hint)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> InvalidParams:
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else _choices(known)
+    return InvalidParams(f"`{name}` is not a parameter of this command; {hint}", field=name)
+
+
+def _choices(known: tuple[str, ...]) -> str:
+    if not known:
+        return "it takes none"
+    return "it takes " + ", ".join(f"`{name}`" for name in known)
+
+
+def _wrong(error: msgspec.ValidationError, prefix: str) -> InvalidParams:
+    text, _, path = str(error).partition(" - at `$")
+    inner = path.rstrip("`").replace("[...]", "").replace("[", ".").replace("]", "").lstrip(".")
+    field = ".".join(part for part in (prefix, inner) if part)
+    where = f"`{field}` is wrong: " if field else ""
+    return InvalidParams(f"{where}{text[:1].lower()}{text[1:]}", field=field or "params")

@@ -1,0 +1,206 @@
+"""An executor as a process: signals, lifespans, one link, an exit code."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from random import Random
+
+from kaiju_tasks import __version__
+from kaiju_tasks.executor.clock import Clock, LoopClock
+from kaiju_tasks.executor.health import health_server
+from kaiju_tasks.executor.link import Link, Orphaned
+from kaiju_tasks.executor.outbox import Outbox
+from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.executor.runner import Runner
+from kaiju_tasks.executor.transport import Refused, Transport
+from kaiju_tasks.executor.websocket import WebSocketTransport
+from kaiju_tasks.executor.workshop import Workshop
+from kaiju_tasks.protocol import CommandInfo, ConnectParams
+
+__all__ = ["EXIT_ORPHANED", "EXIT_REFUSED", "restart_process", "run_executor"]
+
+logger = logging.getLogger("kaiju_tasks.executor")
+
+EXIT_ORPHANED = 75
+"""EX_TEMPFAIL of sysexits.h: no manager could be reached."""
+EXIT_REFUSED = 77
+"""EX_NOPERM of sysexits.h: the manager does not let this executor in."""
+IDLE_SECONDS = 1.0
+IDLE_LOOK_SECONDS = 0.1
+
+
+def restart_process() -> None:
+    """Replace this process by a new one of the same command line, under the same pid."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+async def run_executor(
+    executors: Executor | Sequence[Executor],
+    manager_urls: Sequence[str],
+    *,
+    token: str | None = None,
+    concurrency: int = 32,
+    max_tasks: int | None = None,
+    until_idle: bool = False,
+    shutdown_grace: float = 10.0,
+    kill_grace: float = 5.0,
+    executor_id: str | None = None,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    restart: Callable[[], None] | None = None,
+    handle_signals: bool = True,
+    health_port: int | None = None,
+    health_host: str = "127.0.0.1",
+) -> int:
+    """Serve managers with these executors until told to stop.
+
+    :param manager_urls: at least one, tried in turn; `/rpc` is added where there is no path
+    :param token: of the kind `executor`
+    :param concurrency: tasks held at once, from 1
+    :param max_tasks: start anew after this many tasks; None is never
+    :param until_idle: end when there was nothing to do for a second
+    :param shutdown_grace: seconds that running stages get at SIGTERM
+    :param kill_grace: seconds that a stopped stage gets before the process starts anew
+    :param executor_id: stable for the life of the process; made up when None
+    :param restart: starts the process anew; may return, then this returns too
+    :param handle_signals: take SIGTERM and SIGINT
+    :param health_port: serve `/healthz` and `/readyz` there; None does not
+    :returns: exit code: 0, 75 when no manager could be reached any more, 77 when refused
+    """
+    if concurrency < 1:
+        raise ValueError(f"`concurrency` must be at least 1, not {concurrency}")
+    served = [executors] if isinstance(executors, Executor) else list(executors)
+    clock = LoopClock() if clock is None else clock
+    workshop = Workshop(served, clock, thread_count=concurrency, kill_grace=kill_grace)
+    runner = Runner(workshop, Outbox(), concurrency=concurrency, max_tasks=max_tasks)
+    identity = _identity(served, executor_id)
+    wire = WebSocketTransport(token) if transport is None else transport
+    link = Link(list(manager_urls), identity, runner, wire, clock, Random())
+    process = _Process(link, runner, clock, until_idle=until_idle, grace_seconds=shutdown_grace)
+    workshop.on_stuck = process.stuck
+    async with _lifespans(served):
+        with _signals(process) if handle_signals else contextlib.nullcontext():
+            async with contextlib.AsyncExitStack() as stack:
+                if health_port is not None:
+                    health = health_server(health_port, lambda: link.connected, host=health_host)
+                    await stack.enter_async_context(health)
+                code = await process.run()
+        workshop.threads.close()
+        if workshop.lingering and process.restart_wanted:
+            # Inside the lifespans: a stuck thread may still use what they hold.
+            process.restart(restart)
+            return code
+    if process.restart_wanted:
+        process.restart(restart)
+    return code
+
+
+class _Process:
+    def __init__(
+        self,
+        link: Link,
+        runner: Runner,
+        clock: Clock,
+        *,
+        until_idle: bool,
+        grace_seconds: float,
+    ) -> None:
+        self._link = link
+        self._runner = runner
+        self._clock = clock
+        self._until_idle = until_idle
+        self._grace_seconds = grace_seconds
+        self._stops: set[asyncio.Task[None]] = set()
+        self.restart_wanted: str | None = None
+
+    async def run(self) -> int:
+        watch = asyncio.create_task(self._watch())
+        try:
+            await self._link.run()
+        except Orphaned as error:
+            logger.error("%s", error)
+            self.restart_wanted = None if self._until_idle else "cut off from every manager"
+            return EXIT_ORPHANED
+        except Refused as error:
+            logger.error("%s", error)
+            return EXIT_REFUSED
+        finally:
+            watch.cancel()
+            for stop in self._stops:
+                stop.cancel()
+            await asyncio.gather(watch, *self._stops, return_exceptions=True)
+        return 0
+
+    def terminate(self) -> None:
+        self._stop(self._grace_seconds, "terminated")
+
+    def stuck(self) -> None:
+        self.restart_wanted = "a stage that was stopped does not end"
+        self._stop(0.0, "restart")
+
+    def restart(self, restart: Callable[[], None] | None) -> None:
+        logger.warning("starting anew: %s", self.restart_wanted)
+        (restart_process if restart is None else restart)()
+
+    def _stop(self, grace_seconds: float, reason: str) -> None:
+        task = asyncio.create_task(self._link.stop(grace_seconds, reason))
+        self._stops.add(task)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(IDLE_LOOK_SECONDS)
+            if not self._runner.empty:
+                continue
+            if self._runner.used_up:
+                self.restart_wanted = "it has done its number of tasks"
+                break
+            if self._until_idle and (self._idle() or self._link.drain_asked):
+                break
+        await self._link.stop(0.0, "done")
+
+    def _idle(self) -> bool:
+        quiet = self._clock.time() - self._link.active_at >= IDLE_SECONDS
+        return quiet and self._link.connected
+
+
+def _identity(executors: Sequence[Executor], executor_id: str | None) -> ConnectParams:
+    commands: dict[str, CommandInfo] = {}
+    for executor in executors:
+        for command in executor.commands.values():
+            commands.setdefault(command.method, command.info())
+    return ConnectParams(
+        id=executor_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+        app_names=[executor.app_name for executor in executors],
+        commands=list(commands.values()),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespans(executors: Sequence[Executor]) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        for executor in executors:
+            if executor.lifespan is not None:
+                executor.state = await stack.enter_async_context(executor.lifespan(executor))
+        yield
+
+
+@contextlib.contextmanager
+def _signals(process: _Process) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    taken = (signal.SIGTERM, signal.SIGINT)
+    for number in taken:
+        loop.add_signal_handler(number, process.terminate)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)

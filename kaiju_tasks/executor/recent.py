@@ -1,0 +1,30 @@
+"""Tokens of leases that are over: a late copy of their messages must change nothing."""
+
+from kaiju_tasks.executor.clock import Clock
+from kaiju_tasks.executor.segment import Token
+
+__all__ = ["Recent"]
+
+
+class Recent:
+    """A bounded memory.
+
+    :param seconds: how long a token is remembered, at most
+    :param limit: how many are, at most
+    """
+
+    def __init__(self, clock: Clock, *, seconds: float = 300.0, limit: int = 50_000) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._limit = limit
+        self._until: dict[Token, float] = {}
+
+    def add(self, token: Token) -> None:
+        """Remember a token from now on."""
+        self._until.pop(token, None)
+        self._until[token] = self._clock.time() + self._seconds
+        if len(self._until) > self._limit:
+            del self._until[next(iter(self._until))]
+
+    def __contains__(self, token: Token) -> bool:
+        return self._until.get(token, float("-inf")) > self._clock.time()

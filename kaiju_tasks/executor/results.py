@@ -1,0 +1,76 @@
+"""A stage's result as JSON bytes, or a clear refusal."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.executor.failures import ResultTooLarge
+
+__all__ = ["MAX_DEPTH", "Unencodable", "encode_result"]
+
+MAX_DEPTH = 64
+MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+
+_encoder = msgspec.json.Encoder()
+_long_number = re.compile(rb"\d{19}").search
+
+
+class Unencodable(Exception):
+    """The result has no exact form as JSON that every reader takes."""
+
+
+def encode_result(value: Any, max_bytes: int) -> Raw:
+    """The result as it is sent.
+
+    :param value: what the command returned
+    :param max_bytes: the manager's limit for one result
+    :raises ResultTooLarge: it is longer
+    :raises Unencodable: not JSON, not finite, beyond 64 bits, deeper than 64 levels
+    """
+    try:
+        if isinstance(value, Raw):  # it is not looked into when it is encoded
+            value = msgspec.json.decode(value)
+        encoded = _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise Unencodable(
+            f"the result ({type(value).__name__}) cannot be written as JSON: {error}"
+        ) from None
+    if len(encoded) > max_bytes:
+        raise ResultTooLarge(
+            f"the result has {len(encoded):,} bytes as JSON; at most {max_bytes:,} are allowed"
+        )
+    # msgspec writes NaN as null and any integer: only results that look so are walked through.
+    deep = encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH
+    if deep or b"null" in encoded or _long_number(encoded):
+        _refuse_odd_values(msgspec.to_builtins(value, str_keys=True))
+    return Raw(encoded)
+
+
+def _refuse_odd_values(value: Any) -> None:
+    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    while waiting:
+        path, item, depth = waiting.pop()
+        where = f"`{path}`" if path else "it"
+        if depth >= MAX_DEPTH and isinstance(item, dict | list | tuple):
+            raise Unencodable(f"the result is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise Unencodable(f"the result is no JSON: {where} is {item}, not a finite number")
+        if isinstance(item, int) and not MIN_INT <= item <= MAX_INT:
+            raise Unencodable(f"the result is no JSON: {where} does not fit into 64 bits")
+        waiting.extend((_join(path, key), child, depth + 1) for key, child in _children(item))
+
+
+def _children(item: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(item, dict):
+        return iter(item.items())
+    if isinstance(item, list | tuple):
+        return iter(enumerate(item))
+    return iter(())
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)

@@ -1,0 +1,144 @@
+"""All assignments of this process: started once, stopped when told."""
+
+from collections.abc import Callable, Iterable
+
+from kaiju_tasks.executor.outbox import Outbox
+from kaiju_tasks.executor.recent import Recent
+from kaiju_tasks.executor.segment import Segment, Token, token_of
+from kaiju_tasks.executor.workshop import Workshop
+from kaiju_tasks.protocol import Assignment, Lease
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """Holds the leases of this process.
+
+    :param concurrency: tasks it may hold at once, from 1
+    :param max_tasks: takes no more after this many; None is no limit
+    :ivar on_change: called when a lease was taken or is over
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        outbox: Outbox,
+        *,
+        concurrency: int,
+        max_tasks: int | None = None,
+    ) -> None:
+        self.workshop = workshop
+        self.outbox = outbox
+        self.on_change: Callable[[], None] = lambda: None
+        self.taken = 0
+        self.draining = False
+        self._stopping = False
+        self._concurrency = concurrency
+        self._max_tasks = max_tasks
+        self._segments: dict[Token, Segment] = {}
+        self._by_task: dict[str, Segment] = {}
+        self._recent = Recent(workshop.clock)
+
+    @property
+    def capacity(self) -> int:
+        """Tasks it may hold at once now. A call that cannot be stopped keeps its slot."""
+        if self.closed:
+            return 0
+        return max(0, self._concurrency - self.workshop.lingering)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no new work."""
+        return self.draining or self._stopping or self.used_up
+
+    @property
+    def used_up(self) -> bool:
+        """Whether it has taken `max_tasks`."""
+        return self._max_tasks is not None and self.taken >= self._max_tasks
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no lease."""
+        return not self._segments
+
+    def holding(self) -> list[Lease]:
+        """Leases it works on or has unacknowledged reports for."""
+        return [segment.lease() for segment in self._segments.values()]
+
+    def run(self, assignments: Iterable[Assignment]) -> None:
+        """Start assignments; those known already, or revoked before they came, are left alone."""
+        for assignment in assignments:
+            token = token_of(assignment)
+            if token in self._segments or token in self._recent:
+                continue
+            if self._supersedes(assignment):
+                self._begin(assignment)
+            else:
+                self._recent.add(token)
+        self.on_change()
+
+    def _supersedes(self, assignment: Assignment) -> bool:
+        # A task has one lease: of two, the one with the lower epoch is over. Equal epochs
+        # happen after a database failover; then the later message is the true one.
+        other = self._by_task.get(assignment.id)
+        if other is None:
+            return True
+        if other.assignment.job_id == assignment.job_id and (
+            other.assignment.epoch > assignment.epoch
+        ):
+            return False
+        other.drop()
+        return True
+
+    def _begin(self, assignment: Assignment) -> None:
+        segment = Segment(assignment, self.workshop, self.outbox, self._gone)
+        self._segments[segment.token] = segment
+        self._by_task[assignment.id] = segment
+        if self.closed or not assignment.commands:
+            segment.release()
+            return
+        self.taken += 1
+        segment.start()
+
+    def _gone(self, segment: Segment) -> None:
+        del self._segments[segment.token]
+        if self._by_task.get(segment.assignment.id) is segment:
+            del self._by_task[segment.assignment.id]
+        self._recent.add(segment.token)
+        self.on_change()
+
+    def revoke(self, leases: Iterable[Lease]) -> None:
+        """Stop these and report nothing more of them, also when they come only later."""
+        for lease in leases:
+            token = token_of(lease)
+            segment = self._segments.get(token)
+            if segment is None:
+                self._recent.add(token)
+            else:
+                segment.drop()
+
+    def stop(self) -> None:
+        """Take no new work, and give tasks back after the stages that run now."""
+        self._stopping = True
+        for segment in self._all():
+            segment.leave()
+
+    def release_all(self) -> None:
+        """Give every task back now."""
+        self._stopping = True
+        for segment in self._all():
+            segment.release()
+
+    def drop_all(self) -> None:
+        """Stop everything and keep nothing: no lease is ours any more."""
+        for segment in self._all():
+            segment.drop()
+
+    def drop_exclusive(self) -> None:
+        """Stop what may not outlive its lease: runs under `concurrency`."""
+        for segment in self._all():
+            if segment.assignment.exclusive:
+                segment.drop()
+
+    def _all(self) -> list[Segment]:
+        return list(self._segments.values())

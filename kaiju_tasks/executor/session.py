@@ -1,0 +1,111 @@
+"""One connection's life: requests matched to answers, frames out in order."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.executor.clock import Clock
+from kaiju_tasks.executor.messages import Incoming, Request, RpcError, decode_frame, encode
+from kaiju_tasks.executor.transport import Connection, ConnectionClosed
+
+__all__ = ["Answer", "Lost", "Session"]
+
+logger = logging.getLogger("kaiju_tasks.executor")
+
+
+class Lost:
+    """Takes the place of an answer when the connection ends before it comes."""
+
+
+Answer = Callable[[Raw | RpcError | Lost], None]
+
+
+class Session:
+    """Speaks JSON-RPC over a connection.
+
+    :param on_notify: called with every notification's method and params
+    :ivar lost: the connection has ended
+    """
+
+    def __init__(
+        self, connection: Connection, clock: Clock, on_notify: Callable[[str, Raw], None]
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._on_notify = on_notify
+        self._last_id = 0
+        self._asked: dict[int, tuple[float, Answer]] = {}
+        self._out: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self.lost = False
+
+    def request(self, method: str, params: Any, answer: Answer) -> None:
+        """Send a request; `answer` is called once: result, error, or Lost."""
+        if self.lost:
+            answer(Lost())
+            return
+        self._last_id += 1
+        self._asked[self._last_id] = (self._clock.time(), answer)
+        self._out.append(encode(Request(self._last_id, method, params)))
+        self._wake.set()
+
+    def oldest_unanswered(self) -> float | None:
+        """When the request that waits longest was made, by the clock."""
+        return min((sent for sent, _ in self._asked.values()), default=None)
+
+    async def run(self) -> None:
+        """Receive and send until the connection ends. Raises ConnectionClosed."""
+        writer = asyncio.create_task(self._write())
+        reader = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (writer, reader):
+                task.cancel()
+            outcomes = await asyncio.gather(writer, reader, return_exceptions=True)
+            self._lose_all()
+        raise _first_error(outcomes)
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._out:
+                await self._connection.send(self._out.popleft())
+
+    async def _read(self) -> None:
+        while True:
+            frame = await self._connection.receive()
+            try:
+                message = decode_frame(frame)
+                self._take(message)
+            except msgspec.DecodeError as error:
+                raise ConnectionClosed(f"the manager sent what is no message: {error}") from error
+
+    def _take(self, message: Incoming) -> None:
+        if message.method is not None:
+            self._on_notify(message.method, message.params)
+            return
+        asked = self._asked.pop(message.id, None) if isinstance(message.id, int) else None
+        if asked is None:
+            return  # an answer that came twice
+        _, answer = asked
+        answer(message.error if isinstance(message.error, RpcError) else message.result)
+
+    def _lose_all(self) -> None:
+        self.lost = True
+        asked, self._asked = self._asked, {}
+        for _, answer in asked.values():
+            answer(Lost())
+
+
+def _first_error(outcomes: Iterable[object]) -> BaseException:
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            return outcome
+    return ConnectionClosed("the connection has ended")

@@ -1,0 +1,217 @@
+"""One stage at work: condition, parameters, the call, its deadline, its one outcome."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Raw
+
+from kaiju_tasks.executor.calls import Call, LoopCall, ThreadCall
+from kaiju_tasks.executor.clock import TimerHandle
+from kaiju_tasks.executor.context import Context, StageInfo
+from kaiju_tasks.executor.failures import StageTimeout, report_error
+from kaiju_tasks.executor.processes import ProcessCall
+from kaiju_tasks.executor.registry import Command, CommandKind, Executor
+from kaiju_tasks.executor.results import encode_result
+from kaiju_tasks.executor.scope import Scope
+from kaiju_tasks.executor.voice import StageVoice
+from kaiju_tasks.executor.workshop import Workshop
+from kaiju_tasks.protocol import ReportError, ReportState, SegmentCommand
+
+__all__ = ["NULL", "Say", "Stage"]
+
+NULL = Raw(b"null")
+PROGRESS_SECONDS = 0.2
+
+Say = Callable[[ReportState, Raw, ReportError | None, float], None]
+
+
+class Stage:
+    """Runs one command and says its outcome exactly once, unless it is stopped first.
+
+    :param exec_seconds: seconds of execution that the run has left
+    :param say: takes every report of this stage: progress, extend, and the one that ends it
+    """
+
+    __slots__ = (
+        "_call",
+        "_command",
+        "_info",
+        "_latest_progress",
+        "_progress_timer",
+        "_run_seconds",
+        "_say",
+        "_scope",
+        "_stage_seconds",
+        "_started",
+        "_timer",
+        "_workshop",
+        "over",
+    )
+
+    def __init__(
+        self,
+        info: StageInfo,
+        command: SegmentCommand,
+        exec_seconds: float,
+        scope: Scope,
+        workshop: Workshop,
+        say: Say,
+    ) -> None:
+        self._info = info
+        self._command = command
+        self._scope = scope
+        self._workshop = workshop
+        self._say = say
+        self._started = workshop.clock.time()
+        self._run_seconds = exec_seconds
+        self._stage_seconds = command.max_timeout
+        self._call: Call | None = None
+        self._timer: TimerHandle | None = None
+        self._progress_timer: TimerHandle | None = None
+        self._latest_progress: Raw | None = None
+        self.over = False
+
+    def start(self) -> None:
+        """Begin. The outcome may be said before this returns."""
+        if self._run_seconds <= 0:
+            self._fail(self._timeout())
+            return
+        try:
+            self._call = self._prepare()
+            if self._call is not None:
+                self._call.start()
+        except Exception as error:  # whatever a template or a type does is the stage's failure
+            self._fail(error)
+            return
+        if self._call is None:
+            self._end(ReportState.SKIPPED, NULL, None)
+        else:
+            self._arm()
+
+    def _prepare(self) -> Call | None:
+        if not self._scope.holds(self._command.condition or NULL):
+            return None
+        executor, command = self._workshop.find(self._info.app_name, self._info.method)
+        params = self._scope.params(self._command.params)
+        return self._make_call(executor, command, params)
+
+    def _make_call(self, executor: Executor, command: Command, params: Any) -> Call:
+        arguments = command.signature.arguments(params)
+        if command.kind is CommandKind.PROCESS:
+            voice = StageVoice(self._info, self)
+            limit = self._workshop.max_result_bytes
+            return ProcessCall(command.function, params, self._info, voice, limit, self._done)
+        if command.signature.context_name is not None:
+            voice = StageVoice(self._info, self)
+            arguments[command.signature.context_name] = Context(self._info, voice, executor.state)
+        if command.kind is CommandKind.THREAD:
+            threads = self._workshop.threads
+            return ThreadCall(command.function, arguments, self._done, threads)
+        return LoopCall(command.function, arguments, self._done)
+
+    def _done(self, call: Call, value: Any, error: BaseException | None) -> None:
+        self._workshop.ended(call)
+        if self.over:
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        try:
+            result = value if isinstance(call, ProcessCall) else self._encode(value)
+        except Exception as refusal:
+            self._fail(refusal)
+            return
+        self._end(ReportState.FINISHED, result, None)
+
+    def _encode(self, value: Any) -> Raw:
+        return encode_result(value, self._workshop.max_result_bytes)
+
+    def _fail(self, error: BaseException) -> None:
+        self._end(ReportState.FAILED, NULL, report_error(error))
+
+    def _end(self, state: ReportState, result: Raw, error: ReportError | None) -> None:
+        self._close()
+        self._say(state, result, error, self.seconds())
+
+    def _close(self) -> None:
+        self.over = True
+        for timer in (self._timer, self._progress_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def stop(self) -> None:
+        """End without an outcome: revoked, released or dropped."""
+        self._close()
+        if self._call is not None and self._call.alive:
+            self._call.stop()
+            if self._call.alive:
+                self._workshop.linger(self._call)
+
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return self._workshop.clock.time() - self._started
+
+    def seconds_left(self) -> float:
+        return self._allowed() - self.seconds()
+
+    def _allowed(self) -> float:
+        if self._stage_seconds is None:
+            return self._run_seconds
+        return min(self._stage_seconds, self._run_seconds)
+
+    def _arm(self) -> None:
+        self._timer = self._workshop.clock.call_later(self.seconds_left(), self._deadline)
+
+    def _deadline(self) -> None:
+        if self.over:
+            return
+        if self.seconds_left() > 0.001:
+            self._arm()
+            return
+        self.stop()
+        self._fail(self._timeout())
+
+    def _timeout(self) -> StageTimeout:
+        if self._stage_seconds is not None and self._stage_seconds <= self._run_seconds:
+            text = f"the stage ran longer than its `max_timeout` of {self._stage_seconds:g} seconds"
+            return StageTimeout(text, whole_run=False)
+        return StageTimeout("the run used up its `max_exec_timeout`", whole_run=True)
+
+    def progress(self, done: float, total: float | None, message: str | None) -> None:
+        """Pass the newest progress on, at most every 0.2 seconds."""
+        if self.over:
+            return
+        value = {"done": done, "total": total, "message": message}
+        self._latest_progress = encode_result(value, self._workshop.max_result_bytes)
+        if self._progress_timer is None:
+            self._send_progress()
+
+    def _send_progress(self) -> None:
+        self._progress_timer = None
+        if self._latest_progress is None or self.over:
+            return
+        latest, self._latest_progress = self._latest_progress, None
+        self._say(ReportState.PROGRESS, latest, None, self.seconds())
+        later = self._workshop.clock.call_later
+        self._progress_timer = later(PROGRESS_SECONDS, self._send_progress)
+
+    def extend(self, seconds: float) -> None:
+        """Ask the manager for more time."""
+        if not self.over:
+            self._say(ReportState.EXTEND, NULL, None, seconds)
+
+    def extended(self, seconds: float, exec_seconds: float | None) -> None:
+        """The manager granted it.
+
+        :param seconds: what was asked for
+        :param exec_seconds: what the run has left now, if the manager said so
+        """
+        if self._stage_seconds is not None:
+            self._stage_seconds += seconds
+        if exec_seconds is not None:
+            self._run_seconds = self.seconds() + exec_seconds
+        else:
+            self._run_seconds += seconds
+        if not self.over and self._timer is not None:
+            self._timer.cancel()
+            self._arm()

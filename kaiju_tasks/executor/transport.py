@@ -1,0 +1,39 @@
+"""A link's wire, replaceable: frames of bytes over something that may break."""
+
+from typing import Protocol
+
+__all__ = ["Connection", "ConnectionClosed", "Refused", "Transport"]
+
+
+class ConnectionClosed(Exception):
+    """The connection is gone, or could not be made."""
+
+
+class Refused(ConnectionClosed):
+    """The manager does not let this executor in (401 or 403): trying again will not help."""
+
+
+class Connection(Protocol):
+    """One open connection to a manager."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame. Raises ConnectionClosed."""
+        ...
+
+    async def receive(self) -> bytes | str:
+        """The next frame. Raises ConnectionClosed."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Opens connections."""
+
+    async def connect(self, url: str) -> Connection:
+        """Open a connection. Raises ConnectionClosed, or Refused."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is shared between connections."""
+        ...

@@ -1,0 +1,74 @@
+"""What a running stage says: progress, log lines, and that it needs more time."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kaiju_tasks.executor.context import StageInfo
+
+__all__ = ["Listener", "StageVoice"]
+
+logger = logging.getLogger("kaiju_tasks.executor.command")
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class Listener(Protocol):
+    """The stage that is spoken for; called on the loop only."""
+
+    over: bool
+
+    def seconds_left(self) -> float: ...
+
+    def progress(self, done: float, total: float | None, message: str | None) -> None: ...
+
+    def extend(self, seconds: float) -> None: ...
+
+
+class StageVoice:
+    """Takes a command's words from any thread to its stage."""
+
+    __slots__ = ("_info", "_listener", "_loop", "_thread")
+
+    def __init__(self, info: StageInfo, listener: Listener) -> None:
+        self._info = info
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    def progress(self, done: float, total: float | None, message: str | None) -> None:
+        self._hand_over(self._listener.progress, done, total, message)
+
+    def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        details = {
+            "task_id": self._info.task_id,
+            "job_id": self._info.job_id,
+            "stage": self._info.stage,
+            "method": self._info.method,
+            "fields": fields,
+        }
+        text = "%s [task %s, stage %d]"
+        where = (message, self._info.task_id, self._info.stage)
+        logger.log(LEVELS.get(level, logging.INFO), text, *where, extra=details)
+
+    def extend(self, seconds: float) -> None:
+        self._hand_over(self._listener.extend, seconds)
+
+    def seconds_left(self) -> float:
+        return self._listener.seconds_left()
+
+    def stopped(self) -> bool:
+        return self._listener.over
+
+    def _hand_over(self, say: Callable[..., None], *words: Any) -> None:
+        if threading.get_ident() == self._thread:
+            say(*words)
+        else:
+            self._loop.call_soon_threadsafe(say, *words)

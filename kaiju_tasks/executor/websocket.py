@@ -1,0 +1,79 @@
+"""The real wire: aiohttp's WebSocket client."""
+
+import aiohttp
+from yarl import URL
+
+from kaiju_tasks.executor.transport import Connection, ConnectionClosed, Refused
+
+__all__ = ["WebSocketTransport", "rpc_url"]
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+CONNECT_TIMEOUT_SECONDS = 10.0
+
+
+def rpc_url(url: str) -> URL:
+    """The WebSocket's address: `/rpc` on the manager unless a path is given."""
+    address = URL(url)
+    return address.with_path("/rpc") if address.path in ("", "/") else address
+
+
+class WebSocketConnection:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, frame: bytes) -> None:
+        try:
+            await self._socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
+        except (ConnectionError, aiohttp.ClientError, RuntimeError) as error:
+            raise ConnectionClosed(str(error)) from error
+
+    async def receive(self) -> bytes | str:
+        message = await self._socket.receive()
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            frame: bytes | str = message.data
+            return frame
+        raise ConnectionClosed(f"closed by the manager (code {self._socket.close_code})")
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+
+class WebSocketTransport:
+    """Opens WebSockets to managers.
+
+    :param token: sent as `Authorization: Bearer`, never in the URL
+    """
+
+    def __init__(self, token: str | None = None) -> None:
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def connect(self, url: str) -> Connection:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        try:
+            socket = await self._session.ws_connect(
+                rpc_url(url),
+                headers=self._headers,
+                max_msg_size=MAX_FRAME_BYTES,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status in (401, 403):
+                raise Refused(_refusal(error.status)) from error
+            raise ConnectionClosed(f"HTTP status {error.status}") from error
+        except (OSError, aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionClosed(str(error) or type(error).__name__) from error
+        return WebSocketConnection(socket)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def _refusal(status: int) -> str:
+    if status == 401:
+        return "the manager wants a valid token: give one of the kind `executor`"
+    return "this token may not serve these streams: it must be of the kind `executor`"

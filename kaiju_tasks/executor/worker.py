@@ -1,0 +1,106 @@
+"""The process of one `process=True` stage: `python -m kaiju_tasks.executor.worker`.
+
+It reads one Start from stdin, runs the function and writes Said frames to stdout. It ends at
+once when its executor does. What the command prints goes to stderr.
+"""
+
+import asyncio
+import importlib
+import inspect
+import os
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+import msgspec
+
+from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.failures import report_error
+from kaiju_tasks.executor.params import Signature
+from kaiju_tasks.executor.pipe import HEADER_BYTES, Said, Start, frame
+from kaiju_tasks.executor.results import encode_result
+
+__all__ = ["main"]
+
+
+class PipeVoice:
+    """Context's words, through the pipe. Thread-safe."""
+
+    def __init__(self, out: BinaryIO, seconds: float) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._deadline = time.monotonic() + seconds
+
+    def say(self, said: Said) -> None:
+        with self._lock:
+            self._out.write(frame(said))
+            self._out.flush()
+
+    def progress(self, done: float, total: float | None, message: str | None) -> None:
+        self.say(Said("progress", data={"done": done, "total": total, "message": message}))
+
+    def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        self.say(Said("log", data={"level": level, "message": message, "fields": fields}))
+
+    def extend(self, seconds: float) -> None:
+        self._deadline += seconds
+        self.say(Said("extend", data=seconds))
+
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def stopped(self) -> bool:
+        return False  # this process is killed when its stage is over
+
+
+def main() -> None:
+    """Run one stage."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    source = sys.stdin.buffer
+    size = int.from_bytes(source.read(HEADER_BYTES), "big")
+    start = msgspec.json.decode(source.read(size), type=Start)
+    threading.Thread(target=_end_with_executor, args=(source,), daemon=True).start()
+    sys.path[:] = start.sys_path
+    voice = PipeVoice(out, start.seconds)
+    voice.say(_outcome(start, voice))
+    out.close()
+    os._exit(0)
+
+
+def _end_with_executor(source: BinaryIO) -> None:
+    source.read()
+    os._exit(1)
+
+
+def _outcome(start: Start, voice: PipeVoice) -> Said:
+    try:
+        value = _call(start, voice)
+        return Said("result", result=encode_result(value, start.max_result_bytes))
+    except BaseException as error:  # everything a command raises is its stage's failure
+        return Said("error", error=report_error(error))
+
+
+def _call(start: Start, voice: PipeVoice) -> Any:
+    function = _load(start.function)
+    signature = Signature(function)
+    arguments = signature.arguments(msgspec.json.decode(start.params))
+    if signature.context_name is not None:
+        arguments[signature.context_name] = Context(start.info, voice)
+    if inspect.iscoroutinefunction(function):
+        return asyncio.run(function(**arguments))
+    return function(**arguments)
+
+
+def _load(path: str) -> Any:
+    module_name, _, qualified_name = path.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in qualified_name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The life of a task is a pure function: `advance(task, event, now) -> Step`.
+
+The only code that knows states. No clock, no randomness, no I/O. An operator's illegal call
+raises and changes nothing; a late or stale event is a Step that does nothing.
+"""
+
+from kaiju_tasks.errors import Conflict
+from kaiju_tasks.lifecycle.clock import due_at
+from kaiju_tasks.lifecycle.course import open_run, proceed
+from kaiju_tasks.lifecycle.events import (
+    EVENTS,
+    Acquired,
+    Cancel,
+    Delete,
+    Due,
+    Event,
+    ExecutorLost,
+    MessageCame,
+    Reset,
+    RestartFrom,
+    Resume,
+    RunNow,
+    StageExtended,
+    StageFailed,
+    StageFinished,
+    Start,
+    Suspend,
+    Update,
+)
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
+from kaiju_tasks.lifecycle.state import Command, Definition, InboxMessage, Row, TaskState
+from kaiju_tasks.lifecycle.statuses import IDLE
+from kaiju_tasks.lifecycle.step import (
+    Attempt,
+    CopyResults,
+    NotificationDraft,
+    Revoke,
+    RunRecord,
+    Step,
+)
+from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
+
+__all__ = [
+    "EVENTS",
+    "TABLE",
+    "Acquired",
+    "Attempt",
+    "Cancel",
+    "Command",
+    "CopyResults",
+    "Definition",
+    "Delete",
+    "Due",
+    "Event",
+    "ExecutorLost",
+    "InboxMessage",
+    "MessageCame",
+    "NotificationDraft",
+    "Reset",
+    "RestartFrom",
+    "Resume",
+    "Revoke",
+    "Row",
+    "RunNow",
+    "RunRecord",
+    "StageExtended",
+    "StageFailed",
+    "StageFinished",
+    "Start",
+    "Step",
+    "Suspend",
+    "TaskState",
+    "Update",
+    "advance",
+    "create",
+    "due_at",
+]
+
+
+def advance(task: TaskState, event: Event, now: float) -> Step:
+    """Apply one event to a task.
+
+    :param task: left as it is
+    :param now: UNIX seconds
+    :returns: the changed task and its effects; `changed` is False when nothing happened
+    :raises Conflict: an operator's call that the status does not allow
+    :raises InvalidParams: an operator's call with a wrong argument
+    """
+    kind = type(event)
+    rule = TABLE[kind].get(task.row.status)
+    if rule is None:
+        if kind in OPERATOR_CALLS:
+            status = task.row.status
+            raise Conflict(f"{_verb(kind)} is not possible: the task is {status}", status=status)
+        return Step(task.row, changed=False)
+    move = Move(task, now)
+    rule.handler(move, event)
+    step = move.step
+    if step.changed:
+        row = step.row
+        row.version += 1
+        row.due_at = due_at(row)
+    return step
+
+
+def _verb(kind: type[Event]) -> str:
+    return {"RunNow": "run_now", "RestartFrom": "restart_from"}.get(
+        kind.__name__, kind.__name__.lower()
+    )
+
+
+def create(
+    definition: Definition,
+    now: float,
+    *,
+    job_id: str,
+    rev: int,
+    enabled: bool = True,
+    next_run: float | None = None,
+) -> Step:
+    """A new task. One that is due now is advanced at once, without a stop at IDLE.
+
+    :param job_id: of a one-off's run; a scheduled task gets one at each fire
+    :param next_run: explicit first run, UNIX seconds; the past means now
+    """
+    row = Row(
+        id=definition.id,
+        app_name=definition.app_name,
+        priority=definition.priority,
+        status=IDLE,
+        enabled=enabled,
+        stages=len(definition.commands),
+        status_change=now,
+        rev=rev,
+    )
+    move = Move(TaskState(row, definition), now)
+    row = move.row
+    if not definition.scheduled:
+        open_run(move, job_id, at=now if next_run is None else max(now, next_run))
+        if enabled and row.next_run == now:
+            proceed(move)
+    else:
+        if next_run is not None:
+            row.fire_at, row.explicit, row.anchor = max(now, next_run), True, max(now, next_run)
+        else:
+            row.anchor = now + (definition.every or 0.0)
+            plan_next(row, definition, now)
+        move.idle(next_moment(row, definition))
+    row.due_at = due_at(row)
+    move.step.definition = definition
+    return move.step

@@ -1,0 +1,127 @@
+"""Handlers of moments: first runs, retries, fires, deadlines; and starts by other tasks."""
+
+from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.lifecycle import waits
+from kaiju_tasks.lifecycle.course import (
+    abort,
+    begin,
+    fail_exec_timeout,
+    fail_template,
+    proceed,
+    rest,
+)
+from kaiju_tasks.lifecycle.events import Due, Start
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.schedule import missed_run, next_moment, pass_fire, settle
+from kaiju_tasks.lifecycle.state import Row
+from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE, QUEUED, WAITING
+from kaiju_tasks.types import ErrorType, Outcome
+
+BACKSTOP_SECONDS = 2.0
+"""The manager acts on an execution deadline only this much after it: the executor's own
+enforcement, which can stop the work, comes first."""
+
+
+def due_at(row: Row) -> float | None:
+    """The next moment at which the manager must look at a row."""
+    status = row.status
+    if status is EXECUTED:
+        assert row.exec_deadline is not None
+        return row.exec_deadline + BACKSTOP_SECONDS
+    if status is QUEUED:
+        return row.queue_deadline
+    if status is IDLE:
+        if not row.enabled:
+            return None
+        return row.status_change if row.start_next and not row.begun else row.next_run
+    if status is WAITING:
+        return row.wait_deadline
+    return None
+
+
+def due(move: Move, event: Due) -> None:
+    moment = due_at(move.row)
+    if moment is None or moment > move.now:
+        move.nothing()
+    else:
+        WHEN_DUE[move.row.status](move, event)
+
+
+def due_idle(move: Move, event: Due) -> None:
+    if move.row.open:
+        proceed(move)
+    elif move.row.start_next:
+        begin(move, event.job_id)
+    else:
+        fire(move, event)
+
+
+def fire(move: Move, event: Due) -> None:
+    """Begin the run of the coming fire, unless it was missed."""
+    row, definition = move.row, move.definition
+    settle(row, definition, move.step, definition.misfire, before=event.up_since, now=move.now)
+    moment = next_moment(row, definition)
+    if moment is None or moment > move.now:
+        rest(move)
+        return
+    scheduled_at = row.fire_at
+    assert scheduled_at is not None
+    pass_fire(row, definition, scheduled_at)
+    begin(move, event.job_id, scheduled_at=scheduled_at)
+
+
+def due_queued(move: Move, event: Due) -> None:
+    abort(
+        move,
+        ErrorType.QUEUE_TIMEOUT,
+        "no executor took the task within its max_queue_time",
+        Outcome.FAILED,
+    )
+
+
+def due_executed(move: Move, event: Due) -> None:
+    """The executor did not enforce its own deadline: revoke, and fail the stage."""
+    move.revoke()
+    fail_exec_timeout(move)
+
+
+def due_waiting(move: Move, event: Due) -> None:
+    try:
+        goes_on = waits.time_is_up(move)
+    except TemplateError as exc:
+        fail_template(move, exc)
+        return
+    if goes_on:
+        proceed(move)
+        return
+    abort(
+        move,
+        ErrorType.MESSAGE_TIMEOUT,
+        f"the wait was not over within its max_timeout, {move.command.max_timeout or 0:g} seconds",
+        Outcome.FAILED,
+    )
+
+
+WHEN_DUE = {
+    IDLE: due_idle,
+    QUEUED: due_queued,
+    EXECUTED: due_executed,
+    WAITING: due_waiting,
+}
+
+
+def start(move: Move, event: Start) -> None:
+    """Start one run, or have one start right after the open one."""
+    row = move.row
+    if not row.enabled:
+        note = f"skipped: next_task of {event.by}, but this task is disabled"
+        move.step.runs.append(missed_run(row, move.now, move.now, note, event.by))
+    elif row.status in (FINISHED, FAILED):
+        begin(move, event.job_id)
+    elif row.status is IDLE and not row.begun:
+        if row.open:
+            proceed(move)
+        else:
+            begin(move, event.job_id)
+    else:
+        row.start_next = True

@@ -1,0 +1,237 @@
+"""The course of a run: how it opens, goes on, is retried and ends."""
+
+import zlib
+from typing import Any
+
+from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.lifecycle import waits
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.schedule import next_moment, plan_next, settle
+from kaiju_tasks.lifecycle.state import Definition
+from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
+from kaiju_tasks.lifecycle.step import NotificationDraft, RunRecord
+from kaiju_tasks.types import (
+    ErrorType,
+    ExitCode,
+    Limit,
+    Outcome,
+    RestartPolicy,
+    TaskStatus,
+)
+
+BACKOFF_JITTER = 0.1
+
+
+def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None = None) -> None:
+    """A new run that begins at some moment, from the first stage."""
+    row = move.row
+    row.job_id = job_id
+    row.open = True
+    row.held = None
+    row.hold_next = row.start_next = False
+    row.stage = row.cycle = row.attempt = row.retries = row.losses = row.result_bytes = 0
+    row.stages = len(move.definition.commands)
+    row.exec_used = 0.0
+    row.exit_code = row.error = None
+    row.scheduled_at = scheduled_at
+    row.queued_at = row.wait_deadline = row.stage_started_at = None
+    row.run_queued_at = row.run_started_at = None
+    move.results = {}
+    move.idle(at)
+
+
+def begin(move: Move, job_id: str, *, scheduled_at: float | None = None) -> None:
+    """A new run, now; a disabled task's run stays IDLE until it is enabled."""
+    open_run(move, job_id, at=move.now, scheduled_at=scheduled_at)
+    if move.row.enabled:
+        proceed(move)
+
+
+def proceed(move: Move) -> None:
+    """Go on from the current stage: to the stream, through hooks, or to the end."""
+    row = move.row
+    if row.run_queued_at is None:
+        row.run_queued_at = move.now
+        row.start_next = False
+    row.next_run = None if row.fire_at is None else next_moment(row, move.definition)
+    while row.stage < row.stages:
+        command = move.command
+        if not row.enabled:
+            move.queue()
+            return
+        if not command.is_hook:
+            _queue_within_time(move)
+            return
+        move.start_stage()
+        try:
+            if not waits.reach(move, command):
+                return
+        except TemplateError as exc:
+            fail_template(move, exc)
+            return
+    end(move, FINISHED, ExitCode.SUCCESS)
+
+
+def _queue_within_time(move: Move) -> None:
+    if move.row.exec_used < move.definition.max_exec_timeout:
+        move.queue()
+    else:
+        fail_exec_timeout(move)
+
+
+# -- failures ----------------------------------------------------------------------------
+
+
+def fail(move: Move, type: str, message: str, data: Any = None) -> None:
+    """The current stage failed: retry it, or end the run."""
+    error = move.error(type, message, data)
+    move.record(Outcome.FAILED, error=error)
+    if type != ErrorType.ABORT and move.row.retries < move.definition.max_retries:
+        _retry(move, error)
+        return
+    timeout = type == ErrorType.EXEC_TIMEOUT
+    end(move, FAILED, ExitCode.ABORTED if timeout else ExitCode.EXECUTION_ERROR, error)
+
+
+def fail_template(move: Move, exc: TemplateError) -> None:
+    fail(move, ErrorType.TEMPLATE, str(exc), exc.data)
+
+
+def fail_exec_timeout(move: Move) -> None:
+    seconds = move.definition.max_exec_timeout
+    fail(
+        move,
+        ErrorType.EXEC_TIMEOUT,
+        f"the run executed longer than its {seconds:g} seconds (max_exec_timeout)",
+    )
+
+
+def abort(move: Move, type: ErrorType, message: str, outcome: Outcome) -> None:
+    """End the run, whatever retries are left; what ran or waited gets its record."""
+    error = move.error(type, message)
+    if move.row.status is EXECUTED or move.at_hook:
+        move.record(outcome, error=error)
+    end(move, FAILED, ExitCode.ABORTED, error)
+
+
+def _retry(move: Move, error: str) -> None:
+    row, definition = move.row, move.definition
+    move.unlease()
+    row.retries += 1
+    row.exec_used = 0.0
+    row.error, row.exit_code = error, None
+    row.wait_deadline = None
+    if definition.restart_policy is RestartPolicy.FIRST:
+        _rewind(move)
+    delay = retry_delay(definition, f"{row.job_id}", row.retries)
+    hold = row.hold_next
+    move.idle(move.now + delay)
+    if hold:
+        move.hold(IDLE)
+    elif delay <= 0:
+        proceed(move)
+
+
+def _rewind(move: Move) -> None:
+    row = move.row
+    row.cycle += 1
+    row.stage = row.attempt = row.losses = row.result_bytes = 0
+    move.results = {}
+    move.replay_messages()
+
+
+def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
+    """Seconds before a retry; the jitter of a backoff is the same whenever it is asked for.
+
+    :param retries: which one, from 1
+    """
+    cap = definition.retry_max_delay
+    cap = float(Limit.MAX_WAIT) if cap is None else cap
+    delay = min(cap, definition.retry_delay * definition.retry_backoff ** (retries - 1))
+    if definition.retry_backoff > 1 and delay:
+        dice = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
+        delay = min(cap, delay * (1 + BACKOFF_JITTER * dice))
+    return delay
+
+
+# -- the end -----------------------------------------------------------------------------
+
+
+def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None = None) -> None:
+    """A final outcome: history, notification, next task; a schedule waits for its next fire."""
+    row, definition, step = move.row, move.definition, move.step
+    executor_id, hold = row.executor_id, row.hold_next
+    move.unlease()
+    row.exit_code, row.error = int(exit_code), error
+    close_run(move, status, executor_id=executor_id)
+    finished = status is FINISHED
+    if definition.notify:
+        assert row.job_id is not None
+        text = f"Task {row.id} {'finished' if finished else 'failed'}."
+        step.notification = NotificationDraft(
+            row.id, row.job_id, status, row.exit_code, error, text
+        )
+    if finished and definition.next_task is not None:
+        step.start_next = definition.next_task
+    step.events.append("task.finished" if finished else "task.failed")
+    row.open = row.hold_next = False
+    row.held = None
+    row.wait_deadline = row.queue_deadline = row.queue_left = None
+    row.ready = 0
+    rest(move)
+    if hold and row.status is IDLE:
+        move.hold(IDLE)
+
+
+def close_run(
+    move: Move, status: str, *, executor_id: str | None = None, note: str | None = None
+) -> None:
+    """Append the open run to the history and drop its messages."""
+    row = move.row
+    assert row.job_id is not None
+    move.step.runs.append(
+        RunRecord(
+            row.job_id,
+            row.id,
+            row.job_id,
+            status,
+            row.scheduled_at,
+            row.run_queued_at,
+            row.run_started_at,
+            move.now,
+            row.exit_code,
+            row.error,
+            row.retries,
+            row.stage,
+            row.stages,
+            executor_id,
+            note,
+        )
+    )
+    move.drop_messages()
+
+
+def rest(move: Move) -> None:
+    """No run is open: wait for the coming fire or start, else stand where the last run ended."""
+    row = move.row
+    miss_fires(move)
+    coming = move.now if row.start_next else next_moment(row, move.definition)
+    if coming is not None or row.exit_code is None:
+        move.idle(coming)
+        return
+    row.next_run = None
+    ok = row.exit_code == ExitCode.SUCCESS
+    move.stand(FINISHED if ok else FAILED, None)
+
+
+def miss_fires(move: Move) -> None:
+    """Fires that have passed by now were missed; those of a disabled task never were."""
+    row, definition = move.row, move.definition
+    if row.fire_at is None or row.explicit:
+        return
+    if not definition.scheduled:
+        row.fire_at = None
+    elif row.enabled:
+        settle(row, definition, move.step, definition.misfire, before=move.now, now=move.now)
+    else:
+        plan_next(row, definition, move.now)

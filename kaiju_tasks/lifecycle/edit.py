@@ -1,0 +1,142 @@
+"""Handler of a changed definition. What is open goes on by it from the next transition."""
+
+from kaiju_tasks.errors import Conflict, InvalidParams
+from kaiju_tasks.lifecycle.course import open_run, proceed, rest
+from kaiju_tasks.lifecycle.events import Update
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.schedule import pass_fire, plan_next, settle
+from kaiju_tasks.lifecycle.statuses import IDLE, QUEUED, SUSPENDED
+from kaiju_tasks.types import Misfire
+
+FIXED_DURING_A_RUN = frozenset({"commands", "kws", "app_name", "unique", "concurrency"})
+SCHEDULE_FIELDS = frozenset({"cron", "timezone", "every", "jitter"})
+
+
+def update(move: Move, event: Update) -> None:
+    _refuse_fixed(move, event)
+    reschedules = bool(event.changed & SCHEDULE_FIELDS)
+    if reschedules or not event.enabled:
+        _write_off_fires(move)
+    was_scheduled = move.definition.scheduled
+    _take_definition(move, event)
+    if reschedules and not was_scheduled and move.definition.scheduled:
+        _leave_first_run(move)
+    if event.next_run is not None:
+        _first_run(move, event, event.next_run)
+    elif reschedules:
+        _reschedule(move, event)
+    _set_enabled(move, event.enabled)
+
+
+def _refuse_fixed(move: Move, event: Update) -> None:
+    fixed = sorted(event.changed & FIXED_DURING_A_RUN)
+    if fixed and move.row.begun:
+        raise Conflict(
+            f"`{fixed[0]}` cannot change while a run is open",
+            status=move.row.status,
+            field=fixed[0],
+        )
+
+
+def _write_off_fires(move: Move) -> None:
+    """Record the fires that were missed so far; none of them is made up for any more."""
+    row = move.row
+    if row.enabled:
+        settle(row, move.definition, move.step, Misfire.SKIP, before=move.now, now=move.now)
+
+
+def _take_definition(move: Move, event: Update) -> None:
+    row, definition = move.row, event.definition
+    if not definition.takes_messages:
+        move.drop_messages()
+    move.definition = move.step.definition = definition
+    row.rev = event.rev
+    row.app_name, row.priority = definition.app_name, definition.priority
+    if "commands" in event.changed:
+        row.stages = len(definition.commands)
+        row.stage = min(row.stage, row.stages - 1 if row.open else row.stages)
+
+
+def _leave_first_run(move: Move) -> None:
+    """A one-off that has not begun becomes scheduled: its fires are its runs from now on."""
+    row = move.row
+    if row.open and not row.begun:
+        row.open, row.job_id = False, None
+
+
+def _first_run(move: Move, event: Update, next_run: float) -> None:
+    row, moment = move.row, max(next_run, move.now)
+    stands_idle = IDLE in (row.status, row.held)
+    if move.definition.scheduled or (row.open and not stands_idle):
+        row.fire_at, row.explicit, row.anchor = moment, True, moment
+        _await_fire(move)
+        return
+    row.fire_at, row.explicit = None, False
+    if row.open:
+        row.next_run = moment
+        return
+    held = row.status is SUSPENDED
+    open_run(move, event.job_id, at=moment)
+    if held:
+        move.hold(IDLE)
+
+
+def _reschedule(move: Move, event: Update) -> None:
+    """The schedule changed: its next fire moves, or it is gone."""
+    row, definition = move.row, move.definition
+    if not definition.scheduled:
+        row.fire_at, row.explicit = None, False
+        _unschedule(move)
+        return
+    if event.changed & {"cron", "every"} or definition.every is None:
+        _replan(move, event)
+    _await_fire(move)
+
+
+def _replan(move: Move, event: Update) -> None:
+    """The first fire after now. Where only the jitter changed the nominal moment stays, so that
+    no fire is decided twice."""
+    row, definition = move.row, move.definition
+    if event.changed & SCHEDULE_FIELDS == {"jitter"}:
+        return
+    row.anchor = move.now + (definition.every or 0.0)
+    pass_fire(row, definition, move.now)
+
+
+def _await_fire(move: Move) -> None:
+    row = move.row
+    move.show_next_run()
+    if not row.open and row.status is not SUSPENDED:
+        move.idle(row.next_run)
+
+
+def _unschedule(move: Move) -> None:
+    row = move.row
+    if row.open:
+        move.show_next_run()
+        return
+    if row.exit_code is None and not row.start_next:
+        raise InvalidParams(
+            "a task that has never run needs a schedule or a first run: "
+            "give `next_run` or `delay` too, or delete the task",
+            field="cron",
+        )
+    if row.start_next and row.status is SUSPENDED:
+        row.next_run = None
+        return
+    row.held = None
+    rest(move)
+
+
+def _set_enabled(move: Move, enabled: bool) -> None:
+    row = move.row
+    if enabled == row.enabled:
+        return
+    row.enabled = enabled
+    if enabled and move.definition.scheduled and row.fire_at is not None and not row.explicit:
+        plan_next(row, move.definition, move.now)
+    move.show_next_run()
+    if row.status is QUEUED:
+        proceed(move)
+    elif row.status is IDLE:
+        move.idle(row.next_run)

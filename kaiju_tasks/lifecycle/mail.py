@@ -1,0 +1,50 @@
+"""Handler of messages."""
+
+from kaiju_tasks.lifecycle.course import proceed
+from kaiju_tasks.lifecycle.events import MessageCame
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.state import InboxMessage
+from kaiju_tasks.lifecycle.waits import can_be_taken, offer
+
+
+def message_came(move: Move, event: MessageCame) -> None:
+    """A hook that waits takes it at once; else it is kept for the hook that will take it."""
+    if any(m.message_id == event.message_id for m in move.inbox):
+        move.nothing()
+        move.receipt("duplicate", event.message_id)
+        return
+    message = InboxMessage(event.message_id, event.name, event.data)
+    refusal = _refusal(move, event, message)
+    if refusal is not None:
+        _reject(move, event, refusal)
+        return
+    move.inbox = (*move.inbox, message)
+    move.step.message = message
+    if offer(move, message):
+        move.receipt("delivered", event.message_id)
+        proceed(move)
+    else:
+        move.receipt("buffered", event.message_id)
+
+
+def message_late(move: Move, event: MessageCame) -> None:
+    _reject(move, event, "the run is over")
+
+
+def _refusal(move: Move, event: MessageCame, message: InboxMessage) -> str | None:
+    row = move.row
+    if event.job_id is not None and event.job_id != row.job_id:
+        return f"the run is now {row.job_id}"
+    if event.job_id is not None and not row.open:
+        return "the run is over"
+    if not can_be_taken(move, message):
+        return "no Message stage can still take it"
+    kept = sum(len(m.data) for m in move.inbox if not m.consumed)
+    if row.result_bytes + kept + len(event.data) > event.max_run_bytes:
+        return f"the results of the run would exceed {event.max_run_bytes} bytes"
+    return None
+
+
+def _reject(move: Move, event: MessageCame, reason: str) -> None:
+    move.nothing()
+    move.receipt("rejected", event.message_id, reason)

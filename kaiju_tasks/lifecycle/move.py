@@ -1,0 +1,275 @@
+"""One move of one task: a working copy of its row, and the verbs that change it.
+
+Each verb has one outcome. They are the only code that writes `status`; handlers compose them.
+What comes after what is decided in `course.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.lifecycle.schedule import next_moment
+from kaiju_tasks.lifecycle.state import Command, InboxMessage, TaskState
+from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
+from kaiju_tasks.lifecycle.step import Attempt, Revoke, Step
+from kaiju_tasks.protocol import Lease
+from kaiju_tasks.types import MessageReceipt, Outcome, Reason, TaskError, TaskStatus
+
+NULL = Raw(b"null")
+SUSPECT_LOSSES = 2
+
+IN_LINE = frozenset({QUEUED, SUSPENDED})
+
+_encode_error = msgspec.json.Encoder().encode
+
+
+class Move:
+    """A move in the making: read `row`, call verbs, take `step`."""
+
+    __slots__ = ("definition", "inbox", "now", "results", "row", "step")
+
+    def __init__(self, task: TaskState, now: float) -> None:
+        self.row = copy.copy(task.row)
+        self.definition = task.definition
+        self.results = task.results
+        self.inbox = task.inbox
+        self.now = now
+        self.step = Step(self.row)
+
+    # -- reading ---------------------------------------------------------------------
+
+    @property
+    def command(self) -> Command:
+        return self.definition.commands[self.row.stage]
+
+    @property
+    def at_hook(self) -> bool:
+        """It waits at a hook, or would but for an operator's hold."""
+        row = self.row
+        return row.status is WAITING or row.held == WAITING
+
+    def holds(self, lease: Lease) -> bool:
+        row = self.row
+        return (
+            row.nonce == lease.nonce
+            and row.epoch == lease.epoch
+            and row.job_id == lease.job_id
+            and row.id == lease.id
+        )
+
+    def exec_spent(self) -> float:
+        """Seconds of execution used up, the present lease included."""
+        row = self.row
+        if row.executor_id is None:
+            return row.exec_used
+        return row.exec_used + max(0.0, self.now - row.status_change)
+
+    # -- places a task can stand -------------------------------------------------------
+
+    def stand(self, status: TaskStatus, reason: Reason | None) -> None:
+        row = self.row
+        row.reason = reason
+        if row.status is not status:
+            row.status = status
+            row.status_change = self.now
+
+    def idle(self, next_run: float | None) -> None:
+        """Wait for a moment, holding no place in the stream."""
+        row = self.row
+        row.next_run = next_run
+        row.queue_deadline = row.queue_left = None
+        row.ready = 0
+        reason = Reason.RETRY if row.begun else None
+        self.stand(IDLE, reason if row.enabled else Reason.DISABLED)
+
+    def queue(self) -> None:
+        """Stand in the executor stream; a task that was held there keeps its place in line."""
+        row = self.row
+        if row.queued_at is None or row.status not in IN_LINE:
+            row.queued_at = self.now
+            row.queue_left = self.definition.max_queue_time
+        reason: Reason | None
+        if row.enabled:
+            self._start_queue_clock()
+            suspect = row.losses >= SUSPECT_LOSSES
+            row.ready = 2 if suspect else 1
+            reason = Reason.SUSPECT if suspect else Reason.RETRY if row.error else None
+        else:
+            self._stop_queue_clock()
+            row.ready, reason = 0, Reason.DISABLED
+        self.stand(QUEUED, reason)
+        self.step.events.append("task.queued")
+
+    def execute(self, executor_id: str, nonce: str) -> None:
+        """Give the task to an executor, under a new lease."""
+        row = self.row
+        row.executor_id, row.nonce = executor_id, nonce
+        row.epoch += 1
+        row.ready = 0
+        row.queue_deadline = None
+        row.exec_deadline = self.now + self.definition.max_exec_timeout - row.exec_used
+        self.start_stage()
+        self.stand(EXECUTED, None)
+
+    def start_stage(self) -> None:
+        row = self.row
+        row.stage_started_at = self.now
+        if row.run_started_at is None:
+            row.run_started_at = self.now
+            self.step.events.append("task.started")
+
+    def wait(self, reason: Reason, deadline: float | None) -> None:
+        """Park at a hook."""
+        row = self.row
+        row.ready = 0
+        row.wait_deadline = deadline
+        row.queue_deadline = row.queue_left = None
+        self.stand(WAITING, reason)
+        self.step.events.append("task.waiting")
+
+    def hold(self, status: TaskStatus) -> None:
+        """An operator's hold over `status`, which is where the task goes on."""
+        row = self.row
+        if row.status is QUEUED:
+            self._stop_queue_clock()
+        else:
+            row.queued_at = None
+        row.held = status
+        row.hold_next = False
+        row.ready = 0
+        self.stand(SUSPENDED, Reason.OPERATOR)
+        self.step.events.append("task.suspended")
+
+    def show_next_run(self) -> None:
+        """Let `next_run` tell the coming fire, unless it tells when the open run goes on."""
+        row = self.row
+        if not (row.open and IDLE in (row.status, row.held)):
+            row.next_run = next_moment(row, self.definition)
+
+    def _stop_queue_clock(self) -> None:
+        row = self.row
+        if row.queue_deadline is not None:
+            row.queue_left = max(0.0, row.queue_deadline - self.now)
+            row.queue_deadline = None
+
+    def _start_queue_clock(self) -> None:
+        row = self.row
+        if row.queue_left is not None:
+            row.queue_deadline = self.now + row.queue_left
+            row.queue_left = None
+
+    # -- leases --------------------------------------------------------------------------
+
+    def unlease(self) -> None:
+        """End the lease; what it used up of the execution time stays counted."""
+        row = self.row
+        if row.executor_id is not None:
+            row.exec_used = self.exec_spent()
+            row.executor_id = row.nonce = row.exec_deadline = row.stage_started_at = None
+
+    def revoke(self) -> None:
+        """Have the executor told that its lease is over; it ends with this move."""
+        row = self.row
+        if row.executor_id is not None and row.nonce is not None and row.job_id is not None:
+            lease = Lease(row.id, row.job_id, row.epoch, row.nonce)
+            self.step.revoke = Revoke(row.executor_id, lease)
+
+    def interrupt(self, outcome: Outcome, error: str | None = None) -> None:
+        """Stop what runs or waits, if anything does; the attempt stands in the history."""
+        if self.row.status is EXECUTED or self.at_hook:
+            self.record(outcome, error=error, rescued=outcome is Outcome.SUSPENDED)
+        self.revoke()
+        self.unlease()
+
+    # -- stages --------------------------------------------------------------------------
+
+    def stage_done(self, result: Raw, outcome: Outcome = Outcome.FINISHED) -> None:
+        """Append the current stage's result and step to the next stage."""
+        row = self.row
+        self.record(outcome, result=result)
+        if self.definition.hook_results:
+            self.results = {**self.results, row.stage: result}
+        row.stage += 1
+        row.attempt = row.losses = 0
+        row.result_bytes += len(result)
+        row.wait_deadline = row.error = row.exit_code = None
+        row.stage_started_at = self.now
+        self.step.events.append("task.stage")
+
+    def record(
+        self,
+        outcome: Outcome,
+        *,
+        result: Raw | None = None,
+        error: str | None = None,
+        rescued: bool = False,
+    ) -> None:
+        """Append the current attempt to the history."""
+        row = self.row
+        row.attempt += 1
+        command = self.command
+        assert row.job_id is not None
+        self.step.attempts.append(
+            Attempt(
+                row.job_id,
+                row.stage,
+                row.cycle,
+                row.attempt,
+                command.method,
+                command.name,
+                row.executor_id,
+                row.queued_at if row.executor_id is not None else None,
+                row.stage_started_at,
+                self.now,
+                outcome,
+                rescued,
+                result,
+                error,
+            )
+        )
+
+    def error(self, type: str, message: str, data: Any = None) -> str:
+        """JSON of an error of the current stage."""
+        row = self.row
+        stage = row.stage if row.stage < row.stages else None
+        return _encode_error(TaskError(type, message or type, stage, data)).decode()
+
+    # -- messages ------------------------------------------------------------------------
+
+    def consume(self, message: InboxMessage) -> None:
+        """Make a message the result of the current stage."""
+        taken = msgspec.structs.replace(message, consumed=True)
+        self.inbox = tuple(taken if m is message else m for m in self.inbox)
+        self.step.consumed.append(message.message_id)
+        self.stage_done(message.data)
+
+    def replay_messages(self) -> None:
+        """Let the run's consumed messages be consumed once more."""
+        self.step.inbox = "replay"
+        self.step.consumed.clear()
+        self.inbox = tuple(msgspec.structs.replace(m, consumed=False) for m in self.inbox)
+
+    def drop_messages(self) -> None:
+        if self.definition.takes_messages:
+            self.step.inbox = "clear"
+            self.step.consumed.clear()
+            self.step.message = None
+            self.inbox = ()
+
+    # -- answers ---------------------------------------------------------------------------
+
+    def nothing(self) -> None:
+        """The event does nothing: late, early or repeated."""
+        self.step.changed = False
+
+    def stale(self) -> None:
+        self.step.changed = False
+        self.step.stale = True
+
+    def receipt(self, state: Any, message_id: str, reason: str | None = None) -> None:
+        accepted = state != "rejected"
+        self.step.receipt = MessageReceipt(accepted, state, message_id, reason)

@@ -1,0 +1,117 @@
+"""Handlers of what operators and clients do."""
+
+from kaiju_tasks.errors import Conflict, InvalidParams
+from kaiju_tasks.lifecycle import waits
+from kaiju_tasks.lifecycle.course import abort, begin, close_run, open_run, proceed, rest
+from kaiju_tasks.lifecycle.events import (
+    Cancel,
+    Delete,
+    Reset,
+    RestartFrom,
+    Resume,
+    RunNow,
+    Suspend,
+)
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.statuses import QUEUED, WAITING
+from kaiju_tasks.lifecycle.step import CopyResults
+from kaiju_tasks.types import ErrorType, Outcome
+
+
+def suspend(move: Move, event: Suspend) -> None:
+    move.hold(move.row.status)
+
+
+def suspend_executed(move: Move, event: Suspend) -> None:
+    if event.wait_stage:
+        move.row.hold_next = True
+        return
+    move.interrupt(Outcome.SUSPENDED)
+    move.hold(QUEUED)
+
+
+def resume(move: Move, event: Resume) -> None:
+    """Back to the status under the hold; deadlines that have passed act at once, by `due_at`."""
+    row = move.row
+    held, row.held = row.held, None
+    if held == WAITING:
+        if waits.go_back(move):
+            proceed(move)
+    elif held == QUEUED:
+        proceed(move)
+    elif row.open:
+        move.idle(row.next_run)
+    else:
+        rest(move)
+
+
+def cancel(move: Move, event: Cancel) -> None:
+    row = move.row
+    if not row.open:
+        raise Conflict("no run is open: nothing to cancel", status=row.status)
+    row.hold_next = False
+    move.revoke()
+    abort(move, ErrorType.CANCELLED, event.message, Outcome.CANCELLED)
+
+
+def reset(move: Move, event: Reset) -> None:
+    _drop_run(move, "reset")
+    begin(move, event.job_id)
+
+
+def _drop_run(move: Move, note: str) -> None:
+    """End an open run without an outcome."""
+    row = move.row
+    executor_id = row.executor_id
+    move.interrupt(Outcome.CANCELLED)
+    if row.begun:
+        close_run(move, Outcome.CANCELLED, executor_id=executor_id, note=note)
+    move.drop_messages()
+
+
+def run_now_idle(move: Move, event: RunNow) -> None:
+    row = move.row
+    if not row.open:
+        begin(move, event.job_id)
+    elif row.enabled:
+        proceed(move)
+    else:
+        row.next_run = move.now
+
+
+def run_now_ended(move: Move, event: RunNow) -> None:
+    begin(move, event.job_id)
+
+
+def restart_from(move: Move, event: RestartFrom) -> None:
+    """A new run that begins at a stage, with copies of the results before it."""
+    row = move.row
+    _check_restart(move, event)
+    old_job, old_cycle = row.job_id, row.cycle
+    kept = {stage: result for stage, result in move.results.items() if stage < event.stage}
+    size = row.result_bytes if event.stage == row.stage else sum(map(len, kept.values()))
+    _drop_run(move, "restarted")
+    open_run(move, event.job_id, at=move.now)
+    row.stage, row.result_bytes = event.stage, size
+    move.results = kept
+    if event.stage:
+        assert old_job is not None
+        move.step.copy_results = CopyResults(old_job, old_cycle, event.job_id, event.stage)
+    if row.enabled:
+        proceed(move)
+
+
+def _check_restart(move: Move, event: RestartFrom) -> None:
+    row = move.row
+    last = min(row.stage, row.stages - 1)
+    if not 0 <= event.stage <= last:
+        raise InvalidParams(
+            f"stage must be from 0 to {last}: the last run finished {row.stage} of "
+            f"{row.stages} stages",
+            field="stage",
+        )
+
+
+def delete(move: Move, event: Delete) -> None:
+    move.revoke()
+    move.step.deleted = True

@@ -1,0 +1,98 @@
+"""Fires of a task: the coming one, and what becomes of the missed ones (docs/cron.md)."""
+
+from kaiju_tasks.cron import fires_between, jitter_offset
+from kaiju_tasks.lifecycle.state import Definition, Row, Schedule
+from kaiju_tasks.lifecycle.step import RunRecord, Step
+from kaiju_tasks.types import Misfire, Outcome
+
+MAX_MAKE_UP_RUNS = 100
+MAX_LISTED = 500
+"""Missed fires that are recorded at once; the earlier ones are only mentioned."""
+
+
+def next_moment(row: Row, definition: Definition) -> float | None:
+    """When the coming fire is due, jitter included."""
+    if row.fire_at is None or row.explicit:
+        return row.fire_at
+    return row.fire_at + _offset(row, definition)
+
+
+def plan_next(row: Row, definition: Definition, after: float) -> None:
+    """Set the first fire whose moment, jitter included, lies after `after`."""
+    pass_fire(row, definition, after - _offset(row, definition))
+
+
+def pass_fire(row: Row, definition: Definition, fire: float) -> None:
+    """Set the fire that follows the nominal moment `fire`."""
+    row.fire_at = definition.schedule(row.anchor).next_fire(fire) if definition.scheduled else None
+    row.explicit = False
+
+
+def _offset(row: Row, definition: Definition) -> float:
+    return jitter_offset(row.id, definition.jitter) if definition.jitter else 0.0
+
+
+def settle(
+    row: Row, definition: Definition, step: Step, misfire: Misfire, *, before: float, now: float
+) -> None:
+    """Treat fires due before some moment as missed, each as `misfire` says, and set the next."""
+    fire = row.fire_at
+    if fire is None or row.explicit:
+        return
+    bound = before - _offset(row, definition)
+    if fire >= bound:
+        return
+    schedule = definition.schedule(row.anchor)
+    missed, listed = _missed(schedule, fire, bound)
+    make_up = missed[len(missed) - _MAKE_UP[misfire] :] if _MAKE_UP[misfire] else []
+    note = "missed" if listed else "missed, and earlier ones that are not listed"
+    for moment in missed[: len(missed) - len(make_up)]:
+        step.runs.append(missed_run(row, moment, now, note))
+        note = "missed"
+    row.fire_at = make_up[0] if make_up else schedule.next_fire(missed[-1])
+
+
+def _missed(schedule: Schedule, first: float, bound: float) -> tuple[list[float], bool]:
+    """The last fires from `first` on and before `bound`; whether that is all of them."""
+    fires = [first, *_fires(schedule, first, bound, MAX_LISTED)]
+    if len(fires) <= MAX_LISTED:
+        return fires, True
+    low, high = first, bound
+    for _ in range(64):  # halves the span in which the wanted ones begin
+        middle = (low + high) / 2
+        found = _fires(schedule, middle, bound, 2 * MAX_LISTED)
+        if len(found) < MAX_LISTED:
+            high = middle
+        elif len(found) < 2 * MAX_LISTED:
+            return found[-MAX_LISTED:], False
+        else:
+            low = middle
+    raise AssertionError("a schedule with more fires than moments")
+
+
+def _fires(schedule: Schedule, after: float, bound: float, limit: int) -> list[float]:
+    return [fire for fire in fires_between(schedule, after, bound, limit) if fire < bound]
+
+
+_MAKE_UP = {Misfire.SKIP: 0, Misfire.LAST: 1, Misfire.ALL: MAX_MAKE_UP_RUNS}
+
+
+def missed_run(row: Row, moment: float, now: float, note: str, by: str = "") -> RunRecord:
+    """History of a fire, or a start by another task, that was not run."""
+    return RunRecord(
+        f"missed:{row.id}:{moment!r}:{by}" if by else f"missed:{row.id}:{moment!r}",
+        row.id,
+        None,
+        Outcome.MISSED,
+        moment,
+        None,
+        None,
+        now,
+        None,
+        None,
+        0,
+        0,
+        row.stages,
+        None,
+        note,
+    )

@@ -1,0 +1,111 @@
+"""What `advance` returns: the changed row, and effects as data."""
+
+from typing import Literal
+
+from msgspec import Raw, Struct, field
+
+from kaiju_tasks.lifecycle.state import Definition, InboxMessage, Row
+from kaiju_tasks.protocol import Lease
+from kaiju_tasks.types import MessageReceipt, Outcome
+
+
+class Attempt(Struct):
+    """One ended attempt of a stage, appended to the history; `result` is the stage's result.
+
+    :param error: JSON of a TaskError
+    """
+
+    job_id: str
+    stage: int
+    cycle: int
+    attempt: int
+    method: str
+    name: str | None
+    executor_id: str | None
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float
+    outcome: Outcome
+    rescued: bool = False
+    result: Raw | None = None
+    error: str | None = None
+
+
+class RunRecord(Struct):
+    """One ended run, or a fire that was missed, appended to the history.
+
+    :param run_id: `job_id`, or for a missed fire an id made of task and moment
+    """
+
+    run_id: str
+    task_id: str
+    job_id: str | None
+    status: str
+    scheduled_at: float | None
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float
+    exit_code: int | None
+    error: str | None
+    retries: int
+    stage: int
+    stages: int
+    executor_id: str | None
+    note: str | None = None
+
+
+class NotificationDraft(Struct):
+    """A notification to be written; the store adds the results."""
+
+    task_id: str
+    job_id: str
+    status: str
+    exit_code: int
+    error: str | None
+    message: str
+
+
+class CopyResults(Struct):
+    """Copy the results of an earlier run's first stages into the new one."""
+
+    from_job: str
+    from_cycle: int
+    to_job: str
+    stages: int
+
+
+class Revoke(Struct, frozen=True):
+    """A lease that is no longer valid: tell its executor."""
+
+    executor_id: str
+    lease: Lease
+
+
+class Step(Struct):
+    """The changed task and what else must be saved with it, or told after the commit.
+
+    :param changed: False: nothing is to be written
+    :param stale: the event came under a token that is no longer valid
+    :param definition: to be written, when it changed
+    :param inbox: what becomes of the stored messages, before `message` is added
+    :param consumed: message ids that a hook took
+    :param start_next: the task to be started in the same transaction
+    :param events: names of public events, in order
+    """
+
+    row: Row
+    changed: bool = True
+    stale: bool = False
+    deleted: bool = False
+    definition: Definition | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
+    notification: NotificationDraft | None = None
+    copy_results: CopyResults | None = None
+    inbox: Literal["keep", "clear", "replay"] = "keep"
+    message: InboxMessage | None = None
+    consumed: list[str] = field(default_factory=list)
+    receipt: MessageReceipt | None = None
+    start_next: str | None = None
+    revoke: Revoke | None = None
+    events: list[str] = field(default_factory=list)

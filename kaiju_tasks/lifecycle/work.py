@@ -1,0 +1,119 @@
+"""Handlers of what executors do and say."""
+
+from kaiju_tasks.lifecycle.course import abort, fail, fail_exec_timeout, proceed
+from kaiju_tasks.lifecycle.events import (
+    Acquired,
+    ExecutorLost,
+    StageExtended,
+    StageFailed,
+    StageFinished,
+)
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.statuses import QUEUED
+from kaiju_tasks.types import ErrorType, Limit, Outcome
+
+QUARANTINE_LOSSES = 3
+MANAGERS_OWN = frozenset(
+    {
+        ErrorType.QUEUE_TIMEOUT,
+        ErrorType.MESSAGE_TIMEOUT,
+        ErrorType.EXECUTOR_LOST,
+        ErrorType.CANCELLED,
+    }
+)
+"""Error types that only the manager gives; an executor that reports one means its own failure."""
+
+
+def acquired(move: Move, event: Acquired) -> None:
+    if move.row.ready:
+        move.execute(event.executor_id, event.nonce)
+    else:
+        move.nothing()
+
+
+def stage_finished(move: Move, event: StageFinished) -> None:
+    row = move.row
+    if not _is_current(move, event):
+        return
+    if row.result_bytes + len(event.result) > event.max_run_bytes:
+        fail(
+            move,
+            ErrorType.RESULT_TOO_LARGE,
+            f"the results of the run would exceed {event.max_run_bytes} bytes",
+        )
+        return
+    move.stage_done(event.result, Outcome.SKIPPED if event.skipped else Outcome.FINISHED)
+    if row.stage == row.stages:
+        proceed(move)
+    elif row.hold_next:
+        move.unlease()
+        move.hold(QUEUED)
+    elif not row.enabled or move.command.is_hook:
+        move.unlease()
+        proceed(move)
+
+
+def stage_failed(move: Move, event: StageFailed) -> None:
+    if not _is_current(move, event):
+        return
+    error = event.error
+    own = not error.type or error.type in MANAGERS_OWN
+    fail(move, ErrorType.EXECUTION if own else error.type, error.message, error.data)
+
+
+def stage_extended(move: Move, event: StageExtended) -> None:
+    """More time, as long as the lease does not last longer than MAX_T with what is used up."""
+    row = move.row
+    if not _is_current(move, event):
+        return
+    assert row.exec_deadline is not None
+    lasts = row.exec_deadline - row.status_change + max(0.0, row.exec_used)
+    seconds = min(event.seconds, Limit.MAX_T - lasts)
+    if not seconds > 0:
+        move.nothing()
+        return
+    row.exec_deadline += seconds
+    row.exec_used -= seconds
+
+
+def _is_current(move: Move, event: StageFinished | StageFailed | StageExtended) -> bool:
+    """False, and nothing done, for a stale token or a repeated report."""
+    stage = move.row.stage
+    if event.stage == stage and move.holds(event.lease):
+        return True
+    if event.stage < stage and move.holds(event.lease):
+        move.nothing()
+    else:
+        move.stale()
+    return False
+
+
+def executor_lost(move: Move, event: ExecutorLost) -> None:
+    """Put the task back at the same stage; a stage that loses executors is quarantined."""
+    row = move.row
+    if row.executor_id != event.executor_id or event.epoch not in (None, row.epoch):
+        move.nothing()
+        return
+    if event.counted:
+        row.losses += 1
+    if row.losses >= QUARANTINE_LOSSES:
+        abort(
+            move,
+            ErrorType.EXECUTOR_LOST,
+            f"stage {row.stage} lost {row.losses} executors and is quarantined",
+            Outcome.LOST,
+        )
+    elif move.exec_spent() >= move.definition.max_exec_timeout:
+        fail_exec_timeout(move)
+    else:
+        _put_back(move, event.outcome)
+
+
+def _put_back(move: Move, outcome: Outcome) -> None:
+    move.record(outcome, rescued=True)
+    move.unlease()
+    if move.row.hold_next:
+        move.hold(QUEUED)
+    else:
+        move.step.events.append("task.suspended")
+        proceed(move)

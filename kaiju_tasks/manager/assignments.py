@@ -1,0 +1,102 @@
+"""What an executor is sent: the commands up to the next hook, and the results they read."""
+
+from functools import lru_cache
+
+from msgspec import Raw, Struct
+
+from kaiju_tasks.lifecycle import Definition, Row, Step
+from kaiju_tasks.protocol import Assignment, SegmentCommand
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.templates import ANY_ROOT
+
+
+class Segment(Struct, frozen=True):
+    """Commands from a stage up to the next hook or the end.
+
+    :param reads: earlier stages whose results the templates read, with the key they use
+    """
+
+    commands: list[SegmentCommand]
+    reads: tuple[tuple[int, str], ...]
+
+
+def segment(definition: Definition, stage: int) -> Segment:
+    """The segment that begins at a stage; computed once for a definition."""
+    made: dict[int, Segment] = definition.__dict__.setdefault("_segments", {})
+    if stage not in made:
+        made[stage] = _segment(definition, stage)
+    return made[stage]
+
+
+def _segment(definition: Definition, stage: int) -> Segment:
+    commands: list[SegmentCommand] = []
+    refs: set[str] = set()
+    for command in definition.commands[stage:]:
+        if command.is_hook:
+            break
+        refs |= command.refs
+        commands.append(
+            SegmentCommand(
+                command.method,
+                command.params,
+                command.max_timeout,
+                command.condition,
+                command.name,
+            )
+        )
+    return Segment(commands, tuple(_reads(definition, stage, refs)))
+
+
+def _reads(definition: Definition, stage: int, refs: set[str]) -> list[tuple[int, str]]:
+    names = definition.stage_of_name
+    if ANY_ROOT in refs:
+        refs = refs | set(names) | {str(index) for index in range(stage)}
+    reads = [(names[ref], ref) for ref in refs if ref in names]
+    reads += [(int(ref), ref) for ref in refs if _is_index(ref)]
+    return sorted((index, key) for index, key in reads if index < stage)
+
+
+@lru_cache(maxsize=256)
+def _is_index(ref: str) -> bool:
+    return ref.isdecimal() and str(int(ref)) == ref
+
+
+async def assign(tx: Transaction, steps: list[tuple[Step, Definition]]) -> list[Assignment]:
+    """Assignments of tasks that were just acquired; loads the results they read."""
+    wanted = [
+        (step.row.job_id or "", step.row.cycle, stage)
+        for step, definition in steps
+        if step.row.stage
+        for stage, _ in segment(definition, step.row.stage).reads
+    ]
+    results = await tx.results(wanted) if wanted else {}
+    return [_assignment(step.row, definition, results, tx.now) for step, definition in steps]
+
+
+def _assignment(
+    row: Row, definition: Definition, results: dict[tuple[str, int], Raw], now: float
+) -> Assignment:
+    part = segment(definition, row.stage)
+    assert row.job_id is not None
+    assert row.nonce is not None
+    assert row.exec_deadline is not None
+    job_id = row.job_id
+    return Assignment(
+        id=row.id,
+        job_id=job_id,
+        epoch=row.epoch,
+        nonce=row.nonce,
+        app_name=row.app_name,
+        stage=row.stage,
+        stages=row.stages,
+        commands=part.commands,
+        exec_seconds=max(0.0, row.exec_deadline - now),
+        kws=definition.kws,
+        results={
+            key: results[job_id, stage] for stage, key in part.reads if (job_id, stage) in results
+        },
+        scheduled_at=row.scheduled_at,
+        attempt=row.attempt + 1,
+        retries=row.retries,
+        cycle=row.cycle,
+    )

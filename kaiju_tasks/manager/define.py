@@ -1,0 +1,302 @@
+"""From what a client sends to a checked definition."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import Command, Definition
+from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
+from kaiju_tasks.rpc import convert
+from kaiju_tasks.templates import compile_condition, compile_template
+from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Limit, NewTask, TaskCommand
+
+RESERVED_APP = "manager"
+NOT_YET = ("concurrency", "unique", "webhook")
+MESSAGE_PARAMS = frozenset({"name", "default"})
+_encode = msgspec.json.encode
+
+MANAGED = frozenset(
+    {
+        "status",
+        "status_reason",
+        "result",
+        "stage",
+        "stages",
+        "queued_at",
+        "exec_deadline",
+        "wait_deadline",
+        "status_change",
+        "user_id",
+        "executor_id",
+        "job_id",
+        "scheduled_at",
+        "retries",
+        "created",
+        "exit_code",
+        "error",
+        "parent_id",
+    }
+)
+_FIELDS = frozenset(NewTask.__struct_fields__)
+
+
+class Defined(Struct):
+    """A checked definition, and what of it changes with the task.
+
+    :param next_run: explicit first run, UNIX seconds
+    """
+
+    definition: Definition
+    enabled: bool
+    next_run: float | None
+
+
+def read_new_task(data: Any, prefix: str = "data") -> NewTask:
+    """Convert what a client sent.
+
+    :raises InvalidParams: names the wrong field; a managed one is said to be the manager's
+    """
+    if isinstance(data, dict):
+        for key in data:
+            if key in MANAGED:
+                raise InvalidParams(
+                    f"`{prefix}.{key}` is set by the manager only: leave it out",
+                    field=f"{prefix}.{key}",
+                )
+    return convert(data, NewTask, prefix=prefix)
+
+
+def define(
+    new: NewTask,
+    *,
+    now: float,
+    new_id: str,
+    default_app: str,
+    user_id: str | None = None,
+    prefix: str = "data",
+) -> Defined:
+    """Check a new task and make its definition.
+
+    :param now: UNIX seconds; `delay` counts from it
+    :param new_id: used when the client gave none
+    :raises InvalidParams: names the wrong field
+    """
+    app_name = new.app_name or default_app
+    if app_name == RESERVED_APP:
+        raise InvalidParams(
+            f"`{prefix}.app_name`: {RESERVED_APP!r} is reserved", field=f"{prefix}.app_name"
+        )
+    _refuse_not_yet(new, prefix)
+    _check_schedule(new, prefix)
+    definition = Definition(
+        id=new.id or new_id,
+        app_name=app_name,
+        commands=_commands(new.commands, prefix),
+        created=datetime.fromtimestamp(now, UTC).isoformat(),
+        kws=Raw(_encode(new.kws)),
+        cron=new.cron,
+        timezone=new.timezone,
+        every=new.every,
+        misfire=new.misfire,
+        jitter=new.jitter,
+        max_exec_timeout=new.max_exec_timeout,
+        max_queue_time=new.max_queue_time,
+        max_retries=new.max_retries,
+        restart_policy=new.restart_policy,
+        retry_delay=new.retry_delay,
+        retry_backoff=new.retry_backoff,
+        retry_max_delay=new.retry_max_delay,
+        priority=new.priority,
+        notify=new.notify,
+        next_task=new.next_task,
+        system=new.system,
+        description=new.description,
+        meta=Raw(_encode(new.meta)),
+        group=new.group,
+        group_id=new.group_id,
+        user_id=user_id,
+    )
+    return Defined(definition, new.enabled, _first_run(new, now, prefix))
+
+
+def redefine(
+    definition: Definition, enabled: bool, changes: dict[str, Any], *, now: float, default_app: str
+) -> tuple[Defined, frozenset[str]]:
+    """Apply an update to a definition.
+
+    :returns: the new one, and the names of the fields that are really different
+    :raises InvalidParams: names the wrong field
+    """
+    if changes.get("id", definition.id) != definition.id:
+        raise InvalidParams("`data.id` cannot change", field="data.id")
+    old = as_new_task(definition, enabled)
+    merged = {**msgspec.to_builtins(old), **changes}
+    if "cron" in changes and changes["cron"] is not None and "every" not in changes:
+        merged.pop("every", None)
+    if "every" in changes and changes["every"] is not None and "cron" not in changes:
+        merged.pop("cron", None)
+    new = read_new_task(merged)
+    defined = define(new, now=now, new_id=definition.id, default_app=default_app)
+    defined.definition.created = definition.created
+    defined.definition.user_id = definition.user_id
+    defined.definition.parent_id = definition.parent_id
+    changed = {
+        name
+        for name in Definition.__struct_fields__
+        if _plain(getattr(definition, name)) != _plain(getattr(defined.definition, name))
+    }
+    return defined, frozenset(changed)
+
+
+def as_new_task(definition: Definition, enabled: bool) -> NewTask:
+    """What a client would send to create this task again."""
+    values = {
+        name: getattr(definition, name)
+        for name in Definition.__struct_fields__
+        if name in _FIELDS and name not in ("commands", "kws", "meta")
+    }
+    return NewTask(
+        **values,
+        commands=msgspec.json.decode(_encode(definition.commands), type=list[TaskCommand]),
+        kws=msgspec.json.decode(definition.kws),
+        meta=msgspec.json.decode(definition.meta),
+        enabled=enabled,
+    )
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(_encode(value))
+
+
+def _refuse_not_yet(new: NewTask, prefix: str) -> None:
+    for name in NOT_YET:
+        if getattr(new, name) is not None:
+            raise InvalidParams(
+                f"`{prefix}.{name}` is not available in this version", field=f"{prefix}.{name}"
+            )
+
+
+# -- commands ----------------------------------------------------------------------------
+
+
+def _commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
+    names: set[str] = set()
+    made: list[Command] = []
+    for index, command in enumerate(commands):
+        field = f"{prefix}.commands.{index}"
+        if command.name is not None:
+            if command.name in names:
+                raise InvalidParams(
+                    f"`{field}.name` {command.name!r} is used twice", field=f"{field}.name"
+                )
+            names.add(command.name)
+        made.append(_command(command, field))
+    return made
+
+
+def _command(command: TaskCommand, field: str) -> Command:
+    params = Raw(_encode(command.params))
+    condition = Raw(_encode(command.condition))
+    _check_templates(command, params, condition, field)
+    if command.method == TIMER:
+        _check_timer(command, field)
+    elif command.method == MESSAGE:
+        _check_message(command, field)
+    elif command.method == TASKS:
+        raise InvalidParams(
+            f"`{field}.method` {TASKS} is not available in this version", field=f"{field}.method"
+        )
+    elif command.max_timeout is not None and command.max_timeout > Limit.MAX_T:
+        raise InvalidParams(
+            f"`{field}.max_timeout` of a command must be at most {Limit.MAX_T:d} seconds",
+            field=f"{field}.max_timeout",
+        )
+    return Command(command.method, params, command.max_timeout, condition, command.name)
+
+
+def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: str) -> None:
+    """Compile through the cache; only for the error, once more with the field's name."""
+    try:
+        compiled_params(bytes(params))
+        if command.condition is not None:
+            compiled_condition(bytes(condition))
+    except InvalidParams:
+        compile_template(command.params, field=f"{field}.params")
+        compile_condition(command.condition, field=f"{field}.condition")
+        raise
+
+
+def _check_timer(command: TaskCommand, field: str) -> None:
+    if set(command.params) != {"timer"}:
+        raise InvalidParams(
+            f'`{field}.params` of {TIMER} must be just {{"timer": seconds}}',
+            field=f"{field}.params",
+        )
+    if command.max_timeout is not None:
+        raise InvalidParams(
+            f"`{field}.max_timeout`: a timer takes none, its wait is `params.timer`",
+            field=f"{field}.max_timeout",
+        )
+    timer = command.params["timer"]
+    if isinstance(timer, str):
+        if compile_template(timer).constant:
+            raise _timer_error(field)
+        return
+    number = isinstance(timer, int | float) and not isinstance(timer, bool)
+    if not number or not math.isfinite(timer) or not 0 <= timer <= Limit.MAX_WAIT:
+        raise _timer_error(field)
+
+
+def _timer_error(field: str) -> InvalidParams:
+    return InvalidParams(
+        f"`{field}.params.timer` must be seconds between 0 and {Limit.MAX_WAIT:d}, "
+        "or a template that gives them",
+        field=f"{field}.params.timer",
+    )
+
+
+def _check_message(command: TaskCommand, field: str) -> None:
+    unknown = sorted(set(command.params) - MESSAGE_PARAMS)
+    if unknown:
+        raise InvalidParams(
+            f"`{field}.params.{unknown[0]}` is unknown: {MESSAGE} takes `name` and `default`",
+            field=f"{field}.params.{unknown[0]}",
+        )
+    name = command.params.get("name")
+    if name is not None and not isinstance(name, str):
+        raise InvalidParams(f"`{field}.params.name` must be text", field=f"{field}.params.name")
+
+
+# -- moments -----------------------------------------------------------------------------
+
+
+def _check_schedule(new: NewTask, prefix: str) -> None:
+    if new.cron is not None and new.every is not None:
+        raise InvalidParams(
+            f"`{prefix}.every`: give either `cron` or `every`, not both", field=f"{prefix}.every"
+        )
+    try:
+        if new.timezone is not None:
+            check_timezone(new.timezone)
+        if new.cron is not None:
+            cron_schedule(new.cron, new.timezone or "UTC")
+    except InvalidParams as exc:
+        raise InvalidParams(str(exc), field=f"{prefix}.{exc.field}") from None
+
+
+def _first_run(new: NewTask, now: float, prefix: str) -> float | None:
+    if new.next_run is not None and new.delay is not None:
+        raise InvalidParams(
+            f"`{prefix}.delay`: give either `next_run` or `delay`, not both",
+            field=f"{prefix}.delay",
+        )
+    if new.delay is not None:
+        return now + new.delay
+    if new.next_run is None:
+        return None
+    return parse_time(new.next_run, new.timezone or "UTC", field=f"{prefix}.next_run")

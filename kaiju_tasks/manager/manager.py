@@ -1,0 +1,204 @@
+"""A manager: its duties put together over one store."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable
+
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.reports import Reports
+from kaiju_tasks.manager.retention import Retention
+from kaiju_tasks.manager.roster import Roster
+from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.sessions import Session, Sessions
+from kaiju_tasks.manager.streams import Streams
+from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.manager.waiters import Waiters
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import Outlook, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+STREAM, REVOKE, DUE = "q:", "r:", "d"
+
+
+class Manager:
+    """Keeps the tasks of one store, beside any number of other managers.
+
+    :param store: opened by the caller, and closed by it
+    :param dice: ids and nonces
+    """
+
+    def __init__(self, store: Store, settings: Settings, dice: Dice | None = None) -> None:
+        self.store = store
+        self.settings = settings
+        self.dice = dice or Dice()
+        self.id = self.dice.new_id()
+        self.sessions = Sessions()
+        self.waiters = Waiters()
+        self.uptime = Uptime(settings.lease_seconds)
+        self.ledger = Ledger(
+            store,
+            self.dice,
+            publish=self._publish,
+            reached=self.uptime.reached,
+            batch_rows=settings.batch_rows,
+        )
+        self.streams = Streams(self.ledger, self.sessions, self.dice, settings.batch_rows)
+        self.reports = Reports(self.ledger, settings)
+        self.roster = Roster(
+            store,
+            self.ledger,
+            self.sessions,
+            self.uptime,
+            self.dice,
+            settings,
+            self.id,
+            tell_elsewhere=lambda executor_id: self._tell({REVOKE + executor_id}),
+        )
+        self.scheduler = Scheduler(
+            store,
+            self.ledger,
+            self.uptime,
+            self.dice,
+            seen=self._seen,
+            expel=self.roster.expel,
+            poll_interval=settings.poll_interval,
+            batch_rows=settings.batch_rows,
+        )
+        self.retention = Retention(store, settings.retention_days)
+        self._topics: set[str] = set()
+        self._telling: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Begin all duties.
+
+        :raises StoreUnavailable: the database cannot be reached
+        """
+        await self._seen_up()
+        self.uptime.reached(True)
+        self.ledger.start()
+        self.streams.start()
+        await self.scheduler.start()
+        self.retention.start()
+        await self._exit.enter_async_context(self.store.listen(self._heard))
+        self._heartbeat = asyncio.create_task(self._beat())
+
+    async def stop(self) -> None:
+        """End all duties; executors keep their work and go to another manager."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            await asyncio.gather(self._heartbeat, return_exceptions=True)
+        for session in self.sessions:
+            self.sessions.remove(session)
+            session.connection.close()
+        await self._exit.aclose()
+        await self.retention.stop()
+        await self.scheduler.stop()
+        await self.streams.stop()
+        await self.ledger.stop()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        with contextlib.suppress(StoreError):
+            await self.store.manager_gone(self.id)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Manager"]:
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    # -- after a commit ------------------------------------------------------------------
+
+    def _publish(self, changes: list[Change]) -> None:
+        """Tell whoever has to act on what was written; all of it is a hint, rows are the truth."""
+        topics: set[str] = set()
+        for change in changes:
+            row = change.step.row
+            if row.ready and not change.step.deleted:
+                self.streams.feed(row.app_name, row.ready)
+                if not self.streams.covers(row.app_name):
+                    topics.add(STREAM + row.app_name)
+            if row.due_at is not None:
+                self.scheduler.expect(row.due_at)
+            revoke = change.step.revoke
+            if revoke is not None:
+                session = self.sessions.get(revoke.executor_id)
+                if session is None:
+                    topics.add(REVOKE + revoke.executor_id)
+                else:
+                    session.revoke([revoke.lease])
+        self.streams.credit()
+        self.waiters.changed(change.step.row.id for change in changes)
+        if topics:
+            self._tell(topics)
+
+    def serve_session(self, session: Session) -> None:
+        """An executor has come, or has places free: its streams may go on."""
+        for app_name in session.app_names:
+            self.streams.feed(app_name)
+        self.scheduler.look()
+
+    def _tell(self, topics: set[str]) -> None:
+        """Wake other managers; what gathers while one wake is sent goes with the next."""
+        self._topics |= topics
+        if self._telling is None or self._telling.done():
+            self._telling = self.spawn(self._send_topics())
+
+    async def _send_topics(self) -> None:
+        while self._topics:
+            topics, self._topics = self._topics, set()
+            try:
+                await self.store.wake(topics)
+            except StoreError as exc:
+                log.warning("other managers were not woken, they will find out by polling: %s", exc)
+
+    # -- from outside ----------------------------------------------------------------------
+
+    def _heard(self, topics: Iterable[str]) -> None:
+        topics = frozenset(topics)
+        if not topics:
+            self.scheduler.look()
+        for topic in topics:
+            if topic.startswith(STREAM):
+                self.streams.feed(topic.removeprefix(STREAM))
+            elif topic.startswith(REVOKE):
+                session = self.sessions.get(topic.removeprefix(REVOKE))
+                if session is not None:
+                    self.spawn(self._reconcile(session))
+
+    async def _reconcile(self, session: Session) -> None:
+        try:
+            await self.roster.reconcile(session)
+        except StoreError as exc:
+            log.warning("executor %s could not be checked: %s", session.executor_id, exc)
+
+    def _seen(self, outlook: Outlook) -> None:
+        served = self.sessions.app_names()
+        self.streams.feed_all(outlook.ready & served, outlook.suspect & served)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.ping_interval)
+            try:
+                await self._seen_up()
+            except StoreError as exc:
+                self.uptime.reached(False)
+                log.warning("the database cannot be reached: %s", exc)
+
+    async def _seen_up(self) -> None:
+        self.uptime.up_since = await self.store.manager_seen(self.id, self.settings.lease_seconds)
+
+    def spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        """Run something beside, ended with the manager."""
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task

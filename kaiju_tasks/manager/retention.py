@@ -1,0 +1,59 @@
+"""Old runs are pruned, a little at a time."""
+
+import asyncio
+import logging
+
+from kaiju_tasks.store.base import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+PRUNE_EVERY_SECONDS = 3600.0
+PRUNE_BATCH = 500
+DAY_SECONDS = 86_400.0
+GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
+
+
+class Retention:
+    """Deletes runs older than `retention_days`, and executors long gone, once an hour."""
+
+    def __init__(self, store: Store, retention_days: float) -> None:
+        self._store = store
+        self._days = retention_days
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_SECONDS)
+            try:
+                await self.prune()
+            except StoreError as exc:
+                log.warning("old runs stay for now: %s", exc)
+
+    async def prune(self) -> int:
+        """Prune once. Returns how many runs went."""
+        now = await self._store.now()
+        await self._store.forget_executors(now - GONE_EXECUTORS_KEPT_SECONDS)
+        before = now - self._days * DAY_SECONDS
+        total = 0
+        while count := await self._store.prune_runs(before, PRUNE_BATCH):
+            total += count
+        return total
+
+    async def delete_ended(self, before: float) -> int:
+        """Delete tasks that ended before a moment (UNIX seconds), never cron, system or
+        unfinished ones. Returns how many."""
+        total = 0
+        while True:
+            async with self._store.transaction() as tx:
+                deleted = await tx.delete_ended(before, PRUNE_BATCH)
+            total += len(deleted)
+            if len(deleted) < PRUNE_BATCH:
+                return total

@@ -1,0 +1,337 @@
+"""Executors: who is there, whose lease ended, who may take work."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
+from kaiju_tasks.lifecycle import ExecutorLost, Row
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.sessions import Connection, Session, Sessions
+from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import ExecutorRow, Ping, Store, StoreUnavailable, Transaction
+from kaiju_tasks.types import ExecutorStatus, Outcome
+
+log = logging.getLogger(__name__)
+
+EXPIRED_PER_PASS = 50
+GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
+
+
+class Roster:
+    """Connects, renews and expels executors.
+
+    :param manager_id: this manager
+    :param tell_elsewhere: called with an executor whose leases changed and that is
+        connected to another manager
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        sessions: Sessions,
+        uptime: Uptime,
+        dice: Dice,
+        settings: Settings,
+        manager_id: str,
+        *,
+        tell_elsewhere: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._sessions = sessions
+        self._uptime = uptime
+        self._dice = dice
+        self._settings = settings
+        self._manager_id = manager_id
+        self._tell_elsewhere = tell_elsewhere
+        self._pings: dict[str, asyncio.Future[ExecutorStatus | None]] = {}
+        self._pinging: asyncio.Task[None] | None = None
+
+    # -- coming ------------------------------------------------------------------------
+
+    async def connect(
+        self, params: ConnectParams, connection: Connection
+    ) -> tuple[ConnectResult, Session]:
+        """Take an executor in, or back after a cut.
+
+        Leases it holds and the store confirms go on; those the store does not know are
+        revoked; those it never heard of go back to their stream.
+        """
+        _check_version(params.protocol)
+        nonce = self._dice.nonce()
+        status = ExecutorStatus.ACTIVE
+        kept: list[Lease] = []
+
+        async def work(tx: Transaction) -> list[Change]:
+            nonlocal status
+            known = await tx.lock_executor(params.id)
+            status = ExecutorStatus.ACTIVE
+            if known is not None and known.status not in GONE:
+                status = known.status
+            leased = {row.id: row for row in await tx.lock_leased(params.id)}
+            kept[:] = [
+                lease
+                for lease in params.holding
+                if lease.id in leased and _lease(leased[lease.id]) == lease
+            ]
+            for lease in kept:
+                del leased[lease.id]
+            await tx.put_executor(self._row(params, nonce, status, tx.now))
+            return await self._ledger.advance_rows(
+                tx, leased.values(), _always(_released(params.id))
+            )
+
+        await self._ledger.transact(work)
+        session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
+        session.leases = {lease.id: lease for lease in kept}
+        self._sessions.add(session)
+        held = set(kept)
+        settings = self._settings
+        result = ConnectResult(
+            protocol=PROTOCOL_VERSION,
+            manager_id=self._manager_id,
+            ping_interval=settings.ping_interval,
+            lease_seconds=settings.lease_seconds,
+            orphan_seconds=settings.orphan_seconds,
+            max_result_bytes=settings.max_result_bytes,
+            status=status,
+            revoked=[lease for lease in params.holding if lease not in held],
+        )
+        return result, session
+
+    def _row(
+        self, params: ConnectParams, nonce: str, status: ExecutorStatus, now: float
+    ) -> ExecutorRow:
+        return ExecutorRow(
+            id=params.id,
+            session=nonce,
+            status=status,
+            app_names=params.app_names,
+            commands=Raw(msgspec.json.encode(params.commands)),
+            capacity=params.capacity,
+            host=params.host,
+            pid=params.pid,
+            version=params.version,
+            manager_id=self._manager_id,
+            connected_at=now,
+            last_ping=now,
+            lease_until=now + self._settings.lease_seconds,
+        )
+
+    # -- staying -----------------------------------------------------------------------
+
+    async def ping(self, params: PingParams, session: Session | None) -> ExecutorStatus:
+        """Renew an executor's lease.
+
+        :raises NotFound: it was expelled, or is connected elsewhere: it must connect anew
+        """
+        if session is None or session.executor_id != params.id or not session.open:
+            raise _unknown(params.id)
+        if params.capacity is not None:
+            session.capacity = params.capacity
+        status = await self._renew(session)
+        if status is None:
+            self._sessions.remove(session)
+            raise _unknown(params.id)
+        session.status = status
+        return status
+
+    async def _renew(self, session: Session) -> ExecutorStatus | None:
+        """Pings that come while a batch of them is written are written together."""
+        future = self._pings.get(session.executor_id)
+        if future is None:
+            future = self._pings[session.executor_id] = asyncio.get_running_loop().create_future()
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.create_task(self._write_pings())
+        return await future
+
+    async def _write_pings(self) -> None:
+        while self._pings:
+            waiting, self._pings = self._pings, {}
+            pings = [
+                Ping(session.executor_id, session.nonce, session.capacity)
+                for session in self._sessions
+                if session.executor_id in waiting
+            ]
+            try:
+                statuses = await self._store.ping(pings, self._settings.lease_seconds)
+            except Exception as exc:
+                self._uptime.reached(False)
+                error = exc
+                if isinstance(exc, StoreUnavailable):
+                    error = Unavailable(f"the database cannot be reached: {exc}")
+                for future in waiting.values():
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            self._uptime.reached(True)
+            for executor_id, future in waiting.items():
+                if not future.done():
+                    future.set_result(statuses.get(executor_id))
+
+    # -- going -------------------------------------------------------------------------
+
+    async def closed(self, session: Session) -> None:
+        """The socket closed without a word: the lease ends after `reconnect_grace`."""
+        was_open = session.open
+        self._sessions.remove(session)
+        if was_open:
+            await self._store.shorten_lease(
+                session.executor_id, session.nonce, self._settings.reconnect_grace
+            )
+
+    async def leave(self, executor_id: str) -> None:
+        """An executor leaves by itself; what it holds goes back, and counts as no loss."""
+        await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
+
+    async def suspend(self, executor_id: str) -> None:
+        """An operator refuses an executor until `resume`: its leases are revoked.
+
+        :raises NotFound: no such executor
+        """
+        await self._end(executor_id, ExecutorStatus.SUSPENDED, Outcome.SUSPENDED)
+
+    async def resume(self, executor_id: str) -> None:
+        """Let a suspended or draining executor take work again.
+
+        :raises NotFound: no such executor
+        """
+        await self._set_status(executor_id, ExecutorStatus.ACTIVE)
+
+    async def drain(self, executor_id: str) -> None:
+        """Give an executor no new work; what it holds goes on.
+
+        :raises NotFound: no such executor
+        """
+        await self._set_status(executor_id, ExecutorStatus.DRAINING)
+
+    async def _set_status(self, executor_id: str, status: ExecutorStatus) -> None:
+        async def work(tx: Transaction) -> list[Change]:
+            executor = await tx.lock_executor(executor_id)
+            if executor is None or executor.status in GONE:
+                raise _no_executor(executor_id)
+            executor.status = status
+            await tx.put_executor(executor)
+            return []
+
+        await self._ledger.transact(work)
+        session = self._sessions.get(executor_id)
+        if session is not None:
+            if status is ExecutorStatus.DRAINING:
+                session.drain("an operator asked")
+            session.status = status
+        else:
+            self._tell_elsewhere(executor_id)
+
+    async def _end(self, executor_id: str, status: ExecutorStatus, outcome: Outcome) -> None:
+        async def work(tx: Transaction) -> list[Change]:
+            executor = await tx.lock_executor(executor_id)
+            if executor is None:
+                raise _no_executor(executor_id)
+            executor.status = status
+            await tx.put_executor(executor)
+            rows = await tx.lock_leased(executor_id)
+            return await self._ledger.advance_rows(
+                tx,
+                rows,
+                _always(ExecutorLost(executor_id=executor_id, counted=False, outcome=outcome)),
+            )
+
+        changes = await self._ledger.transact(work)
+        self._revoke(executor_id, changes)
+        session = self._sessions.get(executor_id)
+        if session is not None:
+            session.status = status
+
+    def _revoke(self, executor_id: str, changes: list[Change]) -> None:
+        session = self._sessions.get(executor_id)
+        leases = [_lease(c.before) for c in changes if c.before is not None and c.before.nonce]
+        if session is None:
+            self._tell_elsewhere(executor_id)
+        elif leases:
+            session.revoke(leases)
+
+    # -- expelling ---------------------------------------------------------------------
+
+    async def expel(self) -> None:
+        """Requeue the tasks of executors whose lease ended, if this manager may judge."""
+        if self._uptime.seconds_until_judge() > 0:
+            return
+        while await self._expel_some() == EXPIRED_PER_PASS:
+            pass
+
+    async def _expel_some(self) -> int:
+        expired: list[ExecutorRow] = []
+
+        async def work(tx: Transaction) -> list[Change]:
+            expired[:] = await tx.lock_expired(EXPIRED_PER_PASS)
+            changes: list[Change] = []
+            for executor in expired:
+                executor.status = ExecutorStatus.LOST
+                await tx.put_executor(executor)
+                counted = executor.last_ping >= self._uptime.up_since
+                rows = await tx.lock_leased(executor.id)
+                lost = ExecutorLost(executor_id=executor.id, counted=counted)
+                changes += await self._ledger.advance_rows(tx, rows, _always(lost))
+            return changes
+
+        changes = await self._ledger.transact(work)
+        for executor in expired:
+            mine = [c for c in changes if c.before and c.before.executor_id == executor.id]
+            log.warning("executor %s is lost; %d tasks go back", executor.id, len(mine))
+            session = self._sessions.get(executor.id)
+            if session is not None:
+                self._revoke(executor.id, mine)
+                self._sessions.remove(session)
+                session.connection.close()
+        return len(expired)
+
+    async def reconcile(self, session: Session) -> None:
+        """Another manager changed leases of an executor connected here: revoke what is over."""
+        rows = await self._store.tasks(list(session.leases), results=False)
+        over = [
+            lease
+            for lease in session.leases.values()
+            if lease.id not in rows or _lease(rows[lease.id].row) != lease
+        ]
+        if over and session.open:
+            session.revoke(over)
+        executors = await self._store.executors([session.executor_id])
+        if executors and executors[0].session == session.nonce:
+            session.status = executors[0].status
+
+
+def _lease(row: Row) -> Lease:
+    return Lease(row.id, row.job_id or "", row.epoch, row.nonce or "")
+
+
+def _always(event: ExecutorLost) -> Callable[[Row], ExecutorLost]:
+    return lambda row: event
+
+
+def _released(executor_id: str) -> ExecutorLost:
+    return ExecutorLost(executor_id=executor_id, counted=False, outcome=Outcome.RELEASED)
+
+
+def _unknown(executor_id: str) -> NotFound:
+    return NotFound(f"executor {executor_id!r} is not connected here: connect anew")
+
+
+def _no_executor(executor_id: str) -> NotFound:
+    return NotFound(f"there is no executor {executor_id!r}", id=executor_id)
+
+
+def _check_version(protocol: int) -> None:
+    if protocol not in (PROTOCOL_VERSION, PROTOCOL_VERSION - 1):
+        raise InvalidParams(
+            f"this manager speaks executor protocol {PROTOCOL_VERSION}, not {protocol}",
+            field="protocol",
+        )

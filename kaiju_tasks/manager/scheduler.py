@@ -1,0 +1,161 @@
+"""One timer for everything: sleeps until the earliest `due_at`, or a wake-up, or the slow poll.
+
+Behind every wake-up stands the poll: one query each `poll_interval`, which also finds streams
+that other managers filled and executors whose lease ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.lifecycle import Due
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.store.base import Outlook, Store, StoreError, Transaction
+
+log = logging.getLogger(__name__)
+
+LOCKED_RETRY_SECONDS = 0.05
+OUTAGE_PAUSE_SECONDS = 0.25
+
+
+class Scheduler:
+    """The due loop.
+
+    :param seen: called with each outlook: streams and roster look at it too
+    :param expel: called when an executor's lease has ended
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        uptime: Uptime,
+        dice: Dice,
+        *,
+        seen: Callable[[Outlook], None],
+        expel: Callable[[], Awaitable[None]],
+        poll_interval: float,
+        batch_rows: int,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._uptime = uptime
+        self._dice = dice
+        self._seen = seen
+        self._expel = expel
+        self._poll_interval = poll_interval
+        self._batch_rows = batch_rows
+        self._offset = 0.0
+        self._next_due: float | None = None
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the clock, and begin."""
+        self._offset = await self._store.now() - asyncio.get_running_loop().time()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def expect(self, due_at: float) -> None:
+        """A task was written whose moment may be the earliest."""
+        if self._next_due is None or due_at < self._next_due:
+            self._next_due = due_at
+            self._wake.set()
+
+    def now_about(self) -> float:
+        """The store's clock as it stood at the latest look, carried on; for what may be a
+        little off, such as the moment a delay counts from."""
+        return self._offset + asyncio.get_running_loop().time()
+
+    def look(self) -> None:
+        """Look at the database now: something changed that this manager did not do."""
+        self._next_due = float("-inf")
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                pause = await self._pass()
+            except (Unavailable, StoreError) as exc:
+                self._uptime.reached(False)
+                log.warning("the scheduler waits for the database: %s", exc)
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                continue
+            except Exception:
+                log.exception("the scheduler failed; trying again")
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                continue
+            await self._sleep(pause)
+
+    async def _pass(self) -> float:
+        """Do what is due, look ahead. Returns the seconds until the next pass at the latest."""
+        outlook = await self._look_ahead()
+        pause = self._poll_interval
+        while outlook.next_due is not None and outlook.next_due <= outlook.now:
+            done = await self._do_due()
+            outlook = await self._look_ahead()
+            if not done:
+                pause = min(pause, LOCKED_RETRY_SECONDS)
+                break
+        if outlook.next_expiry is not None:
+            pause = min(pause, await self._judge(outlook))
+        return pause
+
+    async def _look_ahead(self) -> Outlook:
+        self._wake.clear()
+        self._next_due = None
+        outlook = await self._store.outlook()
+        self._uptime.reached(True)
+        self._offset = outlook.now - asyncio.get_running_loop().time()
+        if outlook.next_due is not None:
+            self._next_due = min(outlook.next_due, self._next_due or outlook.next_due)
+        self._seen(outlook)
+        return outlook
+
+    async def _do_due(self) -> int:
+        """Advance due tasks until none is left that can be locked."""
+        total = 0
+        while True:
+            count = len(await self._ledger.transact(self._due_batch))
+            total += count
+            if count < self._batch_rows:
+                return total
+
+    async def _due_batch(self, tx: Transaction) -> list[Change]:
+        rows = await tx.lock_due(self._batch_rows)
+        up_since = self._uptime.up_since
+        return await self._ledger.advance_rows(
+            tx, rows, lambda row: Due(job_id=self._dice.new_id(), up_since=up_since)
+        )
+
+    async def _judge(self, outlook: Outlook) -> float:
+        """Expel whom it is time to expel. Returns the seconds until the next look."""
+        assert outlook.next_expiry is not None
+        left = max(outlook.next_expiry - outlook.now, self._uptime.seconds_until_judge())
+        if left > 0:
+            return left + LOCKED_RETRY_SECONDS
+        await self._expel()
+        return self._poll_interval
+
+    async def _sleep(self, pause: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + pause
+        while True:
+            due = self._next_due
+            moment = until if due is None else min(until, due - self._offset)
+            left = moment - loop.time()
+            if left <= 0:
+                return
+            self._wake.clear()
+            timer = loop.call_later(left, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()

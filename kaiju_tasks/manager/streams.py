@@ -1,0 +1,194 @@
+"""Executor streams: queued tasks are pushed to executors that have places free.
+
+A stream is *hungry* when it may have tasks that can be acquired. Whoever queues a task, frees
+a place or hears of another manager's work says so; the loop serves until nothing is left.
+"""
+
+import asyncio
+import logging
+
+from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.lifecycle import Acquired, ExecutorLost
+from kaiju_tasks.manager.assignments import assign
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.sessions import Session, Sessions
+from kaiju_tasks.protocol import Assignment
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.types import ExecutorStatus, Outcome
+
+log = logging.getLogger(__name__)
+
+READY, SUSPECT = 1, 2
+SHARE_AMONG_MANY = 8
+OUTAGE_PAUSE_SECONDS = 0.5
+
+
+class Streams:
+    """Pushes tasks of every stream that this manager's executors serve."""
+
+    def __init__(self, ledger: Ledger, sessions: Sessions, dice: Dice, batch_rows: int) -> None:
+        self._ledger = ledger
+        self._sessions = sessions
+        self._dice = dice
+        self._batch_rows = batch_rows
+        self._hungry: set[str] = set()
+        self._suspect: set[str] = set()
+        self._work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def feed(self, app_name: str, ready: int = READY) -> None:
+        """A stream may have tasks that can be acquired."""
+        (self._suspect if ready == SUSPECT else self._hungry).add(app_name)
+        self._work.set()
+
+    def feed_all(self, ready: frozenset[str], suspect: frozenset[str]) -> None:
+        """What the store says of all streams."""
+        for session in self._sessions:
+            if session.reserved_for not in suspect:
+                session.reserved_for = None
+        if ready or suspect:
+            self._hungry |= ready
+            self._suspect |= suspect
+            self._work.set()
+
+    def credit(self) -> None:
+        """An executor has places free."""
+        if self._hungry or self._suspect:
+            self._work.set()
+
+    def covers(self, app_name: str) -> bool:
+        """Whether this manager's executors have places free for a stream."""
+        return any(session.free > 0 for session in self._sessions.serving(app_name))
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                await self._serve_all()
+            except Unavailable as exc:
+                log.warning("streams wait: %s", exc)
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                self._work.set()
+            except Exception:
+                log.exception("streams failed to serve; trying again")
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                self._work.set()
+
+    async def _serve_all(self) -> None:
+        busy = True
+        while busy:
+            busy = False
+            for app_name in sorted(self._suspect):
+                busy |= await self._serve_suspect(app_name)
+            for app_name in sorted(self._hungry):
+                busy |= await self._serve(app_name)
+
+    async def _serve(self, app_name: str) -> bool:
+        """One push. False when there is nobody to push to, or nothing to push."""
+        free = [s for s in self._sessions.serving(app_name) if s.free > 0]
+        if not free:
+            return False
+        session = max(free, key=lambda s: s.free)
+        limit = min(session.free, self._batch_rows)
+        if len(free) > 1:
+            limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
+        self._hungry.discard(app_name)
+        pushed = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
+        if pushed is None or pushed == limit:
+            self._hungry.add(app_name)
+            return True
+        return bool(pushed)
+
+    async def _serve_suspect(self, app_name: str) -> bool:
+        """Suspect tasks run alone: find an executor with nothing to lose, or let one get so."""
+        sessions = [
+            s
+            for s in self._sessions.serving(app_name)
+            if s.status is ExecutorStatus.ACTIVE
+            and s.capacity > 0
+            and s.alone not in s.leases
+            and s.reserved_for in (None, app_name)
+        ]
+        if not sessions:
+            return False
+        session = min(sessions, key=lambda s: (s.reserved_for is None, len(s.leases)))
+        session.reserved_for = app_name
+        if session.leases:
+            return False
+        self._suspect.discard(app_name)
+        pushed = await self._acquire(session, app_name, 1, SUSPECT, feed_again=self._suspect)
+        session.reserved_for = None
+        if pushed:
+            session.alone = next(iter(session.leases), None)
+            self._suspect.add(app_name)
+        return True
+
+    async def _acquire(
+        self, session: Session, app_name: str, limit: int, ready: int, feed_again: set[str]
+    ) -> int | None:
+        """Lease up to `limit` tasks to an executor and push them.
+
+        :returns: how many; None when the session is over
+        """
+        nonce = self._dice.nonce()
+        assignments: list[Assignment] = []
+        over = False
+
+        async def work(tx: Transaction) -> list[Change]:
+            nonlocal assignments, over
+            assignments, over = [], False
+            rows = await tx.lock_ready(
+                app_name,
+                limit,
+                executor_id=session.executor_id,
+                session=session.nonce,
+                ready=ready,
+            )
+            if rows is None:
+                over = True
+                return []
+            if not rows:
+                return []
+            changes = await self._ledger.advance_rows(tx, rows, lambda row: event)
+            assignments = await assign(tx, [(c.step, c.definition) for c in changes])
+            return changes
+
+        event = Acquired(executor_id=session.executor_id, nonce=nonce)
+        try:
+            await self._ledger.transact(work)
+        except BaseException:
+            feed_again.add(app_name)
+            raise
+        if over:
+            self._sessions.remove(session)
+            session.connection.close()
+            return None
+        if not assignments:
+            return 0
+        if session.open:
+            session.push(assignments)
+        else:
+            await self._give_back(session.executor_id, assignments)
+        return len(assignments)
+
+    async def _give_back(self, executor_id: str, assignments: list[Assignment]) -> None:
+        """The socket closed while the lease was written: nobody has begun the work."""
+        await self._ledger.apply_all(
+            [(a.id, given_back(executor_id, a.epoch)) for a in assignments]
+        )
+
+
+def given_back(executor_id: str, epoch: int) -> ExecutorLost:
+    return ExecutorLost(
+        executor_id=executor_id, epoch=epoch, counted=False, outcome=Outcome.RELEASED
+    )

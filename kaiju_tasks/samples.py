@@ -1,0 +1,242 @@
+"""The sample executor, stream `default`: a few toys, and one real job.
+
+The real job verifies every Python distribution installed on the machine against the hashes of its
+own RECORD (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
+`examples/verify_packages.json` is a pipeline of it.
+"""
+
+import asyncio
+import base64
+import hashlib
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackagePath, distributions
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kaiju_tasks.executor import Context, Executor
+
+__all__ = ["executor"]
+
+executor = Executor("default")
+
+Seconds = Annotated[float, Meta(ge=0, le=14_400)]
+CHUNK_BYTES = 1024 * 1024
+MAX_FINDINGS = 1_000
+
+
+@executor.command("do.echo")
+async def echo(data: Any = None) -> Any:
+    """Give back what it is given."""
+    return data
+
+
+@executor.command("do.fail")
+async def fail(message: str = "failed as asked") -> None:
+    """Fail with this message."""
+    raise RuntimeError(message)
+
+
+@executor.command("do.sleep")
+async def sleep(seconds: Seconds) -> float:
+    """Sleep, and give back the seconds."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@executor.command("do.sleep_thread")
+def sleep_thread(seconds: Seconds, ctx: Context) -> float:
+    """Sleep in a thread that can be stopped every tenth of a second."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        ctx.check()
+        time.sleep(min(left, 0.1))
+    return seconds
+
+
+@executor.command("do.flaky")
+async def flaky(times: Annotated[int, Meta(ge=0)], ctx: Context) -> int:
+    """Fail in the first `times` attempts, then give back the number of the attempt."""
+    if ctx.attempt <= times:
+        raise RuntimeError(f"attempt {ctx.attempt} fails; {times} have to")
+    return ctx.attempt
+
+
+class Listed(Struct):
+    """One installed distribution."""
+
+    name: str
+    version: str
+    files: int
+
+
+class Finding(Struct):
+    """A file that is not as its RECORD says. `actual` is null when it is missing."""
+
+    distribution: str
+    file: str
+    expected: str
+    actual: str | None
+
+
+class Verdict(Struct):
+    """What `dist.verify` found. The lists hold at most 1,000 entries, the counts count all."""
+
+    distributions: int = 0
+    files: int = 0
+    verified: int = 0
+    skipped: int = 0
+    mismatch_count: int = 0
+    missing_count: int = 0
+    mismatches: list[Finding] = []
+    missing: list[Finding] = []
+    seconds: float = 0.0
+
+
+@executor.command("dist.list")
+def list_distributions(ctx: Context) -> dict[str, Any]:
+    """List the installed distributions: names, versions, how many files each has."""
+    listed = []
+    for distribution in _installed():
+        ctx.check()
+        files = len(distribution.files or ())
+        listed.append(Listed(_name(distribution), distribution.version, files))
+    return {
+        "count": len(listed),
+        "files": sum(item.files for item in listed),
+        "names": [item.name for item in listed],
+        "distributions": listed,
+    }
+
+
+@executor.command("dist.verify")
+def verify(
+    ctx: Context,
+    names: list[str] | None = None,
+    start: Annotated[int, Meta(ge=0)] = 0,
+    end: Annotated[int, Meta(ge=0)] | None = None,
+) -> Verdict:
+    """Verify files against their RECORD hashes.
+
+    Takes the distributions of these names (all when null), of these those from `start` up to but
+    not including `end`, so that the work can be shared out.
+    """
+    chosen = [d for d in _installed() if names is None or _name(d) in set(names)][start:end]
+    total = sum(len(distribution.files or ()) for distribution in chosen)
+    verdict = Verdict(distributions=len(chosen))
+    began = time.monotonic()
+    for distribution in chosen:
+        for file in distribution.files or ():
+            ctx.progress(verdict.files, total, _name(distribution))
+            verdict.files += 1
+            _verify_file(ctx, distribution, file, verdict)
+    verdict.seconds = round(time.monotonic() - began, 3)
+    return verdict
+
+
+@executor.command("dist.report")
+def report(
+    ctx: Context,
+    listed: dict[str, Any],
+    verified: Verdict,
+    note: Any = None,
+    folder: str | None = None,
+) -> dict[str, Any]:
+    """Write a report as JSON and as text; give back their paths and a summary.
+
+    The files are named by the run, so that a retry writes the same ones again.
+    """
+    default = Path(tempfile.gettempdir()) / "kaiju-package-reports"
+    target = default if folder is None else Path(folder).expanduser()
+    target.mkdir(parents=True, exist_ok=True)
+    name = "packages-" + re.sub(r"[^A-Za-z0-9._-]", "_", ctx.job_id)[:100]
+    summary = _summary(verified)
+    body = {"summary": summary, "note": note, "verified": verified, "listed": listed}
+    encoded = msgspec.json.format(msgspec.json.encode(body), indent=2)
+    text = "\n".join(_report_lines(summary, listed, verified, note)) + "\n"
+    return {
+        "json": _write(target / f"{name}.json", encoded),
+        "text": _write(target / f"{name}.txt", text.encode()),
+        "summary": summary,
+    }
+
+
+def _installed() -> list[Distribution]:
+    return sorted(distributions(), key=lambda item: (_name(item).lower(), item.version or ""))
+
+
+def _name(distribution: Distribution) -> str:
+    # A broken installation may have metadata without a name.
+    names: list[str] = distribution.metadata.get_all("Name") or ["unknown"]
+    return names[0]
+
+
+def _verify_file(
+    ctx: Context, distribution: Distribution, file: PackagePath, verdict: Verdict
+) -> None:
+    if file.hash is None or file.hash.mode not in hashlib.algorithms_available:
+        verdict.skipped += 1
+        return
+    try:
+        actual = _digest(ctx, Path(str(distribution.locate_file(file))), file.hash.mode)
+    except (FileNotFoundError, NotADirectoryError):
+        actual = None
+    finding = Finding(_name(distribution), str(file), file.hash.value, actual)
+    if actual is None:
+        verdict.missing_count += 1
+        _keep(verdict.missing, finding)
+    elif actual != file.hash.value.rstrip("="):
+        verdict.mismatch_count += 1
+        _keep(verdict.mismatches, finding)
+    else:
+        verdict.verified += 1
+
+
+def _digest(ctx: Context, path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK_BYTES):
+            ctx.check()
+            digest.update(chunk)
+    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+
+
+def _keep(findings: list[Finding], finding: Finding) -> None:
+    if len(findings) < MAX_FINDINGS:
+        findings.append(finding)
+
+
+def _summary(verified: Verdict) -> str:
+    return (
+        f"{verified.distributions} distributions, {verified.files} files: "
+        f"{verified.verified} as recorded, {verified.skipped} without a hash, "
+        f"{verified.mismatch_count} changed, {verified.missing_count} missing"
+    )
+
+
+def _report_lines(
+    summary: str, listed: dict[str, Any], verified: Verdict, note: Any
+) -> Iterator[str]:
+    yield "Installed Python packages against their RECORD"
+    yield summary
+    if note is not None:
+        yield f"Note: {msgspec.json.encode(note).decode()}"
+    for title, findings in (("Changed", verified.mismatches), ("Missing", verified.missing)):
+        if findings:
+            yield f"\n{title}"
+            yield from (f"  {item.distribution}: {item.file}" for item in findings)
+    yield "\nDistributions"
+    for item in listed.get("distributions", []):
+        yield f"  {item['name']} {item['version']}, {item['files']} files"
+
+
+def _write(path: Path, content: bytes) -> str:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+    return str(path)

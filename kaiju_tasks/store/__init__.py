@@ -1,0 +1,41 @@
+"""Where tasks are kept: the contract, and two stores that keep it."""
+
+from kaiju_tasks.store.base import (
+    COUNT_LIMIT,
+    NOTIFICATION_COLUMNS,
+    TASK_COLUMNS,
+    Condition,
+    ExecutorRow,
+    Outlook,
+    Ping,
+    Store,
+    StoredDefinition,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    TaskPage,
+    TaskQuery,
+    TaskView,
+    Transaction,
+    TransactionConflict,
+)
+
+__all__ = [
+    "COUNT_LIMIT",
+    "NOTIFICATION_COLUMNS",
+    "TASK_COLUMNS",
+    "Condition",
+    "ExecutorRow",
+    "Outlook",
+    "Ping",
+    "Store",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "StoredDefinition",
+    "TaskPage",
+    "TaskQuery",
+    "TaskView",
+    "Transaction",
+    "TransactionConflict",
+]

@@ -1,0 +1,220 @@
+"""Between columns and structs, the same for both stores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import astuple
+
+from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step
+from kaiju_tasks.store.base import ExecutorRow, StoredDefinition
+from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord, TaskStatus
+
+RENAMED = {"reason": "status_reason", "open": "run_open"}
+"""Fields of Row whose columns have another name."""
+
+ROW_FIELDS = Row.__struct_fields__
+ROW_COLUMNS = tuple(RENAMED.get(name, name) for name in ROW_FIELDS)
+FLAGS = ("enabled", "open", "hold_next", "start_next", "explicit")
+"""Fields of Row that SQLite knows as 0 and 1."""
+
+ENDED_WELL = ("FINISHED", "SKIPPED")
+EXECUTOR_COLUMNS = tuple(name for name in ExecutorRow.__struct_fields__ if name != "running")
+
+_STATUSES = {str(status): status for status in TaskStatus}
+_encode_definition = msgspec.json.Encoder().encode
+_decode_definition = msgspec.json.Decoder(Definition).decode
+_app_names = msgspec.json.Decoder(list[str]).decode
+
+
+def row_of(values: Iterable[Any]) -> Row:
+    """:param values: in the order of ROW_COLUMNS, with real booleans"""
+    row = Row(**dict(zip(ROW_FIELDS, values, strict=False)))
+    row.status = _STATUSES[row.status]
+    return row
+
+
+def row_of_integers(values: Iterable[Any]) -> Row:
+    """:param values: in the order of ROW_COLUMNS, with 0 and 1 for booleans"""
+    row = row_of(values)
+    row.enabled, row.open, row.explicit = bool(row.enabled), bool(row.open), bool(row.explicit)
+    row.hold_next, row.start_next = bool(row.hold_next), bool(row.start_next)
+    return row
+
+
+def row_values(row: Row) -> tuple[Any, ...]:
+    """In the order of ROW_COLUMNS."""
+    return astuple(row)
+
+
+def storable(text: str) -> str:
+    """Text as every database takes it: without NUL and lone surrogates."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def storable_ids(ids: Iterable[str]) -> list[str]:
+    """Ids in order, each once, without those that no stored row can have."""
+    return sorted({id for id in ids if storable(id) == id})
+
+
+def json_text(raw: Raw | None) -> str | None:
+    return None if raw is None else bytes(raw).decode()
+
+
+def json_raw(text: str | None) -> Raw | None:
+    return None if text is None else Raw(text.encode())
+
+
+def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
+    """task_id, rev, body, and the columns that queries may name."""
+    d = definition
+    return (
+        d.id,
+        rev,
+        _encode_definition(d).decode(),
+        d.created,
+        d.cron,
+        d.every,
+        d.next_task,
+        d.system,
+        d.notify,
+        _storable(d.group),
+        _storable(d.group_id),
+        d.user_id,
+        d.parent_id,
+        _storable(d.description),
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)
+
+
+def stored_definition(rev: int, body: str) -> StoredDefinition:
+    return StoredDefinition(rev, _decode_definition(body))
+
+
+def attempt_values(task_id: str, attempt: Attempt) -> tuple[Any, ...]:
+    """job_id, cycle, stage, failed_attempt, task_id and the rest of table stages."""
+    a = attempt
+    ended_well = a.outcome in ENDED_WELL
+    return (
+        a.job_id,
+        a.cycle,
+        a.stage,
+        0 if ended_well else a.attempt,
+        task_id,
+        a.attempt,
+        a.method,
+        a.name,
+        a.executor_id,
+        a.queued_at,
+        a.started_at,
+        a.ended_at,
+        a.outcome,
+        a.rescued,
+        json_text(a.result),
+        a.error,
+    )
+
+
+def run_values(run: RunRecord) -> tuple[Any, ...]:
+    return astuple(run)
+
+
+def run_of(values: Sequence[Any]) -> Run:
+    """:param values: as RunRecord from `task_id` on"""
+    (task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at) = values[:7]
+    (exit_code, error, retries, stage, stages, executor_id, note) = values[7:]
+    return Run(
+        task_id=task_id,
+        job_id=job_id,
+        status=status,
+        scheduled_at=scheduled_at,
+        queued_at=queued_at,
+        started_at=started_at,
+        ended_at=ended_at,
+        exit_code=exit_code,
+        error=json_raw(error),
+        retries=retries,
+        stage=stage,
+        stages=stages,
+        executor_id=executor_id,
+        note=note,
+    )
+
+
+def stage_record_of(values: Sequence[Any]) -> StageRecord:
+    """:param values: in the order of StageRecord"""
+    record = StageRecord(**dict(zip(StageRecord.__struct_fields__, values, strict=True)))
+    record.rescued = bool(record.rescued)
+    record.result, record.error = json_raw(record.result), json_raw(record.error)
+    return record
+
+
+def message_of(values: Sequence[Any]) -> InboxMessage:
+    """:param values: message_id, name, data, consumed"""
+    message_id, name, data, consumed = values
+    return InboxMessage(message_id, name, Raw(data.encode()), bool(consumed))
+
+
+def executor_values(executor: ExecutorRow) -> tuple[Any, ...]:
+    """In the order of EXECUTOR_COLUMNS."""
+    values = dict(zip(ExecutorRow.__struct_fields__, astuple(executor), strict=True))
+    values["app_names"] = msgspec.json.encode(executor.app_names).decode()
+    values["commands"] = json_text(executor.commands)
+    return tuple(values[name] for name in EXECUTOR_COLUMNS)
+
+
+def executor_of(values: Sequence[Any], running: int = 0) -> ExecutorRow:
+    """:param values: in the order of EXECUTOR_COLUMNS"""
+    fields = dict(zip(EXECUTOR_COLUMNS, values, strict=False))
+    fields["status"] = ExecutorStatus(fields["status"])
+    fields["app_names"] = _app_names(fields["app_names"])
+    fields["commands"] = Raw(fields["commands"].encode())
+    return ExecutorRow(**fields, running=running)
+
+
+def notification_values(
+    step: Step, definition: Definition, results: Mapping[int, str], now: float
+) -> tuple[Any, ...]:
+    """A notification's columns, in the order of Notification. Its id is the run's `job_id`,
+    so that one run cannot be told of twice.
+
+    :param results: JSON of the run's results, by stage
+    """
+    draft = step.notification
+    assert draft is not None
+    listed = ",".join(results.get(stage, "null") for stage in range(step.row.stage))
+    return (
+        draft.job_id,
+        draft.message,
+        json_text(definition.kws),
+        datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
+        True,
+        definition.user_id,
+        draft.task_id,
+        draft.job_id,
+        str(draft.status),
+        f"[{listed}]",
+        draft.exit_code,
+        draft.error,
+    )
+
+
+def notification_of(values: Sequence[Any]) -> Notification:
+    """:param values: in the order of Notification"""
+    fields = dict(zip(Notification.__struct_fields__, values, strict=True))
+    fields["enabled"] = bool(fields["enabled"])
+    for name in ("kws", "result", "error"):
+        fields[name] = json_raw(fields[name])
+    return Notification(**fields)
+
+
+def results_of(row: Row, found: Mapping[int, str]) -> list[Raw]:
+    """A row's results in order, null where one is missing."""
+    return [Raw(found.get(stage, "null").encode()) for stage in range(row.stage)]

@@ -1,0 +1,61 @@
+"""Which database and which schema a URL names."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from msgspec import Struct
+
+from kaiju_tasks.errors import SettingsError
+
+STATEMENT_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
+_LOCK_SECONDS = 15
+_IDLE_SECONDS = 60
+_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+class Address(Struct, frozen=True):
+    """A DSN as asyncpg takes it, and the schema, None for the database's default."""
+
+    dsn: str
+    schema: str | None
+
+    def connect_options(self) -> dict[str, Any]:
+        """Arguments of `asyncpg.connect`. Plans are made for each execution: a generic one,
+        made while the statistics were stale, would stay."""
+        settings = {
+            "application_name": "kaiju_tasks",
+            "plan_cache_mode": "force_custom_plan",
+            "jit": "off",
+            "lock_timeout": f"{_LOCK_SECONDS}s",
+            "statement_timeout": f"{STATEMENT_SECONDS:g}s",
+            "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS}s",
+        }
+        if self.schema is not None:
+            settings["search_path"] = f'"{self.schema}"'
+        return {
+            "dsn": self.dsn,
+            "server_settings": settings,
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS + 5,
+        }
+
+
+def parse_address(url: str) -> Address:
+    """:raises SettingsError: the schema's name is none, or the URL is malformed"""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises when it is no number
+        query = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError as error:
+        raise SettingsError(f"The database URL is malformed: {error}.", field="db") from error
+    schemas = [value for name, value in query if name == "schema"]
+    if len(schemas) > 1 or (schemas and not _SCHEMA.fullmatch(schemas[0])):
+        raise SettingsError(
+            "The schema in the database URL must be one name of letters, digits and underscores, "
+            "not beginning with a digit, of at most 63 characters.",
+            field="db",
+        )
+    rest = urlencode([(name, value) for name, value in query if name != "schema"])
+    return Address(parts._replace(query=rest).geturl(), schemas[0] if schemas else None)

@@ -1,0 +1,19 @@
+"""What PostgreSQL says differently."""
+
+from typing import Any
+
+_TYPES = {str: "text", int: "bigint", float: "float8", bool: "bool"}
+
+
+class PostgresDialect:
+    def placeholder(self, number: int, kind: type) -> str:
+        return f"${number}::{_TYPES[kind]}"
+
+    def differs(self, left: str, right: str) -> str:
+        return f"{left} IS DISTINCT FROM {right}"
+
+    def one_of(self, column: str, number: int, kind: type) -> str:
+        return f"{column} = ANY (${number}::{_TYPES[kind]}[])"
+
+    def pack(self, values: list[Any]) -> Any:
+        return values

@@ -1,0 +1,51 @@
+"""PostgreSQL's errors as those of a store."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from kaiju_tasks.store.base import StoreError, StoreRefused, StoreUnavailable, TransactionConflict
+
+_LOCK_NOT_AVAILABLE = "55P03"
+_READ_ONLY = "25006"
+_DUPLICATE_TABLE = "42P07"
+_CONFLICT = "40"
+_UNAVAILABLE = ("08", "53", "57", "58")
+_REFUSED = ("28", "3D", "3F", "42501")
+
+
+@contextmanager
+def translated(*, unknown: bool = False) -> Iterator[None]:
+    """Raise the store's errors instead of PostgreSQL's and the network's.
+
+    :param unknown: a commit is under way
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _translation(error, unknown) from error
+    except asyncpg.InternalClientError as error:
+        raise StoreUnavailable(f"The connection broke: {error}.", unknown=unknown) from error
+    except (TimeoutError, asyncpg.InterfaceError, OSError) as error:
+        raise StoreUnavailable(_reason(error), unknown=unknown) from error
+
+
+def _reason(error: BaseException) -> str:
+    return f"The database cannot be reached: {error or type(error).__name__}."
+
+
+def _translation(error: asyncpg.PostgresError, unknown: bool) -> StoreError:
+    state = error.sqlstate or ""
+    if state.startswith(_CONFLICT) or state == _LOCK_NOT_AVAILABLE:
+        return TransactionConflict(f"The transaction was in the way of another: {error}.")
+    if state.startswith(_UNAVAILABLE) or state == _READ_ONLY:
+        return StoreUnavailable(_reason(error), unknown=unknown)
+    if state.startswith(_REFUSED):
+        return StoreRefused(f"The database refuses us: {error}.")
+    if state == _DUPLICATE_TABLE:
+        return StoreRefused(
+            f"The schema holds tables of another program: {error}. "
+            "Give kaiju_tasks a schema of its own: add `?schema=kaiju` to the URL."
+        )
+    return StoreError(f"The database refused a statement: {error}.")

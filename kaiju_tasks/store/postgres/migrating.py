@@ -1,0 +1,101 @@
+"""Migrations of a PostgreSQL schema."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from kaiju_tasks.store.base import StoreRefused, StoreUnavailable
+from kaiju_tasks.store.migrations import (
+    Applied,
+    Migration,
+    load_migrations,
+    refuse_pending,
+    to_apply,
+)
+
+MIGRATIONS = load_migrations(__package__ or "")
+LOCK_WAIT_SECONDS = 120.0
+_POLL_SECONDS = 0.1
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS kaiju_migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at double precision NOT NULL
+)
+"""
+_RECORD = """
+INSERT INTO kaiju_migrations (version, name, checksum, applied_at)
+VALUES ($1, $2, $3, extract(epoch FROM clock_timestamp()))
+"""
+
+
+async def applied(connection: Any) -> list[Applied]:
+    """What a schema remembers, nothing when it is new or missing."""
+    if await connection.fetchval("SELECT to_regclass('kaiju_migrations')") is None:
+        return []
+    rows = await connection.fetch(
+        "SELECT version, name, checksum, applied_at FROM kaiju_migrations"
+    )
+    return [Applied(*row) for row in rows]
+
+
+async def migrate(
+    connection: Any, schema: str | None, known: Sequence[Migration] = MIGRATIONS
+) -> None:
+    """Apply what is missing, each migration in its own transaction.
+
+    :raises StoreRefused: the database is newer than this program
+    :raises StoreUnavailable: another manager has been migrating for LOCK_WAIT_SECONDS
+    """
+    if not to_apply(known, await applied(connection)):
+        return
+    key = _lock_key(schema)
+    await _lock(connection, key)
+    try:
+        if schema is not None:
+            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        await _refuse_no_schema(connection)
+        for migration in to_apply(known, await applied(connection)):
+            await _apply(connection, migration)
+    finally:
+        await connection.execute(f"SELECT pg_advisory_unlock({key})")
+
+
+async def check(connection: Any) -> None:
+    """:raises StoreRefused: the database is not as this program needs it"""
+    refuse_pending(to_apply(MIGRATIONS, await applied(connection)))
+
+
+async def _apply(connection: Any, migration: Migration) -> None:
+    async with connection.transaction():
+        await connection.execute(_TABLE)
+        await connection.execute(migration.sql)
+        await connection.execute(_RECORD, migration.version, migration.name, migration.checksum)
+
+
+async def _lock(connection: Any, key: int) -> None:
+    """Poll: a migrator that blocks is in the way of one that builds an index concurrently."""
+    deadline = asyncio.get_running_loop().time() + LOCK_WAIT_SECONDS
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
+        if asyncio.get_running_loop().time() > deadline:
+            raise StoreUnavailable(
+                f"Another manager has been migrating the database for {LOCK_WAIT_SECONDS:g} "
+                "seconds. Try again when it is ready."
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _refuse_no_schema(connection: Any) -> None:
+    if await connection.fetchval("SELECT current_schema()") is None:
+        raise StoreRefused(
+            "The database has no schema to put the tables into. Add `?schema=kaiju` to the URL, "
+            "and it will be made."
+        )
+
+
+def _lock_key(schema: str | None) -> int:
+    digest = hashlib.sha256(f"kaiju_tasks/{schema or ''}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)

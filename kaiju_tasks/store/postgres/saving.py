@@ -1,0 +1,187 @@
+"""Steps as arrays of columns: everything that `insert` and `save` write.
+
+One statement for each kind of effect, and only where it occurs; what every report has (rows,
+attempts, runs) goes in one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kaiju_tasks.lifecycle import Definition, Row, Step
+from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.store.columns import (
+    ROW_COLUMNS,
+    attempt_values,
+    definition_values,
+    json_text,
+    notification_values,
+    row_values,
+    run_values,
+    stored_definition,
+)
+from kaiju_tasks.store.postgres.arrays import array_literal, array_literals, columns_of
+from kaiju_tasks.store.sql import load_statements
+from kaiju_tasks.types import Notification
+
+SQL = load_statements(__package__ or "")
+
+HOT_COLUMNS = tuple(
+    [
+        "id",
+        "status",
+        "status_reason",
+        "ready",
+        "run_open",
+        "stage",
+        "attempt",
+        "epoch",
+        "nonce",
+        "executor_id",
+        "due_at",
+        "next_run",
+        "exec_deadline",
+        "exec_used",
+        "stage_started_at",
+        "run_started_at",
+        "status_change",
+        "result_bytes",
+        "exit_code",
+        "version",
+    ]
+)
+"""What acquisitions and reports change; half the columns are half the work for the server."""
+_HOT = tuple(ROW_COLUMNS.index(name) for name in HOT_COLUMNS)
+_COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
+
+DEFINITION_WIDTH = 14
+STAGE_WIDTH = 16
+RUN_WIDTH = 15
+
+
+async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]:
+    """Insert new tasks and their effects; returns the ids that were taken.
+
+    In the order of ids, so that two inserters of the same ids never wait for each other.
+    """
+    ordered = sorted(steps, key=lambda step: step.row.id)
+    tasks = array_literals((row_values(step.row) for step in ordered), len(ROW_COLUMNS))
+    definitions = array_literals(
+        (definition_values(s.definition, s.row.rev) for s in ordered if s.definition is not None),
+        DEFINITION_WIDTH,
+    )
+    added = {id for (id,) in await connection.fetch(SQL["insert"], *tasks, *definitions)}
+    new = [step for step in steps if step.row.id in added]
+    attempts, runs = _history(new)
+    if attempts:
+        await connection.execute(SQL["append_stages"], *array_literals(attempts, STAGE_WIDTH))
+    if runs:
+        await connection.execute(SQL["append_runs"], *array_literals(runs, RUN_WIDTH))
+    await _rarities(connection, new, now)
+    return {step.row.id for step in steps} - added
+
+
+async def save(
+    connection: Any, steps: Sequence[Step], now: float, before: Mapping[str, Row]
+) -> None:
+    """Write changed tasks and their effects.
+
+    :param before: rows as they were when they were locked
+    """
+    if deleted := [step.row.id for step in steps if step.deleted]:
+        await delete(connection, deleted)
+    kept = [step for step in steps if step.changed and not step.deleted]
+    if not kept:
+        return
+    defined = [definition_values(s.definition, s.row.rev) for s in kept if s.definition is not None]
+    if defined:
+        values = array_literals(defined, DEFINITION_WIDTH)
+        await connection.execute(SQL["save_definitions"], *values)
+    await _save_rows(connection, kept, before)
+    await _rarities(connection, kept, now)
+
+
+async def _save_rows(connection: Any, steps: Sequence[Step], before: Mapping[str, Row]) -> None:
+    """Rows, attempts and runs in one statement."""
+    columns = list(zip(*(row_values(step.row) for step in steps), strict=True))
+    name = "save"
+    if _only_hot(columns, [before.get(step.row.id) for step in steps]):
+        name = "save_hot"
+        columns = [columns[index] for index in _HOT]
+    values = [array_literal(column) for column in columns]
+    attempts, runs = _history(steps)
+    if attempts or runs:
+        name += "_history"
+        values += array_literals(attempts, STAGE_WIDTH) + array_literals(runs, RUN_WIDTH)
+    tag = await connection.execute(SQL[name], *values)
+    if (written := int(tag.rpartition(" ")[2])) != len(steps):
+        lost = len(steps) - written
+        raise StoreError(f"{lost} of {len(steps)} tasks to be saved do not exist.")
+
+
+def _only_hot(columns: Sequence[tuple[Any, ...]], before: Sequence[Row | None]) -> bool:
+    """Whether all other columns are as they were."""
+    old = [row_values(row) for row in before if row is not None]
+    if len(old) != len(before):
+        return False
+    old_columns = list(zip(*old, strict=True))
+    return all(columns[index] == old_columns[index] for index in _COLD)
+
+
+async def delete(connection: Any, ids: Sequence[str]) -> None:
+    """Delete tasks and all that belongs to them."""
+    await connection.execute(SQL["delete"], ids)
+
+
+def _history(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    attempts = [attempt_values(step.row.id, one) for step in steps for one in step.attempts]
+    return attempts, [run_values(run) for step in steps for run in step.runs]
+
+
+async def _rarities(connection: Any, steps: Sequence[Step], now: float) -> None:
+    for step in steps:
+        if (copy := step.copy_results) is not None:
+            values = (copy.from_job, copy.from_cycle, copy.to_job, copy.stages)
+            await connection.execute(SQL["copy_results"], *values)
+    await _inboxes(connection, steps)
+    if noted := [step for step in steps if step.notification is not None]:
+        await _notify(connection, noted, now)
+
+
+async def _inboxes(connection: Any, steps: Sequence[Step]) -> None:
+    if cleared := [step.row.id for step in steps if step.inbox == "clear"]:
+        await connection.execute(SQL["clear_inboxes"], cleared)
+    if replayed := [step.row.id for step in steps if step.inbox == "replay"]:
+        await connection.execute(SQL["replay_inboxes"], replayed)
+    added = [
+        (s.row.id, m.message_id, m.name, json_text(m.data), m.message_id in s.consumed)
+        for s in steps
+        if (m := s.message) is not None
+    ]
+    if added:
+        await connection.execute(SQL["add_messages"], *array_literals(added, 5))
+    if consumed := [(step.row.id, one) for step in steps for one in step.consumed]:
+        await connection.execute(SQL["consume_messages"], *columns_of(consumed, 2))
+
+
+async def _notify(connection: Any, steps: Sequence[Step], now: float) -> None:
+    keys = [(step.row.job_id, step.row.cycle) for step in steps]
+    results: dict[str, dict[int, str]] = {}
+    for job_id, stage, result in await connection.fetch(SQL["run_results"], *columns_of(keys, 2)):
+        results.setdefault(job_id, {})[stage] = result
+    definitions = await _definitions(connection, steps)
+    rows = [
+        notification_values(
+            step, definitions[step.row.id], results.get(step.row.job_id or "", {}), now
+        )
+        for step in steps
+    ]
+    width = len(Notification.__struct_fields__)
+    await connection.execute(SQL["add_notifications"], *array_literals(rows, width))
+
+
+async def _definitions(connection: Any, steps: Sequence[Step]) -> dict[str, Definition]:
+    found = {step.row.id: step.definition for step in steps if step.definition is not None}
+    if missing := [step.row.id for step in steps if step.definition is None]:
+        for task_id, rev, body in await connection.fetch(SQL["definitions"], missing):
+            found[task_id] = stored_definition(rev, body).definition
+    return found

@@ -1,0 +1,278 @@
+"""The PostgreSQL store: any number of managers share it, and it is their only coordinator."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from kaiju_tasks.store import query as queries
+from kaiju_tasks.store.base import (
+    COUNT_LIMIT,
+    Condition,
+    ExecutorRow,
+    Outlook,
+    Ping,
+    StoreUnavailable,
+    TaskPage,
+    TaskQuery,
+    TaskView,
+)
+from kaiju_tasks.store.columns import (
+    ROW_COLUMNS,
+    executor_of,
+    notification_of,
+    results_of,
+    row_of,
+    run_of,
+    stage_record_of,
+    storable_ids,
+    stored_definition,
+)
+from kaiju_tasks.store.postgres import migrating
+from kaiju_tasks.store.postgres.address import parse_address
+from kaiju_tasks.store.postgres.arrays import columns_of
+from kaiju_tasks.store.postgres.clock import DatabaseClock
+from kaiju_tasks.store.postgres.dialect import PostgresDialect
+from kaiju_tasks.store.postgres.errors import translated
+from kaiju_tasks.store.postgres.listener import Wakes, channel_of
+from kaiju_tasks.store.postgres.saving import SQL
+from kaiju_tasks.store.postgres.transaction import PostgresTransaction
+from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord
+
+ACQUIRE_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+
+_DIALECT = PostgresDialect()
+_TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
+_NOTIFICATION_COLUMNS = ", ".join(f"n.{name}" for name in Notification.__struct_fields__)
+
+
+class _Connection(asyncpg.Connection):
+    def get_reset_query(self) -> str:
+        """Nothing that we do to a session has to be undone, and it would be a round trip."""
+        return ""
+
+
+class PostgresStore:
+    """See `kaiju_tasks.store.base.Store`.
+
+    :param url: `postgresql://…[?schema=…]`
+    :param connections: at most so many, beside one that listens, from 1
+    :raises SettingsError: the URL is malformed
+    """
+
+    def __init__(self, url: str, *, connections: int = 4) -> None:
+        self._address = parse_address(url)
+        self._size = connections
+        self._clock = DatabaseClock()
+        self._wakes = Wakes(self._connect)
+        self._pool: Any = None
+
+    async def open(self, *, migrate: bool = True) -> None:
+        with translated():
+            connection = await self._connect()
+            try:
+                if migrate:
+                    await migrating.migrate(connection, self._address.schema)
+                else:
+                    await migrating.check(connection)
+                schema = await connection.fetchval("SELECT current_schema()")
+            finally:
+                await connection.close(timeout=CLOSE_SECONDS)
+            self._wakes.channel = channel_of(schema)
+            self._pool = await asyncpg.create_pool(
+                **self._address.connect_options(),
+                connection_class=_Connection,
+                min_size=1,
+                max_size=self._size,
+            )
+        await self.now()
+
+    async def _connect(self) -> Any:
+        return await asyncpg.connect(**self._address.connect_options())
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        async with self._connection() as connection:
+            transaction = PostgresTransaction(connection, self._clock)
+            try:
+                await transaction.begin()
+                yield transaction
+                await transaction.commit()
+            except BaseException:
+                await transaction.rollback()
+                raise
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        if self._pool is None:
+            raise StoreUnavailable("The store is closed.")
+        with translated():
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        try:
+            yield connection
+        finally:
+            with translated():
+                await self._pool.release(connection)
+
+    async def now(self) -> float:
+        ((now,),) = await self._read("now")
+        self._clock.seen(now)
+        return float(now)
+
+    async def outlook(self) -> Outlook:
+        ((now, next_due, ready, suspect, next_expiry),) = await self._read("outlook")
+        self._clock.seen(now)
+        return Outlook(now, next_due, frozenset(ready), frozenset(suspect), next_expiry)
+
+    async def wake(self, topics: Iterable[str]) -> None:
+        await self._read("notify", self._wakes.channel, self._wakes.payload(topics))
+
+    def listen(self, heard: Callable[[frozenset[str]], None]) -> AbstractAsyncContextManager[None]:
+        return self._wakes.listen(heard)
+
+    # reads
+
+    async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
+        async with self._connection() as connection:
+            with translated():
+                found = await connection.fetch(SQL["tasks"], storable_ids(ids))
+                views = await _views(connection, found, results)
+        return {view.row.id: view for view in views}
+
+    async def find(self, query: TaskQuery) -> TaskPage:
+        page, page_values = queries.page(_DIALECT, query, _TASK_COLUMNS)
+        count, count_values = queries.bounded_count(_DIALECT, query.conditions)
+        async with self._connection() as connection:
+            with translated():
+                found = await connection.fetch(page, *page_values)
+                views = await _views(connection, found, query.with_results)
+                total = await connection.fetchval(count, *count_values)
+        return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
+
+    async def count(self, conditions: Sequence[Condition]) -> int:
+        return int(await self._scalar(queries.count(_DIALECT, conditions)))
+
+    async def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
+        last: str | None = None
+        while True:
+            found = await self._select(queries.next_ids(_DIALECT, conditions, last, batch))
+            if not found:
+                return
+            last = found[-1][0]
+            yield [id for (id,) in found]
+
+    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
+        ids = storable_ids([task_id])
+        return [run_of(values) for id in ids for values in await self._read("runs", id, limit)]
+
+    async def stage_records(self, job_id: str) -> list[StageRecord]:
+        ids = storable_ids([job_id])
+        return [stage_record_of(v) for id in ids for v in await self._read("stage_records", id)]
+
+    async def status_counts(self) -> dict[tuple[str, str], int]:
+        found = await self._read("status_counts")
+        return {(app_name, status): count for app_name, status, count in found}
+
+    # executors and managers
+
+    async def ping(self, pings: Sequence[Ping], lease_seconds: float) -> dict[str, ExecutorStatus]:
+        ids, sessions, capacities = columns_of(
+            ((ping.executor_id, ping.session, ping.capacity) for ping in pings), 3
+        )
+        found = await self._read("ping", ids, sessions, capacities, lease_seconds)
+        return {id: ExecutorStatus(status) for id, status in found}
+
+    async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
+        await self._read("shorten_lease", executor_id, session, seconds)
+
+    async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
+        found = await self._read("executors", None if ids is None else storable_ids(ids))
+        return [executor_of(values, running=values["running"]) for values in found]
+
+    async def forget_executors(self, before: float) -> int:
+        return await self._change("forget_executors", before)
+
+    async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
+        ((up_since,),) = await self._read("manager_seen", manager_id, fresh_seconds)
+        return float(up_since)
+
+    async def manager_gone(self, manager_id: str) -> None:
+        await self._change("manager_gone", manager_id)
+
+    # retention
+
+    async def prune_runs(self, before: float, limit: int) -> int:
+        return await self._change("prune_runs", before, limit)
+
+    # notifications
+
+    async def notifications(
+        self, conditions: Sequence[Condition], offset: int, limit: int
+    ) -> tuple[list[Notification], int]:
+        page = queries.notifications(_DIALECT, conditions, offset, limit, _NOTIFICATION_COLUMNS)
+        found = await self._select(page)
+        total = await self._scalar(queries.notification_count(_DIALECT, conditions))
+        return [notification_of(values) for values in found], int(total)
+
+    async def set_notification(self, id: str, enabled: bool) -> Notification | None:
+        ids = storable_ids([id])
+        found = [row for one in ids for row in await self._read("set_notification", one, enabled)]
+        return notification_of(found[0]) if found else None
+
+    async def delete_notifications(self, ids: Sequence[str]) -> int:
+        return await self._change("delete_notifications", storable_ids(ids))
+
+    # connections
+
+    async def _read(self, name: str, *values: Any) -> list[Any]:
+        return await self._select((SQL[name], values))
+
+    async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
+        text, values = statement
+        async with self._connection() as connection:
+            with translated():
+                found: list[Any] = await connection.fetch(text, *values)
+        return found
+
+    async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
+        return (await self._select(statement))[0][0]
+
+    async def _change(self, name: str, *values: Any) -> int:
+        """Rows that a statement changed."""
+        async with self._connection() as connection:
+            with translated():
+                tag = await connection.execute(SQL[name], *values)
+        return int(tag.rpartition(" ")[2])
+
+
+async def _views(connection: Any, found: Sequence[Any], with_results: bool) -> list[TaskView]:
+    views = [
+        TaskView(row_of(record), stored_definition(*record[-2:]).definition) for record in found
+    ]
+    if with_results:
+        results = await _results(connection, views)
+        for view in views:
+            view.results = results_of(view.row, results.get(view.row.job_id or "", {}))
+    return views
+
+
+async def _results(connection: Any, views: Sequence[TaskView]) -> Mapping[str, dict[int, str]]:
+    keys = [(view.row.job_id, view.row.cycle) for view in views if view.row.stage]
+    results: dict[str, dict[int, str]] = {}
+    if keys:
+        for job_id, stage, text in await connection.fetch(SQL["run_results"], *columns_of(keys, 2)):
+            results.setdefault(job_id, {})[stage] = text
+    return results

@@ -1,0 +1,49 @@
+"""Connections to SQLite, and its errors as those of a store."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kaiju_tasks.store.base import StoreError, StoreUnavailable, TransactionConflict
+
+BUSY_MS = 5_000
+MEMORY = ":memory:"
+
+
+def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
+    """A connection on which transactions are begun by hand, and a commit is on disk.
+
+    :param path: of the file, or `:memory:`
+    :raises StoreUnavailable: the file cannot be opened
+    """
+    with translated():
+        db = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        try:
+            db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA case_sensitive_like = ON")
+            db.execute("PRAGMA journal_size_limit = 67108864")
+            db.execute(f"PRAGMA query_only = {'ON' if readonly else 'OFF'}")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the store's errors instead of SQLite's."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise StoreError(f"The database refused a row: {error}.") from error
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise TransactionConflict(f"The database file is busy: {error}.") from error
+        raise StoreUnavailable(f"The database file cannot be used: {error}.") from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The database file cannot be used: {error}.") from error

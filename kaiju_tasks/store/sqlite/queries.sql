@@ -1,0 +1,291 @@
+-- Statements of the SQLite store. Conditions on partial indexes are literal, or the planner
+-- would not see that the index serves them.
+
+-- fragment: task_columns
+t.id, t.app_name, t.priority, t.status, t.status_reason, t.enabled, t.ready, t.run_open, t.stage,
+t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t.executor_id, t.held,
+t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
+t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
+t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
+t.error, t.rev, t.version
+
+-- fragment: executor_columns
+e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
+e.manager_id, e.connected_at, e.last_ping, e.lease_until
+
+-- fragment: stage_columns
+s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
+s.ended_at, s.outcome, s.rescued, s.result, s.error
+
+-- fragment: notification_columns
+n.id, n.message, n.kws, n.created, n.enabled, n.user_id, n.task_id, n.job_id, n.status, n.result,
+n.exit_code, n.error
+
+-- name: lock
+-- Tasks of a JSON list of ids.
+SELECT {task_columns} FROM tasks t
+WHERE t.id IN (SELECT value FROM json_each(?1)) ORDER BY t.id
+
+-- name: lock_due
+-- Tasks whose moment has come.
+SELECT {task_columns} FROM tasks t WHERE t.due_at <= ?1 ORDER BY t.due_at LIMIT ?2
+
+-- name: acquiring
+-- Whether an executor's session may acquire.
+SELECT 1 FROM executors WHERE id = ?1 AND session = ?2 AND status = 'ACTIVE'
+
+-- name: lock_ready
+-- The first tasks of a stream.
+SELECT {task_columns} FROM tasks t WHERE t.app_name = ?1 AND t.ready = 1
+ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?2
+
+-- name: lock_suspect
+-- The first suspect tasks of a stream.
+SELECT {task_columns} FROM tasks t WHERE t.app_name = ?1 AND t.ready = 2
+ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?2
+
+-- name: lock_leased
+-- What an executor holds.
+SELECT {task_columns} FROM tasks t WHERE t.executor_id = ?1 ORDER BY t.id
+
+-- name: definitions
+-- Definitions of a JSON list of ids.
+SELECT task_id, rev, body FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: result
+-- One stage's result.
+SELECT result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage = ?3 AND failed_attempt = 0
+
+-- name: run_results
+-- Results of a run.
+SELECT stage, result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND failed_attempt = 0
+
+-- name: inboxes
+-- Messages of a JSON list of ids, in order of arrival.
+SELECT task_id, message_id, name, data, consumed FROM inbox
+WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY seq
+
+-- name: existing
+-- Which of a JSON list of ids are taken.
+SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
+
+-- name: insert_task
+-- A new task.
+INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready, run_open, stage,
+    stages, job_id, cycle, attempt, retries, losses, epoch, nonce, executor_id, held, hold_next,
+    start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
+    queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
+    run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: save_task
+-- A changed task.
+UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, enabled = ?6,
+    ready = ?7, run_open = ?8, stage = ?9, stages = ?10, job_id = ?11, cycle = ?12, attempt = ?13,
+    retries = ?14, losses = ?15, epoch = ?16, nonce = ?17, executor_id = ?18, held = ?19,
+    hold_next = ?20, start_next = ?21, due_at = ?22, next_run = ?23, fire_at = ?24,
+    explicit = ?25, anchor = ?26, scheduled_at = ?27, queued_at = ?28, queue_deadline = ?29,
+    queue_left = ?30, exec_deadline = ?31, exec_used = ?32, stage_started_at = ?33,
+    wait_deadline = ?34, run_queued_at = ?35, run_started_at = ?36, status_change = ?37,
+    result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42
+WHERE id = ?1
+
+-- name: save_definition
+-- A new or changed definition.
+INSERT INTO definitions (task_id, rev, body, created, cron, every_seconds, next_task, system,
+    notify, group_name, group_id, user_id, parent_id, description)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (task_id) DO UPDATE SET rev = excluded.rev, body = excluded.body,
+    created = excluded.created, cron = excluded.cron, every_seconds = excluded.every_seconds,
+    next_task = excluded.next_task, system = excluded.system, notify = excluded.notify,
+    group_name = excluded.group_name, group_id = excluded.group_id, user_id = excluded.user_id,
+    parent_id = excluded.parent_id, description = excluded.description
+
+-- name: append_stage
+-- An ended attempt.
+INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, name,
+    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: append_run
+-- An ended run or a missed fire.
+INSERT INTO runs (run_id, task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at,
+    exit_code, error, retries, stage, stages, executor_id, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: copy_results
+-- Results of an earlier run's first stages, for a new run.
+INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, name,
+    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, copied)
+SELECT ?3, 0, stage, 0, task_id, attempt, method, name,
+    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, 1
+FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage < ?4 AND failed_attempt = 0
+
+-- name: clear_inbox
+-- Drop a task's messages.
+DELETE FROM inbox WHERE task_id = ?1
+
+-- name: replay_inbox
+-- A task's messages may be taken again.
+UPDATE inbox SET consumed = 0 WHERE task_id = ?1
+
+-- name: add_message
+-- A message that came.
+INSERT INTO inbox (task_id, message_id, name, data, consumed) VALUES (?, ?, ?, ?, ?)
+
+-- name: consume_message
+-- A hook took a message.
+UPDATE inbox SET consumed = 1 WHERE task_id = ?1 AND message_id = ?2
+
+-- name: add_notification
+-- A run has ended.
+INSERT INTO notifications (id, message, kws, created, enabled, user_id, task_id, job_id, status,
+    result, exit_code, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+
+-- name: delete_stages
+-- History of a JSON list of tasks; before their runs and rows go.
+DELETE FROM stages WHERE rowid IN (
+    SELECT s.rowid FROM json_each(?1) j JOIN runs r ON r.task_id = j.value
+        JOIN stages s ON s.job_id = r.job_id
+    UNION ALL
+    SELECT s.rowid FROM json_each(?1) j JOIN tasks t ON t.id = j.value
+        JOIN stages s ON s.job_id = t.job_id
+    UNION ALL
+    SELECT s.rowid FROM json_each(?1) j JOIN stages s ON s.task_id = j.value AND s.copied)
+
+-- name: delete_runs
+-- Runs of a JSON list of tasks.
+DELETE FROM runs WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: delete_inbox
+-- Messages of a JSON list of tasks.
+DELETE FROM inbox WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: delete_definitions
+-- Definitions of a JSON list of tasks.
+DELETE FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: delete_tasks
+-- Rows of a JSON list of tasks.
+DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
+
+-- name: ended_tasks
+-- Tasks that ended before a moment and may be cleaned away.
+SELECT t.id FROM runs r CROSS JOIN tasks t ON t.id = r.task_id AND t.job_id = r.job_id
+JOIN definitions d ON d.task_id = t.id
+WHERE r.ended_at < ?1 AND t.status IN ('FINISHED', 'FAILED')
+    AND NOT d.system AND d.cron IS NULL AND d.every_seconds IS NULL
+ORDER BY r.ended_at LIMIT ?2
+
+-- name: prunable_runs
+-- Runs that ended before a moment and are not their task's last.
+SELECT r.run_id FROM runs r LEFT JOIN tasks t ON t.id = r.task_id
+WHERE r.ended_at < ?1 AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
+ORDER BY r.ended_at LIMIT ?2
+
+-- name: prune_stages
+-- Stages of a JSON list of runs.
+DELETE FROM stages WHERE job_id IN (
+    SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
+    WHERE r.job_id IS NOT NULL)
+
+-- name: prune_runs
+-- A JSON list of runs.
+DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))
+
+-- name: lock_executor
+-- One executor.
+SELECT {executor_columns} FROM executors e WHERE e.id = ?1
+
+-- name: put_executor
+-- A new or changed executor.
+INSERT INTO executors (id, session, status, app_names, commands, capacity, host, pid, version,
+    manager_id, connected_at, last_ping, lease_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET session = excluded.session, status = excluded.status,
+    app_names = excluded.app_names, commands = excluded.commands, capacity = excluded.capacity,
+    host = excluded.host, pid = excluded.pid, version = excluded.version,
+    manager_id = excluded.manager_id, connected_at = excluded.connected_at,
+    last_ping = excluded.last_ping, lease_until = excluded.lease_until
+
+-- name: lock_expired
+-- Executors whose lease has ended and that nobody has declared lost yet.
+SELECT {executor_columns} FROM executors e
+WHERE e.status IN ('ACTIVE', 'DRAINING', 'SUSPENDED') AND e.lease_until <= ?1
+ORDER BY e.lease_until LIMIT ?2
+
+-- name: ping
+-- Renew one executor's lease.
+UPDATE executors SET last_ping = ?3, lease_until = ?4, capacity = ?5
+WHERE id = ?1 AND session = ?2 AND status NOT IN ('LOST', 'GONE') RETURNING status
+
+-- name: shorten_lease
+-- Let a lease end earlier.
+UPDATE executors SET lease_until = min(lease_until, ?3) WHERE id = ?1 AND session = ?2
+
+-- name: executors
+-- Executors and how many tasks they hold; all, or a JSON list of ids.
+SELECT {executor_columns}, (SELECT count(*) FROM tasks t WHERE t.executor_id = e.id) AS running
+FROM executors e WHERE ?1 IS NULL OR e.id IN (SELECT value FROM json_each(?1)) ORDER BY e.id
+
+-- name: forget_executors
+-- Executors that are gone for good.
+DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < ?1
+
+-- name: manager_seen
+-- Note that a manager is up; since when managers are up without a break.
+INSERT INTO managers (id, up_since, seen_at)
+VALUES (?1, min(?2, coalesce((SELECT min(up_since) FROM managers WHERE seen_at >= ?3), ?2)), ?2)
+ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since, seen_at = excluded.seen_at
+RETURNING up_since
+
+-- name: manager_gone
+-- A manager leaves.
+DELETE FROM managers WHERE id = ?1
+
+-- name: outlook
+-- What there is to wait for: due, ready streams, suspect streams, expiry.
+WITH RECURSIVE
+ready (app_name) AS (
+    SELECT min(app_name) FROM tasks WHERE ready = 1
+    UNION ALL
+    SELECT (SELECT min(t.app_name) FROM tasks t WHERE t.ready = 1 AND t.app_name > ready.app_name)
+    FROM ready WHERE ready.app_name IS NOT NULL),
+suspect (app_name) AS (
+    SELECT min(app_name) FROM tasks WHERE ready = 2
+    UNION ALL
+    SELECT (SELECT min(t.app_name) FROM tasks t WHERE t.ready = 2 AND t.app_name > suspect.app_name)
+    FROM suspect WHERE suspect.app_name IS NOT NULL)
+SELECT (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
+    (SELECT json_group_array(app_name) FROM ready WHERE app_name IS NOT NULL),
+    (SELECT json_group_array(app_name) FROM suspect WHERE app_name IS NOT NULL),
+    (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED'))
+
+-- name: tasks
+-- Tasks and their definitions, of a JSON list of ids.
+SELECT {task_columns}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
+WHERE t.id IN (SELECT value FROM json_each(?1))
+
+-- name: runs
+-- A task's runs, newest first.
+SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,
+    retries, stage, stages, executor_id, note
+FROM runs WHERE task_id = ?1 ORDER BY ended_at DESC, scheduled_at DESC, run_id DESC LIMIT ?2
+
+-- name: stage_records
+-- Ended attempts of a run.
+SELECT {stage_columns} FROM stages s WHERE s.job_id = ?1 ORDER BY s.cycle, s.stage, s.attempt
+
+-- name: status_counts
+-- Tasks by stream and status.
+SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
+
+-- name: set_notification
+-- Show or hide a notification.
+UPDATE notifications AS n SET enabled = ?2 WHERE n.id = ?1 RETURNING {notification_columns}
+
+-- name: delete_notifications
+-- A JSON list of notifications.
+DELETE FROM notifications WHERE id IN (SELECT value FROM json_each(?1))

@@ -1,0 +1,102 @@
+"""Steps as rows: everything that `insert` and `save` write."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.store.columns import (
+    attempt_values,
+    definition_values,
+    json_text,
+    notification_values,
+    row_values,
+    run_values,
+    stored_definition,
+)
+from kaiju_tasks.store.sql import load_statements
+
+SQL = load_statements(__package__ or "")
+
+
+def insert(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> set[str]:
+    """Insert new tasks and their effects; returns the ids that were taken."""
+    ids = json.dumps([step.row.id for step in steps])
+    taken = {id for (id,) in db.execute(SQL["existing"], (ids,))}
+    new = [step for step in steps if step.row.id not in taken]
+    db.executemany(SQL["insert_task"], [row_values(step.row) for step in new])
+    _effects(db, new, now)
+    return taken
+
+
+def save(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
+    """Write changed tasks and their effects."""
+    deleted = [step.row.id for step in steps if step.deleted]
+    if deleted:
+        delete(db, deleted)
+    kept = [step for step in steps if step.changed and not step.deleted]
+    written = db.executemany(SQL["save_task"], [row_values(step.row) for step in kept]).rowcount
+    if kept and written != len(kept):
+        raise StoreError(f"{len(kept) - written} of {len(kept)} tasks to be saved do not exist.")
+    _effects(db, kept, now)
+
+
+def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Delete tasks and all that belongs to them."""
+    listed = (json.dumps(ids),)
+    for name in (
+        "delete_stages",
+        "delete_runs",
+        "delete_inbox",
+        "delete_definitions",
+        "delete_tasks",
+    ):
+        db.execute(SQL[name], listed)
+
+
+def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
+    _many(
+        db,
+        "save_definition",
+        (definition_values(s.definition, s.row.rev) for s in steps if s.definition is not None),
+    )
+    for step in steps:
+        if (copy := step.copy_results) is not None:
+            values = (copy.from_job, copy.from_cycle, copy.to_job, copy.stages)
+            db.execute(SQL["copy_results"], values)
+    _many(db, "append_stage", (attempt_values(s.row.id, a) for s in steps for a in s.attempts))
+    _many(db, "append_run", (run_values(run) for step in steps for run in step.runs))
+    _inboxes(db, steps)
+    for step in steps:
+        if step.notification is not None:
+            _notify(db, step, now)
+
+
+def _inboxes(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    _many(db, "clear_inbox", ((s.row.id,) for s in steps if s.inbox == "clear"))
+    _many(db, "replay_inbox", ((s.row.id,) for s in steps if s.inbox == "replay"))
+    for step in steps:
+        if (message := step.message) is not None:
+            consumed = message.message_id in step.consumed
+            data = json_text(message.data)
+            values = (step.row.id, message.message_id, message.name, data, consumed)
+            db.execute(SQL["add_message"], values)
+    _many(db, "consume_message", ((s.row.id, one) for s in steps for one in s.consumed))
+
+
+def _notify(db: sqlite3.Connection, step: Step, now: float) -> None:
+    draft = step.notification
+    assert draft is not None
+    results = dict(db.execute(SQL["run_results"], (draft.job_id, step.row.cycle)).fetchall())
+    definition = step.definition
+    if definition is None:
+        (stored,) = db.execute(SQL["definitions"], (json.dumps([step.row.id]),)).fetchall()
+        definition = stored_definition(stored[1], stored[2]).definition
+    db.execute(SQL["add_notification"], notification_values(step, definition, results, now))
+
+
+def _many(db: sqlite3.Connection, name: str, values: Iterable[tuple[Any, ...]]) -> None:
+    if listed := list(values):
+        db.executemany(SQL[name], listed)

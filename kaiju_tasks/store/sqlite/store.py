@@ -1,0 +1,292 @@
+"""The SQLite store: one file, one manager."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.store import query as queries
+from kaiju_tasks.store.base import (
+    COUNT_LIMIT,
+    Condition,
+    ExecutorRow,
+    Outlook,
+    Ping,
+    StoreRefused,
+    StoreUnavailable,
+    TaskPage,
+    TaskQuery,
+    TaskView,
+)
+from kaiju_tasks.store.columns import (
+    ROW_COLUMNS,
+    executor_of,
+    notification_of,
+    results_of,
+    row_of_integers,
+    run_of,
+    stage_record_of,
+    storable_ids,
+    stored_definition,
+)
+from kaiju_tasks.store.sqlite import migrating
+from kaiju_tasks.store.sqlite.connection import MEMORY, connect, translated
+from kaiju_tasks.store.sqlite.dialect import SqliteDialect
+from kaiju_tasks.store.sqlite.filelock import FileLock
+from kaiju_tasks.store.sqlite.saving import SQL
+from kaiju_tasks.store.sqlite.thread import ConnectionThread
+from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
+from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord
+
+T = TypeVar("T")
+
+_DIALECT = SqliteDialect()
+_TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
+_NOTIFICATION_COLUMNS = ", ".join(f"n.{name}" for name in Notification.__struct_fields__)
+_names = msgspec.json.Decoder(frozenset[str]).decode
+
+
+class SqliteStore:
+    """See `kaiju_tasks.store.base.Store`.
+
+    :param path: of the file, or `:memory:`
+    :param clock: UNIX seconds
+    :param inline: use no threads: everything happens in the caller's
+    """
+
+    def __init__(
+        self, path: str, *, clock: Callable[[], float] = time.time, inline: bool = False
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._in_memory = path == MEMORY
+        self._file_lock = FileLock(Path(path))
+        self._writer = ConnectionThread("kaiju-sqlite-writer", lambda: connect(path), inline=inline)
+        self._reader = self._writer
+        if not self._in_memory:
+            self._reader = ConnectionThread(
+                "kaiju-sqlite-reader", lambda: connect(path, readonly=True), inline=inline
+            )
+        self._one_at_a_time = asyncio.Lock()
+
+    async def open(self, *, migrate: bool = True) -> None:
+        if not self._in_memory:
+            self._refuse_missing(migrate)
+            self._file_lock.take()
+        try:
+            await self._writer.start()
+            await self._writer.run(self._prepare if migrate else migrating.check)
+            if self._reader is not self._writer:
+                await self._reader.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _refuse_missing(self, migrate: bool) -> None:
+        file = Path(self._path)
+        if not file.parent.is_dir():
+            raise StoreUnavailable(f"The folder {file.parent} of the database does not exist.")
+        if not migrate and not file.exists():
+            raise StoreRefused(f"{file} does not exist. Run `kaiju-tasks db migrate`.")
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        with translated():
+            migrating.migrate(db, self._clock())
+
+    async def close(self) -> None:
+        if self._reader is not self._writer:
+            await self._reader.close()
+        await self._writer.close()
+        self._file_lock.release()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqliteTransaction]:
+        async with self._one_at_a_time:
+            transaction = SqliteTransaction(self._writer, self._clock)
+            try:
+                yield transaction
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
+
+    async def now(self) -> float:
+        return self._clock()
+
+    async def outlook(self) -> Outlook:
+        ((next_due, ready, suspect, next_expiry),) = await self._read("outlook")
+        return Outlook(self._clock(), next_due, _names(ready), _names(suspect), next_expiry)
+
+    async def wake(self, topics: Iterable[str]) -> None:
+        """There is no other manager."""
+
+    @asynccontextmanager
+    async def listen(self, heard: Callable[[frozenset[str]], None]) -> AsyncIterator[None]:
+        yield
+
+    # reads
+
+    async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
+        def read(db: sqlite3.Connection) -> dict[str, TaskView]:
+            found = db.execute(SQL["tasks"], (json.dumps(storable_ids(ids)),))
+            return {view.row.id: view for view in _views(db, found.fetchall(), results)}
+
+        return await self._run(self._reader, read)
+
+    async def find(self, query: TaskQuery) -> TaskPage:
+        page, page_values = queries.page(_DIALECT, query, _TASK_COLUMNS)
+        count, count_values = queries.bounded_count(_DIALECT, query.conditions)
+
+        def read(db: sqlite3.Connection) -> TaskPage:
+            views = _views(db, db.execute(page, page_values).fetchall(), query.with_results)
+            (total,) = db.execute(count, count_values).fetchone()
+            return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
+
+        return await self._run(self._reader, read)
+
+    async def count(self, conditions: Sequence[Condition]) -> int:
+        return int(await self._scalar(queries.count(_DIALECT, conditions)))
+
+    async def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
+        last: str | None = None
+        while True:
+            found = await self._select(queries.next_ids(_DIALECT, conditions, last, batch))
+            if not found:
+                return
+            last = found[-1][0]
+            yield [id for (id,) in found]
+
+    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
+        return [run_of(values) for values in await self._read("runs", task_id, limit)]
+
+    async def stage_records(self, job_id: str) -> list[StageRecord]:
+        return [stage_record_of(values) for values in await self._read("stage_records", job_id)]
+
+    async def status_counts(self) -> dict[tuple[str, str], int]:
+        found = await self._read("status_counts")
+        return {(app_name, status): count for app_name, status, count in found}
+
+    # executors and managers
+
+    async def ping(self, pings: Sequence[Ping], lease_seconds: float) -> dict[str, ExecutorStatus]:
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> dict[str, ExecutorStatus]:
+            statuses = {}
+            for ping in pings:
+                values = (ping.executor_id, ping.session, now, now + lease_seconds, ping.capacity)
+                if found := db.execute(SQL["ping"], values).fetchall():
+                    statuses[ping.executor_id] = ExecutorStatus(found[0][0])
+            return statuses
+
+        return await self._write(work)
+
+    async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
+        values = (executor_id, session, self._clock() + seconds)
+        await self._write(lambda db: db.execute(SQL["shorten_lease"], values).rowcount)
+
+    async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
+        listed = None if ids is None else json.dumps(storable_ids(ids))
+        found = await self._read("executors", listed)
+        return [executor_of(values[:-1], running=values[-1]) for values in found]
+
+    async def forget_executors(self, before: float) -> int:
+        return await self._write(lambda db: db.execute(SQL["forget_executors"], (before,)).rowcount)
+
+    async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
+        now = self._clock()
+        values = (manager_id, now, now - fresh_seconds)
+        found = await self._write(lambda db: db.execute(SQL["manager_seen"], values).fetchall())
+        return float(found[0][0])
+
+    async def manager_gone(self, manager_id: str) -> None:
+        await self._write(lambda db: db.execute(SQL["manager_gone"], (manager_id,)).rowcount)
+
+    # retention
+
+    async def prune_runs(self, before: float, limit: int) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            found = db.execute(SQL["prunable_runs"], (before, limit)).fetchall()
+            runs = (json.dumps([run_id for (run_id,) in found]),)
+            db.execute(SQL["prune_stages"], runs)
+            return db.execute(SQL["prune_runs"], runs).rowcount
+
+        return await self._write(work)
+
+    # notifications
+
+    async def notifications(
+        self, conditions: Sequence[Condition], offset: int, limit: int
+    ) -> tuple[list[Notification], int]:
+        page = queries.notifications(_DIALECT, conditions, offset, limit, _NOTIFICATION_COLUMNS)
+        found = await self._select(page)
+        total = await self._scalar(queries.notification_count(_DIALECT, conditions))
+        return [notification_of(values) for values in found], int(total)
+
+    async def set_notification(self, id: str, enabled: bool) -> Notification | None:
+        found = await self._write(
+            lambda db: db.execute(SQL["set_notification"], (id, enabled)).fetchall()
+        )
+        return notification_of(found[0]) if found else None
+
+    async def delete_notifications(self, ids: Sequence[str]) -> int:
+        listed = json.dumps(storable_ids(ids))
+        return await self._write(
+            lambda db: db.execute(SQL["delete_notifications"], (listed,)).rowcount
+        )
+
+    # connections
+
+    async def _read(self, name: str, *values: Any) -> list[Any]:
+        return await self._select((SQL[name], values))
+
+    async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
+        return await self._run(self._reader, lambda db: db.execute(*statement).fetchall())
+
+    async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
+        return (await self._select(statement))[0][0]
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Work as a transaction of its own, in one hop."""
+
+        def whole(db: sqlite3.Connection) -> T:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            return result
+
+        async with self._one_at_a_time:
+            return await self._run(self._writer, whole)
+
+    async def _run(self, thread: ConnectionThread, work: Callable[[sqlite3.Connection], T]) -> T:
+        with translated():
+            return await thread.run(work)
+
+
+def _views(db: sqlite3.Connection, found: list[Any], with_results: bool) -> list[TaskView]:
+    views = []
+    for *row_values, rev, body in found:
+        row = row_of_integers(row_values)
+        view = TaskView(row, stored_definition(rev, body).definition)
+        if with_results:
+            view.results = results_of(row, _results(db, row))
+        views.append(view)
+    return views
+
+
+def _results(db: sqlite3.Connection, row: Row) -> dict[int, str]:
+    if row.stage == 0:
+        return {}
+    return dict(db.execute(SQL["run_results"], (row.job_id, row.cycle)).fetchall())

@@ -1,0 +1,105 @@
+"""A thread that owns a connection."""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+
+class ConnectionThread:
+    """Runs work on a connection, one piece after the other, in the order it was given.
+
+    Work that was given is done, even if nobody waits for its result any more.
+
+    :param connect: called in the thread
+    :param inline: no thread: work runs where it is given
+    """
+
+    def __init__(
+        self, name: str, connect: Callable[[], sqlite3.Connection], *, inline: bool = False
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._inline = inline
+        self._db: sqlite3.Connection | None = None
+        self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Connect; what `connect` raises goes through."""
+        if self._inline:
+            self._db = self._connect()
+            return
+        connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._thread = threading.Thread(
+            target=self._serve, args=(connected,), name=self._name, daemon=True
+        )
+        self._thread.start()
+        try:
+            await connected
+        except Exception:
+            self._thread.join()
+            self._thread = None
+            raise
+
+    async def run(self, work: Work[T]) -> T:
+        """Have work done and return its result, or raise what it raised."""
+        if self._inline:
+            if self._db is None:
+                raise sqlite3.ProgrammingError("the store is closed")
+            return work(self._db)
+        if self._thread is None:
+            raise sqlite3.ProgrammingError("the store is closed")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((work, done))
+        return await done
+
+    async def close(self) -> None:
+        """Do what was given, then close the connection."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        if (thread := self._thread) is not None:
+            self._thread = None
+            self._jobs.put(None)
+            await asyncio.to_thread(thread.join)
+
+    def _serve(self, connected: asyncio.Future[None]) -> None:
+        try:
+            db = self._connect()
+        except BaseException as error:
+            _tell(connected, None, error)
+            return
+        _tell(connected, None, None)
+        while (job := self._jobs.get()) is not None:
+            work, done = job
+            try:
+                result = work(db)
+            except BaseException as error:
+                _tell(done, None, error)
+            else:
+                _tell(done, result, None)
+            del job, work, done
+        db.close()
+
+
+def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    try:
+        future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+    except RuntimeError:  # the loop is closed: nobody waits
+        pass
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,73 @@
+"""Commands that other processes import."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from kaiju_tasks.executor import Context, Executor
+
+executor = Executor("app")
+
+
+@executor.command("echo")
+async def echo(data: Any = None) -> Any:
+    return data
+
+
+@executor.command("pid", process=True)
+def pid(a: int, ctx: Context) -> list[Any]:
+    print("noise on stdout")
+    ctx.progress(a, 10)
+    return [os.getpid(), ctx.idempotency_key, ctx.deadline > 0]
+
+
+@executor.command("async_process", process=True)
+async def async_process() -> str:
+    await asyncio.sleep(0)
+    return "done"
+
+
+@executor.command("fail_process", process=True)
+def fail_process() -> None:
+    raise ValueError("no luck")
+
+
+@executor.command("die", process=True)
+def die() -> None:
+    os._exit(7)
+
+
+@executor.command("big", process=True)
+def big(size: int) -> str:
+    return "x" * size
+
+
+@executor.command("hang", process=True)
+def hang(folder: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    note(folder, "pids", f"{os.getpid()} {child.pid}")
+    time.sleep(600)
+
+
+@executor.command("sleep")
+async def sleep(seconds: float, folder: str) -> str:
+    note(folder, "began", "yes")
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@executor.command("stuck")
+def stuck(folder: str) -> None:
+    note(folder, "stuck", str(os.getpid()))
+    time.sleep(600)
+
+
+def note(folder: str, name: str, text: str) -> None:
+    """Write a file that is there only when it is whole."""
+    part = Path(folder) / f"{name}.part"
+    part.write_text(text)
+    part.replace(Path(folder) / name)

@@ -1,0 +1,79 @@
+"""docs/protocol.md says what the types say."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kaiju_tasks import protocol
+from kaiju_tasks.protocol import AckState, ReportState
+from kaiju_tasks.types import ErrorType
+
+DOCS = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PARAMS: dict[str, Any] = {
+    "manager.connect": protocol.ConnectParams,
+    "manager.ping": protocol.PingParams,
+    "manager.write_stage": protocol.WriteStageParams,
+    "manager.suspend_executor": protocol.SuspendExecutorParams,
+    "executor.run": protocol.RunParams,
+    "executor.revoke": protocol.RevokeParams,
+    "executor.drain": protocol.DrainParams,
+}
+RESULTS: dict[int, Any] = {
+    1: protocol.ConnectResult,
+    17: protocol.PingResult,
+    18: protocol.WriteStageResult,
+}
+
+
+class Message(msgspec.Struct):
+    method: str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    id: int | None = None
+
+
+def examples() -> list[Message]:
+    decoder = msgspec.json.Decoder(Message)
+    found = []
+    for block in re.findall(r"```json\n(.*?)```", DOCS, re.DOTALL):
+        for text in re.split(r"\n(?=\{\"jsonrpc\")", block.strip()):
+            found.append(decoder.decode(text))
+    return found
+
+
+@pytest.mark.parametrize("message", examples(), ids=lambda m: m.method or f"answer {m.id}")
+def test_an_example_is_a_message(message: Message):
+    if message.method is not None:
+        msgspec.json.decode(message.params, type=PARAMS[message.method])
+    else:
+        assert message.id is not None
+        msgspec.json.decode(message.result, type=RESULTS[message.id])
+
+
+def test_every_method_has_an_example():
+    assert {message.method for message in examples()} - {None} == set(PARAMS)
+
+
+@pytest.mark.parametrize("struct", PARAMS.values(), ids=lambda struct: struct.__name__)
+def test_every_field_is_named(struct):
+    for name in struct.__struct_fields__:
+        assert f"`{name}`" in DOCS or f'"{name}"' in DOCS
+
+
+def test_every_field_of_an_assignment_is_explained():
+    for name in protocol.Assignment.__struct_fields__:
+        assert f"`{name}`" in DOCS
+
+
+@pytest.mark.parametrize("word", [*ReportState, *AckState])
+def test_every_state_is_explained(word):
+    assert f"| `{word}` |" in DOCS
+
+
+def test_every_error_type_of_an_executor_is_explained():
+    managers_own = {"queue_timeout", "message_timeout", "executor_lost", "cancelled"}
+    for kind in set(ErrorType) - managers_own:
+        assert f"| `{kind}` |" in DOCS

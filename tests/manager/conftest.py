@@ -1,0 +1,37 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.open import make_store
+from tests.manager.hand import Calls, HandExecutor, pinging
+
+
+@pytest.fixture
+def settings(store_url: str) -> Settings:
+    return Settings(db=store_url, ping_interval=0.2, reconnect_grace=0.2, poll_interval=0.2)
+
+
+@pytest.fixture
+async def manager(settings: Settings) -> AsyncIterator[Manager]:
+    store = make_store(settings.db)
+    await store.open()
+    try:
+        async with Manager(store, settings).running() as manager:
+            yield manager
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def call(manager: Manager) -> Calls:
+    return Calls(manager)
+
+
+@pytest.fixture
+async def executor(manager: Manager) -> AsyncIterator[HandExecutor]:
+    executor = HandExecutor(manager, "hand")
+    await executor.connect()
+    async with pinging(executor):
+        yield executor
