@@ -8,7 +8,7 @@ from kaiju_tasks.types import CommandName, Id, NewTask, Task
 
 Ids = Annotated[list[Id], Meta(max_length=1000)]
 Conditions = dict[str, Any] | None
-MessageText = Annotated[str, Meta(min_length=1, max_length=255)]
+MessageText = Id
 
 
 class CreateParams(Struct, forbid_unknown_fields=True):

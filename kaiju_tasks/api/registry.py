@@ -1,6 +1,7 @@
 """Every public method, with its types."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from kaiju_tasks.api import params as p
@@ -21,6 +22,7 @@ from kaiju_tasks.protocol import (
     WriteStageResult,
 )
 from kaiju_tasks.rpc import NoParams, Registry
+from kaiju_tasks.store.base import StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
     ExecutorInfo,
     MessageReceipt,
@@ -62,9 +64,24 @@ def _without_params(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return call
 
 
+def _available(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """A database that is away is an `Unavailable` for the caller, not an internal error."""
+
+    @wraps(handler)
+    async def call(caller: Any, params: Any) -> Any:
+        try:
+            return await handler(caller, params)
+        except (StoreUnavailable, TransactionConflict) as exc:
+            raise Unavailable(f"the database cannot be reached: {exc}") from exc
+
+    return call
+
+
 def _add_tasks(registry: Registry, tasks: Any) -> None:
     def add(name: str, handler: Any, params: Any, result: Any, errors: Any = _WRITE) -> None:
-        registry.add(f"tasks.{name}", handler, params=params, result=result, errors=errors)
+        registry.add(
+            f"tasks.{name}", _available(handler), params=params, result=result, errors=errors
+        )
 
     add("create", tasks.create, p.CreateParams, p.CreatedTask, (Conflict, Unavailable))
     add("m_create", tasks.m_create, p.CreateManyParams, list[p.CreatedTask], (Conflict,))
@@ -93,7 +110,9 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
 
 def _add_executors(registry: Registry, executors: Any) -> None:
     def add(name: str, handler: Any, params: Any, result: Any) -> None:
-        registry.add(f"executors.{name}", handler, params=params, result=result, errors=_READ)
+        registry.add(
+            f"executors.{name}", _available(handler), params=params, result=result, errors=_READ
+        )
 
     add("list", _without_params(executors.list), NoParams, list[ExecutorInfo])
     add("get", executors.get, p.IdParams, ExecutorInfo)
@@ -106,7 +125,12 @@ def _add_executors(registry: Registry, executors: Any) -> None:
 def _add_manager(registry: Registry, manager: Any) -> None:
     def add(name: str, handler: Any, params: Any, result: Any) -> None:
         registry.add(
-            f"manager.{name}", handler, params=params, result=result, errors=_READ, tolerant=True
+            f"manager.{name}",
+            _available(handler),
+            params=params,
+            result=result,
+            errors=_READ,
+            tolerant=True,
         )
 
     add("connect", manager.connect, ConnectParams, ConnectResult)
@@ -119,5 +143,6 @@ def _add_manager(registry: Registry, manager: Any) -> None:
 
 
 def _add_system(registry: Registry, system: Any) -> None:
-    registry.add("system.info", _without_params(system.info), result=p.SystemInfo)
+    info = _available(_without_params(system.info))
+    registry.add("system.info", info, result=p.SystemInfo)
     registry.add("cron.preview", system.preview, params=p.PreviewParams, result=list[float])

@@ -54,7 +54,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine
 from kaiju_tasks.manager.ledger import AlreadyExists, Draft
-from kaiju_tasks.store.base import COUNT_LIMIT, TaskQuery, TaskView
+from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
     MessageReceipt,
     NewTask,
@@ -263,13 +263,14 @@ class TasksApi:
                 with_results="result" in columns,
             )
         )
-        cursor = _cursor_after(page.tasks[-1], sort) if page.tasks and page.more else None
+        full = len(page.tasks) == params.limit
+        cursor = _cursor_after(page.tasks[-1], sort) if full else None
         return TaskList(
             [task_columns(view, columns) for view in page.tasks],
             page.total,
             params.offset,
             cursor,
-            True if page.total > COUNT_LIMIT else msgspec.UNSET,
+            True if page.more else msgspec.UNSET,
         )
 
     async def runs(self, caller: Caller, params: IdParams) -> "list_[Run]":
@@ -392,6 +393,7 @@ class TasksApi:
                 name=params.name,
                 data=params.data.copy(),
                 job_id=params.job_id,
+                max_run_bytes=self._manager.settings.max_run_results_bytes,
             ),
         )
         assert step.receipt is not None

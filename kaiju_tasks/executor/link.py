@@ -81,6 +81,7 @@ class Link:
         self._mail = Mail(runner.outbox, clock, random, self._expelled)
         self._lifeline = Lifeline(clock, runner.drop_exclusive, self._orphaned)
         self._ping_seconds = DEFAULT_PING_SECONDS
+        self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None
         self._announced = 0
         self._known = False
@@ -125,11 +126,13 @@ class Link:
         self._stopping = True
         self._runner.stop()
         self._changed()
-        await self._until(lambda: self._runner.empty, grace_seconds)
-        self._runner.release_all()
-        await self._until(lambda: self._runner.empty, FLUSH_SECONDS)
-        await self._say_goodbye(reason)
-        self._end()
+        try:
+            await self._until(lambda: self._runner.empty, grace_seconds)
+            self._runner.release_all()
+            await self._until(lambda: self._runner.empty, FLUSH_SECONDS)
+            await self._say_goodbye(reason)
+        finally:
+            self._end()
 
     async def _say_goodbye(self, reason: str | None) -> None:
         if self._session is None or not self.connected:
@@ -166,6 +169,8 @@ class Link:
                 self._complain(url, error)
             except ConnectionClosed as error:
                 self._complain(url, error)
+            if self._ended.done():  # the cut may have come first, and the cancellation been lost
+                return
             await self._clock.sleep(self._backoff.next())
 
     def _complain(self, url: str, error: ConnectionClosed) -> None:
@@ -177,6 +182,7 @@ class Link:
     async def _serve(self, connection: Connection) -> None:
         session = Session(connection, self._clock, self._notified)
         self._session = session
+        self._welcome = asyncio.get_running_loop().create_future()
         self._greet(session)
         try:
             await _first_of(session.run(), self._keep_alive(session))
@@ -211,6 +217,8 @@ class Link:
         self._backoff.reset()
         self._complaints.clear()
         self._ping_seconds = result.ping_interval
+        if not self._welcome.done():
+            self._welcome.set_result(None)
         self._lifeline.lease_seconds = result.lease_seconds
         self._lifeline.orphan_seconds = result.orphan_seconds
         self._runner.workshop.max_result_bytes = result.max_result_bytes
@@ -222,6 +230,8 @@ class Link:
         logger.info("connected to manager %s", result.manager_id)
 
     async def _keep_alive(self, session: Session) -> None:
+        # From the welcome on, the manager's `ping_interval` counts: the first ping goes by it too.
+        await within(self._clock, self._ping_seconds, self._welcome)
         while True:
             await self._clock.sleep(self._ping_seconds)
             oldest = session.oldest_unanswered()

@@ -67,8 +67,10 @@ class Session:
         finally:
             for task in (writer, reader):
                 task.cancel()
-            outcomes = await asyncio.gather(writer, reader, return_exceptions=True)
-            self._lose_all()
+            try:
+                outcomes = await asyncio.gather(writer, reader, return_exceptions=True)
+            finally:
+                self._lose_all()  # cancelled here or not: who waits for an answer must hear of it
         raise _first_error(outcomes)
 
     async def _write(self) -> None:

@@ -1,6 +1,7 @@
-"""Draws the transition table into docs/lifecycle.md: `python -m kaiju_tasks.lifecycle.draw --write`.
+"""Draws the transition table into docs/lifecycle.md.
 
-Without `--write` it only tells whether the page is current, by its exit code.
+`python -m kaiju_tasks.lifecycle.draw --write` does it; without `--write` the exit code tells
+whether the page is current.
 """
 
 import re
@@ -14,7 +15,7 @@ from kaiju_tasks.types import TaskStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 REFUSED = "409"
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 
 
 def diagram() -> str:

@@ -60,7 +60,7 @@ def _take_definition(move: Move, event: Update) -> None:
 def _leave_first_run(move: Move) -> None:
     """A one-off that has not begun becomes scheduled: its fires are its runs from now on."""
     row = move.row
-    if row.open and not row.begun:
+    if row.open and not row.begun and row.stage == 0:
         row.open, row.job_id = False, None
 
 

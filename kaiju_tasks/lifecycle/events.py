@@ -63,12 +63,13 @@ class StageExtended(Event, frozen=True, kw_only=True):
 class ExecutorLost(Event, frozen=True, kw_only=True):
     """The executor that holds the task is gone, or gives it back.
 
-    :param epoch: only the lease of that epoch; None takes whichever that executor holds
+    :param epoch: and `nonce`: only that lease; None takes whichever that executor holds
     :param counted: the loss counts towards quarantine
     """
 
     executor_id: str
     epoch: int | None = None
+    nonce: str | None = None
     counted: bool = True
     outcome: Outcome = Outcome.LOST
 

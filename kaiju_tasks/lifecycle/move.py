@@ -6,14 +6,14 @@ What comes after what is decided in `course.py`.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle.schedule import next_moment
-from kaiju_tasks.lifecycle.state import Command, InboxMessage, TaskState
+from kaiju_tasks.lifecycle.state import Command, InboxMessage, Row, TaskState
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
 from kaiju_tasks.lifecycle.step import Attempt, Revoke, Step
 from kaiju_tasks.protocol import Lease
@@ -24,6 +24,8 @@ SUSPECT_LOSSES = 2
 
 IN_LINE = frozenset({QUEUED, SUSPENDED})
 
+# what copy.copy finds out anew each time; msgspec's stubs do not know it
+_copy_row: Callable[[Row], Row] = Row.__copy__  # type: ignore[attr-defined]
 _encode_error = msgspec.json.Encoder().encode
 
 
@@ -33,7 +35,7 @@ class Move:
     __slots__ = ("definition", "inbox", "now", "results", "row", "step")
 
     def __init__(self, task: TaskState, now: float) -> None:
-        self.row = copy.copy(task.row)
+        self.row = _copy_row(task.row)
         self.definition = task.definition
         self.results = task.results
         self.inbox = task.inbox

@@ -44,7 +44,7 @@ def settle(
         return
     schedule = definition.schedule(row.anchor)
     missed, listed = _missed(schedule, fire, bound)
-    make_up = missed[len(missed) - _MAKE_UP[misfire] :] if _MAKE_UP[misfire] else []
+    make_up = missed[-_MAKE_UP[misfire] :] if _MAKE_UP[misfire] else []
     note = "missed" if listed else "missed, and earlier ones that are not listed"
     for moment in missed[: len(missed) - len(make_up)]:
         step.runs.append(missed_run(row, moment, now, note))

@@ -91,7 +91,11 @@ def _is_current(move: Move, event: StageFinished | StageFailed | StageExtended) 
 def executor_lost(move: Move, event: ExecutorLost) -> None:
     """Put the task back at the same stage; a stage that loses executors is quarantined."""
     row = move.row
-    if row.executor_id != event.executor_id or event.epoch not in (None, row.epoch):
+    if (
+        row.executor_id != event.executor_id
+        or event.epoch not in (None, row.epoch)
+        or event.nonce not in (None, row.nonce)
+    ):
         move.nothing()
         return
     if event.counted:

@@ -58,7 +58,7 @@ def _reads(definition: Definition, stage: int, refs: set[str]) -> list[tuple[int
 
 @lru_cache(maxsize=256)
 def _is_index(ref: str) -> bool:
-    return ref.isdecimal() and str(int(ref)) == ref
+    return len(ref) <= 3 and ref.isdecimal() and str(int(ref)) == ref
 
 
 async def assign(tx: Transaction, steps: list[tuple[Step, Definition]]) -> list[Assignment]:

@@ -17,6 +17,7 @@ from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Limit, NewTask, TaskCommand
 
 RESERVED_APP = "manager"
 NOT_YET = ("concurrency", "unique", "webhook")
+OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
 _encode = msgspec.json.encode
 
@@ -97,7 +98,7 @@ def define(
         id=new.id or new_id,
         app_name=app_name,
         commands=_commands(new.commands, prefix),
-        created=datetime.fromtimestamp(now, UTC).isoformat(),
+        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
         kws=Raw(_encode(new.kws)),
         cron=new.cron,
         timezone=new.timezone,
@@ -190,6 +191,11 @@ def _commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
     for index, command in enumerate(commands):
         field = f"{prefix}.commands.{index}"
         if command.name is not None:
+            if command.name in OWN_NAMES:
+                raise InvalidParams(
+                    f"`{field}.name`: {command.name!r} means something else in templates",
+                    field=f"{field}.name",
+                )
             if command.name in names:
                 raise InvalidParams(
                     f"`{field}.name` {command.name!r} is used twice", field=f"{field}.name"

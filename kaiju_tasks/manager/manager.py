@@ -189,6 +189,7 @@ class Manager:
             await asyncio.sleep(self.settings.ping_interval)
             try:
                 await self._seen_up()
+                await self.roster.check()
             except StoreError as exc:
                 self.uptime.reached(False)
                 log.warning("the database cannot be reached: %s", exc)

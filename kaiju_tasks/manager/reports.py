@@ -66,6 +66,7 @@ class Reports:
         return ExecutorLost(
             executor_id=session.executor_id if session else "",
             epoch=report.epoch,
+            nonce=report.nonce,
             counted=False,
             outcome=Outcome.RELEASED,
         )

@@ -272,6 +272,9 @@ class Roster:
         expired: list[ExecutorRow] = []
 
         async def work(tx: Transaction) -> list[Change]:
+            expired.clear()
+            if self._uptime.seconds_until_judge() > 0:  # the database went away meanwhile
+                return []
             expired[:] = await tx.lock_expired(EXPIRED_PER_PASS)
             changes: list[Change] = []
             for executor in expired:
@@ -288,25 +291,49 @@ class Roster:
             mine = [c for c in changes if c.before and c.before.executor_id == executor.id]
             log.warning("executor %s is lost; %d tasks go back", executor.id, len(mine))
             session = self._sessions.get(executor.id)
+            self._revoke(executor.id, mine)
             if session is not None:
-                self._revoke(executor.id, mine)
                 self._sessions.remove(session)
                 session.connection.close()
         return len(expired)
 
+    # -- what other managers did ---------------------------------------------------------
+
+    async def check(self) -> None:
+        """Find what no wake-up told: sessions that are over, leases that were revoked."""
+        sessions = {session.executor_id: session for session in self._sessions}
+        if not sessions:
+            return
+        rows = {row.id: row for row in await self._store.executors(list(sessions))}
+        for executor_id, session in sessions.items():
+            row = rows.get(executor_id)
+            running = 0 if row is None else row.running
+            if self._still_on(session, row) and running < len(session.leases):
+                await self._revoke_ended(session)
+
     async def reconcile(self, session: Session) -> None:
         """Another manager changed leases of an executor connected here: revoke what is over."""
-        rows = await self._store.tasks(list(session.leases), results=False)
+        rows = await self._store.executors([session.executor_id])
+        if self._still_on(session, rows[0] if rows else None):
+            await self._revoke_ended(session)
+
+    def _still_on(self, session: Session, row: ExecutorRow | None) -> bool:
+        """Whether a session may go on; one that another manager has ended is closed."""
+        if row is None or row.session != session.nonce or row.status in GONE:
+            self._sessions.remove(session)
+            session.connection.close()
+            return False
+        session.status = row.status
+        return True
+
+    async def _revoke_ended(self, session: Session) -> None:
+        leases = list(session.leases.values())  # what is pushed during the look is not looked at
+        rows = await self._store.tasks([lease.id for lease in leases], results=False)
         over = [
-            lease
-            for lease in session.leases.values()
-            if lease.id not in rows or _lease(rows[lease.id].row) != lease
+            lease for lease in leases if lease.id not in rows or _lease(rows[lease.id].row) != lease
         ]
         if over and session.open:
             session.revoke(over)
-        executors = await self._store.executors([session.executor_id])
-        if executors and executors[0].session == session.nonce:
-            session.status = executors[0].status
 
 
 def _lease(row: Row) -> Lease:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Acquired, ExecutorLost
+from kaiju_tasks.lifecycle import Acquired, ExecutorLost, Step
 from kaiju_tasks.manager.assignments import assign
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.ledger import Change, Ledger
@@ -142,11 +142,16 @@ class Streams:
         """
         nonce = self._dice.nonce()
         assignments: list[Assignment] = []
-        over = False
+        over = tried = False
 
         async def work(tx: Transaction) -> list[Change]:
-            nonlocal assignments, over
+            nonlocal assignments, over, tried
             assignments, over = [], False
+            if tried:  # the try before may have been committed: then its tasks are ours
+                assignments = await self._leased_before(tx, session, nonce)
+                if assignments:
+                    return []
+            tried = True
             rows = await tx.lock_ready(
                 app_name,
                 limit,
@@ -168,10 +173,11 @@ class Streams:
             await self._ledger.transact(work)
         except BaseException:
             feed_again.add(app_name)
+            if tried:  # tasks may be leased that nobody was sent: at its next connect they go back
+                self._drop(session)
             raise
         if over:
-            self._sessions.remove(session)
-            session.connection.close()
+            self._drop(session)
             return None
         if not assignments:
             return 0
@@ -180,6 +186,17 @@ class Streams:
         else:
             await self._give_back(session.executor_id, assignments)
         return len(assignments)
+
+    async def _leased_before(
+        self, tx: Transaction, session: Session, nonce: str
+    ) -> list[Assignment]:
+        rows = [r for r in await tx.lock_leased(session.executor_id) if r.nonce == nonce]
+        states = await self._ledger.states(tx, rows)
+        return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
+
+    def _drop(self, session: Session) -> None:
+        self._sessions.remove(session)
+        session.connection.close()
 
     async def _give_back(self, executor_id: str, assignments: list[Assignment]) -> None:
         """The socket closed while the lease was written: nobody has begun the work."""

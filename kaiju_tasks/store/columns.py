@@ -17,9 +17,6 @@ RENAMED = {"reason": "status_reason", "open": "run_open"}
 
 ROW_FIELDS = Row.__struct_fields__
 ROW_COLUMNS = tuple(RENAMED.get(name, name) for name in ROW_FIELDS)
-FLAGS = ("enabled", "open", "hold_next", "start_next", "explicit")
-"""Fields of Row that SQLite knows as 0 and 1."""
-
 ENDED_WELL = ("FINISHED", "SKIPPED")
 EXECUTOR_COLUMNS = tuple(name for name in ExecutorRow.__struct_fields__ if name != "running")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.store.base import Store
+from kaiju_tasks.store.migrations import MigrationStatus
 
 SQLITE = "sqlite://"
 POSTGRES = ("postgresql://", "postgres://")
@@ -36,6 +37,38 @@ def make_store(
 
         return PostgresStore(url, connections=connections)
     raise SettingsError(_wrong(url), field="db")
+
+
+async def migration_status(url: str) -> list[MigrationStatus]:
+    """Every migration that the program or the database knows, in order; changes nothing.
+
+    :raises SettingsError: the URL names no database
+    :raises StoreUnavailable: it cannot be reached
+    """
+    if url.startswith(SQLITE):
+        from kaiju_tasks.store.sqlite import migrating as sqlite
+
+        return sqlite.status(_sqlite_path(url))
+    if url.startswith(POSTGRES):
+        from kaiju_tasks.store.postgres import migrating as postgres
+        from kaiju_tasks.store.postgres.address import parse_address
+
+        return await postgres.status(parse_address(url))
+    raise SettingsError(_wrong(url), field="db")
+
+
+async def migrate(url: str) -> list[MigrationStatus]:
+    """Apply what is missing.
+
+    :returns: the status afterwards
+    :raises SettingsError: the URL names no database
+    :raises StoreRefused: a manager uses the file, or the database is newer than this program
+    :raises StoreUnavailable: it cannot be reached
+    """
+    store = make_store(url, connections=1)
+    await store.open(migrate=True)
+    await store.close()
+    return await migration_status(url)
 
 
 def _sqlite_path(url: str) -> str:

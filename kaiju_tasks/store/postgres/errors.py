@@ -27,7 +27,9 @@ def translated(*, unknown: bool = False) -> Iterator[None]:
         raise _translation(error, unknown) from error
     except asyncpg.InternalClientError as error:
         raise StoreUnavailable(f"The connection broke: {error}.", unknown=unknown) from error
-    except (TimeoutError, asyncpg.InterfaceError, OSError) as error:
+    except asyncpg.InterfaceError as error:  # the connection was closed before: nothing was sent
+        raise StoreUnavailable(_reason(error)) from error
+    except (TimeoutError, OSError) as error:
         raise StoreUnavailable(_reason(error), unknown=unknown) from error
 
 

@@ -5,14 +5,20 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from kaiju_tasks.store.base import StoreRefused, StoreUnavailable
 from kaiju_tasks.store.migrations import (
     Applied,
     Migration,
+    MigrationStatus,
     load_migrations,
     refuse_pending,
+    statuses,
     to_apply,
 )
+from kaiju_tasks.store.postgres.address import CONNECT_SECONDS, Address
+from kaiju_tasks.store.postgres.errors import translated
 
 MIGRATIONS = load_migrations(__package__ or "")
 LOCK_WAIT_SECONDS = 120.0
@@ -62,6 +68,16 @@ async def migrate(
             await _apply(connection, migration)
     finally:
         await connection.execute(f"SELECT pg_advisory_unlock({key})")
+
+
+async def status(address: Address) -> list[MigrationStatus]:
+    """What a schema has and lacks."""
+    with translated():
+        connection = await asyncpg.connect(**address.connect_options())
+        try:
+            return statuses(MIGRATIONS, await applied(connection))
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
 
 
 async def check(connection: Any) -> None:

@@ -25,29 +25,27 @@ from kaiju_tasks.types import Notification
 
 SQL = load_statements(__package__ or "")
 
-HOT_COLUMNS = tuple(
-    [
-        "id",
-        "status",
-        "status_reason",
-        "ready",
-        "run_open",
-        "stage",
-        "attempt",
-        "epoch",
-        "nonce",
-        "executor_id",
-        "due_at",
-        "next_run",
-        "exec_deadline",
-        "exec_used",
-        "stage_started_at",
-        "run_started_at",
-        "status_change",
-        "result_bytes",
-        "exit_code",
-        "version",
-    ]
+HOT_COLUMNS = (
+    "id",
+    "status",
+    "status_reason",
+    "ready",
+    "run_open",
+    "stage",
+    "attempt",
+    "epoch",
+    "nonce",
+    "executor_id",
+    "due_at",
+    "next_run",
+    "exec_deadline",
+    "exec_used",
+    "stage_started_at",
+    "run_started_at",
+    "status_change",
+    "result_bytes",
+    "exit_code",
+    "version",
 )
 """What acquisitions and reports change; half the columns are half the work for the server."""
 _HOT = tuple(ROW_COLUMNS.index(name) for name in HOT_COLUMNS)

@@ -1,8 +1,10 @@
 """A transaction on PostgreSQL, on one connection of its own."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
+import asyncpg
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle import InboxMessage, Row, Step
@@ -62,12 +64,11 @@ class PostgresTransaction:
 
     async def rollback(self) -> None:
         """Give the connection up where it cannot be rolled back."""
-        if self._connection.is_closed():
-            return
         try:
             await self._connection.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
         except Exception:
-            self._connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # it broke, and the pool has taken it back
+                self._connection.terminate()
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
         rows = await self._rows("lock", storable_ids(ids))
@@ -111,6 +112,7 @@ class PostgresTransaction:
         refuse_repeated(steps)
         with translated():
             await saving.save(self._connection, steps, self._now, self._locked_rows)
+        self._locked_rows.update((step.row.id, step.row) for step in steps)
 
     async def lock_executor(self, executor_id: str) -> ExecutorRow | None:
         found = await self._locked("lock_executor", executor_id)

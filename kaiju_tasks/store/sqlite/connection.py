@@ -42,8 +42,11 @@ def translated() -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         raise StoreError(f"The database refused a row: {error}.") from error
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        code = error.sqlite_errorcode & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise TransactionConflict(f"The database file is busy: {error}.") from error
+        if code == sqlite3.SQLITE_ERROR:
+            raise StoreError(f"The database refused a statement: {error}.") from error
         raise StoreUnavailable(f"The database file cannot be used: {error}.") from error
     except sqlite3.Error as error:
         raise StoreUnavailable(f"The database file cannot be used: {error}.") from error

@@ -12,9 +12,7 @@ class SqliteDialect:
         return f"{left} IS NOT {right}"
 
     def one_of(self, column: str, number: int, kind: type) -> str:
-        # A number comes as text and is cast: json_each does not read every float to the last bit.
-        value = "CAST(value AS REAL)" if kind is float else "value"
-        return f"{column} IN (SELECT {value} FROM json_each(?{number}))"
+        return f"{column} IN (SELECT value FROM json_each(?{number}))"
 
     def pack(self, values: list[Any]) -> Any:
         return json.dumps(values)

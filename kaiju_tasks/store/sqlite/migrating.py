@@ -2,14 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 
 from kaiju_tasks.store.migrations import (
     Applied,
     Migration,
+    MigrationStatus,
     load_migrations,
     refuse_pending,
+    statuses,
     to_apply,
 )
+from kaiju_tasks.store.sqlite.connection import connect, translated
 
 MIGRATIONS = load_migrations(__package__ or "")
 
@@ -51,6 +56,14 @@ def migrate(db: sqlite3.Connection, now: float, known: Sequence[Migration] = MIG
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
+
+
+def status(path: str) -> list[MigrationStatus]:
+    """What a file has and lacks, whoever is using it; a file that is not there lacks all."""
+    if not Path(path).exists():
+        return statuses(MIGRATIONS, [])
+    with translated(), closing(connect(path, readonly=True)) as db:
+        return statuses(MIGRATIONS, applied(db))
 
 
 def check(db: sqlite3.Connection) -> None:

@@ -3,8 +3,8 @@
 
 -- fragment: task_columns
 t.id, t.app_name, t.priority, t.status, t.status_reason, t.enabled, t.ready, t.run_open, t.stage,
-t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t.executor_id, t.held,
-t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
+t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t.executor_id,
+t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
 t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
 t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
 t.error, t.rev, t.version
@@ -16,10 +16,6 @@ e.manager_id, e.connected_at, e.last_ping, e.lease_until
 -- fragment: stage_columns
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
 s.ended_at, s.outcome, s.rescued, s.result, s.error
-
--- fragment: notification_columns
-n.id, n.message, n.kws, n.created, n.enabled, n.user_id, n.task_id, n.job_id, n.status, n.result,
-n.exit_code, n.error
 
 -- name: lock
 -- Tasks of a JSON list of ids.
@@ -284,7 +280,9 @@ SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
 
 -- name: set_notification
 -- Show or hide a notification.
-UPDATE notifications AS n SET enabled = ?2 WHERE n.id = ?1 RETURNING {notification_columns}
+UPDATE notifications SET enabled = ?2 WHERE id = ?1
+RETURNING id, message, kws, created, enabled, user_id, task_id, job_id, status, result, exit_code,
+    error
 
 -- name: delete_notifications
 -- A JSON list of notifications.

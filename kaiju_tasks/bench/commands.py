@@ -1,0 +1,12 @@
+"""The executor that a measurement uses."""
+
+from typing import Any
+
+from kaiju_tasks.executor import Executor
+
+executor = Executor("bench")
+
+
+@executor.command("do.echo")
+async def echo(data: Any) -> Any:
+    return data

@@ -1,0 +1,80 @@
+"""The limit of a PostgreSQL: the same work by hand, on as many connections as a manager uses."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from kaiju_tasks.bench.jobs import BATCH, LANES, Job
+from kaiju_tasks.store.sql import Statements
+
+SQL = Statements((files("kaiju_tasks.bench") / "limit_postgres.sql").read_text())
+
+
+async def measure(dsn: str, schema: str, jobs: Sequence[Job]) -> dict[str, tuple[float, float]]:
+    """Tasks a second by job: (created, drained)."""
+    pool = await asyncpg.create_pool(
+        dsn, min_size=LANES, max_size=LANES, server_settings={"search_path": schema}
+    )
+    async with pool:
+        return {job.name: await _measure(pool, job) for job in jobs}
+
+
+async def plant_future(dsn: str, schema: str, count: int) -> None:
+    """Store tasks whose moment lies a day or more ahead."""
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema})
+    try:
+        first = time.time() + 86_400
+        await connection.execute(SQL["future_tasks"], count, first, timeout=600)
+    finally:
+        await connection.close()
+
+
+async def _measure(pool: Any, job: Job) -> tuple[float, float]:
+    ids = [f"limit-{job.name}-{n}" for n in range(job.tasks)]
+    batches = [ids[n : n + BATCH] for n in range(0, len(ids), BATCH)]
+    created = await _timed(job.tasks, lambda: _on_lanes(pool, lambda c: _create(c, batches, job)))
+    drained = await _timed(job.tasks, lambda: _on_lanes(pool, lambda c: _drain(c, job.stages)))
+    return created, drained
+
+
+async def _timed(tasks: int, work: Callable[[], Awaitable[None]]) -> float:
+    started = time.perf_counter()
+    await work()
+    return tasks / (time.perf_counter() - started)
+
+
+async def _on_lanes(pool: Any, work: Callable[[Any], Awaitable[None]]) -> None:
+    async def lane() -> None:
+        async with pool.acquire() as connection:
+            await work(connection)
+
+    await asyncio.gather(*(lane() for _ in range(LANES)))
+
+
+async def _create(connection: Any, batches: list[list[str]], job: Job) -> None:
+    while batches:
+        ids = batches.pop()
+        async with connection.transaction():
+            await connection.execute(SQL["insert_tasks"], ids, job.stages)
+            await connection.execute(SQL["insert_definitions"], ids, job.body)
+
+
+async def _drain(connection: Any, stages: int) -> None:
+    while True:
+        async with connection.transaction():
+            ids = [row[0] for row in await connection.fetch(SQL["acquire"], BATCH)]
+        if not ids:
+            return
+        for stage in range(stages):
+            async with connection.transaction():
+                await connection.fetch(SQL["lock"], ids)
+                await connection.execute(SQL["store_results"], ids, stage)
+                if stage + 1 < stages:
+                    await connection.execute(SQL["next_stage"], ids)
+                else:
+                    await connection.execute(SQL["finish"], ids)
+                    await connection.execute(SQL["end_runs"], ids, stages)

@@ -1,0 +1,105 @@
+"""A database of its own for a measurement, beside the one that was named, gone afterwards."""
+
+import contextlib
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from kaiju_tasks.bench.jobs import Job
+from kaiju_tasks.errors import SettingsError
+from kaiju_tasks.store.open import make_store
+
+SQLITE_FILE = "sqlite:///"
+
+
+class Place(Struct):
+    """Where to measure.
+
+    :param url: for `--db`
+    :param path: the file, for SQLite
+    :param dsn: and `schema`, for PostgreSQL
+    """
+
+    url: str
+    path: Path | None = None
+    dsn: str = ""
+    schema: str = ""
+
+    async def limit(self, jobs: list[Job]) -> dict[str, tuple[float, float]]:
+        """Tasks a second by hand, by job: (created, drained)."""
+        if self.path is None:
+            from kaiju_tasks.bench import limit_postgres
+
+            return await limit_postgres.measure(self.dsn, self.schema, jobs)
+        from kaiju_tasks.bench.limit_sqlite import Limit
+
+        with contextlib.closing(Limit(self.path)) as limit:
+            return limit.measure(jobs)
+
+    async def plant_future(self, count: int) -> None:
+        """Store tasks whose moment lies a day or more ahead."""
+        if self.path is None:
+            from kaiju_tasks.bench import limit_postgres
+
+            await limit_postgres.plant_future(self.dsn, self.schema, count)
+            return
+        from kaiju_tasks.bench.limit_sqlite import Limit
+
+        with contextlib.closing(Limit(self.path)) as limit:
+            limit.plant_future(count)
+
+
+@contextlib.asynccontextmanager
+async def fresh_place(url: str) -> AsyncIterator[Place]:
+    """An empty, migrated database: a temporary file in the folder of a SQLite database, or a
+    schema of its own in a PostgreSQL one.
+
+    :raises SettingsError: the URL names no database that two processes can use
+    """
+    if url.startswith(SQLITE_FILE):
+        async with _sqlite_place(Path(url.removeprefix(SQLITE_FILE)).parent) as place:
+            yield place
+    elif url.startswith(("postgresql://", "postgres://")):
+        async with _postgres_place(url) as place:
+            yield place
+    else:
+        raise SettingsError(
+            "bench needs a database of its own kind on disk: `sqlite:///path.db` or "
+            "`postgresql://user:password@host/database`",
+            field="db",
+        )
+
+
+@contextlib.asynccontextmanager
+async def _sqlite_place(folder: Path) -> AsyncIterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="kaiju-bench-", dir=folder) as made:
+        path = Path(made) / "bench.db"
+        place = Place(f"sqlite:///{path}", path=path)
+        await _migrate(place.url)
+        yield place
+
+
+@contextlib.asynccontextmanager
+async def _postgres_place(url: str) -> AsyncIterator[Place]:
+    import asyncpg
+
+    dsn = url.partition("?")[0]
+    schema = f"kaiju_bench_{secrets.token_hex(4)}"
+    try:
+        await _migrate(f"{dsn}?schema={schema}")
+        yield Place(f"{dsn}?schema={schema}", dsn=dsn, schema=schema)
+    finally:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE', timeout=600)
+        finally:
+            await connection.close()
+
+
+async def _migrate(url: str) -> None:
+    store = make_store(url)
+    await store.open()
+    await store.close()

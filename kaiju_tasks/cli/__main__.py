@@ -1,0 +1,6 @@
+"""`python -m kaiju_tasks.cli`"""
+
+from kaiju_tasks.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The tree of commands, each imported when it is called: a one-shot command starts quickly."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
+
+import click
+
+from kaiju_tasks import __version__
+from kaiju_tasks.cli.fail import Failed
+
+__all__ = ["cli", "main"]
+
+# Name: where it is. Those whose module is not there are left out.
+COMMANDS = {
+    "serve": "kaiju_tasks.cli.serve:serve",
+    "executor": "kaiju_tasks.cli.executor:executor",
+    "run": "kaiju_tasks.cli.run:run",
+    "task": "kaiju_tasks.cli.task:task",
+    "executors": "kaiju_tasks.cli.executors:executors",
+    "cron": "kaiju_tasks.cli.cron:cron",
+    "db": "kaiju_tasks.cli.database:db",
+    "token": "kaiju_tasks.cli.token:token",
+    "bench": "kaiju_tasks.cli.bench:bench",
+    "doctor": "kaiju_tasks.cli.doctor:doctor",
+    "openrpc": "kaiju_tasks.cli.openrpc:openrpc",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, place in COMMANDS.items() if _exists(place)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None or not _exists(place):
+            return None
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Failed as failure:
+            click.echo(failure.message, err=True)
+            ctx.exit(failure.exit_code)
+
+
+def _exists(place: str) -> bool:
+    return importlib.util.find_spec(place.partition(":")[0]) is not None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="kaiju-tasks")
+def cli() -> None:
+    """Pipelines of commands, kept by a manager and run by executors.
+
+    Commands that ask a manager find it by KAIJU_URL (default http://127.0.0.1:8077) and show it
+    KAIJU_TOKEN. Exit codes: 0 well, 1 the call failed, 2 wrong arguments, 3 no manager there.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        cli.main(prog_name="kaiju-tasks")
+    except BrokenPipeError:
+        # Whoever read our output has ended (`| head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,141 @@
+"""One run of one task in an embedded manager."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.files import read_json
+from kaiju_tasks.cli.progress import Progress
+from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
+from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.settings import load_settings
+
+__all__ = ["Pipeline"]
+
+ENDED = ("FINISHED", "FAILED")
+LOOK_SECONDS = 0.25
+
+
+class Pipeline:
+    """Runs a task and shows its progress.
+
+    :param data: the task, as `tasks.create` takes it
+    :param messages: (name, data), sent when it has been created
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Any],
+        executors: Sequence[Executor],
+        messages: Sequence[tuple[str, Any]],
+        progress: Progress,
+    ) -> None:
+        self._data = data
+        self._executors = executors
+        self._messages = messages
+        self._progress = progress
+        self._task: dict[str, Any] = {}
+        self._asks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> dict[str, Any]:
+        """Run it to its end.
+
+        :returns: the task
+        :raises KaijuError: it is not created
+        :raises Failed: no executor serves its stream, or nothing takes a message
+        """
+        settings = msgspec.structs.replace(
+            load_settings(), db=MEMORY, default_app_name=self._executors[0].app_name
+        )
+        async with embedded(settings) as inside:
+            created = await inside.call("tasks.create", data=self._data)
+            self._check(created)
+            async with link_executors(inside, self._executors, grace=0.0):
+                return await self._follow(inside, created)
+
+    def _check(self, created: dict[str, Any]) -> None:
+        served = [executor.app_name for executor in self._executors]
+        if created["app_name"] not in served:
+            raise Failed(
+                f"No executor here serves the stream {created['app_name']!r}; "
+                f"given are: {', '.join(served)}.",
+                USAGE,
+            )
+
+    async def _follow(self, inside: Embedded, task: dict[str, Any]) -> dict[str, Any]:
+        self._task = task
+        for name, data in self._messages:
+            await self._send(inside, name, data)
+        with self._progress, self._interrupts(inside), self._typing(inside):
+            while True:
+                self._task = task = await inside.call("tasks.get", id=task["id"])
+                self._progress.show(task, await self._records(inside, task))
+                if task["status"] in ENDED:
+                    return task
+                await inside.manager.waiters.wait(task["id"], LOOK_SECONDS)
+
+    async def _records(self, inside: Embedded, task: dict[str, Any]) -> list[dict[str, Any]]:
+        if task["job_id"] is None:
+            return []
+        records: list[dict[str, Any]] = await inside.call("tasks.stages", job_id=task["job_id"])
+        return records
+
+    async def _send(self, inside: Embedded, name: str | None, data: Any) -> None:
+        params = {"id": self._task["id"], "data": data} | ({"name": name} if name else {})
+        receipt = await inside.call("tasks.message", **params)
+        if not receipt["accepted"]:
+            raise Failed(f"The message {name!r} is not taken: {receipt['reason']}.", USAGE)
+
+    @contextlib.contextmanager
+    def _interrupts(self, inside: Embedded) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            for number in taken:
+                loop.remove_signal_handler(number)  # a second one ends the process at once
+            self._ask(inside.call("tasks.cancel", id=self._task["id"]))
+
+        taken = (signal.SIGINT, signal.SIGTERM)
+        for number in taken:
+            loop.add_signal_handler(number, cancel)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+
+    @contextlib.contextmanager
+    def _typing(self, inside: Embedded) -> Iterator[None]:
+        """On a terminal, each line that is typed is a message to the hook that waits."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def typed() -> None:
+            line = os.read(0, 65_536).decode(errors="replace").strip()
+            if line and self._task["status_reason"] == "message":
+                self._ask(self._send(inside, _hook_name(self._task), read_json(line, "message")))
+
+        loop.add_reader(0, typed)
+        try:
+            yield
+        finally:
+            loop.remove_reader(0)
+
+    def _ask(self, call: Any) -> None:
+        ask = asyncio.ensure_future(call)
+        self._asks.add(ask)
+        ask.add_done_callback(self._asks.discard)
+
+
+def _hook_name(task: dict[str, Any]) -> str | None:
+    name: str | None = task["commands"][task["stage"]].get("params", {}).get("name")
+    return name

@@ -1,0 +1,125 @@
+"""How a run is shown while it runs: lines, or a live table on a terminal."""
+
+import sys
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+__all__ = ["Progress", "make_progress"]
+
+
+class Progress(Protocol):
+    """Is told the task and its ended attempts whenever they changed."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None: ...
+
+
+def make_progress(quiet: bool) -> Progress:
+    """The progress that suits stderr.
+
+    :param quiet: show nothing
+    """
+    if quiet:
+        return _Silent()
+    return _Live() if sys.stderr.isatty() else _Lines()
+
+
+class _Silent:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        return None
+
+
+class _Lines(_Silent):
+    """A line for each ended attempt, and for each time the task waits."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._waits = -1
+
+    def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        for record in records[self._seen :]:
+            self._say(_ended_line(task, record))
+        self._seen = len(records)
+        if task["status"] == "WAITING" and self._waits != task["stage"]:
+            self._waits = task["stage"]
+            self._say(_waiting_line(task))
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Live(_Silent):
+    """All stages with their state, redrawn in place."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        latest = {record["stage"]: record for record in records}
+        for index, command in enumerate(task["commands"]):
+            name = Text(command.get("name") or command["method"])
+            if index >= task["stage"] and index == task["stage"] and not task["exit_code"]:
+                state = _waiting_line(task) if task["status"] == "WAITING" else task["status"]
+                table.add_row(Spinner("dots"), name, Text(state))
+            elif index in latest:
+                mark = "✓" if latest[index]["outcome"] in ("FINISHED", "SKIPPED") else "✗"
+                table.add_row(mark, name, Text(_outcome(latest[index])))
+            else:
+                table.add_row(" ", name, "")
+        self._live.update(table)
+
+
+def _ended_line(task: dict[str, Any], record: dict[str, Any]) -> str:
+    name = record["name"] or record["method"]
+    return f"[{record['stage'] + 1}/{task['stages']}] {name}: {_outcome(record)}"
+
+
+def _outcome(record: dict[str, Any]) -> str:
+    said = str(record["outcome"]).lower()
+    if record["attempt"] > 1:
+        said += f" (attempt {record['attempt']})"
+    if record["started_at"] is not None and record["ended_at"] is not None:
+        said += f", {record['ended_at'] - record['started_at']:.2f} s"
+    if record["error"]:
+        said += f": {record['error']['message']}"
+    return said
+
+
+def _waiting_line(task: dict[str, Any]) -> str:
+    command = task["commands"][task["stage"]]
+    name = command.get("name") or command["method"]
+    if task["status_reason"] != "message":
+        return f"[{task['stage'] + 1}/{task['stages']}] {name}: waiting ({task['status_reason']})"
+    wanted = command.get("params", {}).get("name")
+    called = f"the message {wanted!r}" if wanted else "a message"
+    how = "type it (JSON)" if sys.stdin.isatty() else f"give it with --message {wanted or ''}=…"
+    return f"[{task['stage'] + 1}/{task['stages']}] {name}: waiting for {called}; {how}"

@@ -1,0 +1,128 @@
+"""One call to a manager, with nothing but the standard library: a command starts quickly."""
+
+import http.client
+import json
+import os
+import socket
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed
+
+__all__ = ["DEFAULT_URL", "CallFailed", "call", "manager_url"]
+
+DEFAULT_URL = "http://127.0.0.1:8077"
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 90.0
+
+
+class CallFailed(Failed):
+    """The manager answered with an error.
+
+    :ivar code: JSON-RPC code
+    :ivar data: details
+    """
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        self.code = error.get("code", 0)
+        data = error.get("data")
+        self.data: dict[str, Any] = data if isinstance(data, dict) else {}
+        message = str(error.get("message", "the call failed"))
+        field = self.data.get("field")
+        if isinstance(field, str) and field not in message:
+            message = f"{field}: {message}"
+        super().__init__(message)
+
+
+def manager_url() -> str:
+    """The manager to ask: KAIJU_URL, or the default."""
+    return os.environ.get("KAIJU_URL") or DEFAULT_URL
+
+
+def call(method: str, **params: Any) -> Any:
+    """Call a method.
+
+    :param method: its full name, as `tasks.get`
+    :returns: its result, as plain data
+    :raises CallFailed: the manager answers with an error
+    :raises Failed: no manager can be asked
+    """
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    try:
+        body = json.dumps(request, allow_nan=False).encode()
+    except ValueError as error:
+        raise Failed(f"This cannot be sent as JSON: {error}.", USAGE) from error
+    answer = _post(body)
+    if "error" in answer:
+        raise CallFailed(answer["error"])
+    return answer.get("result")
+
+
+def _post(body: bytes) -> dict[str, Any]:
+    url = manager_url()
+    parts = _parts(url)
+    try:
+        connection = _connect(parts)
+        try:
+            path = parts.path if parts.path.strip("/") else "/rpc"
+            connection.request("POST", path, body, _headers())
+            response = connection.getresponse()
+            text = response.read()
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        raise Failed(_no_manager(url, error), NO_MANAGER) from error
+    return _read(url, response.status, text)
+
+
+def _connect(parts: SplitResult) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+    connection.connect()
+    connection.sock.settimeout(ANSWER_SECONDS)
+    return connection
+
+
+def _headers() -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("KAIJU_TOKEN"):
+        if not (token.isascii() and token.isprintable()):
+            raise Failed("KAIJU_TOKEN holds characters that no token has.", USAGE)
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass  # said below: a port that is no number, a bracket too few
+    raise Failed(f"KAIJU_URL must read http://host:port, not {url!r:.200}.", USAGE)
+
+
+def _read(url: str, status: int, text: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and ("result" in answer or isinstance(answer.get("error"), dict)):
+        return answer
+    said = text.decode(errors="replace").strip().partition("\n")[0]
+    raise Failed(
+        f"What is at {url} does not answer as a manager: HTTP {status}: {said:.200}", NO_MANAGER
+    )
+
+
+def _no_manager(url: str, error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        reason = "no answer in time"
+    elif isinstance(error, socket.gaierror):
+        reason = "the host is not known"
+    else:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return (
+        f"No manager at {url} ({reason.lower()}). Start one with `kaiju-tasks serve`, "
+        "or set KAIJU_URL to where one runs."
+    )

@@ -1,0 +1,43 @@
+"""`kaiju-tasks serve`"""
+
+from typing import Any
+
+import click
+
+from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.settings import read_settings, setting_options
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.option(
+    "--executor",
+    "executors",
+    multiple=True,
+    metavar="MODULE:ATTR",
+    help="Run this executor as a child process; can be given several times.",
+)
+@click.option("--no-migrate", is_flag=True, help="Refuse to start when the tables are not current.")
+@setting_options()
+def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **given: Any) -> None:
+    """Run a manager: its API, its page, health and metrics."""
+    settings = read_settings(config, given)
+
+    from kaiju_tasks.cli.logs import configure_logging
+    from kaiju_tasks.cli.loop import run_loop
+    from kaiju_tasks.errors import SettingsError
+    from kaiju_tasks.server import CannotServe
+    from kaiju_tasks.server import serve as serve_manager
+
+    configure_logging(settings)
+    try:
+        run_loop(serve_manager(settings, executors=executors, migrate=not no_migrate, say=_say))
+    except SettingsError as error:
+        raise Failed(str(error), USAGE) from error
+    except CannotServe as error:
+        raise Failed(str(error), error.exit_code) from error
+
+
+def _say(line: str) -> None:
+    click.echo(line)

@@ -1,0 +1,60 @@
+"""Settings as options of a command."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.errors import SettingsError
+from kaiju_tasks.settings import SettingField, Settings, load_settings, setting_fields
+
+__all__ = ["read_settings", "setting_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def setting_options(*names: str) -> Callable[[F], F]:
+    """Give a command an option for each of these settings, or for all of them, and `--config`.
+
+    :param names: settings; none means all
+    """
+    fields = setting_fields()
+    chosen = [fields[name] for name in names or fields]
+
+    def add(command: F) -> F:
+        for field in reversed(chosen):
+            command = _option(field)(command)
+        return click.option("--config", metavar="FILE", help="A TOML file with settings.")(command)
+
+    return add
+
+
+def read_settings(config: str | None, given: dict[str, Any]) -> Settings:
+    """Read the settings: file, environment, options.
+
+    :param given: options; those that are no settings are not to be in it
+    :raises Failed: one is wrong
+    """
+    try:
+        return load_settings(config, overrides=given)
+    except SettingsError as error:
+        raise Failed(str(error), USAGE) from error
+
+
+def _option(field: SettingField) -> Callable[[F], F]:
+    option = "--" + field.name.replace("_", "-")
+    text = f"{field.meaning} Default {field.default}."
+    if isinstance(field.default, bool):
+        return click.option(f"{option}/--no{option[1:]}", default=None, help=text)
+    return click.option(option, metavar=_metavar(field), help=text)
+
+
+def _metavar(field: SettingField) -> str:
+    if field.name == "db":
+        return "URL"
+    if isinstance(field.default, int):
+        return "INTEGER"
+    if isinstance(field.default, float):
+        return "SECONDS" if field.unit == "seconds" else "NUMBER"
+    return "TEXT"

@@ -1,0 +1,342 @@
+"""`kaiju-tasks task …`"""
+
+import sys
+from typing import Any
+
+import click
+
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
+from kaiju_tasks.cli.files import read_json, read_pairs, read_task
+from kaiju_tasks.cli.output import json_option, moment, print_fields, print_json, print_table
+from kaiju_tasks.cli.remote import call
+
+__all__ = ["task"]
+
+LIST_COLUMNS = (
+    "id",
+    "app_name",
+    "status",
+    "status_reason",
+    "stage",
+    "stages",
+    "exit_code",
+    "next_run",
+    "description",
+)
+ENDED = ("FINISHED", "FAILED")
+LOOK_SECONDS = 0.5
+
+
+@click.group()
+def task() -> None:
+    """Create, look at and operate tasks."""
+
+
+@task.command()
+@click.argument("file", required=False)
+@click.option("--method", help="Instead of a file: a task of this one command.")
+@click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="Of that command.")
+@click.option("--set", "fields", multiple=True, metavar="FIELD=JSON", help="A field of the task.")
+@click.option("--kw", "kws", multiple=True, metavar="NAME=JSON", help="An entry of `kws`.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["error", "ignore", "replace"]),
+    default="error",
+    show_default=True,
+    help="When the id is taken.",
+)
+@click.option("--watch", is_flag=True, help="Follow it until its run ends; see `task watch`.")
+@json_option
+def create(
+    file: str | None,
+    method: str | None,
+    params: tuple[str, ...],
+    fields: tuple[str, ...],
+    kws: tuple[str, ...],
+    on_conflict: str,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """Create a task from FILE (JSON or YAML, `-` is standard input) or from --method."""
+    data = _new_task(file, method, params, fields, kws)
+    created = call("tasks.create", data=data, on_conflict=on_conflict)
+    for warning in created.get("warnings", ()):
+        click.echo(f"warning: {warning}", err=True)
+    if watch:
+        follow(created["id"], as_json)
+    elif as_json:
+        print_json(created)
+    else:
+        click.echo(created["id"])
+
+
+@task.command()
+@click.argument("file")
+@json_option
+def validate(file: str, as_json: bool) -> None:
+    """Check a task file as `create` would, and create nothing."""
+    found = call("tasks.validate", data=read_task(file))
+    if as_json:
+        print_json(found)
+    else:
+        for problem in found["errors"]:
+            click.echo(f"{problem['field'] or 'task'}: {problem['message']}", err=True)
+        for warning in found["warnings"]:
+            click.echo(f"warning: {warning}", err=True)
+        if found["valid"]:
+            click.echo("valid")
+    sys.exit(0 if found["valid"] else CALL_FAILED)
+
+
+@task.command("list")
+@click.option("--status", help="Only these; several with commas between.")
+@click.option("--app", "app_name", help="Only this stream.")
+@click.option("--group", help="Only this group.")
+@click.option("--where", "conditions", multiple=True, metavar="COLUMN=JSON", help="A condition.")
+@click.option("--sort", help="Columns with commas between; `-` before one is descending.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True)
+@json_option
+def list_tasks(
+    status: str | None,
+    app_name: str | None,
+    group: str | None,
+    conditions: tuple[str, ...],
+    sort: str | None,
+    limit: int,
+    offset: int,
+    as_json: bool,
+) -> None:
+    """List tasks, the newest first."""
+    chosen: dict[str, Any] = dict(read_pairs(conditions, "--where"))
+    if status is not None:
+        chosen["status"] = [name.strip().upper() for name in status.split(",")]
+    chosen |= {k: v for k, v in (("app_name", app_name), ("group", group)) if v is not None}
+    params: dict[str, Any] = {"conditions": chosen, "limit": limit, "offset": offset}
+    if sort is not None:
+        params["sort"] = sort.split(",")
+    page = call("tasks.list", **params)
+    if as_json:
+        print_json(page)
+        return
+    print_table(
+        LIST_COLUMNS, [[_shown(row, name) for name in LIST_COLUMNS] for row in page["data"]]
+    )
+    shown = offset + len(page["data"])
+    if shown < page["count"]:
+        more = "more than " if page.get("count_more") else ""
+        click.echo(f"{shown} of {more}{page['count']}; --offset {shown} shows more", err=True)
+
+
+@task.command()
+@click.argument("id")
+@json_option
+def show(id: str, as_json: bool) -> None:
+    """Show one task with its results."""
+    _print_task(call("tasks.get", id=id), as_json)
+
+
+@task.command()
+@click.argument("id")
+@json_option
+def watch(id: str, as_json: bool) -> None:
+    """Follow a task until its run ends; its exit code is this command's."""
+    follow(id, as_json)
+
+
+@task.command()
+@click.argument("id")
+@click.argument("data", default="null")
+@click.option("--name", help="For the hook of this name.")
+@click.option("--message-id", help="Makes a repeat harmless.")
+@json_option
+def message(id: str, data: str, name: str | None, message_id: str | None, as_json: bool) -> None:
+    """Send DATA (JSON; what is none is text) to a task's Message hook."""
+    params = {"id": id, "data": read_json(data, "DATA")}
+    params |= {k: v for k, v in (("name", name), ("message_id", message_id)) if v is not None}
+    receipt = call("tasks.message", **params)
+    if as_json:
+        print_json(receipt)
+    else:
+        reason = f": {receipt['reason']}" if receipt.get("reason") else ""
+        click.echo(f"{receipt['state']}{reason}")
+    sys.exit(0 if receipt["accepted"] else CALL_FAILED)
+
+
+@task.command()
+@click.argument("id")
+@click.option("--wait-stage", is_flag=True, help="Let the running stage end first.")
+@json_option
+def suspend(id: str, wait_stage: bool, as_json: bool) -> None:
+    """Hold a task until it is resumed."""
+    _print_status(call("tasks.suspend", id=id, wait_stage=wait_stage), as_json)
+
+
+@task.command()
+@click.argument("id")
+@json_option
+def delete(id: str, as_json: bool) -> None:
+    """Delete a task and its history, whatever its status."""
+    deleted = call("tasks.delete", id=id)
+    if as_json:
+        print_json(deleted)
+    elif not deleted["deleted"]:
+        raise Failed(f"there is no task {id!r}")
+    else:
+        click.echo("deleted")
+
+
+@task.command()
+@click.argument("id")
+@json_option
+def runs(id: str, as_json: bool) -> None:
+    """List the runs of a task, the newest first."""
+    found = call("tasks.runs", id=id)
+    if as_json:
+        print_json(found)
+        return
+    columns = ("job_id", "status", "started", "ended", "exit_code", "retries", "error")
+    print_table(columns, [_run_row(run) for run in found])
+
+
+@task.command()
+@click.argument("id")
+@click.option("--job-id", help="A run of `task runs`; default is the latest.")
+@json_option
+def stages(id: str, job_id: str | None, as_json: bool) -> None:
+    """List the ended attempts of a run's stages, the oldest first."""
+    job_id = job_id or call("tasks.get", id=id)["job_id"]
+    found = [] if job_id is None else call("tasks.stages", job_id=job_id)
+    if as_json:
+        print_json(found)
+        return
+    columns = ("stage", "method", "attempt", "outcome", "started", "ended", "result", "error")
+    print_table(columns, [_stage_row(record) for record in found])
+
+
+def _add_operation(name: str, method: str, text: str) -> None:
+    @task.command(name, help=text)
+    @click.argument("id")
+    @json_option
+    def operate(id: str, as_json: bool) -> None:
+        _print_status(call(method, id=id), as_json)
+
+
+_add_operation("reset", "tasks.reset", "Start a new run from the first stage, now.")
+_add_operation("resume", "tasks.resume", "Lift a hold.")
+_add_operation("cancel", "tasks.cancel", "End the open run: FAILED, exit code 130.")
+_add_operation("run-now", "tasks.run_now", "Do not wait for the next moment.")
+
+
+def follow(id: str, as_json: bool) -> None:
+    """Print a task's progress until its run ends, then end with its exit code."""
+    task_, said = call("tasks.get", id=id), ""
+    while True:
+        line = _progress_line(task_)
+        if line != said and not as_json:
+            click.echo(line)
+            said = line
+        if task_["status"] in ENDED or _ended_between_fires(task_):
+            break
+        task_ = call("tasks.wait", id=id, timeout=LOOK_SECONDS)
+    if as_json:
+        print_json(task_)
+    elif task_["exit_code"]:
+        error = task_["error"] or {}
+        click.echo(f"{error.get('type', 'failed')}: {error.get('message', '')}", err=True)
+    sys.exit(task_["exit_code"] or 0)
+
+
+def _ended_between_fires(task_: dict[str, Any]) -> bool:
+    return task_["status"] == "IDLE" and task_["exit_code"] is not None
+
+
+def _progress_line(task_: dict[str, Any]) -> str:
+    reason = f" ({task_['status_reason']})" if task_["status_reason"] else ""
+    return f"{task_['id']}: {task_['status']}{reason}, stage {task_['stage']} of {task_['stages']}"
+
+
+def _new_task(
+    file: str | None,
+    method: str | None,
+    params: tuple[str, ...],
+    fields: tuple[str, ...],
+    kws: tuple[str, ...],
+) -> dict[str, Any]:
+    if (file is None) == (method is None):
+        raise Failed("Give a FILE with a task, or --method with one command; not both.", USAGE)
+    if params and method is None:
+        raise Failed("--param belongs to --method; a file has its own params.", USAGE)
+    if file is not None:
+        data = read_task(file)
+    else:
+        data = {"commands": [{"method": method, "params": dict(read_pairs(params, "--param"))}]}
+    data.update(read_pairs(fields, "--set"))
+    if kws:
+        old = data.get("kws") or {}
+        data["kws"] = {**(old if isinstance(old, dict) else {}), **dict(read_pairs(kws, "--kw"))}
+    return data
+
+
+def _print_status(task_: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(task_)
+    else:
+        click.echo(_progress_line(task_))
+
+
+def _print_task(task_: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(task_)
+        return
+    pairs = [
+        (name, _shown(task_, name))
+        for name, value in task_.items()
+        if name not in ("commands", "result")
+        and not (value is None or value is False or value == {})
+    ]
+    print_fields(pairs)
+    results = task_["result"] or []
+    rows = [
+        (i, command.get("name"), command["method"], results[i] if i < len(results) else None)
+        for i, command in enumerate(task_["commands"])
+    ]
+    click.echo()
+    print_table(("stage", "name", "method", "result"), rows)
+
+
+def _says_something(value: Any) -> bool:
+    return value not in (None, {}) and value is not False
+
+
+def _shown(task_: dict[str, Any], name: str) -> Any:
+    value = task_.get(name)
+    if isinstance(value, float) and name in (
+        "next_run",
+        "queued_at",
+        "status_change",
+        "exec_deadline",
+        "wait_deadline",
+        "scheduled_at",
+    ):
+        return moment(value)
+    return value
+
+
+def _run_row(run: dict[str, Any]) -> list[Any]:
+    error = (run["error"] or {}).get("message") or run.get("note")
+    started, ended = moment(run["started_at"]), moment(run["ended_at"])
+    return [run["job_id"], run["status"], started, ended, run["exit_code"], run["retries"], error]
+
+
+def _stage_row(record: dict[str, Any]) -> list[Any]:
+    return [
+        record["stage"],
+        record["method"],
+        record["attempt"],
+        record["outcome"],
+        moment(record["started_at"]),
+        moment(record["ended_at"]),
+        record["result"],
+        (record["error"] or {}).get("message"),
+    ]

@@ -1,0 +1,221 @@
+"""The asynchronous client: the manager's methods by their names."""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from kaiju_tasks.errors import InvalidRequest, KaijuError, Unavailable
+from kaiju_tasks.rpc.messages import encode_request, remote_error
+
+__all__ = ["Client", "Methods"]
+
+ENDED = ("FINISHED", "FAILED")
+WAIT_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 90.0
+
+# What may be given without its name, in order; other methods take an `id` first.
+POSITIONAL: dict[str, tuple[str, ...]] = {
+    "tasks.create": ("data", "on_conflict"),
+    "tasks.m_create": ("data",),
+    "tasks.validate": ("data",),
+    "tasks.m_get": ("ids",),
+    "tasks.m_delete": ("ids",),
+    "tasks.list": ("conditions", "sort", "offset"),
+    "tasks.count": ("conditions",),
+    "tasks.update": ("id", "data"),
+    "tasks.message": ("id", "data", "name", "message_id", "job_id"),
+    "tasks.write_message": ("id", "data", "name", "message_id", "job_id"),
+    "tasks.suspend": ("id", "wait_stage"),
+    "tasks.restart_from": ("id", "stage"),
+    "tasks.stages": ("job_id",),
+    "tasks.delete_old_tasks": ("interval_days",),
+    "executors.list": (),
+    "executors.commands": ("app_name",),
+    "manager.list_active_executors": (),
+    "system.info": (),
+    "rpc.discover": (),
+    "cron.preview": ("cron", "timezone", "n", "after"),
+}
+
+
+class _Answer(msgspec.Struct):
+    id: Any = None
+    result: Any = None
+    error: dict[str, Any] | None = None
+
+
+_decoder: msgspec.json.Decoder[_Answer | list[_Answer]] = msgspec.json.Decoder(
+    _Answer | list[_Answer]
+)
+
+
+class Client:
+    """Calls a manager.
+
+    Methods are attributes, as `client.tasks.create({...})` or `client.tasks.get(id="x")`;
+    results are plain data. An error that the manager answers with is raised as the class of
+    `kaiju_tasks.errors` that has its code.
+
+    :param url: the manager, as `http://127.0.0.1:8077`
+    :param token: sent as `Authorization: Bearer`
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        address = URL(url)
+        if address.scheme not in ("http", "https") or not address.host:
+            raise InvalidRequest(f"`url` must read http://host:port, not {url!r:.200}")
+        self._url = address.with_path("/rpc") if address.path in ("", "/") else address
+        self._headers = {"Content-Type": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._ids = itertools.count(1)
+        self._session: aiohttp.ClientSession | None = None
+        self.tasks = TaskMethods(self, "tasks")
+
+    def __getattr__(self, prefix: str) -> "Methods":
+        if prefix.startswith("_"):
+            raise AttributeError(prefix)
+        return Methods(self, prefix)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """Call a method.
+
+        :param method: its full name, as `tasks.create`
+        :returns: its result
+        :raises KaijuError: of the class that has the answer's code
+        :raises Unavailable: no manager could be asked
+        """
+        answer = await self._post(encode_request(next(self._ids), method, params))
+        if isinstance(answer, list):
+            raise Unavailable(f"{self._url} answered with a batch, not as a manager does")
+        return _result(answer)
+
+    async def batch(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make several calls in one request; they are independent of each other.
+
+        :param calls: pairs of method and params, at most 100
+        :returns: for each call its result, or its KaijuError, in the order of `calls`
+        :raises KaijuError: the batch as a whole is refused
+        :raises Unavailable: no manager could be asked
+        """
+        bodies = {next(self._ids): call for call in calls}
+        if not bodies:
+            return []
+        requests = [encode_request(id_, method, params) for id_, (method, params) in bodies.items()]
+        answer = await self._post(b"[%b]" % b",".join(requests))
+        if isinstance(answer, _Answer):
+            _result(answer)
+            raise Unavailable(f"{self._url} answered a batch with one answer")
+        answers = {one.id: one for one in answer}
+        return [_outcome(answers.get(id_)) for id_ in bodies]
+
+    async def _post(self, body: bytes) -> _Answer | list[_Answer]:
+        session = self._session
+        if session is None:
+            timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
+            session = self._session = aiohttp.ClientSession(timeout=timeout)
+        try:
+            async with session.post(self._url, data=body, headers=self._headers) as response:
+                text = await response.read()
+        except TimeoutError as error:
+            raise Unavailable(f"the manager at {self._url} did not answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"no manager can be reached at {self._url}: {error}") from error
+        try:
+            return _decoder.decode(text)
+        except msgspec.DecodeError as error:
+            raise _no_answer(response.status, text) from error
+
+
+class Methods:
+    """The methods of one prefix."""
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def __getattr__(self, verb: str) -> "_Method":
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+        return _Method(self._client, f"{self._prefix}.{verb}")
+
+
+class _Method:
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<method {self._name}>"
+
+    async def __call__(self, *values: Any, **params: Any) -> Any:
+        names = POSITIONAL.get(self._name, ("id",))
+        if len(values) > len(names):
+            raise TypeError(f"{self._name} takes the rest of its parameters by name")
+        given = dict(zip(names, values, strict=False))
+        if twice := given.keys() & params.keys():
+            raise TypeError(f"{self._name} got `{min(twice)}` twice")
+        return await self._client.call(self._name, **given, **params)
+
+
+class TaskMethods(Methods):
+    """`tasks.*`."""
+
+    async def wait(self, id: str, timeout: float | None = None) -> dict[str, Any]:
+        """Wait until the run ends (a schedule's: the open or else the coming one), or the time
+        is over.
+
+        :param id: the task
+        :param timeout: seconds, from 0; None waits for ever
+        :returns: the task as it then is
+        :raises NotFound: there is no such task
+        """
+        loop = asyncio.get_running_loop()
+        until = math.inf if timeout is None else loop.time() + timeout
+        while True:
+            asked_at = loop.time()
+            seconds = max(0.0, min(WAIT_SECONDS, until - asked_at))
+            task: dict[str, Any] = await self._client.call("tasks.wait", id=id, timeout=seconds)
+            answered_early = loop.time() - asked_at < seconds
+            if answered_early or task["status"] in ENDED or loop.time() >= until:
+                return task
+
+
+def _outcome(answer: _Answer | None) -> Any:
+    if answer is None:
+        return Unavailable("the manager did not answer this call of the batch")
+    try:
+        return _result(answer)
+    except KaijuError as error:
+        return error
+
+
+def _result(answer: _Answer) -> Any:
+    if answer.error is None:
+        return answer.result
+    error = answer.error
+    raise remote_error(error.get("code", 0), str(error.get("message")), error.get("data"))
+
+
+def _no_answer(status: int, text: bytes) -> KaijuError:
+    said = text.decode(errors="replace").strip()
+    return Unavailable(f"what is there does not answer as a manager: HTTP {status}: {said:.200}")

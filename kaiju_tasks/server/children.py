@@ -1,0 +1,126 @@
+"""Executors as child processes of the manager: started again when they die, ended with it.
+
+Each child has a pipe for its stdin and ends when that closes, so that none is left over even
+when the manager is killed. Each is a session of its own, so that a terminal's Ctrl-C reaches
+the manager alone, which then lets the children end their stages.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+
+from kaiju_tasks.settings import Settings
+
+__all__ = ["END_WITH_STDIN", "CannotStart", "Children"]
+
+logger = logging.getLogger(__name__)
+
+END_WITH_STDIN = "--end-with-stdin"
+
+USAGE_ERROR = 2
+BACKOFF_SECONDS = 0.5
+BACKOFF_MAX_SECONDS = 30.0
+HEALTHY_SECONDS = 60.0
+FLUSH_SECONDS = 8.0
+
+
+class CannotStart(Exception):
+    """A child says at its first start that there is no such executor."""
+
+
+class Children:
+    """Keeps executors running.
+
+    :param paths: each `module:attribute`
+    :param url: the manager
+    """
+
+    def __init__(self, paths: Sequence[str], url: str, settings: Settings) -> None:
+        self._paths = paths
+        self._url = url
+        self._settings = settings
+        self._running: dict[str, Process] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start them all."""
+        self._keepers = [asyncio.create_task(self._keep(path)) for path in self._paths]
+
+    async def failed(self) -> None:
+        """Wait for ever, unless one cannot be started at all.
+
+        :raises CannotStart: it has said why on stderr
+        """
+        if self._keepers:
+            await asyncio.gather(*self._keepers)
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None:
+        """Let their running stages end within `shutdown_grace`, then end them."""
+        self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        running = list(self._running.values())
+        for process in running:
+            _send(process, signal.SIGTERM)
+        seconds = self._settings.shutdown_grace + FLUSH_SECONDS
+        await asyncio.gather(*(_end(process, seconds) for process in running))
+
+    async def _keep(self, path: str) -> None:
+        loop = asyncio.get_running_loop()
+        pause, first = BACKOFF_SECONDS, True
+        while not self._stopping:
+            began = loop.time()
+            process = self._running[path] = await self._start(path)
+            code = await process.wait()
+            del self._running[path]
+            if first and code == USAGE_ERROR:
+                raise CannotStart(f"The executor {path} cannot be started.")
+            if loop.time() - began > HEALTHY_SECONDS:
+                pause = BACKOFF_SECONDS
+            logger.warning(
+                "executor %s ended (%s); starting it again in %g s", path, _told(code), pause
+            )
+            await asyncio.sleep(pause)
+            pause, first = min(pause * 2, BACKOFF_MAX_SECONDS), False
+
+    async def _start(self, path: str) -> Process:
+        settings = self._settings
+        command = [sys.executable, "-m", "kaiju_tasks", "executor", path, END_WITH_STDIN]
+        options = {
+            "manager": self._url,
+            "kill-grace": settings.kill_grace,
+            "shutdown-grace": settings.shutdown_grace,
+            "log-level": settings.log_level,
+            "log-format": settings.log_format,
+        }
+        command += [f"--{name}={value}" for name, value in options.items()]
+        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, start_new_session=True)
+
+
+async def _end(process: Process, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        logger.warning("an executor (pid %d) does not end; killing it", process.pid)
+        _send(process, signal.SIGKILL)
+        await process.wait()
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except ProcessLookupError:
+        pass  # it has ended by itself
+
+
+def _told(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by {signal.Signals(-code).name}"

@@ -1,0 +1,122 @@
+"""One message in, one answer out, whatever carries it."""
+
+import asyncio
+import logging
+from secrets import token_hex
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from kaiju_tasks.api import Caller, write_stage_fast
+from kaiju_tasks.errors import InternalError, KaijuError
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
+from kaiju_tasks.settings import Settings
+
+__all__ = ["EXECUTOR_FRAME_BYTES", "Frames", "Talk"]
+
+logger = logging.getLogger(__name__)
+
+REPORT = "manager.write_stage"
+PRESENCE = frozenset({"manager.connect", "manager.ping", "manager.suspend_executor"})
+_MIB = 1024 * 1024
+EXECUTOR_FRAME_BYTES = 8 * _MIB
+_REPORT_BYTES = 64 * 1024
+"""What a report weighs beside its result."""
+
+
+class _Envelope(Struct):
+    jsonrpc: str = ""
+    method: str = ""
+    id: int | float | str | UnsetType | None = UNSET
+    params: Raw = Raw(b"{}")
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+class Frames:
+    """Answers JSON-RPC messages.
+
+    :param registry: the methods there are
+    :ivar largest: bytes of the largest message that anybody may send
+    """
+
+    def __init__(self, manager: Manager, registry: Registry, settings: Settings) -> None:
+        self._manager = manager
+        self._registry = registry
+        self.limits = Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_result_bytes=settings.max_result_bytes,
+            max_batch=settings.max_batch,
+            max_depth=settings.max_json_depth,
+        )
+        self.largest = max(
+            EXECUTOR_FRAME_BYTES, settings.max_body_bytes, settings.max_result_bytes + _REPORT_BYTES
+        )
+        self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)
+
+    def talk(self, caller: Caller) -> "Talk":
+        """Begin to answer a caller."""
+        return Talk(self._manager, self._registry, caller, self)
+
+    async def answer(self, body: bytes, caller: Caller) -> bytes | None:
+        """Answer a single message of a caller; see `Talk.answer`."""
+        return await self.talk(caller).answer(body)
+
+
+class Talk:
+    """What is said over one connection.
+
+    An executor's calls about itself (connect, ping, leave) are answered in their order; all
+    else side by side.
+    """
+
+    def __init__(
+        self, manager: Manager, registry: Registry, caller: Caller, frames: Frames
+    ) -> None:
+        self._manager = manager
+        self._registry = registry
+        self._caller = caller
+        self._frames = frames
+        self._presence = asyncio.Lock()
+
+    async def answer(self, body: bytes) -> bytes | None:
+        """Answer a request or a batch; None when there is nothing to say.
+
+        Never raises for what the body holds; a cancellation passes.
+        """
+        if self._caller.session is None:
+            return await self._dispatch(body, self._frames.limits)
+        call = _envelope(body) if len(body) <= self._frames.largest else None
+        # An executor's reports are its many and its big messages: their results stay bytes.
+        if call is not None and call.method == REPORT and call.jsonrpc == "2.0":
+            return await self._write_stage(call)
+        if call is not None and call.method in PRESENCE:
+            async with self._presence:
+                return await self._dispatch(body, self._frames.executor_limits)
+        return await self._dispatch(body, self._frames.executor_limits)
+
+    async def _dispatch(self, body: bytes, limits: Limits) -> bytes | None:
+        return await dispatch(self._registry, body, self._caller, limits)
+
+    async def _write_stage(self, call: _Envelope) -> bytes | None:
+        answered = not isinstance(call.id, UnsetType)
+        id_ = None if isinstance(call.id, UnsetType) else call.id
+        try:
+            result = await write_stage_fast(self._manager, self._caller, call.params)
+        except KaijuError as error:
+            return encode_error(id_, error) if answered else None
+        except Exception:
+            incident = token_hex(8)
+            logger.exception("internal error in %s, incident %s", REPORT, incident)
+            fault = InternalError("internal error", incident=incident)
+            return encode_error(id_, fault) if answered else None
+        return encode_result(id_, result) if answered else None
+
+
+def _envelope(body: bytes) -> _Envelope | None:
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None  # `dispatch` says what is wrong with it

@@ -1,0 +1,83 @@
+"""Whom a manager listens to: Host and Origin, checked before anything else is looked at.
+
+A page of another site can make a browser on this machine send requests here. It cannot choose
+their Origin, and under a name of its own (DNS rebinding) not their Host.
+"""
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+__all__ = ["Guard", "is_loopback"]
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
+
+
+class Guard:
+    """Decides by two headers.
+
+    :param bound_host: the address the manager listens on
+    """
+
+    def __init__(self, bound_host: str) -> None:
+        bound = _unbracketed(bound_host)
+        self._every_address = bound in _EVERY_ADDRESS
+        self._names = {"localhost", bound}
+        if not is_loopback(bound):
+            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    def refusal(self, host: str | None, origin: str | None) -> str | None:
+        """Why a request is refused, or None.
+
+        :param host: the Host header
+        :param origin: the Origin header, which browsers send
+        """
+        if host is None or not self._knows(_name_of(host)):
+            return (
+                f"this manager does not answer to the host {host!r:.100}: "
+                "use the address it listens on, or localhost"
+            )
+        if origin is not None and not _same(origin, host):
+            return f"the origin {origin!r:.100} is foreign: pages of other sites may not call here"
+        return None
+
+    def _knows(self, name: str | None) -> bool:
+        if name is None:
+            return False
+        return name in self._names or is_loopback(name) or (self._every_address and _is_ip(name))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to that address."""
+    name = _unbracketed(host)
+    return name == "localhost" or (_is_ip(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def _same(origin: str, host: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def _name_of(host: str) -> str | None:
+    try:
+        parts = urlsplit(f"//{host}")
+        if parts.port == 0 or parts.path or "@" in host:
+            return None
+        return parts.hostname
+    except ValueError:
+        return None
+
+
+def _unbracketed(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]").lower().partition("%")[0]
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,28 @@
+"""What is no HTTP is one line in the log, not a traceback: the fault is not ours."""
+
+import logging
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
+
+__all__ = ["connection_logger"]
+
+
+class _BrokenRequests(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | RequestPayloadError):
+            reason = " ".join(str(error).split())
+            record.msg = f"refused a broken request: {reason:.200}"
+            record.args = ()
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+def connection_logger() -> logging.Logger:
+    """The logger for what happens to connections."""
+    logger = logging.getLogger("kaiju_tasks.server.connections")
+    if not any(isinstance(item, _BrokenRequests) for item in logger.filters):
+        logger.addFilter(_BrokenRequests())
+    return logger

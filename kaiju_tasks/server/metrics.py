@@ -1,0 +1,84 @@
+"""Prometheus metrics: what the rows and the connections say at the moment of asking."""
+
+import asyncio
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from kaiju_tasks import __version__
+from kaiju_tasks.manager import Manager
+
+__all__ = ["Metrics"]
+
+FRESH_SECONDS = 5.0
+
+
+class Metrics:
+    """Renders the metrics of one manager. Counts are at most five seconds old."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._counts: dict[tuple[str, str], int] = {}
+        self._counted_at = float("-inf")
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(self))
+
+    async def render(self) -> bytes:
+        """The metrics as text.
+
+        :raises StoreError: the database cannot be asked
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._counted_at >= FRESH_SECONDS:
+            self._counts = await self._manager.store.status_counts()
+            self._counted_at = now
+        return generate_latest(self._registry)
+
+    def families(self) -> Iterator[Metric]:
+        yield self._info()
+        yield self._tasks()
+        yield from self._executors()
+
+    def _info(self) -> Metric:
+        info = GaugeMetricFamily("kaiju_info", "This manager.", labels=["version", "manager_id"])
+        info.add_metric([__version__, self._manager.id], 1)
+        return info
+
+    def _tasks(self) -> Metric:
+        labels = ["app_name", "status"]
+        tasks = GaugeMetricFamily("kaiju_tasks", "Tasks by stream and status.", labels=labels)
+        for (app_name, status), count in sorted(self._counts.items()):
+            tasks.add_metric([app_name, status], count)
+        return tasks
+
+    def _executors(self) -> Iterator[Metric]:
+        sessions = list(self._manager.sessions)
+        executors = GaugeMetricFamily(
+            "kaiju_executors_connected",
+            "Executors connected to this manager by stream.",
+            labels=["app_name"],
+        )
+        free = GaugeMetricFamily(
+            "kaiju_free_capacity",
+            "Places free on executors connected here by stream.",
+            labels=["app_name"],
+        )
+        for app_name in sorted(self._manager.sessions.app_names()):
+            serving = [session for session in sessions if app_name in session.app_names]
+            executors.add_metric([app_name], len(serving))
+            free.add_metric([app_name], sum(max(0, session.free) for session in serving))
+        yield executors
+        yield free
+
+
+class _Collector(Collector):
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        return self._metrics.families()
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())

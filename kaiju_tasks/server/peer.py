@@ -1,0 +1,82 @@
+"""The manager's end of a WebSocket: a bounded queue of frames, written in order."""
+
+import asyncio
+import logging
+from collections import deque
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+__all__ = ["Peer"]
+
+logger = logging.getLogger(__name__)
+
+QUEUED_BYTES_MAX = 64 * 1024 * 1024
+CLOSE_SECONDS = 2.0
+
+
+class Peer:
+    """Sends without waiting. A peer that does not read what it is sent is closed.
+
+    :param queued_bytes_max: bytes that may wait for a slow reader
+    """
+
+    def __init__(
+        self, socket: web.WebSocketResponse, queued_bytes_max: int = QUEUED_BYTES_MAX
+    ) -> None:
+        self._socket = socket
+        self._queued_bytes_max = queued_bytes_max
+        self._frames: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+        self._writer = asyncio.create_task(self._write())
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame soon."""
+        if self._closing is not None:
+            return
+        if self._queued_bytes + len(frame) > self._queued_bytes_max:
+            logger.warning("a peer does not read what it is sent; closing its connection")
+            self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
+            return
+        self._frames.append(frame)
+        self._queued_bytes += len(frame)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Close the connection soon."""
+        self._close(WSCloseCode.GOING_AWAY, b"closed by the manager")
+
+    async def ended(self) -> None:
+        """Let go of what belongs to the connection, which is over."""
+        self._writer.cancel()
+        tasks = [self._writer] if self._closing is None else [self._writer, self._closing]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _close(self, code: WSCloseCode, reason: bytes) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._shut(code, reason))
+
+    async def _shut(self, code: WSCloseCode, reason: bytes) -> None:
+        self._wake.set()
+        if code == WSCloseCode.GOING_AWAY:
+            await asyncio.wait({self._writer}, timeout=CLOSE_SECONDS)
+        self._writer.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._socket.close(code=code, message=reason)
+        except TimeoutError:
+            logger.debug("a peer did not say goodbye in time")
+
+    async def _write(self) -> None:
+        try:
+            while self._closing is None or self._frames:
+                self._wake.clear()
+                while self._frames:
+                    frame = self._frames.popleft()
+                    await self._socket.send_frame(frame, WSMsgType.TEXT)
+                    self._queued_bytes -= len(frame)
+                if self._closing is None:
+                    await self._wake.wait()
+        except (ConnectionError, RuntimeError) as error:
+            logger.debug("a peer is gone: %s", error)

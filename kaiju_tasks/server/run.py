@@ -1,0 +1,177 @@
+"""The composition root of a manager process."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from urllib.parse import urlsplit, urlunsplit
+
+from aiohttp import web
+
+from kaiju_tasks import __version__
+from kaiju_tasks.api import method_registry
+from kaiju_tasks.errors import SettingsError
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.rpc import add_discover
+from kaiju_tasks.server.app import create_app
+from kaiju_tasks.server.children import CannotStart, Children
+from kaiju_tasks.server.guard import is_loopback
+from kaiju_tasks.server.logs import connection_logger
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.store.open import make_store
+
+__all__ = ["CannotServe", "serve"]
+
+logger = logging.getLogger(__name__)
+
+HANDLERS_SECONDS = 1.0
+
+
+class CannotServe(Exception):
+    """The manager cannot start.
+
+    :param message: what is wrong and what to do
+    :param exit_code: of the process
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+async def serve(
+    settings: Settings,
+    *,
+    executors: Sequence[str] = (),
+    migrate: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Run a manager until SIGTERM or SIGINT.
+
+    :param executors: each `module:attribute`, run as child processes
+    :param migrate: create or migrate the tables, else refuse when they are not current
+    :param say: gets one line when the manager is ready
+    :raises CannotServe: with a sentence for people
+    :raises SettingsError: a setting is wrong, such as an address that must not be listened on
+    """
+    _check_host(settings)
+    with _stop_signals() as stop:
+        async with contextlib.AsyncExitStack() as stack:
+            manager = await stack.enter_async_context(_manager(settings, migrate))
+            address = await stack.enter_async_context(_listening(manager, settings))
+            say(f"kaiju-tasks {__version__} at {address} ({_without_password(settings.db)})")
+            await _until_stopped(stop, Children(executors, address, settings))
+
+
+def _check_host(settings: Settings) -> None:
+    if not is_loopback(settings.host) and not settings.allow_insecure_host:
+        raise SettingsError(
+            f"host {settings.host!r:.100} can be reached from other machines, and no tokens are "
+            "configured: anybody there could run tasks. Listen on 127.0.0.1, or say "
+            "--allow-insecure-host.",
+            field="host",
+        )
+
+
+@contextlib.asynccontextmanager
+async def _manager(settings: Settings, migrate: bool) -> AsyncIterator[Manager]:
+    store = make_store(settings.db, connections=settings.db_connections)
+    try:
+        await store.open(migrate=migrate)
+    except StoreError as error:
+        raise CannotServe(str(error)) from error
+    try:
+        manager = Manager(store, settings)
+        async with manager.running():
+            yield manager
+    except StoreError as error:
+        raise CannotServe(str(error)) from error
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _listening(manager: Manager, settings: Settings) -> AsyncIterator[str]:
+    registry = method_registry(manager)
+    if "rpc.discover" not in registry:
+        add_discover(registry, "kaiju_tasks", __version__)
+    app = create_app(manager, registry, settings)
+    runner = web.AppRunner(
+        app, logger=connection_logger(), access_log=None, shutdown_timeout=HANDLERS_SECONDS
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except (OSError, UnicodeError) as error:
+            raise CannotServe(_cannot_listen(settings, error)) from error
+        yield _address(settings.host, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def _until_stopped(stop: asyncio.Event, children: Children) -> None:
+    children.start()
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(children.failed())]
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except CannotStart as error:
+        raise CannotServe(str(error), exit_code=2) from error
+    finally:
+        for task in waits:
+            task.cancel()
+        logger.info("stopping")
+        await children.stop()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    taken = (signal.SIGTERM, signal.SIGINT)
+    for number in taken:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+def _cannot_listen(settings: Settings, error: Exception) -> str:
+    host, port = settings.host, settings.port
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"The host {host!r} is not known here; 127.0.0.1 always is."
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is in use, perhaps by another manager. "
+            "Give another one: --port 0 takes a free one."
+        )
+    if number == errno.EACCES:
+        return f"Port {port} may not be listened on by this user; those from 1024 on may."
+    if number == errno.EADDRNOTAVAIL:
+        return f"This machine does not have the address {host}."
+    return f"Cannot listen on {host}, port {port}: {error}."
+
+
+def _address(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme.startswith("sqlite"):
+        return url
+    kept = parts.netloc.rpartition("@")[2]
+    query = "&".join(p for p in parts.query.split("&") if not p.startswith("password="))
+    user = f"{parts.username}@" if parts.username else ""
+    return urlunsplit((parts.scheme, user + kept, parts.path, query, ""))

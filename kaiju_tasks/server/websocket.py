@@ -1,0 +1,87 @@
+"""JSON-RPC over a WebSocket: many requests at once, each answered when it is done."""
+
+import asyncio
+import logging
+
+from aiohttp import WSMsgType, web
+
+from kaiju_tasks.api import Caller, connection_closed
+from kaiju_tasks.errors import TooManyRequests
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.server.frames import Frames, Talk
+from kaiju_tasks.server.peer import Peer
+
+__all__ = ["Sockets", "serve_socket"]
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE_MAX = 64
+WAITING_MAX = 1_000
+HEARTBEAT_SECONDS = 20.0
+
+
+class Sockets(set[web.WebSocketResponse]):
+    """The WebSockets that are open."""
+
+
+async def serve_socket(
+    request: web.Request, manager: Manager, frames: Frames, sockets: Sockets
+) -> web.WebSocketResponse:
+    """Serve a WebSocket until it ends.
+
+    :param sockets: it stands in there while it is open
+    """
+    socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_SECONDS, max_msg_size=frames.largest, compress=False
+    )
+    await socket.prepare(request)
+    peer = Peer(socket)
+    caller = Caller(remote=request.remote, connection=peer)
+    sockets.add(socket)
+    calls = _Calls(frames.talk(caller), peer)
+    try:
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                calls.begin(message.data.encode())
+            elif message.type is WSMsgType.BINARY:
+                calls.begin(message.data)
+            elif message.type is WSMsgType.ERROR:
+                logger.info("a WebSocket of %s broke: %s", request.remote, socket.exception())
+    finally:
+        sockets.discard(socket)
+        await calls.cancel()
+        await peer.ended()
+        await connection_closed(manager, caller)
+    return socket
+
+
+class _Calls:
+    """The open requests of one WebSocket. Reading goes on while they run, so that pongs and
+    reports are seen; what is too much is refused."""
+
+    def __init__(self, talk: Talk, peer: Peer) -> None:
+        self._talk = talk
+        self._peer = peer
+        self._turns = asyncio.Semaphore(AT_ONCE_MAX)
+        self._open: set[asyncio.Task[None]] = set()
+
+    def begin(self, body: bytes) -> None:
+        if len(self._open) >= AT_ONCE_MAX + WAITING_MAX:
+            error = TooManyRequests(f"at most {AT_ONCE_MAX + WAITING_MAX} open requests")
+            self._peer.send(encode_error(None, error))
+            return
+        task = asyncio.create_task(self._answer(body))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def cancel(self) -> None:
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _answer(self, body: bytes) -> None:
+        async with self._turns:
+            answer = await self._talk.answer(body)
+        if answer is not None:
+            self._peer.send(answer)

@@ -1,0 +1,329 @@
+"""Timer and Message: what they wait for, what ends the wait, and hostile parameters."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from kaiju_tasks.lifecycle import Cancel, Reset, Resume, Suspend
+from kaiju_tasks.types import RestartPolicy
+from tests.core.lifecycle_kit import (
+    EXECUTED,
+    FAILED,
+    FINISHED,
+    QUEUED,
+    WAITING,
+    World,
+    command,
+    message,
+    timer,
+)
+
+
+def result(world: World, stage: int) -> Any:
+    return msgspec.json.decode(world.results[world.row.job_id or "", world.row.cycle, stage])
+
+
+# -- Timer ---------------------------------------------------------------------------------
+
+
+def test_a_timer_parks_the_task_without_an_executor() -> None:
+    world = World(command(), timer(2.5), command())
+    world.acquire()
+    world.finish()
+    row = world.row
+    assert (row.status, row.reason, row.wait_deadline) == (WAITING, "timer", 1002.5)
+    assert row.executor_id is None
+    assert not world.at(1002.4).changed
+    world.at(1002.5)
+    assert (world.row.status, world.row.stage, result(world, 1)) == (QUEUED, 2, None)
+
+
+@pytest.mark.parametrize("hook", [timer(5), message(None, 5.0, default=None)])
+def test_a_hook_may_be_the_first_and_the_last_command(hook: Any) -> None:
+    world = World(hook)
+    assert (world.row.status, world.row.due_at) == (WAITING, 1005.0)
+    world.at(1005.0)
+    assert (world.row.status, world.row.exit_code, world.row.stage) == (FINISHED, 0, 1)
+
+
+def test_a_timer_of_no_time_goes_straight_on() -> None:
+    world = World(timer(0), timer(0))
+    assert (world.row.status, len(world.attempts)) == (FINISHED, 2)
+
+
+def test_a_timer_reads_earlier_results_by_index_and_by_name() -> None:
+    world = World(command(name="first"), timer("[first.wait]"), timer("[0.wait]"))
+    world.acquire()
+    world.finish({"wait": 7})
+    assert world.row.wait_deadline == 1007.0
+    world.at(1007.0)
+    assert world.row.wait_deadline == 1014.0
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"timer": None},
+        {"timer": True},
+        {"timer": "5"},
+        {"timer": -1},
+        {"timer": 366 * 86400 + 1},
+        {"timer": "[0]"},
+        {"timer": "[kws.missing]"},
+        {"timer": "[kws.huge]"},
+        {"timer": "[kws]"},
+        {"$raw": [1]},
+        {"$raw": None},
+    ],
+)
+def test_a_timer_that_makes_no_sense_fails_its_stage(params: Any) -> None:
+    world = World(command("_TIMER_", params=params), kws={"huge": 10**4000}, max_retries=1)
+    assert (world.row.status, world.row.exit_code, world.row.retries) == (FAILED, 1, 1)
+    error = msgspec.json.decode(world.row.error or "")
+    assert (error["type"], error["stage"], bool(error["message"])) == ("template_error", 0, True)
+
+
+@pytest.mark.parametrize("ref", ["9" * 5000, "٣", "²", "007", "1", "-1"])
+def test_a_reference_to_no_earlier_stage_fails_its_stage(ref: str) -> None:
+    world = World(command(), timer(f"[{ref}]"))
+    world.acquire()
+    world.finish(5)
+    assert world.row.status is FAILED
+
+
+def test_a_path_that_is_itself_a_template_finds_every_result() -> None:
+    world = World(command(), command(), timer("[[0]]"))
+    world.acquire()
+    world.finish("1")
+    world.finish(30)
+    assert (world.row.status, world.row.wait_deadline) == (WAITING, 1030.0)
+
+
+def test_a_timer_with_a_shorter_max_timeout_is_aborted_or_has_its_default() -> None:
+    world = World(timer(100, max_timeout=5.0))
+    world.at(1005.0)
+    assert (world.row.status, world.row.exit_code) == (FAILED, 130)
+    world = World(timer(5, max_timeout=100.0))
+    world.at(1005.0)
+    assert world.row.status is FINISHED
+
+
+def test_a_message_never_ends_a_timer() -> None:
+    world = World(timer(100), message())
+    assert world.send("m") == "buffered"
+    assert (world.row.status, world.row.reason) == (WAITING, "timer")
+    world.at(1100.0)
+    assert world.row.status is FINISHED
+
+
+def test_a_condition_that_does_not_hold_skips_a_hook() -> None:
+    world = World(timer(100, condition={"kws.wait": True}), kws={"wait": False})
+    assert (world.row.status, world.attempts[0].outcome) == (FINISHED, "SKIPPED")
+    assert result(world, 0) is None
+
+
+# -- Message -------------------------------------------------------------------------------
+
+
+def test_a_message_that_comes_before_is_kept_for_the_hook() -> None:
+    world = World(command(), message(), command())
+    assert world.send("m", data={"ok": 1}) == "buffered"
+    world.acquire()
+    world.finish()
+    assert (world.row.status, world.row.stage, result(world, 1)) == (QUEUED, 2, {"ok": 1})
+
+
+def test_a_message_to_a_waiting_hook_is_delivered() -> None:
+    world = World(message(), command())
+    assert world.send("m", data=5) == "delivered"
+    assert (world.row.status, result(world, 0)) == (QUEUED, 5)
+
+
+def test_a_message_that_ends_the_run_was_delivered() -> None:
+    world = World(message())
+    assert world.send("m", data=5) == "delivered"
+    assert (world.row.status, world.inbox) == (FINISHED, [])
+
+
+def test_a_named_hook_takes_only_its_name() -> None:
+    world = World(message("a"), message())
+    assert world.send("1", "b", 1) == "buffered"
+    assert world.send("2", "a", 2) == "delivered"
+    assert (world.row.status, result(world, 0), result(world, 1)) == (FINISHED, 2, 1)
+
+
+def test_an_unnamed_hook_takes_the_oldest() -> None:
+    world = World(command(), message(), message())
+    world.send("1", "x", 1)
+    world.send("2", None, 2)
+    world.acquire()
+    world.finish()
+    assert (result(world, 1), result(world, 2)) == (1, 2)
+
+
+def test_a_message_id_makes_repeats_harmless() -> None:
+    world = World(message(), message())
+    assert world.send("m") == "delivered"
+    assert world.send("m") == "duplicate"
+    assert world.row.stage == 1
+    kept = World(command(), message())
+    assert [kept.send("m"), kept.send("m")] == ["buffered", "duplicate"]
+
+
+def test_a_message_is_rejected_when_no_stage_can_still_take_it() -> None:
+    assert World(command()).send("m") == "rejected"
+    world = World(message("a"), command())
+    assert world.send("1", "b") == "rejected"
+    assert world.send("2", "a") == "delivered"
+    assert world.send("3", "a") == "rejected"
+    world = World(command(), message("a"), message())
+    states = [world.send(str(n), name) for n, name in enumerate(["a", "b", "b", "a"])]
+    assert states == ["buffered", "buffered", "rejected", "rejected"]
+
+
+def test_a_name_that_is_a_template_may_turn_out_to_be_any() -> None:
+    world = World(command(), message("[0]"))
+    assert [world.send("1", "x"), world.send("2", "y")] == ["buffered", "buffered"]
+    world.acquire()
+    world.finish("y")
+    assert [(m.message_id, m.consumed) for m in world.inbox] == []
+    assert (world.row.status, world.attempts[-1].outcome) == (FINISHED, "FINISHED")
+
+
+def test_a_hook_that_waits_has_its_name_filled() -> None:
+    world = World(message("[kws.n]"), command(), kws={"n": "x"})
+    assert world.send("1", "y") == "rejected"
+    assert world.send("2", "x") == "delivered"
+
+
+@pytest.mark.parametrize("end", ["cancel", "finish"])
+def test_a_message_to_a_run_that_is_over_is_rejected(end: str) -> None:
+    world = World(command(condition=None), message(None, 1.0, default=1))
+    world.acquire()
+    world.finish()
+    if end == "cancel":
+        world.apply(Cancel())
+    else:
+        world.at(1001.0)
+    assert world.send("m") == "rejected"
+
+
+def test_a_message_for_another_run_is_rejected() -> None:
+    world = World(message())
+    assert world.send("1", job_id="other") == "rejected"
+    assert world.send("2", job_id="job1") == "delivered"
+
+
+def test_a_message_that_would_break_the_limit_is_rejected() -> None:
+    world = World(command(), message(), message())
+    assert world.send("1", data="x" * 50, max_run_bytes=100) == "buffered"
+    assert world.send("2", data="x" * 50, max_run_bytes=100) == "rejected"
+
+
+def test_time_that_is_over_goes_on_with_the_default() -> None:
+    world = World(message(None, 5.0, default={"a": "[kws.x]"}), command(), kws={"x": 3})
+    world.at(1005.0)
+    assert (world.row.status, result(world, 0)) == (QUEUED, {"a": 3})
+
+
+def test_a_default_of_null_is_a_default() -> None:
+    world = World(message(None, 5.0, default=None))
+    world.at(1005.0)
+    assert (world.row.status, result(world, 0)) == (FINISHED, None)
+
+
+def test_time_that_is_over_without_a_default_aborts_without_retry() -> None:
+    world = World(message(None, 5.0), max_retries=3)
+    world.at(1005.0)
+    assert (world.row.status, world.row.exit_code, world.row.retries) == (FAILED, 130, 0)
+    assert msgspec.json.decode(world.row.error or "")["type"] == "message_timeout"
+    assert [(a.stage, a.outcome) for a in world.attempts] == [(0, "FAILED")]
+
+
+def test_a_message_without_a_timeout_waits_for_ever() -> None:
+    world = World(message())
+    assert world.row.due_at is None
+    assert not world.at(9e9).changed
+
+
+# -- holds, retries, resets ----------------------------------------------------------------
+
+
+def test_a_message_during_a_hold_counts_at_resume() -> None:
+    world = World(message(None, 50.0), command())
+    world.apply(Suspend())
+    assert world.send("m", data=5) == "buffered"
+    world.now += 100
+    world.apply(Resume())
+    assert (world.row.status, result(world, 0)) == (QUEUED, 5)
+
+
+def test_a_hold_before_a_hook_is_reached_goes_through_it_at_resume() -> None:
+    world = World(command(), message(), command())
+    world.acquire()
+    world.apply(Suspend(wait_stage=True))
+    world.finish()
+    assert world.send("m") == "buffered"
+    world.apply(Resume())
+    assert (world.row.status, world.row.stage) == (QUEUED, 2)
+
+
+def test_first_replays_the_consumed_messages_in_order() -> None:
+    world = World(
+        message(), message("b"), command(), max_retries=1, restart_policy=RestartPolicy.FIRST
+    )
+    world.send("1", "a", 1)
+    world.send("2", "b", 2)
+    assert world.row.status is QUEUED
+    world.acquire()
+    world.fail()
+    row = world.row
+    assert (row.status, row.stage, row.cycle) == (QUEUED, 2, 1)
+    assert (result(world, 0), result(world, 1)) == (1, 2)
+    assert [(m.message_id, m.consumed) for m in world.inbox] == [("1", True), ("2", True)]
+    assert world.send("1", "a") == "duplicate"
+
+
+def test_current_keeps_what_was_consumed() -> None:
+    world = World(message(), command(), max_retries=1)
+    world.send("1")
+    world.acquire()
+    world.fail()
+    assert (world.row.stage, world.row.cycle, world.inbox[0].consumed) == (1, 0, True)
+
+
+def test_reset_starts_with_an_empty_inbox() -> None:
+    world = World(command(), message(), message())
+    world.send("1")
+    world.apply(Reset(job_id="new"))
+    assert world.inbox == []
+    assert world.send("1") == "buffered"
+
+
+def test_a_hook_that_fails_under_first_replays_until_no_retry_is_left() -> None:
+    world = World(
+        message(), timer("[0]"), max_retries=2, restart_policy=RestartPolicy.FIRST, notify=True
+    )
+    assert world.send("1", data="no number") == "delivered"
+    row = world.row
+    assert (row.status, row.retries, row.cycle, row.exit_code) == (FAILED, 2, 2, 1)
+
+
+def test_all_hooks_after_a_stage_are_passed_in_one_move() -> None:
+    world = World(command(), timer(0), message(None, 1.0, default=1), timer(0), command())
+    world.send("m")
+    world.acquire()
+    world.finish()
+    assert (world.row.status, world.row.stage) == (QUEUED, 4)
+    world.acquire()
+    assert world.row.status is EXECUTED
+    assert world.row.error is None
+
+
+def test_the_same_raw_bytes_pass_through() -> None:
+    world = World(message())
+    world.send("m", data={"a": [1.5, "ü"]})
+    assert world.results["job1", 0, 0] == Raw('{"a":[1.5,"ü"]}'.encode())

@@ -1,0 +1,133 @@
+"""Executors, managers and their signs of life: both stores."""
+
+import asyncio
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from kaiju_tasks.store import Ping, Store
+from kaiju_tasks.types import ExecutorStatus
+from tests.store.making import acquire, add, connect, executor
+
+
+async def put(store: Store, *executors: object) -> None:
+    async with store.transaction() as tx:
+        for one in executors:
+            await tx.put_executor(one)  # type: ignore[arg-type]
+
+
+async def test_every_field_of_an_executor_comes_back(store: Store) -> None:
+    full = executor(
+        "ünï",
+        now=12.5,
+        app_names=["a", "ü"],
+        commands=Raw(b'[{"method":"x","doc":"\\u0000"}]'),
+        host="h",
+        pid=7,
+        version="1.2",
+    )
+    await put(store, full)
+    assert await store.executors() == [full]
+    changed = msgspec.structs.replace(
+        full, session="s2", status=ExecutorStatus.DRAINING, capacity=0, host=None, pid=None
+    )
+    await put(store, changed)
+    async with store.transaction() as tx:
+        assert await tx.lock_executor("ünï") == changed
+        assert await tx.lock_executor("unknown") is None
+
+
+async def test_executors_are_listed_with_what_they_hold(store: Store) -> None:
+    await connect(store, "e2")
+    await connect(store, "e1")
+    await add(store, "a", "b", "c")
+    await acquire(store, 2, executor_id="e2")
+    assert [(one.id, one.running) for one in await store.executors()] == [("e1", 0), ("e2", 2)]
+    assert [one.id for one in await store.executors(["e2", "unknown"])] == ["e2"]
+    assert await store.executors([]) == []
+
+
+async def test_a_ping_renews_the_lease_of_its_session_only(store: Store) -> None:
+    await connect(store)
+    await connect(store, "lost", status=ExecutorStatus.LOST)
+    await connect(store, "draining", status=ExecutorStatus.DRAINING)
+    pings = [
+        Ping("draining", "s1", 1),
+        Ping("e1", "s1", 77),
+        Ping("lost", "s1", 1),
+        Ping("unknown", "s1", 1),
+    ]
+    assert await store.ping([Ping("e1", "old", 5)], 1000) == {}
+    assert await store.ping(pings, 1000) == {
+        "e1": ExecutorStatus.ACTIVE,
+        "draining": ExecutorStatus.DRAINING,
+    }
+    (row,) = await store.executors(["e1"])
+    now = await store.now()
+    assert row.capacity == 77
+    assert now - 10 < row.last_ping <= now
+    assert row.lease_until == pytest.approx(row.last_ping + 1000)
+    assert await store.ping([], 1000) == {}
+
+
+async def test_a_lease_is_shortened_never_prolonged(store: Store) -> None:
+    await connect(store)
+    await store.shorten_lease("e1", "old", 1)
+    now = await store.now()
+    assert (await store.executors())[0].lease_until > now + 5
+    await store.shorten_lease("e1", "s1", 2)
+    shortened = (await store.executors())[0].lease_until
+    assert now + 1 < shortened < now + 5
+    await store.shorten_lease("e1", "s1", 1000)
+    assert (await store.executors())[0].lease_until == shortened
+
+
+async def test_expired_executors_are_found_earliest_first(store: Store) -> None:
+    await put(
+        store,
+        executor("late", lease_until=20.0),
+        executor("early", lease_until=10.0, status=ExecutorStatus.SUSPENDED),
+        executor("lost", lease_until=5.0, status=ExecutorStatus.LOST),
+        executor("gone", lease_until=5.0, status=ExecutorStatus.GONE),
+    )
+    await connect(store, "alive")
+    async with store.transaction() as tx:
+        assert [one.id for one in await tx.lock_expired(10)] == ["early", "late"]
+        assert [one.id for one in await tx.lock_expired(1)] == ["early"]
+
+
+async def test_only_executors_that_are_gone_are_forgotten(store: Store) -> None:
+    await put(
+        store,
+        executor("lost", lease_until=5.0, status=ExecutorStatus.LOST),
+        executor("gone-lately", lease_until=50.0, status=ExecutorStatus.GONE),
+        executor("silent", lease_until=5.0),
+    )
+    assert await store.forget_executors(10.0) == 1
+    assert [one.id for one in await store.executors()] == ["gone-lately", "silent"]
+
+
+async def test_managers_hand_on_since_when_somebody_is_up(store: Store) -> None:
+    first = await store.manager_seen("m1", 60)
+    now = await store.now()
+    assert now - 10 < first <= now
+    assert await store.manager_seen("m1", 60) == first
+    assert await store.manager_seen("m2", 60) == first
+    await store.manager_gone("m1")
+    assert await store.manager_seen("m3", 60) == first, "m2 was up all the time"
+
+
+async def test_a_break_of_all_managers_starts_anew(store: Store) -> None:
+    first = await store.manager_seen("m1", 60)
+    later = await store.manager_seen("m1", -1)
+    assert later > first
+    await store.manager_gone("m1")
+    assert await store.manager_seen("m2", 60) >= later
+    await store.manager_gone("unknown")
+
+
+async def test_managers_seen_at_once_agree(store: Store) -> None:
+    first = await store.manager_seen("m0", 60)
+    seen = await asyncio.gather(*(store.manager_seen(f"m{n}", 60) for n in range(6)))
+    assert set(seen) == {first}

@@ -1,0 +1,127 @@
+"""What is cleaned away, and what must stay: both stores."""
+
+import msgspec
+
+from kaiju_tasks.lifecycle import Attempt, Reset, RunNow, RunRecord, Step
+from kaiju_tasks.store import Store
+from kaiju_tasks.types import Outcome
+from tests.store.making import acquire, add, connect, definition, finish, happen
+
+FOREVER = 9e9
+
+
+async def run_once(store: Store) -> None:
+    """Acquire and finish everything that is ready."""
+    await finish(store, await acquire(store))
+
+
+async def test_ended_tasks_are_deleted_and_others_stay(store: Store) -> None:
+    await connect(store)
+    await add(store, "done-1", "done-2", definition("system", system=True))
+    await add(store, definition("every", every=3600.0), next_run=1.0)
+    await run_once(store)
+    await add(store, "open")
+    await add(store, definition("later", app_name="x"), next_run=(await store.now()) + 100)
+    before = await store.now()
+    async with store.transaction() as tx:
+        assert await tx.delete_ended(before - 3600, 10) == []
+    async with store.transaction() as tx:
+        assert len(await tx.delete_ended(before + 1, 1)) == 1
+    async with store.transaction() as tx:
+        await tx.delete_ended(before + 1, 10)
+    left = set(await store.tasks(["done-1", "done-2", "system", "every", "open", "later"]))
+    assert left == {"system", "every", "open", "later"}
+    assert await store.runs("done-1") == []
+    assert await store.stage_records("job-done-1") == []
+
+
+async def test_a_task_that_runs_again_is_not_deleted(store: Store) -> None:
+    await connect(store)
+    await add(store, "a")
+    await run_once(store)
+    await happen(store, "a", RunNow(job_id="job-2"))
+    async with store.transaction() as tx:
+        assert await tx.delete_ended(FOREVER, 10) == []
+    await run_once(store)
+    async with store.transaction() as tx:
+        assert await tx.delete_ended(FOREVER, 10) == ["a"]
+    assert await store.stage_records("job-2") == []
+    assert await store.runs("a") == []
+
+
+async def test_old_runs_are_pruned_but_never_the_last(store: Store) -> None:
+    await connect(store)
+    await add(store, "a", "b")
+    await run_once(store)
+    await happen(store, "a", RunNow(job_id="job-2"))
+    await run_once(store)
+    await happen(store, "a", Reset(job_id="job-3"))
+    await run_once(store)
+    assert await store.prune_runs(1.0, 100) == 0
+    assert await store.prune_runs(FOREVER, 1) == 1
+    assert await store.prune_runs(FOREVER, 100) == 1
+    assert await store.prune_runs(FOREVER, 100) == 0
+    assert [run.job_id for run in await store.runs("a")] == ["job-3"]
+    assert [run.job_id for run in await store.runs("b")] == ["job-b"]
+    assert await store.stage_records("job-a") == []
+    assert len(await store.stage_records("job-3")) == 1
+    results = (await store.tasks(["a"]))["a"].results
+    assert results == [msgspec.Raw(b'{"ok":true}')]
+
+
+async def test_missed_fires_are_pruned(store: Store) -> None:
+    await add(store, "a")
+    async with store.transaction() as tx:
+        row = (await tx.lock(["a"]))["a"]
+        missed = RunRecord(
+            "missed:a:1", "a", None, "MISSED", 1.0, None, None, 2.0, None, None, 0, 0, 1, None
+        )
+        await tx.save([Step(row, runs=[missed])])
+    (run,) = await store.runs("a")
+    assert (run.status, run.scheduled_at, run.job_id) == ("MISSED", 1.0, None)
+    assert await store.prune_runs(10.0, 10) == 1
+    assert await store.runs("a") == []
+
+
+async def test_the_run_that_is_open_keeps_its_stages(store: Store) -> None:
+    await connect(store)
+    await add(store, definition("a", stages=2))
+    await finish(store, await acquire(store))
+    assert await store.prune_runs(FOREVER, 10) == 0
+    assert len(await store.stage_records("job-a")) == 1
+
+
+async def test_runs_come_newest_first_and_whole(store: Store) -> None:
+    await connect(store)
+    await add(store, "a")
+    await run_once(store)
+    await happen(store, "a", RunNow(job_id="job-2"))
+    await run_once(store)
+    newest, oldest = await store.runs("a")
+    assert (newest.job_id, oldest.job_id) == ("job-2", "job-a")
+    assert (oldest.status, oldest.exit_code, oldest.stage, oldest.stages) == ("FINISHED", 0, 1, 1)
+    assert (oldest.executor_id, oldest.error, oldest.retries) == ("e1", None, 0)
+    assert len(await store.runs("a", 1)) == 1
+
+
+async def test_attempts_come_in_order_with_their_errors(store: Store) -> None:
+    await add(store, definition("a", stages=2))
+    error = '{"type":"execution_error","message":"\\u0000","stage":0,"data":null}'
+    attempts = [
+        Attempt("j", 0, 1, 1, "m", "n", "e", 1.0, 2.0, 3.0, Outcome.FINISHED, False, None, None),
+        Attempt("j", 0, 0, 1, "m", None, "e", 1.0, 2.0, 3.0, Outcome.LOST, True, None, None),
+        Attempt("j", 0, 0, 2, "m", None, "e", 1.0, 2.0, 4.0, Outcome.FAILED, False, None, error),
+        Attempt("j", 0, 0, 3, "m", None, None, None, None, 5.0, Outcome.SKIPPED),
+    ]
+    for one in attempts:
+        if one.outcome in (Outcome.FINISHED, Outcome.SKIPPED):
+            one.result = msgspec.Raw(b"1")
+    async with store.transaction() as tx:
+        row = (await tx.lock(["a"]))["a"]
+        await tx.save([Step(row, attempts=attempts)])
+    records = await store.stage_records("j")
+    assert [(one.cycle, one.attempt, one.outcome) for one in records] == [
+        (0, 1, "LOST"), (0, 2, "FAILED"), (0, 3, "SKIPPED"), (1, 1, "FINISHED"),
+    ]  # fmt: skip
+    assert bytes(records[1].error).decode() == error
+    assert [one.rescued for one in records] == [True, False, False, False]
