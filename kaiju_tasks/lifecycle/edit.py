@@ -13,6 +13,9 @@ SCHEDULE_FIELDS = frozenset({"cron", "timezone", "every", "jitter"})
 
 
 def update(move: Move, event: Update) -> None:
+    if event.rev == move.row.rev:  # a repeat: it was not known whether it had been committed
+        move.nothing()
+        return
     _refuse_fixed(move, event)
     reschedules = bool(event.changed & SCHEDULE_FIELDS)
     if reschedules or not event.enabled:

@@ -55,8 +55,19 @@ def cancel(move: Move, event: Cancel) -> None:
 
 
 def reset(move: Move, event: Reset) -> None:
+    if _began_before(move, event):
+        return
     _drop_run(move, "reset")
     begin(move, event.job_id)
+
+
+def _began_before(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
+    """Whether this very event has begun its run already: it is repeated when it is not known
+    whether its transaction was committed, and a `job_id` is given to one run only."""
+    if event.job_id != move.row.job_id:
+        return False
+    move.nothing()
+    return True
 
 
 def _drop_run(move: Move, note: str) -> None:
@@ -71,6 +82,8 @@ def _drop_run(move: Move, note: str) -> None:
 
 def run_now_idle(move: Move, event: RunNow) -> None:
     row = move.row
+    if _began_before(move, event):
+        return
     if not row.open:
         begin(move, event.job_id)
     elif row.enabled:
@@ -80,12 +93,15 @@ def run_now_idle(move: Move, event: RunNow) -> None:
 
 
 def run_now_ended(move: Move, event: RunNow) -> None:
-    begin(move, event.job_id)
+    if not _began_before(move, event):
+        begin(move, event.job_id)
 
 
 def restart_from(move: Move, event: RestartFrom) -> None:
     """A new run that begins at a stage, with copies of the results before it."""
     row = move.row
+    if _began_before(move, event):
+        return
     _check_restart(move, event)
     old_job, old_cycle = row.job_id, row.cycle
     kept = {stage: result for stage, result in move.results.items() if stage < event.stage}

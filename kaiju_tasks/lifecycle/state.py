@@ -52,6 +52,20 @@ class Command(Struct, omit_defaults=True):
         return refs
 
 
+class Hooks(Struct, frozen=True):
+    """The hooks of a definition.
+
+    :param read: stages whose results their templates read
+    """
+
+    stages: tuple[int, ...]
+    take_messages: bool
+    read: frozenset[int]
+
+
+NO_HOOKS = Hooks((), False, frozenset())
+
+
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     """What a client defined. Written at create and update, else never."""
 
@@ -97,22 +111,36 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
         assert self.every is not None
         return every_schedule(self.every, anchor)
 
-    @cached_property
+    @property
     def takes_messages(self) -> bool:
-        return any(command.method == MESSAGE for command in self.commands)
+        return self.hooks.take_messages
+
+    @property
+    def hook_results(self) -> frozenset[int]:
+        """Stages whose results the manager needs to fill hooks."""
+        return self.hooks.read
 
     @cached_property
     def stage_of_name(self) -> dict[str, int]:
         return {c.name: i for i, c in enumerate(self.commands) if c.name is not None}
 
-    @cached_property
-    def hook_results(self) -> frozenset[int]:
-        """Stages whose results the manager needs to fill hooks."""
+    @property
+    def hooks(self) -> "Hooks":
+        """What the manager must know of the hooks; by hand, as cached_property takes a lock."""
+        known: Hooks | None = self.__dict__.get("_hooks")
+        if known is None:
+            known = self.__dict__["_hooks"] = self._look_at_hooks()
+        return known
+
+    def _look_at_hooks(self) -> "Hooks":
+        stages = tuple(i for i, command in enumerate(self.commands) if command.method in HOOKS)
+        if not stages:
+            return NO_HOOKS
         refs: set[str] = set()
-        for command in self.commands:
-            if command.is_hook:
-                refs |= command.refs
-        return self.stages_read(refs)
+        for stage in stages:
+            refs |= self.commands[stage].refs
+        take_messages = any(self.commands[stage].method == MESSAGE for stage in stages)
+        return Hooks(stages, take_messages, self.stages_read(refs))
 
     def stages_read(self, refs: set[str] | frozenset[str]) -> frozenset[int]:
         """Stages that template references name, by index or by name."""
@@ -122,8 +150,10 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
         return frozenset(stage_of[ref] for ref in refs if ref in stage_of)
 
 
-class Row(Struct, kw_only=True):
+class Row(Struct):
     """The narrow part of a task, which changes often. Times are UNIX seconds.
+
+    Every field has a default, so that a store may build a row by position.
 
     :param reason: why it stands where it stands
     :param ready: 0 held, 1 may be acquired, 2 may be acquired by an executor with nothing to lose
@@ -146,16 +176,16 @@ class Row(Struct, kw_only=True):
     :param version: rises with each write
     """
 
-    id: str
-    app_name: str
-    priority: int
-    status: TaskStatus
+    id: str = ""
+    app_name: str = ""
+    priority: int = 0
+    status: TaskStatus = TaskStatus.IDLE
     reason: str | None = None
     enabled: bool = True
     ready: int = 0
     open: bool = False
     stage: int = 0
-    stages: int
+    stages: int = 1
     job_id: str | None = None
     cycle: int = 0
     attempt: int = 0
@@ -182,11 +212,11 @@ class Row(Struct, kw_only=True):
     wait_deadline: float | None = None
     run_queued_at: float | None = None
     run_started_at: float | None = None
-    status_change: float
+    status_change: float = 0.0
     result_bytes: int = 0
     exit_code: int | None = None
     error: str | None = None
-    rev: int
+    rev: int = 0
     version: int = 0
 
     @property

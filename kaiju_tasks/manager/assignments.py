@@ -1,11 +1,12 @@
 """What an executor is sent: the commands up to the next hook, and the results they read."""
 
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Raw, Struct
 
-from kaiju_tasks.lifecycle import Definition, Row, Step
-from kaiju_tasks.protocol import Assignment, SegmentCommand
+from kaiju_tasks.lifecycle import Command, Definition, Row, Step
+from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.templates import ANY_ROOT
 
@@ -13,44 +14,29 @@ from kaiju_tasks.templates import ANY_ROOT
 class Segment(Struct, frozen=True):
     """Commands from a stage up to the next hook or the end.
 
+    :param commands: they have the fields of `SegmentCommand`
     :param reads: earlier stages whose results the templates read, with the key they use
     """
 
-    commands: list[SegmentCommand]
-    reads: tuple[tuple[int, str], ...]
+    commands: list[Any]
+    reads: tuple[tuple[int, str], ...] = ()
 
 
 def segment(definition: Definition, stage: int) -> Segment:
-    """The segment that begins at a stage; computed once for a definition."""
-    made: dict[int, Segment] = definition.__dict__.setdefault("_segments", {})
-    if stage not in made:
-        made[stage] = _segment(definition, stage)
-    return made[stage]
+    """The segment that begins at a stage."""
+    hooks = definition.hooks.stages
+    if stage == 0 and not hooks:
+        return Segment(definition.commands)
+    end = next((hook for hook in hooks if hook >= stage), len(definition.commands))
+    commands = definition.commands[stage:end]
+    return Segment(commands, tuple(_reads(definition, stage, commands)) if stage else ())
 
 
-def _segment(definition: Definition, stage: int) -> Segment:
-    commands: list[SegmentCommand] = []
-    refs: set[str] = set()
-    for command in definition.commands[stage:]:
-        if command.is_hook:
-            break
-        refs |= command.refs
-        commands.append(
-            SegmentCommand(
-                command.method,
-                command.params,
-                command.max_timeout,
-                command.condition,
-                command.name,
-            )
-        )
-    return Segment(commands, tuple(_reads(definition, stage, refs)))
-
-
-def _reads(definition: Definition, stage: int, refs: set[str]) -> list[tuple[int, str]]:
+def _reads(definition: Definition, stage: int, commands: list[Command]) -> list[tuple[int, str]]:
     names = definition.stage_of_name
+    refs = frozenset[str]().union(*(command.refs for command in commands))
     if ANY_ROOT in refs:
-        refs = refs | set(names) | {str(index) for index in range(stage)}
+        refs |= set(names) | {str(index) for index in range(stage)}
     reads = [(names[ref], ref) for ref in refs if ref in names]
     reads += [(int(ref), ref) for ref in refs if _is_index(ref)]
     return sorted((index, key) for index, key in reads if index < stage)

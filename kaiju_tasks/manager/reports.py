@@ -20,6 +20,7 @@ from kaiju_tasks.types import ErrorType, Outcome, TaskError, TaskStatus
 
 OK, RELEASED, STALE = Ack(AckState.OK), Ack(AckState.RELEASED), Ack(AckState.STALE)
 MAX_REPORTS = 500
+ENDS_STAGE = (ReportState.FINISHED, ReportState.SKIPPED)
 
 
 class Reports:
@@ -50,9 +51,11 @@ class Reports:
             for report, lease in zip(reports, leases, strict=True)
         ]
         if session is not None:
-            for lease, ack in zip(leases, acks, strict=True):
+            for report, lease, ack in zip(reports, leases, acks, strict=True):
                 if ack is not OK and ack.state is not AckState.OK:
                     session.drop(lease)
+                elif session.alone is not None and report.state in ENDS_STAGE:
+                    session.cleared(lease)
         return acks
 
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:

@@ -68,6 +68,12 @@ class Session:
     def drop(self, lease: Lease) -> None:
         if self.leases.get(lease.id) == lease:
             del self.leases[lease.id]
+            self.cleared(lease)
+
+    def cleared(self, lease: Lease) -> None:
+        """The suspect stage is over: others may run beside its task, and beside its next lease."""
+        if self.alone == lease.id:
+            self.alone = None
 
     def drain(self, reason: str) -> None:
         self.status = ExecutorStatus.DRAINING

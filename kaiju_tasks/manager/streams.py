@@ -52,6 +52,7 @@ class Streams:
 
     def feed_all(self, ready: frozenset[str], suspect: frozenset[str]) -> None:
         """What the store says of all streams."""
+        self._suspect &= suspect
         for session in self._sessions:
             if session.reserved_for not in suspect:
                 session.reserved_for = None

@@ -17,6 +17,7 @@ RENAMED = {"reason": "status_reason", "open": "run_open"}
 
 ROW_FIELDS = Row.__struct_fields__
 ROW_COLUMNS = tuple(RENAMED.get(name, name) for name in ROW_FIELDS)
+ROW_WIDTH = len(ROW_COLUMNS)
 ENDED_WELL = ("FINISHED", "SKIPPED")
 EXECUTOR_COLUMNS = tuple(name for name in ExecutorRow.__struct_fields__ if name != "running")
 
@@ -26,14 +27,14 @@ _decode_definition = msgspec.json.Decoder(Definition).decode
 _app_names = msgspec.json.Decoder(list[str]).decode
 
 
-def row_of(values: Iterable[Any]) -> Row:
-    """:param values: in the order of ROW_COLUMNS, with real booleans"""
-    row = Row(**dict(zip(ROW_FIELDS, values, strict=False)))
+def row_of(values: Sequence[Any]) -> Row:
+    """:param values: in the order of ROW_COLUMNS, with real booleans; more may follow"""
+    row = Row(*values[:ROW_WIDTH])
     row.status = _STATUSES[row.status]
     return row
 
 
-def row_of_integers(values: Iterable[Any]) -> Row:
+def row_of_integers(values: Sequence[Any]) -> Row:
     """:param values: in the order of ROW_COLUMNS, with 0 and 1 for booleans"""
     row = row_of(values)
     row.enabled, row.open, row.explicit = bool(row.enabled), bool(row.open), bool(row.explicit)
