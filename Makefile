@@ -52,8 +52,8 @@ unit: $(VENV)/.dev ## the tests of the pure core alone
 sim: $(VENV)/.dev ## the seeded simulation
 	@$(BIN)/python -m pytest -q $(or $(SIM),$(error no simulation in tests/))
 
-bench: $(VENV)/.run ## measure this machine (against KAIJU_URL)
-	@$(BIN)/kaiju-tasks bench
+bench: $(VENV)/.run ## measure this machine beside the limit of its database (DB=)
+	@$(BIN)/kaiju-tasks bench --db '$(DB)'
 
 schemas: $(VENV)/.run ## write schemas/ from the types
 	@$(BIN)/python -m kaiju_tasks.schemas --write

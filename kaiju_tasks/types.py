@@ -129,9 +129,13 @@ class ErrorType(StrEnum):
     CANCELLED = "cancelled"
 
 
-Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+(?![\s\S])")]
+Id = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+(?![\s\S])")
+]
 Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])")]
-MethodName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x20\x7f-\x9f]+(?![\s\S])")]
+MethodName = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x20\x7f-\x9f]+(?![\s\S])")
+]
 CommandName = Annotated[str, Meta(max_length=255, pattern=r"^[a-z_][a-z0-9_]*(?![\s\S])")]
 Seconds = Annotated[float, Meta(ge=0, le=int(Limit.MAX_WAIT))]
 

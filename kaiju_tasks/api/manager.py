@@ -96,5 +96,6 @@ async def connection_closed(manager: Manager, caller: Caller) -> None:
         return
     try:
         await manager.roster.closed(session)
+        manager.scheduler.look()  # its lease now ends sooner than the scheduler knows
     except StoreError as exc:
         log.warning("executor %s went while the database is away: %s", session.executor_id, exc)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from kaiju_tasks import __version__
 from kaiju_tasks.api import params as p
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
@@ -21,7 +22,7 @@ from kaiju_tasks.protocol import (
     WriteStageParams,
     WriteStageResult,
 )
-from kaiju_tasks.rpc import NoParams, Registry
+from kaiju_tasks.rpc import NoParams, Registry, add_discover
 from kaiju_tasks.store.base import StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
     ExecutorInfo,
@@ -48,6 +49,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
     _add_system(registry, _maker(SystemApi, target))
+    add_discover(registry, "kaiju_tasks", __version__)
     return registry
 
 

@@ -37,6 +37,17 @@ class _TextFormatter(logging.Formatter):
     default_time_format = "%Y-%m-%dT%H:%M:%S"
 
 
+class _OneLine(logging.Filter):
+    """A database out of reach is a line, not a traceback: the pool tries again by itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg = f"{record.getMessage()}: {record.exc_info[1]}"
+            record.args = ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def configure_logging(settings: Settings) -> None:
     """Send log lines to stderr as the settings say."""
     handler = logging.StreamHandler()
@@ -46,3 +57,6 @@ def configure_logging(settings: Settings) -> None:
         handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, logging.root.level))
+    pool = logging.getLogger("asyncpg.pool")
+    if not any(isinstance(item, _OneLine) for item in pool.filters):
+        pool.addFilter(_OneLine())

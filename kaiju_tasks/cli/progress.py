@@ -87,8 +87,9 @@ class _Live(_Silent):
         latest = {record["stage"]: record for record in records}
         for index, command in enumerate(task["commands"]):
             name = Text(command.get("name") or command["method"])
-            if index >= task["stage"] and index == task["stage"] and not task["exit_code"]:
-                state = _waiting_line(task) if task["status"] == "WAITING" else task["status"]
+            if index == task["stage"] and not task["exit_code"]:
+                waits = task["status"] == "WAITING"
+                state = _waiting_for(task) if waits else task["status"].lower()
                 table.add_row(Spinner("dots"), name, Text(state))
             elif index in latest:
                 mark = "✓" if latest[index]["outcome"] in ("FINISHED", "SKIPPED") else "✗"
@@ -117,9 +118,13 @@ def _outcome(record: dict[str, Any]) -> str:
 def _waiting_line(task: dict[str, Any]) -> str:
     command = task["commands"][task["stage"]]
     name = command.get("name") or command["method"]
+    return f"[{task['stage'] + 1}/{task['stages']}] {name}: {_waiting_for(task)}"
+
+
+def _waiting_for(task: dict[str, Any]) -> str:
     if task["status_reason"] != "message":
-        return f"[{task['stage'] + 1}/{task['stages']}] {name}: waiting ({task['status_reason']})"
-    wanted = command.get("params", {}).get("name")
+        return f"waiting ({task['status_reason']})"
+    wanted = task["commands"][task["stage"]].get("params", {}).get("name")
     called = f"the message {wanted!r}" if wanted else "a message"
     how = "type it (JSON)" if sys.stdin.isatty() else f"give it with --message {wanted or ''}=…"
-    return f"[{task['stage'] + 1}/{task['stages']}] {name}: waiting for {called}; {how}"
+    return f"waiting for {called}; {how}"

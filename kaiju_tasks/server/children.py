@@ -42,13 +42,15 @@ class Children:
         self._paths = paths
         self._url = url
         self._settings = settings
-        self._running: dict[str, Process] = {}
+        self._running: dict[int, Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def start(self) -> None:
         """Start them all."""
-        self._keepers = [asyncio.create_task(self._keep(path)) for path in self._paths]
+        self._keepers = [
+            asyncio.create_task(self._keep(number, path)) for number, path in enumerate(self._paths)
+        ]
 
     async def failed(self) -> None:
         """Wait for ever, unless one cannot be started at all.
@@ -71,14 +73,19 @@ class Children:
         seconds = self._settings.shutdown_grace + FLUSH_SECONDS
         await asyncio.gather(*(_end(process, seconds) for process in running))
 
-    async def _keep(self, path: str) -> None:
+    def hurry(self) -> None:
+        """Let them give back what still runs, while `stop` waits for them."""
+        for process in self._running.values():
+            _send(process, signal.SIGTERM)
+
+    async def _keep(self, number: int, path: str) -> None:
         loop = asyncio.get_running_loop()
         pause, first = BACKOFF_SECONDS, True
         while not self._stopping:
             began = loop.time()
-            process = self._running[path] = await self._start(path)
+            process = self._running[number] = await self._start(path)
             code = await process.wait()
-            del self._running[path]
+            del self._running[number]
             if first and code == USAGE_ERROR:
                 raise CannotStart(f"The executor {path} cannot be started.")
             if loop.time() - began > HEALTHY_SECONDS:

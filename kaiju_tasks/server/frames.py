@@ -18,7 +18,8 @@ __all__ = ["EXECUTOR_FRAME_BYTES", "Frames", "Talk"]
 logger = logging.getLogger(__name__)
 
 REPORT = "manager.write_stage"
-PRESENCE = frozenset({"manager.connect", "manager.ping", "manager.suspend_executor"})
+CONNECT = "manager.connect"
+PRESENCE = frozenset({CONNECT, "manager.ping", "manager.suspend_executor"})
 _MIB = 1024 * 1024
 EXECUTOR_FRAME_BYTES = 8 * _MIB
 _REPORT_BYTES = 64 * 1024
@@ -86,7 +87,7 @@ class Talk:
 
         Never raises for what the body holds; a cancellation passes.
         """
-        if self._caller.session is None:
+        if self._caller.session is None and not self._greets(body):
             return await self._dispatch(body, self._frames.limits)
         call = _envelope(body) if len(body) <= self._frames.largest else None
         # An executor's reports are its many and its big messages: their results stay bytes.
@@ -96,6 +97,13 @@ class Talk:
             async with self._presence:
                 return await self._dispatch(body, self._frames.executor_limits)
         return await self._dispatch(body, self._frames.executor_limits)
+
+    def _greets(self, body: bytes) -> bool:
+        """Whether it is an executor's first message, which may tell of much that it holds."""
+        if self._caller.connection is None or len(body) <= self._frames.limits.max_body_bytes:
+            return False
+        call = _envelope(body) if len(body) <= self._frames.largest else None
+        return call is not None and call.method == CONNECT
 
     async def _dispatch(self, body: bytes, limits: Limits) -> bytes | None:
         return await dispatch(self._registry, body, self._caller, limits)

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import errno
 import logging
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -15,11 +14,11 @@ from kaiju_tasks import __version__
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rpc import add_discover
 from kaiju_tasks.server.app import create_app
 from kaiju_tasks.server.children import CannotStart, Children
 from kaiju_tasks.server.guard import is_loopback
 from kaiju_tasks.server.logs import connection_logger
+from kaiju_tasks.server.signals import Stop, stop_signals
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.store.open import make_store
@@ -59,7 +58,7 @@ async def serve(
     :raises SettingsError: a setting is wrong, such as an address that must not be listened on
     """
     _check_host(settings)
-    with _stop_signals() as stop:
+    with stop_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(_manager(settings, migrate))
             address = await stack.enter_async_context(_listening(manager, settings))
@@ -97,8 +96,6 @@ async def _manager(settings: Settings, migrate: bool) -> AsyncIterator[Manager]:
 @contextlib.asynccontextmanager
 async def _listening(manager: Manager, settings: Settings) -> AsyncIterator[str]:
     registry = method_registry(manager)
-    if "rpc.discover" not in registry:
-        add_discover(registry, "kaiju_tasks", __version__)
     app = create_app(manager, registry, settings)
     runner = web.AppRunner(
         app, logger=connection_logger(), access_log=None, shutdown_timeout=HANDLERS_SECONDS
@@ -115,7 +112,7 @@ async def _listening(manager: Manager, settings: Settings) -> AsyncIterator[str]
         await runner.cleanup()
 
 
-async def _until_stopped(stop: asyncio.Event, children: Children) -> None:
+async def _until_stopped(stop: Stop, children: Children) -> None:
     children.start()
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(children.failed())]
     try:
@@ -128,21 +125,8 @@ async def _until_stopped(stop: asyncio.Event, children: Children) -> None:
         for task in waits:
             task.cancel()
         logger.info("stopping")
+        stop.on_again = children.hurry
         await children.stop()
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    taken = (signal.SIGTERM, signal.SIGINT)
-    for number in taken:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)
 
 
 def _cannot_listen(settings: Settings, error: Exception) -> str:

@@ -1,0 +1,131 @@
+"""Wrong arguments: a sentence and an exit code, never a traceback."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Invoke
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope"], "No such command 'nope'"),
+        (["task", "nope"], "No such command 'nope'"),
+        (["task", "show"], "Missing argument 'ID'"),
+        (["task", "list", "--limit", "0"], "--limit"),
+        (["task", "list", "--where", "status"], "--where must read name=json"),
+        (["task", "create"], "Give a FILE"),
+        (["task", "create", "x.json", "--method", "do.echo"], "not both"),
+        (["task", "create", "nowhere.json"], "nowhere.json cannot be read"),
+        (["task", "create", "--method", "x", "--param", "y"], "--param must read name=json"),
+        (["task", "create", "--method", "x", "--param", "y=NaN"], "NaN is no JSON number"),
+        (["task", "create", "-", "--param", "y=1"], "--param belongs to --method"),
+        (["task", "create", "--method", "x", "--on-conflict", "z"], "--on-conflict"),
+        (["task", "create", "."], ". cannot be read"),
+        (["cron", "preview", "* * * * *", "-n", "0"], "-n"),
+        (["run", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["executor"], "Missing argument"),
+        (["executor", "nowhere:x"], "no module `nowhere`"),
+        (["executor", "kaiju_tasks.samples"], "must read module:attribute"),
+        (["executor", "kaiju_tasks.samples:nope"], "has no `nope`; it has: executor"),
+        (["executor", "kaiju_tasks.samples:executor", "--concurrency", "0"], "--concurrency"),
+        (["db", "status", "--db", "foo"], "cannot be used"),
+        (["serve", "--ping-interval", "99"], "ping_interval must be"),
+    ],
+)
+def test_a_wrong_argument_is_exit_code_2_and_a_sentence(
+    invoke: Invoke, arguments: list[str], said: str
+) -> None:
+    result = invoke(*arguments, stdin="{}")
+    assert result.exit_code == 2
+    assert said in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", b"{", "is not JSON"),
+        ("a.json", b"", "is not JSON"),
+        ("a.json", b'{"a": NaN}', "is not JSON"),
+        ("a.json", b"\xff", "must be UTF-8"),
+        ("a.json", b"[" * 100_000, "is not JSON"),
+        ("a.yaml", b"a: [", "neither JSON nor YAML"),
+        ("a.yaml", b"just words", "must hold a task"),
+        ("a.yaml", b"x: 2026-01-01", "JSON has no word"),
+        ("a.yaml", b"x: .nan", "JSON has no word"),
+        ("a.yaml", b"x: !!python/object/apply:os.system ['true']", "neither JSON nor YAML"),
+        ("a.yaml", b"? [1, 2]\n: 3", "JSON"),
+    ],
+)
+def test_a_wrong_file_is_named(
+    invoke: Invoke, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    for command in (["task", "create"], ["task", "validate"], ["run"]):
+        result = invoke(*command, str(file))
+        assert result.exit_code == 2
+        assert said in result.output
+        assert name in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["task", "list"],
+        ["task", "show", "x"],
+        ["task", "watch", "x"],
+        ["task", "create", "--method", "do.echo"],
+        ["task", "message", "x", "1"],
+        ["executors"],
+        ["executors", "drain", "x"],
+        ["cron", "preview", "* * * * *"],
+    ],
+)
+def test_no_manager_is_exit_code_3_and_says_how_to_start_one(
+    invoke: Invoke, arguments: list[str]
+) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 3
+    assert "kaiju-tasks serve" in result.output
+
+
+@pytest.mark.parametrize("url", ["nope", "ftp://x", "http://", "http://x:y", "http://[::1"])
+def test_a_wrong_url_is_exit_code_2(
+    invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIJU_URL", url)
+    result = invoke("task", "list")
+    assert result.exit_code == 2
+    assert "KAIJU_URL must read http://host:port" in result.output
+
+
+def test_a_token_that_is_none_is_exit_code_2(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIJU_TOKEN", "a\nb")
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        monkeypatch.setenv("KAIJU_URL", f"http://127.0.0.1:{somebody.getsockname()[1]}")
+        result = invoke("task", "list")
+    assert result.exit_code == 2
+    assert "KAIJU_TOKEN" in result.output
+
+
+def test_openrpc_asks_no_manager(invoke: Invoke) -> None:
+    result = invoke("openrpc")
+    assert result.exit_code == 0
+    assert json.loads(result.output)["openrpc"] == "1.3.2"
+
+
+def test_help_names_every_command(invoke: Invoke) -> None:
+    result = invoke("--help")
+    for name in ("serve", "executor", "run", "task", "executors", "cron", "db", "openrpc"):
+        assert f"  {name} " in result.output
+
+
+def test_the_version_is_told(invoke: Invoke) -> None:
+    assert invoke("--version").output == "kaiju-tasks, version 0.1.0\n"

@@ -1,0 +1,143 @@
+"""The commands against a real manager."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.support.processes import ROOT
+
+
+async def test_a_task_from_its_creation_to_its_deletion(shell: Shell) -> None:
+    created = shell.json(
+        "task", "create", "--method", "do.echo", "--param", 'data={"a":[1]}', "--set", "id=first"
+    )
+    assert created["id"] == "first"
+    watched = shell.run("task", "watch", "first")
+    assert watched.returncode == 0
+    assert "first: FINISHED, stage 1 of 1" in watched.stdout
+    assert shell.json("task", "show", "first")["result"] == [{"a": [1]}]
+    shown = shell.run("task", "show", "first").stdout
+    assert '{"a": [1]}' in shown
+    assert "exit_code" in shown
+    assert [run["status"] for run in shell.json("task", "runs", "first")] == ["FINISHED"]
+    assert [one["outcome"] for one in shell.json("task", "stages", "first")] == ["FINISHED"]
+    assert "do.echo" in shell.run("task", "stages", "first").stdout
+    assert "FINISHED" in shell.run("task", "runs", "first").stdout
+    assert shell.run("task", "delete", "first").stdout == "deleted\n"
+    gone = shell.run("task", "delete", "first")
+    assert (gone.returncode, gone.stderr) == (1, "there is no task 'first'\n")
+
+
+async def test_watch_ends_with_the_exit_code_of_the_task(shell: Shell) -> None:
+    failed = shell.run("task", "create", "--method", "do.fail", "--watch")
+    assert failed.returncode == 1
+    assert "execution_error: failed as asked" in failed.stderr
+    sleep = ("--method", "do.sleep", "--param", "seconds=60", "--set", "id=s")
+    shell.run("task", "create", *sleep)
+    assert "FAILED" in shell.run("task", "cancel", "s").stdout
+    assert shell.run("task", "watch", "s").returncode == 130
+
+
+async def test_lists_are_tables_and_json(shell: Shell) -> None:
+    for name in ("a", "b"):
+        shell.run("task", "create", "--method", "do.echo", "--set", f'id="{name}"')
+        shell.run("task", "watch", name)
+    table = shell.run("task", "list", "--sort", "id").stdout.splitlines()
+    assert table[0].split()[:3] == ["ID", "APP_NAME", "STATUS"]
+    assert [line.split()[0] for line in table[1:]] == ["a", "b"]
+    assert shell.json("task", "list", "--status", "failed")["count"] == 0
+    assert shell.json("task", "list", "--where", "id=b")["count"] == 1
+    page = shell.run("task", "list", "--limit", "1")
+    assert "1 of 2" in page.stderr
+    wrong = shell.run("task", "list", "--where", "nope=1")
+    assert wrong.returncode == 1
+    assert "nope" in wrong.stderr
+
+
+async def test_a_message_reaches_its_hook(shell: Shell) -> None:
+    file = shell.folder / "ask.yaml"
+    file.write_text("id: ask\ncommands:\n- method: _MESSAGE_\n  params: {name: answer}\n")
+    assert shell.run("task", "create", "ask.yaml").returncode == 0
+    sent = shell.run("task", "message", "ask", '{"yes": true}', "--name", "answer")
+    assert (sent.returncode, sent.stdout.split()[0] in ("delivered", "buffered")) == (0, True)
+    shell.run("task", "watch", "ask")
+    assert shell.json("task", "show", "ask")["result"] == [{"yes": True}]
+    late = shell.run("task", "message", "ask", "again")
+    assert late.returncode == 1
+    assert late.stdout.startswith("rejected: ")
+
+
+async def test_a_task_is_held_and_goes_on(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=h", "--set", "delay=60")
+    assert "SUSPENDED" in shell.run("task", "suspend", "h").stdout
+    assert "IDLE" in shell.run("task", "resume", "h").stdout
+    assert shell.run("task", "run-now", "h").returncode == 0
+    assert shell.run("task", "watch", "h").returncode == 0
+    assert shell.run("task", "reset", "h").returncode == 0
+    assert shell.run("task", "watch", "h").returncode == 0
+    conflict = shell.run("task", "resume", "h")
+    assert conflict.returncode == 1
+    assert "FINISHED" in conflict.stderr
+
+
+async def test_a_file_is_read_from_standard_input_and_validated(shell: Shell) -> None:
+    task = {"id": "in", "commands": [{"method": "do.echo", "params": {"data": "[kws.x]"}}]}
+    created = shell.run("task", "create", "-", "--kw", "x=5", "--watch", stdin=json.dumps(task))
+    assert created.returncode == 0
+    assert shell.json("task", "show", "in")["result"] == [5]
+    (shell.folder / "wrong.json").write_text('{"commands": []}')
+    wrong = shell.run("task", "validate", "wrong.json")
+    assert wrong.returncode == 1
+    assert "commands" in wrong.stderr
+    (shell.folder / "right.json").write_text(json.dumps(task))
+    assert shell.run("task", "validate", "right.json").stdout == "valid\n"
+
+
+async def test_a_refused_task_names_its_field(shell: Shell) -> None:
+    refused = shell.run("task", "create", "--method", "do.echo", "--set", "max_retries=11")
+    assert refused.returncode == 1
+    assert "data.max_retries" in refused.stderr
+    unknown = shell.run("task", "create", "--method", "do.nope")
+    assert unknown.returncode == 0
+    assert "warning: no executor" in unknown.stderr
+
+
+async def test_executors_are_listed_and_operated(shell: Shell) -> None:
+    [one] = shell.json("executors")
+    assert one["app_names"] == ["default"]
+    assert one["id"] in shell.run("executors", "list").stdout
+    methods = [view["method"] for view in shell.json("executors", "commands")]
+    assert "do.echo" in methods
+    assert "DRAINING" in shell.run("executors", "drain", one["id"]).stdout
+    assert "ACTIVE" in shell.run("executors", "resume", one["id"]).stdout
+    assert shell.run("executors", "suspend", "nope").returncode == 1
+
+
+async def test_cron_fires_are_previewed(shell: Shell) -> None:
+    fires = shell.json("cron", "preview", "0 9 * * 1", "-n", "3", "--timezone", "Europe/Berlin")
+    week, hour = 7 * 86_400, 3_600  # a change of summer time may lie between
+    assert all(abs(later - earlier - week) <= hour for earlier, later in pairwise(fires))
+    wrong = shell.run("cron", "preview", "0 9 * *")
+    assert wrong.returncode == 1
+    assert "cron" in wrong.stderr
+
+
+async def test_the_tables_are_migrated_and_looked_at(shell: Shell) -> None:
+    url = f"sqlite:///{shell.folder}/other.db"
+    assert shell.run("db", "status", "--db", url).returncode == 1
+    assert shell.run("db", "migrate", "--db", url).returncode == 0
+    assert {one["state"] for one in shell.json("db", "status", "--db", url)} == {"applied"}
+
+
+@pytest.mark.parametrize("module", ["aiohttp", "asyncpg", "asyncio", "rich", "yaml"])
+def test_a_one_shot_command_starts_without(module: str) -> None:
+    code = (
+        "import sys; from kaiju_tasks.cli.main import cli\n"
+        "import kaiju_tasks.cli.task, kaiju_tasks.cli.executors\n"
+        f"sys.exit({module!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

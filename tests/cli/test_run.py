@@ -1,0 +1,138 @@
+"""`kaiju-tasks run`."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.support.processes import ROOT, Processes
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A shell without a manager: `run` needs none."""
+    return Shell("http://127.0.0.1:9", tmp_path)
+
+
+def write(shell: Shell, *commands: dict[str, Any], **fields: Any) -> str:
+    (shell.folder / "task.json").write_text(json.dumps({"commands": commands, **fields}))
+    return "task.json"
+
+
+def test_the_last_result_is_printed_and_progress_goes_to_stderr(shell: Shell) -> None:
+    file = write(
+        shell,
+        {"method": "do.echo", "params": {"data": 2}, "name": "two"},
+        {"method": "do.echo", "params": {"data": {"got": "[two]"}}},
+    )
+    ran = shell.run("run", file)
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout) == {"got": 2}
+    assert "[1/2] two: finished" in ran.stderr
+    assert shell.run("run", file, "--quiet").stderr == ""
+
+
+def test_the_exit_code_is_that_of_the_run(shell: Shell) -> None:
+    ran = shell.run("run", write(shell, {"method": "do.fail", "params": {"message": "oh no"}}))
+    assert ran.returncode == 1
+    assert "stage 0: execution_error: oh no" in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_a_retry_is_shown(shell: Shell) -> None:
+    file = write(shell, {"method": "do.flaky", "params": {"times": 1}}, max_retries=1)
+    ran = shell.run("run", file)
+    assert (ran.returncode, ran.stdout) == (0, "2\n")
+    assert "attempt 2" in ran.stderr
+
+
+def test_json_prints_the_whole_task(shell: Shell) -> None:
+    assert shell.json("run", write(shell, {"method": "do.echo"}))["status"] == "FINISHED"
+
+
+def test_a_message_is_given_before_its_hook_is_reached(shell: Shell) -> None:
+    file = write(
+        shell,
+        {"method": "do.sleep", "params": {"seconds": 0.1}},
+        {"method": "_MESSAGE_", "params": {"name": "go"}},
+    )
+    ran = shell.run("run", file, "--message", 'go={"by": "me"}')
+    assert json.loads(ran.stdout) == {"by": "me"}
+    nobody = shell.run("run", write(shell, {"method": "do.echo"}), "--message", "go=1")
+    assert nobody.returncode == 2
+    assert "is not taken" in nobody.stderr
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"cron": "* * * * *"}, "`cron` says when"),
+        ({"delay": 5}, "`delay` says when"),
+        ({"app_name": "billing"}, "serves the stream 'billing'"),
+        ({"max_retries": 11}, "max_retries"),
+        ({"nope": 1}, "nope"),
+    ],
+)
+def test_what_cannot_be_run_is_said(shell: Shell, fields: dict[str, Any], said: str) -> None:
+    ran = shell.run("run", write(shell, {"method": "do.echo"}, **fields))
+    assert ran.returncode == 2
+    assert said in ran.stderr
+
+
+def test_an_own_executor_is_found_in_the_working_folder(shell: Shell) -> None:
+    (shell.folder / "shop.py").write_text(
+        "from kaiju_tasks import Executor\n"
+        "executor = Executor('shop')\n"
+        "@executor.command('order.total')\n"
+        "def total(prices: list[float]) -> float:\n"
+        "    return sum(prices)\n"
+    )
+    file = write(shell, {"method": "order.total", "params": {"prices": [1, 2.5]}})
+    ran = shell.run("run", file, "--executor", "shop:executor")
+    assert (ran.returncode, ran.stdout) == (0, "3.5\n")
+
+
+@pytest.mark.parametrize("name", ["hello.yaml"])
+def test_an_example_runs(shell: Shell, name: str) -> None:
+    assert shell.run("run", str(ROOT / "examples" / name)).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_cancels(processes: Processes, shell: Shell, number: signal.Signals) -> None:
+    file = write(shell, {"method": "do.echo"}, {"method": "do.sleep", "params": {"seconds": 60}})
+    process = processes.kaiju("run", str(shell.folder / file))
+    await process.logged("do.echo: finished")
+    process.send(number)
+    assert await process.ended() == 130
+    assert "cancelled" in process.log
+    assert "Traceback" not in process.log
+
+
+def test_on_a_terminal_a_message_can_be_typed(shell: Shell) -> None:
+    file = write(shell, {"method": "_MESSAGE_", "params": {"name": "go"}})
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kaiju_tasks.cli", "run", file],
+        cwd=shell.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"waiting for" not in shown:
+        shown += os.read(ours, 65_536)
+    os.write(ours, b'{"typed": true}\n')
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    assert process.wait(20) == 0
+    assert json.loads(printed) == {"typed": True}
+    os.close(ours)

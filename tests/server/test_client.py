@@ -1,0 +1,161 @@
+"""The asynchronous client."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from kaiju_tasks import Client
+from kaiju_tasks.api import method_registry
+from kaiju_tasks.client import POSITIONAL
+from kaiju_tasks.errors import (
+    Conflict,
+    InvalidParams,
+    InvalidRequest,
+    KaijuError,
+    MethodNotFound,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
+from kaiju_tasks.executor.process import run_executor
+from kaiju_tasks.samples import executor
+from tests.server.conftest import Site
+from tests.support.ports import free_port
+
+ECHO = {"commands": [{"method": "do.echo", "params": {"data": 1}}]}
+
+
+@pytest.fixture
+async def client(site: Site) -> AsyncIterator[Client]:
+    async with Client(site.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def running_executor(site: Site) -> AsyncIterator[None]:
+    running = asyncio.create_task(run_executor(executor, [site.url], handle_signals=False))
+    yield
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_methods_are_attributes(client: Client) -> None:
+    created = await client.tasks.create({**ECHO, "id": "a"})
+    assert created["id"] == "a"
+    assert (await client.tasks.get("a"))["status"] == "QUEUED"
+    assert (await client.tasks.get(id="a"))["id"] == "a"
+    assert (await client.call("tasks.count", conditions={"id": "a"})) == {"count": 1}
+    assert (await client.system.info())["version"]
+
+
+async def test_errors_are_raised_by_their_class(client: Client) -> None:
+    with pytest.raises(NotFound):
+        await client.tasks.get("nope")
+    with pytest.raises(MethodNotFound):
+        await client.tasks.nope("x")
+    with pytest.raises(InvalidParams) as wrong:
+        await client.tasks.create({"commands": []})
+    assert wrong.value.field == "data.commands"
+    await client.tasks.create({**ECHO, "id": "a"})
+    with pytest.raises(Conflict) as conflict:
+        await client.tasks.create({**ECHO, "id": "a"})
+    assert conflict.value.status == "QUEUED"
+    with pytest.raises(TooLarge):
+        await client.tasks.create({**ECHO, "meta": {"x": "y" * 20_000}})
+
+
+async def test_a_batch_gives_results_and_errors_in_order(client: Client) -> None:
+    outcomes = await client.batch(
+        [
+            ("tasks.create", {"data": {**ECHO, "id": "a"}}),
+            ("tasks.get", {"id": "nope"}),
+            ("tasks.exists", {"id": "nope"}),
+        ]
+    )
+    assert outcomes[0]["id"] == "a"
+    assert isinstance(outcomes[1], NotFound)
+    assert outcomes[2] is False
+    assert await client.batch([]) == []
+
+
+async def test_a_batch_that_is_refused_raises(client: Client) -> None:
+    with pytest.raises(TooLarge):
+        await client.batch([("tasks.exists", {"id": "x"})] * 6)
+
+
+@pytest.mark.usefixtures("running_executor")
+async def test_wait_returns_when_the_run_has_ended(client: Client) -> None:
+    await client.tasks.create({**ECHO, "id": "a"})
+    task = await client.tasks.wait("a", timeout=10)
+    assert (task["status"], task["result"]) == ("FINISHED", [1])
+
+
+async def test_wait_returns_at_the_timeout(client: Client) -> None:
+    await client.tasks.create({**ECHO, "id": "a"})
+    assert (await client.tasks.wait("a", timeout=0.05))["status"] == "QUEUED"
+
+
+async def test_wait_asks_again_when_it_waits_long(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaiju_tasks.client.WAIT_SECONDS", 0.05)
+    await client.tasks.create({**ECHO, "id": "a"})
+    waiting = asyncio.create_task(client.tasks.wait("a"))
+    await client.tasks.wait("a", timeout=0.2)
+    assert not waiting.done()
+    await client.tasks.cancel("a")
+    assert (await waiting)["status"] == "FAILED"
+
+
+async def test_no_manager_is_unavailable() -> None:
+    async with Client(f"http://127.0.0.1:{free_port()}") as client:
+        with pytest.raises(Unavailable, match="no manager can be reached"):
+            await client.system.info()
+
+
+async def test_what_is_no_manager_is_unavailable() -> None:
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="<html>hello", status=200)
+
+    app = web.Application()
+    app.router.add_post("/rpc", hello)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(Unavailable, match="does not answer as a manager"):
+                await client.system.info()
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8077", "ftp://x", "http://"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="http://host:port"):
+        Client(url)
+
+
+async def test_too_many_positional_parameters_are_refused(client: Client) -> None:
+    with pytest.raises(TypeError, match="by name"):
+        await client.tasks.get("a", "b")
+    with pytest.raises(TypeError, match="`id` twice"):
+        await client.tasks.get("a", id="b")
+
+
+def test_positional_parameters_are_those_of_the_methods() -> None:
+    methods = {method.name: method for method in method_registry()}
+    for name, method in methods.items():
+        if name == "tasks.wait":
+            continue
+        fields = method.params.__struct_fields__
+        for parameter in POSITIONAL.get(name, ("id",) if fields else ()):
+            if not name.startswith("manager."):
+                assert parameter in fields, name
+    assert {name for name in POSITIONAL if name != "rpc.discover"} <= methods.keys()
+
+
+def test_every_error_is_a_kaiju_error() -> None:
+    assert issubclass(Unavailable, KaijuError)

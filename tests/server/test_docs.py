@@ -1,0 +1,23 @@
+"""docs/api.md says what the code does."""
+
+import re
+
+from kaiju_tasks import errors
+from tests.server import api_document
+
+
+def test_every_method_is_in_the_page_as_it_is() -> None:
+    assert api_document.committed() == api_document.render(), (
+        "docs/api.md is stale: python -m tests.server.api_document"
+    )
+
+
+def test_every_error_code_is_explained() -> None:
+    text = api_document.PAGE.read_text()
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.KaijuError)
+    ]
+    told = set(re.findall(r"^\| `(-?\d+)` \|", text, re.MULTILINE))
+    assert told == {str(kind.code) for kind in kinds}

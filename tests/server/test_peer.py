@@ -1,0 +1,88 @@
+"""The manager's end of a WebSocket."""
+
+import asyncio
+from functools import partial
+from typing import Any, cast
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from kaiju_tasks.server.peer import Peer
+from tests.support.wait import wait_until
+
+
+class Socket:
+    """A WebSocket whose reader takes frames only while `reading` is set."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.closed_with: tuple[int, bytes] | None = None
+        self.reading = asyncio.Event()
+        self.reading.set()
+
+    async def send_frame(self, frame: bytes, opcode: WSMsgType) -> None:
+        assert opcode is WSMsgType.TEXT
+        await self.reading.wait()
+        self.sent.append(frame)
+
+    async def close(self, *, code: int, message: bytes) -> None:
+        self.closed_with = (code, message)
+
+
+def make_peer(socket: Socket, **options: Any) -> Peer:
+    return Peer(cast(web.WebSocketResponse, socket), **options)
+
+
+async def test_frames_are_sent_in_their_order() -> None:
+    socket = Socket()
+    peer = make_peer(socket)
+    frames = [b"%d" % i for i in range(100)]
+    for frame in frames:
+        peer.send(frame)
+    await wait_until(lambda: socket.sent == frames, "all frames were sent")
+    await peer.ended()
+
+
+async def test_a_peer_that_does_not_read_is_closed_and_keeps_no_memory() -> None:
+    socket = Socket()
+    socket.reading.clear()
+    peer = make_peer(socket, queued_bytes_max=1_000)
+    for _ in range(100):
+        peer.send(b"x" * 100)
+    await wait_until(lambda: socket.closed_with, "it was closed")
+    assert socket.closed_with is not None
+    assert socket.closed_with[0] == WSCloseCode.TRY_AGAIN_LATER
+    await peer.ended()
+
+
+async def test_what_was_read_does_not_count_as_waiting() -> None:
+    socket = Socket()
+    peer = make_peer(socket, queued_bytes_max=1_000)
+
+    def sent(count: int) -> bool:
+        return len(socket.sent) == count
+
+    for count in range(1, 101):
+        peer.send(b"x" * 100)
+        await wait_until(partial(sent, count), "the frame was sent")
+    assert socket.closed_with is None
+    await peer.ended()
+
+
+async def test_closing_sends_what_waits_first() -> None:
+    socket = Socket()
+    peer = make_peer(socket)
+    peer.send(b"last words")
+    peer.close()
+    await wait_until(lambda: socket.closed_with, "it was closed")
+    assert socket.sent == [b"last words"]
+    await peer.ended()
+
+
+async def test_nothing_is_sent_after_closing() -> None:
+    socket = Socket()
+    peer = make_peer(socket)
+    peer.close()
+    peer.send(b"too late")
+    await wait_until(lambda: socket.closed_with, "it was closed")
+    assert socket.sent == []
+    await peer.ended()
