@@ -6,23 +6,39 @@ from kaiju_tasks.lifecycle import Definition, Row
 from kaiju_tasks.store.base import Transaction
 
 MAX_DEFINITIONS = 20_000
+MAX_BYTES = 64 * 1024 * 1024
+
+
+def definition_bytes(definition: Definition) -> int:
+    """Bytes of what may be large in a definition."""
+    size = len(definition.kws) + len(definition.meta) + len(definition.description or "")
+    for command in definition.commands:
+        size += len(command.params) + len(command.condition)
+    return size
 
 
 class DefinitionCache:
     """Definitions by task id and `rev`; the oldest entries go first."""
 
-    def __init__(self, limit: int = MAX_DEFINITIONS) -> None:
+    def __init__(self, limit: int = MAX_DEFINITIONS, limit_bytes: int = MAX_BYTES) -> None:
         self._limit = limit
-        self._kept: dict[str, tuple[int, Definition]] = {}
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._kept: dict[str, tuple[int, Definition, int]] = {}
 
     def keep(self, rev: int, definition: Definition) -> None:
+        self.forget(definition.id)
+        size = definition_bytes(definition)
         kept = self._kept
-        kept[definition.id] = (rev, definition)
-        if len(kept) > self._limit:
-            del kept[next(iter(kept))]
+        kept[definition.id] = (rev, definition, size)
+        self._bytes += size
+        while kept and (len(kept) > self._limit or self._bytes > self._limit_bytes):
+            self.forget(next(iter(kept)))
 
     def forget(self, task_id: str) -> None:
-        self._kept.pop(task_id, None)
+        entry = self._kept.pop(task_id, None)
+        if entry is not None:
+            self._bytes -= entry[2]
 
     async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, Definition]:
         """Definitions of locked rows."""

@@ -14,14 +14,19 @@ from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Definition,
     Event,
+    ExecutorLost,
+    MessageCame,
     Row,
+    StageExtended,
+    StageFailed,
+    StageFinished,
     Start,
     Step,
     TaskState,
     advance,
     create,
 )
-from kaiju_tasks.manager.definitions import DefinitionCache
+from kaiju_tasks.manager.definitions import DefinitionCache, definition_bytes
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.store.base import (
     Store,
@@ -34,8 +39,13 @@ log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 20
 MAX_CHAIN = 3
+LOOK_PAST = 4
+"""Batches of entries that must wait, past which the queue is not searched."""
+BATCH_BYTES = 4 * 1024 * 1024
 OUTAGE_PATIENCE_SECONDS = 10.0
 OUTAGE_RETRY_SECONDS = 0.1
+
+FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
 
 EventSource = Event | Callable[[TaskState], Event]
 
@@ -88,7 +98,7 @@ class _Group:
 
 
 class _Entry:
-    __slots__ = ("draft", "error", "event", "group", "step", "task_id")
+    __slots__ = ("draft", "error", "event", "group", "size", "step", "task_id", "tried")
 
     def __init__(
         self, task_id: str, event: EventSource | None, draft: Draft | None, group: _Group
@@ -96,14 +106,42 @@ class _Entry:
         self.task_id = task_id
         self.event = event
         self.draft = draft
+        self.size = _size(event, draft)
         self.group: _Group | None = group
         self.step: Step | None = None
+        self.tried: Step | None = None
         self.error: BaseException | None = None
 
     def outcome(self) -> Step | BaseException:
         outcome = self.error or self.step
         assert outcome is not None
         return outcome
+
+
+def _size(event: EventSource | None, draft: Draft | None) -> int:
+    """Bytes of what may be large."""
+    if isinstance(event, StageFinished):
+        return len(event.result)
+    if isinstance(event, MessageCame):
+        return len(event.data)
+    return 0 if draft is None else definition_bytes(draft.definition)
+
+
+def _settle(entry: _Entry, tried: Step, row: Row) -> bool:
+    """Whether it is decided already what an earlier try of a transaction, whose commit may be in
+    doubt, has done. What a lease or an epoch fences can simply be tried again."""
+    if not tried.changed or row.version < tried.row.version:
+        return False
+    if row == tried.row:
+        entry.step = tried
+        return True
+    if isinstance(entry.event, FENCED):
+        return False
+    entry.error = Unavailable(
+        "the database failed while this was written, and the task has changed since: "
+        "it may have been done; look, and try again"
+    )
+    return True
 
 
 class AlreadyExists(Exception):
@@ -135,20 +173,20 @@ class Ledger:
         self._batch_rows = batch_rows
         self._lanes = lanes
         self._queue: deque[_Entry] = deque()
+        self._being_written: set[str] = set()
+        self._stopping = False
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.definitions = DefinitionCache()
 
     def start(self) -> None:
+        self._stopping = False
         self._tasks = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
 
     async def stop(self) -> None:
-        """Write what is queued, then end."""
-        while self._queue:
-            self._work.set()
-            await asyncio.sleep(0.01)
-        for task in self._tasks:
-            task.cancel()
+        """Write what is queued, then end; who comes later is refused."""
+        self._stopping = True
+        self._work.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # -- what callers do -----------------------------------------------------------------
@@ -194,10 +232,12 @@ class Ledger:
             taken -= await self._written_before(tx, drafts, taken)
             if taken:
                 raise AlreadyExists(*sorted(taken))
-            return [Change(s, d.definition, None) for s, d in zip(steps, drafts, strict=True)]
+            changes = [Change(s, d.definition, None) for s, d in zip(steps, drafts, strict=True)]
+            await self.save(tx, changes)
+            return changes
 
         changes = await self.transact(work)
-        return [change.step for change in changes]
+        return [change.step for change in changes[: len(drafts)]]
 
     async def transact(
         self, work: Callable[[Transaction], Awaitable[list[Change]]]
@@ -221,11 +261,14 @@ class Ledger:
                 await asyncio.sleep(0.002 * conflicts * self._dice.fraction())
             except StoreUnavailable as exc:
                 self._reached(False)
-                if asyncio.get_running_loop().time() > patience:
+                if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
         self._reached(True)
-        self._told(changes)
+        try:
+            self._told(changes)
+        except Exception:  # what is written is written: nobody may write it again for this
+            log.exception("changes could not be told")
         return changes
 
     # -- groups --------------------------------------------------------------------------
@@ -235,6 +278,8 @@ class Ledger:
     ) -> list[Step | BaseException]:
         if not items:
             return []
+        if self._stopping:
+            raise Unavailable("the manager is stopping")
         group = _Group(len(items))
         entries = [_Entry(task_id, event, draft, group) for task_id, event, draft in items]
         self._queue.extend(entries)
@@ -247,8 +292,12 @@ class Ledger:
             await self._work.wait()
             batch = self._take()
             if not batch:
+                if self._stopping and not self._queue:
+                    return
                 self._work.clear()
                 continue
+            ids = {entry.task_id for entry in batch}
+            self._being_written |= ids
             try:
                 await self._write(batch)
             except BaseException as exc:
@@ -257,18 +306,26 @@ class Ledger:
                 if not isinstance(exc, Exception):
                     raise
                 log.exception("a batch could not be written")
+            finally:
+                self._being_written -= ids
+                if self._queue or self._stopping:
+                    self._work.set()
 
     def _take(self) -> list[_Entry]:
-        """Up to a batch of entries, at most one for a task, in order."""
+        """Up to a batch of entries, in order: at most one for a task, and none for a task that
+        another lane is writing, so that one task's entries are written as they came."""
         queue = self._queue
         batch: dict[str, _Entry] = {}
         later: list[_Entry] = []
-        while queue and len(batch) < self._batch_rows:
+        size = 0
+        rows = self._batch_rows
+        while queue and len(batch) < rows and len(later) < LOOK_PAST * rows and size < BATCH_BYTES:
             entry = queue.popleft()
-            if entry.task_id in batch:
+            if entry.task_id in batch or entry.task_id in self._being_written:
                 later.append(entry)
             else:
                 batch[entry.task_id] = entry
+                size += entry.size
         queue.extendleft(reversed(later))
         return list(batch.values())
 
@@ -303,7 +360,9 @@ class Ledger:
         changes: list[Change] = []
         drafts: list[_Entry] = []
         known: list[_Entry] = []
+        settled: list[Change] = []
         for entry in batch:
+            entry.tried = entry.step or entry.tried
             entry.error = entry.step = None
             (known if entry.draft is None else drafts).append(entry)
         if drafts:
@@ -311,14 +370,21 @@ class Ledger:
         states = await self.states(tx, [rows[e.task_id] for e in known if e.task_id in rows])
         for entry in known:
             state = states.get(entry.task_id)
+            if state is None and entry.tried is not None and entry.tried.deleted:
+                entry.step = entry.tried
+                continue
             if state is None:
                 entry.error = NotFound(f"there is no task {entry.task_id!r}", id=entry.task_id)
+                continue
+            if entry.tried is not None and _settle(entry, entry.tried, state.row):
+                if entry.step is not None:
+                    settled.append(Change(entry.step, state.definition, None))
                 continue
             change = self._advance_entry(entry, state, tx.now)
             if change is not None:
                 changes.append(change)
         await self.save(tx, changes)
-        return changes
+        return changes + settled
 
     def _advance_entry(self, entry: _Entry, state: TaskState, now: float) -> Change | None:
         event = entry.event
@@ -411,34 +477,50 @@ class Ledger:
         states = await self.states(tx, rows)
         changes: list[Change] = []
         for state in states.values():
-            step = advance(state, event(state.row), tx.now)
+            try:
+                step = advance(state, event(state.row), tx.now)
+            except Exception:  # a fault of ours; one task's must not stop all the others
+                log.exception("task %s cannot go on", state.row.id)
+                continue
             if step.changed:
                 changes.append(Change(step, step.definition or state.definition, state.row))
         await self.save(tx, changes)
         return changes
 
     async def save(self, tx: Transaction, changes: list[Change]) -> None:
-        """Save changes (inserted ones are saved already) and start their next tasks with them."""
+        """Save changes (inserted ones are saved already) and start their next tasks with them.
+
+        Each end of a run is one start. A chain of tasks that end at once is not followed for
+        ever: from MAX_CHAIN on the next one is left to the scheduler.
+        """
         await tx.save([change.step for change in changes if change.before is not None])
-        wave = changes
+        starts = _starts(changes)
         chain = 0
-        while targets := {
-            change.step.start_next: change.step.row.id
-            for change in wave
-            if change.step.start_next is not None
-        }:
+        while starts:
             chain += 1
-            rows = await tx.lock(targets)
-            states = await self.states(tx, rows.values())
-            wave = []
-            for task_id, state in states.items():
-                event = Start(
-                    job_id=self._dice.new_id(), by=targets[task_id], later=chain > MAX_CHAIN
-                )
-                step = advance(state, event, tx.now)
-                wave.append(Change(step, state.definition, state.row))
+            wave, again = await self._start(tx, starts, chain)
             await tx.save([change.step for change in wave])
             changes += wave
+            starts = again + (_starts(wave) if chain <= MAX_CHAIN else [])
+
+    async def _start(
+        self, tx: Transaction, starts: list[tuple[str, str]], chain: int
+    ) -> tuple[list[Change], list[tuple[str, str]]]:
+        """Start each task once; returns also what is to be started once more."""
+        by = dict(reversed(starts))
+        again = list(starts)
+        for start in by.items():
+            again.remove(start)
+        states = await self.states(tx, (await tx.lock(by)).values())
+        wave = []
+        open_to_more = set()
+        for task_id, state in states.items():
+            event = Start(job_id=self._dice.new_id(), by=by[task_id], later=chain > MAX_CHAIN)
+            step = advance(state, event, tx.now)
+            wave.append(Change(step, state.definition, state.row))
+            if not step.row.start_next:
+                open_to_more.add(task_id)
+        return wave, [start for start in again if start[0] in open_to_more]
 
     def _told(self, changes: list[Change]) -> None:
         for change in changes:
@@ -448,3 +530,12 @@ class Ledger:
             elif step.definition is not None:
                 self.definitions.keep(step.row.rev, step.definition)
         self._publish(changes)
+
+
+def _starts(changes: Iterable[Change]) -> list[tuple[str, str]]:
+    """(the task to be started, the one that names it)"""
+    return [
+        (change.step.start_next, change.step.row.id)
+        for change in changes
+        if change.step.start_next is not None
+    ]

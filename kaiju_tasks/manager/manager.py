@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
 
+from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.ledger import Change, Ledger
 from kaiju_tasks.manager.reports import Reports
@@ -20,7 +21,7 @@ from kaiju_tasks.store.base import Outlook, Store, StoreError
 
 log = logging.getLogger(__name__)
 
-STREAM, REVOKE, DUE = "q:", "r:", "d"
+STREAM, REVOKE = "q:", "r:"
 
 
 class Manager:
@@ -46,7 +47,7 @@ class Manager:
             batch_rows=settings.batch_rows,
         )
         self.streams = Streams(self.ledger, self.sessions, self.dice, settings.batch_rows)
-        self.reports = Reports(self.ledger, settings)
+        self.reports = Reports(self.ledger, settings, lambda: self.scheduler.now_about())
         self.roster = Roster(
             store,
             self.ledger,
@@ -190,9 +191,11 @@ class Manager:
             try:
                 await self._seen_up()
                 await self.roster.check()
-            except StoreError as exc:
+            except (Unavailable, StoreError) as exc:
                 self.uptime.reached(False)
                 log.warning("the database cannot be reached: %s", exc)
+            except Exception:
+                log.exception("the heartbeat failed; trying again")
 
     async def _seen_up(self) -> None:
         self.uptime.up_since = await self.store.manager_seen(self.id, self.settings.lease_seconds)

@@ -1,8 +1,11 @@
 """Reports of executors: each becomes an event, each answer comes after the commit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from kaiju_tasks.errors import KaijuError, NotFound
+import msgspec
+
+from kaiju_tasks.errors import KaijuError, NotFound, TooLarge
 from kaiju_tasks.lifecycle import (
     Event,
     ExecutorLost,
@@ -20,14 +23,20 @@ from kaiju_tasks.types import ErrorType, Outcome, TaskError, TaskStatus
 
 OK, RELEASED, STALE = Ack(AckState.OK), Ack(AckState.RELEASED), Ack(AckState.STALE)
 MAX_REPORTS = 500
+MAX_ERROR_TEXT = 10_000
+MAX_ERROR_TYPE = 255
 ENDS_STAGE = (ReportState.FINISHED, ReportState.SKIPPED)
 
 
 class Reports:
-    """Writes what executors report."""
+    """Writes what executors report.
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    :param now_about: the store's clock, or nearly so
+    """
+
+    def __init__(self, ledger: Ledger, settings: Settings, now_about: Callable[[], float]) -> None:
         self._ledger = ledger
+        self._now_about = now_about
         self._max_run_bytes = settings.max_run_results_bytes
         self._limits = Limits(
             max_result_bytes=settings.max_result_bytes, max_depth=settings.max_json_depth
@@ -47,7 +56,7 @@ class Reports:
         ]
         outcomes = iter(await self._ledger.apply_all(pairs))
         acks = [
-            OK if report.state is ReportState.PROGRESS else _ack(report, lease, next(outcomes))
+            OK if report.state is ReportState.PROGRESS else self._ack(report, lease, next(outcomes))
             for report, lease in zip(reports, leases, strict=True)
         ]
         if session is not None:
@@ -63,7 +72,7 @@ class Reports:
         if state is ReportState.FINISHED or state is ReportState.SKIPPED:
             return self._finished(report, lease)
         if state is ReportState.FAILED:
-            return StageFailed(lease=lease, stage=report.stage, error=_error(report))
+            return StageFailed(lease=lease, stage=report.stage, error=self._error(report))
         if state is ReportState.EXTEND:
             return StageExtended(lease=lease, stage=report.stage, seconds=report.seconds)
         return ExecutorLost(
@@ -78,7 +87,9 @@ class Reports:
         try:
             check_raw(report.result, self._limits)
         except KaijuError as exc:
-            error = TaskError(ErrorType.RESULT_TOO_LARGE, str(exc), report.stage, exc.data)
+            large = isinstance(exc, TooLarge)
+            kind = ErrorType.RESULT_TOO_LARGE if large else ErrorType.EXECUTION
+            error = TaskError(kind, f"the result: {exc}", report.stage, exc.data)
             return StageFailed(lease=lease, stage=report.stage, error=error)
         return StageFinished(
             lease=lease,
@@ -88,25 +99,39 @@ class Reports:
             max_run_bytes=self._max_run_bytes,
         )
 
+    def _error(self, report: Report) -> TaskError:
+        error = report.error
+        if error is None:
+            return TaskError(ErrorType.EXECUTION, "the executor gave no reason", report.stage)
+        text = error.message
+        if len(text) > MAX_ERROR_TEXT:
+            text = f"{text[:MAX_ERROR_TEXT]}…"
+        return TaskError(
+            error.type[:MAX_ERROR_TYPE], text, report.stage, self._storable(error.data)
+        )
 
-def _error(report: Report) -> TaskError:
-    error = report.error
-    if error is None:
-        return TaskError(ErrorType.EXECUTION, "the executor gave no reason", report.stage)
-    return TaskError(error.type, error.message, report.stage, error.data)
+    def _storable(self, data: Any) -> Any:
+        """An error's data, or instead of data that no reader would take, why it is not there."""
+        try:
+            check_raw(msgspec.json.encode(data), self._limits)
+        except KaijuError as exc:
+            return {"left_out": str(exc)}
+        except (OverflowError, RecursionError):
+            return {"left_out": "the data cannot be written as JSON"}
+        return data
 
-
-def _ack(report: Report, lease: Lease, outcome: Step | BaseException) -> Ack:
-    """ok when the lease goes on, released when this report ended it, else stale."""
-    if isinstance(outcome, NotFound):
-        return STALE
-    if isinstance(outcome, BaseException):
-        raise outcome
-    row = outcome.row
-    if outcome.stale:
-        return STALE
-    if row.status is TaskStatus.EXECUTED and row.epoch == lease.epoch and row.nonce == lease.nonce:
-        if report.state is ReportState.EXTEND and row.exec_deadline is not None:
-            return Ack(AckState.OK, exec_seconds=row.exec_deadline - row.status_change)
-        return OK
-    return RELEASED if outcome.changed else STALE
+    def _ack(self, report: Report, lease: Lease, outcome: Step | BaseException) -> Ack:
+        """ok when the lease goes on, released when this report ended it, else stale."""
+        if isinstance(outcome, NotFound):
+            return STALE
+        if isinstance(outcome, BaseException):
+            raise outcome
+        row = outcome.row
+        if outcome.stale:
+            return STALE
+        goes_on = row.epoch == lease.epoch and row.nonce == lease.nonce
+        if row.status is TaskStatus.EXECUTED and goes_on:
+            if report.state is ReportState.EXTEND and row.exec_deadline is not None:
+                return Ack(AckState.OK, max(0.0, row.exec_deadline - self._now_about()))
+            return OK
+        return RELEASED if outcome.changed else STALE

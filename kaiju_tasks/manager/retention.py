@@ -36,6 +36,8 @@ class Retention:
                 await self.prune()
             except StoreError as exc:
                 log.warning("old runs stay for now: %s", exc)
+            except Exception:
+                log.exception("old runs stay for now")
 
     async def prune(self) -> int:
         """Prune once. Returns how many runs went."""

@@ -151,7 +151,7 @@ class Roster:
             future = self._pings[session.executor_id] = asyncio.get_running_loop().create_future()
         if self._pinging is None or self._pinging.done():
             self._pinging = asyncio.create_task(self._write_pings())
-        return await future
+        return await asyncio.shield(future)  # others may wait for it too
 
     async def _write_pings(self) -> None:
         while self._pings:
@@ -189,7 +189,10 @@ class Roster:
             )
 
     async def leave(self, executor_id: str) -> None:
-        """An executor leaves by itself; what it holds goes back, and counts as no loss."""
+        """An executor leaves by itself; what it holds goes back, and counts as no loss.
+
+        :raises NotFound: no such executor
+        """
         await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
 
     async def suspend(self, executor_id: str) -> None:
@@ -236,7 +239,8 @@ class Roster:
             executor = await tx.lock_executor(executor_id)
             if executor is None:
                 raise _no_executor(executor_id)
-            executor.status = status
+            if executor.status is not ExecutorStatus.SUSPENDED:  # which outlasts a leave
+                executor.status = status
             await tx.put_executor(executor)
             rows = await tx.lock_leased(executor_id)
             return await self._ledger.advance_rows(

@@ -101,8 +101,9 @@ class Scheduler:
         while outlook.next_due is not None and outlook.next_due <= outlook.now:
             done = await self._do_due()
             outlook = await self._look_ahead()
-            if not done:
+            if not done:  # others hold them: look again soon, not at once
                 pause = min(pause, LOCKED_RETRY_SECONDS)
+                self._next_due = None
                 break
         if outlook.next_expiry is not None:
             pause = min(pause, await self._judge(outlook))

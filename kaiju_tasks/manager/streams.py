@@ -6,6 +6,7 @@ a place or hears of another manager's work says so; the loop serves until nothin
 
 import asyncio
 import logging
+from bisect import bisect_right
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, ExecutorLost, Step
@@ -34,6 +35,7 @@ class Streams:
         self._batch_rows = batch_rows
         self._hungry: set[str] = set()
         self._suspect: set[str] = set()
+        self._served_last = ""
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -91,12 +93,21 @@ class Streams:
             busy = False
             for app_name in sorted(self._suspect):
                 busy |= await self._serve_suspect(app_name)
-            for app_name in sorted(self._hungry):
+            for app_name in self._in_turn():
                 busy |= await self._serve(app_name)
+
+    def _in_turn(self) -> list[str]:
+        """Hungry streams, the one served last at the end: none takes every free place."""
+        names = sorted(self._hungry)
+        turn = bisect_right(names, self._served_last)
+        return names[turn:] + names[:turn]
 
     async def _serve(self, app_name: str) -> bool:
         """One push. False when there is nobody to push to, or nothing to push."""
-        free = [s for s in self._sessions.serving(app_name) if s.free > 0]
+        serving = self._sessions.serving(app_name)
+        if not serving:  # whoever comes to serve it feeds it
+            self._hungry.discard(app_name)
+        free = [s for s in serving if s.free > 0]
         if not free:
             return False
         session = max(free, key=lambda s: s.free)
@@ -105,6 +116,8 @@ class Streams:
             limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
         self._hungry.discard(app_name)
         pushed = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
+        if pushed:
+            self._served_last = app_name
         if pushed is None or pushed == limit:
             self._hungry.add(app_name)
             return True
@@ -112,9 +125,12 @@ class Streams:
 
     async def _serve_suspect(self, app_name: str) -> bool:
         """Suspect tasks run alone: find an executor with nothing to lose, or let one get so."""
+        serving = self._sessions.serving(app_name)
+        if not serving:
+            self._suspect.discard(app_name)
         sessions = [
             s
-            for s in self._sessions.serving(app_name)
+            for s in serving
             if s.status is ExecutorStatus.ACTIVE
             and s.capacity > 0
             and s.alone not in s.leases

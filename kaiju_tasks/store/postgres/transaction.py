@@ -32,7 +32,8 @@ SET LOCAL enable_seqscan = off;
 SET LOCAL enable_bitmapscan = off;
 SET LOCAL enable_hashjoin = off;
 SET LOCAL enable_mergejoin = off;
-SET LOCAL plan_cache_mode = force_generic_plan
+SET LOCAL plan_cache_mode = force_generic_plan;
+SET LOCAL jit = off
 """
 """Every statement of a transaction finds its rows by keys. Left to its statistics the planner
 scans the table now and then; held to the indexes, one plan is as good as all, and kept."""
