@@ -5,13 +5,14 @@ PORT ?= 8077
 DB ?= sqlite:///kaiju-tasks.db
 WORKERS ?= 2
 TESTS ?=
+SEED ?=
+SEEDS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CORE := errors types settings protocol rpc templates cron lifecycle
 UNIT := $(wildcard tests/core $(foreach part,$(CORE),tests/test_$(part)*.py tests/$(part)))
-SIM := $(wildcard tests/test_sim*.py tests/sim*/)
 
 .PHONY: help run test lint types imports postgres pytest unit sim bench schemas clean
 .NOTPARALLEL:
@@ -49,8 +50,10 @@ pytest: $(VENV)/.dev
 unit: $(VENV)/.dev ## the tests of the pure core alone
 	@$(BIN)/python -m pytest -q $(or $(UNIT),$(error no tests of the core))
 
-sim: $(VENV)/.dev ## the seeded simulation
-	@$(BIN)/python -m pytest -q $(or $(SIM),$(error no simulation in tests/))
+sim: $(VENV)/.dev ## the seeded simulation (SEED=123 replays that one; SEEDS=0-5000 runs many)
+	@$(if $(SEED),$(BIN)/python -m tests.simulation --trace --seeds '$(SEED)',$(if $(SEEDS),\
+		$(BIN)/python -m tests.simulation --seeds '$(SEEDS)',\
+		$(BIN)/python -m pytest -q tests/simulation))
 
 bench: $(VENV)/.run ## measure this machine beside the limit of its database (DB=)
 	@$(BIN)/kaiju-tasks bench --db '$(DB)'

@@ -38,7 +38,9 @@ class Manager:
         self.id = self.dice.new_id()
         self.sessions = Sessions()
         self.waiters = Waiters()
-        self.uptime = Uptime(settings.lease_seconds)
+        self.uptime = Uptime(
+            settings.lease_seconds, max(settings.lease_seconds, 2 * settings.poll_interval)
+        )
         self.ledger = Ledger(
             store,
             self.dice,
@@ -68,7 +70,7 @@ class Manager:
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
         )
-        self.retention = Retention(store, settings.retention_days)
+        self.retention = Retention(store, self.ledger, settings.retention_days)
         self._topics: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()

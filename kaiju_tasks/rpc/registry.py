@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import cleandoc
 from typing import Any
 
@@ -118,6 +119,7 @@ class Registry:
         return len(self._methods)
 
 
+@cache
 def _carries_raw(type_: type[Struct]) -> bool:
     left: list[Any] = [msgspec.inspect.type_info(type_)]
     seen: set[int] = set()

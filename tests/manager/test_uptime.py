@@ -1,0 +1,54 @@
+"""A manager judges others only after a full lease of unbroken sight."""
+
+import pytest
+
+from kaiju_tasks.manager.uptime import Uptime
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def uptime(clock: Clock) -> Uptime:
+    return Uptime(15.0, 15.0, clock)
+
+
+def test_a_manager_that_has_not_reached_the_database_judges_nobody(uptime: Uptime) -> None:
+    assert uptime.seconds_until_judge() == 15.0
+
+
+def test_it_judges_after_one_full_lease(clock: Clock, uptime: Uptime) -> None:
+    uptime.reached(True)
+    clock.now += 10
+    uptime.reached(True)
+    assert uptime.seconds_until_judge() == 5.0
+    clock.now += 5
+    assert uptime.seconds_until_judge() == 0.0
+
+
+def test_an_outage_begins_the_lease_anew(clock: Clock, uptime: Uptime) -> None:
+    uptime.reached(True)
+    clock.now += 15
+    uptime.reached(False)
+    assert not uptime.connected
+    uptime.reached(True)
+    assert uptime.seconds_until_judge() == 15.0
+
+
+def test_a_manager_that_was_frozen_was_away(clock: Clock, uptime: Uptime) -> None:
+    uptime.reached(True)
+    clock.now += 15
+    assert uptime.seconds_until_judge() == 0.0
+    clock.now += 3600
+    assert uptime.seconds_until_judge() == 15.0
+    uptime.reached(True)
+    assert uptime.seconds_until_judge() == 15.0

@@ -1,0 +1,191 @@
+"""One SQLite in memory that all managers share, each through a connection that may fail."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.store import ExecutorRow, Store, StoreUnavailable, TransactionConflict
+from kaiju_tasks.store.open import make_store
+from tests.simulation.loop import Process, SimLoop
+from tests.simulation.trace import EPOCH, Trace, span
+
+Committed = Callable[["StoreLine", list[Step], list[ExecutorRow]], None]
+Heard = Callable[[frozenset[str]], None]
+
+READS = [
+    "find",
+    "count",
+    "runs",
+    "stage_records",
+    "status_counts",
+    "executors",
+    "forget_executors",
+    "prune_runs",
+    "notifications",
+    "set_notification",
+    "delete_notifications",
+    "now",
+    "outlook",
+    "tasks",
+    "ping",
+    "shorten_lease",
+    "manager_seen",
+    "manager_gone",
+]
+
+OWN = frozenset({"outlook", "ping", "manager_seen"})
+"""Reads that a manager makes for itself; it need not take a client's for the database's health."""
+
+
+class Faults:
+    """How often a connection to the database misbehaves; all zero when the world is calm."""
+
+    def __init__(self) -> None:
+        self.conflict = self.refused = self.unknown = self.slow = 0.0
+        self.lost_wake = 0.0
+
+
+class Database:
+    """The shared store, and the wake-ups between managers (LISTEN/NOTIFY).
+
+    :param committed: called with what each committed transaction wrote
+    """
+
+    def __init__(self, loop: SimLoop, random: Random, trace: Trace) -> None:
+        self.store: Store = make_store(
+            "sqlite://:memory:", clock=lambda: EPOCH + loop.now, inline=True
+        )
+        self.random = random
+        self.trace = trace
+        self.faults = Faults()
+        self.committed: Committed = lambda line, steps, executors: None
+        self.listeners: dict[StoreLine, Heard] = {}
+
+    def line(self, process: Process) -> "StoreLine":
+        """A manager's own connection."""
+        return StoreLine(self, process)
+
+
+class StoreLine:
+    """A Store as one manager sees it: slow, cut, in doubt whether it has committed.
+
+    :ivar cut: nothing gets through
+    :ivar failed_at: when a duty of this manager last saw the database fail, virtual seconds
+    """
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self._database = database
+        self._store = database.store
+        self._loop = _loop()
+        self.process = process
+        self.cut = False
+        self.failed_at = float("-inf")
+        for name in READS:
+            setattr(self, name, self._read(name))
+
+    def _read(self, name: str) -> Callable[..., Any]:
+        inner = getattr(self._store, name)
+        own = name in OWN
+
+        async def read(*args: Any, **kwargs: Any) -> Any:
+            await self._reach(own=own)
+            answer = await inner(*args, **kwargs)
+            await self._delay()
+            return answer
+
+        return read
+
+    async def _delay(self) -> None:
+        database = self._database
+        slow = database.random.random() < database.faults.slow
+        await asyncio.sleep(span(database.random, 0.0002, 0.5 if slow else 0.003))
+
+    async def _reach(self, *, own: bool = True) -> None:
+        await self._delay()
+        if self.cut or self._dice(self._database.faults.refused):
+            self._fail("the database cannot be reached", own=own)
+
+    def _fail(self, text: str, *, own: bool = True, unknown: bool = False) -> None:
+        if own:
+            self.failed_at = self._loop.now
+        self._database.trace(self.process.name, f"database: {text}")
+        raise StoreUnavailable(text, unknown=unknown)
+
+    def _dice(self, chance: float) -> bool:
+        return chance > 0 and self._database.random.random() < chance
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        faults = self._database.faults
+        await self._reach()
+        doubt = self._dice(faults.unknown)
+        async with self._store.transaction() as inner:
+            watched = WatchedTransaction(inner, self._database)
+            yield watched
+            if self._dice(faults.conflict):
+                raise TransactionConflict("could not serialise")
+            if doubt and self._dice(0.5):
+                self._fail("the connection broke before the commit", unknown=True)
+        self._database.committed(self, watched.steps, watched.executors)
+        await self._delay()
+        if doubt or self.cut:
+            self._fail("the connection broke after the commit", unknown=True)
+
+    async def wake(self, topics: Iterable[str]) -> None:
+        await self._reach(own=False)
+        database = self._database
+        told = frozenset(topics)
+        for line, heard in list(database.listeners.items()):
+            if line is not self and not self._dice(database.faults.lost_wake):
+                line.process.call_later(span(database.random, 0.0005, 0.05), line.hear, heard, told)
+
+    def hear(self, heard: Heard, topics: frozenset[str]) -> None:
+        if not self.cut:
+            heard(topics)
+
+    @asynccontextmanager
+    async def listen(self, heard: Heard) -> AsyncIterator[None]:
+        self._database.listeners[self] = heard
+        try:
+            yield
+        finally:
+            self._database.listeners.pop(self, None)
+
+    def died(self) -> None:
+        """The process is gone, and its connections with it."""
+        self._database.listeners.pop(self, None)
+
+
+class WatchedTransaction:
+    """A transaction that remembers what was written."""
+
+    def __init__(self, inner: Any, database: Database) -> None:
+        self._inner = inner
+        self._database = database
+        self.steps: list[Step] = []
+        self.executors: list[ExecutorRow] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def insert(self, steps: Sequence[Step]) -> set[str]:
+        taken: set[str] = await self._inner.insert(steps)
+        self.steps += [step for step in steps if step.row.id not in taken]
+        return taken
+
+    async def save(self, steps: Sequence[Step]) -> None:
+        await self._inner.save(steps)
+        self.steps += [step for step in steps if step.changed]
+
+    async def put_executor(self, executor: ExecutorRow) -> None:
+        await self._inner.put_executor(executor)
+        self.executors.append(executor)
+
+
+def _loop() -> SimLoop:
+    loop = asyncio.get_event_loop()
+    assert isinstance(loop, SimLoop)
+    return loop

@@ -1,0 +1,89 @@
+"""The simulation finds bugs: each of these is planted, and some seed must come upon it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.executor.session import Session
+from kaiju_tasks.lifecycle import operate
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.manager import ledger
+from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.reports import Reports
+from kaiju_tasks.manager.streams import Streams
+from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.protocol import Ack, AckState, Lease
+from tests.simulation.world import simulate
+
+SEEDS = range(200)
+
+
+def acks_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Reports.write
+
+    async def hasty(self: Reports, reports: Any, session: Any) -> list[Ack]:
+        asyncio.get_running_loop().create_task(write(self, reports, session))
+        return [Ack(AckState.OK) for _ in reports]
+
+    monkeypatch.setattr(Reports, "write", hasty)
+
+
+def takes_reports_under_any_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    def holds(self: Move, lease: Lease) -> bool:
+        return self.row.id == lease.id and self.row.job_id == lease.job_id
+
+    monkeypatch.setattr(Move, "holds", holds)
+
+
+def waits_for_ever_for_the_answers_of_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_all(self: Session) -> None:
+        self.lost = True
+        self._asked.clear()
+
+    monkeypatch.setattr(Session, "_lose_all", lose_all)
+
+
+def judges_right_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uptime, "seconds_until_judge", lambda self: 0.0)
+
+
+def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(Streams, "_leased_before", none)
+
+
+def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operate, "_began_before", lambda move, event: False)
+    monkeypatch.setattr(ledger, "_settle", lambda entry, tried, row: False)
+
+
+def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def save(self: Ledger, tx: Any, changes: Any) -> None:
+        await tx.save([change.step for change in changes if change.before is not None])
+
+    monkeypatch.setattr(Ledger, "save", save)
+
+
+@pytest.mark.parametrize(
+    ("plant", "faults"),
+    [
+        (acks_before_the_commit, {}),
+        (takes_reports_under_any_lease, {"cut": 0.1}),
+        (waits_for_ever_for_the_answers_of_a_lost_connection, {"cut": 0.02}),
+        (judges_right_after_an_outage, {}),
+        (forgets_what_it_leased_when_the_commit_was_in_doubt, {"unknown": 0.3}),
+        (begins_a_run_twice, {"unknown": 0.3}),
+        (leaves_the_next_task_to_another_transaction, {}),
+    ],
+)
+def test_a_planted_bug_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None],
+    faults: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+    assert any(simulate(seed, faults=faults).violations for seed in SEEDS)

@@ -1,0 +1,59 @@
+"""Several managers and executors, an unkind network, a database that fails: see docs/testing.md."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.world import simulate
+
+SEEDS = 200
+QUIET_SEEDS = 10
+SEEDS_PER_TEST = 10
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
+def test_every_invariant_holds_whatever_fails(first: int) -> None:
+    for seed in range(first, first + SEEDS_PER_TEST):
+        outcome = simulate(seed)
+        assert not outcome.violations, outcome.report
+
+
+def test_every_invariant_holds_when_nothing_fails() -> None:
+    for seed in range(QUIET_SEEDS):
+        outcome = simulate(seed, quiet=True)
+        assert not outcome.violations, outcome.report
+
+
+def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
+    seen: set[str] = set()
+    for seed in range(25):
+        seen |= simulate(seed).stats.keys()
+    assert seen >= {
+        "ack ok",
+        "ack released",
+        "ack stale_lease",
+        "expelled",
+        "message buffered",
+        "message delivered",
+        "message rejected",
+        "next task",
+        "rescued",
+        "run CANCELLED",
+        "run FAILED",
+        "run FINISHED",
+        "run MISSED",
+    }
+
+
+def test_a_seed_is_the_same_world_in_every_process() -> None:
+    assert digests("1") == digests("2")
+
+
+def digests(hash_seed: str) -> str:
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", "40-43", "--digests"]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=120
+    ).stdout

@@ -1,0 +1,303 @@
+"""A world made from one integer: it lives through trouble, then must come to rest."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Any
+
+from msgspec import Struct
+
+from kaiju_tasks.settings import Settings
+from tests.simulation.calm import Calm
+from tests.simulation.chaos import Chaos
+from tests.simulation.database import Database
+from tests.simulation.executor import SimExecutor
+from tests.simulation.loop import Deadlock, Process, SimLoop
+from tests.simulation.manager import SimManager
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle
+from tests.simulation.trace import Trace
+from tests.simulation.workload import Client, Workload
+
+TROUBLE_SECONDS = 20.0
+GRACE_SECONDS = 6.0
+SCHEDULES_SECONDS = 9.0
+REST_SECONDS = 600.0
+LOOK_SECONDS = 0.5
+NO_FAULTS: Mapping[str, float] = {}
+
+
+class Outcome(Struct):
+    """What came of one seed.
+
+    :param digest: the same for the same seed and code
+    :param seconds: virtual seconds it took
+    """
+
+    seed: int
+    violations: list[str]
+    digest: str
+    tail: str
+    seconds: float
+    turns: int
+    stats: dict[str, int]
+
+    @property
+    def report(self) -> str:
+        """For people: what was wrong, what happened before, and how to see it again."""
+        return f"{self.tail}\n\n{self.verdict}"
+
+    @property
+    def verdict(self) -> str:
+        """What was wrong, and how to see it again."""
+        return "\n".join([*self.violations[:10], "", f"SEED={self.seed} make sim"])
+
+
+class World:
+    """Managers and executors, and their supervisors.
+
+    :param quiet: no faults at all
+    """
+
+    def __init__(self, seed: int, loop: SimLoop, trace: Trace, *, quiet: bool = False) -> None:
+        self._loop = loop
+        self._trace = trace
+        self._quiet = quiet
+        random = self._dice = Random(f"world/{seed}")
+        self.settings = Settings(
+            ping_interval=1.0,
+            reconnect_grace=random.choice([0.5, 1.0]),
+            orphan_seconds=random.choice([5.0, 20.0]),
+            poll_interval=random.choice([0.5, 1.0, 2.0]),
+            batch_rows=random.choice([1, 3, 500]),
+        )
+        self.network = Network(loop, Random(f"network/{seed}"), trace)
+        self.database = Database(loop, Random(f"database/{seed}"), trace)
+        self.oracle = Oracle(trace, self.settings.lease_seconds)
+        self.database.committed = self._committed
+        self.network.asked = self.oracle.asked
+        self.network.answered = self.oracle.answered
+        self.managers: list[SimManager] = []
+        self.executors: list[SimExecutor] = []
+        self.process = Process("world")
+        self.client = Client(self.managers, self.network, Random(f"client/{seed}"), trace)
+        app_names = ["app", "other"][: random.choice([1, 1, 2])]
+        executor_count = max(len(app_names), random.choice([1, 2, 3, 4]))
+        self._app_names = [app_names[i % len(app_names)] for i in range(executor_count)]
+        self._urls = [f"m{i}" for i in range(random.choice([1, 2, 2, 3]))]
+        self.workload = Workload(
+            self.client,
+            self.oracle,
+            Random(f"workload/{seed}"),
+            trace,
+            app_names,
+            lethal=not quiet and random.random() < 0.5,
+        )
+        self.chaos = Chaos(self, self.network, self.database, Random(f"chaos/{seed}"), trace)
+        self.faults: Mapping[str, float] = NO_FAULTS
+        self._lives = 0
+
+    def _committed(self, *args: Any) -> None:
+        self.oracle.now = self._loop.now
+        self.oracle.committed(*args)
+
+    async def live(self) -> None:
+        """The whole life: trouble, calm, rest."""
+        await self.database.store.open()
+        for url in self._urls:
+            self.process.spawn(self._keep_manager(url))
+        for app_name in self._app_names:
+            self.process.spawn(self._keep_executor(app_name))
+        if not self._quiet:
+            self.chaos.start_weather()
+            for name, chance in self.faults.items():
+                target = self.network.weather if name == "cut" else self.database.faults
+                setattr(target, name, chance)
+        works = [
+            self.client.process.spawn(
+                self.workload.create_tasks(self._dice.choice([3, 10, 20]), TROUBLE_SECONDS * 0.8)
+            ),
+            self.client.process.spawn(self.workload.disturb(TROUBLE_SECONDS)),
+        ]
+        if not self._quiet:
+            works.append(self.process.spawn(self.chaos.run()))
+        await asyncio.sleep(TROUBLE_SECONDS)
+        for work in works:
+            work.cancel()
+        await self._come_to_rest()
+
+    async def _come_to_rest(self) -> None:
+        self._trace("world", "the trouble ends")
+        self.chaos.end()
+        self.client.process.spawn(self.workload.help_along())
+        calm = Calm(self.oracle, self._trace)
+        began = self._loop.now
+        self.client.process.call_later(
+            SCHEDULES_SECONDS, lambda: self.client.process.spawn(self.workload.end_schedules())
+        )
+        await asyncio.sleep(GRACE_SECONDS)
+        while not self._trace.violations:
+            calm.look(self._loop.now, self.executors)
+            left = calm.unfinished()
+            waited = self._loop.now - began
+            if not left and waited > SCHEDULES_SECONDS + self.settings.lease_seconds:
+                break
+            if waited > REST_SECONDS:
+                for row in left:
+                    self._trace.violated(f"task {row.id} does not end: {row}")
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        self._trace_sessions()
+        self.oracle.compare(self._stored_results())
+
+    def _trace_sessions(self) -> None:
+        for manager in self.managers:
+            for session in manager.manager.sessions if manager.manager is not None else ():
+                leases = ", ".join(f"{x.id} epoch {x.epoch}" for x in session.leases.values())
+                self._trace(
+                    manager.process.name,
+                    f"has {session.executor_id} {session.status} capacity {session.capacity} "
+                    f"reserved {session.reserved_for} alone {session.alone}: {leases}",
+                )
+
+    def _stored_results(self) -> dict[tuple[str, int, int], bytes]:
+        db = self.database.store._writer._db  # type: ignore[attr-defined]
+        found = db.execute(
+            "SELECT job_id, cycle, stage, result FROM stages WHERE failed_attempt = 0"
+        )
+        return {(job, cycle, stage): result.encode() for job, cycle, stage, result in found}
+
+    # -- supervisors --------------------------------------------------------------------------
+
+    def _name(self, kind: str) -> str:
+        self._lives += 1
+        return f"{kind}{self._lives}"
+
+    async def _keep_manager(self, url: str) -> None:
+        while True:
+            manager = SimManager(
+                self._name(f"{url}."),
+                url,
+                self.settings,
+                self.database,
+                self.network,
+                self._dice,
+                self._trace,
+            )
+            self.managers.append(manager)
+            while manager.process.alive:
+                await asyncio.sleep(0.1)
+            self.managers.remove(manager)
+            await asyncio.sleep(self._dice.uniform(0.1, 6.0))
+
+    async def _keep_executor(self, app_name: str) -> None:
+        while True:
+            executor = SimExecutor(
+                self._name("e"),
+                self._urls,
+                app_name,
+                self._dice.choice([1, 2, 10]),
+                self.network,
+                self._dice,
+                self._trace,
+                self.oracle.began,
+            )
+            self.executors.append(executor)
+            while executor.process.alive:
+                await asyncio.sleep(0.1)
+            self.executors.remove(executor)
+            await asyncio.sleep(self._dice.uniform(0.1, 4.0))
+
+
+class _LogWatch(logging.Handler):
+    """Warnings go into the trace; errors and tracebacks are violations."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(logging.INFO)
+        self._trace = trace
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        if record.levelno >= logging.ERROR or record.exc_info:
+            self._trace.violated(f"log: {text}")
+        elif record.levelno >= logging.WARNING:
+            self._trace("log", text)
+
+
+@contextlib.contextmanager
+def _watched_logs(trace: Trace) -> Iterator[None]:
+    logger = logging.getLogger("kaiju_tasks")
+    watch = _LogWatch(trace)
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(watch)
+    try:
+        yield
+    finally:
+        logger.removeHandler(watch)
+        logger.propagate = propagate
+
+
+def simulate(
+    seed: int, *, echo: bool = False, quiet: bool = False, faults: Mapping[str, float] = NO_FAULTS
+) -> Outcome:
+    """Live through one seed.
+
+    :param echo: print the whole trace
+    :param quiet: without faults
+    :param faults: chances of the network's or the database's small troubles, instead of the seed's
+    """
+    loop = SimLoop()
+    trace = Trace(loop.time, echo=echo)
+    asyncio.set_event_loop(loop)
+    loop.set_exception_handler(lambda _, context: trace.violated(_unhandled(context)))
+    try:
+        with _watched_logs(trace):
+            world = World(seed, loop, trace, quiet=quiet)
+            world.faults = faults
+            try:
+                loop.run_until_complete(world.live())
+            except Deadlock as deadlock:
+                trace.violated(f"deadlock: {deadlock}")
+        digest = trace.digest
+        outcome = Outcome(
+            seed, trace.violations, digest, trace.tail, loop.now, loop.turns, world.oracle.stats
+        )
+        _take_down(loop, world)
+        return outcome
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _unhandled(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    text = f"unhandled: {context.get('message')}"
+    if error is not None:
+        text += "\n" + "".join(logging.Formatter().formatException((type(error), error, None)))
+    return text
+
+
+def _take_down(loop: SimLoop, world: World) -> None:
+    """Let every task end, those of the dead too; what they still do is nobody's business."""
+    loop.set_exception_handler(lambda _, context: None)
+    logger = logging.getLogger("kaiju_tasks")
+    disabled, logger.disabled = logger.disabled, True
+    loop.over = True
+    for process in loop.processes:
+        process.revive()
+    try:
+        for _ in range(50):
+            tasks = loop.open_tasks()
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            loop.call_later(0.01, loop.stop)
+            loop.run_forever()
+    finally:
+        logger.disabled = disabled
+    loop.run_until_complete(world.database.store.close())
