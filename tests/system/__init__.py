@@ -1,0 +1,1 @@
+"""Whole systems: real processes, sockets, signals and databases."""

@@ -1,0 +1,121 @@
+"""Commands that leave traces outside the database, for the executors of the system tests.
+
+What a stage did is read from the file it appends to, never from what the manager says.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from kaiju_tasks.errors import Abort
+from kaiju_tasks.executor import Context, Executor
+
+executor = Executor("system")
+
+
+@executor.command("note")
+async def note(ctx: Context, file: str) -> str:
+    """Append this stage's key; it is the same for every attempt."""
+    return _append(file, ctx.idempotency_key)
+
+
+@executor.command("hold")
+async def hold(ctx: Context, file: str, gate: str) -> str:
+    """Append, then run until the gate is opened, for all or for this process."""
+    _append(file, f"{ctx.idempotency_key} {os.getpid()}")
+    gates = Path(gate), Path(f"{gate}.{os.getpid()}")
+    while not any(path.exists() for path in gates):
+        await asyncio.sleep(0.01)
+    return "released"
+
+
+@executor.command("stamp")
+async def stamp() -> float:
+    """The moment at which the stage really begins."""
+    return time.time()
+
+
+@executor.command("fire")
+async def fire(ctx: Context, file: str) -> float:
+    """Append the moment this run was scheduled at; give back the moment it began."""
+    now = time.time()
+    _append(file, repr(ctx.scheduled_at))
+    return now
+
+
+@executor.command("echo")
+async def echo(data: Any = None) -> Any:
+    return data
+
+
+@executor.command("fail")
+async def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+@executor.command("abort")
+async def abort(message: str) -> None:
+    raise Abort(message)
+
+
+@executor.command("flaky")
+async def flaky(ctx: Context, times: int) -> int:
+    """Fail in the first attempts."""
+    if ctx.attempt <= times:
+        raise RuntimeError(f"attempt {ctx.attempt} of {times} fails")
+    return ctx.attempt
+
+
+@executor.command("typed")
+async def typed(customer: int, tags: list[str]) -> int:
+    return customer
+
+
+@executor.command("big")
+async def big(size: int) -> str:
+    return "x" * size
+
+
+@executor.command("die")
+async def die(ctx: Context, file: str) -> None:
+    """Take the whole executor down."""
+    _append(file, f"{ctx.idempotency_key} {os.getpid()}")
+    os._exit(9)
+
+
+@executor.command("thread")
+def thread(ctx: Context, file: str) -> None:
+    """A thread that ends when it is told."""
+    _append(file, str(os.getpid()))
+    while True:
+        ctx.check()
+        time.sleep(0.01)
+
+
+@executor.command("stuck")
+def stuck(file: str) -> None:
+    """A thread that never ends."""
+    _append(file, str(os.getpid()))
+    time.sleep(600)
+
+
+@executor.command("process", process=True)
+def process(file: str) -> None:
+    """A process with a child, and neither ends."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    _append(file, f"{os.getpid()} {child.pid}")
+    time.sleep(600)
+
+
+def _append(file: str, line: str) -> str:
+    # One write of a file opened for appending: lines of several processes never mix.
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, f"{line}\n".encode())
+    finally:
+        os.close(handle)
+    return line

@@ -1,0 +1,89 @@
+"""A manager that has nothing to do leaves its database alone."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from kaiju_tasks.embedded import embedded, link_executors
+from kaiju_tasks.settings import load_settings
+from kaiju_tasks.store.sqlite import connection
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Processes
+from tests.system.commands import executor
+from tests.system.fleet import Fleet, command, task
+
+WINDOW_SECONDS = 10.0
+"""Two pings and five slow polls, with the default settings."""
+SETTLE_SECONDS = 1.0
+"""What follows from the last create is over then."""
+STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement):((?:.*\n)(?:\t.*\n)*)")
+FIRST_USE = ("typeinfo_tree", "current_setting('jit')")
+"""What asyncpg asks once in a connection, when it first meets a type."""
+FUTURE = [task(f"future-{n}", command("echo"), delay=3600 + n) for n in range(100)]
+
+
+@pytest.fixture
+def talkative_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that logs every statement."""
+    with PostgresServer(settings={"log_statement": "all"}) as server:
+        yield server
+
+
+@pytest.fixture
+async def idle_fleet(
+    processes: Processes, talkative_server: PostgresServer, tmp_path: Path
+) -> AsyncIterator[Fleet]:
+    talkative_server.create_database("tasks")
+    fleet = Fleet(processes, talkative_server.dsn("tasks"), tmp_path)
+    fleet.settings = {}
+    yield fleet
+    await fleet.close()
+
+
+async def test_an_idle_manager_asks_its_database_no_more_than_once_a_second(
+    idle_fleet: Fleet,
+    talkative_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    of_sqlite, of_postgres = await asyncio.gather(
+        asked_of_sqlite(monkeypatch, tmp_path), asked_of_postgres(idle_fleet, talkative_server)
+    )
+    assert 1 < len(of_sqlite) <= WINDOW_SECONDS, of_sqlite
+    assert 1 < len(of_postgres) <= WINDOW_SECONDS, of_postgres
+
+
+async def asked_of_postgres(fleet: Fleet, server: PostgresServer) -> list[str]:
+    """What an idle manager with an idle executor asks, as the server's log tells."""
+    manager = await fleet.manager()
+    await fleet.executor(manager)
+    await fleet.client(manager).tasks.m_create(FUTURE)
+    await asyncio.sleep(SETTLE_SECONDS)
+    before = len(server.log)
+    await asyncio.sleep(WINDOW_SECONDS)
+    asked = STATEMENT.findall(server.log[before:])
+    return [sql for sql in asked if not any(known in sql for known in FIRST_USE)]
+
+
+async def asked_of_sqlite(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """The same, as SQLite's own trace tells; BEGIN and COMMIT ask nothing."""
+    asked: list[str] = []
+    connect = connection.connect
+
+    def traced(path: str, *, readonly: bool = False) -> sqlite3.Connection:
+        db = connect(path, readonly=readonly)
+        db.set_trace_callback(asked.append)
+        return db
+
+    monkeypatch.setattr("kaiju_tasks.store.sqlite.store.connect", traced)
+    settings = load_settings(environ={}, overrides={"db": f"sqlite:///{folder}/tasks.db"})
+    async with embedded(settings) as inside, link_executors(inside, [executor]):
+        await inside.call("tasks.m_create", data=FUTURE)
+        await asyncio.sleep(SETTLE_SECONDS)
+        asked.clear()
+        await asyncio.sleep(WINDOW_SECONDS)
+        return [sql for sql in asked if not sql.startswith(("BEGIN", "COMMIT"))]
