@@ -20,6 +20,7 @@ class KnownMethods:
         self._store = store
         self._methods: dict[str, set[str]] = {}
         self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
 
     def forget(self) -> None:
         self._read_at = float("-inf")
@@ -32,7 +33,8 @@ class KnownMethods:
         wanted = {c.method for c in definition.commands if c.method not in HOOKS}
         if not wanted:
             return []
-        await self._refresh()
+        async with self._reading:
+            await self._refresh()
         app_name = definition.app_name
         known = self._methods.get(app_name)
         if known is None:
@@ -46,14 +48,13 @@ class KnownMethods:
         now = asyncio.get_running_loop().time()
         if now - self._read_at < FRESH_SECONDS:
             return
-        self._read_at = now
         methods: dict[str, set[str]] = {}
         for executor in await self._store.executors():
             if executor.status in (ExecutorStatus.ACTIVE, ExecutorStatus.DRAINING):
                 names = {command["method"] for command in read_commands(executor.commands)}
                 for app_name in executor.app_names:
                     methods.setdefault(app_name, set()).update(names)
-        self._methods = methods
+        self._methods, self._read_at = methods, now
 
 
 def read_commands(commands: msgspec.Raw) -> list[dict[str, Any]]:

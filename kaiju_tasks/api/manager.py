@@ -8,7 +8,8 @@ from msgspec import Struct
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
-from kaiju_tasks.errors import InvalidRequest, TooLarge
+from kaiju_tasks.api.presence import check_connect, check_leave, check_ping
+from kaiju_tasks.errors import InvalidParams, InvalidRequest, TooLarge
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.reports import MAX_REPORTS
 from kaiju_tasks.protocol import (
@@ -42,6 +43,13 @@ class ManagerApi:
         """Announce an executor: its streams, commands, capacity, and what it holds."""
         if caller.connection is None:
             raise InvalidRequest("manager.connect needs the WebSocket at /rpc, not a POST")
+        check_connect(params)
+        if caller.session is not None and caller.session.executor_id != params.id:
+            raise InvalidParams(
+                f"`id`: this connection is executor {caller.session.executor_id!r}'s: "
+                "open another one",
+                field="id",
+            )
         result, session = await self._manager.roster.connect(params, caller.connection)
         caller.session = session
         self._known.forget()
@@ -50,24 +58,21 @@ class ManagerApi:
 
     async def ping(self, caller: Caller, params: PingParams) -> PingResult:
         """Renew the leases of an executor."""
-        session = caller.session
-        status = await self._manager.roster.ping(params, session)
+        check_ping(params)
+        status = await self._manager.roster.ping(params, caller.session)
         self._manager.streams.credit()
         return PingResult(status)
 
     async def suspend_executor(self, caller: Caller, params: SuspendExecutorParams) -> PingResult:
         """Leave: what the executor holds goes back to its stream."""
+        check_leave(params)
         await self._manager.roster.leave(params.id)
         self._known.forget()
         return PingResult("GONE")
 
     async def write_stage(self, caller: Caller, params: WriteStageParams) -> WriteStageResult:
         """Report stages; the answer comes after the commit."""
-        if len(params.reports) > MAX_REPORTS:
-            raise TooLarge(f"at most {MAX_REPORTS} reports in a call", limit=MAX_REPORTS)
-        acks = await self._manager.reports.write(params.reports, caller.session)
-        self._manager.streams.credit()
-        return WriteStageResult(acks)
+        return await _write_stage(self._manager, caller, params)
 
     async def list_active_executors(
         self, caller: Caller, params: Acknowledgement
@@ -85,8 +90,17 @@ async def write_stage_fast(
 ) -> WriteStageResult:
     """`manager.write_stage` from undecoded params: results stay bytes, each checked on its own,
     so that one bad result fails its stage and not the whole frame."""
-    params = convert_json(raw_params, WriteStageParams)
-    return await ManagerApi(manager, KnownMethods(manager.store)).write_stage(caller, params)
+    return await _write_stage(manager, caller, convert_json(raw_params, WriteStageParams))
+
+
+async def _write_stage(
+    manager: Manager, caller: Caller, params: WriteStageParams
+) -> WriteStageResult:
+    if len(params.reports) > MAX_REPORTS:
+        raise TooLarge(f"at most {MAX_REPORTS} reports in a call", limit=MAX_REPORTS)
+    acks = await manager.reports.write(params.reports, caller.session)
+    manager.streams.credit()
+    return WriteStageResult(acks)
 
 
 async def connection_closed(manager: Manager, caller: Caller) -> None:

@@ -18,8 +18,12 @@ class CreateParams(Struct, forbid_unknown_fields=True):
     on_conflict: Literal["error", "ignore", "replace"] = "error"
 
 
+NEW_TASKS = {"type": "array", "items": {"$ref": "#/components/schemas/NewTask"}}
+
+
 class CreateManyParams(Struct, forbid_unknown_fields=True):
-    data: Annotated[list[NewTask], Meta(min_length=1, max_length=1000)]
+    # Any, and each converted on its own: so an error tells the index
+    data: Annotated[list[Any], Meta(min_length=1, max_length=1000, extra_json_schema=NEW_TASKS)]
 
 
 class CreatedTask(Task):

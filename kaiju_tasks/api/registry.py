@@ -23,7 +23,7 @@ from kaiju_tasks.protocol import (
     WriteStageResult,
 )
 from kaiju_tasks.rpc import NoParams, Registry, add_discover
-from kaiju_tasks.store.base import StoreUnavailable, TransactionConflict
+from kaiju_tasks.store.base import StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
     ExecutorInfo,
     MessageReceipt,
@@ -73,7 +73,7 @@ def _available(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     async def call(caller: Any, params: Any) -> Any:
         try:
             return await handler(caller, params)
-        except (StoreUnavailable, TransactionConflict) as exc:
+        except (StoreUnavailable, StoreRefused, TransactionConflict) as exc:
             raise Unavailable(f"the database cannot be reached: {exc}") from exc
 
     return call

@@ -1,10 +1,12 @@
 """`tasks.*`"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
+from kaiju_tasks.api.awaited import ENDED, Awaited
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.params import (
@@ -52,8 +54,8 @@ from kaiju_tasks.lifecycle import (
     Update,
 )
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine
-from kaiju_tasks.manager.ledger import AlreadyExists, Draft
+from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine, succeed
+from kaiju_tasks.manager.entries import AlreadyExists, Draft
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
     MessageReceipt,
@@ -62,10 +64,8 @@ from kaiju_tasks.types import (
     StageRecord,
     Task,
     TaskList,
-    TaskStatus,
 )
 
-ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 WAIT_POLL_SECONDS = 1.0
 DAY_SECONDS = 86_400.0
 
@@ -87,8 +87,8 @@ class TasksApi:
 
         `created` of the answer says whether this call made it (not when it was made).
         """
-        defined = await self._define(params.data, caller)
-        await self._check_next_tasks([defined], "data")
+        defined = self._define(params.data, caller)
+        await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
         warnings = await self._known.warnings(defined.definition)
         try:
             await self._ledger.create(self._draft(defined))
@@ -115,15 +115,8 @@ class TasksApi:
         now = self._now_about()
 
         def build(state: TaskState) -> Event:
-            old = state.definition
             defined = self._define_at(new, now, caller)
-            defined.definition.created = old.created
-            changed = frozenset(
-                name
-                for name in old.__struct_fields__
-                if msgspec.json.encode(getattr(old, name))
-                != msgspec.json.encode(getattr(defined.definition, name))
-            )
+            changed = succeed(defined.definition, state.definition)
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
                 next_run = now if next_run is None else next_run
@@ -135,29 +128,22 @@ class TasksApi:
         """Create tasks, all or none; `error.data.index` names the wrong one."""
         made: list[Defined] = []
         seen: dict[str, int] = {}
-        for index, new in enumerate(params.data):
-            try:
-                defined = await self._define(new, caller, f"data.{index}")
-            except InvalidParams as exc:
-                exc.data["index"] = index
-                raise
-            if seen.setdefault(defined.definition.id, index) != index:
-                raise InvalidParams(
-                    f"`data.{index}.id` {defined.definition.id!r} is given twice",
-                    field=f"data.{index}.id",
-                    index=index,
-                )
+        for index, item in enumerate(params.data):
+            prefix = f"data.{index}"
+            with _of_item(index):
+                defined = self._define(read_new_task(item, prefix), caller, prefix)
+                if seen.setdefault(defined.definition.id, index) != index:
+                    raise InvalidParams(
+                        f"`{prefix}.id` {defined.definition.id!r} is given twice",
+                        field=f"{prefix}.id",
+                    )
             made.append(defined)
-        await self._check_next_tasks(made, "data", indexed=True)
+        await self._check_next_tasks(made)
         try:
             await self._ledger.create_all([self._draft(defined) for defined in made])
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
-            raise Conflict(
-                f"a task with the id {made[index].definition.id!r} exists already",
-                field=f"data.{index}.id",
-                index=index,
-            ) from None
+            raise await self._taken(made[index].definition.id, index) from None
         tasks = await self._tasks([defined.definition.id for defined in made])
         return [
             _created(
@@ -167,16 +153,26 @@ class TasksApi:
             if d.definition.id in tasks
         ]
 
+    async def _taken(self, task_id: str, index: int) -> Conflict:
+        view = (await self._store.tasks([task_id], results=False)).get(task_id)
+        return Conflict(
+            f"a task with the id {task_id!r} exists already",
+            status=None if view is None else view.row.status,
+            field=f"data.{index}.id",
+            index=index,
+            id=task_id,
+        )
+
     async def validate(self, caller: Caller, params: ValidateParams) -> Validation:
         """Check a task as `tasks.create` would, and create nothing."""
         try:
-            defined = await self._define(read_new_task(params.data), caller)
-            await self._check_next_tasks([defined], "data")
+            defined = self._define(read_new_task(params.data), caller)
+            await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
         except InvalidParams as exc:
             return Validation(False, [Problem(exc.field, str(exc))], [])
         return Validation(True, [], await self._known.warnings(defined.definition))
 
-    async def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
+    def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
         return self._define_at(new, self._now_about(), caller, prefix)
 
     def _define_at(self, new: NewTask, now: float, caller: Caller, prefix: str = "data") -> Defined:
@@ -201,19 +197,23 @@ class TasksApi:
             next_run=defined.next_run,
         )
 
-    async def _check_next_tasks(
-        self, made: list[Defined], prefix: str, *, indexed: bool = False
-    ) -> None:
+    async def _check_next_task(self, target: str | None, *, of: str) -> None:
+        if target != of:
+            await self._refuse_unknown([(None, target)])
+
+    async def _check_next_tasks(self, made: Sequence[Defined]) -> None:
         new = {defined.definition.id for defined in made}
-        wanted = {d.definition.next_task for d in made if d.definition.next_task is not None} - new
-        if not wanted:
-            return
-        known = await self._store.tasks(sorted(wanted), results=False)
-        for index, defined in enumerate(made):
-            target = defined.definition.next_task
-            if target in wanted and target not in known:
-                field = f"{prefix}.{index}.next_task" if indexed else f"{prefix}.next_task"
-                raise InvalidParams(f"`{field}`: there is no task {target!r}", field=field)
+        wanted = [(index, one.definition.next_task) for index, one in enumerate(made)]
+        await self._refuse_unknown([(i, target) for i, target in wanted if target not in new])
+
+    async def _refuse_unknown(self, wanted: Sequence[tuple[int | None, str | None]]) -> None:
+        ids = sorted({target for _, target in wanted if target is not None})
+        known = await self._store.tasks(ids, results=False) if ids else {}
+        for index, target in wanted:
+            if target is not None and target not in known:
+                field = "data.next_task" if index is None else f"data.{index}.next_task"
+                with _of_item(index):
+                    raise InvalidParams(f"`{field}`: there is no task {target!r}", field=field)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -289,9 +289,9 @@ class TasksApi:
         time is over; the task as it then is."""
         loop = asyncio.get_running_loop()
         until = loop.time() + params.timeout
-        first = await self._view(params.id)
-        view = first
-        while not _run_ended(first, view):
+        view = await self._view(params.id)
+        awaited = Awaited(view)
+        while not awaited.ended(view):
             left = until - loop.time()
             if left <= 0:
                 break
@@ -317,8 +317,8 @@ class TasksApi:
             )
             return self._update(defined, changed, defined.next_run)
 
-        if isinstance(params.data.get("next_task"), str):
-            await self._view(params.data["next_task"], results=False)
+        target = params.data.get("next_task")
+        await self._check_next_task(target if isinstance(target, str) else None, of=params.id)
         return await self._apply(params.id, build)
 
     def _update(self, defined: Defined, changed: frozenset[str], next_run: float | None) -> Update:
@@ -408,6 +408,17 @@ class TasksApi:
 list_ = list
 
 
+@contextmanager
+def _of_item(index: int | None) -> Iterator[None]:
+    """What is wrong inside is wrong with this item of a list."""
+    try:
+        yield
+    except InvalidParams as exc:
+        if index is not None:
+            exc.data["index"] = index
+        raise
+
+
 def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:
     values = {name: getattr(task, name) for name in TASK_FIELDS}
     values["created"] = created
@@ -428,11 +439,3 @@ def _columns(columns: list_[str] | None) -> tuple[str, ...]:
 def _cursor_after(view: TaskView, sort: Sort) -> str:
     task = task_view(view)
     return write_cursor(sort, [*(getattr(task, column) for column, _ in sort), task.id])
-
-
-def _run_ended(first: TaskView, view: TaskView) -> bool:
-    row = view.row
-    if row.status in ENDED:
-        return True
-    was_open = first.row.open or not first.definition.scheduled
-    return (row.job_id != first.row.job_id and not row.open) or (was_open and not row.open)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Definition, Row
+from kaiju_tasks.lifecycle import Command, Definition, Row
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.types import Run, Task, TaskStatus
 
@@ -14,13 +13,16 @@ TASK_FIELDS = Task.__struct_fields__
 LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LISTS)
 
 
-def task_view(view: TaskView) -> Task:
-    """A task, every field present."""
+def task_view(view: TaskView, *, commands: bool = True) -> Task:
+    """A task, every field present.
+
+    :param commands: False where nobody reads them
+    """
     row, definition = view.row, view.definition
     return Task(
         id=row.id,
         app_name=row.app_name,
-        commands=definition.commands,
+        commands=[_command(command) for command in definition.commands] if commands else [],
         kws=definition.kws,
         enabled=row.enabled,
         cron=definition.cron,
@@ -70,7 +72,7 @@ def task_view(view: TaskView) -> Task:
 
 def task_columns(view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:
     """Some fields of a task."""
-    task = task_view(view)
+    task = task_view(view, commands="commands" in columns)
     return {name: getattr(task, name) for name in columns}
 
 
@@ -99,6 +101,13 @@ def _raw(text: str | None) -> Any:
     return None if text is None else Raw(text.encode())
 
 
-def plain(value: Any) -> Any:
-    """What a client would read of a result."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+def _command(command: Command) -> dict[str, Any]:
+    """As a client sends it: what it left out is left out."""
+    sent: dict[str, Any] = {"method": command.method, "params": command.params}
+    if command.max_timeout is not None:
+        sent["max_timeout"] = command.max_timeout
+    if command.conditional:
+        sent["condition"] = command.condition
+    if command.name is not None:
+        sent["name"] = command.name
+    return sent

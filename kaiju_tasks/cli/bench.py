@@ -11,7 +11,7 @@ from kaiju_tasks.errors import KaijuError, SettingsError
 __all__ = ["bench"]
 
 
-@click.command()
+@click.command(short_help="Measure this machine beside its database's limit.")
 @click.option(
     "--db", default="sqlite:///kaiju-tasks.db", show_default=True, help="Where to measure."
 )

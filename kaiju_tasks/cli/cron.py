@@ -10,7 +10,7 @@ __all__ = ["cron"]
 
 @click.group()
 def cron() -> None:
-    """Schedules."""
+    """Look at schedules."""
 
 
 @cron.command()
@@ -19,10 +19,10 @@ def cron() -> None:
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True)
 @json_option
 def preview(expression: str, timezone: str, count: int, as_json: bool) -> None:
-    """Show the next fires of a cron EXPRESSION, in local time."""
+    """Show the next fires of a cron EXPRESSION, in the time of its zone."""
     fires = call("cron.preview", cron=expression, timezone=timezone, n=count)
     if as_json:
         print_json(fires)
     else:
         for fire in fires:
-            click.echo(moment(fire))
+            click.echo(moment(fire, timezone))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["db"]
 
 
-@click.group()
+@click.group(short_help="Create or check the database's tables.")
 def db() -> None:
     """The database's tables. A manager migrates them itself when it starts."""
 

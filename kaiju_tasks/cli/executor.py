@@ -18,8 +18,8 @@ DEFAULT_URL = "http://127.0.0.1:8077"
 HURRY_SECONDS = 3.0
 
 
-@click.command()
-@click.argument("places", nargs=-1, required=True, metavar="MODULE:ATTR...")
+@click.command(short_help="Run an executor: take tasks, run their commands.")
+@click.argument("places", nargs=-1, metavar="[MODULE:ATTR]...")
 @click.option(
     "--manager",
     "managers",
@@ -39,6 +39,20 @@ HURRY_SECONDS = 3.0
 )
 @click.option("--until-idle", is_flag=True, help="End when there was nothing to do for a second.")
 @click.option("--id", "executor_id", help="Its name in lists; made up by default.")
+@click.option(
+    "--forward",
+    metavar="URL",
+    help="Serve a stream whose commands are calls to the JSON-RPC 2.0 service there.",
+)
+@click.option(
+    "--app-name", metavar="NAME", help="The stream of --forward. Default default_app_name."
+)
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve /healthz and /readyz there, on 127.0.0.1.",
+)
 @click.option("--end-with-stdin", is_flag=True, hidden=True)
 @setting_options("kill_grace", "shutdown_grace", "log_level", "log_format")
 def executor(
@@ -48,44 +62,58 @@ def executor(
     max_tasks: int | None,
     until_idle: bool,
     executor_id: str | None,
+    forward: str | None,
+    app_name: str | None,
+    health_port: int | None,
     end_with_stdin: bool,
     config: str | None,
     **given: Any,
 ) -> None:
     """Run an executor: take tasks from managers and run their commands.
 
+    Each MODULE:ATTR is an Executor, as in billing.tasks:executor. With --forward no Python is
+    needed: the commands are those of a service.
+
     The token is taken from KAIJU_TOKEN. Exit codes: 0 ended as asked, 2 no such executor,
     75 no manager could be reached any more, 77 the manager does not let it in.
     """
     settings = read_settings(config, given)
+    if not places and forward is None:
+        raise Failed("Name an Executor as MODULE:ATTR, or a service with --forward URL.", USAGE)
 
+    from kaiju_tasks.cli.forward import forwarded
     from kaiju_tasks.cli.logs import configure_logging
     from kaiju_tasks.cli.loop import run_loop
+    from kaiju_tasks.executor.health import HealthPortTaken
     from kaiju_tasks.executor.load import LoadError, load_executor
     from kaiju_tasks.executor.process import run_executor
     from kaiju_tasks.executor.workshop import by_app_name
 
     configure_logging(settings)
     try:
-        served = [load_executor(place) for place in places]
+        served = [load_executor(place) for place in dict.fromkeys(places)]
+        served += forwarded(forward, app_name, settings.default_app_name)
         by_app_name(served)
     except (LoadError, ValueError) as error:
         raise Failed(f"{_sentence(str(error))}", USAGE) from error
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    code = run_loop(
-        run_executor(
-            served,
-            list(managers) or [os.environ.get("KAIJU_URL") or DEFAULT_URL],
-            token=os.environ.get("KAIJU_TOKEN") or None,
-            concurrency=concurrency,
-            max_tasks=max_tasks,
-            until_idle=until_idle,
-            shutdown_grace=settings.shutdown_grace,
-            kill_grace=settings.kill_grace,
-            executor_id=executor_id,
-        )
+    running = run_executor(
+        served,
+        list(managers) or [os.environ.get("KAIJU_URL") or DEFAULT_URL],
+        token=os.environ.get("KAIJU_TOKEN") or None,
+        concurrency=concurrency,
+        max_tasks=max_tasks,
+        until_idle=until_idle,
+        shutdown_grace=settings.shutdown_grace,
+        kill_grace=settings.kill_grace,
+        executor_id=executor_id,
+        health_port=health_port,
     )
+    try:
+        code = run_loop(running)
+    except HealthPortTaken as error:
+        raise Failed(_sentence(str(error))) from error
     sys.exit(code)
 
 

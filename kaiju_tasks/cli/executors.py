@@ -8,7 +8,7 @@ from kaiju_tasks.cli.remote import call
 __all__ = ["executors"]
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List executors and operate them.")
 @json_option
 @click.pass_context
 def executors(ctx: click.Context, as_json: bool) -> None:

@@ -3,11 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 
 __all__ = ["read_json", "read_pairs", "read_task"]
+
+TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 def read_task(source: str) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def read_json(text: str, what: str) -> Any:
 
 
 def read_pairs(pairs: tuple[str, ...], option: str) -> list[tuple[str, Any]]:
-    """Read `name=json` arguments.
+    """Read `NAME=JSON` arguments.
 
     :raises Failed: one has no `=`
     """
@@ -48,7 +50,7 @@ def read_pairs(pairs: tuple[str, ...], option: str) -> list[tuple[str, Any]]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise Failed(f"{option} must read name=json, not {pair!r:.100}.", USAGE)
+            raise Failed(f"{option} must read NAME=JSON, not {pair!r:.100}.", USAGE)
         read.append((name, read_json(text, f"{option} {name}")))
     return read
 
@@ -73,10 +75,12 @@ def _parsed(source: str, text: str) -> Any:
     import yaml
 
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_loader(yaml))
         return json.loads(json.dumps(value, allow_nan=False))
     except yaml.YAMLError as error:
-        raise Failed(f"{source} is neither JSON nor YAML: {_line(error)}.", USAGE) from error
+        raise Failed(
+            f"{source} is neither JSON nor YAML: {_yaml_problem(error)}.", USAGE
+        ) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise Failed(f"{source} holds what JSON has no word for: {error}.", USAGE) from error
 
@@ -89,5 +93,24 @@ def _refuse_constant(name: str) -> Any:
     raise _NoJson(f"{name} is no JSON number")
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _loader(yaml: Any) -> Any:
+    """A safe loader that leaves moments as the text they are written as: JSON has no others."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != TIMESTAMP]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    return Loader
+
+
+def _yaml_problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    said = " ".join(f"{getattr(error, 'problem', None) or 'it cannot be read'}".split())
+    context = str(getattr(error, "context", None) or "")
+    if "alias" in context or "cannot start any token" in said:
+        said += "; a text that begins with * & @ ` % or a tab has to stand in quotes"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}"

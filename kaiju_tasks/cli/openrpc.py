@@ -7,7 +7,7 @@ from kaiju_tasks import __version__
 __all__ = ["openrpc"]
 
 
-@click.command()
+@click.command(short_help="Print the OpenRPC document.")
 def openrpc() -> None:
     """Print the OpenRPC document of this version's methods; no manager is asked."""
     import msgspec

@@ -4,13 +4,22 @@ import json
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-__all__ = ["json_option", "moment", "print_fields", "print_json", "print_table", "short"]
+__all__ = [
+    "json_option",
+    "moment",
+    "one_line",
+    "print_fields",
+    "print_json",
+    "print_table",
+    "short",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,11 +33,20 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], optional: Collection[str] = ()
+) -> None:
     """Print rows under their columns. On a terminal they are cut to its width.
 
     :param rows: each as long as `columns`
+    :param optional: columns that are left out where no row has anything in them
     """
+    kept = [
+        i
+        for i, column in enumerate(columns)
+        if column not in optional or any(row[i] is not None and row[i] != "" for row in rows)
+    ]
+    columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
     lines = [[column.upper() for column in columns]]
     lines += [[_cell(value) for value in row] for row in rows]
     widths = [max(_width(line[i]) for line in lines) for i in range(len(columns))]
@@ -45,14 +63,23 @@ def print_fields(pairs: Sequence[tuple[str, Any]]) -> None:
         click.echo(f"{name:<{width}}  {_cell(value)}".rstrip())
 
 
-def moment(seconds: float | None) -> str:
-    """A UNIX time as local time for people."""
+def moment(seconds: float | None, zone: str | None = None) -> str:
+    """A UNIX time for people.
+
+    :param zone: an IANA name; None is the machine's own zone
+    """
     if seconds is None:
         return ""
     try:
-        return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
-    except (ValueError, OverflowError, OSError):
+        at = datetime.fromtimestamp(seconds, ZoneInfo(zone) if zone else None)
+        return (at if zone else at.astimezone()).strftime("%Y-%m-%d %H:%M:%S%z")
+    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
         return str(seconds)
+
+
+def one_line(text: str) -> str:
+    """A text without control characters: those of a task's data are not for the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def short(text: str, width: int) -> str:
@@ -64,8 +91,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # Control characters of a task's data are not for the terminal.
-    return "".join(c if c.isprintable() else " " for c in text)
+    return one_line(text)
 
 
 def _width(text: str) -> int:

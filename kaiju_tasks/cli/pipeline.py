@@ -65,7 +65,7 @@ class Pipeline:
         if created["app_name"] not in served:
             raise Failed(
                 f"No executor here serves the stream {created['app_name']!r}; "
-                f"given are: {', '.join(served)}.",
+                f"given are: {', '.join(served)}. Name one that does with --executor module:attr.",
                 USAGE,
             )
 
@@ -102,7 +102,9 @@ class Pipeline:
                 loop.remove_signal_handler(number)  # a second one ends the process at once
             self._ask(inside.call("tasks.cancel", id=self._task["id"]))
 
-        taken = (signal.SIGINT, signal.SIGTERM)
+        taken = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
         for number in taken:
             loop.add_signal_handler(number, cancel)
         try:
@@ -121,6 +123,7 @@ class Pipeline:
 
         def typed() -> None:
             line = os.read(0, 65_536).decode(errors="replace").strip()
+            self._progress.typed()
             if line and self._task["status_reason"] == "message":
                 self._ask(self._send(inside, _hook_name(self._task), read_json(line, "message")))
 

@@ -4,6 +4,8 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from kaiju_tasks.cli.output import one_line
+
 __all__ = ["Progress", "make_progress"]
 
 
@@ -20,6 +22,9 @@ class Progress(Protocol):
     ) -> None: ...
 
     def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None: ...
+
+    def typed(self) -> None:
+        """A line was typed on the terminal, and moved what stands there."""
 
 
 def make_progress(quiet: bool) -> Progress:
@@ -40,6 +45,9 @@ class _Silent:
         return None
 
     def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        return None
+
+    def typed(self) -> None:
         return None
 
 
@@ -78,6 +86,11 @@ class _Live(_Silent):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def typed(self) -> None:
+        from rich.control import Control
+
+        self._live.console.control(Control.move(0, -1))
+
     def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None:
         from rich.spinner import Spinner
         from rich.table import Table
@@ -85,7 +98,8 @@ class _Live(_Silent):
 
         table = Table.grid(padding=(0, 2))
         latest = {record["stage"]: record for record in records}
-        for index, command in enumerate(task["commands"]):
+        room = max(1, self._live.console.height - 1)
+        for index, command in _window(task, room):
             name = Text(command.get("name") or command["method"])
             if index == task["stage"] and not task["exit_code"]:
                 waits = task["status"] == "WAITING"
@@ -97,6 +111,15 @@ class _Live(_Silent):
             else:
                 table.add_row(" ", name, "")
         self._live.update(table)
+
+
+def _window(task: dict[str, Any], room: int) -> list[tuple[int, dict[str, Any]]]:
+    """The stages that a terminal has room for, the running one among them."""
+    stages = list(enumerate(task["commands"]))
+    if task["status"] in ("FINISHED", "FAILED"):
+        return stages
+    first = max(0, min(task["stage"] - room // 2, len(stages) - room))
+    return stages[first : first + room]
 
 
 def _ended_line(task: dict[str, Any], record: dict[str, Any]) -> str:
@@ -111,7 +134,7 @@ def _outcome(record: dict[str, Any]) -> str:
     if record["started_at"] is not None and record["ended_at"] is not None:
         said += f", {record['ended_at'] - record['started_at']:.2f} s"
     if record["error"]:
-        said += f": {record['error']['message']}"
+        said += f": {one_line(record['error']['message'])}"
     return said
 
 

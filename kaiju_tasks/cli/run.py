@@ -7,7 +7,7 @@ import click
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.files import read_pairs, read_task
-from kaiju_tasks.cli.output import print_json
+from kaiju_tasks.cli.output import one_line, print_json
 
 __all__ = ["run"]
 
@@ -15,7 +15,7 @@ SAMPLES = "kaiju_tasks.samples:executor"
 SCHEDULE = ("cron", "every", "next_run", "delay")
 
 
-@click.command()
+@click.command(short_help="Run the pipeline of FILE here and now.")
 @click.argument("file")
 @click.option(
     "--executor",
@@ -98,4 +98,4 @@ def _print(task: dict[str, Any], as_json: bool) -> None:
     else:
         error = task["error"]
         stage = "" if error["stage"] is None else f"stage {error['stage']}: "
-        click.echo(f"{stage}{error['type']}: {error['message']}", err=True)
+        click.echo(one_line(f"{stage}{error['type']}: {error['message']}"), err=True)

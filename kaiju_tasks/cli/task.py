@@ -1,13 +1,21 @@
 """`kaiju-tasks task …`"""
 
 import sys
+from datetime import datetime
 from typing import Any
 
 import click
 
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
-from kaiju_tasks.cli.output import json_option, moment, print_fields, print_json, print_table
+from kaiju_tasks.cli.output import (
+    json_option,
+    moment,
+    one_line,
+    print_fields,
+    print_json,
+    print_table,
+)
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["task"]
@@ -18,11 +26,12 @@ LIST_COLUMNS = (
     "status",
     "status_reason",
     "stage",
-    "stages",
     "exit_code",
     "next_run",
     "description",
 )
+SPARSE_COLUMNS = ("status_reason", "exit_code", "next_run", "description")
+STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "FAILED")
 ENDED = ("FINISHED", "FAILED")
 LOOK_SECONDS = 0.5
 
@@ -32,7 +41,7 @@ def task() -> None:
     """Create, look at and operate tasks."""
 
 
-@task.command()
+@task.command(short_help="Create a task from FILE or from --method.")
 @click.argument("file", required=False)
 @click.option("--method", help="Instead of a file: a task of this one command.")
 @click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="Of that command.")
@@ -80,7 +89,10 @@ def validate(file: str, as_json: bool) -> None:
         print_json(found)
     else:
         for problem in found["errors"]:
-            click.echo(f"{problem['field'] or 'task'}: {problem['message']}", err=True)
+            field, message = problem["field"], problem["message"]
+            click.echo(
+                message if not field or field in message else f"{field}: {message}", err=True
+            )
         for warning in found["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         if found["valid"]:
@@ -89,7 +101,9 @@ def validate(file: str, as_json: bool) -> None:
 
 
 @task.command("list")
-@click.option("--status", help="Only these; several with commas between.")
+@click.option(
+    "--status", metavar="STATUS[,STATUS…]", help=f"Only these: {', '.join(STATUSES).lower()}."
+)
 @click.option("--app", "app_name", help="Only this stream.")
 @click.option("--group", help="Only this group.")
 @click.option("--where", "conditions", multiple=True, metavar="COLUMN=JSON", help="A condition.")
@@ -110,7 +124,7 @@ def list_tasks(
     """List tasks, the newest first."""
     chosen: dict[str, Any] = dict(read_pairs(conditions, "--where"))
     if status is not None:
-        chosen["status"] = [name.strip().upper() for name in status.split(",")]
+        chosen["status"] = _statuses(status)
     chosen |= {k: v for k, v in (("app_name", app_name), ("group", group)) if v is not None}
     params: dict[str, Any] = {"conditions": chosen, "limit": limit, "offset": offset}
     if sort is not None:
@@ -119,9 +133,8 @@ def list_tasks(
     if as_json:
         print_json(page)
         return
-    print_table(
-        LIST_COLUMNS, [[_shown(row, name) for name in LIST_COLUMNS] for row in page["data"]]
-    )
+    rows = [[_shown(row, name) for name in LIST_COLUMNS] for row in page["data"]]
+    print_table(LIST_COLUMNS, rows, optional=SPARSE_COLUMNS)
     shown = offset + len(page["data"])
     if shown < page["count"]:
         more = "more than " if page.get("count_more") else ""
@@ -136,7 +149,7 @@ def show(id: str, as_json: bool) -> None:
     _print_task(call("tasks.get", id=id), as_json)
 
 
-@task.command()
+@task.command(short_help="Follow a task until its run ends.")
 @click.argument("id")
 @json_option
 def watch(id: str, as_json: bool) -> None:
@@ -196,7 +209,7 @@ def runs(id: str, as_json: bool) -> None:
         print_json(found)
         return
     columns = ("job_id", "status", "started", "ended", "exit_code", "retries", "error")
-    print_table(columns, [_run_row(run) for run in found])
+    print_table(columns, [_run_row(run) for run in found], optional=("error",))
 
 
 @task.command()
@@ -205,13 +218,17 @@ def runs(id: str, as_json: bool) -> None:
 @json_option
 def stages(id: str, job_id: str | None, as_json: bool) -> None:
     """List the ended attempts of a run's stages, the oldest first."""
-    job_id = job_id or call("tasks.get", id=id)["job_id"]
-    found = [] if job_id is None else call("tasks.stages", job_id=job_id)
+    of_run = job_id or call("tasks.get", id=id)["job_id"]
+    found = [] if of_run is None else call("tasks.stages", job_id=of_run)
+    if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
+        raise Failed(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
     if as_json:
         print_json(found)
         return
-    columns = ("stage", "method", "attempt", "outcome", "started", "ended", "result", "error")
-    print_table(columns, [_stage_row(record) for record in found])
+    columns = (
+        "stage", "method", "attempt", "outcome", "started", "seconds", "executor", "result", "error"
+    )  # fmt: skip
+    print_table(columns, [_stage_row(record) for record in found], optional=("result", "error"))
 
 
 def _add_operation(name: str, method: str, text: str) -> None:
@@ -242,8 +259,7 @@ def follow(id: str, as_json: bool) -> None:
     if as_json:
         print_json(task_)
     elif task_["exit_code"]:
-        error = task_["error"] or {}
-        click.echo(f"{error.get('type', 'failed')}: {error.get('message', '')}", err=True)
+        click.echo(_error_line(task_["error"] or {}), err=True)
     sys.exit(task_["exit_code"] or 0)
 
 
@@ -292,7 +308,7 @@ def _print_task(task_: dict[str, Any], as_json: bool) -> None:
     pairs = [
         (name, _shown(task_, name))
         for name, value in task_.items()
-        if name not in ("commands", "result")
+        if name not in ("commands", "result", "stages")
         and not (value is None or value is False or value == {})
     ]
     print_fields(pairs)
@@ -302,11 +318,30 @@ def _print_task(task_: dict[str, Any], as_json: bool) -> None:
         for i, command in enumerate(task_["commands"])
     ]
     click.echo()
-    print_table(("stage", "name", "method", "result"), rows)
+    print_table(("stage", "name", "method", "result"), rows, optional=("name",))
+    _print_traceback(task_["error"] or {})
 
 
-def _says_something(value: Any) -> bool:
-    return value not in (None, {}) and value is not False
+def _print_traceback(error: dict[str, Any]) -> None:
+    data = error.get("data")
+    traceback = data.get("traceback") if isinstance(data, dict) else None
+    if isinstance(traceback, str):
+        click.echo()
+        for line in traceback.rstrip().splitlines():
+            click.echo(one_line(line))
+
+
+def _error_line(error: dict[str, Any]) -> str:
+    return one_line(f"{error.get('type', 'failed')}: {error.get('message', '')}")
+
+
+def _statuses(text: str) -> list[str]:
+    names = [name.strip().upper() for name in text.split(",")]
+    for name in names:
+        if name not in STATUSES:
+            known = ", ".join(STATUSES).lower()
+            raise Failed(f"--status {name.lower()!r} is no status; there are {known}.", USAGE)
+    return names
 
 
 def _shown(task_: dict[str, Any], name: str) -> Any:
@@ -320,6 +355,12 @@ def _shown(task_: dict[str, Any], name: str) -> Any:
         "scheduled_at",
     ):
         return moment(value)
+    if name == "created" and isinstance(value, str):
+        return moment(datetime.fromisoformat(value).timestamp())
+    if name == "error" and value:
+        return _error_line(value)
+    if name == "stage":
+        return f"{value}/{task_['stages']}"
     return value
 
 
@@ -329,6 +370,10 @@ def _run_row(run: dict[str, Any]) -> list[Any]:
     return [run["job_id"], run["status"], started, ended, run["exit_code"], run["retries"], error]
 
 
+def _seconds(start: float | None, end: float | None) -> str:
+    return "" if start is None or end is None else f"{end - start:.2f}"
+
+
 def _stage_row(record: dict[str, Any]) -> list[Any]:
     return [
         record["stage"],
@@ -336,7 +381,8 @@ def _stage_row(record: dict[str, Any]) -> list[Any]:
         record["attempt"],
         record["outcome"],
         moment(record["started_at"]),
-        moment(record["ended_at"]),
+        _seconds(record["started_at"], record["ended_at"]),
+        record["executor_id"],
         record["result"],
         (record["error"] or {}).get("message"),
     ]

@@ -5,7 +5,11 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-__all__ = ["health_server"]
+__all__ = ["HealthPortTaken", "health_server"]
+
+
+class HealthPortTaken(Exception):
+    """The health addresses cannot be served."""
 
 
 @asynccontextmanager
@@ -17,7 +21,7 @@ async def health_server(
     :param port: 0 takes a free one
     :param ready: whether a manager is connected
     :returns: the port
-    :raises OSError: the port is taken
+    :raises HealthPortTaken: the port cannot be listened on
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -34,7 +38,12 @@ async def health_server(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise HealthPortTaken(
+                f"the health port {port} on {host} cannot be used: {error.strerror or error}"
+            ) from error
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

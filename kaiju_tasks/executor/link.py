@@ -73,6 +73,7 @@ class Link:
         if not urls:
             raise ValueError("at least one manager URL is needed")
         self._urls = itertools.cycle(urls)
+        self._url = urls[0]
         self._identity = identity
         self._runner = runner
         self._transport = transport
@@ -157,6 +158,7 @@ class Link:
 
     async def _keep_connected(self) -> None:
         for url in self._urls:
+            self._url = url
             try:
                 connection = await self._transport.connect(url)
                 try:
@@ -227,7 +229,7 @@ class Link:
         self._mail.open(session)
         self._obey(result.status)
         self.active_at = self._clock.time()
-        logger.info("connected to manager %s", result.manager_id)
+        logger.info("connected to manager %s at %s", result.manager_id, self._url)
 
     async def _keep_alive(self, session: Session) -> None:
         # From the welcome on, the manager's `ping_interval` counts: the first ping goes by it too.

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 
 from kaiju_tasks.executor.registry import Executor
 
@@ -18,7 +19,8 @@ def load_executor(path: str) -> Executor:
     """Import an executor, looking in the working folder too.
 
     :param path: `module:attribute`, as in `billing.tasks:executor`
-    :raises LoadError: no such module or attribute, or it is no Executor
+    :raises LoadError: no such module or attribute, or it is no Executor, or the module
+        cannot be imported
     """
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
@@ -39,7 +41,22 @@ def _module(name: str) -> object:
             raise LoadError(
                 f"there is no module `{error.name}`, neither in {os.getcwd()} nor installed"
             ) from None
-        raise
+        raise _broken(name, error) from error
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> LoadError:
+    places = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in (__file__, importlib.__file__)
+        and not frame.filename.startswith("<frozen")
+    ]
+    if isinstance(error, SyntaxError):
+        places.append(f"{error.filename}:{error.lineno}")
+    said = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    return LoadError(f"the module `{name}` cannot be imported: {said} ({', then '.join(places)})")
 
 
 def _what_is_there(module_name: str, attribute: str, found: object) -> str:

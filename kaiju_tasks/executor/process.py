@@ -69,7 +69,7 @@ async def run_executor(
     :param kill_grace: seconds that a stopped stage gets before the process starts anew
     :param executor_id: stable for the life of the process; made up when None
     :param restart: starts the process anew; may return, then this returns too
-    :param handle_signals: take SIGTERM and SIGINT
+    :param handle_signals: take SIGTERM, SIGINT and SIGHUP
     :param health_port: serve `/healthz` and `/readyz` there; None does not
     :returns: exit code: 0, 75 when no manager could be reached any more, 77 when refused
     """
@@ -196,7 +196,9 @@ async def _lifespans(executors: Sequence[Executor]) -> AsyncIterator[None]:
 @contextlib.contextmanager
 def _signals(process: _Process) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    taken = (signal.SIGTERM, signal.SIGINT)
+    taken = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
     for number in taken:
         loop.add_signal_handler(number, process.terminate)
     try:

@@ -116,6 +116,10 @@ def start(move: Move, event: Start) -> None:
     if not row.enabled:
         note = f"skipped: next_task of {event.by}, but this task is disabled"
         move.step.runs.append(missed_run(row, move.now, move.now, note, event.by))
+    elif event.later:
+        row.start_next = True
+        if row.status in (FINISHED, FAILED):
+            move.idle(move.now)
     elif row.status in (FINISHED, FAILED):
         begin(move, event.job_id)
     elif row.status is IDLE and not row.begun:

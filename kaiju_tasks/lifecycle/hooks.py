@@ -1,4 +1,4 @@
-"""Templates and conditions as they are stored, compiled once."""
+"""Templates and conditions as they are stored, the short ones compiled once."""
 
 from functools import lru_cache
 
@@ -6,12 +6,25 @@ import msgspec
 
 from kaiju_tasks.templates import Condition, Template, compile_condition, compile_template
 
+KEPT_BYTES = 4096
+"""Longer ones would make the caches heavy."""
 
-@lru_cache(maxsize=4096)
+
 def compiled_params(params: bytes) -> Template:
+    return (_kept_params if len(params) <= KEPT_BYTES else _params)(params)
+
+
+def compiled_condition(condition: bytes) -> Condition:
+    return (_kept_condition if len(condition) <= KEPT_BYTES else _condition)(condition)
+
+
+def _params(params: bytes) -> Template:
     return compile_template(msgspec.json.decode(params))
 
 
-@lru_cache(maxsize=4096)
-def compiled_condition(condition: bytes) -> Condition:
+def _condition(condition: bytes) -> Condition:
     return compile_condition(msgspec.json.decode(condition))
+
+
+_kept_params = lru_cache(maxsize=4096)(_params)
+_kept_condition = lru_cache(maxsize=4096)(_condition)

@@ -1,5 +1,6 @@
 """Hooks: what they wait for, and what ends the wait. None of them holds an executor."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,6 +15,9 @@ from kaiju_tasks.templates import Template
 from kaiju_tasks.types import MESSAGE, TIMER, Limit, Outcome, Reason
 
 _decode = msgspec.json.decode
+
+MAX_NAME = 255
+_NAME = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_NAME}}}")
 
 
 def reach(move: Move, command: Command) -> bool:
@@ -68,6 +72,11 @@ def _message_name(params: dict[str, Any]) -> str | None:
     name = params.get("name")
     if name is not None and not isinstance(name, str):
         raise TemplateError("a message's name must be text", field="params.name")
+    if name is not None and not _NAME.fullmatch(name):
+        raise TemplateError(
+            f"a message's name must have 1 to {MAX_NAME} characters, none of them a control one",
+            field="params.name",
+        )
     return name
 
 

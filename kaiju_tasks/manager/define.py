@@ -13,12 +13,13 @@ from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
-from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Limit, NewTask, TaskCommand
+from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Id, Limit, NewTask, TaskCommand
 
 RESERVED_APP = "manager"
 NOT_YET = ("concurrency", "unique", "webhook")
 OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
+MessageName = Id
 _encode = msgspec.json.encode
 
 MANAGED = frozenset(
@@ -143,15 +144,20 @@ def redefine(
         merged.pop("cron", None)
     new = read_new_task(merged)
     defined = define(new, now=now, new_id=definition.id, default_app=default_app)
-    defined.definition.created = definition.created
-    defined.definition.user_id = definition.user_id
-    defined.definition.parent_id = definition.parent_id
-    changed = {
+    return defined, succeed(defined.definition, definition)
+
+
+def succeed(new: Definition, old: Definition) -> frozenset[str]:
+    """Let a definition take the place of another: what no client sets stays.
+
+    :returns: names of the fields that are really different
+    """
+    new.created, new.user_id, new.parent_id = old.created, old.user_id, old.parent_id
+    return frozenset(
         name
         for name in Definition.__struct_fields__
-        if _plain(getattr(definition, name)) != _plain(getattr(defined.definition, name))
-    }
-    return defined, frozenset(changed)
+        if _plain(getattr(old, name)) != _plain(getattr(new, name))
+    )
 
 
 def as_new_task(definition: Definition, enabled: bool) -> NewTask:
@@ -274,8 +280,9 @@ def _check_message(command: TaskCommand, field: str) -> None:
             field=f"{field}.params.{unknown[0]}",
         )
     name = command.params.get("name")
-    if name is not None and not isinstance(name, str):
-        raise InvalidParams(f"`{field}.params.name` must be text", field=f"{field}.params.name")
+    if name is None or (isinstance(name, str) and not compile_template(name).constant):
+        return
+    convert(name, MessageName, prefix=f"{field}.params.name")  # else no message could ever have it
 
 
 # -- moments -----------------------------------------------------------------------------

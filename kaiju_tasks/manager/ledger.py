@@ -12,22 +12,25 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
-    Definition,
     Event,
-    ExecutorLost,
-    MessageCame,
     Row,
-    StageExtended,
-    StageFailed,
-    StageFinished,
     Start,
     Step,
     TaskState,
     advance,
     create,
 )
-from kaiju_tasks.manager.definitions import DefinitionCache, definition_bytes
+from kaiju_tasks.manager.definitions import DefinitionCache
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.entries import (
+    AlreadyExists,
+    Change,
+    Draft,
+    Entry,
+    EventSource,
+    Group,
+    settle,
+)
 from kaiju_tasks.store.base import (
     Store,
     StoreUnavailable,
@@ -44,108 +47,6 @@ LOOK_PAST = 4
 BATCH_BYTES = 4 * 1024 * 1024
 OUTAGE_PATIENCE_SECONDS = 10.0
 OUTAGE_RETRY_SECONDS = 0.1
-
-FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
-
-EventSource = Event | Callable[[TaskState], Event]
-
-
-class Draft:
-    """A task to be created."""
-
-    __slots__ = ("definition", "enabled", "job_id", "next_run", "rev")
-
-    def __init__(
-        self,
-        definition: Definition,
-        *,
-        job_id: str,
-        rev: int,
-        enabled: bool = True,
-        next_run: float | None = None,
-    ) -> None:
-        self.definition = definition
-        self.job_id = job_id
-        self.rev = rev
-        self.enabled = enabled
-        self.next_run = next_run
-
-
-class Change:
-    """A Step and the definition it was made with, as it is told after the commit."""
-
-    __slots__ = ("before", "definition", "step")
-
-    def __init__(self, step: Step, definition: Definition, before: Row | None) -> None:
-        self.step = step
-        self.definition = definition
-        self.before = before
-
-
-class _Group:
-    """Entries that one caller waits for together."""
-
-    __slots__ = ("done", "left")
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def one_done(self) -> None:
-        self.left -= 1
-        if self.left == 0 and not self.done.done():
-            self.done.set_result(None)
-
-
-class _Entry:
-    __slots__ = ("draft", "error", "event", "group", "size", "step", "task_id", "tried")
-
-    def __init__(
-        self, task_id: str, event: EventSource | None, draft: Draft | None, group: _Group
-    ) -> None:
-        self.task_id = task_id
-        self.event = event
-        self.draft = draft
-        self.size = _size(event, draft)
-        self.group: _Group | None = group
-        self.step: Step | None = None
-        self.tried: Step | None = None
-        self.error: BaseException | None = None
-
-    def outcome(self) -> Step | BaseException:
-        outcome = self.error or self.step
-        assert outcome is not None
-        return outcome
-
-
-def _size(event: EventSource | None, draft: Draft | None) -> int:
-    """Bytes of what may be large."""
-    if isinstance(event, StageFinished):
-        return len(event.result)
-    if isinstance(event, MessageCame):
-        return len(event.data)
-    return 0 if draft is None else definition_bytes(draft.definition)
-
-
-def _settle(entry: _Entry, tried: Step, row: Row) -> bool:
-    """Whether it is decided already what an earlier try of a transaction, whose commit may be in
-    doubt, has done. What a lease or an epoch fences can simply be tried again."""
-    if not tried.changed or row.version < tried.row.version:
-        return False
-    if row == tried.row:
-        entry.step = tried
-        return True
-    if isinstance(entry.event, FENCED):
-        return False
-    entry.error = Unavailable(
-        "the database failed while this was written, and the task has changed since: "
-        "it may have been done; look, and try again"
-    )
-    return True
-
-
-class AlreadyExists(Exception):
-    """A task with this id is there."""
 
 
 class Ledger:
@@ -172,7 +73,7 @@ class Ledger:
         self._reached = reached
         self._batch_rows = batch_rows
         self._lanes = lanes
-        self._queue: deque[_Entry] = deque()
+        self._queue: deque[Entry] = deque()
         self._being_written: set[str] = set()
         self._stopping = False
         self._work = asyncio.Event()
@@ -280,8 +181,8 @@ class Ledger:
             return []
         if self._stopping:
             raise Unavailable("the manager is stopping")
-        group = _Group(len(items))
-        entries = [_Entry(task_id, event, draft, group) for task_id, event, draft in items]
+        group = Group(len(items))
+        entries = [Entry(task_id, event, draft, group) for task_id, event, draft in items]
         self._queue.extend(entries)
         self._work.set()
         await group.done
@@ -311,12 +212,12 @@ class Ledger:
                 if self._queue or self._stopping:
                     self._work.set()
 
-    def _take(self) -> list[_Entry]:
+    def _take(self) -> list[Entry]:
         """Up to a batch of entries, in order: at most one for a task, and none for a task that
         another lane is writing, so that one task's entries are written as they came."""
         queue = self._queue
-        batch: dict[str, _Entry] = {}
-        later: list[_Entry] = []
+        batch: dict[str, Entry] = {}
+        later: list[Entry] = []
         size = 0
         rows = self._batch_rows
         while queue and len(batch) < rows and len(later) < LOOK_PAST * rows and size < BATCH_BYTES:
@@ -329,7 +230,7 @@ class Ledger:
         queue.extendleft(reversed(later))
         return list(batch.values())
 
-    async def _write(self, batch: list[_Entry]) -> None:
+    async def _write(self, batch: list[Entry]) -> None:
         """Write a batch; when it fails as a whole, each entry on its own."""
         try:
             await self.transact(lambda tx: self._advance_batch(tx, batch))
@@ -348,18 +249,18 @@ class Ledger:
             for entry in batch:
                 self._done(entry, None)
 
-    def _done(self, entry: _Entry, error: BaseException | None) -> None:
+    def _done(self, entry: Entry, error: BaseException | None) -> None:
         if entry.group is None:
             return
         entry.error = entry.error or error
         group, entry.group = entry.group, None
         group.one_done()
 
-    async def _advance_batch(self, tx: Transaction, batch: list[_Entry]) -> list[Change]:
+    async def _advance_batch(self, tx: Transaction, batch: list[Entry]) -> list[Change]:
         rows = await tx.lock([entry.task_id for entry in batch])
         changes: list[Change] = []
-        drafts: list[_Entry] = []
-        known: list[_Entry] = []
+        drafts: list[Entry] = []
+        known: list[Entry] = []
         settled: list[Change] = []
         for entry in batch:
             entry.tried = entry.step or entry.tried
@@ -376,7 +277,7 @@ class Ledger:
             if state is None:
                 entry.error = NotFound(f"there is no task {entry.task_id!r}", id=entry.task_id)
                 continue
-            if entry.tried is not None and _settle(entry, entry.tried, state.row):
+            if entry.tried is not None and settle(entry, entry.tried, state.row):
                 if entry.step is not None:
                     settled.append(Change(entry.step, state.definition, None))
                 continue
@@ -386,7 +287,7 @@ class Ledger:
         await self.save(tx, changes)
         return changes + settled
 
-    def _advance_entry(self, entry: _Entry, state: TaskState, now: float) -> Change | None:
+    def _advance_entry(self, entry: Entry, state: TaskState, now: float) -> Change | None:
         event = entry.event
         assert event is not None
         try:
@@ -400,7 +301,7 @@ class Ledger:
             return None
         return Change(step, step.definition or state.definition, state.row)
 
-    async def _insert(self, tx: Transaction, entries: list[_Entry]) -> list[Change]:
+    async def _insert(self, tx: Transaction, entries: list[Entry]) -> list[Change]:
         drafts = [entry.draft for entry in entries if entry.draft is not None]
         steps = [self._created(draft, tx.now) for draft in drafts]
         taken = await tx.insert(steps)

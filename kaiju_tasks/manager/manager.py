@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterable
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.reports import Reports
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.roster import Roster
@@ -104,6 +105,7 @@ class Manager:
         await self.scheduler.stop()
         await self.streams.stop()
         await self.ledger.stop()
+        await self.roster.stop()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

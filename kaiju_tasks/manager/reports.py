@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.errors import KaijuError, NotFound, TooLarge
+from kaiju_tasks.errors import KaijuError, TooLarge, Unavailable
 from kaiju_tasks.lifecycle import (
     Event,
     ExecutorLost,
@@ -19,6 +19,7 @@ from kaiju_tasks.manager.sessions import Session
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.types import ErrorType, Outcome, TaskError, TaskStatus
 
 OK, RELEASED, STALE = Ack(AckState.OK), Ack(AckState.RELEASED), Ack(AckState.STALE)
@@ -122,10 +123,10 @@ class Reports:
 
     def _ack(self, report: Report, lease: Lease, outcome: Step | BaseException) -> Ack:
         """ok when the lease goes on, released when this report ended it, else stale."""
-        if isinstance(outcome, NotFound):
-            return STALE
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, Unavailable | StoreError):
             raise outcome
+        if isinstance(outcome, BaseException):  # no task, or one that we cannot write: not again
+            return STALE
         row = outcome.row
         if outcome.stale:
             return STALE

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 
-from kaiju_tasks.store.base import Store, StoreError
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.store.base import Store, StoreError, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +18,9 @@ GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 class Retention:
     """Deletes runs older than `retention_days`, and executors long gone, once an hour."""
 
-    def __init__(self, store: Store, retention_days: float) -> None:
+    def __init__(self, store: Store, ledger: Ledger, retention_days: float) -> None:
         self._store = store
+        self._ledger = ledger
         self._days = retention_days
         self._task: asyncio.Task[None] | None = None
 
@@ -53,9 +56,16 @@ class Retention:
         """Delete tasks that ended before a moment (UNIX seconds), never cron, system or
         unfinished ones. Returns how many."""
         total = 0
-        while True:
-            async with self._store.transaction() as tx:
-                deleted = await tx.delete_ended(before, PRUNE_BATCH)
-            total += len(deleted)
-            if len(deleted) < PRUNE_BATCH:
-                return total
+        while count := await self._delete_some(before):
+            total += count
+        return total
+
+    async def _delete_some(self, before: float) -> int:
+        deleted: list[str] = []
+
+        async def work(tx: Transaction) -> list[Change]:
+            deleted[:] = await tx.delete_ended(before, PRUNE_BATCH)
+            return []
+
+        await self._ledger.transact(work)
+        return len(deleted)

@@ -10,12 +10,13 @@ from msgspec import Raw
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import ExecutorLost, Row
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.sessions import Connection, Session, Sessions
 from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import ExecutorRow, Ping, Store, StoreUnavailable, Transaction
+from kaiju_tasks.store.base import ExecutorRow, Ping, Store, StoreError, Transaction
 from kaiju_tasks.types import ExecutorStatus, Outcome
 
 log = logging.getLogger(__name__)
@@ -166,16 +167,22 @@ class Roster:
             except Exception as exc:
                 self._uptime.reached(False)
                 error = exc
-                if isinstance(exc, StoreUnavailable):
+                if isinstance(exc, StoreError):
                     error = Unavailable(f"the database cannot be reached: {exc}")
                 for future in waiting.values():
                     if not future.done():
                         future.set_exception(error)
+                        future.exception()  # those who waited may all be gone: no complaint
                 continue
             self._uptime.reached(True)
             for executor_id, future in waiting.items():
                 if not future.done():
                     future.set_result(statuses.get(executor_id))
+
+    async def stop(self) -> None:
+        """Write the pings that have come, then end."""
+        if self._pinging is not None:
+            await asyncio.gather(self._pinging, return_exceptions=True)
 
     # -- going -------------------------------------------------------------------------
 
@@ -304,8 +311,11 @@ class Roster:
     # -- what other managers did ---------------------------------------------------------
 
     async def check(self) -> None:
-        """Find what no wake-up told: sessions that are over, leases that were revoked."""
-        sessions = {session.executor_id: session for session in self._sessions}
+        """Find what no wake-up told: sessions that are over, leases that were revoked.
+
+        A session without leases has nothing to revoke; its next ping tells how it stands.
+        """
+        sessions = {session.executor_id: session for session in self._sessions if session.leases}
         if not sessions:
             return
         rows = {row.id: row for row in await self._store.executors(list(sessions))}

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.store.base import Outlook, Store, StoreError, Transaction
 

@@ -12,7 +12,8 @@ from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, ExecutorLost, Step
 from kaiju_tasks.manager.assignments import assign
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.ledger import Change, Ledger
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.sessions import Session, Sessions
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction

@@ -23,10 +23,12 @@ class Stop(asyncio.Event):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Take SIGTERM and SIGINT while the context is open."""
+    """Take SIGTERM, SIGINT and, unless it is ignored, SIGHUP while the context is open."""
     stop = Stop()
     loop = asyncio.get_running_loop()
-    taken = (signal.SIGTERM, signal.SIGINT)
+    taken = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
     for number in taken:
         loop.add_signal_handler(number, stop.signalled)
     try:

@@ -58,6 +58,49 @@ async def test_lists_are_tables_and_json(shell: Shell) -> None:
     assert "nope" in wrong.stderr
 
 
+async def test_a_list_has_no_column_in_which_nothing_stands(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
+    header, row = shell.run("task", "list").stdout.splitlines()
+    assert header.split() == ["ID", "APP_NAME", "STATUS", "STAGE", "EXIT_CODE"]
+    assert row.split()[0] == "a"
+
+
+async def test_a_failure_is_shown_in_a_line_and_its_traceback_below(shell: Shell) -> None:
+    fail = ("task", "create", "--method", "do.fail", "--param", "message=no luck")
+    assert shell.run(*fail, "--set", "id=f", "--watch").stderr == "execution_error: no luck\n"
+    lines = shell.run("task", "show", "f").stdout.splitlines()
+    assert "execution_error: no luck" in [line.partition("  ")[2].strip() for line in lines]
+    assert "Traceback (most recent call last):" in lines
+
+
+async def test_the_history_names_the_executor_of_each_attempt(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.fail", "--set", "id=f", "--set", "max_retries=1")
+    shell.run("task", "watch", "f")
+    executor = shell.json("executors")[0]["id"]
+    header, *rows = shell.run("task", "stages", "f").stdout.splitlines()
+    assert header.split()[4:] == ["STARTED", "SECONDS", "EXECUTOR", "ERROR"]
+    assert [executor in row for row in rows] == [True, True]
+    unknown = shell.run("task", "stages", "f", "--job-id", "nope")
+    assert (unknown.returncode, "has no run 'nope'" in unknown.stderr) == (1, True)
+
+
+async def test_moments_in_a_yaml_file_are_text(shell: Shell) -> None:
+    (shell.folder / "later.yaml").write_text(
+        "id: later\nnext_run: 2040-01-31T09:00:00\ncommands:\n"
+        "- {method: do.echo, params: {data: 2040-01-31}}\n"
+    )
+    assert shell.run("task", "create", "later.yaml").returncode == 0
+    later = shell.json("task", "show", "later")
+    assert later["next_run"] == 2211613200
+    assert later["commands"][0]["params"] == {"data": "2040-01-31"}
+
+
+async def test_a_wrong_field_is_named_once_by_validate(shell: Shell) -> None:
+    (shell.folder / "typo.yaml").write_text("comands: []\n")
+    said = shell.run("task", "validate", "typo.yaml").stderr.splitlines()[0]
+    assert said == "`data.comands` is not known; did you mean `commands`?"
+
+
 async def test_a_message_reaches_its_hook(shell: Shell) -> None:
     file = shell.folder / "ask.yaml"
     file.write_text("id: ask\ncommands:\n- method: _MESSAGE_\n  params: {name: answer}\n")
@@ -121,6 +164,8 @@ async def test_cron_fires_are_previewed(shell: Shell) -> None:
     fires = shell.json("cron", "preview", "0 9 * * 1", "-n", "3", "--timezone", "Europe/Berlin")
     week, hour = 7 * 86_400, 3_600  # a change of summer time may lie between
     assert all(abs(later - earlier - week) <= hour for earlier, later in pairwise(fires))
+    shown = shell.run("cron", "preview", "0 9 * * *", "--timezone", "Asia/Tokyo", "-n", "1").stdout
+    assert shown.endswith(" 09:00:00+0900\n")
     wrong = shell.run("cron", "preview", "0 9 * *")
     assert wrong.returncode == 1
     assert "cron" in wrong.stderr

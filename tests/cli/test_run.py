@@ -104,7 +104,7 @@ def test_an_example_runs(shell: Shell, name: str) -> None:
     assert shell.run("run", str(ROOT / "examples" / name)).returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_cancels(processes: Processes, shell: Shell, number: signal.Signals) -> None:
     file = write(shell, {"method": "do.echo"}, {"method": "do.sleep", "params": {"seconds": 60}})
     process = processes.kaiju("run", str(shell.folder / file))

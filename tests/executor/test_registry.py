@@ -162,6 +162,21 @@ def test_a_wrong_place_is_explained(path, says):
         load_executor(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("broken_1", "x = = 1", r"SyntaxError: invalid syntax \(.*broken_1\.py:1\)"),
+        ("broken_2", "import nowhere_at_all", r"No module named 'nowhere_.*broken_2\.py:1\)"),
+        ("broken_3", "def f():\n    1 / 0\nf()", r"ZeroDivision.*_3\.py:3, then .*_3\.py:2\)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_explained(tmp_path, monkeypatch, name, text, says):
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LoadError, match=says):
+        load_executor(f"{name}:executor")
+
+
 def test_an_executor_is_found_by_its_place():
     assert load_executor("kaiju_tasks.samples:executor") is samples
 

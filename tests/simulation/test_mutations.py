@@ -58,7 +58,7 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.Monk
 
 def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operate, "_began_before", lambda move, event: False)
-    monkeypatch.setattr(ledger, "_settle", lambda entry, tried, row: False)
+    monkeypatch.setattr(ledger, "settle", lambda entry, tried, row: False)
 
 
 def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,15 +117,16 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise StoreUnavailable("The store is closed.")
         with translated():
-            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
         try:
             yield connection
         finally:
             with translated():
-                await self._pool.release(connection)
+                await pool.release(connection)
 
     async def now(self) -> float:
         ((now,),) = await self._read("now")

@@ -1,0 +1,52 @@
+"""What executors say about themselves, checked before it is stored.
+
+The types of the protocol say only the shapes; the ranges stand here.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from kaiju_tasks.protocol import ConnectParams, PingParams, SuspendExecutorParams
+from kaiju_tasks.rpc import convert
+from kaiju_tasks.types import Id, Label
+
+Capacity = Annotated[int, Meta(ge=0, le=100_000)]
+Pid = Annotated[int, Meta(ge=0, lt=2**31)]
+
+
+class _Executor(Struct):
+    id: Id
+    app_names: Annotated[list[Id], Meta(max_length=1000)]
+    capacity: Capacity
+    host: Label | None
+    pid: Pid | None
+    version: Label | None
+
+
+class _Ping(Struct):
+    id: Id
+    capacity: Capacity | None
+
+
+class _Leave(Struct):
+    id: Id
+
+
+def check_connect(params: ConnectParams) -> None:
+    """:raises InvalidParams: names the wrong field"""
+    _check(params, _Executor)
+
+
+def check_ping(params: PingParams) -> None:
+    """:raises InvalidParams: names the wrong field"""
+    _check(params, _Ping)
+
+
+def check_leave(params: SuspendExecutorParams) -> None:
+    """:raises InvalidParams: names the wrong field"""
+    _check(params, _Leave)
+
+
+def _check(params: Any, type_: type[Struct]) -> None:
+    convert({name: getattr(params, name) for name in type_.__struct_fields__}, type_)

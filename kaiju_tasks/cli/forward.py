@@ -1,0 +1,45 @@
+"""`--forward`: an executor whose commands are a service's."""
+
+import unicodedata
+from urllib.parse import urlsplit
+
+from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.executor.forward import ForwardExecutor
+from kaiju_tasks.executor.registry import Executor
+
+__all__ = ["forwarded"]
+
+RESERVED = "manager"
+
+
+def forwarded(url: str | None, app_name: str | None, default: str) -> list[Executor]:
+    """The executor that `--forward` and `--app-name` ask for, if they do.
+
+    :param default: the stream when none is named
+    :raises Failed: one of them is wrong
+    """
+    if url is None:
+        if app_name is not None:
+            raise Failed("--app-name belongs to --forward; an Executor names its own.", USAGE)
+        return []
+    return [ForwardExecutor(_stream(default if app_name is None else app_name), _service(url))]
+
+
+def _stream(name: str) -> str:
+    if name == RESERVED:
+        raise Failed(f"--app-name {name!r} is reserved; take another name.", USAGE)
+    if not 1 <= len(name) <= 255 or any(unicodedata.category(c) == "Cc" for c in name):
+        raise Failed(
+            "--app-name must be text of 1 to 255 characters without control characters.", USAGE
+        )
+    return name
+
+
+def _service(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:
+        pass  # said below: a port that is no number, a bracket too few
+    raise Failed(f"--forward must read http://host:port/rpc, not {url!r:.200}.", USAGE)

@@ -1,0 +1,123 @@
+"""What waits in the ledger to be written, and what is told when it was."""
+
+import asyncio
+from collections.abc import Callable
+
+from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.lifecycle import (
+    Definition,
+    Event,
+    ExecutorLost,
+    MessageCame,
+    Row,
+    StageExtended,
+    StageFailed,
+    StageFinished,
+    Step,
+    TaskState,
+)
+from kaiju_tasks.manager.definitions import definition_bytes
+
+FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
+
+EventSource = Event | Callable[[TaskState], Event]
+
+
+class Draft:
+    """A task to be created."""
+
+    __slots__ = ("definition", "enabled", "job_id", "next_run", "rev")
+
+    def __init__(
+        self,
+        definition: Definition,
+        *,
+        job_id: str,
+        rev: int,
+        enabled: bool = True,
+        next_run: float | None = None,
+    ) -> None:
+        self.definition = definition
+        self.job_id = job_id
+        self.rev = rev
+        self.enabled = enabled
+        self.next_run = next_run
+
+
+class Change:
+    """A Step and the definition it was made with, as it is told after the commit."""
+
+    __slots__ = ("before", "definition", "step")
+
+    def __init__(self, step: Step, definition: Definition, before: Row | None) -> None:
+        self.step = step
+        self.definition = definition
+        self.before = before
+
+
+class Group:
+    """Entries that one caller waits for together."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def one_done(self) -> None:
+        self.left -= 1
+        if self.left == 0 and not self.done.done():
+            self.done.set_result(None)
+
+
+class Entry:
+    """One event for one task, or one task to be created, on its way into a batch."""
+
+    __slots__ = ("draft", "error", "event", "group", "size", "step", "task_id", "tried")
+
+    def __init__(
+        self, task_id: str, event: EventSource | None, draft: Draft | None, group: Group
+    ) -> None:
+        self.task_id = task_id
+        self.event = event
+        self.draft = draft
+        self.size = size_of(event, draft)
+        self.group: Group | None = group
+        self.step: Step | None = None
+        self.tried: Step | None = None
+        self.error: BaseException | None = None
+
+    def outcome(self) -> Step | BaseException:
+        outcome = self.error or self.step
+        assert outcome is not None
+        return outcome
+
+
+def size_of(event: EventSource | None, draft: Draft | None) -> int:
+    """Bytes of what may be large."""
+    if isinstance(event, StageFinished):
+        return len(event.result)
+    if isinstance(event, MessageCame):
+        return len(event.data)
+    return 0 if draft is None else definition_bytes(draft.definition)
+
+
+def settle(entry: Entry, tried: Step, row: Row) -> bool:
+    """Whether it is decided already what an earlier try of a transaction, whose commit may be in
+    doubt, has done. What a lease or an epoch fences can simply be tried again."""
+    if not tried.changed or row.version < tried.row.version:
+        return False
+    if row == tried.row:
+        entry.step = tried
+        return True
+    if isinstance(entry.event, FENCED):
+        return False
+    entry.error = Unavailable(
+        "the database failed while this was written, and the task has changed since: "
+        "it may have been done; look, and try again"
+    )
+    return True
+
+
+class AlreadyExists(Exception):
+    """A task with this id is there."""

@@ -1,0 +1,176 @@
+"""What executors say of themselves is checked, and one executor's fault is never another's."""
+
+import asyncio
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from kaiju_tasks.api import write_stage_fast
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
+from tests.manager.hand import Calls, HandExecutor, finished, pinging
+
+WRONG: dict[str, list] = {
+    "id": ["", "a\0b", "x" * 256],
+    "app_names": [["a\0b"], [""], ["x"] * 1001],
+    "capacity": [-1, 100_001, 2**63],
+    "host": ["a\0b"],
+    "pid": [-1, 2**31],
+    "version": ["\n"],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
+)
+async def test_a_wrong_greeting_is_refused_by_field(
+    manager: Manager, field: str, value: object
+) -> None:
+    greeting = {"id": "w", "app_names": ["default"], "capacity": 1, field: value}
+    with pytest.raises(InvalidParams) as error:
+        await HandExecutor(manager, "w").call("manager.connect", **greeting)
+    assert error.value.data["field"].startswith(field)
+    assert len(manager.sessions) == 0
+
+
+@pytest.mark.parametrize("capacity", [-1, 2**40, 2**63])
+async def test_a_ping_of_impossible_capacity_changes_nothing(
+    executor: HandExecutor, capacity: int
+) -> None:
+    with pytest.raises(InvalidParams) as error:
+        await executor.call("manager.ping", id="hand", capacity=capacity)
+    assert error.value.data["field"] == "capacity"
+    assert (await executor.ping())["status"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("id", ["", "a\0b", "x" * 256])
+async def test_a_leave_under_an_impossible_id_is_refused(call: Calls, id: str) -> None:
+    with pytest.raises(InvalidParams):
+        await call("manager.suspend_executor", id=id)
+
+
+async def test_a_connection_is_one_executors(executor: HandExecutor) -> None:
+    with pytest.raises(InvalidParams, match="open another one"):
+        await executor.call("manager.connect", id="second", app_names=["default"])
+
+
+async def test_a_cancelled_ping_leaves_the_others_waiting(
+    manager: Manager, executor: HandExecutor
+) -> None:
+    pings = [asyncio.create_task(executor.ping()) for _ in range(3)]
+    await asyncio.sleep(0)
+    pings[0].cancel()
+    answers = await asyncio.gather(*pings, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    later: list = answers[1:]
+    assert [answer["status"] for answer in later] == ["ACTIVE", "ACTIVE"]
+
+
+async def test_an_operators_refusal_outlasts_reconnects_and_leaves(
+    call: Calls, manager: Manager
+) -> None:
+    first = HandExecutor(manager, "h")
+    await first.connect()
+    await call.create("a", id="q")
+    await first.take()
+    await call("executors.suspend", id="h")
+    assert [lease.id for lease in first.revoked] == ["q"]
+    await first.cut()
+    assert (await first.connect())["status"] == "SUSPENDED"
+    await first.call("manager.suspend_executor", id="h")
+    await first.cut()
+    second = HandExecutor(manager, "h")
+    assert (await second.connect())["status"] == "SUSPENDED"
+    await call("tasks.run_now", id="q")
+    assert second.assigned.empty()
+    async with pinging(second):
+        assert (await call("executors.resume", id="h"))["status"] == "ACTIVE"
+        assert (await second.take()).id == "q"
+
+
+async def test_more_time_is_told_as_what_is_left(call: Calls, executor: HandExecutor) -> None:
+    await call.create("a", id="x", max_exec_timeout=10)
+    task = await executor.take()
+    deadline = (await call.get("x"))["exec_deadline"]
+    (ack,) = await executor.report(_of(task, ReportState.EXTEND, seconds=20.0))
+    now = await executor.manager.store.now()
+    assert ack.exec_seconds == pytest.approx(deadline + 20 - now, abs=0.2)
+    assert (ack.exec_seconds or 0.0) < 30
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"id": "a\0b"}, {"job_id": "\0"}, {"epoch": 2**70}, {"stage": 2**70}, {"nonce": "\0"}],
+    ids=lambda change: next(iter(change)),
+)
+async def test_a_report_under_an_impossible_token_is_stale(
+    call: Calls, executor: HandExecutor, change: dict
+) -> None:
+    await call.create("a", id="r")
+    task = await executor.take()
+    wrong = msgspec.structs.replace(finished(task, 1), **change)
+    acks = await executor.report(wrong, finished(task, 2))
+    assert [ack.state for ack in acks] == [AckState.STALE, AckState.RELEASED]
+    assert (await call.get("r"))["result"] == [2]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'{"type":"x\\u0000","message":"\\u0000"}',
+        b'{"type":"","message":""}',
+        b'{"type":"x","message":"m","data":' + b"9" * 400 + b"}",
+        b'{"type":"x","message":"m","data":' + b"[" * 200 + b"]" * 200 + b"}",
+        b'{"type":"x","message":"' + b"m" * 2_000_000 + b'"}',
+        b'{"type":"' + b"x" * 9_000 + b'","message":"m","data":"' + b"d" * 2_000_000 + b'"}',
+    ],
+    ids=["nul", "empty", "number", "depth", "long message", "long data"],
+)
+async def test_a_strange_error_fails_its_stage_and_can_be_read(
+    call: Calls, executor: HandExecutor, error: bytes
+) -> None:
+    await call.create("a", id="e")
+    task = await executor.take()
+    (ack,) = await _report_error(executor, task, error)
+    assert ack.state is AckState.RELEASED
+    failed = await call.get("e")
+    assert (failed["status"], failed["exit_code"]) == ("FAILED", 1)
+    assert 0 < len(failed["error"]["message"]) <= 10_001
+    assert 0 < len(failed["error"]["type"]) <= 255
+
+
+async def test_a_result_that_nobody_could_read_fails_its_stage_only(
+    call: Calls, executor: HandExecutor
+) -> None:
+    for name in ("huge", "deep", "big", "fine"):
+        await call.create("a", id=name)
+    tasks = {task.id: task for task in [await executor.take() for _ in range(4)]}
+    results = {
+        "huge": b"1" * 5000,
+        "deep": b"[" * 100 + b"]" * 100,
+        "big": b'"' + b"x" * 1_100_000 + b'"',
+        "fine": b'"ok"',
+    }
+    await executor.report(
+        *(_of(tasks[n], ReportState.FINISHED, result=Raw(raw)) for n, raw in results.items())
+    )
+    types = {name: ((await call.get(name))["error"] or {}).get("type") for name in results}
+    assert types == {
+        "huge": "execution_error",
+        "deep": "result_too_large",
+        "big": "result_too_large",
+        "fine": None,
+    }
+
+
+async def _report_error(executor: HandExecutor, task: Assignment, error: bytes) -> list[Ack]:
+    body = b'{"reports":[%b]}' % msgspec.json.encode(_of(task, ReportState.FAILED)).replace(
+        b'"state":"failed"', b'"state":"failed","error":' + error
+    )
+    return (await write_stage_fast(executor.manager, executor.caller, body)).acks
+
+
+def _of(task: Assignment, state: ReportState, **more: object) -> Report:
+    return msgspec.structs.replace(finished(task), state=state, **more)
