@@ -1,23 +1,23 @@
 """Errors, one small tree. Each class carries its JSON-RPC code and its data.
 
-    KaijuError
-    ├── ParseError         -32700   the bytes are not JSON
-    ├── InvalidRequest     -32600   JSON, but no JSON-RPC 2.0 request
-    ├── MethodNotFound     -32601
-    ├── InvalidParams      -32602   `field` names the wrong one
-    │   ├── TemplateError           a malformed template, or one that cannot be filled
-    │   └── SettingsError           an unknown or wrong setting
-    ├── InternalError      -32603
-    ├── Unauthorized          401
-    ├── Forbidden             403
-    ├── NotFound              404
-    ├── Conflict              409   `status` is the task's
-    ├── StaleLease            410   a report under a token that is no longer valid
-    ├── TooLarge              413
-    ├── TooManyRequests       429
-    └── Unavailable           503   the database cannot be reached, or the manager is stopping
+KaijuError
+├── ParseError         -32700   the bytes are not JSON
+├── InvalidRequest     -32600   JSON, but no JSON-RPC 2.0 request
+├── MethodNotFound     -32601
+├── InvalidParams      -32602   `field` names the wrong one
+│   ├── TemplateError           a malformed template, or one that cannot be filled
+│   └── SettingsError           an unknown or wrong setting
+├── InternalError      -32603
+├── Unauthorized          401
+├── Forbidden             403
+├── NotFound              404
+├── Conflict              409   `status` is the task's
+├── StaleLease            410   a report under a token that is no longer valid
+├── TooLarge              413
+├── TooManyRequests       429
+└── Unavailable           503   the database cannot be reached, or the manager is stopping
 
-    Abort                           raised by a command: fails its task without retry
+Abort                           raised by a command: fails its task without retry
 """
 
 from typing import Any, ClassVar

@@ -67,13 +67,13 @@ async def test_a_task_that_follows_itself_at_once_does_not_stop_the_manager(call
 async def test_an_unknown_next_task_is_refused_by_field(call: Calls, method: str) -> None:
     await call.create("a", id="x", delay=3600)
     data: dict = {"commands": [{"method": "a"}], "next_task": "nobody"}
-    params: dict = {
+    calls: dict[str, dict] = {
         "create": {"data": data},
         "m_create": {"data": [data]},
         "update": {"id": "x", "data": {"next_task": "nobody"}},
-    }[method]
+    }
     with pytest.raises(InvalidParams, match="no task 'nobody'") as error:
-        await call(f"tasks.{method}", **params)
+        await call(f"tasks.{method}", **calls[method])
     assert error.value.data["field"] == (
         "data.0.next_task" if method == "m_create" else "data.next_task"
     )

@@ -150,9 +150,7 @@ async def test_a_body_in_pieces_is_taken(site: Site) -> None:
     "content_type",
     ["application/json", "application/json; charset=utf-8", "application/x-www-form-urlencoded"],
 )
-async def test_a_body_is_json_whatever_its_content_type_says(
-    site: Site, content_type: str
-) -> None:
+async def test_a_body_is_json_whatever_its_content_type_says(site: Site, content_type: str) -> None:
     body = json.dumps(request()).encode()
     response = await site.post(body, headers={"Content-Type": content_type})
     assert "result" in await response.json()
