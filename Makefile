@@ -10,7 +10,7 @@ SEEDS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 CORE := errors types settings protocol rpc templates cron lifecycle
 UNIT := $(wildcard tests/core $(foreach part,$(CORE),tests/test_$(part)*.py tests/$(part)))
 
@@ -21,7 +21,7 @@ UNIT := $(wildcard tests/core $(foreach part,$(CORE),tests/test_$(part)*.py test
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
-run: $(VENV)/.run ## start manager, console and the sample executor (PORT=8077 DB=sqlite:///...)
+run: $(VENV)/.run ## start a manager and the sample executor (PORT=8077 DB=sqlite:///...)
 	@echo "run: kaiju-tasks on http://127.0.0.1:$(PORT) with $(firstword $(subst ://, ,$(DB)))"
 	@exec $(BIN)/kaiju-tasks serve --executor kaiju_tasks.samples:executor \
 		--port '$(PORT)' --db '$(DB)'

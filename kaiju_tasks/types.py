@@ -4,7 +4,7 @@ Times are UNIX seconds, sub-second kept; `created` is ISO-8601 UTC; durations ar
 """
 
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -129,14 +129,43 @@ class ErrorType(StrEnum):
     CANCELLED = "cancelled"
 
 
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+_END = r"(?![\s\S])"  # `$` would let a last newline pass
+
 Id = Annotated[
-    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+(?![\s\S])")
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=rf"^[^{_CONTROL}]+{_END}",
+        description="text of 1 to 255 characters, none of them a control character",
+    ),
 ]
-Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?![\s\S])")]
+Label = Annotated[
+    str,
+    Meta(
+        max_length=255,
+        pattern=rf"^[^{_CONTROL}]*{_END}",
+        description="text of at most 255 characters, none of them a control character",
+    ),
+]
 MethodName = Annotated[
-    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x20\x7f-\x9f]+(?![\s\S])")
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=rf"^[^ {_CONTROL}]+{_END}",
+        description="text of 1 to 255 characters, none of them a space or control character",
+    ),
 ]
-CommandName = Annotated[str, Meta(max_length=255, pattern=r"^[a-z_][a-z0-9_]*(?![\s\S])")]
+CommandName = Annotated[
+    str,
+    Meta(
+        max_length=255,
+        pattern=rf"^[a-z_][a-z0-9_]*{_END}",
+        description="a name of lower-case letters, digits and _, not beginning with a digit",
+    ),
+]
 Seconds = Annotated[float, Meta(ge=0, le=int(Limit.MAX_WAIT))]
 
 
@@ -234,6 +263,29 @@ class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a client may set in `tasks.create` (docs/concepts.md explains each field)."""
+
+    READ_ONLY: ClassVar[frozenset[str]] = frozenset(
+        {
+            "status",
+            "status_reason",
+            "result",
+            "stage",
+            "stages",
+            "queued_at",
+            "exec_deadline",
+            "wait_deadline",
+            "status_change",
+            "user_id",
+            "executor_id",
+            "job_id",
+            "scheduled_at",
+            "retries",
+            "created",
+            "exit_code",
+            "error",
+            "parent_id",
+        }
+    )
 
     id: Id | None = None
     app_name: Id | None = None

@@ -10,6 +10,8 @@ from kaiju_tasks.store.base import Store
 from kaiju_tasks.types import HOOKS, ExecutorStatus
 
 FRESH_SECONDS = 2.0
+ANY_METHOD = "*"
+"""Of an executor that announces none: it forwards whatever it is sent."""
 KNOWN_ROOTS = frozenset({"id", "job_id", "kws", "scheduled_at", "executor", "*"})
 
 
@@ -39,6 +41,8 @@ class KnownMethods:
         known = self._methods.get(app_name)
         if known is None:
             return [f"no executor serves the stream {app_name!r} now"]
+        if ANY_METHOD in known:
+            return []
         return [
             f"no executor on the stream {app_name!r} knows the method {method!r}"
             for method in sorted(wanted - known)
@@ -53,7 +57,7 @@ class KnownMethods:
             if executor.status in (ExecutorStatus.ACTIVE, ExecutorStatus.DRAINING):
                 names = {command["method"] for command in read_commands(executor.commands)}
                 for app_name in executor.app_names:
-                    methods.setdefault(app_name, set()).update(names)
+                    methods.setdefault(app_name, set()).update(names or {ANY_METHOD})
         self._methods, self._read_at = methods, now
 
 

@@ -8,7 +8,9 @@ import msgspec
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import TASK_COLUMNS, Condition
+from kaiju_tasks.types import TaskStatus
 
+STATUSES = tuple(str(status) for status in TaskStatus)
 OPERATORS = ("gt", "ge", "lt", "le", "like")
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
 Sort = tuple[tuple[str, bool], ...]
@@ -58,6 +60,8 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
 def _value(value: Any, kind: type, field: str) -> Any:
     if value is None:
         return None
+    if field.split(".")[1] == "status" and not field.endswith(".like") and value not in STATUSES:
+        raise InvalidParams(f"`{field}` must be one of {', '.join(STATUSES)}", field=field)
     ok = {
         str: isinstance(value, str),
         bool: isinstance(value, bool),

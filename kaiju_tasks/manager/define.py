@@ -1,6 +1,7 @@
 """From what a client sends to a checked definition."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
-from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Id, Limit, NewTask, TaskCommand
+from kaiju_tasks.types import HOOKS, MESSAGE, TASKS, TIMER, Id, Limit, NewTask, TaskCommand
 
 RESERVED_APP = "manager"
 NOT_YET = ("concurrency", "unique", "webhook")
@@ -22,28 +23,7 @@ MESSAGE_PARAMS = frozenset({"name", "default"})
 MessageName = Id
 _encode = msgspec.json.encode
 
-MANAGED = frozenset(
-    {
-        "status",
-        "status_reason",
-        "result",
-        "stage",
-        "stages",
-        "queued_at",
-        "exec_deadline",
-        "wait_deadline",
-        "status_change",
-        "user_id",
-        "executor_id",
-        "job_id",
-        "scheduled_at",
-        "retries",
-        "created",
-        "exit_code",
-        "error",
-        "parent_id",
-    }
-)
+_HOOK_LIKE = re.compile(r"_[A-Z]+_")
 _FIELDS = frozenset(NewTask.__struct_fields__)
 
 
@@ -63,13 +43,6 @@ def read_new_task(data: Any, prefix: str = "data") -> NewTask:
 
     :raises InvalidParams: names the wrong field; a managed one is said to be the manager's
     """
-    if isinstance(data, dict):
-        for key in data:
-            if key in MANAGED:
-                raise InvalidParams(
-                    f"`{prefix}.{key}` is set by the manager only: leave it out",
-                    field=f"{prefix}.{key}",
-                )
     return convert(data, NewTask, prefix=prefix)
 
 
@@ -215,6 +188,12 @@ def _command(command: TaskCommand, field: str) -> Command:
     params = Raw(_encode(command.params))
     condition = Raw(_encode(command.condition))
     _check_templates(command, params, condition, field)
+    if _HOOK_LIKE.fullmatch(command.method) and command.method not in HOOKS:
+        raise InvalidParams(
+            f"`{field}.method` {command.method!r:.50} is no hook; there are "
+            f"{', '.join(sorted(HOOKS))}",
+            field=f"{field}.method",
+        )
     if command.method == TIMER:
         _check_timer(command, field)
     elif command.method == MESSAGE:

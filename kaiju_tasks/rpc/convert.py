@@ -95,7 +95,9 @@ def _named(fault: str, name: str, segments: list[str], type_: Any) -> InvalidPar
             said += f": {describe(fields[name])}"
         return InvalidParams(said, field=field)
     said = f"`{field}` is not known"
-    if close := get_close_matches(name, fields, n=1):
+    if name in getattr(type_, "READ_ONLY", ()):
+        said = f"`{field}` is set by the manager only: leave it out"
+    elif close := get_close_matches(name, fields, n=1):
         said += f"; did you mean `{close[0]}`?"
     elif fields:
         said += f"; known are {', '.join(fields)}"

@@ -96,6 +96,11 @@ def _length(info: Any, unit: str) -> str:
     return "" if most is None else f"of at most {most} {unit}{'' if most == 1 else 's'}"
 
 
+def _said(info: Any) -> str | None:
+    said: str | None = (info.extra_json_schema or {}).get("description")
+    return said
+
+
 def _tuple(info: Any) -> str:
     return f"a list of {len(info.item_types)} items"
 
@@ -106,7 +111,7 @@ def _one_of(values: Iterable[Any]) -> str:
 
 
 _WORDS: dict[type, Callable[[Any], str]] = {
-    inspect.Metadata: lambda info: _words(info.type),
+    inspect.Metadata: lambda info: _said(info) or _words(info.type),
     inspect.UnionType: _union,
     inspect.IntType: _number("an integer"),
     inspect.FloatType: _number("a number"),

@@ -68,6 +68,9 @@ class Children:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         running = list(self._running.values())
+        if running:
+            grace = self._settings.shutdown_grace
+            logger.info("running stages have %g s to end; a second signal ends the waiting", grace)
         for process in running:
             _send(process, signal.SIGTERM)
         seconds = self._settings.shutdown_grace + FLUSH_SECONDS

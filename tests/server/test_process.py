@@ -125,6 +125,7 @@ async def test_a_second_signal_gives_back_what_still_runs(processes: Processes) 
         await wait_until(running, "the stage runs")
     process.terminate()
     await process.logged("stopping")
+    await process.logged("running stages have 3000 s to end")
     process.terminate()
     assert await process.ended(timeout=20) == 0
     assert not alive(pid)
