@@ -5,10 +5,9 @@ from kaiju_tasks.api.known import read_commands
 from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams
 from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.roster import GONE
 from kaiju_tasks.store.base import ExecutorRow
-from kaiju_tasks.types import ExecutorInfo, ExecutorStatus
-
-GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
+from kaiju_tasks.types import ExecutorInfo
 
 
 class ExecutorsApi:

@@ -144,7 +144,7 @@ class TasksApi:
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(made[index].definition.id, index) from None
-        tasks = await self._tasks([defined.definition.id for defined in made])
+        tasks = await self._store.tasks([defined.definition.id for defined in made])
         return [
             _created(
                 task_view(tasks[d.definition.id]), True, await self._known.warnings(d.definition)
@@ -217,9 +217,6 @@ class TasksApi:
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def _tasks(self, ids: list[str]) -> dict[str, TaskView]:
-        return await self._store.tasks(ids)
-
     async def _task(self, task_id: str) -> Task:
         return task_view(await self._view(task_id))
 
@@ -235,7 +232,7 @@ class TasksApi:
 
     async def m_get(self, caller: Caller, params: IdsParams) -> list[Task]:
         """Get tasks, in the order of `ids`; unknown ones are left out."""
-        views = await self._tasks(params.ids)
+        views = await self._store.tasks(params.ids)
         return [task_view(views[task_id]) for task_id in params.ids if task_id in views]
 
     async def exists(self, caller: Caller, params: IdParams) -> bool:
@@ -277,7 +274,7 @@ class TasksApi:
         """Runs of a task, newest first: the open one, the ended ones, the missed fires."""
         view = await self._view(params.id, results=False)
         ended = await self._store.runs(params.id)
-        current = open_run(view.row, view.definition)
+        current = open_run(view.row)
         return ended if current is None else [current, *ended]
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Command, Definition, Row
+from kaiju_tasks.lifecycle import Command, Row
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.types import Run, Task, TaskStatus
 
@@ -76,7 +76,7 @@ def task_columns(view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(task, name) for name in columns}
 
 
-def open_run(row: Row, definition: Definition) -> Run | None:
+def open_run(row: Row) -> Run | None:
     """The run that has not ended yet, if one has begun."""
     if not row.begun:
         return None

@@ -26,6 +26,7 @@ from kaiju_tasks.lifecycle.events import (
     Start,
     Suspend,
     Update,
+    given_back,
 )
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
@@ -75,6 +76,7 @@ __all__ = [
     "advance",
     "create",
     "due_at",
+    "given_back",
 ]
 
 

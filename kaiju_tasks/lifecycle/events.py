@@ -74,6 +74,19 @@ class ExecutorLost(Event, frozen=True, kw_only=True):
     outcome: Outcome = Outcome.LOST
 
 
+def given_back(
+    executor_id: str, *, epoch: int | None = None, nonce: str | None = None
+) -> ExecutorLost:
+    """The executor gives a task back unharmed: this counts as no loss."""
+    return ExecutorLost(
+        executor_id=executor_id,
+        epoch=epoch,
+        nonce=nonce,
+        counted=False,
+        outcome=Outcome.RELEASED,
+    )
+
+
 class MessageCame(Event, frozen=True, kw_only=True):
     """Somebody sent a message."""
 

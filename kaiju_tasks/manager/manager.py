@@ -98,8 +98,7 @@ class Manager:
             self._heartbeat.cancel()
             await asyncio.gather(self._heartbeat, return_exceptions=True)
         for session in self.sessions:
-            self.sessions.remove(session)
-            session.connection.close()
+            self.sessions.close(session)
         await self._exit.aclose()
         await self.retention.stop()
         await self.scheduler.stop()

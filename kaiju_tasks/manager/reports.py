@@ -8,11 +8,11 @@ import msgspec
 from kaiju_tasks.errors import KaijuError, TooLarge, Unavailable
 from kaiju_tasks.lifecycle import (
     Event,
-    ExecutorLost,
     StageExtended,
     StageFailed,
     StageFinished,
     Step,
+    given_back,
 )
 from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.sessions import Session
@@ -20,7 +20,7 @@ from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
-from kaiju_tasks.types import ErrorType, Outcome, TaskError, TaskStatus
+from kaiju_tasks.types import ErrorType, TaskError, TaskStatus
 
 OK, RELEASED, STALE = Ack(AckState.OK), Ack(AckState.RELEASED), Ack(AckState.STALE)
 MAX_REPORTS = 500
@@ -76,13 +76,8 @@ class Reports:
             return StageFailed(lease=lease, stage=report.stage, error=self._error(report))
         if state is ReportState.EXTEND:
             return StageExtended(lease=lease, stage=report.stage, seconds=report.seconds)
-        return ExecutorLost(
-            executor_id=session.executor_id if session else "",
-            epoch=report.epoch,
-            nonce=report.nonce,
-            counted=False,
-            outcome=Outcome.RELEASED,
-        )
+        executor_id = session.executor_id if session else ""
+        return given_back(executor_id, epoch=report.epoch, nonce=report.nonce)
 
     def _finished(self, report: Report, lease: Lease) -> Event:
         try:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
-from kaiju_tasks.lifecycle import ExecutorLost, Row
+from kaiju_tasks.lifecycle import ExecutorLost, Row, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
@@ -87,7 +87,7 @@ class Roster:
                 del leased[lease.id]
             await tx.put_executor(self._row(params, nonce, status, tx.now))
             return await self._ledger.advance_rows(
-                tx, leased.values(), _always(_released(params.id))
+                tx, leased.values(), _always(given_back(params.id))
             )
 
         await self._ledger.transact(work)
@@ -304,8 +304,7 @@ class Roster:
             session = self._sessions.get(executor.id)
             self._revoke(executor.id, mine)
             if session is not None:
-                self._sessions.remove(session)
-                session.connection.close()
+                self._sessions.close(session)
         return len(expired)
 
     # -- what other managers did ---------------------------------------------------------
@@ -334,8 +333,7 @@ class Roster:
     def _still_on(self, session: Session, row: ExecutorRow | None) -> bool:
         """Whether a session may go on; one that another manager has ended is closed."""
         if row is None or row.session != session.nonce or row.status in GONE:
-            self._sessions.remove(session)
-            session.connection.close()
+            self._sessions.close(session)
             return False
         session.status = row.status
         return True
@@ -356,10 +354,6 @@ def _lease(row: Row) -> Lease:
 
 def _always(event: ExecutorLost) -> Callable[[Row], ExecutorLost]:
     return lambda row: event
-
-
-def _released(executor_id: str) -> ExecutorLost:
-    return ExecutorLost(executor_id=executor_id, counted=False, outcome=Outcome.RELEASED)
 
 
 def _unknown(executor_id: str) -> NotFound:

@@ -108,6 +108,11 @@ class Sessions:
         if self._by_id.get(session.executor_id) is session:
             del self._by_id[session.executor_id]
 
+    def close(self, session: Session) -> None:
+        """End a session and its connection: the executor has to connect anew."""
+        self.remove(session)
+        session.connection.close()
+
     def serving(self, app_name: str) -> list[Session]:
         return [s for s in self._by_id.values() if app_name in s.app_names and s.open]
 

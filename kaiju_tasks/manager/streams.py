@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_right
 
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Acquired, ExecutorLost, Step
+from kaiju_tasks.lifecycle import Acquired, Step, given_back
 from kaiju_tasks.manager.assignments import assign
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
@@ -17,7 +17,7 @@ from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.sessions import Session, Sessions
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.types import ExecutorStatus, Outcome
+from kaiju_tasks.types import ExecutorStatus
 
 log = logging.getLogger(__name__)
 
@@ -192,10 +192,10 @@ class Streams:
         except BaseException:
             feed_again.add(app_name)
             if tried:  # tasks may be leased that nobody was sent: at its next connect they go back
-                self._drop(session)
+                self._sessions.close(session)
             raise
         if over:
-            self._drop(session)
+            self._sessions.close(session)
             return None
         if not assignments:
             return 0
@@ -212,18 +212,8 @@ class Streams:
         states = await self._ledger.states(tx, rows)
         return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
 
-    def _drop(self, session: Session) -> None:
-        self._sessions.remove(session)
-        session.connection.close()
-
     async def _give_back(self, executor_id: str, assignments: list[Assignment]) -> None:
         """The socket closed while the lease was written: nobody has begun the work."""
         await self._ledger.apply_all(
-            [(a.id, given_back(executor_id, a.epoch)) for a in assignments]
+            [(a.id, given_back(executor_id, epoch=a.epoch)) for a in assignments]
         )
-
-
-def given_back(executor_id: str, epoch: int) -> ExecutorLost:
-    return ExecutorLost(
-        executor_id=executor_id, epoch=epoch, counted=False, outcome=Outcome.RELEASED
-    )

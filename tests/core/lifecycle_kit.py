@@ -279,3 +279,12 @@ def _check_awake(row: Row) -> None:
     elif row.status in ENDED:
         assert row.due_at is None
         assert not row.start_next
+
+
+def error_of(world: World) -> dict[str, Any]:
+    error: dict[str, Any] = msgspec.json.decode(world.row.error or "{}")
+    return error
+
+
+def attempts(world: World) -> list[tuple[int, int, str]]:
+    return [(a.stage, a.attempt, a.outcome) for a in world.attempts]

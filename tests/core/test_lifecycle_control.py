@@ -1,8 +1,5 @@
 """What people do to a task: holds, `enabled`, edits, restarts, chaining, notifications."""
 
-from typing import Any
-
-import msgspec
 import pytest
 from msgspec import Raw
 
@@ -28,20 +25,11 @@ from tests.core.lifecycle_kit import (
     SUSPENDED,
     WAITING,
     World,
+    attempts,
     command,
     message,
     timer,
 )
-
-
-def error_of(world: World) -> dict[str, Any]:
-    error: dict[str, Any] = msgspec.json.decode(world.row.error or "{}")
-    return error
-
-
-def attempts(world: World) -> list[tuple[int, int, str]]:
-    return [(a.stage, a.attempt, a.outcome) for a in world.attempts]
-
 
 # -- holds ---------------------------------------------------------------------------------
 

@@ -1,7 +1,5 @@
 """Runs: execution time, retries, losses, leases, time in the stream."""
 
-from typing import Any
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -25,20 +23,12 @@ from tests.core.lifecycle_kit import (
     QUEUED,
     WAITING,
     World,
+    attempts,
     command,
     define,
+    error_of,
     timer,
 )
-
-
-def error_of(world: World) -> dict[str, Any]:
-    error: dict[str, Any] = msgspec.json.decode(world.row.error or "{}")
-    return error
-
-
-def attempts(world: World) -> list[tuple[int, int, str]]:
-    return [(a.stage, a.attempt, a.outcome) for a in world.attempts]
-
 
 # -- the straight way ----------------------------------------------------------------------
 
