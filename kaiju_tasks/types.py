@@ -21,6 +21,7 @@ __all__ = [
     "NewTask",
     "Notification",
     "Outcome",
+    "Pause",
     "Reason",
     "RestartPolicy",
     "Run",
@@ -122,6 +123,7 @@ class ErrorType(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     STAGE_TIMEOUT = "stage_timeout"
     EXEC_TIMEOUT = "exec_timeout"
+    CHILD_FAILED = "child_failed"
     ABORT = "abort"
     QUEUE_TIMEOUT = "queue_timeout"
     MESSAGE_TIMEOUT = "message_timeout"
@@ -248,6 +250,34 @@ class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(min_length=1, max_length=255)]
     scope: Literal["active", "queued"] = "active"
     on_conflict: Literal["reuse", "error"] = "reuse"
+
+
+class Pause(Struct, kw_only=True):
+    """Holds what stands in its stream: a stream, a group, or the commands a glob names.
+
+    What is None is not asked. Times are UNIX seconds, `created` is ISO-8601 UTC.
+
+    :param method: glob (`*`, `?`, `[…]`, case-sensitive) that the next command's method must match
+    :param condition: of `kws` and of the literal `params` of that command (docs/templates.md)
+    :param until: when the pause is over for good
+    :param cron: and `duration` (seconds), `timezone`: it holds only in a window that recurs
+    :param stop_running: running stages were taken back too when it began
+    """
+
+    id: str
+    app_name: str | None = None
+    group: str | None = None
+    group_id: str | None = None
+    method: str | None = None
+    condition: Any = None
+    reason: str
+    author: str | None = None
+    created: str
+    until: float | None = None
+    cron: str | None = None
+    duration: float | None = None
+    timezone: str | None = None
+    stop_running: bool = False
 
 
 class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):

@@ -39,7 +39,7 @@ from kaiju_tasks.api.queries import (
     write_cursor,
 )
 from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
-from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
     Delete,
@@ -49,13 +49,14 @@ from kaiju_tasks.lifecycle import (
     RestartFrom,
     Resume,
     RunNow,
+    Step,
     Suspend,
     TaskState,
     Update,
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine, succeed
-from kaiju_tasks.manager.entries import AlreadyExists, Draft
+from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
     MessageReceipt,
@@ -68,6 +69,7 @@ from kaiju_tasks.types import (
 
 WAIT_POLL_SECONDS = 1.0
 DAY_SECONDS = 86_400.0
+DUPLICATE_TRIES = 5
 
 
 class TasksApi:
@@ -90,12 +92,22 @@ class TasksApi:
         defined = self._define(params.data, caller)
         await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
         warnings = await self._known.warnings(defined.definition)
-        try:
-            await self._ledger.create(self._draft(defined))
-        except AlreadyExists:
-            task = await self._existing(caller, params, defined.definition.id)
-            return _created(task, False, warnings)
-        return _created(await self._task(defined.definition.id), True, warnings)
+        draft = self._draft(defined)
+        for _ in range(DUPLICATE_TRIES):
+            try:
+                await self._ledger.create(draft)
+            except AlreadyExists:
+                task = await self._existing(caller, params, defined.definition.id)
+                return _created(task, False, warnings)
+            except Duplicate as exc:
+                holder = (await self._store.tasks([exc.holder])).get(exc.holder)
+                if holder is None:  # deleted since
+                    continue
+                if draft.refuses_duplicates:
+                    raise _duplicate(holder) from None
+                return _created(task_view(holder), False, warnings)
+            return _created(await self._task(defined.definition.id), True, warnings)
+        raise Unavailable("the tasks that hold the unique key come and go: try again")
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
         if params.on_conflict == "replace":
@@ -139,19 +151,34 @@ class TasksApi:
                     )
             made.append(defined)
         await self._check_next_tasks(made)
+        drafts = [self._draft(defined) for defined in made]
         try:
-            await self._ledger.create_all([self._draft(defined) for defined in made])
+            outcomes = await self._ledger.create_all(drafts)
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(made[index].definition.id, index) from None
-        tasks = await self._store.tasks([defined.definition.id for defined in made])
+        except Duplicate as exc:
+            raise await self._held(exc.holder, drafts) from None
+        ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
+        tasks = await self._store.tasks(ids)
         return [
             _created(
-                task_view(tasks[d.definition.id]), True, await self._known.warnings(d.definition)
+                task_view(tasks[task_id]),
+                isinstance(outcome, Step),
+                await self._known.warnings(d.definition),
             )
-            for d in made
-            if d.definition.id in tasks
+            for d, outcome, task_id in zip(made, outcomes, ids, strict=True)
+            if task_id in tasks
         ]
+
+    async def _held(self, holder: str, drafts: Sequence[Draft]) -> Conflict:
+        """Of several tasks, one has a unique key that another task holds."""
+        view = (await self._store.tasks([holder], results=False)).get(holder)
+        if view is None:
+            return Conflict("a unique key was held a moment ago: try again", field="data.unique")
+        keys = [draft.definition.unique_key for draft in drafts]
+        wanted = view.definition.unique_key
+        return _duplicate(view, keys.index(wanted) if wanted in keys else None)
 
     async def _taken(self, task_id: str, index: int) -> Conflict:
         view = (await self._store.tasks([task_id], results=False)).get(task_id)
@@ -414,6 +441,17 @@ def _of_item(index: int | None) -> Iterator[None]:
         if index is not None:
             exc.data["index"] = index
         raise
+
+
+def _duplicate(holder: TaskView, index: int | None = None) -> Conflict:
+    more: dict[str, int] = {} if index is None else {"index": index}
+    return Conflict(
+        f"the task {holder.row.id!r} holds the same unique key",
+        status=holder.row.status,
+        field="data.unique" if index is None else f"data.{index}.unique",
+        id=holder.row.id,
+        **more,
+    )
 
 
 def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:

@@ -5,32 +5,49 @@ raises and changes nothing; a late or stale event is a Step that does nothing.
 """
 
 from kaiju_tasks.errors import Conflict
+from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
+from kaiju_tasks.lifecycle.claims import claim_change, claimed
 from kaiju_tasks.lifecycle.clock import due_at
 from kaiju_tasks.lifecycle.course import open_run, proceed
 from kaiju_tasks.lifecycle.events import (
     EVENTS,
     Acquired,
     Cancel,
+    ChildrenLooked,
     Delete,
     Due,
     Event,
     ExecutorLost,
+    GateOpened,
     MessageCame,
+    PauseBegan,
     Reset,
     RestartFrom,
     Resume,
     RunNow,
+    SlotFull,
     StageExtended,
     StageFailed,
     StageFinished,
     Start,
     Suspend,
     Update,
+    Watched,
     given_back,
 )
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
-from kaiju_tasks.lifecycle.state import Command, Definition, InboxMessage, Row, TaskState
+from kaiju_tasks.lifecycle.state import (
+    Command,
+    Definition,
+    InboxMessage,
+    Row,
+    TaskState,
+    gate_pause,
+    pause_gate,
+    slot_gate,
+)
 from kaiju_tasks.lifecycle.statuses import IDLE
 from kaiju_tasks.lifecycle.step import (
     Attempt,
@@ -38,16 +55,23 @@ from kaiju_tasks.lifecycle.step import (
     NotificationDraft,
     Revoke,
     RunRecord,
+    Spawn,
     Step,
+    Told,
+    Wait,
 )
 from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
 
 __all__ = [
     "EVENTS",
+    "NO_PAUSES",
     "TABLE",
     "Acquired",
     "Attempt",
     "Cancel",
+    "ChildFailure",
+    "ChildPlan",
+    "ChildrenLooked",
     "Command",
     "CopyResults",
     "Definition",
@@ -55,9 +79,12 @@ __all__ = [
     "Due",
     "Event",
     "ExecutorLost",
+    "GateOpened",
     "InboxMessage",
     "MessageCame",
     "NotificationDraft",
+    "PauseBegan",
+    "Pauses",
     "Reset",
     "RestartFrom",
     "Resume",
@@ -65,6 +92,8 @@ __all__ = [
     "Row",
     "RunNow",
     "RunRecord",
+    "SlotFull",
+    "Spawn",
     "StageExtended",
     "StageFailed",
     "StageFinished",
@@ -72,11 +101,17 @@ __all__ = [
     "Step",
     "Suspend",
     "TaskState",
+    "Told",
     "Update",
+    "Wait",
+    "Watched",
     "advance",
     "create",
     "due_at",
+    "gate_pause",
     "given_back",
+    "pause_gate",
+    "slot_gate",
 ]
 
 
@@ -103,6 +138,8 @@ def advance(task: TaskState, event: Event, now: float) -> Step:
         row = step.row
         row.version += 1
         row.due_at = due_at(row)
+        if move.definition.unique_key is not None or task.definition.unique_key is not None:
+            step.claim = claim_change(task.row, task.definition, row, move.definition)
     return step
 
 
@@ -120,11 +157,15 @@ def create(
     rev: int,
     enabled: bool = True,
     next_run: float | None = None,
+    pauses: Pauses = NO_PAUSES,
+    awaited: bool = False,
 ) -> Step:
     """A new task. One that is due now is advanced at once, without a stop at IDLE.
 
     :param job_id: of a one-off's run; a scheduled task gets one at each fire
     :param next_run: explicit first run, UNIX seconds; the past means now
+    :param pauses: those that there are
+    :param awaited: another task waits for the end of its run
     """
     row = Row(
         id=definition.id,
@@ -135,8 +176,9 @@ def create(
         stages=len(definition.commands),
         status_change=now,
         rev=rev,
+        awaited=awaited,
     )
-    move = Move(TaskState(row, definition), now)
+    move = Move(TaskState(row, definition, pauses=pauses), now)
     row = move.row
     if not definition.scheduled:
         open_run(move, job_id, at=now if next_run is None else max(now, next_run))
@@ -151,4 +193,5 @@ def create(
         move.idle(next_moment(row, definition))
     row.due_at = due_at(row)
     move.step.definition = definition
+    move.step.claim = claimed(row, definition)
     return move.step

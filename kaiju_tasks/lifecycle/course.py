@@ -9,7 +9,7 @@ from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next, settle
 from kaiju_tasks.lifecycle.state import Definition
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
-from kaiju_tasks.lifecycle.step import NotificationDraft, RunRecord
+from kaiju_tasks.lifecycle.step import NotificationDraft, RunRecord, Told
 from kaiju_tasks.types import (
     ErrorType,
     ExitCode,
@@ -86,6 +86,7 @@ def fail(move: Move, type: str, message: str, data: Any = None) -> None:
     """The current stage failed: retry it, or end the run."""
     error = move.error(type, message, data)
     move.record(Outcome.FAILED, error=error)
+    move.leave_children()
     if type != ErrorType.ABORT and move.row.retries < move.definition.max_retries:
         _retry(move, error)
         return
@@ -106,11 +107,12 @@ def fail_exec_timeout(move: Move) -> None:
     )
 
 
-def abort(move: Move, type: ErrorType, message: str, outcome: Outcome) -> None:
+def abort(move: Move, type: ErrorType, message: str, outcome: Outcome, data: Any = None) -> None:
     """End the run, whatever retries are left; what ran or waited gets its record."""
-    error = move.error(type, message)
+    error = move.error(type, message, data)
     if move.row.status is EXECUTED or move.at_hook:
         move.record(outcome, error=error)
+    move.leave_children()
     end(move, FAILED, ExitCode.ABORTED, error)
 
 
@@ -173,6 +175,8 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
         )
     if finished and definition.next_task is not None:
         step.start_next = definition.next_task
+    if row.awaited:
+        step.told = Told(status, row.exit_code, error, row.job_id, row.cycle, row.stage)
     step.events.append("task.finished" if finished else "task.failed")
     row.open = row.hold_next = False
     row.held = None

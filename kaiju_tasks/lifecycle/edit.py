@@ -52,9 +52,7 @@ def _take_definition(move: Move, event: Update) -> None:
     row, definition = move.row, event.definition
     if not definition.takes_messages:
         move.drop_messages()
-    move.definition = move.step.definition = definition
-    row.rev = event.rev
-    row.app_name, row.priority = definition.app_name, definition.priority
+    move.take(definition, event.rev)
     if "commands" in event.changed:
         row.stages = len(definition.commands)
         row.stage = min(row.stage, row.stages - 1 if row.open else row.stages)

@@ -5,7 +5,9 @@ What is random (ids, nonces) or measured comes with the event: the core has no c
 
 from msgspec import Raw, Struct
 
+from kaiju_tasks.lifecycle.children import ChildFailure
 from kaiju_tasks.lifecycle.state import Definition
+from kaiju_tasks.lifecycle.step import Wait
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import Outcome, TaskError
 
@@ -32,6 +34,48 @@ class Acquired(Event, frozen=True, kw_only=True):
 
     executor_id: str
     nonce: str
+
+
+class SlotFull(Event, frozen=True, kw_only=True):
+    """Its concurrency key has no free slot: it waits for one, or is dropped."""
+
+
+class GateOpened(Event, frozen=True, kw_only=True):
+    """What held the task in its stream may do so no more."""
+
+    gate: str
+
+
+class PauseBegan(Event, frozen=True, kw_only=True):
+    """A pause may hold the task from now on.
+
+    :param recall: also take back a running stage
+    """
+
+    recall: bool = False
+
+
+class Watched(Event, frozen=True, kw_only=True):
+    """Another task waits for the end of this one's run."""
+
+
+class ChildrenLooked(Event, frozen=True, kw_only=True):
+    """How the tasks stand that a `_TASKS_` stage waits for.
+
+    :param left: some have not ended
+    :param finished: some have finished
+    :param failure: the first that failed
+    :param result: the stage's result, if the wait is over and well
+    :param refusal: the wait cannot even begin
+    """
+
+    wait: Wait
+    left: bool
+    finished: bool
+    failure: ChildFailure | None = None
+    result: Raw = Raw(b"null")
+    refusal: TaskError | None = None
+    max_run_bytes: int = DEFAULT_MAX_RUN_BYTES
 
 
 class StageFinished(Event, frozen=True, kw_only=True):
@@ -128,9 +172,14 @@ class Cancel(Event, frozen=True, kw_only=True):
 
 
 class Reset(Event, frozen=True, kw_only=True):
-    """An operator wants a new run from the first stage, now."""
+    """An operator, or a parent, wants a new run from the first stage, now.
+
+    :param definition: and `rev`: a parent creates the task anew, with this definition
+    """
 
     job_id: str
+    definition: Definition | None = None
+    rev: int = 0
 
 
 class RunNow(Event, frozen=True, kw_only=True):
@@ -169,6 +218,11 @@ class Delete(Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[Event], ...] = (
     Due,
     Acquired,
+    SlotFull,
+    GateOpened,
+    PauseBegan,
+    Watched,
+    ChildrenLooked,
     StageFinished,
     StageFailed,
     StageExtended,

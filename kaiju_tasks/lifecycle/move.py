@@ -13,11 +13,19 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle.schedule import next_moment
-from kaiju_tasks.lifecycle.state import Command, InboxMessage, Row, TaskState
+from kaiju_tasks.lifecycle.state import (
+    Command,
+    Definition,
+    InboxMessage,
+    Row,
+    TaskState,
+    pause_gate,
+    slot_gate,
+)
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
-from kaiju_tasks.lifecycle.step import Attempt, Revoke, Step
+from kaiju_tasks.lifecycle.step import Attempt, Revoke, Step, Wait
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.types import MessageReceipt, Outcome, Reason, TaskError, TaskStatus
+from kaiju_tasks.types import TASKS, MessageReceipt, Outcome, Pause, Reason, TaskError, TaskStatus
 
 NULL = Raw(b"null")
 SUSPECT_LOSSES = 2
@@ -32,13 +40,14 @@ _encode_error = msgspec.json.Encoder().encode
 class Move:
     """A move in the making: read `row`, call verbs, take `step`."""
 
-    __slots__ = ("definition", "inbox", "now", "results", "row", "step")
+    __slots__ = ("definition", "inbox", "now", "pauses", "results", "row", "step")
 
     def __init__(self, task: TaskState, now: float) -> None:
         self.row = _copy_row(task.row)
         self.definition = task.definition
         self.results = task.results
         self.inbox = task.inbox
+        self.pauses = task.pauses
         self.now = now
         self.step = Step(self.row)
 
@@ -53,6 +62,13 @@ class Move:
         """It waits at a hook, or would but for an operator's hold."""
         row = self.row
         return row.status is WAITING or row.held == WAITING
+
+    @property
+    def pause(self) -> Pause | None:
+        """What holds it before its current stage."""
+        if not self.pauses:
+            return None
+        return self.pauses.holding(self.definition, self.row.stage, self.now)
 
     def holds(self, lease: Lease) -> bool:
         row = self.row
@@ -70,11 +86,20 @@ class Move:
             return row.exec_used
         return row.exec_used + max(0.0, self.now - row.status_change)
 
+    def take(self, definition: Definition, rev: int) -> None:
+        """Go on by another definition."""
+        row = self.row
+        self.definition = self.step.definition = definition
+        row.rev = rev
+        row.app_name, row.priority = definition.app_name, definition.priority
+
     # -- places a task can stand -------------------------------------------------------
 
     def stand(self, status: TaskStatus, reason: Reason | None) -> None:
         row = self.row
         row.reason = reason
+        if status is not QUEUED:
+            row.gate = None
         if row.status is not status:
             row.status = status
             row.status_change = self.now
@@ -94,17 +119,34 @@ class Move:
         if row.queued_at is None or row.status not in IN_LINE:
             row.queued_at = self.now
             row.queue_left = self.definition.max_queue_time
-        reason: Reason | None
-        if row.enabled:
-            self._start_queue_clock()
-            suspect = row.losses >= SUSPECT_LOSSES
-            row.ready = 2 if suspect else 1
-            reason = Reason.SUSPECT if suspect else Reason.RETRY if row.error else None
-        else:
+        if row.status is not QUEUED:
+            self.step.events.append("task.queued")
+        self.stand(QUEUED, self._reason_in_line())
+
+    def _reason_in_line(self) -> Reason | None:
+        """Whether it may be acquired, and why it stands there."""
+        row = self.row
+        row.gate = None
+        pause = self.pause if row.enabled else None
+        if not row.enabled or pause is not None:
             self._stop_queue_clock()
-            row.ready, reason = 0, Reason.DISABLED
-        self.stand(QUEUED, reason)
-        self.step.events.append("task.queued")
+            row.ready = 0
+            if pause is None:
+                return Reason.DISABLED
+            row.gate = pause_gate(pause.id)
+            return Reason.PAUSED
+        self._start_queue_clock()
+        suspect = row.losses >= SUSPECT_LOSSES
+        row.ready = 2 if suspect else 1
+        return Reason.SUSPECT if suspect else Reason.RETRY if row.error else None
+
+    def wait_for_slot(self) -> None:
+        """Keep its place in line until a slot of its concurrency key is free."""
+        row = self.row
+        assert self.definition.slot_key is not None
+        row.ready = 0
+        row.gate = slot_gate(self.definition.slot_key)
+        self.stand(QUEUED, Reason.CONCURRENCY)
 
     def execute(self, executor_id: str, nonce: str) -> None:
         """Give the task to an executor, under a new lease."""
@@ -184,8 +226,16 @@ class Move:
         """Stop what runs or waits, if anything does; the attempt stands in the history."""
         if self.row.status is EXECUTED or self.at_hook:
             self.record(outcome, error=error, rescued=outcome is Outcome.SUSPENDED)
+        self.leave_children()
         self.revoke()
         self.unlease()
+
+    def leave_children(self) -> None:
+        """If it waits for tasks, wait no more: those it created and that have not ended are to
+        be cancelled."""
+        row = self.row
+        if self.at_hook and self.command.method == TASKS and row.job_id is not None:
+            self.step.abandon = Wait(row.job_id, row.stage)
 
     # -- stages --------------------------------------------------------------------------
 

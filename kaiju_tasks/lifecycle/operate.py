@@ -13,9 +13,9 @@ from kaiju_tasks.lifecycle.events import (
     Suspend,
 )
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.statuses import QUEUED, WAITING
-from kaiju_tasks.lifecycle.step import CopyResults
-from kaiju_tasks.types import ErrorType, Outcome
+from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
+from kaiju_tasks.lifecycle.step import CopyResults, Told
+from kaiju_tasks.types import ErrorType, ExitCode, Outcome
 
 
 def suspend(move: Move, event: Suspend) -> None:
@@ -58,6 +58,8 @@ def reset(move: Move, event: Reset) -> None:
     if _began_before(move, event):
         return
     _drop_run(move, "reset")
+    if event.definition is not None:
+        move.take(event.definition, event.rev)
     begin(move, event.job_id)
 
 
@@ -129,5 +131,10 @@ def _check_restart(move: Move, event: RestartFrom) -> None:
 
 
 def delete(move: Move, event: Delete) -> None:
+    row = move.row
+    move.leave_children()
     move.revoke()
     move.step.deleted = True
+    if row.awaited:
+        error = move.error(ErrorType.CANCELLED, "the task was deleted")
+        move.step.told = Told(FAILED, ExitCode.ABORTED, error, row.job_id, row.cycle, row.stage)

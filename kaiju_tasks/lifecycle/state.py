@@ -6,11 +6,13 @@ from functools import cached_property
 from msgspec import Raw, Struct, field
 
 from kaiju_tasks.cron import CronSchedule, IntervalSchedule, cron_schedule, every_schedule
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
+from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
 from kaiju_tasks.templates import ANY_ROOT
 from kaiju_tasks.types import (
     HOOKS,
     MESSAGE,
+    TASKS,
     Concurrency,
     Limit,
     Misfire,
@@ -46,7 +48,8 @@ class Command(Struct, omit_defaults=True):
     @property
     def refs(self) -> frozenset[str]:
         """Root keys its templates read."""
-        refs = compiled_params(bytes(self.params)).refs
+        compiled = compiled_tasks if self.method == TASKS else compiled_params
+        refs = compiled(bytes(self.params)).refs
         if self.conditional:
             refs |= compiled_condition(bytes(self.condition)).refs
         return refs
@@ -67,7 +70,11 @@ NO_HOOKS = Hooks((), False, frozenset())
 
 
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
-    """What a client defined. Written at create and update, else never."""
+    """What a client defined. Written at create and update, else never.
+
+    :param slot_key: the filled key of `concurrency`
+    :param unique_key: the filled key of `unique`, of its kind and owner
+    """
 
     id: str
     app_name: str
@@ -88,7 +95,9 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     retry_max_delay: float | None = None
     priority: int = 0
     concurrency: Concurrency | None = None
+    slot_key: str | None = None
     unique: Unique | None = None
+    unique_key: str | None = None
     notify: bool = False
     webhook: Webhook | None = None
     next_task: str | None = None
@@ -174,6 +183,8 @@ class Row(Struct):
     :param stage_started_at: when the running stage began, on the manager's clock
     :param rev: identifies the definition this row belongs to
     :param version: rises with each write
+    :param gate: what holds it in its stream: `slot_gate` or `pause_gate`
+    :param awaited: another task may wait for the end of this one's run
     """
 
     id: str = ""
@@ -218,11 +229,28 @@ class Row(Struct):
     error: str | None = None
     rev: int = 0
     version: int = 0
+    gate: str | None = None
+    awaited: bool = False
 
     @property
     def begun(self) -> bool:
         """The open run has been queued at least once."""
         return self.open and self.run_queued_at is not None
+
+
+def slot_gate(key: str) -> str:
+    """The gate of tasks that wait for a slot of a key."""
+    return f"c:{key}"
+
+
+def pause_gate(pause_id: str) -> str:
+    """The gate of tasks that a pause holds."""
+    return f"p:{pause_id}"
+
+
+def gate_pause(gate: str) -> str | None:
+    """The pause behind a gate, if it is one."""
+    return gate[2:] if gate.startswith("p:") else None
 
 
 class InboxMessage(Struct):
@@ -239,9 +267,11 @@ class TaskState(Struct):
 
     :param results: results of `definition.hook_results`, by stage; more do no harm
     :param inbox: needed when `definition.takes_messages`
+    :param pauses: those that there are
     """
 
     row: Row
     definition: Definition
     results: Mapping[int, Raw] = field(default_factory=dict)
     inbox: tuple[InboxMessage, ...] = ()
+    pauses: Pauses = NO_PAUSES

@@ -4,9 +4,10 @@ from typing import Literal
 
 from msgspec import Raw, Struct, field
 
+from kaiju_tasks.lifecycle.children import ChildPlan
 from kaiju_tasks.lifecycle.state import Definition, InboxMessage, Row
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.types import MessageReceipt, Outcome
+from kaiju_tasks.types import MessageReceipt, Outcome, TaskStatus
 
 
 class Attempt(Struct):
@@ -81,6 +82,36 @@ class Revoke(Struct, frozen=True):
     lease: Lease
 
 
+class Wait(Struct, frozen=True):
+    """A `_TASKS_` stage of a run, which waits for other tasks."""
+
+    job_id: str
+    stage: int
+
+
+class Spawn(Struct):
+    """A `_TASKS_` stage begins to wait: create or find the tasks it waits for."""
+
+    wait: Wait
+    cycle: int
+    children: list[ChildPlan]
+
+
+class Told(Struct):
+    """The end of a run, for the tasks that wait for it.
+
+    :param error: JSON of a TaskError
+    :param stages: how many results it has
+    """
+
+    status: TaskStatus
+    exit_code: int
+    error: str | None
+    job_id: str | None
+    cycle: int
+    stages: int
+
+
 class Step(Struct):
     """The changed task and what else must be saved with it, or told after the commit.
 
@@ -90,6 +121,11 @@ class Step(Struct):
     :param inbox: what becomes of the stored messages, before `message` is added
     :param consumed: message ids that a hook took
     :param start_next: the task to be started in the same transaction
+    :param claim: the unique key to be held from now on, if it is free; "" lets go of it
+    :param abandon: this wait is over: cancel the tasks it created that have not ended
+    :param spawn: what to wait for, after `abandon`
+    :param told: for the tasks that wait for this one
+    :param signal: the manager must look again at what this task waits for
     :param events: names of public events, in order
     """
 
@@ -107,5 +143,10 @@ class Step(Struct):
     consumed: list[str] = field(default_factory=list)
     receipt: MessageReceipt | None = None
     start_next: str | None = None
+    claim: str | None = None
+    abandon: Wait | None = None
+    spawn: Spawn | None = None
+    told: Told | None = None
+    signal: bool = False
     revoke: Revoke | None = None
     events: list[str] = field(default_factory=list)

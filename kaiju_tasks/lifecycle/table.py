@@ -7,25 +7,30 @@ operator's call, and nothing for everything else: late, early and repeated event
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kaiju_tasks.lifecycle import clock, edit, mail, operate, work
+from kaiju_tasks.lifecycle import clock, edit, family, gates, mail, operate, work
 from kaiju_tasks.lifecycle.events import (
     Acquired,
     Cancel,
+    ChildrenLooked,
     Delete,
     Due,
     Event,
     ExecutorLost,
+    GateOpened,
     MessageCame,
+    PauseBegan,
     Reset,
     RestartFrom,
     Resume,
     RunNow,
+    SlotFull,
     StageExtended,
     StageFailed,
     StageFinished,
     Start,
     Suspend,
     Update,
+    Watched,
 )
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.statuses import (
@@ -82,6 +87,14 @@ TABLE: dict[type[Event], dict[TaskStatus, Rule]] = {
         WAITING: _onward(clock.due),
     },
     Acquired: {QUEUED: _to(work.acquired, QUEUED, EXECUTED)},
+    SlotFull: {QUEUED: _to(gates.slot_full, QUEUED, IDLE, FAILED)},
+    GateOpened: {QUEUED: _to(gates.gate_opened, QUEUED)},
+    PauseBegan: {
+        QUEUED: _to(gates.pause_began, QUEUED),
+        EXECUTED: _onward(gates.recalled, EXECUTED, SUSPENDED),
+    },
+    Watched: _everywhere(lambda status: _to(family.watched, status)),
+    ChildrenLooked: {WAITING: _onward(family.children_looked)},
     StageFinished: _reports(_onward(work.stage_finished, EXECUTED, SUSPENDED)),
     StageFailed: _reports(_onward(work.stage_failed, EXECUTED, SUSPENDED)),
     StageExtended: _reports(_to(work.stage_extended, EXECUTED)),

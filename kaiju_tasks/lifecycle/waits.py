@@ -4,15 +4,16 @@ import re
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
+from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
 from kaiju_tasks.lifecycle.move import NULL, Move
 from kaiju_tasks.lifecycle.state import Command, InboxMessage
 from kaiju_tasks.lifecycle.statuses import WAITING
+from kaiju_tasks.lifecycle.step import Spawn, Wait
 from kaiju_tasks.templates import Template
-from kaiju_tasks.types import MESSAGE, TIMER, Limit, Outcome, Reason
+from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Limit, Outcome, Reason
 
 _decode = msgspec.json.decode
 
@@ -30,6 +31,8 @@ def reach(move: Move, command: Command) -> bool:
         if not condition.holds(_template_data(move) if condition.refs else {}):
             move.stage_done(NULL, Outcome.SKIPPED)
             return True
+    if command.method == TASKS:
+        return _reach_tasks(move, command)
     params = _filled(move, command)
     if command.method == TIMER:
         return _reach_timer(move, command, params)
@@ -60,11 +63,28 @@ def _timer_seconds(params: dict[str, Any]) -> float:
     return float(seconds)
 
 
+def _reach_tasks(move: Move, command: Command) -> bool:
+    row = move.row
+    hook = compiled_tasks(bytes(command.params))
+    children = hook.fill(_template_data(move) if hook.refs else {})
+    if not children:
+        move.stage_done(Raw(b"[]"))
+        return True
+    assert row.job_id is not None
+    move.step.spawn = Spawn(Wait(row.job_id, row.stage), row.cycle, children)
+    _park(move, command, Reason.TASKS)
+    return False
+
+
+def _park(move: Move, command: Command, reason: Reason) -> None:
+    timeout = command.max_timeout
+    move.wait(reason, None if timeout is None else move.now + timeout)
+
+
 def _reach_message(move: Move, command: Command, params: dict[str, Any]) -> bool:
     if take_kept(move, _message_name(params)):
         return True
-    timeout = command.max_timeout
-    move.wait(Reason.MESSAGE, None if timeout is None else move.now + timeout)
+    _park(move, command, Reason.MESSAGE)
     return False
 
 
@@ -91,8 +111,12 @@ def take_kept(move: Move, name: str | None) -> bool:
 
 def go_back(move: Move) -> bool:
     """Back at a hook after a hold: True when a message that came meanwhile ends the wait."""
-    if move.command.method != MESSAGE:
+    if move.command.method == TIMER:
         move.stand(WAITING, Reason.TIMER)
+        return False
+    if move.command.method == TASKS:
+        move.stand(WAITING, Reason.TASKS)
+        move.step.signal = True
         return False
     move.stand(WAITING, Reason.MESSAGE)
     return take_kept(move, waiting_name(move))
@@ -121,6 +145,8 @@ def time_is_up(move: Move) -> bool:
     if command.method == TIMER and command.max_timeout is None:
         move.stage_done(NULL)
         return True
+    if command.method == TASKS:
+        return _children_late(move, command)
     params = _filled(move, command)
     if command.method == TIMER and _timer_seconds(params) <= (command.max_timeout or 0.0):
         move.stage_done(NULL)
@@ -128,6 +154,16 @@ def time_is_up(move: Move) -> bool:
     if "default" not in params:
         return False
     move.stage_done(Raw(msgspec.json.encode(params["default"])))
+    return True
+
+
+def _children_late(move: Move, command: Command) -> bool:
+    hook = compiled_tasks(bytes(command.params))
+    default = hook.default(_template_data(move) if hook.refs else {})
+    if default is UNSET:
+        return False
+    move.leave_children()
+    move.stage_done(Raw(msgspec.json.encode(default)))
     return True
 
 

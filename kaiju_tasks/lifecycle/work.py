@@ -25,10 +25,12 @@ MANAGERS_OWN = frozenset(
 
 
 def acquired(move: Move, event: Acquired) -> None:
-    if move.row.ready:
-        move.execute(event.executor_id, event.nonce)
-    else:
+    if not move.row.ready:
         move.nothing()
+    elif move.pause is not None:
+        move.queue()
+    else:
+        move.execute(event.executor_id, event.nonce)
 
 
 def stage_finished(move: Move, event: StageFinished) -> None:
@@ -48,7 +50,7 @@ def stage_finished(move: Move, event: StageFinished) -> None:
     elif row.hold_next:
         move.unlease()
         move.hold(QUEUED)
-    elif not row.enabled or move.command.is_hook:
+    elif not row.enabled or move.command.is_hook or move.pause is not None:
         move.unlease()
         proceed(move)
 

@@ -85,4 +85,5 @@ def _assignment(
         attempt=row.attempt + 1,
         retries=row.retries,
         cycle=row.cycle,
+        exclusive=definition.concurrency is not None,
     )

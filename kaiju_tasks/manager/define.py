@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,13 +13,15 @@ from msgspec import Raw, Struct
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
+from kaiju_tasks.lifecycle.children import FILLED
+from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.manager.keys import Keys
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
 from kaiju_tasks.types import HOOKS, MESSAGE, TASKS, TIMER, Id, Limit, NewTask, TaskCommand
 
 RESERVED_APP = "manager"
-NOT_YET = ("concurrency", "unique", "webhook")
+NOT_YET = ("webhook",)
 OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
 MessageName = Id
@@ -68,10 +72,14 @@ def define(
         )
     _refuse_not_yet(new, prefix)
     _check_schedule(new, prefix)
+    task_id = new.id or new_id
+    commands = _commands(new.commands, prefix)
+    _check_children(commands, task_id, now, default_app, prefix)
+    keys = Keys(task_id, app_name, new.kws, user_id, prefix)
     definition = Definition(
-        id=new.id or new_id,
+        id=task_id,
         app_name=app_name,
-        commands=_commands(new.commands, prefix),
+        commands=commands,
         created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
         kws=Raw(_encode(new.kws)),
         cron=new.cron,
@@ -87,6 +95,10 @@ def define(
         retry_backoff=new.retry_backoff,
         retry_max_delay=new.retry_max_delay,
         priority=new.priority,
+        concurrency=new.concurrency,
+        slot_key=keys.of_slot(new.concurrency),
+        unique=new.unique,
+        unique_key=keys.of_unique(new.unique, commands),
         notify=new.notify,
         next_task=new.next_task,
         system=new.system,
@@ -116,7 +128,13 @@ def redefine(
     if "every" in changes and changes["every"] is not None and "cron" not in changes:
         merged.pop("cron", None)
     new = read_new_task(merged)
-    defined = define(new, now=now, new_id=definition.id, default_app=default_app)
+    defined = define(
+        new,
+        now=now,
+        new_id=definition.id,
+        default_app=default_app,
+        user_id=definition.user_id,
+    )
     return defined, succeed(defined.definition, definition)
 
 
@@ -198,11 +216,7 @@ def _command(command: TaskCommand, field: str) -> Command:
         _check_timer(command, field)
     elif command.method == MESSAGE:
         _check_message(command, field)
-    elif command.method == TASKS:
-        raise InvalidParams(
-            f"`{field}.method` {TASKS} is not available in this version", field=f"{field}.method"
-        )
-    elif command.max_timeout is not None and command.max_timeout > Limit.MAX_T:
+    elif command.method not in HOOKS and (command.max_timeout or 0) > Limit.MAX_T:
         raise InvalidParams(
             f"`{field}.max_timeout` of a command must be at most {Limit.MAX_T:d} seconds",
             field=f"{field}.max_timeout",
@@ -213,13 +227,50 @@ def _command(command: TaskCommand, field: str) -> Command:
 def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: str) -> None:
     """Compile through the cache; only for the error, once more with the field's name."""
     try:
-        compiled_params(bytes(params))
+        if command.method == TASKS:
+            with _inside(field):
+                compiled_tasks(bytes(params))
+        else:
+            compiled_params(bytes(params))
         if command.condition is not None:
             compiled_condition(bytes(condition))
     except InvalidParams:
-        compile_template(command.params, field=f"{field}.params")
+        if command.method != TASKS:
+            compile_template(command.params, field=f"{field}.params")
         compile_condition(command.condition, field=f"{field}.condition")
         raise
+
+
+@contextmanager
+def _inside(field: str) -> Iterator[None]:
+    """What is wrong inside is named from the task on."""
+    try:
+        yield
+    except InvalidParams as exc:
+        inner = exc.field or "params"
+        message = str(exc).replace(f"`{inner}`", f"`{field}.{inner}`")
+        raise InvalidParams(message, **{**exc.data, "field": f"{field}.{inner}"}) from None
+
+
+def _check_children(
+    commands: list[Command], task_id: str, now: float, default_app: str, prefix: str
+) -> None:
+    """Check the tasks that stages will create as `tasks.create` does, but for what they will be
+    filled with."""
+    for index, command in enumerate(commands):
+        if command.method != TASKS:
+            continue
+        field = f"{prefix}.commands.{index}"
+        hook = compiled_tasks(bytes(command.params))
+        if task_id in hook.named:
+            raise InvalidParams(
+                f"`{field}.params.ids`: a task cannot wait for itself", field=f"{field}.params.ids"
+            )
+        for place, task in hook.tasks:
+            constant = {name: value for name, value in task.items() if name not in FILLED}
+            where = f"{field}.{place}"
+            new = read_new_task({**constant, "id": task_id}, where)
+            define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
 
 
 def _check_timer(command: TaskCommand, field: str) -> None:

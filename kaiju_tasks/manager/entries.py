@@ -18,7 +18,7 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.manager.definitions import definition_bytes
 
-FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
+FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost, MessageCame)
 
 EventSource = Event | Callable[[TaskState], Event]
 
@@ -42,6 +42,12 @@ class Draft:
         self.rev = rev
         self.enabled = enabled
         self.next_run = next_run
+
+    @property
+    def refuses_duplicates(self) -> bool:
+        """It is an error when another task holds its unique key."""
+        unique = self.definition.unique
+        return unique is not None and unique.on_conflict == "error"
 
 
 class Change:
@@ -102,10 +108,13 @@ def size_of(event: EventSource | None, draft: Draft | None) -> int:
     return 0 if draft is None else definition_bytes(draft.definition)
 
 
-def settle(entry: Entry, tried: Step, row: Row) -> bool:
+def settle(entry: Entry, tried: Step, state: TaskState) -> bool:
     """Whether it is decided already what an earlier try of a transaction, whose commit may be in
-    doubt, has done. What a lease or an epoch fences can simply be tried again."""
+    doubt, has done. What a lease, an epoch or a message id fences can simply be tried again."""
+    row = state.row
     if not tried.changed or row.version < tried.row.version:
+        return False
+    if isinstance(entry.event, MessageCame) and not _is_kept(entry.event, state):
         return False
     if row == tried.row:
         entry.step = tried
@@ -119,5 +128,21 @@ def settle(entry: Entry, tried: Step, row: Row) -> bool:
     return True
 
 
+def _is_kept(event: MessageCame, state: TaskState) -> bool:
+    """A row tells nothing of the messages that were kept for it: others may have come."""
+    return any(message.message_id == event.message_id for message in state.inbox)
+
+
 class AlreadyExists(Exception):
     """A task with this id is there."""
+
+
+class Duplicate(Exception):
+    """Another task holds the unique key.
+
+    :ivar holder: its id
+    """
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder

@@ -11,26 +11,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
-from kaiju_tasks.lifecycle import (
-    Event,
-    Row,
-    Start,
-    Step,
-    TaskState,
-    advance,
-    create,
-)
-from kaiju_tasks.manager.definitions import DefinitionCache
+from kaiju_tasks.lifecycle import Event, Row, Step, TaskState, advance, create
+from kaiju_tasks.manager.consequences import Consequences
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import (
     AlreadyExists,
     Change,
     Draft,
+    Duplicate,
     Entry,
     EventSource,
     Group,
     settle,
 )
+from kaiju_tasks.manager.slots import Slots
+from kaiju_tasks.manager.states import States
+from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import (
     Store,
     StoreUnavailable,
@@ -41,7 +37,6 @@ from kaiju_tasks.store.base import (
 log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 20
-MAX_CHAIN = 3
 LOOK_PAST = 4
 """Batches of entries that must wait, past which the queue is not searched."""
 BATCH_BYTES = 4 * 1024 * 1024
@@ -61,24 +56,25 @@ class Ledger:
         self,
         store: Store,
         dice: Dice,
+        settings: Settings,
         *,
         publish: Callable[[list[Change]], None],
         reached: Callable[[bool], None] = lambda ok: None,
-        batch_rows: int = 500,
         lanes: int = 2,
     ) -> None:
         self._store = store
         self._dice = dice
         self._publish = publish
         self._reached = reached
-        self._batch_rows = batch_rows
+        self._batch_rows = settings.batch_rows
         self._lanes = lanes
         self._queue: deque[Entry] = deque()
         self._being_written: set[str] = set()
         self._stopping = False
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.definitions = DefinitionCache()
+        self.states = States()
+        self.consequences = Consequences(self.states, dice, settings)
 
     def start(self) -> None:
         self._stopping = False
@@ -114,31 +110,41 @@ class Ledger:
         """Insert one task.
 
         :raises AlreadyExists: the id is taken; nothing was written
+        :raises Duplicate: another task holds its unique key; nothing was written
         """
         (outcome,) = await self._submit([(draft.definition.id, None, draft)])
         if isinstance(outcome, Step):
             return outcome
         raise outcome
 
-    async def create_all(self, drafts: Sequence[Draft]) -> list[Step]:
-        """Insert tasks in one transaction, all or none.
+    async def create_all(self, drafts: Sequence[Draft]) -> list[Step | Duplicate]:
+        """Insert tasks in one transaction, all or none but for those of which another task holds
+        the unique key.
 
         :raises AlreadyExists: args are the taken ids; nothing was written
+        :raises Duplicate: a unique key is held that no other task may hold; nothing was written
         """
+        outcomes: list[Step | Duplicate] = []
 
         async def work(tx: Transaction) -> list[Change]:
             await tx.lock([])
-            steps = [self._created(draft, tx.now) for draft in drafts]
-            taken = await tx.insert(steps)
-            taken -= await self._written_before(tx, drafts, taken)
-            if taken:
-                raise AlreadyExists(*sorted(taken))
-            changes = [Change(s, d.definition, None) for s, d in zip(steps, drafts, strict=True)]
+            inserted = await self._insert_drafts(tx, drafts)
+            outcomes[:] = [one for one in inserted if not isinstance(one, AlreadyExists)]
+            if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
+                raise AlreadyExists(*sorted(str(one) for one in taken))
+            for one, draft in zip(outcomes, drafts, strict=True):
+                if isinstance(one, Duplicate) and draft.refuses_duplicates:
+                    raise one
+            changes = [
+                Change(one, draft.definition, None)
+                for one, draft in zip(outcomes, drafts, strict=True)
+                if isinstance(one, Step)
+            ]
             await self.save(tx, changes)
             return changes
 
-        changes = await self.transact(work)
-        return [change.step for change in changes[: len(drafts)]]
+        await self.transact(work)
+        return outcomes
 
     async def transact(
         self, work: Callable[[Transaction], Awaitable[list[Change]]]
@@ -268,7 +274,7 @@ class Ledger:
             (known if entry.draft is None else drafts).append(entry)
         if drafts:
             changes += await self._insert(tx, drafts)
-        states = await self.states(tx, [rows[e.task_id] for e in known if e.task_id in rows])
+        states = await self.states.load(tx, [rows[e.task_id] for e in known if e.task_id in rows])
         for entry in known:
             state = states.get(entry.task_id)
             if state is None and entry.tried is not None and entry.tried.deleted:
@@ -277,7 +283,7 @@ class Ledger:
             if state is None:
                 entry.error = NotFound(f"there is no task {entry.task_id!r}", id=entry.task_id)
                 continue
-            if entry.tried is not None and settle(entry, entry.tried, state.row):
+            if entry.tried is not None and settle(entry, entry.tried, state):
                 if entry.step is not None:
                     settled.append(Change(entry.step, state.definition, None))
                 continue
@@ -303,24 +309,70 @@ class Ledger:
 
     async def _insert(self, tx: Transaction, entries: list[Entry]) -> list[Change]:
         drafts = [entry.draft for entry in entries if entry.draft is not None]
-        steps = [self._created(draft, tx.now) for draft in drafts]
-        taken = await tx.insert(steps)
-        taken -= await self._written_before(tx, drafts, taken)
         changes: list[Change] = []
-        for entry, draft, step in zip(entries, drafts, steps, strict=True):
-            if entry.task_id in taken:
-                entry.error = AlreadyExists(entry.task_id)
+        outcomes = await self._insert_drafts(tx, drafts)
+        for entry, draft, outcome in zip(entries, drafts, outcomes, strict=True):
+            if isinstance(outcome, Step):
+                entry.step = outcome
+                changes.append(Change(outcome, draft.definition, None))
             else:
-                entry.step = step
-                changes.append(Change(step, draft.definition, None))
+                entry.error = outcome
         return changes
+
+    async def _insert_drafts(
+        self, tx: Transaction, drafts: Sequence[Draft]
+    ) -> list[Step | AlreadyExists | Duplicate]:
+        """Insert what is new of some drafts; their ids differ."""
+        holders = await self._claim(tx, drafts)
+        free = [draft for draft in drafts if draft.definition.id not in holders]
+        steps = {draft.definition.id: self._created(draft, tx.now) for draft in free}
+        taken = await tx.insert(list(steps.values())) if steps else set()
+        if taken:
+            taken -= await self._written_before(tx, free, taken)
+        await self._unclaim(tx, [d for d in free if d.definition.unique_key], steps, taken)
+        outcomes: list[Step | AlreadyExists | Duplicate] = []
+        for draft in drafts:
+            task_id = draft.definition.id
+            if task_id in holders:
+                outcomes.append(Duplicate(holders[task_id]))
+            else:
+                outcomes.append(AlreadyExists(task_id) if task_id in taken else steps[task_id])
+        return outcomes
+
+    async def _claim(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, str]:
+        """Take the unique keys of drafts. Returns of those whose key another task holds, which."""
+        keyed = [(key, d.definition.id) for d in drafts if (key := d.definition.unique_key)]
+        if not keyed:
+            return {}
+        wanted = dict(reversed(keyed))  # of two drafts with one key the first gets it
+        held = await tx.claim(wanted)
+        holders = ((task_id, held.get(key, wanted[key])) for key, task_id in keyed)
+        return {task_id: holder for task_id, holder in holders if holder != task_id}
+
+    async def _unclaim(
+        self, tx: Transaction, keyed: Sequence[Draft], steps: dict[str, Step], taken: set[str]
+    ) -> None:
+        """Let go of the keys of tasks that are over already, or were not inserted."""
+        over = [d.definition.id for d in keyed if steps[d.definition.id].claim is None]
+        for draft in keyed:
+            if draft.definition.id in taken:
+                over += await self._claimed_in_vain(tx, draft)
+        if over:
+            await tx.unclaim(over)
+
+    async def _claimed_in_vain(self, tx: Transaction, draft: Draft) -> list[str]:
+        """The id of a draft that is taken by a task that does not hold the draft's key."""
+        task_id = draft.definition.id
+        rows = await tx.lock([task_id])
+        states = await self.states.load(tx, rows.values())
+        state = states.get(task_id)
+        holds = state is not None and state.definition.unique_key == draft.definition.unique_key
+        return [] if holds else [task_id]
 
     async def _written_before(
         self, tx: Transaction, drafts: Sequence[Draft], taken: set[str]
     ) -> set[str]:
         """Ids that an earlier try of this transaction, of unknown outcome, has written."""
-        if not taken:
-            return set()
         rows = await tx.lock(taken)
         revs = {draft.definition.id: draft.rev for draft in drafts}
         return {task_id for task_id, row in rows.items() if row.rev == revs[task_id]}
@@ -333,110 +385,30 @@ class Ledger:
             rev=draft.rev,
             enabled=draft.enabled,
             next_run=draft.next_run,
+            pauses=self.states.pauses,
         )
 
     # -- pieces of a transaction, for the manager's duties -----------------------------------
 
-    async def states(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, TaskState]:
-        """Locked rows with all that `advance` needs beside them."""
-        rows = list(rows)
-        definitions = await self.definitions.load(tx, rows)
-        states = {
-            row.id: TaskState(row, definitions[row.id]) for row in rows if row.id in definitions
-        }
-        keys: list[tuple[str, int, int]] = []
-        inboxes: list[str] = []
-        for state in states.values():
-            definition = state.definition
-            if definition.takes_messages:
-                inboxes.append(state.row.id)
-            job_id = state.row.job_id
-            if definition.hook_results and job_id is not None:
-                keys += [
-                    (job_id, state.row.cycle, stage)
-                    for stage in definition.hook_results
-                    if stage < state.row.stage
-                ]
-        if inboxes:
-            for task_id, messages in (await tx.inboxes(inboxes)).items():
-                states[task_id].inbox = tuple(messages)
-        if keys:
-            results = await tx.results(keys)
-            for state in states.values():
-                job_id = state.row.job_id
-                state.results = {
-                    stage: results[job_id, stage]
-                    for stage in state.definition.hook_results
-                    if job_id is not None and (job_id, stage) in results
-                }
-        return states
-
     async def advance_rows(
-        self, tx: Transaction, rows: Iterable[Row], event: Callable[[Row], Event]
+        self, tx: Transaction, rows: Iterable[Row], event: Callable[[TaskState], Event]
     ) -> list[Change]:
         """Advance locked rows and save them."""
-        states = await self.states(tx, rows)
-        changes: list[Change] = []
-        for state in states.values():
-            try:
-                step = advance(state, event(state.row), tx.now)
-            except Exception:  # a fault of ours; one task's must not stop all the others
-                log.exception("task %s cannot go on", state.row.id)
-                continue
-            if step.changed:
-                changes.append(Change(step, step.definition or state.definition, state.row))
+        states = await self.states.load(tx, rows)
+        changes = self.states.advance(tx, states.values(), event)
         await self.save(tx, changes)
         return changes
 
-    async def save(self, tx: Transaction, changes: list[Change]) -> None:
-        """Save changes (inserted ones are saved already) and start their next tasks with them.
+    async def save(
+        self, tx: Transaction, changes: list[Change], slots: Slots | None = None
+    ) -> None:
+        """Save changes (inserted ones are saved already) and what follows from them, which is
+        added to them.
 
-        Each end of a run is one start. A chain of tasks that end at once is not followed for
-        ever: from MAX_CHAIN on the next one is left to the scheduler.
+        :param slots: those that this transaction has locked
         """
-        await tx.save([change.step for change in changes if change.before is not None])
-        starts = _starts(changes)
-        chain = 0
-        while starts:
-            chain += 1
-            wave, again = await self._start(tx, starts, chain)
-            await tx.save([change.step for change in wave])
-            changes += wave
-            starts = again + (_starts(wave) if chain <= MAX_CHAIN else [])
-
-    async def _start(
-        self, tx: Transaction, starts: list[tuple[str, str]], chain: int
-    ) -> tuple[list[Change], list[tuple[str, str]]]:
-        """Start each task once; returns also what is to be started once more."""
-        by = dict(reversed(starts))
-        again = list(starts)
-        for start in by.items():
-            again.remove(start)
-        states = await self.states(tx, (await tx.lock(by)).values())
-        wave = []
-        open_to_more = set()
-        for task_id, state in states.items():
-            event = Start(job_id=self._dice.new_id(), by=by[task_id], later=chain > MAX_CHAIN)
-            step = advance(state, event, tx.now)
-            wave.append(Change(step, state.definition, state.row))
-            if not step.row.start_next:
-                open_to_more.add(task_id)
-        return wave, [start for start in again if start[0] in open_to_more]
+        await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
 
     def _told(self, changes: list[Change]) -> None:
-        for change in changes:
-            step = change.step
-            if step.deleted:
-                self.definitions.forget(step.row.id)
-            elif step.definition is not None:
-                self.definitions.keep(step.row.rev, step.definition)
+        self.states.told(changes)
         self._publish(changes)
-
-
-def _starts(changes: Iterable[Change]) -> list[tuple[str, str]]:
-    """(the task to be started, the one that names it)"""
-    return [
-        (change.step.start_next, change.step.row.id)
-        for change in changes
-        if change.step.start_next is not None
-    ]

@@ -9,6 +9,7 @@ from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.reports import Reports
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.roster import Roster
@@ -22,7 +23,7 @@ from kaiju_tasks.store.base import Outlook, Store, StoreError
 
 log = logging.getLogger(__name__)
 
-STREAM, REVOKE = "q:", "r:"
+STREAM, REVOKE, PAUSES = "q:", "r:", "p"
 
 
 class Manager:
@@ -45,11 +46,20 @@ class Manager:
         self.ledger = Ledger(
             store,
             self.dice,
+            settings,
             publish=self._publish,
             reached=self.uptime.reached,
+        )
+        self.pauses = PauseBook(
+            store,
+            self.ledger,
+            lambda: self.scheduler.now_about(),
+            tell_elsewhere=lambda: self._tell({PAUSES}),
             batch_rows=settings.batch_rows,
         )
-        self.streams = Streams(self.ledger, self.sessions, self.dice, settings.batch_rows)
+        self.streams = Streams(
+            self.ledger, self.sessions, self.pauses, self.dice, settings.batch_rows
+        )
         self.reports = Reports(self.ledger, settings, lambda: self.scheduler.now_about())
         self.roster = Roster(
             store,
@@ -86,6 +96,7 @@ class Manager:
         await self._seen_up()
         self.uptime.reached(True)
         self.ledger.start()
+        await self.pauses.start()
         self.streams.start()
         await self.scheduler.start()
         self.retention.start()
@@ -103,6 +114,7 @@ class Manager:
         await self.retention.stop()
         await self.scheduler.stop()
         await self.streams.stop()
+        await self.pauses.stop()
         await self.ledger.stop()
         await self.roster.stop()
         for task in list(self._background):
@@ -132,6 +144,9 @@ class Manager:
                     topics.add(STREAM + row.app_name)
             if row.due_at is not None:
                 self.scheduler.expect(row.due_at)
+            step = change.step
+            if step.told is not None or step.signal or step.spawn is not None:
+                self.scheduler.look()
             revoke = change.step.revoke
             if revoke is not None:
                 session = self.sessions.get(revoke.executor_id)
@@ -170,6 +185,8 @@ class Manager:
         topics = frozenset(topics)
         if not topics:
             self.scheduler.look()
+        if not topics or PAUSES in topics:
+            self.pauses.changed()
         for topic in topics:
             if topic.startswith(STREAM):
                 self.streams.feed(topic.removeprefix(STREAM))
@@ -185,6 +202,7 @@ class Manager:
             log.warning("executor %s could not be checked: %s", session.executor_id, exc)
 
     def _seen(self, outlook: Outlook) -> None:
+        self.pauses.seen(outlook.paused)
         served = self.sessions.app_names()
         self.streams.feed_all(outlook.ready & served, outlook.suspect & served)
 

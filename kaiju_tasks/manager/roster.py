@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
-from kaiju_tasks.lifecycle import ExecutorLost, Row, given_back
+from kaiju_tasks.lifecycle import ExecutorLost, Row, TaskState, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
@@ -352,8 +352,8 @@ def _lease(row: Row) -> Lease:
     return Lease(row.id, row.job_id or "", row.epoch, row.nonce or "")
 
 
-def _always(event: ExecutorLost) -> Callable[[Row], ExecutorLost]:
-    return lambda row: event
+def _always(event: ExecutorLost) -> Callable[[TaskState], ExecutorLost]:
+    return lambda state: event
 
 
 def _unknown(executor_id: str) -> NotFound:

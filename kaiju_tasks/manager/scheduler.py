@@ -13,6 +13,7 @@ from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.slots import Slots
 from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.store.base import Outlook, Store, StoreError, Transaction
 
@@ -106,6 +107,11 @@ class Scheduler:
                 pause = min(pause, LOCKED_RETRY_SECONDS)
                 self._next_due = None
                 break
+        if outlook.signals:
+            await self._do_signals()
+        if outlook.unsettled:
+            await self._ledger.transact(self._settle)
+            pause = min(pause, LOCKED_RETRY_SECONDS)
         if outlook.next_expiry is not None:
             pause = min(pause, await self._judge(outlook))
         return pause
@@ -134,8 +140,24 @@ class Scheduler:
         rows = await tx.lock_due(self._batch_rows)
         up_since = self._uptime.up_since
         return await self._ledger.advance_rows(
-            tx, rows, lambda row: Due(job_id=self._dice.new_id(), up_since=up_since)
+            tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since)
         )
+
+    async def _do_signals(self) -> None:
+        """Look at tasks that wait for others, until none is left to be looked at."""
+        more = True
+
+        async def work(tx: Transaction) -> list[Change]:
+            nonlocal more
+            changes, more = await self._ledger.consequences.family.look(tx)
+            await self._ledger.save(tx, changes)
+            return changes
+
+        while more:
+            await self._ledger.transact(work)
+
+    async def _settle(self, tx: Transaction) -> list[Change]:
+        return await Slots(self._ledger.states, tx).settle_unsettled()
 
     async def _judge(self, outlook: Outlook) -> float:
         """Expel whom it is time to expel. Returns the seconds until the next look."""

@@ -9,15 +9,17 @@ import logging
 from bisect import bisect_right
 
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Acquired, Step, given_back
+from kaiju_tasks.lifecycle import Acquired, Event, SlotFull, Step, TaskState, given_back
 from kaiju_tasks.manager.assignments import assign
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.sessions import Session, Sessions
+from kaiju_tasks.manager.slots import Slots
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.types import ExecutorStatus
+from kaiju_tasks.types import ExecutorStatus, TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,16 @@ OUTAGE_PAUSE_SECONDS = 0.5
 class Streams:
     """Pushes tasks of every stream that this manager's executors serve."""
 
-    def __init__(self, ledger: Ledger, sessions: Sessions, dice: Dice, batch_rows: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        sessions: Sessions,
+        pauses: PauseBook,
+        dice: Dice,
+        batch_rows: int,
+    ) -> None:
         self._ledger = ledger
+        self._pauses = pauses
         self._sessions = sessions
         self._dice = dice
         self._batch_rows = batch_rows
@@ -116,13 +126,13 @@ class Streams:
         if len(free) > 1:
             limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
         self._hungry.discard(app_name)
-        pushed = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
-        if pushed:
+        looked = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
+        if looked:
             self._served_last = app_name
-        if pushed is None or pushed == limit:
+        if looked is None or looked == limit:
             self._hungry.add(app_name)
             return True
-        return bool(pushed)
+        return bool(looked)
 
     async def _serve_suspect(self, app_name: str) -> bool:
         """Suspect tasks run alone: find an executor with nothing to lose, or let one get so."""
@@ -144,9 +154,9 @@ class Streams:
         if session.leases:
             return False
         self._suspect.discard(app_name)
-        pushed = await self._acquire(session, app_name, 1, SUSPECT, feed_again=self._suspect)
+        looked = await self._acquire(session, app_name, 1, SUSPECT, feed_again=self._suspect)
         session.reserved_for = None
-        if pushed:
+        if looked:
             session.alone = next(iter(session.leases), None)
             self._suspect.add(app_name)
         return True
@@ -156,18 +166,21 @@ class Streams:
     ) -> int | None:
         """Lease up to `limit` tasks to an executor and push them.
 
-        :returns: how many; None when the session is over
+        :returns: how many were looked at, those that slots and pauses hold included; None when
+            the session is over
         """
         nonce = self._dice.nonce()
         assignments: list[Assignment] = []
         over = tried = False
+        looked = 0
 
         async def work(tx: Transaction) -> list[Change]:
-            nonlocal assignments, over, tried
-            assignments, over = [], False
+            nonlocal assignments, over, tried, looked
+            assignments, over, looked = [], False, 0
             if tried:  # the try before may have been committed: then its tasks are ours
                 assignments = await self._leased_before(tx, session, nonce)
                 if assignments:
+                    looked = len(assignments)
                     return []
             tried = True
             rows = await tx.lock_ready(
@@ -180,13 +193,26 @@ class Streams:
             if rows is None:
                 over = True
                 return []
+            looked = len(rows)
             if not rows:
                 return []
-            changes = await self._ledger.advance_rows(tx, rows, lambda row: event)
-            assignments = await assign(tx, [(c.step, c.definition) for c in changes])
+            await self._pauses.refresh(tx)
+            states = await self._ledger.states.load(tx, rows)
+            slots = Slots(self._ledger.states, tx)
+            full = await slots.full(states.values())
+
+            def event(state: TaskState) -> Event:
+                return SlotFull() if state.row.id in full else acquired
+
+            changes = self._ledger.states.advance(tx, states.values(), event)
+            leased = [
+                (c.step, c.definition) for c in changes if c.step.row.status is TaskStatus.EXECUTED
+            ]
+            assignments = await assign(tx, leased)
+            await self._ledger.save(tx, changes, slots)
             return changes
 
-        event = Acquired(executor_id=session.executor_id, nonce=nonce)
+        acquired = Acquired(executor_id=session.executor_id, nonce=nonce)
         try:
             await self._ledger.transact(work)
         except BaseException:
@@ -197,19 +223,17 @@ class Streams:
         if over:
             self._sessions.close(session)
             return None
-        if not assignments:
-            return 0
-        if session.open:
+        if assignments and session.open:
             session.push(assignments)
-        else:
+        elif assignments:
             await self._give_back(session.executor_id, assignments)
-        return len(assignments)
+        return looked
 
     async def _leased_before(
         self, tx: Transaction, session: Session, nonce: str
     ) -> list[Assignment]:
         rows = [r for r in await tx.lock_leased(session.executor_id) if r.nonce == nonce]
-        states = await self._ledger.states(tx, rows)
+        states = await self._ledger.states.load(tx, rows)
         return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
 
     async def _give_back(self, executor_id: str, assignments: list[Assignment]) -> None:

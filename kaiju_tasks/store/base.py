@@ -4,14 +4,14 @@ Everything that changes a task is lock, advance, save in one `Transaction`. Mome
 seconds. On PostgreSQL `now` is the database's clock; on SQLite the clock given to the store.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
-from kaiju_tasks.lifecycle import Definition, InboxMessage, Row, Step
-from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord
+from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
+from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord
 
 
 class StoreError(Exception):
@@ -46,6 +46,9 @@ class Outlook(Struct):
     :param ready: streams with tasks that may be acquired (`ready` 1)
     :param suspect: streams with suspect tasks (`ready` 2)
     :param next_expiry: earliest end of an ACTIVE or DRAINING executor's lease, or None
+    :param paused: gates of pauses at which tasks stand
+    :param unsettled: `Transaction.lock_gated` has passed over a waiter
+    :param signals: `Transaction.take_signals` has something
     """
 
     now: float
@@ -53,6 +56,9 @@ class Outlook(Struct):
     ready: frozenset[str]
     suspect: frozenset[str]
     next_expiry: float | None
+    paused: frozenset[str] = frozenset()
+    unsettled: bool = False
+    signals: bool = False
 
 
 class StoredDefinition(Struct):
@@ -185,6 +191,44 @@ class ExecutorRow(Struct, kw_only=True):
     running: int = 0
 
 
+class Gated(Struct):
+    """The first tasks at a gate, locked.
+
+    :param passed_over: others were locked by somebody else, and may come before these
+    """
+
+    rows: list[Row]
+    passed_over: bool = False
+
+
+class Child(Struct):
+    """A task that a `_TASKS_` stage waits for. The last fields are None until its run has ended.
+
+    :param made: the stage created it
+    :param error: JSON of a TaskError
+    :param job_id: and `job_cycle`, `stages`: the run that ended, and how many results it has
+    """
+
+    position: int
+    cycle: int
+    child_id: str
+    made: bool
+    status: str | None = None
+    exit_code: int | None = None
+    error: str | None = None
+    job_id: str | None = None
+    job_cycle: int | None = None
+    stages: int | None = None
+
+
+class Summary(Struct, frozen=True):
+    """Of the tasks that a stage waits for: whether some have not ended, finished, failed."""
+
+    left: bool
+    finished: bool
+    failed: bool
+
+
 class Ping(Struct, frozen=True):
     """One executor's sign of life."""
 
@@ -199,6 +243,11 @@ class Transaction(Protocol):
     @property
     def now(self) -> float:
         """The store's clock, read after the latest lock was obtained."""
+        ...
+
+    @property
+    def pauses_revision(self) -> int:
+        """As it stood at the latest `lock_ready`."""
         ...
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
@@ -224,6 +273,14 @@ class Transaction(Protocol):
         """
         ...
 
+    async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
+        """Lock the first tasks at gates, by priority then `queued_at`, skipping locked ones.
+
+        :param wanted: how many of each stream, by gate
+        :returns: by gate; those at which nobody stands are left out
+        """
+        ...
+
     async def lock_leased(self, executor_id: str) -> list[Row]:
         """Lock all EXECUTED tasks of an executor, in the order of their ids."""
         ...
@@ -244,6 +301,90 @@ class Transaction(Protocol):
         """Messages of tasks, in order of arrival; tasks without any are left out."""
         ...
 
+    async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
+        """Lock concurrency keys, in their order.
+
+        :returns: how many runs of each are EXECUTED
+        """
+        ...
+
+    async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
+        """Write locked keys.
+
+        :param unsettled: those of which a waiter was passed over
+        """
+        ...
+
+    async def unsettled_slots(self, limit: int) -> list[str]:
+        """Keys that were saved as unsettled."""
+        ...
+
+    async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Take unique keys for tasks, waiting for other transactions that do.
+
+        :param wanted: task ids by key
+        :returns: of the keys that are held already, the tasks that hold them
+        """
+        ...
+
+    async def unclaim(self, ids: Sequence[str]) -> None:
+        """Let tasks go of their unique keys."""
+        ...
+
+    async def put_children(self, parent_id: str, wait: Wait, children: Sequence[Child]) -> None:
+        """Note what a stage waits for, at positions that are free."""
+        ...
+
+    async def drop_children(self, wait: Wait, positions: Sequence[int]) -> None:
+        """Forget of some positions what a stage waits for."""
+        ...
+
+    async def children(self, wait: Wait) -> list[Child]:
+        """What a stage waits for, in order."""
+        ...
+
+    async def children_summary(self, waits: Iterable[Wait]) -> dict[Wait, Summary]:
+        """How it stands with what stages wait for, at a cost that does not rise with it."""
+        ...
+
+    async def waits_of(self, ids: Iterable[str]) -> list[str]:
+        """The tasks for which some tasks wait at this moment."""
+        ...
+
+    async def signal(self, ids: Sequence[str]) -> None:
+        """Have tasks looked at, by whoever takes the signals."""
+        ...
+
+    async def take_signals(self, limit: int) -> list[str]:
+        """Take away the next signals, skipping locked ones: ids of tasks to look at."""
+        ...
+
+    async def result_sizes(self, runs: Iterable[tuple[str, int]]) -> dict[str, int]:
+        """Bytes that the results of runs take.
+
+        :param runs: (job_id, cycle)
+        """
+        ...
+
+    async def run_results(self, runs: Iterable[tuple[str, int]]) -> dict[str, dict[int, Raw]]:
+        """All results of runs, by job_id and stage.
+
+        :param runs: (job_id, cycle)
+        """
+        ...
+
+    async def pauses(self) -> Pauses:
+        """Every pause."""
+        ...
+
+    async def put_pause(self, pause: Pause) -> None:
+        """Add a pause; the revision rises."""
+        ...
+
+    async def delete_pause(self, pause_id: str) -> bool:
+        """Delete a pause; the revision rises. False when there is none."""
+        ...
+
     async def insert(self, steps: Sequence[Step]) -> set[str]:
         """Insert new tasks and their effects (`Step.definition` is set).
 
@@ -252,9 +393,9 @@ class Transaction(Protocol):
         ...
 
     async def save(self, steps: Sequence[Step]) -> None:
-        """Write changed, locked tasks and all effects of their steps but `start_next` and
-        `revoke`, which are the manager's. At most one step for a task. `deleted` removes the
-        task, its definition, messages and history."""
+        """Write changed, locked tasks and all effects of their steps but `start_next`, `abandon`,
+        `spawn` and `revoke`, which are the manager's. At most one step for a task. `deleted`
+        removes the task, its definition, messages and history."""
         ...
 
     async def lock_executor(self, executor_id: str) -> ExecutorRow | None:
@@ -344,6 +485,18 @@ class Store(Protocol):
         `result` and `error` are Raw JSON."""
         ...
 
+    async def children(self, wait: Wait) -> list[Child]:
+        """What a stage waits for, in order."""
+        ...
+
+    async def slot_used(self, key: str) -> int:
+        """How many runs of a concurrency key are EXECUTED."""
+        ...
+
+    async def pauses(self) -> list[Pause]:
+        """Every pause, by id."""
+        ...
+
     async def status_counts(self) -> dict[tuple[str, str], int]:
         """Number of tasks by (app_name, status)."""
         ...
@@ -388,6 +541,10 @@ class Store(Protocol):
 
         :returns: how many
         """
+        ...
+
+    async def forget_slots(self) -> None:
+        """Delete concurrency keys that nobody uses."""
         ...
 
     # notifications

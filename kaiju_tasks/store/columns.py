@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
-from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step
-from kaiju_tasks.store.base import ExecutorRow, StoredDefinition
-from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord, TaskStatus
+from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step, Wait
+from kaiju_tasks.store.base import Child, ExecutorRow, StoredDefinition
+from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord, TaskStatus
 
 RENAMED = {"reason": "status_reason", "open": "run_open"}
 """Fields of Row whose columns have another name."""
@@ -22,8 +22,9 @@ ENDED_WELL = ("FINISHED", "SKIPPED")
 EXECUTOR_COLUMNS = tuple(name for name in ExecutorRow.__struct_fields__ if name != "running")
 
 _STATUSES = {str(status): status for status in TaskStatus}
-_encode_definition = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 _decode_definition = msgspec.json.Decoder(Definition).decode
+_decode_pause = msgspec.json.Decoder(Pause).decode
 _app_names = msgspec.json.Decoder(list[str]).decode
 
 
@@ -39,6 +40,7 @@ def row_of_integers(values: Sequence[Any]) -> Row:
     row = row_of(values)
     row.enabled, row.open, row.explicit = bool(row.enabled), bool(row.open), bool(row.explicit)
     row.hold_next, row.start_next = bool(row.hold_next), bool(row.start_next)
+    row.awaited = bool(row.awaited)
     return row
 
 
@@ -73,7 +75,7 @@ def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
     return (
         d.id,
         rev,
-        _encode_definition(d).decode(),
+        _encode(d).decode(),
         d.created,
         d.cron,
         d.every,
@@ -158,6 +160,35 @@ def message_of(values: Sequence[Any]) -> InboxMessage:
     """:param values: message_id, name, data, consumed"""
     message_id, name, data, consumed = values
     return InboxMessage(message_id, name, Raw(data.encode()), bool(consumed))
+
+
+def child_values(parent_id: str, wait: Wait, child: Child) -> tuple[Any, ...]:
+    """parent_job, stage, position, cycle, parent_id, and the rest of Child."""
+    position, cycle, *rest = astuple(child)
+    return (wait.job_id, wait.stage, position, cycle, parent_id, *rest)
+
+
+def child_of(values: Sequence[Any]) -> Child:
+    """:param values: in the order of Child"""
+    child = Child(*values)
+    child.made = bool(child.made)
+    return child
+
+
+def told_values(step: Step) -> tuple[Any, ...]:
+    """Of a step that tells of an end: child_id, status, exit_code, error, job_id, job_cycle,
+    stages."""
+    told = step.told
+    assert told is not None
+    return (step.row.id, *astuple(told))
+
+
+def pause_text(pause: Pause) -> str:
+    return _encode(pause).decode()
+
+
+def pause_of(body: str) -> Pause:
+    return _decode_pause(body)
 
 
 def executor_values(executor: ExecutorRow) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from kaiju_tasks.lifecycle import (
     TABLE,
     Acquired,
     Attempt,
+    ChildrenLooked,
     Command,
     Definition,
     Due,
@@ -18,18 +19,22 @@ from kaiju_tasks.lifecycle import (
     ExecutorLost,
     InboxMessage,
     MessageCame,
+    Pauses,
     Row,
     RunRecord,
+    Spawn,
     StageFailed,
     StageFinished,
     Step,
     TaskState,
+    Told,
     Update,
+    Wait,
     advance,
     create,
 )
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.types import TaskError, TaskStatus
+from kaiju_tasks.types import Pause, TaskError, TaskStatus
 
 NULL = Raw(b"null")
 IDLE, QUEUED, EXECUTED = TaskStatus.IDLE, TaskStatus.QUEUED, TaskStatus.EXECUTED
@@ -52,6 +57,14 @@ def message(name: Any = None, max_timeout: float | None = None, **params: Any) -
     if name is not None:
         params["name"] = name
     return command("_MESSAGE_", params=params, max_timeout=max_timeout)
+
+
+def tasks(max_timeout: float | None = None, name: str | None = None, **params: Any) -> Command:
+    return command("_TASKS_", params=params, max_timeout=max_timeout, name=name)
+
+
+def pause(id: str = "p", **fields: Any) -> Pause:
+    return Pause(id=id, reason="because", created="2026-01-01T00:00:00Z", **fields)
 
 
 def define(*commands: Command, **fields: Any) -> Definition:
@@ -85,6 +98,12 @@ class World:
         self.runs: list[RunRecord] = []
         self.events: list[str] = []
         self.starts: list[str] = []
+        self.spawned: list[Spawn] = []
+        self.abandoned: list[Wait] = []
+        self.told: list[Told] = []
+        self.claims: list[str] = []
+        self.signals = 0
+        self.pauses = Pauses()
         self.definition = define(*commands, **fields)
         step = create(
             self.definition, now, job_id=self.new_id(), rev=1, enabled=enabled, next_run=next_run
@@ -100,14 +119,14 @@ class World:
     def apply(self, event: Event) -> Step:
         """Advance and save. A refused event is checked to have changed nothing."""
         state = self.state()
-        before = msgspec.json.encode(state)
+        before = _snapshot(state)
         old = state.row
         try:
             step = advance(state, event, self.now)
         except (Conflict, InvalidParams):
-            assert msgspec.json.encode(state) == before
+            assert _snapshot(state) == before
             raise
-        assert msgspec.json.encode(state) == before
+        assert _snapshot(state) == before
         assert step.row is not old or not step.changed
         if step.changed:
             assert step.row.status in TABLE[type(event)][old.status].targets
@@ -126,7 +145,16 @@ class World:
             for stage in self.definition.hook_results
             if stage < row.stage
         }
-        return TaskState(row, self.definition, results, tuple(self.inbox))
+        return TaskState(row, self.definition, results, tuple(self.inbox), self.pauses)
+
+    def pause(self, *pauses: Pause) -> None:
+        """These are the pauses from now on."""
+        self.pauses = Pauses(pauses, self.pauses.revision + 1)
+
+    def look(self, *, left: bool = False, finished: bool = False, **fields: Any) -> Step:
+        """Look at the children of the current stage."""
+        wait = fields.pop("wait", Wait(self.row.job_id or "", self.row.stage))
+        return self.apply(ChildrenLooked(wait=wait, left=left, finished=finished, **fields))
 
     def due(self, up_since: float = 0.0) -> Step:
         return self.apply(Due(job_id=self.new_id(), up_since=up_since))
@@ -198,6 +226,15 @@ class World:
         self.events += step.events
         if step.start_next is not None:
             self.starts.append(step.start_next)
+        if step.abandon is not None:
+            self.abandoned.append(step.abandon)
+        if step.spawn is not None:
+            self.spawned.append(step.spawn)
+        if step.told is not None:
+            self.told.append(step.told)
+        if step.claim is not None:
+            self.claims.append(step.claim)
+        self.signals += step.signal
         self.row = step.row
         if not step.deleted:
             check(self)
@@ -224,6 +261,10 @@ class World:
             self.results[_key(attempt)] = attempt.result
 
 
+def _snapshot(state: TaskState) -> bytes:
+    return msgspec.json.encode(state, enc_hook=lambda pauses: pauses.revision)
+
+
 def _key(attempt: Attempt) -> tuple[str, int, int]:
     return attempt.job_id, attempt.cycle, attempt.stage
 
@@ -237,6 +278,8 @@ def check(world: World) -> None:
     _check_awake(row)
     for stage in range(row.stage):
         assert (row.job_id, row.cycle, stage) in world.results, stage
+    if row.status is WAITING and row.reason == "tasks":
+        assert Wait(row.job_id or "", row.stage) in [spawn.wait for spawn in world.spawned]
     if row.ready:
         assert row.stage < row.stages
         assert not world.definition.commands[row.stage].is_hook
@@ -253,6 +296,7 @@ def _check_like_the_schema(row: Row) -> None:
         assert not row.hold_next
     assert (row.held is not None) == (row.status is SUSPENDED)
     assert row.ready == 0 or row.status is QUEUED
+    assert row.gate is None or (row.status is QUEUED and row.ready == 0)
     assert 0 <= row.stage <= row.stages <= 100
     assert 0 <= row.retries <= 10
     if row.status is FINISHED:
@@ -271,9 +315,9 @@ def _check_awake(row: Row) -> None:
     if row.status is EXECUTED:
         assert row.due_at is not None
     elif row.status is QUEUED:
-        assert row.ready or not row.enabled
+        assert row.ready or not row.enabled or row.gate
     elif row.status is WAITING:
-        assert row.due_at is not None or row.reason == "message"
+        assert row.due_at is not None or row.reason in ("message", "tasks")
     elif row.status is IDLE and row.enabled:
         assert row.due_at is not None
     elif row.status in ENDED:

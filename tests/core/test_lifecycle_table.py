@@ -316,7 +316,15 @@ def test_every_pair_is_a_rule_a_conflict_or_nothing(event: Any, status: TaskStat
     rule = TABLE[event].get(status)
     assert rule is None or rule.targets
     if rule is None and event not in OPERATOR_CALLS:
-        assert event.__name__ in ("Due", "Acquired", "ExecutorLost")
+        assert event.__name__ in (
+            "Due",
+            "Acquired",
+            "SlotFull",
+            "GateOpened",
+            "PauseBegan",
+            "ChildrenLooked",
+            "ExecutorLost",
+        )
 
 
 def test_a_suspended_schedule_between_fires_has_nothing_to_cancel() -> None:

@@ -6,26 +6,33 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import Raw
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import (
     Cancel,
+    ChildFailure,
     Command,
     Delete,
     Event,
+    GateOpened,
+    PauseBegan,
     Reset,
     RestartFrom,
     Resume,
     RunNow,
+    SlotFull,
     StageExtended,
     StageFailed,
     StageFinished,
     Start,
     Suspend,
+    Watched,
+    gate_pause,
 )
 from kaiju_tasks.lifecycle.clock import BACKSTOP_SECONDS
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.types import ErrorType, Misfire, Outcome, RestartPolicy, TaskError
+from kaiju_tasks.types import Concurrency, ErrorType, Misfire, Outcome, RestartPolicy, TaskError
 from tests.core.lifecycle_kit import (
     ENDED,
     EXECUTED,
@@ -33,6 +40,8 @@ from tests.core.lifecycle_kit import (
     World,
     command,
     message,
+    pause,
+    tasks,
     timer,
 )
 
@@ -50,6 +59,27 @@ COMMANDS = st.one_of(
         message, MAYBE_NAME, st.just(40.0), default=st.sampled_from([None, 7, "[0]", "[kws.wait]"])
     ),
     st.builds(lambda: command("_TIMER_", params={"$raw": [1]})),
+    st.builds(
+        tasks,
+        st.sampled_from([None, 35.0]),
+        create=st.just([{"commands": [{"method": "x"}], "kws": {"x": "[kws.wait]"}}]),
+        mode=st.sampled_from(["all", "any"]),
+        on_error=st.sampled_from(["fail", "continue"]),
+    ),
+    st.builds(lambda: tasks(foreach="[kws.text]", task={"commands": []}, default=1)),
+)
+PAUSES = st.lists(
+    st.sampled_from(
+        [
+            pause("all"),
+            pause("methods", method="d*"),
+            pause("others", app_name="other"),
+            pause("night", cron="0 * * * *", duration=600.0),
+            pause("until", until=2000.0),
+        ]
+    ),
+    max_size=2,
+    unique_by=lambda one: one.id,
 )
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "max_retries": st.integers(0, 3),
@@ -64,6 +94,13 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "notify": st.booleans(),
     "next_task": st.sampled_from([None, "other"]),
 }
+SLOTS = st.sampled_from(
+    [
+        {},
+        {"concurrency": Concurrency("k", 1), "slot_key": "k"},
+        {"concurrency": Concurrency("k", 1, "drop"), "slot_key": "k"},
+    ]
+)
 SCHEDULES = st.sampled_from(
     [
         {},
@@ -87,6 +124,7 @@ class Walk(RuleBasedStateMachine):
         schedule=SCHEDULES,
         enabled=st.sampled_from([True, True, True, False]),
         next_run=st.sampled_from([None, None, 0.0, 5000.0]),
+        slots=SLOTS,
     )
     def a_task(
         self,
@@ -95,11 +133,12 @@ class Walk(RuleBasedStateMachine):
         schedule: dict[str, Any],
         enabled: bool,
         next_run: float | None,
+        slots: dict[str, Any],
     ) -> None:
         if schedule.get("every") and fields["misfire"] is Misfire.ALL:
             fields["misfire"] = Misfire.LAST
         self.world = World(
-            *commands, enabled=enabled, next_run=next_run, kws=KWS, **fields, **schedule
+            *commands, enabled=enabled, next_run=next_run, kws=KWS, **fields, **schedule, **slots
         )
         self.old_leases: list[Lease] = []
         self.executed = 0.0
@@ -219,6 +258,43 @@ class Walk(RuleBasedStateMachine):
     )
     def somebody_acts(self, make: Any) -> None:
         self.apply(make(self.new_id()))
+
+    @rule(pauses=PAUSES, recall=st.booleans())
+    def pauses_change(self, pauses: list[Any], recall: bool) -> None:
+        world = self.world
+        world.pause(*pauses)
+        self.apply(PauseBegan(recall=recall))
+        gate = world.row.gate or ""
+        if (held_by := gate_pause(gate)) is not None and not world.pauses.active(
+            held_by, world.now
+        ):
+            self.apply(GateOpened(gate=gate))
+            assert world.row.gate != gate
+
+    @rule()
+    def the_slot_is_full(self) -> None:
+        self.apply(SlotFull())
+
+    @rule(right=st.booleans())
+    def a_gate_opens(self, right: bool) -> None:
+        self.apply(GateOpened(gate=(self.world.row.gate or "") if right else "c:other"))
+
+    @rule()
+    def somebody_waits_for_it(self) -> None:
+        self.apply(Watched())
+
+    @rule(left=st.booleans(), finished=st.booleans(), failed=st.booleans(), result=st.booleans())
+    def children_are_looked_at(
+        self, left: bool, finished: bool, failed: bool, result: bool
+    ) -> None:
+        failure = ChildFailure("c", 1, Raw(b'{"type":"x","message":"no"}')) if failed else None
+        size = Raw(b"[1]") if result else Raw(b'"%b"' % (b"x" * 99))
+        with contextlib.suppress(Conflict):
+            self.watch(
+                lambda: self.world.look(
+                    left=left, finished=finished, failure=failure, result=size, max_run_bytes=50
+                )
+            )
 
     @rule(
         enabled=st.sampled_from([True, True, False]),

@@ -7,7 +7,7 @@ import pytest
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due, advance
-from kaiju_tasks.manager import Manager, ledger
+from kaiju_tasks.manager import Manager, states
 from kaiju_tasks.manager.define import define, read_new_task
 from kaiju_tasks.manager.definitions import DefinitionCache
 from kaiju_tasks.protocol import AckState
@@ -78,7 +78,7 @@ async def test_a_task_that_cannot_go_on_stops_no_other(
             raise RuntimeError("a fault of ours")
         return advance(task, event, now)
 
-    monkeypatch.setattr(ledger, "advance", advance_or_fail)
+    monkeypatch.setattr(states, "advance", advance_or_fail)
     timer = {"method": "_TIMER_", "params": {"timer": 0.05}}
     with caplog.at_level(logging.ERROR):
         await call.create(timer, id="poison")

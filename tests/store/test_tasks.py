@@ -95,10 +95,11 @@ FREE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "error": st.none() | JSON_TEXT,
     "rev": st.integers(0, 2**62),
     "version": count,
+    "awaited": st.booleans(),
 }
 DEPENDENT_FIELDS = {
     "id", "status", "ready", "stage", "stages", "nonce", "executor_id", "held",
-    "exec_deadline", "exit_code",
+    "exec_deadline", "exit_code", "gate",
 }  # fmt: skip
 
 
@@ -125,6 +126,7 @@ def rows(draw: st.DrawFn, id: str = "a") -> Row:
         row.exit_code, row.error = 130, row.error or "{}"
     elif row.status is TaskStatus.QUEUED:
         row.queued_at, row.ready = draw(moment), draw(st.sampled_from([0, 1, 2]))
+        row.gate = draw(st.none() | text) if row.ready == 0 else None
     elif row.status is TaskStatus.SUSPENDED:
         row.held = "QUEUED"
     elif row.status is TaskStatus.EXECUTED:

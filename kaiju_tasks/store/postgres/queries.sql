@@ -4,6 +4,9 @@
 -- fragment: clock
 extract(epoch FROM clock_timestamp())::float8
 
+-- fragment: pauses_revision
+(SELECT value FROM revisions WHERE name = 'pauses')
+
 -- fragment: statement_clock
 extract(epoch FROM statement_timestamp())::float8
 
@@ -13,14 +16,15 @@ t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t
 t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor,
 t.scheduled_at, t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used,
 t.stage_started_at, t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change,
-t.result_bytes, t.exit_code, t.error, t.rev, t.version
+t.result_bytes, t.exit_code, t.error, t.rev, t.version, t.gate, t.awaited
 
 -- fragment: task_names
 id, app_name, priority, status, status_reason, enabled, ready, run_open, stage, stages,
     job_id, cycle, attempt, retries, losses, epoch, nonce, executor_id, held, hold_next,
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
     queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
-    run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version
+    run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
+    gate, awaited
 
 -- fragment: task_arrays
 $1::text::text[], $2::text::text[], $3::text::int[], $4::text::text[], $5::text::text[],
@@ -32,7 +36,7 @@ $1::text::text[], $2::text::text[], $3::text::int[], $4::text::text[], $5::text:
     $29::text::float8[], $30::text::float8[], $31::text::float8[], $32::text::float8[],
     $33::text::float8[], $34::text::float8[], $35::text::float8[], $36::text::float8[],
     $37::text::float8[], $38::text::bigint[], $39::text::int[], $40::text::text[],
-    $41::text::bigint[], $42::text::int[]
+    $41::text::bigint[], $42::text::int[], $43::text::text[], $44::text::bool[]
 
 -- fragment: hot_names
 id, status, status_reason, ready, run_open, stage, attempt, epoch, nonce, executor_id,
@@ -92,7 +96,7 @@ app_name = v.app_name, priority = v.priority, status = v.status,
     stage_started_at = v.stage_started_at, wait_deadline = v.wait_deadline,
     run_queued_at = v.run_queued_at, run_started_at = v.run_started_at,
     status_change = v.status_change, result_bytes = v.result_bytes, exit_code = v.exit_code,
-    error = v.error, rev = v.rev, version = v.version
+    error = v.error, rev = v.rev, version = v.version, gate = v.gate, awaited = v.awaited
 
 -- name: now
 -- The database's clock.
@@ -121,7 +125,7 @@ locked AS MATERIALIZED (
     SELECT {task_columns} FROM tasks t
     WHERE EXISTS (SELECT FROM me) AND t.app_name = $1::text AND t.ready = 1
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int FOR UPDATE OF t SKIP LOCKED)
-SELECT {task_columns}, {clock} FROM me LEFT JOIN locked t ON true
+SELECT {task_columns}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
 
 -- name: lock_suspect
@@ -133,8 +137,143 @@ locked AS MATERIALIZED (
     SELECT {task_columns} FROM tasks t
     WHERE EXISTS (SELECT FROM me) AND t.app_name = $1::text AND t.ready = 2
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int FOR UPDATE OF t SKIP LOCKED)
-SELECT {task_columns}, {clock} FROM me LEFT JOIN locked t ON true
+SELECT {task_columns}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
+
+-- name: lock_gated
+-- Lock the first tasks of each stream that stand at some gates: a number of them for each gate.
+-- `visible`: how many of these there are, whoever has locked them.
+WITH RECURSIVE wanted AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::int[]) AS w (gate, most)),
+streams (gate, most, app_name) AS (
+    SELECT w.gate, w.most, (SELECT min(t.app_name) FROM tasks t WHERE t.gate = w.gate)
+    FROM wanted w
+    UNION ALL
+    SELECT s.gate, s.most, (SELECT min(t.app_name) FROM tasks t
+        WHERE t.gate = s.gate AND t.app_name > s.app_name)
+    FROM streams s WHERE s.app_name IS NOT NULL)
+SELECT {task_columns}, s.gate AS of_gate, seen.visible, {clock}
+FROM (SELECT * FROM streams WHERE app_name IS NOT NULL) AS s
+CROSS JOIN LATERAL (SELECT count(*)::int AS visible FROM (
+    SELECT FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
+    LIMIT s.most) AS some) AS seen
+LEFT JOIN LATERAL (
+    SELECT {task_columns} FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
+    ORDER BY t.priority DESC, t.queued_at, t.id LIMIT s.most FOR UPDATE SKIP LOCKED) AS t ON true
+
+-- name: lock_slots
+-- Lock the slots of keys, in the order of keys; new ones begin empty.
+INSERT INTO slots AS s (key, used, unsettled)
+SELECT k, 0, false FROM unnest($1::text[]) AS k ORDER BY k
+ON CONFLICT (key) DO UPDATE SET used = s.used RETURNING key, used
+
+-- name: slot_used
+-- How much of one key is used.
+SELECT used FROM slots WHERE key = $1::text
+
+-- name: save_slots
+-- Slots that were taken or freed.
+UPDATE slots AS s SET used = v.used, unsettled = v.unsettled
+FROM unnest($1::text[], $2::int[], $3::bool[]) AS v (key, used, unsettled) WHERE s.key = v.key
+
+-- name: unsettled_slots
+-- Keys of which a waiter may have been passed over.
+SELECT key FROM slots WHERE unsettled ORDER BY key LIMIT $1::int
+
+-- name: forget_slots
+-- Keys that nobody uses.
+DELETE FROM slots WHERE key = ANY (ARRAY(
+    SELECT key FROM slots WHERE used = 0 AND NOT unsettled FOR UPDATE SKIP LOCKED))
+
+-- name: claim
+-- Take unique keys that are free, in their order.
+INSERT INTO claims (key, task_id)
+SELECT * FROM unnest($1::text[], $2::text[]) AS v (key, task_id) ORDER BY key
+ON CONFLICT (key) DO NOTHING RETURNING key
+
+-- name: claimants
+-- Who holds unique keys.
+SELECT key, task_id FROM claims WHERE key = ANY ($1::text[])
+
+-- name: unclaim
+-- Tasks let go of their unique keys.
+DELETE FROM claims WHERE task_id = ANY ($1::text[])
+
+-- name: put_children
+-- Tasks that stages wait for.
+INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,
+    exit_code, error, job_id, job_cycle, stages)
+SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[],
+    $7::bool[], $8::text[], $9::int[], $10::text[], $11::text[], $12::int[], $13::int[])
+
+-- name: drop_children
+-- A stage waits for some tasks no more.
+DELETE FROM children WHERE parent_job = $1::text AND stage = $2::int
+    AND position = ANY ($3::int[])
+
+-- name: children
+-- Tasks that a stage waits for.
+SELECT position, cycle, child_id, made, status, exit_code, error, job_id, job_cycle, stages
+FROM children WHERE parent_job = $1::text AND stage = $2::int ORDER BY position
+
+-- name: children_summary
+-- Of what stages wait for: has some not ended, has some finished, has some failed?
+SELECT k.parent_job, k.stage,
+    EXISTS (SELECT FROM children c WHERE c.parent_job = k.parent_job AND c.stage = k.stage
+        AND c.status IS NULL),
+    EXISTS (SELECT FROM children c WHERE c.parent_job = k.parent_job AND c.stage = k.stage
+        AND c.status = 'FINISHED'),
+    EXISTS (SELECT FROM children c WHERE c.parent_job = k.parent_job AND c.stage = k.stage
+        AND c.status = 'FAILED')
+FROM unnest($1::text[], $2::int[]) AS k (parent_job, stage)
+
+-- name: waits_of
+-- For which tasks some tasks wait now.
+SELECT DISTINCT c.child_id FROM tasks t JOIN children c
+    ON c.parent_job = t.job_id AND c.stage = t.stage
+WHERE t.id = ANY ($1::text[]) AND t.status IN ('WAITING', 'SUSPENDED') AND c.status IS NULL
+
+-- name: tell_parents
+-- Runs have ended: note it where somebody waits for them, and have those looked at.
+WITH told AS (
+    UPDATE children c SET status = v.status, exit_code = v.exit_code, error = v.error,
+        job_id = v.job_id, job_cycle = v.job_cycle, stages = v.stages
+    FROM unnest($1::text::text[], $2::text::text[], $3::text::int[], $4::text::text[],
+        $5::text::text[], $6::text::int[], $7::text::int[])
+        AS v (child_id, status, exit_code, error, job_id, job_cycle, stages)
+    WHERE c.child_id = v.child_id AND c.status IS NULL RETURNING c.parent_id)
+INSERT INTO signals (task_id) SELECT DISTINCT parent_id FROM told
+
+-- name: add_signals
+-- Have tasks looked at.
+INSERT INTO signals (task_id) SELECT * FROM unnest($1::text[])
+
+-- name: take_signals
+-- The next tasks to be looked at.
+DELETE FROM signals WHERE seq = ANY (ARRAY(
+    SELECT seq FROM signals ORDER BY seq LIMIT $1::int FOR UPDATE SKIP LOCKED))
+RETURNING task_id
+
+-- name: result_sizes
+-- How many bytes the results of runs take.
+SELECT k.job_id, (SELECT coalesce(sum(octet_length(s.result) + 1), 0)::bigint FROM stages s
+    WHERE s.job_id = k.job_id AND s.cycle = k.cycle AND s.failed_attempt = 0)
+FROM unnest($1::text[], $2::int[]) AS k (job_id, cycle)
+
+-- name: pauses
+-- Every pause, and the revision of them all.
+SELECT (SELECT value FROM revisions WHERE name = 'pauses'),
+    ARRAY(SELECT body FROM pauses ORDER BY id)
+
+-- name: put_pause
+-- A new pause.
+WITH risen AS (UPDATE revisions SET value = value + 1 WHERE name = 'pauses')
+INSERT INTO pauses (id, body) VALUES ($1, $2)
+
+-- name: delete_pause
+-- A pause is over.
+WITH risen AS (UPDATE revisions SET value = value + 1 WHERE name = 'pauses')
+DELETE FROM pauses WHERE id = $1::text RETURNING id
 
 -- name: lock_leased
 -- Lock what an executor holds.
@@ -179,10 +318,10 @@ defined AS (
     INSERT INTO definitions (
     {definition_names})
     SELECT d.* FROM unnest(
-    $43::text::text[], $44::text::bigint[], $45::text::text[], $46::text::text[],
-    $47::text::text[], $48::text::float8[], $49::text::text[], $50::text::bool[],
-    $51::text::bool[], $52::text::text[], $53::text::text[], $54::text::text[],
-    $55::text::text[], $56::text::text[]) AS d (
+    $45::text::text[], $46::text::bigint[], $47::text::text[], $48::text::text[],
+    $49::text::text[], $50::text::float8[], $51::text::text[], $52::text::bool[],
+    $53::text::bool[], $54::text::text[], $55::text::text[], $56::text::text[],
+    $57::text::text[], $58::text::text[]) AS d (
     {definition_names})
     WHERE d.task_id IN (SELECT id FROM added))
 SELECT id FROM added
@@ -202,18 +341,18 @@ WITH appended_stages AS (
     INSERT INTO stages (
     {stage_names})
     SELECT * FROM unnest(
-    $43::text::text[], $44::text::int[], $45::text::int[], $46::text::int[], $47::text::text[],
-    $48::text::int[], $49::text::text[], $50::text::text[], $51::text::text[],
-    $52::text::float8[], $53::text::float8[], $54::text::float8[], $55::text::text[],
-    $56::text::bool[], $57::text::text[], $58::text::text[])),
+    $45::text::text[], $46::text::int[], $47::text::int[], $48::text::int[], $49::text::text[],
+    $50::text::int[], $51::text::text[], $52::text::text[], $53::text::text[],
+    $54::text::float8[], $55::text::float8[], $56::text::float8[], $57::text::text[],
+    $58::text::bool[], $59::text::text[], $60::text::text[])),
 appended_runs AS (
     INSERT INTO runs (
     {run_names})
     SELECT * FROM unnest(
-    $59::text::text[], $60::text::text[], $61::text::text[], $62::text::text[],
-    $63::text::float8[], $64::text::float8[], $65::text::float8[], $66::text::float8[],
-    $67::text::int[], $68::text::text[], $69::text::int[], $70::text::int[], $71::text::int[],
-    $72::text::text[], $73::text::text[]))
+    $61::text::text[], $62::text::text[], $63::text::text[], $64::text::text[],
+    $65::text::float8[], $66::text::float8[], $67::text::float8[], $68::text::float8[],
+    $69::text::int[], $70::text::text[], $71::text::int[], $72::text::int[], $73::text::int[],
+    $74::text::text[], $75::text::text[]))
 UPDATE tasks AS t SET
     {task_changes}
 FROM unnest(
@@ -340,6 +479,8 @@ deleted_copies AS (DELETE FROM stages WHERE task_id = ANY ($1::text[]) AND copie
     AND job_id <> ALL (ARRAY(SELECT job_id FROM jobs))),
 deleted_runs AS (DELETE FROM runs WHERE task_id = ANY ($1::text[])),
 deleted_inbox AS (DELETE FROM inbox WHERE task_id = ANY ($1::text[])),
+deleted_claims AS (DELETE FROM claims WHERE task_id = ANY ($1::text[])),
+deleted_children AS (DELETE FROM children WHERE parent_id = ANY ($1::text[])),
 deleted_definitions AS (DELETE FROM definitions WHERE task_id = ANY ($1::text[]))
 DELETE FROM tasks WHERE id = ANY ($1::text[])
 
@@ -362,6 +503,8 @@ WITH old AS MATERIALIZED (
         AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
     ORDER BY r.ended_at LIMIT $2::int),
 deleted_stages AS (DELETE FROM stages WHERE job_id = ANY (
+    ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL))),
+deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
 DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
 
@@ -432,8 +575,14 @@ RETURNING up_since
 DELETE FROM managers WHERE id = $1::text
 
 -- name: outlook
--- What there is to wait for: now, due, ready streams, suspect streams, expiry.
+-- What there is to wait for: now, due, ready streams, suspect streams, expiry, pauses that hold
+-- tasks, whether slots are unsettled, whether there are signals.
 WITH RECURSIVE
+gates (gate) AS (
+    SELECT min(t.gate) FROM tasks t WHERE t.gate >= 'p:' AND t.gate < 'p;'
+    UNION ALL
+    SELECT (SELECT min(t.gate) FROM tasks t WHERE t.gate > gates.gate AND t.gate < 'p;')
+    FROM gates WHERE gates.gate IS NOT NULL),
 ready (app_name) AS (
     SELECT min(t.app_name) FROM tasks t WHERE t.ready = 1
     UNION ALL
@@ -447,7 +596,9 @@ suspect (app_name) AS (
 SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     ARRAY(SELECT app_name FROM ready WHERE app_name IS NOT NULL),
     ARRAY(SELECT app_name FROM suspect WHERE app_name IS NOT NULL),
-    (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED'))
+    (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED')),
+    ARRAY(SELECT gate FROM gates WHERE gate IS NOT NULL),
+    EXISTS (SELECT FROM slots WHERE unsettled), EXISTS (SELECT FROM signals)
 
 -- name: tasks
 -- Tasks and their definitions.

@@ -18,6 +18,7 @@ from kaiju_tasks.store.columns import (
     row_values,
     run_values,
     stored_definition,
+    told_values,
 )
 from kaiju_tasks.store.postgres.arrays import array_literal, array_literals, columns_of
 from kaiju_tasks.store.sql import load_statements
@@ -54,6 +55,7 @@ _COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
 DEFINITION_WIDTH = 14
 STAGE_WIDTH = 16
 RUN_WIDTH = 15
+TOLD_WIDTH = 7
 
 
 async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]:
@@ -85,8 +87,9 @@ async def save(
 
     :param before: rows as they were when they were locked
     """
-    if deleted := [step.row.id for step in steps if step.deleted]:
-        await delete(connection, deleted)
+    if deleted := [step for step in steps if step.deleted]:
+        await delete(connection, [step.row.id for step in deleted])
+        await _tell(connection, deleted)
     kept = [step for step in steps if step.changed and not step.deleted]
     if not kept:
         return
@@ -141,6 +144,8 @@ async def _rarities(connection: Any, steps: Sequence[Step], now: float) -> None:
             values = (copy.from_job, copy.from_cycle, copy.to_job, copy.stages)
             await connection.execute(SQL["copy_results"], *values)
     await _inboxes(connection, steps)
+    await _claims(connection, steps)
+    await _tell(connection, steps)
     if noted := [step for step in steps if step.notification is not None]:
         await _notify(connection, noted, now)
 
@@ -159,6 +164,22 @@ async def _inboxes(connection: Any, steps: Sequence[Step]) -> None:
         await connection.execute(SQL["add_messages"], *array_literals(added, 5))
     if consumed := [(step.row.id, one) for step in steps for one in step.consumed]:
         await connection.execute(SQL["consume_messages"], *columns_of(consumed, 2))
+
+
+async def _claims(connection: Any, steps: Sequence[Step]) -> None:
+    changed = [step for step in steps if step.claim is not None]
+    if not changed:
+        return
+    await connection.execute(SQL["unclaim"], [step.row.id for step in changed])
+    if taken := {step.claim: step.row.id for step in changed if step.claim}:
+        await connection.execute(SQL["claim"], *columns_of(sorted(taken.items()), 2))
+
+
+async def _tell(connection: Any, steps: Sequence[Step]) -> None:
+    if told := sorted(told_values(step) for step in steps if step.told is not None):
+        await connection.execute(SQL["tell_parents"], *array_literals(told, TOLD_WIDTH))
+    if signalled := [step.row.id for step in steps if step.signal]:
+        await connection.execute(SQL["add_signals"], signalled)
 
 
 async def _notify(connection: Any, steps: Sequence[Step], now: float) -> None:

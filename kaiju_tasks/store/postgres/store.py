@@ -7,9 +7,11 @@ from typing import Any
 
 import asyncpg
 
+from kaiju_tasks.lifecycle import Wait
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
+    Child,
     Condition,
     ExecutorRow,
     Outlook,
@@ -21,8 +23,10 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
+    child_of,
     executor_of,
     notification_of,
+    pause_of,
     results_of,
     row_of,
     run_of,
@@ -39,7 +43,7 @@ from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.listener import Wakes, channel_of
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
-from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord
+from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord
 
 ACQUIRE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
@@ -134,9 +138,19 @@ class PostgresStore:
         return float(now)
 
     async def outlook(self) -> Outlook:
-        ((now, next_due, ready, suspect, next_expiry),) = await self._read("outlook")
+        ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read("outlook")
         self._clock.seen(now)
-        return Outlook(now, next_due, frozenset(ready), frozenset(suspect), next_expiry)
+        paused, unsettled, signals = waiting
+        return Outlook(
+            now,
+            next_due,
+            frozenset(ready),
+            frozenset(suspect),
+            next_expiry,
+            frozenset(paused),
+            unsettled,
+            signals,
+        )
 
     async def wake(self, topics: Iterable[str]) -> None:
         await self._read("notify", self._wakes.channel, self._wakes.payload(topics))
@@ -183,6 +197,17 @@ class PostgresStore:
         ids = storable_ids([job_id])
         return [stage_record_of(v) for id in ids for v in await self._read("stage_records", id)]
 
+    async def children(self, wait: Wait) -> list[Child]:
+        return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
+
+    async def slot_used(self, key: str) -> int:
+        found = await self._read("slot_used", key)
+        return int(found[0][0]) if found else 0
+
+    async def pauses(self) -> list[Pause]:
+        ((_, bodies),) = await self._read("pauses")
+        return list(map(pause_of, bodies))
+
     async def status_counts(self) -> dict[tuple[str, str], int]:
         found = await self._read("status_counts")
         return {(app_name, status): count for app_name, status, count in found}
@@ -217,6 +242,9 @@ class PostgresStore:
 
     async def prune_runs(self, before: float, limit: int) -> int:
         return await self._change("prune_runs", before, limit)
+
+    async def forget_slots(self) -> None:
+        await self._change("forget_slots")
 
     # notifications
 

@@ -1,18 +1,29 @@
 """A transaction on PostgreSQL, on one connection of its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import asyncpg
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import InboxMessage, Row, Step
-from kaiju_tasks.store.base import ExecutorRow, StoredDefinition, StoreUnavailable
+from kaiju_tasks.lifecycle import InboxMessage, Pauses, Row, Step, Wait
+from kaiju_tasks.store.base import (
+    Child,
+    ExecutorRow,
+    Gated,
+    StoredDefinition,
+    StoreUnavailable,
+    Summary,
+)
 from kaiju_tasks.store.columns import (
+    child_of,
+    child_values,
     executor_of,
     executor_values,
     message_of,
+    pause_of,
+    pause_text,
     row_of,
     storable_ids,
     stored_definition,
@@ -23,6 +34,7 @@ from kaiju_tasks.store.postgres.arrays import columns_of
 from kaiju_tasks.store.postgres.clock import DatabaseClock
 from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.saving import SQL
+from kaiju_tasks.types import Pause
 
 _ROLLBACK_SECONDS = 5
 
@@ -47,10 +59,15 @@ class PostgresTransaction:
         self._clock = clock
         self._now = clock.now()
         self._locked_rows: dict[str, Row] = {}
+        self._pauses_revision = 0
 
     @property
     def now(self) -> float:
         return self._now
+
+    @property
+    def pauses_revision(self) -> int:
+        return self._pauses_revision
 
     async def begin(self) -> None:
         with translated():
@@ -85,7 +102,88 @@ class PostgresTransaction:
         found = await self._locked(name, app_name, limit, executor_id, session)
         if not found:
             return None
+        self._pauses_revision = found[0]["value"]
         return self._remember(record for record in found if record["id"] is not None)
+
+    async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
+        gates = sorted(wanted)
+        found = await self._locked("lock_gated", gates, [wanted[gate] for gate in gates])
+        gated: dict[str, Gated] = {}
+        seen: dict[tuple[str, str], int] = {}
+        for record in found:
+            one = gated.setdefault(record["of_gate"], Gated([]))
+            if record["id"] is None:
+                one.passed_over = True
+                continue
+            (row,) = self._remember([record])
+            one.rows.append(row)
+            stream = (record["of_gate"], row.app_name)
+            seen[stream] = seen.get(stream, record["visible"]) - 1
+        for (gate, _), left in seen.items():
+            gated[gate].passed_over |= left > 0
+        return gated
+
+    async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
+        return dict(await self._fetch("lock_slots", sorted(set(keys))))
+
+    async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
+        values = ((key, count, key in unsettled) for key, count in used.items())
+        await self._fetch("save_slots", *columns_of(values, 3))
+
+    async def unsettled_slots(self, limit: int) -> list[str]:
+        return [key for (key,) in await self._fetch("unsettled_slots", limit)]
+
+    async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        pairs = columns_of(sorted(wanted.items()), 2)
+        taken = {key for (key,) in await self._fetch("claim", *pairs)}
+        held = [key for key in wanted if key not in taken]
+        return dict(await self._fetch("claimants", held)) if held else {}
+
+    async def unclaim(self, ids: Sequence[str]) -> None:
+        await self._fetch("unclaim", ids)
+
+    async def put_children(self, parent_id: str, wait: Wait, children: Sequence[Child]) -> None:
+        values = [child_values(parent_id, wait, child) for child in children]
+        await self._fetch("put_children", *columns_of(values, 13))
+
+    async def drop_children(self, wait: Wait, positions: Sequence[int]) -> None:
+        await self._fetch("drop_children", wait.job_id, wait.stage, positions)
+
+    async def children(self, wait: Wait) -> list[Child]:
+        return [child_of(v) for v in await self._fetch("children", wait.job_id, wait.stage)]
+
+    async def children_summary(self, waits: Iterable[Wait]) -> dict[Wait, Summary]:
+        keys = columns_of(((wait.job_id, wait.stage) for wait in waits), 2)
+        found = await self._fetch("children_summary", *keys)
+        return {Wait(job_id, stage): Summary(*stands) for job_id, stage, *stands in found}
+
+    async def waits_of(self, ids: Iterable[str]) -> list[str]:
+        return [id for (id,) in await self._fetch("waits_of", storable_ids(ids))]
+
+    async def signal(self, ids: Sequence[str]) -> None:
+        await self._fetch("add_signals", ids)
+
+    async def take_signals(self, limit: int) -> list[str]:
+        return [id for (id,) in await self._fetch("take_signals", limit)]
+
+    async def result_sizes(self, runs: Iterable[tuple[str, int]]) -> dict[str, int]:
+        return dict(await self._fetch("result_sizes", *columns_of(runs, 2)))
+
+    async def run_results(self, runs: Iterable[tuple[str, int]]) -> dict[str, dict[int, Raw]]:
+        results: dict[str, dict[int, Raw]] = {}
+        for job_id, stage, text in await self._fetch("run_results", *columns_of(runs, 2)):
+            results.setdefault(job_id, {})[stage] = Raw(text.encode())
+        return results
+
+    async def pauses(self) -> Pauses:
+        ((revision, bodies),) = await self._fetch("pauses")
+        return Pauses(map(pause_of, bodies), revision)
+
+    async def put_pause(self, pause: Pause) -> None:
+        await self._fetch("put_pause", pause.id, pause_text(pause))
+
+    async def delete_pause(self, pause_id: str) -> bool:
+        return bool(await self._fetch("delete_pause", pause_id))
 
     async def lock_leased(self, executor_id: str) -> list[Row]:
         return await self._rows("lock_leased", executor_id)

@@ -7,7 +7,7 @@ t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t
 t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
 t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
 t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
-t.error, t.rev, t.version
+t.error, t.rev, t.version, t.gate, t.awaited
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
@@ -40,6 +40,125 @@ ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?2
 SELECT {task_columns} FROM tasks t WHERE t.app_name = ?1 AND t.ready = 2
 ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?2
 
+-- name: gated_streams
+-- Streams in which tasks stand at a gate.
+WITH RECURSIVE streams (app_name) AS (
+    SELECT min(t.app_name) FROM tasks t WHERE t.gate = ?1
+    UNION ALL
+    SELECT (SELECT min(t.app_name) FROM tasks t WHERE t.gate = ?1 AND t.app_name > s.app_name)
+    FROM streams s WHERE s.app_name IS NOT NULL)
+SELECT app_name FROM streams WHERE app_name IS NOT NULL
+
+-- name: lock_gated
+-- The first tasks of a stream that stand at a gate.
+SELECT {task_columns} FROM tasks t WHERE t.gate = ?1 AND t.app_name = ?2
+ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?3
+
+-- name: pauses_revision
+-- The revision of all pauses.
+SELECT value FROM revisions WHERE name = 'pauses'
+
+-- name: pauses
+-- Every pause.
+SELECT body FROM pauses ORDER BY id
+
+-- name: raise_pauses
+-- The pauses have changed.
+UPDATE revisions SET value = value + 1 WHERE name = 'pauses'
+
+-- name: put_pause
+-- A new pause.
+INSERT INTO pauses (id, body) VALUES (?, ?)
+
+-- name: delete_pause
+-- A pause is over.
+DELETE FROM pauses WHERE id = ?1
+
+-- name: lock_slots
+-- How much of the slots of a JSON list of keys is used.
+SELECT key, used FROM slots WHERE key IN (SELECT value FROM json_each(?1))
+
+-- name: slot_used
+-- How much of one key is used.
+SELECT used FROM slots WHERE key = ?1
+
+-- name: save_slot
+-- A slot that was taken or freed.
+INSERT INTO slots (key, used, unsettled) VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET used = excluded.used, unsettled = excluded.unsettled
+
+-- name: unsettled_slots
+-- Keys of which a waiter may have been passed over.
+SELECT key FROM slots WHERE unsettled ORDER BY key LIMIT ?1
+
+-- name: forget_slots
+-- Keys that nobody uses.
+DELETE FROM slots WHERE used = 0 AND NOT unsettled
+
+-- name: claim
+-- Take a unique key if it is free.
+INSERT INTO claims (key, task_id) VALUES (?, ?) ON CONFLICT (key) DO NOTHING
+
+-- name: claimants
+-- Who holds a JSON list of unique keys.
+SELECT key, task_id FROM claims WHERE key IN (SELECT value FROM json_each(?1))
+
+-- name: unclaim
+-- A JSON list of tasks lets go of its unique keys.
+DELETE FROM claims WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: put_child
+-- A task that a stage waits for.
+INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,
+    exit_code, error, job_id, job_cycle, stages)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: drop_children
+-- A stage waits for a JSON list of positions no more.
+DELETE FROM children WHERE parent_job = ?1 AND stage = ?2
+    AND position IN (SELECT value FROM json_each(?3))
+
+-- name: children
+-- Tasks that a stage waits for.
+SELECT position, cycle, child_id, made, status, exit_code, error, job_id, job_cycle, stages
+FROM children WHERE parent_job = ?1 AND stage = ?2 ORDER BY position
+
+-- name: children_summary
+-- Of what a stage waits for: has some not ended, has some finished, has some failed?
+SELECT EXISTS (SELECT 1 FROM children WHERE parent_job = ?1 AND stage = ?2 AND status IS NULL),
+    EXISTS (SELECT 1 FROM children WHERE parent_job = ?1 AND stage = ?2 AND status = 'FINISHED'),
+    EXISTS (SELECT 1 FROM children WHERE parent_job = ?1 AND stage = ?2 AND status = 'FAILED')
+
+-- name: waits_of
+-- For which tasks a JSON list of tasks waits now.
+SELECT DISTINCT c.child_id FROM json_each(?1) j JOIN tasks t ON t.id = j.value
+JOIN children c ON c.parent_job = t.job_id AND c.stage = t.stage AND c.status IS NULL
+WHERE t.status IN ('WAITING', 'SUSPENDED')
+
+-- name: signal_parents
+-- Have those looked at that wait for a task.
+INSERT INTO signals (task_id)
+SELECT DISTINCT parent_id FROM children WHERE child_id = ?1 AND status IS NULL
+
+-- name: tell_parents
+-- A run has ended: note it where somebody waits for it.
+UPDATE children SET status = ?2, exit_code = ?3, error = ?4, job_id = ?5, job_cycle = ?6,
+    stages = ?7
+WHERE child_id = ?1 AND status IS NULL
+
+-- name: add_signal
+-- Have a task looked at.
+INSERT INTO signals (task_id) VALUES (?)
+
+-- name: take_signals
+-- The next tasks to be looked at.
+DELETE FROM signals WHERE seq IN (SELECT seq FROM signals ORDER BY seq LIMIT ?1) RETURNING task_id
+
+-- name: result_size
+-- How many bytes the results of a run take.
+SELECT coalesce(sum(length(CAST(result AS BLOB)) + 1), 0) FROM stages
+WHERE job_id = ?1 AND cycle = ?2 AND failed_attempt = 0
+
 -- name: lock_leased
 -- What an executor holds.
 SELECT {task_columns} FROM tasks t WHERE t.executor_id = ?1 ORDER BY t.id
@@ -71,8 +190,9 @@ INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready
     stages, job_id, cycle, attempt, retries, losses, epoch, nonce, executor_id, held, hold_next,
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
     queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
-    run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
+    gate, awaited)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_task
@@ -84,7 +204,8 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
     explicit = ?25, anchor = ?26, scheduled_at = ?27, queued_at = ?28, queue_deadline = ?29,
     queue_left = ?30, exec_deadline = ?31, exec_used = ?32, stage_started_at = ?33,
     wait_deadline = ?34, run_queued_at = ?35, run_started_at = ?36, status_change = ?37,
-    result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42
+    result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42, gate = ?43,
+    awaited = ?44
 WHERE id = ?1
 
 -- name: save_definition
@@ -159,6 +280,10 @@ DELETE FROM runs WHERE task_id IN (SELECT value FROM json_each(?1))
 -- Messages of a JSON list of tasks.
 DELETE FROM inbox WHERE task_id IN (SELECT value FROM json_each(?1))
 
+-- name: delete_children
+-- What a JSON list of tasks waits for.
+DELETE FROM children WHERE parent_id IN (SELECT value FROM json_each(?1))
+
 -- name: delete_definitions
 -- Definitions of a JSON list of tasks.
 DELETE FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
@@ -184,6 +309,12 @@ ORDER BY r.ended_at LIMIT ?2
 -- name: prune_stages
 -- Stages of a JSON list of runs.
 DELETE FROM stages WHERE job_id IN (
+    SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
+    WHERE r.job_id IS NOT NULL)
+
+-- name: prune_children
+-- What the stages of a JSON list of runs waited for.
+DELETE FROM children WHERE parent_job IN (
     SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
     WHERE r.job_id IS NOT NULL)
 
@@ -242,8 +373,14 @@ RETURNING up_since
 DELETE FROM managers WHERE id = ?1
 
 -- name: outlook
--- What there is to wait for: due, ready streams, suspect streams, expiry.
+-- What there is to wait for: due, ready streams, suspect streams, expiry, pauses that hold tasks,
+-- whether slots are unsettled, whether there are signals.
 WITH RECURSIVE
+gates (gate) AS (
+    SELECT min(gate) FROM tasks WHERE gate >= 'p:' AND gate < 'p;'
+    UNION ALL
+    SELECT (SELECT min(t.gate) FROM tasks t WHERE t.gate > gates.gate AND t.gate < 'p;')
+    FROM gates WHERE gates.gate IS NOT NULL),
 ready (app_name) AS (
     SELECT min(app_name) FROM tasks WHERE ready = 1
     UNION ALL
@@ -257,7 +394,9 @@ suspect (app_name) AS (
 SELECT (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     (SELECT json_group_array(app_name) FROM ready WHERE app_name IS NOT NULL),
     (SELECT json_group_array(app_name) FROM suspect WHERE app_name IS NOT NULL),
-    (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED'))
+    (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED')),
+    (SELECT json_group_array(gate) FROM gates WHERE gate IS NOT NULL),
+    EXISTS (SELECT 1 FROM slots WHERE unsettled), EXISTS (SELECT 1 FROM signals)
 
 -- name: tasks
 -- Tasks and their definitions, of a JSON list of ids.

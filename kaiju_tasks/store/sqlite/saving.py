@@ -15,6 +15,7 @@ from kaiju_tasks.store.columns import (
     row_values,
     run_values,
     stored_definition,
+    told_values,
 )
 from kaiju_tasks.store.sql import load_statements
 
@@ -33,9 +34,9 @@ def insert(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> set[str
 
 def save(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     """Write changed tasks and their effects."""
-    deleted = [step.row.id for step in steps if step.deleted]
-    if deleted:
-        delete(db, deleted)
+    if deleted := [step for step in steps if step.deleted]:
+        delete(db, [step.row.id for step in deleted])
+        _tell(db, deleted)
     kept = [step for step in steps if step.changed and not step.deleted]
     written = db.executemany(SQL["save_task"], [row_values(step.row) for step in kept]).rowcount
     if kept and written != len(kept):
@@ -50,6 +51,8 @@ def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
         "delete_stages",
         "delete_runs",
         "delete_inbox",
+        "unclaim",
+        "delete_children",
         "delete_definitions",
         "delete_tasks",
     ):
@@ -69,6 +72,8 @@ def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     _many(db, "append_stage", (attempt_values(s.row.id, a) for s in steps for a in s.attempts))
     _many(db, "append_run", (run_values(run) for step in steps for run in step.runs))
     _inboxes(db, steps)
+    _claims(db, steps)
+    _tell(db, steps)
     for step in steps:
         if step.notification is not None:
             _notify(db, step, now)
@@ -84,6 +89,19 @@ def _inboxes(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
             values = (step.row.id, message.message_id, message.name, data, consumed)
             db.execute(SQL["add_message"], values)
     _many(db, "consume_message", ((s.row.id, one) for s in steps for one in s.consumed))
+
+
+def _claims(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    if changed := [step for step in steps if step.claim is not None]:
+        db.execute(SQL["unclaim"], (json.dumps([step.row.id for step in changed]),))
+        _many(db, "claim", ((step.claim, step.row.id) for step in changed if step.claim))
+
+
+def _tell(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    told = [told_values(step) for step in steps if step.told is not None]
+    _many(db, "signal_parents", ((child_id,) for child_id, *_ in told))
+    _many(db, "tell_parents", told)
+    _many(db, "add_signal", ((step.row.id,) for step in steps if step.signal))
 
 
 def _notify(db: sqlite3.Connection, step: Step, now: float) -> None:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.lifecycle import Row, Wait
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
+    Child,
     Condition,
     ExecutorRow,
     Outlook,
@@ -27,8 +28,10 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
+    child_of,
     executor_of,
     notification_of,
+    pause_of,
     results_of,
     row_of_integers,
     run_of,
@@ -43,7 +46,7 @@ from kaiju_tasks.store.sqlite.filelock import FileLock
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
-from kaiju_tasks.types import ExecutorStatus, Notification, Run, StageRecord
+from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord
 
 T = TypeVar("T")
 
@@ -121,8 +124,18 @@ class SqliteStore:
         return self._clock()
 
     async def outlook(self) -> Outlook:
-        ((next_due, ready, suspect, next_expiry),) = await self._read("outlook")
-        return Outlook(self._clock(), next_due, _names(ready), _names(suspect), next_expiry)
+        ((next_due, ready, suspect, next_expiry, *waiting),) = await self._read("outlook")
+        paused, unsettled, signals = waiting
+        return Outlook(
+            self._clock(),
+            next_due,
+            _names(ready),
+            _names(suspect),
+            next_expiry,
+            _names(paused),
+            bool(unsettled),
+            bool(signals),
+        )
 
     async def wake(self, topics: Iterable[str]) -> None:
         """There is no other manager."""
@@ -168,6 +181,16 @@ class SqliteStore:
 
     async def stage_records(self, job_id: str) -> list[StageRecord]:
         return [stage_record_of(values) for values in await self._read("stage_records", job_id)]
+
+    async def children(self, wait: Wait) -> list[Child]:
+        return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
+
+    async def slot_used(self, key: str) -> int:
+        found = await self._read("slot_used", key)
+        return int(found[0][0]) if found else 0
+
+    async def pauses(self) -> list[Pause]:
+        return [pause_of(body) for (body,) in await self._read("pauses")]
 
     async def status_counts(self) -> dict[tuple[str, str], int]:
         found = await self._read("status_counts")
@@ -216,9 +239,13 @@ class SqliteStore:
             found = db.execute(SQL["prunable_runs"], (before, limit)).fetchall()
             runs = (json.dumps([run_id for (run_id,) in found]),)
             db.execute(SQL["prune_stages"], runs)
+            db.execute(SQL["prune_children"], runs)
             return db.execute(SQL["prune_runs"], runs).rowcount
 
         return await self._write(work)
+
+    async def forget_slots(self) -> None:
+        await self._write(lambda db: db.execute(SQL["forget_slots"]).rowcount)
 
     # notifications
 

@@ -2,17 +2,21 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import InboxMessage, Row, Step
-from kaiju_tasks.store.base import ExecutorRow, StoredDefinition
+from kaiju_tasks.lifecycle import InboxMessage, Pauses, Row, Step, Wait
+from kaiju_tasks.store.base import Child, ExecutorRow, Gated, StoredDefinition, Summary
 from kaiju_tasks.store.columns import (
+    child_of,
+    child_values,
     executor_of,
     executor_values,
     message_of,
+    pause_of,
+    pause_text,
     row_of_integers,
     storable_ids,
     stored_definition,
@@ -22,6 +26,7 @@ from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.store.sqlite.connection import translated
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
+from kaiju_tasks.types import Pause
 
 T = TypeVar("T")
 
@@ -34,10 +39,15 @@ class SqliteTransaction:
         self._clock = clock
         self._now = clock()
         self._error: BaseException | None = None
+        self._pauses_revision = 0
 
     @property
     def now(self) -> float:
         return self._now
+
+    @property
+    def pauses_revision(self) -> int:
+        return self._pauses_revision
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
         rows = await self._rows("lock", json.dumps(storable_ids(ids)))
@@ -54,11 +64,110 @@ class SqliteTransaction:
         def read(db: sqlite3.Connection) -> list[Row] | None:
             if db.execute(SQL["acquiring"], (executor_id, session)).fetchone() is None:
                 return None
+            (self._pauses_revision,) = db.execute(SQL["pauses_revision"]).fetchone()
             return [row_of_integers(row) for row in db.execute(SQL[name], (app_name, limit))]
 
         rows = await self._run(read)
         self._now = self._clock()
         return rows
+
+    async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
+        def read(db: sqlite3.Connection) -> dict[str, Gated]:
+            gated: dict[str, Gated] = {}
+            for gate, most in wanted.items():
+                for (app_name,) in db.execute(SQL["gated_streams"], (gate,)).fetchall():
+                    found = db.execute(SQL["lock_gated"], (gate, app_name, most))
+                    gated.setdefault(gate, Gated([])).rows += map(row_of_integers, found)
+            return gated
+
+        gated = await self._run(read)
+        self._now = self._clock()
+        return gated
+
+    async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
+        wanted = sorted(set(keys))
+        found = dict(await self._fetch("lock_slots", json.dumps(wanted)))
+        return {key: found.get(key, 0) for key in wanted}
+
+    async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
+        values = [(key, count, key in unsettled) for key, count in used.items()]
+        await self._run(lambda db: db.executemany(SQL["save_slot"], values).rowcount)
+
+    async def unsettled_slots(self, limit: int) -> list[str]:
+        return [key for (key,) in await self._fetch("unsettled_slots", limit)]
+
+    async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        def work(db: sqlite3.Connection) -> dict[str, str]:
+            held = [pair for pair in wanted.items() if db.execute(SQL["claim"], pair).rowcount < 1]
+            keys = json.dumps([key for key, _ in held])
+            return dict(db.execute(SQL["claimants"], (keys,)).fetchall()) if held else {}
+
+        return await self._run(work)
+
+    async def unclaim(self, ids: Sequence[str]) -> None:
+        await self._fetch("unclaim", json.dumps(ids))
+
+    async def put_children(self, parent_id: str, wait: Wait, children: Sequence[Child]) -> None:
+        values = [child_values(parent_id, wait, child) for child in children]
+        await self._run(lambda db: db.executemany(SQL["put_child"], values).rowcount)
+
+    async def drop_children(self, wait: Wait, positions: Sequence[int]) -> None:
+        await self._fetch("drop_children", wait.job_id, wait.stage, json.dumps(positions))
+
+    async def children(self, wait: Wait) -> list[Child]:
+        return [child_of(v) for v in await self._fetch("children", wait.job_id, wait.stage)]
+
+    async def children_summary(self, waits: Iterable[Wait]) -> dict[Wait, Summary]:
+        def read(db: sqlite3.Connection) -> dict[Wait, Summary]:
+            found = {}
+            for wait in waits:
+                values = db.execute(SQL["children_summary"], (wait.job_id, wait.stage)).fetchone()
+                found[wait] = Summary(*map(bool, values))
+            return found
+
+        return await self._run(read)
+
+    async def waits_of(self, ids: Iterable[str]) -> list[str]:
+        return [id for (id,) in await self._fetch("waits_of", json.dumps(storable_ids(ids)))]
+
+    async def signal(self, ids: Sequence[str]) -> None:
+        values = [(id,) for id in ids]
+        await self._run(lambda db: db.executemany(SQL["add_signal"], values).rowcount)
+
+    async def take_signals(self, limit: int) -> list[str]:
+        return [id for (id,) in await self._fetch("take_signals", limit)]
+
+    async def result_sizes(self, runs: Iterable[tuple[str, int]]) -> dict[str, int]:
+        wanted = list(runs)
+
+        def read(db: sqlite3.Connection) -> dict[str, int]:
+            return {run[0]: db.execute(SQL["result_size"], run).fetchone()[0] for run in wanted}
+
+        return await self._run(read)
+
+    async def run_results(self, runs: Iterable[tuple[str, int]]) -> dict[str, dict[int, Raw]]:
+        wanted = list(runs)
+
+        def read(db: sqlite3.Connection) -> dict[str, dict[int, Raw]]:
+            found = {}
+            for run in wanted:
+                rows = db.execute(SQL["run_results"], run)
+                found[run[0]] = {stage: Raw(text.encode()) for stage, text in rows}
+            return found
+
+        return await self._run(read)
+
+    async def pauses(self) -> Pauses:
+        ((revision,),) = await self._fetch("pauses_revision")
+        return Pauses([pause_of(body) for (body,) in await self._fetch("pauses")], revision)
+
+    async def put_pause(self, pause: Pause) -> None:
+        await self._fetch("raise_pauses")
+        await self._fetch("put_pause", pause.id, pause_text(pause))
+
+    async def delete_pause(self, pause_id: str) -> bool:
+        await self._fetch("raise_pauses")
+        return await self._run(lambda db: db.execute(SQL["delete_pause"], (pause_id,)).rowcount > 0)
 
     async def lock_leased(self, executor_id: str) -> list[Row]:
         return await self._rows("lock_leased", executor_id)

@@ -1,0 +1,233 @@
+"""What a `_TASKS_` hook asks for: tasks to create or to name, and when its wait is over.
+
+Of a task to be created only `id`, `kws` and `meta` are templates: its commands have templates of
+their own, which are for its own results.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.templates import Template, compile_template
+
+MAX_CHILDREN = 10_000
+MAX_FILLED_BYTES = 16 * 1024 * 1024
+FILLED = ("id", "kws", "meta")
+_PARAMS = frozenset({"create", "ids", "foreach", "task", "mode", "on_error", "default"})
+_SOURCES = ("create", "ids", "foreach")
+_encode = msgspec.json.encode
+
+Verdict = Literal["wait", "done", "failed"]
+
+
+class ChildPlan(Struct):
+    """One task to wait for.
+
+    :param id: of the named task, or of the one to create; None lets the manager choose
+    :param data: as `tasks.create` takes it, for one to be created
+    """
+
+    id: str | None
+    data: dict[str, Any] | None = None
+
+
+class ChildFailure(Struct):
+    """The first child that failed. `error`: JSON of a TaskError."""
+
+    id: str
+    exit_code: int
+    error: Raw
+
+
+class ChildrenHook:
+    """A compiled hook; made by `compile_children`.
+
+    :ivar refs: root keys its templates read
+    :ivar tasks: the tasks it may create, as given, with the place of each
+    :ivar named: ids it names that are no templates
+    """
+
+    __slots__ = (
+        "_create",
+        "_default",
+        "_foreach",
+        "_ids",
+        "mode",
+        "named",
+        "on_error",
+        "refs",
+        "tasks",
+    )
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.mode: str = params.get("mode", "all")
+        self.on_error: str = params.get("on_error", "fail")
+        self.tasks: list[tuple[str, dict[str, Any]]] = []
+        self._create = [
+            self._task(task, f"params.create.{i}")
+            for i, task in enumerate(params.get("create", ()))
+        ]
+        self._foreach: Template | None = None
+        if "foreach" in params:
+            self._foreach = compile_template(params["foreach"], field="params.foreach")
+            self._create = [self._task(params["task"], "params.task")]
+        self._ids = compile_template(params["ids"], field="params.ids") if "ids" in params else None
+        self._default: Template | None = None
+        if "default" in params:
+            self._default = compile_template(params["default"], field="params.default")
+        self.named = frozenset(_constants(params.get("ids")))
+        self.refs = self._refs()
+
+    def _task(self, task: dict[str, Any], field: str) -> "_TaskPlan":
+        self.tasks.append((field, task))
+        return _TaskPlan(task, field)
+
+    def _refs(self) -> frozenset[str]:
+        refs = frozenset[str]().union(*(task.refs for task in self._create)) - {"item", "index"}
+        for template in (self._ids, self._foreach, self._default):
+            refs |= frozenset() if template is None else template.refs
+        return refs
+
+    def fill(self, data: Mapping[str, Any]) -> list[ChildPlan]:
+        """The tasks to wait for, in order.
+
+        :raises TemplateError: something cannot be filled, or is not what it should be
+        """
+        if self._ids is not None:
+            return _named(self._ids.fill(data))
+        if self._foreach is None:
+            plans = [task.fill({**data, "index": i}) for i, task in enumerate(self._create)]
+        else:
+            plans = self._each(self._foreach.fill(data), data)
+        if sum(len(_encode(plan.data)) for plan in plans) > MAX_FILLED_BYTES:
+            raise TemplateError(
+                f"the tasks to create take more than {MAX_FILLED_BYTES} bytes", field="params"
+            )
+        _refuse_repeated([plan.id for plan in plans if plan.id is not None])
+        return plans
+
+    def _each(self, items: Any, data: Mapping[str, Any]) -> list[ChildPlan]:
+        _check_list(items, "foreach", "a list")
+        (task,) = self._create
+        return [task.fill({**data, "item": item, "index": i}) for i, item in enumerate(items)]
+
+    def default(self, data: Mapping[str, Any]) -> Any:
+        """The result when the time is over; UNSET where there is none."""
+        return UNSET if self._default is None else self._default.fill(data)
+
+    def verdict(self, *, left: bool, finished: bool, failed: bool) -> Verdict:
+        """Whether the wait is over, by whether any child has not ended, finished, failed."""
+        if self.mode == "any" and finished:
+            return "done"
+        if self.on_error == "fail" and failed:
+            return "failed"
+        return "wait" if left else "done"
+
+
+class _TaskPlan:
+    def __init__(self, task: dict[str, Any], field: str) -> None:
+        self._task = task
+        self._templates = {
+            name: compile_template(task[name], field=f"{field}.{name}")
+            for name in FILLED
+            if name in task
+        }
+        self.refs = frozenset[str]().union(*(one.refs for one in self._templates.values()))
+
+    def fill(self, data: Mapping[str, Any]) -> ChildPlan:
+        filled = {name: template.fill(data) for name, template in self._templates.items()}
+        id = filled.get("id")
+        if isinstance(id, int) and not isinstance(id, bool):
+            id = filled["id"] = str(id)
+        if id is not None and not isinstance(id, str):
+            raise TemplateError("the id of a task to create must be text", field="params.id")
+        return ChildPlan(id, {**self._task, **filled})
+
+
+def compile_children(params: Any) -> ChildrenHook:
+    """Compile the parameters of a `_TASKS_` hook.
+
+    :raises TemplateError: malformed; `field` tells where
+    """
+    if not isinstance(params, dict):
+        raise _wrong("params", "must be an object")
+    if unknown := sorted(set(params) - _PARAMS):
+        raise _wrong(f"params.{unknown[0]}", f"is unknown: there are {', '.join(sorted(_PARAMS))}")
+    given = [name for name in _SOURCES if name in params]
+    if len(given) != 1:
+        raise _wrong("params", "must have exactly one of `create`, `ids`, `foreach`")
+    _check_source(given[0], params)
+    if params.get("mode", "all") not in ("all", "any"):
+        raise _wrong("params.mode", 'must be "all" or "any"')
+    if params.get("on_error", "fail") not in ("fail", "continue"):
+        raise _wrong("params.on_error", 'must be "fail" or "continue"')
+    return ChildrenHook(params)
+
+
+def _check_source(name: str, params: dict[str, Any]) -> None:
+    value = params[name]
+    if (name == "foreach") != ("task" in params):
+        raise _wrong("params.task", "goes with `foreach`: the task to create for each item")
+    if name == "foreach":
+        _check_task(params["task"], "params.task")
+        return
+    if name == "ids" and isinstance(value, str):
+        return
+    if not isinstance(value, list):
+        raise _wrong(f"params.{name}", "must be a list")
+    if not value:
+        raise _wrong(f"params.{name}", "must not be empty")
+    if len(value) > MAX_CHILDREN:
+        raise _wrong(f"params.{name}", f"may have at most {MAX_CHILDREN} items")
+    for i, item in enumerate(value):
+        if name == "create":
+            _check_task(item, f"params.create.{i}")
+        elif not isinstance(item, str) or not item:
+            raise _wrong(f"params.ids.{i}", "must be the id of a task")
+
+
+def _check_task(task: Any, field: str) -> None:
+    if not isinstance(task, dict):
+        raise _wrong(field, "must be a task, as `tasks.create` takes it")
+
+
+def _named(ids: Any) -> list[ChildPlan]:
+    _check_list(ids, "ids", "a list of ids")
+    named = []
+    for id in ids:
+        if not isinstance(id, str) or not id:
+            raise TemplateError("`ids` must be a list of ids of tasks", field="params.ids")
+        named.append(ChildPlan(id))
+    _refuse_repeated(ids)
+    return named
+
+
+def _check_list(value: Any, name: str, wanted: str) -> None:
+    if not isinstance(value, list):
+        raise TemplateError(f"`{name}` must be {wanted}", field=f"params.{name}")
+    if len(value) > MAX_CHILDREN:
+        raise TemplateError(
+            f"`{name}` has {len(value)} items; at most {MAX_CHILDREN} can be waited for",
+            field=f"params.{name}",
+        )
+
+
+def _refuse_repeated(ids: list[str]) -> None:
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise TemplateError(f"the task {id!r:.300} is named twice", field="params")
+        seen.add(id)
+
+
+def _constants(ids: Any) -> list[str]:
+    if not isinstance(ids, list):
+        return []
+    return [id for id in ids if isinstance(id, str) and compile_template(id).constant]
+
+
+def _wrong(field: str, message: str) -> TemplateError:
+    return TemplateError(f"`{field}` {message}", field=field)

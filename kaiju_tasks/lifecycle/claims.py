@@ -1,0 +1,26 @@
+"""Which tasks hold the unique key of their definition."""
+
+from kaiju_tasks.lifecycle.state import Definition, Row
+from kaiju_tasks.lifecycle.statuses import FAILED, FINISHED, IDLE, QUEUED, SUSPENDED
+
+ENDED = (FINISHED, FAILED)
+NOT_STARTED = (IDLE, QUEUED, SUSPENDED)
+
+
+def claimed(row: Row, definition: Definition) -> str | None:
+    """The unique key that a task holds: while it is not over, or only until it starts."""
+    if definition.unique is None:
+        return None
+    if definition.unique.scope == "active":
+        holds = row.status not in ENDED
+    else:
+        holds = row.status in NOT_STARTED and row.run_started_at is None
+    return definition.unique_key if holds else None
+
+
+def claim_change(old: Row, before: Definition, new: Row, after: Definition) -> str | None:
+    """What becomes of the claim: a key to be taken, "" to let go of it, None for no change."""
+    held, wanted = claimed(old, before), claimed(new, after)
+    if held == wanted:
+        return None
+    return wanted or ""

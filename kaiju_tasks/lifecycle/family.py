@@ -1,0 +1,55 @@
+"""Handlers of tasks that wait for other tasks, and of those that are waited for."""
+
+import msgspec
+
+from kaiju_tasks.lifecycle.course import fail, proceed
+from kaiju_tasks.lifecycle.events import ChildrenLooked, Watched
+from kaiju_tasks.lifecycle.hooks import compiled_tasks
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.types import TASKS, ErrorType
+
+
+def watched(move: Move, event: Watched) -> None:
+    if move.row.awaited:
+        move.nothing()
+    move.row.awaited = True
+
+
+def children_looked(move: Move, event: ChildrenLooked) -> None:
+    """Go on when the wait is over; the tasks that are left are wanted no more."""
+    row, command, wait = move.row, move.command, event.wait
+    if command.method != TASKS or (row.job_id, row.stage) != (wait.job_id, wait.stage):
+        move.nothing()
+        return
+    if event.refusal is not None:
+        fail(move, event.refusal.type, event.refusal.message, event.refusal.data)
+        return
+    hook = compiled_tasks(bytes(command.params))
+    failed = event.failure is not None
+    verdict = hook.verdict(left=event.left, finished=event.finished, failed=failed)
+    if verdict == "wait":
+        move.nothing()
+    elif verdict == "failed":
+        _child_failed(move, event)
+    elif row.result_bytes + len(event.result) > event.max_run_bytes:
+        fail(
+            move,
+            ErrorType.RESULT_TOO_LARGE,
+            f"the results of the run would exceed {event.max_run_bytes} bytes",
+        )
+    else:
+        move.leave_children()
+        move.stage_done(event.result)
+        proceed(move)
+
+
+def _child_failed(move: Move, event: ChildrenLooked) -> None:
+    failure = event.failure
+    assert failure is not None
+    error = msgspec.json.decode(failure.error)
+    fail(
+        move,
+        ErrorType.CHILD_FAILED,
+        f"the task {failure.id!r:.300} failed: {error.get('message', '')}",
+        {"id": failure.id, "exit_code": failure.exit_code, "error": error},
+    )

@@ -1,0 +1,52 @@
+"""Handlers of what holds a task in its stream: slots of a concurrency key, and pauses."""
+
+from kaiju_tasks.lifecycle.course import abort, proceed
+from kaiju_tasks.lifecycle.events import GateOpened, PauseBegan, SlotFull
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.statuses import QUEUED
+from kaiju_tasks.types import ErrorType, Outcome
+
+
+def slot_full(move: Move, event: SlotFull) -> None:
+    """Wait for a slot; a run that may be dropped is, unless it has executed already."""
+    row, concurrency = move.row, move.definition.concurrency
+    if not row.ready or concurrency is None:
+        move.nothing()
+    elif concurrency.on_full == "drop" and row.run_started_at is None:
+        abort(
+            move,
+            ErrorType.CANCELLED,
+            f"dropped: {concurrency.limit} of this concurrency key execute already",
+            Outcome.CANCELLED,
+            {"reason": "concurrency", "key": move.definition.slot_key, "limit": concurrency.limit},
+        )
+    else:
+        move.wait_for_slot()
+
+
+def gate_opened(move: Move, event: GateOpened) -> None:
+    """Stand in the stream anew, at the same place: it may be acquired, or another gate holds it."""
+    if move.row.gate != event.gate:
+        move.nothing()
+        return
+    move.queue()
+
+
+def pause_began(move: Move, event: PauseBegan) -> None:
+    if move.row.ready and move.pause is not None:
+        move.queue()
+    else:
+        move.nothing()
+
+
+def recalled(move: Move, event: PauseBegan) -> None:
+    """Stop the running stage, which a pause holds; it will be run again afterwards."""
+    if not event.recall or move.pause is None:
+        move.nothing()
+        return
+    hold = move.row.hold_next
+    move.interrupt(Outcome.SUSPENDED)
+    if hold:
+        move.hold(QUEUED)
+    else:
+        proceed(move)

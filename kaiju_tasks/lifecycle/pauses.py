@@ -1,0 +1,142 @@
+"""Pauses: which of them holds a task in its stream at some moment."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks.cron import cron_schedule
+from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
+from kaiju_tasks.types import Pause
+
+if TYPE_CHECKING:
+    from kaiju_tasks.lifecycle.state import Definition
+
+MAX_JOINED_WINDOWS = 1000
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
+
+
+class Pauses:
+    """All pauses, as they stood at one revision.
+
+    :param revision: rises with each change of them
+    """
+
+    def __init__(self, pauses: Iterable[Pause] = (), revision: int = -1) -> None:
+        self.revision = revision
+        self._armed = {pause.id: _Armed(pause) for pause in pauses}
+
+    def __bool__(self) -> bool:
+        return bool(self._armed)
+
+    def __iter__(self) -> Iterator[Pause]:
+        return iter([one.pause for one in self._armed.values()])
+
+    def holding(self, definition: Definition, stage: int, now: float) -> Pause | None:
+        """The pause that holds a task before a stage, if one does.
+
+        :param now: UNIX seconds
+        """
+        for one in self._armed.values():
+            if one.active(now) and one.holds(definition, stage):
+                return one.pause
+        return None
+
+    def active(self, pause_id: str, now: float) -> bool:
+        """Whether there is such a pause, and it holds at this moment."""
+        one = self._armed.get(pause_id)
+        return one is not None and one.active(now)
+
+    def next_change(self, now: float) -> float | None:
+        """The next moment after `now` at which one of them begins or ends to hold."""
+        moments = [one.next_change(now) for one in self._armed.values()]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+
+class _Armed:
+    """One pause with what is compiled of it, and the span for which `active` is known."""
+
+    def __init__(self, pause: Pause) -> None:
+        self.pause = pause
+        self._method = None if pause.method is None else re.compile(fnmatch.translate(pause.method))
+        self._condition = None
+        if pause.condition is not None:
+            self._condition = compiled_condition(_encode(pause.condition))
+        self._known = (0.0, 0.0, False)
+
+    def active(self, now: float) -> bool:
+        since, till, active = self._known
+        if not since <= now < till:
+            since, till, active = self._known = (now, *self._look(now))
+        return active
+
+    def next_change(self, now: float) -> float | None:
+        self.active(now)
+        till = self._known[1]
+        return None if till == float("inf") else till
+
+    def _look(self, now: float) -> tuple[float, bool]:
+        """Until when it is as it is now, and whether it is active."""
+        pause = self.pause
+        end = float("inf") if pause.until is None else pause.until
+        if now >= end:
+            return float("inf"), False
+        if pause.cron is None:
+            return end, True
+        opens, closes = self._window(now)
+        return (min(closes, end), True) if opens <= now else (min(opens, end), False)
+
+    def _window(self, now: float) -> tuple[float, float]:
+        """The present window, or else the coming one; those that touch are one."""
+        pause = self.pause
+        assert pause.cron is not None
+        schedule, seconds = cron_schedule(pause.cron, pause.timezone or "UTC"), pause.duration or 0
+        opens = fire = schedule.next_fire(now - seconds)
+        if opens is None or fire is None:
+            return float("inf"), float("inf")
+        closes = fire + seconds
+        for _ in range(MAX_JOINED_WINDOWS):
+            fire = schedule.next_fire(fire)
+            if fire is None or fire > closes:
+                break
+            closes = fire + seconds
+        return opens, closes
+
+    def holds(self, definition: Definition, stage: int) -> bool:
+        pause, command = self.pause, definition.commands[stage]
+        return (
+            pause.app_name in (None, definition.app_name)
+            and pause.group in (None, definition.group)
+            and pause.group_id in (None, definition.group_id)
+            and (self._method is None or self._method.match(command.method) is not None)
+            and (self._condition is None or self._meets(definition, command.params))
+        )
+
+    def _meets(self, definition: Definition, params: Raw) -> bool:
+        assert self._condition is not None
+        try:
+            data = {"kws": _decode(definition.kws), "params": _literal(params)}
+            return self._condition.holds(data)
+        except TemplateError:  # it asks of what this task does not have
+            return False
+
+
+def _literal(params: Raw) -> dict[str, Any]:
+    """The parameters that no template fills."""
+    given = _decode(params)
+    literal: dict[str, Any] = {}
+    for name, value in given.items():
+        template = compiled_params(_encode(value))
+        if not template.refs:
+            literal[name] = template.fill({})
+    return literal
+
+
+NO_PAUSES = Pauses()

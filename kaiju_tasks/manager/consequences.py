@@ -1,0 +1,42 @@
+"""What steps set going in the transaction that saves them: next tasks, children, slots."""
+
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.family import Family
+from kaiju_tasks.manager.slots import Slots
+from kaiju_tasks.manager.starts import Starts
+from kaiju_tasks.manager.states import States
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import Transaction
+
+MAX_BORN = 20_000
+"""Children created in one transaction, by stages that reach their `_TASKS_` at once."""
+
+
+class Consequences:
+    """Saves changes, and follows what they cause until nothing more is caused."""
+
+    def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
+        self._starts = Starts(states, dice)
+        self.family = Family(states, dice, settings)
+
+    async def save(self, tx: Transaction, changes: list[Change], slots: Slots) -> None:
+        """Save changes (inserted ones are saved already); what they cause is added to them."""
+        alone = await self.family.abandoned(tx, changes)
+        await tx.save([change.step for change in changes if change.before is not None])
+        wave, uncounted, chain, room = list(changes), list(changes), 0, MAX_BORN
+        while wave:
+            chain += 1
+            caused = await self.family.cancel(tx, alone)
+            for change in wave:
+                if (spawn := change.step.spawn) is not None:
+                    room -= len(spawn.children)
+                    caused += await self.family.spawn(tx, change, refused=room < 0)
+            caused += await self._starts.follow(tx, wave, chain)
+            uncounted += caused
+            if not caused:
+                caused = await slots.settle(uncounted)
+                uncounted = list(caused)
+            alone = await self.family.abandoned(tx, caused)
+            changes += caused
+            wave = caused

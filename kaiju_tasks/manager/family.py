@@ -1,0 +1,332 @@
+"""Tasks that wait for other tasks (`_TASKS_`): their children come, end, and are cancelled.
+
+A child's end notes itself in its own transaction, beside a signal for the parent, and never locks
+the parent's row; whoever takes the signals looks at each parent once for many of them.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct, field
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import (
+    Cancel,
+    ChildFailure,
+    ChildPlan,
+    ChildrenLooked,
+    Definition,
+    Reset,
+    Spawn,
+    TaskState,
+    Wait,
+    Watched,
+    create,
+)
+from kaiju_tasks.lifecycle.hooks import compiled_tasks
+from kaiju_tasks.manager.define import Defined, define, read_new_task
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.outcomes import outcomes
+from kaiju_tasks.manager.states import States
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import Child, Summary, Transaction
+from kaiju_tasks.types import TASKS, ErrorType, TaskError, TaskStatus
+
+SIGNALS_AT_ONCE = 500
+ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
+
+
+class Family:
+    """Serves `_TASKS_` stages."""
+
+    def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
+        self._states = states
+        self._dice = dice
+        self._settings = settings
+
+    # -- the wait begins -----------------------------------------------------------------
+
+    async def spawn(self, tx: Transaction, change: Change, *, refused: bool) -> list[Change]:
+        """Create and find what a stage waits for, all or nothing, and save that.
+
+        :param refused: there is no room for more in this transaction
+        """
+        spawn, parent = change.step.spawn, change.definition
+        assert spawn is not None
+        brood = _Brood()
+        try:
+            if refused:
+                raise _refusal("too many tasks are created at once by nested tasks")
+            await self._gather(tx, parent, spawn, brood)
+        except InvalidParams as exc:
+            await tx.unclaim(brood.claimed)
+            return await self._refuse(tx, parent.id, spawn.wait, exc)
+        if brood.again:
+            await tx.drop_children(spawn.wait, brood.again)
+        changes, taken = await self._create(tx, brood)
+        changes += self._watch(tx, brood)
+        await tx.save([one.step for one in changes if one.before is not None])
+        born = [child for child in brood.children if child.child_id not in taken]
+        if born:
+            await tx.put_children(parent.id, spawn.wait, born)
+        if taken:
+            await tx.unclaim([child_id for child_id in brood.claimed if child_id in taken])
+            error = _refusal(f"a task with the id {min(taken)!r} exists already")
+            return changes + await self._refuse(tx, parent.id, spawn.wait, error)
+        if any(child.status is not None for child in born):
+            await tx.signal([parent.id])
+        return changes
+
+    async def _gather(
+        self, tx: Transaction, parent: Definition, spawn: Spawn, brood: "_Brood"
+    ) -> None:
+        """:raises InvalidParams: something of it cannot be waited for"""
+        known = {child.position: child for child in await tx.children(spawn.wait)}
+        named: dict[str, int] = {}
+        for position, plan in enumerate(spawn.children):
+            child = known.get(position)
+            if child is not None and _is_done(child, plan, spawn.cycle):
+                continue
+            if child is not None:
+                brood.again.append(position)
+            if plan.data is None:
+                assert plan.id is not None
+                named[plan.id] = position
+            else:
+                child_id = plan.id or f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
+                brood.made[child_id] = self._define(tx, parent, plan, child_id, position)
+                brood.children.append(Child(position, spawn.cycle, child_id, made=True))
+        await self._reuse(tx, brood, named)
+        brood.states = await self._states.lock(tx, [*brood.made, *named])
+        self._check_made(parent, brood)
+        await self._check_next_tasks(tx, brood)
+        self._add_named(parent, spawn, brood, named)
+        await _refuse_circle(tx, parent.id, named)
+
+    def _define(
+        self, tx: Transaction, parent: Definition, plan: ChildPlan, child_id: str, position: int
+    ) -> Defined:
+        prefix = f"create.{position}"
+        new = read_new_task({**(plan.data or {}), "id": child_id}, prefix)
+        defined = define(
+            new,
+            now=tx.now,
+            new_id=child_id,
+            default_app=self._settings.default_app_name,
+            user_id=parent.user_id,
+            prefix=prefix,
+        )
+        defined.definition.parent_id = parent.id
+        return defined
+
+    async def _reuse(self, tx: Transaction, brood: "_Brood", named: dict[str, int]) -> None:
+        """Wait for the tasks that hold the unique keys of those to be created."""
+        wanted = {
+            d.definition.unique_key: child_id
+            for child_id, d in brood.made.items()
+            if d.definition.unique_key is not None
+        }
+        held = await tx.claim(wanted) if wanted else {}
+        brood.claimed = [child_id for key, child_id in wanted.items() if key not in held]
+        for key, holder in held.items():
+            child_id = wanted[key]
+            if holder == child_id:
+                continue
+            unique = brood.made.pop(child_id).definition.unique
+            (child,) = [one for one in brood.children if one.child_id == child_id]
+            if unique is None or unique.on_conflict == "error" or holder in named:
+                raise _refusal(f"the task {holder!r} holds the unique key of {child_id!r}")
+            brood.children.remove(child)
+            named[holder] = child.position
+
+    def _check_made(self, parent: Definition, brood: "_Brood") -> None:
+        for child_id in brood.made:
+            state = brood.states.get(child_id)
+            if state is not None and state.definition.parent_id != parent.id:
+                raise _refusal(f"a task with the id {child_id!r} exists already")
+
+    async def _check_next_tasks(self, tx: Transaction, brood: "_Brood") -> None:
+        wanted = {d.definition.next_task for d in brood.made.values()} - {None} - set(brood.made)
+        known = await tx.definitions([id for id in wanted if id is not None]) if wanted else {}
+        for target in sorted(str(id) for id in wanted):
+            if target not in known:
+                raise _refusal(f"`next_task`: there is no task {target!r}")
+
+    def _add_named(
+        self, parent: Definition, spawn: Spawn, brood: "_Brood", named: dict[str, int]
+    ) -> None:
+        for child_id, position in named.items():
+            state = brood.states.get(child_id)
+            if child_id == parent.id:
+                raise _refusal("a task cannot wait for itself")
+            if state is None:
+                raise _refusal(f"there is no task {child_id!r}")
+            child = Child(position, spawn.cycle, child_id, made=False)
+            row = state.row
+            if row.status in ENDED:
+                child.status, child.exit_code, child.error = row.status, row.exit_code, row.error
+                child.job_id, child.job_cycle, child.stages = row.job_id, row.cycle, row.stage
+            brood.children.append(child)
+
+    async def _create(self, tx: Transaction, brood: "_Brood") -> tuple[list[Change], set[str]]:
+        """Insert new children, and let those that are there run anew."""
+        pauses = self._states.pauses
+        fresh = [d for child_id, d in brood.made.items() if child_id not in brood.states]
+        steps = [
+            create(
+                d.definition,
+                tx.now,
+                job_id=self._dice.new_id(),
+                rev=self._dice.rev(),
+                enabled=d.enabled,
+                next_run=d.next_run,
+                pauses=pauses,
+                awaited=True,
+            )
+            for d in fresh
+        ]
+        taken = await tx.insert(steps) if steps else set()
+        changes = [
+            Change(step, d.definition, None)
+            for step, d in zip(steps, fresh, strict=True)
+            if step.row.id not in taken
+        ]
+        old = [state for child_id, state in brood.states.items() if child_id in brood.made]
+        return changes + self._states.advance(tx, old, lambda s: self._anew(brood, s)), taken
+
+    def _anew(self, brood: "_Brood", state: TaskState) -> Reset:
+        definition = brood.made[state.row.id].definition
+        return Reset(job_id=self._dice.new_id(), definition=definition, rev=self._dice.rev())
+
+    def _watch(self, tx: Transaction, brood: "_Brood") -> list[Change]:
+        named = {child.child_id for child in brood.children if not child.made}
+        states = [state for child_id, state in brood.states.items() if child_id in named]
+        return self._states.advance(tx, states, lambda state: Watched())
+
+    async def _refuse(
+        self, tx: Transaction, parent_id: str, wait: Wait, error: InvalidParams
+    ) -> list[Change]:
+        refusal = TaskError(ErrorType.INVALID_PARAMS, str(error), wait.stage, error.data)
+        event = ChildrenLooked(wait=wait, left=False, finished=False, refusal=refusal)
+        states = await self._states.lock(tx, [parent_id])
+        changes = self._states.advance(tx, states.values(), lambda state: event)
+        await tx.save([change.step for change in changes])
+        return changes
+
+    # -- the wait goes on ----------------------------------------------------------------
+
+    async def look(self, tx: Transaction) -> tuple[list[Change], bool]:
+        """Look at tasks for which there are signals; the changes are still to be saved.
+
+        :returns: also whether there may be more signals
+        """
+        ids = await tx.take_signals(SIGNALS_AT_ONCE)
+        states = await self._states.lock(tx, ids) if ids else {}
+        waiting = {wait: state for state in states.values() if (wait := _wait_of(state))}
+        summaries = await tx.children_summary(waiting) if waiting else {}
+        events = {
+            waiting[wait].row.id: event
+            for wait, summary in summaries.items()
+            if (event := await self._event(tx, wait, waiting[wait], summary)) is not None
+        }
+        ready = [state for task_id, state in states.items() if task_id in events]
+        changes = self._states.advance(tx, ready, lambda state: events[state.row.id])
+        return changes, len(ids) == SIGNALS_AT_ONCE
+
+    async def _event(
+        self, tx: Transaction, wait: Wait, state: TaskState, summary: Summary
+    ) -> ChildrenLooked | None:
+        hook = compiled_tasks(bytes(state.definition.commands[wait.stage].params))
+        left, finished, failed = summary.left, summary.finished, summary.failed
+        verdict = hook.verdict(left=left, finished=finished, failed=failed)
+        if verdict == "wait":
+            return None
+        children = await tx.children(wait)
+        result = Raw(b"null")
+        if verdict == "done":
+            result = await outcomes(tx, children, self._settings.max_result_bytes)
+        return ChildrenLooked(
+            wait=wait,
+            left=left,
+            finished=finished,
+            failure=_first_failure(children),
+            result=result,
+            max_run_bytes=self._settings.max_run_results_bytes,
+        )
+
+    # -- the wait is over ----------------------------------------------------------------
+
+    async def abandoned(self, tx: Transaction, changes: Iterable[Change]) -> list[str]:
+        """Created children that these changes leave alone and that have not ended; to be asked
+        before a deletion is saved."""
+        found: list[str] = []
+        for change in changes:
+            if change.step.abandon is not None:
+                children = await tx.children(change.step.abandon)
+                found += [c.child_id for c in children if c.made and c.status is None]
+        return found
+
+    async def cancel(self, tx: Transaction, ids: list[str]) -> list[Change]:
+        """Cancel children whose parent waits no more, and save that."""
+        if not ids:
+            return []
+        states = await self._states.lock(tx, ids)
+        open_ = [state for state in states.values() if state.row.open]
+        event = Cancel(message="the task that created this one waits for it no more")
+        changes = self._states.advance(tx, open_, lambda state: event)
+        await tx.save([change.step for change in changes])
+        return changes
+
+
+class _Brood(Struct):
+    """What a stage is to wait for.
+
+    :param made: tasks to be created, by id
+    :param states: of those tasks, named or to be created, that are there already
+    :param children: as they are to be noted
+    :param claimed: tasks to be created whose unique keys were taken just now
+    :param again: positions that are noted already, and are to be noted anew
+    """
+
+    made: dict[str, Defined] = field(default_factory=dict)
+    states: dict[str, TaskState] = field(default_factory=dict)
+    children: list[Child] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+
+
+def _is_done(child: Child, plan: ChildPlan, cycle: int) -> bool:
+    """A retry keeps what has finished."""
+    finished = child.status == TaskStatus.FINISHED and child.cycle == cycle
+    return finished and plan.id in (None, child.child_id)
+
+
+def _wait_of(state: TaskState) -> Wait | None:
+    row = state.row
+    if row.status is not TaskStatus.WAITING or row.job_id is None or row.stage >= row.stages:
+        return None
+    if state.definition.commands[row.stage].method != TASKS:
+        return None
+    return Wait(row.job_id, row.stage)
+
+
+def _first_failure(children: list[Child]) -> ChildFailure | None:
+    for child in children:
+        if child.status == TaskStatus.FAILED:
+            error = Raw((child.error or "{}").encode())
+            return ChildFailure(child.child_id, child.exit_code or 0, error)
+    return None
+
+
+async def _refuse_circle(tx: Transaction, parent_id: str, named: Iterable[str]) -> None:
+    """:raises InvalidParams: one of these waits for the parent, over however many others"""
+    seen, front = set[str](), set(named)
+    while front:
+        if parent_id in front:
+            raise _refusal("the task would wait for itself, in a circle")
+        seen |= front
+        front = set(await tx.waits_of(front)) - seen
+
+
+def _refusal(message: str) -> InvalidParams:
+    return InvalidParams(message, field="params")

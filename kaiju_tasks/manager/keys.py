@@ -1,0 +1,76 @@
+"""Keys of concurrency and uniqueness, filled when a task is defined."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kaiju_tasks.errors import InvalidParams, TemplateError
+from kaiju_tasks.lifecycle import Command
+from kaiju_tasks.templates import compile_template
+from kaiju_tasks.types import Concurrency, Unique
+
+MAX_KEY = 1000
+TASK, ARGUMENTS = "task", "arguments"
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Keys:
+    """Fills the keys of one task.
+
+    :param prefix: where the task stands in what the client sent
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        app_name: str,
+        kws: Mapping[str, Any],
+        user_id: str | None,
+        prefix: str,
+    ) -> None:
+        self._data = {"id": task_id, "app_name": app_name, "kws": kws}
+        self._user_id = user_id
+        self._prefix = prefix
+
+    def of_slot(self, concurrency: Concurrency | None) -> str | None:
+        """:raises InvalidParams: the key cannot be filled"""
+        if concurrency is None:
+            return None
+        return self._filled(concurrency.key, f"{self._prefix}.concurrency.key")
+
+    def of_unique(self, unique: Unique | None, commands: list[Command]) -> str | None:
+        """The key with its kind and the task's owner: nobody is kept off by a stranger's task.
+
+        :raises InvalidParams: the key cannot be filled
+        """
+        if unique is None:
+            return None
+        app_name, kws = self._data["app_name"], self._data["kws"]
+        if unique.key == TASK:
+            told = _digest([app_name, [command.method for command in commands]])
+        elif unique.key == ARGUMENTS:
+            plain = msgspec.json.decode(_encode(commands))
+            told = _digest([app_name, plain, kws])
+        else:
+            told = self._filled(unique.key, f"{self._prefix}.unique.key")
+        kind = unique.key if unique.key in (TASK, ARGUMENTS) else "key"
+        return _encode([self._user_id, kind, told]).decode()
+
+    def _filled(self, key: str, field: str) -> str:
+        try:
+            value = compile_template(key, field=field).fill(self._data)
+        except TemplateError as exc:
+            raise InvalidParams(f"`{field}`: {exc}", **{**exc.data, "field": field}) from None
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY or "\0" in value:
+            raise InvalidParams(
+                f"`{field}` must be filled to a text of 1 to {MAX_KEY} characters", field=field
+            )
+        return value.encode("utf-8", "replace").decode()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_encode(value)).hexdigest()

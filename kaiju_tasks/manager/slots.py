@@ -1,0 +1,162 @@
+"""Slots of concurrency keys: counted in the transactions in which runs begin and end to execute.
+
+For each stream of a key in which tasks wait, its used slots and the tasks of that stream that may
+be acquired are together at least the limit: whoever takes one away puts the first waiter in its
+place. So no slot stays free while somebody waits for it, and a crash can leak none.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from kaiju_tasks.lifecycle import GateOpened, SlotFull, TaskState, slot_gate
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.states import States
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.types import Concurrency, TaskStatus
+
+UNSETTLED_AT_ONCE = 100
+
+
+class Slots:
+    """The slots of one transaction."""
+
+    def __init__(self, states: States, tx: Transaction) -> None:
+        self._states = states
+        self._tx = tx
+        self._used: dict[str, int] = {}
+
+    async def _lock(self, keys: Iterable[str]) -> None:
+        wanted = {key for key in keys if key not in self._used}
+        if wanted:
+            self._used |= await self._tx.lock_slots(wanted)
+
+    async def full(self, states: Iterable[TaskState]) -> set[str]:
+        """Which of some tasks that are about to be acquired find no slot free, taken in order."""
+        keyed = [(state, key) for state in states if (key := state.definition.slot_key) is not None]
+        await self._lock(key for _, key in keyed)
+        taken: Counter[str] = Counter()
+        full: set[str] = set()
+        for state, key in keyed:
+            concurrency = state.definition.concurrency
+            assert concurrency is not None
+            row = state.row
+            if state.pauses and state.pauses.holding(state.definition, row.stage, self._tx.now):
+                continue
+            if self._used[key] + taken[key] < concurrency.limit:
+                taken[key] += 1
+            else:
+                full.add(row.id)
+        return full
+
+    async def settle(self, changes: Iterable[Change]) -> list[Change]:
+        """Count what changed, let waiters take the places of those that left, and save that.
+
+        :returns: what changed by it
+        """
+        tally = _Tally()
+        for change in changes:
+            tally.add(change)
+        if not tally.keys:
+            return []
+        await self._lock(tally.keys)
+        before = {key: self._used[key] for key in tally.keys}
+        for key, delta in tally.executed.items():
+            self._used[key] += delta
+        dropped = await self._drop(tally)
+        opened, unsettled = await self._open(tally)
+        written = {key: self._used[key] for key in tally.keys if self._used[key] != before[key]}
+        written |= {key: self._used[key] for key in unsettled}
+        if written:
+            await self._tx.save_slots(written, unsettled)
+        return dropped + opened
+
+    async def _drop(self, tally: "_Tally") -> list[Change]:
+        """Runs that would have to wait, and do not want to."""
+        late = [
+            task_id
+            for key, task_id in tally.droppable
+            if self._used[key] >= tally.limits[key].limit
+        ]
+        if not late:
+            return []
+        states = await self._states.lock(self._tx, late)
+        changes = self._states.advance(self._tx, states.values(), lambda state: SlotFull())
+        await self._tx.save([change.step for change in changes])
+        return changes
+
+    async def _open(self, tally: "_Tally") -> tuple[list[Change], set[str]]:
+        """Let as many of each stream go on as have left, or one where somebody waits in vain."""
+        wanted = {
+            slot_gate(key): min(free, tally.places(key))
+            for key in tally.keys
+            if tally.places(key) and (free := tally.limits[key].limit - self._used[key]) > 0
+        }
+        return await self._open_gates(wanted)
+
+    async def _open_gates(self, wanted: dict[str, int]) -> tuple[list[Change], set[str]]:
+        gated = await self._tx.lock_gated(wanted) if wanted else {}
+        rows = [row for one in gated.values() for row in one.rows]
+        unsettled = {gate[2:] for gate, one in gated.items() if one.passed_over}
+        if not rows:
+            return [], unsettled
+        states = await self._states.load(self._tx, rows)
+        changes = self._states.advance(
+            self._tx, states.values(), lambda state: GateOpened(gate=state.row.gate or "")
+        )
+        await self._tx.save([change.step for change in changes])
+        return changes, unsettled
+
+    async def settle_unsettled(self) -> list[Change]:
+        """Look again at keys of which a waiter was passed over."""
+        keys = await self._tx.unsettled_slots(UNSETTLED_AT_ONCE)
+        await self._lock(keys)
+        changes, unsettled = await self._open_gates({slot_gate(key): 1 for key in keys})
+        await self._tx.save_slots({key: self._used[key] for key in keys}, unsettled)
+        return changes
+
+
+class _Tally:
+    """What changes mean for slots.
+
+    :ivar executed: by how much the number of executing runs rises, by key
+    :ivar droppable: key and id of tasks that have come to stand in their stream, and whose runs
+        are dropped when no slot is free
+    """
+
+    def __init__(self) -> None:
+        self.executed: Counter[str] = Counter()
+        self.droppable: list[tuple[str, str]] = []
+        self.limits: dict[str, Concurrency] = {}
+        self._left: Counter[str] = Counter()
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(self.limits)
+
+    def places(self, key: str) -> int:
+        """How many places somebody left, who executed or could be acquired."""
+        return self._left[key]
+
+    def add(self, change: Change) -> None:
+        key, concurrency = change.definition.slot_key, change.definition.concurrency
+        if key is None or concurrency is None:
+            return
+        row, before, deleted = change.step.row, change.before, change.step.deleted
+        executed = before is not None and before.status is TaskStatus.EXECUTED
+        executes = not deleted and row.status is TaskStatus.EXECUTED
+        was_ready = before is not None and before.ready > 0
+        is_ready = not deleted and row.ready > 0
+        waits = not deleted and row.gate == slot_gate(key)
+        if executes != executed:
+            self.limits[key] = concurrency
+            self.executed[key] += int(executes) - int(executed)
+        if (executed and not executes) or (was_ready and not is_ready and not executes):
+            self.limits[key] = concurrency
+            self._left[key] += 0 if was_ready and waits else 1
+        elif waits and before is not None and before.gate == row.gate:
+            self.limits[key] = concurrency  # whoever freed a slot meanwhile passed it over
+            self._left[key] = max(1, self._left[key])
+        comes = is_ready and not was_ready and row.run_started_at is None
+        if comes and concurrency.on_full == "drop":
+            self.limits[key] = concurrency
+            self.droppable.append((key, row.id))

@@ -1,0 +1,87 @@
+"""From locked rows to states that `advance` takes, and from these to changes."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from kaiju_tasks.lifecycle import NO_PAUSES, Event, Pauses, Row, TaskState, advance
+from kaiju_tasks.manager.definitions import DefinitionCache
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.store.base import Transaction
+
+log = logging.getLogger(__name__)
+
+
+class States:
+    """Reads what belongs to rows, and advances them.
+
+    :ivar pauses: as this manager knows them
+    """
+
+    def __init__(self) -> None:
+        self.definitions = DefinitionCache()
+        self.pauses: Pauses = NO_PAUSES
+
+    async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, TaskState]:
+        """Locked rows with all that `advance` needs beside them."""
+        rows = list(rows)
+        definitions = await self.definitions.load(tx, rows)
+        pauses = self.pauses
+        states = {
+            row.id: TaskState(row, definitions[row.id], pauses=pauses)
+            for row in rows
+            if row.id in definitions
+        }
+        keys: list[tuple[str, int, int]] = []
+        inboxes: list[str] = []
+        for state in states.values():
+            definition = state.definition
+            if definition.takes_messages:
+                inboxes.append(state.row.id)
+            job_id = state.row.job_id
+            if definition.hook_results and job_id is not None:
+                keys += [
+                    (job_id, state.row.cycle, stage)
+                    for stage in definition.hook_results
+                    if stage < state.row.stage
+                ]
+        if inboxes:
+            for task_id, messages in (await tx.inboxes(inboxes)).items():
+                states[task_id].inbox = tuple(messages)
+        if keys:
+            results = await tx.results(keys)
+            for state in states.values():
+                job_id = state.row.job_id
+                state.results = {
+                    stage: results[job_id, stage]
+                    for stage in state.definition.hook_results
+                    if job_id is not None and (job_id, stage) in results
+                }
+        return states
+
+    async def lock(self, tx: Transaction, ids: Iterable[str]) -> dict[str, TaskState]:
+        """Lock tasks, in the order of their ids. Unknown ones are left out."""
+        return await self.load(tx, (await tx.lock(ids)).values())
+
+    def advance(
+        self, tx: Transaction, states: Iterable[TaskState], event: Callable[[TaskState], Event]
+    ) -> list[Change]:
+        """Advance states; the changes are still to be saved."""
+        changes: list[Change] = []
+        for state in states:
+            try:
+                step = advance(state, event(state), tx.now)
+            except Exception:  # a fault of ours; one task's must not stop all the others
+                log.exception("task %s cannot go on", state.row.id)
+                continue
+            if step.changed:
+                changes.append(Change(step, step.definition or state.definition, state.row))
+        return changes
+
+    def told(self, changes: Iterable[Change]) -> None:
+        """Keep the definitions that were written."""
+        for change in changes:
+            step = change.step
+            if step.deleted:
+                self.definitions.forget(step.row.id)
+            elif step.definition is not None:
+                self.definitions.keep(step.row.rev, step.definition)
