@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from kaiju_tasks.types import CommandName, Id, NewTask, Task
+from kaiju_tasks.types import CommandName, Id, Label, Limit, NewTask, Pause, Task
 
 Ids = Annotated[list[Id], Meta(max_length=1000)]
 Conditions = dict[str, Any] | None
@@ -149,6 +149,50 @@ class PreviewParams(Struct, forbid_unknown_fields=True):
     timezone: Annotated[str, Meta(max_length=255)] = "UTC"
     n: Annotated[int, Meta(ge=1, le=1000)] = 5
     after: Annotated[float, Meta(ge=0, le=253_402_300_799)] | None = None
+
+
+class PauseParams(Struct, forbid_unknown_fields=True):
+    """What to hold: tasks of a stream, a group, or before commands that a glob names; what is not
+    given is not asked, and at least one of `app_name`, `group`, `group_id`, `method` is.
+
+    :param reason: for people
+    :param method: glob (`*`, `?`, `[…]`, case-sensitive) of the next command's method
+    :param condition: of `kws` and of that command's literal `params`, as of a command
+    :param until: when the pause is over for good, UNIX time or ISO-8601
+    :param cron: hold only in windows that begin at these moments
+    :param duration: seconds that a window lasts
+    :param timezone: of `cron`, and of an `until` without an offset
+    :param stop_running: take running stages back too; otherwise they end
+    :param id: made up when absent
+    """
+
+    reason: Annotated[str, Meta(min_length=1, max_length=4096)]
+    app_name: Id | None = None
+    group: Label | None = None
+    group_id: Label | None = None
+    method: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    condition: dict[str, Any] | list[Any] | None = None
+    until: float | str | None = None
+    cron: Label | None = None
+    duration: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
+    timezone: Label | None = None
+    stop_running: bool = False
+    id: Id | None = None
+
+
+class PauseView(Pause):
+    """A pause as users read it.
+
+    :param active: it holds at this moment
+    :param next_change: when this changes by itself, UNIX seconds
+    """
+
+    active: bool
+    next_change: float | None
+
+
+class Removed(Struct):
+    removed: bool
 
 
 class CommandsParams(Struct, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from kaiju_tasks.api import params as p
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
+from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
 from kaiju_tasks.errors import Conflict, KaijuError, NotFound, Unavailable
@@ -48,6 +49,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_tasks(registry, _maker(TasksApi, target, known))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
+    _add_pauses(registry, _maker(PausesApi, target))
     _add_system(registry, _maker(SystemApi, target))
     add_discover(registry, "kaiju_tasks", __version__)
     return registry
@@ -142,6 +144,17 @@ def _add_manager(registry: Registry, manager: Any) -> None:
     add("list_active_executors", manager.list_active_executors, Acknowledgement, list[ExecutorInfo])
     for name in ("execute_stage", "wait_for_timer", "wait_for_message"):
         add(name, manager.acknowledge, Acknowledgement, bool)
+
+
+def _add_pauses(registry: Registry, pauses: Any) -> None:
+    def add(name: str, handler: Any, params: Any, result: Any, errors: Any) -> None:
+        registry.add(
+            f"pauses.{name}", _available(handler), params=params, result=result, errors=errors
+        )
+
+    add("add", pauses.add, p.PauseParams, p.PauseView, (Conflict, Unavailable))
+    add("list", _without_params(pauses.list), NoParams, list[p.PauseView], (Unavailable,))
+    add("remove", pauses.remove, p.IdParams, p.Removed, _READ)
 
 
 def _add_system(registry: Registry, system: Any) -> None:

@@ -39,7 +39,7 @@ def manager_url() -> str:
     return os.environ.get("KAIJU_URL") or DEFAULT_URL
 
 
-def call(method: str, **params: Any) -> Any:
+def call(method: str, /, **params: Any) -> Any:
     """Call a method.
 
     :param method: its full name, as `tasks.get`

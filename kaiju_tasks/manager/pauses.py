@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from kaiju_tasks.errors import NotFound, Unavailable
+from kaiju_tasks.errors import Conflict, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pause_gate
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
@@ -62,10 +62,14 @@ class PauseBook:
     # -- what operators do ---------------------------------------------------------------
 
     async def add(self, pause: Pause) -> None:
-        """Add a pause; when this returns nothing more of what it holds is acquired."""
+        """Add a pause; when this returns nothing more of what it holds is acquired.
+
+        :raises Conflict: there is another one of this id
+        """
 
         async def work(tx: Transaction) -> list[Change]:
-            await tx.put_pause(pause)
+            if not await tx.put_pause(pause) and pause not in await tx.pauses():
+                raise Conflict(f"there is a pause {pause.id!r} already", field="id", id=pause.id)
             return []
 
         await self._change(work)

@@ -377,8 +377,8 @@ class Transaction(Protocol):
         """Every pause."""
         ...
 
-    async def put_pause(self, pause: Pause) -> None:
-        """Add a pause; the revision rises."""
+    async def put_pause(self, pause: Pause) -> bool:
+        """Add a pause; the revision rises. False when there is one of this id."""
         ...
 
     async def delete_pause(self, pause_id: str) -> bool:

@@ -26,7 +26,7 @@ class Calls:
         self._caller = caller or Caller()
         self._id = 0
 
-    async def __call__(self, method: str, **params: Any) -> Any:
+    async def __call__(self, method: str, /, **params: Any) -> Any:
         self._id += 1
         request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
         answer = await dispatch(self._registry, msgspec.json.encode(request), self._caller, LIMITS)

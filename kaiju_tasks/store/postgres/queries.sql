@@ -156,7 +156,7 @@ SELECT {task_columns}, s.gate AS of_gate, seen.visible, {clock}
 FROM (SELECT * FROM streams WHERE app_name IS NOT NULL) AS s
 CROSS JOIN LATERAL (SELECT count(*)::int AS visible FROM (
     SELECT FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
-    LIMIT s.most) AS some) AS seen
+    LIMIT s.most) AS few) AS seen
 LEFT JOIN LATERAL (
     SELECT {task_columns} FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT s.most FOR UPDATE SKIP LOCKED) AS t ON true
@@ -268,7 +268,7 @@ SELECT (SELECT value FROM revisions WHERE name = 'pauses'),
 -- name: put_pause
 -- A new pause.
 WITH risen AS (UPDATE revisions SET value = value + 1 WHERE name = 'pauses')
-INSERT INTO pauses (id, body) VALUES ($1, $2)
+INSERT INTO pauses (id, body) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id
 
 -- name: delete_pause
 -- A pause is over.

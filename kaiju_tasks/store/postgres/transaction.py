@@ -179,8 +179,8 @@ class PostgresTransaction:
         ((revision, bodies),) = await self._fetch("pauses")
         return Pauses(map(pause_of, bodies), revision)
 
-    async def put_pause(self, pause: Pause) -> None:
-        await self._fetch("put_pause", pause.id, pause_text(pause))
+    async def put_pause(self, pause: Pause) -> bool:
+        return bool(await self._fetch("put_pause", pause.id, pause_text(pause)))
 
     async def delete_pause(self, pause_id: str) -> bool:
         return bool(await self._fetch("delete_pause", pause_id))

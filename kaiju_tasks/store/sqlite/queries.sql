@@ -68,7 +68,7 @@ UPDATE revisions SET value = value + 1 WHERE name = 'pauses'
 
 -- name: put_pause
 -- A new pause.
-INSERT INTO pauses (id, body) VALUES (?, ?)
+INSERT INTO pauses (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING
 
 -- name: delete_pause
 -- A pause is over.

@@ -161,9 +161,10 @@ class SqliteTransaction:
         ((revision,),) = await self._fetch("pauses_revision")
         return Pauses([pause_of(body) for (body,) in await self._fetch("pauses")], revision)
 
-    async def put_pause(self, pause: Pause) -> None:
+    async def put_pause(self, pause: Pause) -> bool:
         await self._fetch("raise_pauses")
-        await self._fetch("put_pause", pause.id, pause_text(pause))
+        values = (pause.id, pause_text(pause))
+        return await self._run(lambda db: db.execute(SQL["put_pause"], values).rowcount > 0)
 
     async def delete_pause(self, pause_id: str) -> bool:
         await self._fetch("raise_pauses")

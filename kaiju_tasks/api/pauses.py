@@ -1,0 +1,87 @@
+"""`pauses.*`"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.params import IdParams, PauseParams, PauseView, Removed
+from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import Pauses
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.templates import compile_condition
+from kaiju_tasks.types import Pause
+
+WHOM = ("app_name", "group", "group_id", "method")
+
+
+class PausesApi:
+    """The methods on pauses."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._store = manager.store
+
+    async def add(self, caller: Caller, params: PauseParams) -> PauseView:
+        """Hold tasks in their streams; those that run are left alone unless `stop_running`.
+
+        What is held keeps its place, and goes on by itself when the pause is over.
+        """
+        now = await self._store.now()
+        pause = _checked(params, now)
+        pause.id = params.id or self._manager.dice.new_id()
+        pause.author = caller.user_id
+        await self._manager.pauses.add(pause)
+        return _view(pause, now)
+
+    async def list(self, caller: Caller) -> "list_[PauseView]":
+        """Pauses, by id."""
+        now = await self._store.now()
+        return [_view(pause, now) for pause in await self._store.pauses()]
+
+    async def remove(self, caller: Caller, params: IdParams) -> Removed:
+        """End a pause: what it holds goes on."""
+        await self._manager.pauses.remove(params.id)
+        return Removed(True)
+
+
+list_ = list
+
+
+def _view(pause: Pause, now: float) -> PauseView:
+    alone = Pauses([pause])
+    return PauseView(
+        **msgspec.structs.asdict(pause),
+        active=alone.active(pause.id, now),
+        next_change=alone.next_change(now),
+    )
+
+
+def _checked(params: PauseParams, now: float) -> Pause:
+    """:raises InvalidParams: names the wrong field"""
+    if all(getattr(params, name) is None for name in WHOM):
+        raise InvalidParams(
+            "say what to hold: at least one of `app_name`, `group`, `group_id`, `method`; "
+            '`method` "*" holds everything',
+            field="method",
+        )
+    if (params.cron is None) != (params.duration is None):
+        missing = "cron" if params.cron is None else "duration"
+        raise InvalidParams(
+            f"`{missing}`: a recurring window takes both `cron` and `duration`", field=missing
+        )
+    if params.timezone is not None:
+        check_timezone(params.timezone)
+    if params.cron is not None:
+        cron_schedule(params.cron, params.timezone or "UTC")
+    if params.condition is not None:
+        compile_condition(params.condition, field="condition")
+    until = None
+    if params.until is not None:
+        until = parse_time(params.until, params.timezone or "UTC", field="until")
+        if until <= now:
+            raise InvalidParams("`until` must lie ahead", field="until")
+    values = {name: getattr(params, name) for name in params.__struct_fields__}
+    created = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+    return Pause(**{**values, "until": until, "created": created, "id": ""})

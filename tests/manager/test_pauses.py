@@ -1,0 +1,231 @@
+"""Pauses: what they hold stays in its place, and goes on by itself."""
+
+import time
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.protocol import AckState
+from tests.manager.hand import Calls, HandExecutor, lease_of
+from tests.support.wait import wait_until
+
+
+async def pause(call: Calls, **fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = await call("pauses.add", **{"reason": "maintenance", **fields})
+    return made
+
+
+async def is_paused(call: Calls, id: str) -> None:
+    async def paused() -> bool:
+        task = await call.get(id)
+        return (task["status"], task["status_reason"]) == ("QUEUED", "paused")
+
+    await wait_until(paused, f"{id} is held")
+
+
+async def test_a_paused_stream_is_held_and_goes_on_in_order(
+    call: Calls, executor: HandExecutor
+) -> None:
+    made = await pause(call, app_name="default")
+    assert made["active"] is True
+    assert made["next_change"] is None
+    for i in range(3):
+        await call.create("work", id=f"t{i}")
+    await call.create("work", id="other", app_name="elsewhere")
+    for i in range(3):
+        await is_paused(call, f"t{i}")
+    assert (await call.get("other"))["status_reason"] is None
+    assert executor.assigned.empty()
+    assert await call("pauses.remove", id=made["id"]) == {"removed": True}
+    assert [(await executor.take()).id for _ in range(3)] == ["t0", "t1", "t2"]
+
+
+async def test_what_stands_in_line_already_is_held_too(call: Calls, executor: HandExecutor) -> None:
+    await executor.call("executors.drain", id="hand")
+    for i in range(3):
+        await call.create("work", id=f"t{i}")
+    made = await pause(call, method="w?rk")
+    for i in range(3):
+        await is_paused(call, f"t{i}")
+    await executor.call("executors.resume", id="hand")
+    await call.create("other", id="free")
+    assert (await executor.take()).id == "free"
+    await call("pauses.remove", id=made["id"])
+    assert {(await executor.take()).id for _ in range(3)} == {"t0", "t1", "t2"}
+
+
+async def test_running_stages_are_left_alone_and_the_next_one_is_held(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("a", "b", "c", id="t")
+    task = await executor.take()
+    made = await pause(call, method="b")
+    assert (await executor.finish(task)).state is AckState.RELEASED
+    await is_paused(call, "t")
+    await call("pauses.remove", id=made["id"])
+    task = await executor.take()
+    assert task.stage == 1
+
+
+async def test_running_stages_are_taken_back_when_asked(
+    call: Calls, executor: HandExecutor
+) -> None:
+    created = await call.create("a", id="t")
+    task = await executor.take()
+    await call.create("b", id="untouched")
+    await executor.take()
+    made = await pause(call, method="a", stop_running=True)
+    await is_paused(call, "t")
+    assert executor.revoked == [lease_of(task)]
+    assert (await call.get("untouched"))["status"] == "EXECUTED"
+    (stage,) = await call("tasks.stages", job_id=created["job_id"])
+    assert (stage["outcome"], stage["rescued"]) == ("SUSPENDED", True)
+    await call("pauses.remove", id=made["id"])
+    assert (await executor.take()).id == "t"
+
+
+async def test_a_condition_chooses_by_kws_and_literal_params(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await pause(call, method="*", condition={"kws.customer": "acme", "params.region": "eu"})
+
+    def work(region: str) -> dict[str, Any]:
+        return {"method": "work", "params": {"region": region}}
+
+    await call.create(work("eu"), id="held", kws={"customer": "acme"})
+    await call.create(work("us"), id="other-region", kws={"customer": "acme"})
+    await call.create(work("eu"), id="other-customer", kws={"customer": "b"})
+    await call.create(work("eu"), id="no-customer")
+    await call.create(work("[kws.region]"), id="template", kws={"customer": "acme", "region": "eu"})
+    taken = {(await executor.take()).id for _ in range(4)}
+    assert taken == {"other-region", "other-customer", "no-customer", "template"}
+    await is_paused(call, "held")
+
+
+async def test_groups_are_held(call: Calls, executor: HandExecutor) -> None:
+    await pause(call, group="nightly", group_id="7")
+    await call.create("work", id="held", group="nightly", group_id="7")
+    await call.create("work", id="free", group="nightly", group_id="8")
+    assert (await executor.take()).id == "free"
+    await is_paused(call, "held")
+
+
+async def test_a_pause_ends_by_itself(
+    call: Calls, executor: HandExecutor, manager: Manager
+) -> None:
+    until = await manager.store.now() + 0.5
+    made = await pause(call, app_name="default", until=until)
+    assert made["next_change"] == until
+    await call.create("work", id="t")
+    await is_paused(call, "t")
+    task = await executor.take()
+    row = await call.get("t")
+    assert task.id == "t"
+    assert row["status_change"] >= until
+
+
+async def test_a_recurring_window_opens_and_closes(
+    call: Calls, executor: HandExecutor, manager: Manager
+) -> None:
+    """Windows of a second at every other second."""
+    await pause(call, app_name="default", cron="* * * * * */2", duration=1)
+    moments = []
+    for i in range(12):
+        await call.create({"method": "_TIMER_", "params": {"timer": i * 0.25}}, "work", id=f"t{i}")
+    for _ in range(12):
+        task = await executor.take(10)
+        row = await call.get(task.id)
+        moments.append(row["status_change"] % 2)
+    assert all(moment >= 0.99 for moment in moments), moments
+
+
+async def test_two_pauses_hold_until_the_last_is_over(call: Calls, executor: HandExecutor) -> None:
+    first = await pause(call, app_name="default")
+    second = await pause(call, method="work")
+    await call.create("work", id="t")
+    await is_paused(call, "t")
+    await call("pauses.remove", id=first["id"])
+    await is_paused(call, "t")
+    await call("pauses.remove", id=second["id"])
+    assert (await executor.take()).id == "t"
+
+
+async def test_a_pause_stops_the_queue_clock(call: Calls, executor: HandExecutor) -> None:
+    made = await pause(call, app_name="default")
+    await call.create("work", id="t", max_queue_time=0.2)
+    await is_paused(call, "t")
+    begun = time.monotonic()
+    await wait_until(lambda: time.monotonic() - begun > 0.4, "its max_queue_time is over")
+    assert (await call.get("t"))["status"] == "QUEUED"
+    await call("pauses.remove", id=made["id"])
+    assert (await executor.take()).id == "t"
+
+
+async def test_a_paused_task_can_be_operated(call: Calls, executor: HandExecutor) -> None:
+    await pause(call, app_name="default")
+    for id in ("held", "gone", "reset"):
+        await call.create("work", id=id)
+        await is_paused(call, id)
+    await call("tasks.suspend", id="held")
+    assert (await call("tasks.cancel", id="gone"))["exit_code"] == 130
+    assert (await call("tasks.reset", id="reset"))["status_reason"] == "paused"
+    assert (await call("tasks.resume", id="held"))["status_reason"] == "paused"
+
+
+async def test_pauses_are_listed_with_reason_and_whether_they_hold(call: Calls) -> None:
+    await pause(call, id="a", group="g", reason="too loud")
+    await pause(call, id="b", method="x.*", cron="0 3 * * *", duration=3600, timezone="UTC")
+    first, second = await call("pauses.list")
+    assert (first["id"], first["group"], first["reason"], first["active"]) == (
+        "a",
+        "g",
+        "too loud",
+        True,
+    )
+    assert second["next_change"] % 3600 == 0
+    assert second["created"].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "method"),
+        ({"app_name": "x", "cron": "0 3 * * *"}, "duration"),
+        ({"app_name": "x", "duration": 5}, "cron"),
+        ({"app_name": "x", "duration": 5, "cron": "no"}, "cron"),
+        ({"app_name": "x", "timezone": "Mars"}, "timezone"),
+        ({"app_name": "x", "until": 5}, "until"),
+        ({"app_name": "x", "until": "soon"}, "until"),
+        ({"app_name": "x", "condition": {"kws.x": {"wrong": 1}}}, "condition.kws.x.wrong"),
+        ({"app_name": "x", "reason": ""}, "reason"),
+    ],
+)
+async def test_a_wrong_pause_is_refused_by_name(
+    call: Calls, fields: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        await pause(call, **fields)
+    assert caught.value.data["field"] == field
+    assert await call("pauses.list") == []
+
+
+async def test_ids_of_pauses_are_their_own(call: Calls) -> None:
+    await pause(call, id="a", app_name="x")
+    with pytest.raises(Conflict):
+        await pause(call, id="a", app_name="y")
+    with pytest.raises(NotFound):
+        await call("pauses.remove", id="b")
+
+
+async def test_a_manager_that_starts_ends_what_ended_while_none_was_up(
+    call: Calls, executor: HandExecutor, manager: Manager
+) -> None:
+    made = await pause(call, app_name="default")
+    await call.create("work", id="t")
+    await is_paused(call, "t")
+    async with manager.store.transaction() as tx:  # as a manager that dies right after its commit
+        await tx.delete_pause(made["id"])
+    manager.pauses.changed()
+    assert (await executor.take()).id == "t"
