@@ -47,11 +47,15 @@ class Lease(Struct, frozen=True):
 
 
 class CommandInfo(Struct, omit_defaults=True):
-    """A registered method: its JSON Schema for params, and its docstring."""
+    """A registered method: its JSON Schema for params, and its docstring.
+
+    :param app_name: the one stream that has it; None is all streams of the executor
+    """
 
     method: str
     params: dict[str, Any] = field(default_factory=dict)
     doc: str = ""
+    app_name: str | None = None
 
 
 class ConnectParams(Struct, kw_only=True, omit_defaults=True):

@@ -1,7 +1,9 @@
 """`executors.*`"""
 
+import msgspec
+
 from kaiju_tasks.api.caller import Caller
-from kaiju_tasks.api.known import read_commands
+from kaiju_tasks.api.known import of_stream, read_commands
 from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams
 from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
@@ -65,11 +67,12 @@ list_ = list
 def _add_commands(
     found: dict[tuple[str, str], CommandView], app_name: str, row: ExecutorRow
 ) -> None:
-    for command in read_commands(row.commands):
-        method = command["method"]
+    for command in of_stream(read_commands(row.commands), app_name):
         view = found.setdefault(
-            (app_name, method),
-            CommandView(app_name, method, command.get("params", {}), command.get("doc", ""), 0),
+            (app_name, command.method),
+            CommandView(
+                app_name, command.method, msgspec.json.decode(command.params), command.doc, 0
+            ),
         )
         view.executors += 1
 

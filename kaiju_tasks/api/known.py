@@ -1,72 +1,164 @@
-"""Which methods the connected executors have, for warnings; a few seconds old at most."""
+"""What the connected executors can do, and what of a task they cannot; two seconds old at most."""
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
+from msgspec import Raw, Struct
 
-from kaiju_tasks.lifecycle import Definition
+from kaiju_tasks.api.fit import Misfit, Shape, shape
+from kaiju_tasks.api.nearest import nearest
+from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.types import HOOKS, ExecutorStatus
 
 FRESH_SECONDS = 2.0
-ANY_METHOD = "*"
-"""Of an executor that announces none: it forwards whatever it is sent."""
 KNOWN_ROOTS = frozenset({"id", "job_id", "kws", "scheduled_at", "executor", "*"})
 
 
+class Announced(Struct):
+    """A command as an executor announces it; `params` is a JSON Schema.
+
+    :param app_name: the one stream of the executor's that has it; None is all of them
+    """
+
+    method: str
+    params: Raw = Raw(b"{}")
+    doc: str = ""
+    app_name: str | None = None
+
+
+class Finding(NamedTuple):
+    """Why a task cannot run on the executors there are now.
+
+    :ivar path: the field of the task: `commands.0.params.prices`
+    :ivar what: what is wrong with it, or would be right
+    :ivar warning: the same for one who does not see the path
+    """
+
+    path: str
+    what: str
+    warning: str
+
+
+class Offer:
+    """What the executors of a stream can do together.
+
+    :ivar anything: one of them takes whatever it is sent, as it announces no commands
+    """
+
+    def __init__(self) -> None:
+        self.anything = False
+        self._shapes: dict[str, list[Shape]] = {}
+        self._names: tuple[str, ...] | None = None
+
+    def add(self, method: str, shape: Shape) -> None:
+        shapes = self._shapes.setdefault(method, [])
+        if shape not in shapes:
+            shapes.append(shape)
+
+    def has(self, method: str) -> bool:
+        return self.anything or method in self._shapes
+
+    def nearest(self, method: str) -> str | None:
+        if self._names is None:
+            self._names = tuple(sorted(self._shapes))
+        return nearest(method, self._names)
+
+    def misfits(self, command: Command) -> tuple[Misfit, ...]:
+        """What is wrong for the executor that it suits best."""
+        if self.anything:
+            return ()
+        params = bytes(command.params)
+        return min((shape.misfits(params) for shape in self._shapes[command.method]), key=len)
+
+
 class KnownMethods:
-    """Methods by stream."""
+    """Offers by stream."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._methods: dict[str, set[str]] = {}
+        self._offers: dict[str, Offer] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
     def forget(self) -> None:
         self._read_at = float("-inf")
 
-    async def warnings(self, definition: Definition) -> list[str]:
-        """What a user should know before waiting for this task."""
-        return await self._method_warnings(definition) + _template_warnings(definition)
+    async def findings(self, definition: Definition, *, sure: bool = False) -> list[Finding]:
+        """Why this task cannot run now.
 
-    async def _method_warnings(self, definition: Definition) -> list[str]:
-        wanted = {c.method for c in definition.commands if c.method not in HOOKS}
-        if not wanted:
+        :param sure: the task is refused for it: look again before saying that something is wrong
+        """
+        commands = [(i, c) for i, c in enumerate(definition.commands) if c.method not in HOOKS]
+        if not commands:
             return []
         async with self._reading:
             await self._refresh()
-        app_name = definition.app_name
-        known = self._methods.get(app_name)
-        if known is None:
-            return [f"no executor serves the stream {app_name!r} now"]
-        if ANY_METHOD in known:
-            return []
-        return [
-            f"no executor on the stream {app_name!r} knows the method {method!r}"
-            for method in sorted(wanted - known)
-        ]
+            found = self._find(definition.app_name, commands)
+            if found and sure:
+                self.forget()
+                await self._refresh()
+                found = self._find(definition.app_name, commands)
+        return found
+
+    def _find(self, app_name: str, commands: list[tuple[int, Command]]) -> list[Finding]:
+        offer = self._offers.get(app_name)
+        if offer is None:
+            what = f"no executor serves the stream {app_name!r} now"
+            return [Finding("app_name", what, what)]
+        return list(_findings(offer, app_name, commands))
 
     async def _refresh(self) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._read_at < FRESH_SECONDS:
             return
-        methods: dict[str, set[str]] = {}
+        offers: dict[str, Offer] = {}
         for executor in await self._store.executors():
             if executor.status in (ExecutorStatus.ACTIVE, ExecutorStatus.DRAINING):
-                names = {command["method"] for command in read_commands(executor.commands)}
+                commands = read_commands(executor.commands)
                 for app_name in executor.app_names:
-                    methods.setdefault(app_name, set()).update(names or {ANY_METHOD})
-        self._methods, self._read_at = methods, now
+                    _add(offers.setdefault(app_name, Offer()), app_name, commands)
+        self._offers, self._read_at = offers, now
 
 
-def read_commands(commands: msgspec.Raw) -> list[dict[str, Any]]:
-    read: list[dict[str, Any]] = msgspec.json.decode(commands)
-    return read
+def read_commands(commands: Raw) -> list[Announced]:
+    return msgspec.json.decode(commands, type=list[Announced])
 
 
-def _template_warnings(definition: Definition) -> list[str]:
+def of_stream(commands: list[Announced], app_name: str) -> list[Announced]:
+    return [command for command in commands if command.app_name in (None, app_name)]
+
+
+def _add(offer: Offer, app_name: str, commands: list[Announced]) -> None:
+    here = of_stream(commands, app_name)
+    if not here:
+        offer.anything = True  # it forwards whatever it is sent
+    for command in here:
+        offer.add(command.method, shape(bytes(command.params)))
+
+
+def _findings(
+    offer: Offer, app_name: str, commands: list[tuple[int, Command]]
+) -> Iterator[Finding]:
+    unknown: set[str] = set()
+    for index, command in commands:
+        method = command.method
+        if offer.has(method):
+            for misfit in offer.misfits(command):
+                path = f"commands.{index}.{misfit.path}"
+                yield Finding(path, misfit.what, f"`{path}` {misfit.what}")
+        elif method not in unknown:
+            unknown.add(method)
+            what = f"no executor on the stream {app_name!r} knows the method {method!r}"
+            if near := offer.nearest(method):
+                what += f"; did you mean {near!r}?"
+            yield Finding(f"commands.{index}.method", what, what)
+
+
+def template_warnings(definition: Definition) -> list[str]:
+    """What the templates read though nothing fills it."""
     known = KNOWN_ROOTS | set(definition.stage_of_name)
     warnings = []
     for index, command in enumerate(definition.commands):

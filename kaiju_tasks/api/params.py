@@ -12,18 +12,25 @@ MessageText = Id
 
 
 class CreateParams(Struct, forbid_unknown_fields=True):
-    """:param on_conflict: when the id is taken: refuse, return that task, or redefine it"""
+    """
+    :param on_conflict: when the id is taken: refuse, return that task, or redefine it
+    :param strict: refuse what no connected executor can run, instead of warning of it
+    """
 
     data: NewTask
     on_conflict: Literal["error", "ignore", "replace"] = "error"
+    strict: bool = False
 
 
 NEW_TASKS = {"type": "array", "items": {"$ref": "#/components/schemas/NewTask"}}
 
 
 class CreateManyParams(Struct, forbid_unknown_fields=True):
+    """:param strict: as in `tasks.create`"""
+
     # Any, and each converted on its own: so an error tells the index
     data: Annotated[list[Any], Meta(min_length=1, max_length=1000, extra_json_schema=NEW_TASKS)]
+    strict: bool = False
 
 
 class CreatedTask(Task):
@@ -119,7 +126,10 @@ class StagesParams(Struct, forbid_unknown_fields=True):
 
 
 class ValidateParams(Struct, forbid_unknown_fields=True):
+    """:param strict: as in `tasks.create`"""
+
     data: dict[str, Any]
+    strict: bool = False
 
 
 class Problem(Struct):

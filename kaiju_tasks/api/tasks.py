@@ -38,10 +38,12 @@ from kaiju_tasks.api.queries import (
     read_sort,
     write_cursor,
 )
+from kaiju_tasks.api.review import review
 from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
+    Definition,
     Delete,
     Event,
     MessageCame,
@@ -91,7 +93,7 @@ class TasksApi:
         """
         defined = self._define(params.data, caller)
         await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
-        warnings = await self._known.warnings(defined.definition)
+        warnings = await self._warnings(defined.definition, params.strict)
         draft = self._draft(defined)
         for _ in range(DUPLICATE_TRIES):
             try:
@@ -151,6 +153,10 @@ class TasksApi:
                     )
             made.append(defined)
         await self._check_next_tasks(made)
+        warnings = [
+            await self._warnings(one.definition, params.strict, index)
+            for index, one in enumerate(made)
+        ]
         drafts = [self._draft(defined) for defined in made]
         try:
             outcomes = await self._ledger.create_all(drafts)
@@ -162,12 +168,8 @@ class TasksApi:
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
         tasks = await self._store.tasks(ids)
         return [
-            _created(
-                task_view(tasks[task_id]),
-                isinstance(outcome, Step),
-                await self._known.warnings(d.definition),
-            )
-            for d, outcome, task_id in zip(made, outcomes, ids, strict=True)
+            _created(task_view(tasks[task_id]), isinstance(outcome, Step), said)
+            for said, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
             if task_id in tasks
         ]
 
@@ -197,7 +199,15 @@ class TasksApi:
             await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
         except InvalidParams as exc:
             return Validation(False, [Problem(exc.field, str(exc))], [])
-        return Validation(True, [], await self._known.warnings(defined.definition))
+        found = await review(self._known, defined.definition, strict=params.strict)
+        return Validation(not found.problems, found.problems, found.warnings)
+
+    async def _warnings(
+        self, definition: Definition, strict: bool, index: int | None = None
+    ) -> "list_[str]":
+        prefix = "data" if index is None else f"data.{index}"
+        with _of_item(index):
+            return (await review(self._known, definition, strict=strict, prefix=prefix)).accepted()
 
     def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
         return self._define_at(new, self._now_about(), caller, prefix)

@@ -170,18 +170,23 @@ class _Process:
 
 
 def _identity(executors: Sequence[Executor], executor_id: str | None) -> ConnectParams:
-    commands: dict[str, CommandInfo] = {}
-    for executor in executors:
-        for command in executor.commands.values():
-            commands.setdefault(command.method, command.info())
     return ConnectParams(
         id=executor_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
         app_names=[executor.app_name for executor in executors],
-        commands=list(commands.values()),
+        commands=_commands(executors),
         host=socket.gethostname(),
         pid=os.getpid(),
         version=__version__,
     )
+
+
+def _commands(executors: Sequence[Executor]) -> list[CommandInfo]:
+    one_stream = len(executors) == 1
+    return [
+        command.info(None if one_stream else executor.app_name)
+        for executor in executors
+        for command in executor.commands.values()
+    ]
 
 
 @contextlib.asynccontextmanager

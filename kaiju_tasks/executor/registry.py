@@ -42,8 +42,12 @@ class Command:
         if self.kind is CommandKind.PROCESS:
             refuse_unimportable(function)
 
-    def info(self) -> CommandInfo:
-        return CommandInfo(self.method, self.signature.schema(), self.doc)
+    def info(self, app_name: str | None = None) -> CommandInfo:
+        """What is announced of it.
+
+        :param app_name: its stream, when the process serves others too
+        """
+        return CommandInfo(self.method, self.signature.schema(), self.doc, app_name)
 
 
 class Executor:

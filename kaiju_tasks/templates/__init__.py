@@ -5,7 +5,15 @@ in a value or in a :class:`~kaiju_tasks.errors.TemplateError`. The language is i
 """
 
 from kaiju_tasks.templates.condition import Condition, compile_condition
+from kaiju_tasks.templates.nodes import MISSING
 from kaiju_tasks.templates.parser import ANY_ROOT
 from kaiju_tasks.templates.template import Template, compile_template
 
-__all__ = ["ANY_ROOT", "Condition", "Template", "compile_condition", "compile_template"]
+__all__ = [
+    "ANY_ROOT",
+    "MISSING",
+    "Condition",
+    "Template",
+    "compile_condition",
+    "compile_template",
+]

@@ -184,6 +184,10 @@ class ObjectNode:
             value[key] = node.fill(scope)
         return value
 
+    def outline(self) -> dict[str, Any]:
+        """The constant values; `MISSING` where one is filled."""
+        return self._base | {key: MISSING for key, _ in self._filled}
+
 
 class ListNode:
     """A list some of whose items are filled."""

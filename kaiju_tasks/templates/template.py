@@ -41,6 +41,17 @@ class Template:
             return self._value
         return self._node.fill(Scope(data))
 
+    def outline(self) -> dict[str, Any] | None:
+        """What is known without data.
+
+        :returns: the value of each key, `MISSING` where something is filled in; do not change
+            it. None: this is no object
+        """
+        if isinstance(self._node, ObjectNode):
+            return self._node.outline()
+        value = self._node.value if isinstance(self._node, Const) else None
+        return value if isinstance(value, dict) else None
+
 
 def compile_template(value: Any, *, field: str = "params") -> Template:
     """Compile a JSON value whose texts are templates.

@@ -20,9 +20,11 @@ LIMITS = Limits()
 class Calls:
     """Calls methods of a manager as a client would, through the dispatcher."""
 
-    def __init__(self, manager: Manager, caller: Caller | None = None) -> None:
+    def __init__(
+        self, manager: Manager, caller: Caller | None = None, registry: Registry | None = None
+    ) -> None:
         self.manager = manager
-        self._registry: Registry = method_registry(manager)
+        self._registry: Registry = registry or method_registry(manager)
         self._caller = caller or Caller()
         self._id = 0
 
@@ -36,6 +38,10 @@ class Calls:
         if response.error is not None:
             raise response.error
         return msgspec.json.decode(answer)["result"]
+
+    def by(self, caller: Caller) -> "Calls":
+        """The same manager and methods, called by another."""
+        return Calls(self.manager, caller, self._registry)
 
     async def create(self, *methods: Any, **fields: Any) -> dict[str, Any]:
         """A task of commands: names of methods, or whole commands."""

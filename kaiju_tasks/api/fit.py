@@ -1,0 +1,162 @@
+"""Whether a command's parameters can fit the schema that its executor announced."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+from kaiju_tasks.api.dialect import JUDGED, Form, Judge
+from kaiju_tasks.api.nearest import did_you_mean
+from kaiju_tasks.api.wording import describe
+from kaiju_tasks.lifecycle.hooks import compiled_params
+from kaiju_tasks.templates import MISSING
+
+__all__ = ["ANYTHING", "Misfit", "Shape", "shape"]
+
+MAX_SCHEMA_BYTES = 16_384
+"""Of one command. A longer schema is not read."""
+KEPT_BYTES = 1_024
+MAX_MISFITS = 10
+NAME_LENGTH_MAX = 100
+
+
+class Misfit(NamedTuple):
+    """A parameter that cannot be right.
+
+    :ivar path: `params.prices.0`
+    :ivar what: what would be: "must be a number, not text"
+    """
+
+    path: str
+    what: str
+
+
+class _Document(Struct):
+    """How the schema of all parameters must be written, as far as it is read."""
+
+    type: str = "object"
+    properties: dict[str, Form | bool] = {}
+    required: list[str] = []
+    defs: dict[str, Form | bool] = field(name="$defs", default_factory=dict)
+    definitions: dict[str, Form | bool] = {}
+
+
+class Shape:
+    """What parameters a command takes, by its schema.
+
+    :param document: a JSON Schema of an object, of the right form
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._properties: dict[str, Any] = document.get("properties", {})
+        self._names = tuple(self._properties)
+        self._required = tuple(document.get("required", ()))
+        self._closed = (
+            document.get("additionalProperties") is False and "patternProperties" not in document
+        )
+        self._targets = _targets(document)
+        self._judge = Judge(self._targets)
+        self._checked = {
+            name: (_plain(schema), schema)
+            for name, schema in self._properties.items()
+            if schema is not True and _judged(schema)
+        }
+
+    def misfits(self, params: bytes) -> tuple[Misfit, ...]:
+        """What cannot be right, at most ten; nothing where templates decide.
+
+        :param params: of a command: JSON text
+        """
+        return (_kept_misfits if len(params) <= KEPT_BYTES else _misfits)(self, params)
+
+    def _find(self, params: bytes) -> Iterator[Misfit]:
+        values = compiled_params(params).outline()
+        if values is None:
+            return
+        for name in self._required:
+            if name not in values:
+                what = describe(self._properties.get(name), self._targets)
+                yield _misfit((name,), f"is required: {what}")
+        if self._closed and not values.keys() <= self._properties.keys():
+            for name in values:
+                if name not in self._properties:
+                    yield _misfit((name,), f"is not known; {did_you_mean(name, self._names)}")
+        for name, (plain, schema) in self._checked.items():
+            value = values.get(name, MISSING)
+            if value is MISSING or type(value) in plain:
+                continue
+            if (fault := self._judge.fault(value, schema)) is not None:
+                yield _misfit((name, *fault.path), fault.what)
+
+
+def shape(schema: bytes) -> Shape:
+    """What a schema says; the same object for the same schema, so that it is read once.
+
+    :param schema: JSON text of any kind and quality
+    """
+    return _shape(schema) if len(schema) <= MAX_SCHEMA_BYTES else ANYTHING
+
+
+@lru_cache(maxsize=512)
+def _shape(schema: bytes) -> Shape:
+    try:
+        if msgspec.json.decode(schema, type=_Document).type != "object":
+            return ANYTHING
+        return Shape(msgspec.json.decode(schema))
+    except (msgspec.DecodeError, RecursionError):
+        return ANYTHING
+
+
+def _misfits(shape: Shape, params: bytes) -> tuple[Misfit, ...]:
+    return tuple(islice(shape._find(params), MAX_MISFITS))
+
+
+_kept_misfits = lru_cache(maxsize=4096)(_misfits)
+
+
+def _misfit(path: tuple[str, ...], what: str) -> Misfit:
+    return Misfit(".".join(["params", *(part[:NAME_LENGTH_MAX] for part in path)]), what)
+
+
+def _targets(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"#/{place}/{name.replace('~', '~0').replace('/', '~1')}": schema
+        for place in ("$defs", "definitions")
+        for name, schema in document.get(place, {}).items()
+    }
+
+
+# -- without jsonschema ----------------------------------------------------------------------
+
+_TYPES: dict[str, frozenset[type]] = {
+    "string": frozenset({str}),
+    "integer": frozenset({int}),
+    "number": frozenset({int, float}),
+    "boolean": frozenset({bool}),
+    "array": frozenset({list}),
+    "object": frozenset({dict}),
+    "null": frozenset({type(None)}),
+}
+_NONE: frozenset[type] = frozenset()
+
+
+def _plain(schema: Any) -> frozenset[type]:
+    """Types of which every value fits: most parameters are judged by this alone."""
+    judged = _judged(schema)
+    if judged == {"type"}:
+        names = schema["type"]
+        return _NONE.union(*(_TYPES[n] for n in ([names] if isinstance(names, str) else names)))
+    if judged == {"anyOf"}:
+        return _NONE.union(*(_plain(one) for one in schema["anyOf"]))
+    return _NONE
+
+
+def _judged(schema: Any) -> set[str]:
+    return set(JUDGED & schema.keys()) if isinstance(schema, dict) else {"false"}
+
+
+ANYTHING = Shape({})
+"""Of a command whose schema is unknown, or cannot be read."""
