@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from kaiju_tasks.api.dialect import JUDGED, Form, Judge
+from kaiju_tasks.api.dialect import JUDGED, Fault, Form, Judge
 from kaiju_tasks.api.nearest import did_you_mean
 from kaiju_tasks.api.wording import describe
 from kaiju_tasks.lifecycle.hooks import compiled_params
@@ -19,6 +19,8 @@ __all__ = ["ANYTHING", "Misfit", "Shape", "shape"]
 MAX_SCHEMA_BYTES = 16_384
 """Of one command. A longer schema is not read."""
 KEPT_BYTES = 1_024
+KEPT_TEXT = 100
+"""Shorter params, and shorter values, are judged once: those of bounds and choices come again."""
 MAX_MISFITS = 10
 NAME_LENGTH_MAX = 100
 
@@ -60,7 +62,7 @@ class Shape:
         self._targets = _targets(document)
         self._judge = Judge(self._targets)
         self._checked = {
-            name: (_plain(schema), schema)
+            name: _plain(schema)
             for name, schema in self._properties.items()
             if schema is not True and _judged(schema)
         }
@@ -84,12 +86,21 @@ class Shape:
             for name in values:
                 if name not in self._properties:
                     yield _misfit((name,), f"is not known; {did_you_mean(name, self._names)}")
-        for name, (plain, schema) in self._checked.items():
+        for name, plain in self._checked.items():
             value = values.get(name, MISSING)
-            if value is MISSING or type(value) in plain:
+            if value is MISSING or plain.fits(value):
                 continue
-            if (fault := self._judge.fault(value, schema)) is not None:
+            if (fault := self._fault(name, value)) is not None:
                 yield _misfit((name, *fault.path), fault.what)
+
+    def _fault(self, name: str, value: Any) -> Fault | None:
+        if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= KEPT_TEXT):
+            return _kept_fault(self, name, value)
+        return self.judge(name, value)
+
+    def judge(self, name: str, value: Any) -> Fault | None:
+        """What is wrong with a value of one parameter."""
+        return self._judge.fault(value, self._properties[name])
 
 
 def shape(schema: bytes) -> Shape:
@@ -117,6 +128,11 @@ def _misfits(shape: Shape, params: bytes) -> tuple[Misfit, ...]:
 _kept_misfits = lru_cache(maxsize=4096)(_misfits)
 
 
+@lru_cache(maxsize=4096, typed=True)  # True and 1.0 are equal to 1
+def _kept_fault(shape: Shape, name: str, value: Any) -> Fault | None:
+    return shape.judge(name, value)
+
+
 def _misfit(path: tuple[str, ...], what: str) -> Misfit:
     return Misfit(".".join(["params", *(part[:NAME_LENGTH_MAX] for part in path)]), what)
 
@@ -140,18 +156,40 @@ _TYPES: dict[str, frozenset[type]] = {
     "object": frozenset({dict}),
     "null": frozenset({type(None)}),
 }
-_NONE: frozenset[type] = frozenset()
 
 
-def _plain(schema: Any) -> frozenset[type]:
-    """Types of which every value fits: most parameters are judged by this alone."""
+class Plain(NamedTuple):
+    """What fits for certain, seen at a glance: most parameters are judged by this alone.
+
+    :ivar types: of these every value fits
+    :ivar items: a list fits whose items are of these
+    """
+
+    types: frozenset[type] = frozenset()
+    items: frozenset[type] = frozenset()
+
+    def fits(self, value: Any) -> bool:
+        kind = type(value)
+        if kind in self.types:
+            return True
+        return kind is list and bool(self.items) and self.items.issuperset(map(type, value))
+
+
+def _plain(schema: Any) -> Plain:
     judged = _judged(schema)
     if judged == {"type"}:
         names = schema["type"]
-        return _NONE.union(*(_TYPES[n] for n in ([names] if isinstance(names, str) else names)))
+        names = [names] if isinstance(names, str) else names
+        return Plain(frozenset().union(*(_TYPES[name] for name in names)))
+    if judged == {"type", "items"} and schema["type"] == "array":
+        return Plain(items=_plain(schema["items"]).types)
     if judged == {"anyOf"}:
-        return _NONE.union(*(_plain(one) for one in schema["anyOf"]))
-    return _NONE
+        ways = [_plain(one) for one in schema["anyOf"]]
+        return Plain(
+            frozenset().union(*(way.types for way in ways)),
+            max((way.items for way in ways), key=len, default=frozenset()),
+        )
+    return Plain()
 
 
 def _judged(schema: Any) -> set[str]:

@@ -63,6 +63,8 @@ def shown(value: Any) -> str:
         return f'"{value}"' if len(value) <= SAID_LENGTH else f'"{value[:SAID_LENGTH]}…"'
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)[:SAID_LENGTH]
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
     return kind(value)
 
 

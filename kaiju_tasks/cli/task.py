@@ -35,6 +35,10 @@ STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "F
 ENDED = ("FINISHED", "FAILED")
 LOOK_SECONDS = 0.5
 
+strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse what no connected executor can run, instead of warning."
+)
+
 
 @click.group()
 def task() -> None:
@@ -54,6 +58,7 @@ def task() -> None:
     show_default=True,
     help="When the id is taken.",
 )
+@strict_option
 @click.option("--watch", is_flag=True, help="Follow it until its run ends; see `task watch`.")
 @json_option
 def create(
@@ -63,12 +68,13 @@ def create(
     fields: tuple[str, ...],
     kws: tuple[str, ...],
     on_conflict: str,
+    strict: bool,
     watch: bool,
     as_json: bool,
 ) -> None:
     """Create a task from FILE (JSON or YAML, `-` is standard input) or from --method."""
     data = _new_task(file, method, params, fields, kws)
-    created = call("tasks.create", data=data, on_conflict=on_conflict)
+    created = call("tasks.create", data=data, on_conflict=on_conflict, strict=strict)
     for warning in created.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
     if watch:
@@ -81,10 +87,11 @@ def create(
 
 @task.command()
 @click.argument("file")
+@strict_option
 @json_option
-def validate(file: str, as_json: bool) -> None:
+def validate(file: str, strict: bool, as_json: bool) -> None:
     """Check a task file as `create` would, and create nothing."""
-    found = call("tasks.validate", data=read_task(file))
+    found = call("tasks.validate", data=read_task(file), strict=strict)
     if as_json:
         print_json(found)
     else:

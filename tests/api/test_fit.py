@@ -222,6 +222,9 @@ def command(
     name: Annotated[str, Meta(max_length=3)] = "",
     closed: Closed | None = None,
     day: datetime.date | None = None,
+    sizes: Annotated[list[int], Meta(min_length=1)] | None = None,
+    pair: tuple[int, str] | None = None,
+    flag: Literal[1] | None = None,
 ) -> None: ...
 
 
@@ -250,6 +253,15 @@ def command(
             {"count": 1, "closed": {"firstName": "a", "lastname": "b"}},
             "params.closed.lastname is not known; did you mean `lastName`?",
         ),
+        (
+            {"count": 1, "sizes": []},
+            "params.sizes must be a list, at least 1 item, not a list of 0",
+        ),
+        (
+            {"count": 1, "pair": [1, "a", 2]},
+            "params.pair must be a list, at least 2 items, at most 2 items, not a list of 3",
+        ),
+        ({"count": 1, "flag": True}, "params.flag must be 1, not true"),
         ({"count": 1, "day": 5}, "params.day must be text or null, not an integer"),
     ],
 )

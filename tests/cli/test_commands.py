@@ -149,6 +149,21 @@ async def test_a_refused_task_names_its_field(shell: Shell) -> None:
     assert "warning: no executor" in unknown.stderr
 
 
+async def test_strict_refuses_what_no_executor_can_run(shell: Shell) -> None:
+    refused = shell.run("task", "create", "--method", "do.ecko", "--strict")
+    assert refused.returncode == 1
+    assert "data.commands.0.method" in refused.stderr
+    assert "did you mean 'do.echo'?" in refused.stderr
+    task = {"commands": [{"method": "do.sleep", "params": {"seconds": "5"}}]}
+    (shell.folder / "task.json").write_text(json.dumps(task))
+    warned = shell.run("task", "validate", "task.json")
+    assert (warned.returncode, warned.stdout) == (0, "valid\n")
+    assert "warning: `commands.0.params.seconds` must be a number" in warned.stderr
+    wrong = shell.run("task", "validate", "task.json", "--strict")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "data.commands.0.params.seconds" in wrong.stderr
+
+
 async def test_executors_are_listed_and_operated(shell: Shell) -> None:
     [one] = shell.json("executors")
     assert one["app_names"] == ["default"]
