@@ -98,8 +98,8 @@ class Judge:
         path = tuple(str(part) for part in error.absolute_path)
         if error.validator in _IN_OWN_WORDS:
             return Fault(path, error.message)
-        if error.schema is False:
-            return Fault(path, "is one too many")
+        if error.schema is False:  # beyond the items of a tuple, or a parameter that none may give
+            return Fault(path, "must be left out")
         by_kind = error.validator in ("type", "anyOf", "oneOf")
         got = kind(error.instance) if by_kind else shown(error.instance)
         return Fault(path, f"must be {describe(error.schema, self._targets)}, not {got}")

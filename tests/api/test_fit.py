@@ -167,7 +167,7 @@ def misfits(schema: Any, params: Any) -> list[str]:
 def accepts(sig: Signature, params: Any) -> bool:
     try:
         sig.arguments(params)
-    except InvalidParams:
+    except (InvalidParams, TypeError):  # of a set of lists msgspec says that they cannot be hashed
         return False
     return True
 
