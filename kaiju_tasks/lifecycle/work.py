@@ -15,6 +15,7 @@ from kaiju_tasks.types import ErrorType, Limit, Outcome
 QUARANTINE_LOSSES = 3
 MANAGERS_OWN = frozenset(
     {
+        ErrorType.CHILD_FAILED,
         ErrorType.QUEUE_TIMEOUT,
         ErrorType.MESSAGE_TIMEOUT,
         ErrorType.EXECUTOR_LOST,

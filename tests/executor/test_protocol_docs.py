@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from kaiju_tasks import protocol
+from kaiju_tasks.lifecycle.work import MANAGERS_OWN
 from kaiju_tasks.protocol import AckState, ReportState
 from kaiju_tasks.types import ErrorType
 
@@ -74,6 +75,5 @@ def test_every_state_is_explained(word):
 
 
 def test_every_error_type_of_an_executor_is_explained():
-    managers_own = {"queue_timeout", "message_timeout", "executor_lost", "cancelled"}
-    for kind in set(ErrorType) - managers_own:
+    for kind in set(ErrorType) - MANAGERS_OWN:
         assert f"| `{kind}` |" in DOCS

@@ -138,6 +138,7 @@ async def test_a_recurring_window_opens_and_closes(
         task = await executor.take(10)
         row = await call.get(task.id)
         moments.append(row["status_change"] % 2)
+        await executor.finish(task)
     assert all(moment >= 0.99 for moment in moments), moments
 
 
