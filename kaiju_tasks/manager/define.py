@@ -226,11 +226,11 @@ def _command(command: TaskCommand, field: str) -> Command:
 
 def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: str) -> None:
     """Compile through the cache; only for the error, once more with the field's name."""
+    if command.method == TASKS:
+        with _inside(field):
+            compiled_tasks(bytes(params))
     try:
-        if command.method == TASKS:
-            with _inside(field):
-                compiled_tasks(bytes(params))
-        else:
+        if command.method != TASKS:
             compiled_params(bytes(params))
         if command.condition is not None:
             compiled_condition(bytes(condition))

@@ -93,7 +93,8 @@ class Family:
                 assert plan.id is not None
                 named[plan.id] = position
             else:
-                child_id = plan.id or f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
+                made_up = f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
+                child_id = made_up if plan.id is None else plan.id
                 brood.made[child_id] = self._define(tx, parent, plan, child_id, position)
                 brood.children.append(Child(position, spawn.cycle, child_id, made=True))
         await self._reuse(tx, brood, named)
