@@ -14,6 +14,7 @@ __all__ = [
     "ExecutorInfo",
     "ExecutorStatus",
     "ExitCode",
+    "Explanation",
     "Limit",
     "Message",
     "MessageReceipt",
@@ -35,6 +36,7 @@ __all__ = [
     "Timer",
     "Unique",
     "Webhook",
+    "WhyNot",
 ]
 
 
@@ -439,6 +441,33 @@ class MessageReceipt(Struct):
     state: Literal["delivered", "buffered", "duplicate", "rejected"]
     message_id: str
     reason: str | None = None
+
+
+class WhyNot(Struct):
+    """One reason why a task is not running now, or what it does instead.
+
+    :param code: one word, for programs (docs/explain.md lists them)
+    :param message: a sentence
+    """
+
+    code: str
+    message: str
+    data: dict[str, Any]
+
+
+class Explanation(Struct):
+    """Why a task is not running now, the most telling reason first.
+
+    :param running: an executor works on it
+    :param now: the moment this was true, UNIX seconds
+    """
+
+    id: str
+    status: TaskStatus
+    running: bool
+    message: str
+    reasons: list[WhyNot]
+    now: float
 
 
 class Run(Struct, kw_only=True):

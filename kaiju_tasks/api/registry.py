@@ -27,6 +27,7 @@ from kaiju_tasks.rpc import NoParams, Registry, add_discover
 from kaiju_tasks.store.base import StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
     ExecutorInfo,
+    Explanation,
     MessageReceipt,
     Run,
     StageRecord,
@@ -108,6 +109,7 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("wait", tasks.wait, p.WaitParams, Task, _READ)
     add("runs", tasks.runs, p.IdParams, list[Run], _READ)
     add("stages", tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,))
+    add("explain", tasks.explain, p.IdParams, Explanation, _READ)
     add("validate", tasks.validate, p.ValidateParams, p.Validation, (Unavailable,))
     add("delete_old_tasks", tasks.delete_old_tasks, p.DeleteOldParams, p.DeletedCount, ())
 

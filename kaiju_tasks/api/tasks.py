@@ -8,6 +8,7 @@ import msgspec
 
 from kaiju_tasks.api.awaited import ENDED, Awaited
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.explain import explain
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.params import (
     ConditionsParams,
@@ -61,6 +62,7 @@ from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine,
 from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
+    Explanation,
     MessageReceipt,
     NewTask,
     Run,
@@ -332,6 +334,10 @@ class TasksApi:
             await self._manager.waiters.wait(params.id, min(left, WAIT_POLL_SECONDS))
             view = await self._view(params.id)
         return task_view(view)
+
+    async def explain(self, caller: Caller, params: IdParams) -> Explanation:
+        """Say why a task is not running now, in words and data."""
+        return await explain(self._store, await self._view(params.id, results=False))
 
     # -- changing ----------------------------------------------------------------------------
 

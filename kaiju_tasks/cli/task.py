@@ -156,6 +156,20 @@ def show(id: str, as_json: bool) -> None:
     _print_task(call("tasks.get", id=id), as_json)
 
 
+@task.command()
+@click.argument("id")
+@json_option
+def explain(id: str, as_json: bool) -> None:
+    """Say why a task is not running now."""
+    told = call("tasks.explain", id=id)
+    if as_json:
+        print_json(told)
+        return
+    click.echo(one_line(told["message"]))
+    for reason in told["reasons"][1:]:
+        click.echo(one_line(f"- {reason['message']}"))
+
+
 @task.command(short_help="Follow a task until its run ends.")
 @click.argument("id")
 @json_option

@@ -489,6 +489,11 @@ class Store(Protocol):
         """What a stage waits for, in order."""
         ...
 
+    async def ahead(self, row: Row) -> int:
+        """How many tasks of its stream stand before a QUEUED one, where it may be acquired or at
+        its gate; counted up to COUNT_LIMIT."""
+        ...
+
     async def slot_used(self, key: str) -> int:
         """How many runs of a concurrency key are EXECUTED."""
         ...

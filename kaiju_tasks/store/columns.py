@@ -162,6 +162,12 @@ def message_of(values: Sequence[Any]) -> InboxMessage:
     return InboxMessage(message_id, name, Raw(data.encode()), bool(consumed))
 
 
+def place_values(row: Row, limit: int) -> tuple[Any, ...]:
+    """app_name, priority, queued_at, id, limit, and the gate of one that stands at one."""
+    place = (row.app_name, row.priority, row.queued_at, row.id, limit)
+    return place if row.gate is None else (*place, row.gate)
+
+
 def child_values(parent_id: str, wait: Wait, child: Child) -> tuple[Any, ...]:
     """parent_job, stage, position, cycle, parent_id, and the rest of Child."""
     position, cycle, *rest = astuple(child)

@@ -617,6 +617,20 @@ ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC LIMIT $2::int
 SELECT {stage_columns} FROM stages s WHERE s.job_id = $1::text
 ORDER BY s.cycle, s.stage, s.attempt
 
+-- name: ahead
+-- How many tasks stand before one that may be acquired too; at most a number of them.
+SELECT count(*) FROM (SELECT FROM tasks t WHERE t.app_name = $1::text AND t.ready = 1
+    AND (t.priority > $2::int OR (t.priority = $2::int
+        AND (t.queued_at < $3::float8 OR (t.queued_at = $3::float8 AND t.id < $4::text))))
+    LIMIT $5::int) AS before
+
+-- name: ahead_at_gate
+-- How many tasks of its stream stand before one at its gate; at most a number of them.
+SELECT count(*) FROM (SELECT FROM tasks t WHERE t.gate = $6::text AND t.app_name = $1::text
+    AND (t.priority > $2::int OR (t.priority = $2::int
+        AND (t.queued_at < $3::float8 OR (t.queued_at = $3::float8 AND t.id < $4::text))))
+    LIMIT $5::int) AS before
+
 -- name: status_counts
 -- Tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from kaiju_tasks.lifecycle import Wait
+from kaiju_tasks.lifecycle import Row, Wait
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
@@ -27,6 +27,7 @@ from kaiju_tasks.store.columns import (
     executor_of,
     notification_of,
     pause_of,
+    place_values,
     results_of,
     row_of,
     run_of,
@@ -199,6 +200,11 @@ class PostgresStore:
 
     async def children(self, wait: Wait) -> list[Child]:
         return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
+
+    async def ahead(self, row: Row) -> int:
+        name = "ahead" if row.gate is None else "ahead_at_gate"
+        ((count,),) = await self._read(name, *place_values(row, COUNT_LIMIT))
+        return int(count)
 
     async def slot_used(self, key: str) -> int:
         found = await self._read("slot_used", key)

@@ -413,6 +413,18 @@ FROM runs WHERE task_id = ?1 ORDER BY ended_at DESC, scheduled_at DESC, run_id D
 -- Ended attempts of a run.
 SELECT {stage_columns} FROM stages s WHERE s.job_id = ?1 ORDER BY s.cycle, s.stage, s.attempt
 
+-- name: ahead
+-- How many tasks stand before one that may be acquired too; at most a number of them.
+SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.app_name = ?1 AND t.ready = 1
+    AND (t.priority > ?2 OR (t.priority = ?2
+        AND (t.queued_at < ?3 OR (t.queued_at = ?3 AND t.id < ?4)))) LIMIT ?5)
+
+-- name: ahead_at_gate
+-- How many tasks of its stream stand before one at its gate; at most a number of them.
+SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.gate = ?6 AND t.app_name = ?1
+    AND (t.priority > ?2 OR (t.priority = ?2
+        AND (t.queued_at < ?3 OR (t.queued_at = ?3 AND t.id < ?4)))) LIMIT ?5)
+
 -- name: status_counts
 -- Tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status

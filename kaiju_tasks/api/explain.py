@@ -1,0 +1,29 @@
+"""`tasks.explain`: gathers the facts about a task."""
+
+from kaiju_tasks.api.reasons import Facts, reasons
+from kaiju_tasks.lifecycle import Pauses, Wait
+from kaiju_tasks.store.base import Store, TaskView
+from kaiju_tasks.types import Explanation, TaskStatus
+
+
+async def explain(store: Store, view: TaskView) -> Explanation:
+    """Why a task is not running now."""
+    row, definition = view.row, view.definition
+    facts = Facts(row, definition, await store.now(), Pauses(await store.pauses()))
+    if row.status is TaskStatus.QUEUED:
+        executors = await store.executors()
+        facts.executors = [one for one in executors if row.app_name in one.app_names]
+        facts.ahead = await store.ahead(row)
+        if definition.slot_key is not None:
+            facts.slot_used = await store.slot_used(definition.slot_key)
+    if row.status is TaskStatus.WAITING and row.job_id is not None:
+        facts.children = await store.children(Wait(row.job_id, row.stage))
+    found = reasons(facts)
+    return Explanation(
+        id=row.id,
+        status=row.status,
+        running=row.status is TaskStatus.EXECUTED,
+        message=f"The task is {row.status}: {found[0].message}.",
+        reasons=found,
+        now=facts.now,
+    )

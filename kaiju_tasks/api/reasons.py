@@ -1,0 +1,319 @@
+"""Why a task is not running: from the facts about it to sentences. Pure."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from kaiju_tasks.lifecycle import Definition, Pauses, Row
+from kaiju_tasks.lifecycle.hooks import compiled_tasks
+from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
+from kaiju_tasks.types import (
+    MESSAGE,
+    TIMER,
+    ErrorType,
+    ExecutorStatus,
+    Pause,
+    TaskStatus,
+    WhyNot,
+)
+
+SHOWN_IDS = 20
+FORWARDS_ALL = b"[]"
+GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
+
+
+class Facts(Struct):
+    """What there is to know of a task at a moment.
+
+    :param executors: of its stream
+    :param ahead: tasks of the stream that stand before it
+    :param slot_used: executing runs of its concurrency key
+    :param children: what its `_TASKS_` stage waits for
+    :param held_by: who suspended it, and when (UNIX seconds)
+    """
+
+    row: Row
+    definition: Definition
+    now: float
+    pauses: Pauses
+    executors: list[ExecutorRow] = field(default_factory=list)
+    ahead: int = 0
+    slot_used: int = 0
+    children: list[Child] = field(default_factory=list)
+    held_by: tuple[str | None, float] | None = None
+
+
+def reasons(facts: Facts) -> list[WhyNot]:
+    """The reasons, the most telling first; at least one."""
+    found = list(_OF_STATUS[facts.row.status](facts))
+    return found or [WhyNot("queued", "what held it is over, and it goes on in a moment", {})]
+
+
+# -- by status -----------------------------------------------------------------------------
+
+
+def _of_idle(facts: Facts) -> Iterator[WhyNot]:
+    row, now = facts.row, facts.now
+    if not row.enabled:
+        yield _disabled()
+    moment = row.next_run
+    if moment is None:
+        yield WhyNot("no_moment", "nothing is planned for it", {})
+    elif moment <= now:
+        late = now - moment
+        yield WhyNot("due", f"it is due, since {late:.1f} seconds", {"next_run": moment})
+    elif row.open and row.begun:
+        yield WhyNot(
+            "retry",
+            f"retry {row.retries} of {facts.definition.max_retries} begins {_when(moment, now)}",
+            {"next_run": moment, "retries": row.retries, "error": _error(row)},
+        )
+    else:
+        what = "its next fire comes" if facts.definition.scheduled else "its first run begins"
+        yield WhyNot("future", f"{what} {_when(moment, now)}", {"next_run": moment})
+    yield from _coming_pause(facts)
+
+
+def _of_queued(facts: Facts) -> Iterator[WhyNot]:
+    row = facts.row
+    if not row.enabled:
+        yield _disabled()
+    pause = facts.pauses.holding(facts.definition, row.stage, facts.now)
+    if pause is not None:
+        yield _paused(pause, facts, "a pause holds it")
+    concurrency = facts.definition.concurrency
+    if concurrency is not None and (row.gate is not None or facts.slot_used >= concurrency.limit):
+        yield _no_slot(facts)
+    if row.losses >= 2:
+        yield WhyNot(
+            "suspect",
+            f"stage {row.stage} has lost {row.losses} executors: it waits for one with nothing "
+            "else to lose, and a third loss ends the run",
+            {"stage": row.stage, "losses": row.losses},
+        )
+    yield from _no_taker(facts)
+    if row.ready and _free(facts):
+        yield WhyNot(
+            "queued",
+            f"it is about to be taken; {_count(facts.ahead)} stand before it",
+            {"ahead": facts.ahead, "queued_at": row.queued_at},
+        )
+
+
+def _of_executed(facts: Facts) -> Iterator[WhyNot]:
+    row, command = facts.row, facts.definition.commands[facts.row.stage]
+    data = {
+        "executor_id": row.executor_id,
+        "stage": row.stage,
+        "method": command.method,
+        "stage_started_at": row.stage_started_at,
+        "exec_deadline": row.exec_deadline,
+    }
+    text = f"executor {row.executor_id} runs stage {row.stage} ({command.method})"
+    yield WhyNot("running", text, data)
+    if row.hold_next:
+        yield WhyNot("operator", "an operator's hold begins when this stage ends", {})
+    if not row.enabled:
+        yield WhyNot("disabled", "it is held when this stage ends: `enabled` is false", {})
+    yield from _coming_pause(facts, row.stage + 1)
+
+
+def _of_waiting(facts: Facts) -> Iterator[WhyNot]:
+    row, command = facts.row, facts.definition.commands[facts.row.stage]
+    until = row.wait_deadline
+    if command.method == TIMER:
+        assert until is not None
+        yield WhyNot("timer", f"its timer ends {_when(until, facts.now)}", {"wait_deadline": until})
+        return
+    end = "" if until is None else f"; it waits no longer than {_moment(until)}"
+    if command.method == MESSAGE:
+        name = _message_name(facts.definition, row.stage)
+        what = "a message" if name is None else f"a message named {name!r:.300}"
+        yield WhyNot("message", f"it waits for {what}{end}", {"name": name, "wait_deadline": until})
+        return
+    yield _waits_for_tasks(facts, end)
+
+
+def _of_suspended(facts: Facts) -> Iterator[WhyNot]:
+    data: dict[str, Any] = {"held": facts.row.held, "since": facts.row.status_change}
+    who = "an operator"
+    if facts.held_by is not None:
+        user_id, at = facts.held_by
+        data |= {"user_id": user_id, "since": at}
+        who = who if user_id is None else user_id
+    since = _moment(data["since"])
+    yield WhyNot("operator", f"{who} suspended it at {since}; tasks.resume lifts the hold", data)
+
+
+def _of_ended(facts: Facts) -> Iterator[WhyNot]:
+    row = facts.row
+    data: dict[str, Any] = {"exit_code": row.exit_code, "ended_at": row.status_change}
+    at = _moment(row.status_change)
+    if row.status is TaskStatus.FINISHED:
+        yield WhyNot("finished", f"its run finished at {at}", data)
+        return
+    error = _error(row) or {}
+    data["error"] = error
+    lost = error.get("type") == ErrorType.EXECUTOR_LOST
+    text = f"its run failed at {at}: {error.get('message', '')}"
+    yield WhyNot("quarantined" if lost else "failed", text, data)
+
+
+_OF_STATUS = {
+    TaskStatus.IDLE: _of_idle,
+    TaskStatus.QUEUED: _of_queued,
+    TaskStatus.EXECUTED: _of_executed,
+    TaskStatus.WAITING: _of_waiting,
+    TaskStatus.SUSPENDED: _of_suspended,
+    TaskStatus.FINISHED: _of_ended,
+    TaskStatus.FAILED: _of_ended,
+}
+
+
+# -- pieces ----------------------------------------------------------------------------------
+
+
+def _disabled() -> WhyNot:
+    return WhyNot("disabled", "`enabled` is false: it starts nothing new", {})
+
+
+def _coming_pause(facts: Facts, stage: int | None = None) -> Iterator[WhyNot]:
+    """A pause that will hold it when it comes to stand in its stream."""
+    at = facts.row.stage if stage is None else stage
+    if at < facts.row.stages:
+        pause = facts.pauses.holding(facts.definition, at, facts.now)
+        if pause is not None:
+            yield _paused(pause, facts, f"a pause would hold it before stage {at}")
+
+
+def _paused(pause: Pause, facts: Facts, what: str) -> WhyNot:
+    ends = Pauses([pause]).next_change(facts.now)
+    until = "until it is removed" if ends is None else f"until {_moment(ends)}"
+    data = {
+        "pause_id": pause.id,
+        "reason": pause.reason,
+        "author": pause.author,
+        "until": ends,
+        "ahead": facts.ahead,
+    }
+    return WhyNot("paused", f"{what} ({pause.reason}), {until}", data)
+
+
+def _no_slot(facts: Facts) -> WhyNot:
+    definition = facts.definition
+    assert definition.concurrency is not None
+    limit = definition.concurrency.limit
+    return WhyNot(
+        "concurrency",
+        f"{facts.slot_used} of {limit} slots of its concurrency key {definition.slot_key!r:.300} "
+        f"are used; {_count(facts.ahead)} wait before it",
+        {
+            "key": definition.slot_key,
+            "limit": limit,
+            "used": facts.slot_used,
+            "ahead": facts.ahead,
+        },
+    )
+
+
+def _no_taker(facts: Facts) -> Iterator[WhyNot]:
+    """What is wrong with the executors of its stream."""
+    app_name = facts.row.app_name
+    there = [one for one in facts.executors if one.status not in GONE]
+    active = [one for one in there if one.status is ExecutorStatus.ACTIVE]
+    data: dict[str, Any] = {"app_name": app_name, "executors": len(there)}
+    if not there:
+        yield WhyNot("no_executor", f"no executor serves the stream {app_name!r}", data)
+        return
+    if not active:
+        statuses = sorted({str(one.status) for one in there})
+        text = f"the executors of the stream {app_name!r} take no work: {', '.join(statuses)}"
+        yield WhyNot("executors_unavailable", text, {**data, "statuses": statuses})
+        return
+    method = facts.definition.commands[facts.row.stage].method
+    if not any(_knows(one, method) for one in active):
+        text = f"no executor of the stream {app_name!r} knows the method {method!r}: it will fail"
+        yield WhyNot("unknown_method", text, {**data, "method": method})
+    if not _free(facts):
+        capacity = sum(one.capacity for one in active)
+        text = (
+            f"the executors of the stream {app_name!r} are full, all {capacity} places are taken; "
+            f"{_count(facts.ahead)} stand before it"
+        )
+        yield WhyNot("executors_full", text, {**data, "capacity": capacity, "ahead": facts.ahead})
+
+
+def _free(facts: Facts) -> int:
+    active = [one for one in facts.executors if one.status is ExecutorStatus.ACTIVE]
+    return sum(max(0, one.capacity - one.running) for one in active)
+
+
+def _knows(executor: ExecutorRow, method: str) -> bool:
+    if bytes(executor.commands) == FORWARDS_ALL:
+        return True
+    return any(one["method"] == method for one in msgspec.json.decode(executor.commands))
+
+
+def _waits_for_tasks(facts: Facts, end: str) -> WhyNot:
+    children = facts.children
+    left = [child.child_id for child in children if child.status is None]
+    failed = [child.child_id for child in children if child.status == TaskStatus.FAILED]
+    hook = compiled_tasks(bytes(facts.definition.commands[facts.row.stage].params))
+    return WhyNot(
+        "tasks",
+        f"it waits for tasks: {len(left)} of {len(children)} have not ended ({_listed(left)}){end}",
+        {
+            "mode": hook.mode,
+            "on_error": hook.on_error,
+            "children": len(children),
+            "left": left[:SHOWN_IDS],
+            "left_count": len(left),
+            "failed": failed[:SHOWN_IDS],
+            "wait_deadline": facts.row.wait_deadline,
+        },
+    )
+
+
+def _message_name(definition: Definition, stage: int) -> str | None:
+    """As the definition gives it: it may be a template."""
+    params = msgspec.json.decode(definition.commands[stage].params)
+    name = params.get("name") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _error(row: Row) -> dict[str, Any] | None:
+    if row.error is None:
+        return None
+    error: dict[str, Any] = msgspec.json.decode(row.error)
+    return {name: error.get(name) for name in ("type", "message", "stage")}
+
+
+def _listed(ids: Iterable[str]) -> str:
+    ids = list(ids)
+    shown = ", ".join(repr(id) for id in ids[:3])
+    return shown if len(ids) <= 3 else f"{shown}, …"
+
+
+def _count(ahead: int) -> str:
+    return f"more than {COUNT_LIMIT} tasks" if ahead >= COUNT_LIMIT else f"{ahead} tasks"
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"
+
+
+def _when(moment: float, now: float) -> str:
+    return f"in {_span(moment - now)}, at {_moment(moment)}"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(0.0, seconds):.1f} seconds"

@@ -1,0 +1,146 @@
+"""Why a task is not running: for each reason a sentence, and data for programs."""
+
+from typing import Any
+
+from kaiju_tasks.manager import Manager
+from tests.manager.hand import Calls, HandExecutor, pinging
+from tests.support.wait import wait_until
+
+ONE = {"key": "k", "limit": 1}
+
+
+async def codes(call: Calls, id: str) -> dict[str, dict[str, Any]]:
+    told = await call("tasks.explain", id=id)
+    assert told["reasons"][0]["message"] in told["message"]
+    assert told["running"] is (told["status"] == "EXECUTED")
+    assert all(reason["message"] for reason in told["reasons"])
+    return {reason["code"]: reason["data"] for reason in told["reasons"]}
+
+
+async def test_a_future_time(call: Calls) -> None:
+    made = await call.create("work", id="t", delay=3 * 3600)
+    assert await codes(call, "t") == {"future": {"next_run": made["next_run"]}}
+    told = await call("tasks.explain", id="t")
+    assert "its first run begins in 3.0 hours" in told["message"]
+    await call.create("work", id="s", cron="0 3 * * *")
+    assert "its next fire comes in" in (await call("tasks.explain", id="s"))["message"]
+
+
+async def test_no_executor_on_the_stream(call: Calls) -> None:
+    await call.create("work", id="t", app_name="nobody")
+    assert await codes(call, "t") == {"no_executor": {"app_name": "nobody", "executors": 0}}
+
+
+async def test_executors_that_are_full_or_take_no_work(
+    call: Calls, executor: HandExecutor, manager: Manager
+) -> None:
+    small = HandExecutor(manager, "small", capacity=1)
+    await small.connect(app="small")
+    async with pinging(small):
+        await call.create("work", id="running", app_name="small")
+        await small.take()
+        for id in ("first", "second"):
+            await call.create("work", id=id, app_name="small")
+        assert (await codes(call, "second"))["executors_full"] == {
+            "app_name": "small",
+            "executors": 1,
+            "capacity": 1,
+            "ahead": 1,
+        }
+        running = await codes(call, "running")
+        assert running["running"]["executor_id"] == "small"
+        assert running["running"]["method"] == "work"
+        await call("executors.drain", id="small")
+        assert (await codes(call, "first"))["executors_unavailable"]["statuses"] == ["DRAINING"]
+
+
+async def test_a_method_nobody_knows(call: Calls, executor: HandExecutor) -> None:
+    await call("executors.drain", id="hand")
+    await call.create("wrok", id="t")
+    await call("executors.resume", id="hand")
+    await executor.take()
+    await call("executors.drain", id="hand")
+    await call("tasks.reset", id="t")
+    other = HandExecutor(executor.manager, "full", capacity=0)
+    await other.connect()
+    async with pinging(other):
+        assert (await codes(call, "t"))["unknown_method"]["method"] == "wrok"
+
+
+async def test_concurrency(call: Calls, executor: HandExecutor) -> None:
+    for id in ("holder", "a", "b"):
+        await call.create("work", id=id, concurrency=ONE)
+    await executor.take()
+
+    async def waits() -> bool:
+        return bool((await call.get("b"))["status_reason"] == "concurrency")
+
+    await wait_until(waits, "it waits for a slot")
+    told = (await codes(call, "b"))["concurrency"]
+    assert told == {"key": "k", "limit": 1, "used": 1, "ahead": 1}
+
+
+async def test_a_pause(call: Calls, executor: HandExecutor) -> None:
+    await call("pauses.add", id="p", app_name="default", reason="new disks")
+    await call.create("work", id="t")
+    await call.create("work", id="later", delay=3600)
+    told = await call("tasks.explain", id="t")
+    assert "a pause holds it (new disks), until it is removed" in told["message"]
+    paused = (await codes(call, "t"))["paused"]
+    assert (paused["pause_id"], paused["reason"], paused["until"]) == ("p", "new disks", None)
+    assert list(await codes(call, "later")) == ["future", "paused"]
+
+
+async def test_hooks(call: Calls, executor: HandExecutor) -> None:
+    timer = {"method": "_TIMER_", "params": {"timer": 600}}
+    message = {"method": "_MESSAGE_", "params": {"name": "ok"}, "max_timeout": 600}
+    children = {"method": "_TASKS_", "params": {"create": [{"commands": [timer], "id": "c"}]}}
+    await call.create(timer, id="timer")
+    await call.create(message, id="message")
+    await call.create(children, id="tasks")
+    assert (await codes(call, "timer"))["timer"]["wait_deadline"] > 0
+    assert (await codes(call, "message"))["message"]["name"] == "ok"
+    waits = (await codes(call, "tasks"))["tasks"]
+    assert (waits["left"], waits["children"], waits["mode"]) == (["c"], 1, "all")
+    assert "1 of 1 have not ended ('c')" in (await call("tasks.explain", id="tasks"))["message"]
+
+
+async def test_a_retry_delay(call: Calls, executor: HandExecutor) -> None:
+    await call.create("work", id="t", max_retries=2, retry_delay=600)
+    await executor.fail(await executor.take(), message="no luck")
+    told = (await codes(call, "t"))["retry"]
+    assert (told["retries"], told["error"]["message"]) == (1, "no luck")
+
+
+async def test_disabled(call: Calls) -> None:
+    await call.create("work", id="t", enabled=False)
+    assert next(iter(await codes(call, "t"))) == "disabled"
+
+
+async def test_an_operators_hold(call: Calls) -> None:
+    await call.create("work", id="t")
+    await call("tasks.suspend", id="t")
+    assert (await codes(call, "t"))["operator"]["held"] == "QUEUED"
+
+
+async def test_quarantine(call: Calls, executor: HandExecutor, manager: Manager) -> None:
+    await call.create("work", id="t", app_name="doomed")
+    for n in range(3):
+        doomed = HandExecutor(manager, f"doomed{n}")
+        await doomed.connect(app="doomed")
+        await doomed.take()
+        await doomed.cut()
+        await call.until("t", "FAILED" if n == 2 else "QUEUED")
+        if n == 1:
+            assert (await codes(call, "t"))["suspect"] == {"stage": 0, "losses": 2}
+    told = await codes(call, "t")
+    assert told["quarantined"]["error"]["type"] == "executor_lost"
+
+
+async def test_ended_tasks(call: Calls, executor: HandExecutor) -> None:
+    await call.create("work", id="good")
+    await executor.finish(await executor.take())
+    await call.create("work", id="bad")
+    await executor.fail(await executor.take(), message="no luck")
+    assert (await codes(call, "good"))["finished"]["exit_code"] == 0
+    assert "no luck" in (await call("tasks.explain", id="bad"))["message"]
