@@ -531,6 +531,26 @@ class Notification(Struct, kw_only=True):
     error: Any
 
 
+class AuditRecord(Struct, kw_only=True):
+    """Who did which operator action when, from where.
+
+    :param at: moment of the transaction that did it; set by the store
+    :param user_id: None while no tokens are configured
+    :param remote: address it was called from
+    :param action: the method: `tasks.reset`
+    :param target: id of the task or executor; None where it was about many
+    :param data: details of the call, by name
+    """
+
+    id: str
+    at: float = 0.0
+    user_id: str | None
+    remote: str | None
+    action: str
+    target: str | None
+    data: Any
+
+
 class ExecutorStatus(StrEnum):
     """ACTIVE takes work; DRAINING takes no new work; SUSPENDED is an operator's refusal;
     LOST missed its pings; GONE left by itself."""

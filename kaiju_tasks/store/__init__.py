@@ -1,12 +1,14 @@
 """Where tasks are kept: the contract, and two stores that keep it."""
 
 from kaiju_tasks.store.base import (
+    AUDIT_COLUMNS,
     COUNT_LIMIT,
     NOTIFICATION_COLUMNS,
     TASK_COLUMNS,
     Condition,
     ExecutorRow,
     Outlook,
+    PageQuery,
     Ping,
     Store,
     StoredDefinition,
@@ -21,12 +23,14 @@ from kaiju_tasks.store.base import (
 )
 
 __all__ = [
+    "AUDIT_COLUMNS",
     "COUNT_LIMIT",
     "NOTIFICATION_COLUMNS",
     "TASK_COLUMNS",
     "Condition",
     "ExecutorRow",
     "Outlook",
+    "PageQuery",
     "Ping",
     "Store",
     "StoreError",

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
-from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord
+from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
 
 
 class StoreError(Exception):
@@ -92,12 +92,11 @@ class Condition(Struct, frozen=True):
     value: Any
 
 
-class TaskQuery(Struct):
-    """A query over tasks, its columns already checked against `TASK_COLUMNS`.
+class PageQuery(Struct):
+    """Which rows, in which order.
 
     :param sort: (column, descending); `id` is always the last key; nulls sort last both ways
     :param after: values of the sort keys and the id of the last row of the page before
-    :param with_results: load the results too
     """
 
     conditions: Sequence[Condition] = ()
@@ -105,6 +104,14 @@ class TaskQuery(Struct):
     offset: int = 0
     limit: int = 100
     after: Sequence[Any] | None = None
+
+
+class TaskQuery(PageQuery):
+    """A query over tasks, its columns already checked against `TASK_COLUMNS`.
+
+    :param with_results: load the results too
+    """
+
     with_results: bool = False
 
 
@@ -166,6 +173,16 @@ NOTIFICATION_COLUMNS: dict[str, type] = {
     "message": str,
 }
 """Columns that conditions on notifications may name, and the type of their values."""
+
+AUDIT_COLUMNS: dict[str, type] = {
+    "id": str,
+    "at": float,
+    "user_id": str,
+    "remote": str,
+    "action": str,
+    "target": str,
+}
+"""Columns that conditions on audit records may name, and the type of their values."""
 
 
 class ExecutorRow(Struct, kw_only=True):
@@ -418,6 +435,11 @@ class Transaction(Protocol):
         """
         ...
 
+    async def add_audit(self, records: Sequence[AuditRecord]) -> None:
+        """Write audit records, their `at` the clock. One whose id is there already keeps all
+        but its `data`: so a transaction can be run again, and a record be completed."""
+        ...
+
 
 class Store(Protocol):
     """A database."""
@@ -552,14 +574,32 @@ class Store(Protocol):
         """Delete concurrency keys that nobody uses."""
         ...
 
-    # notifications
+    async def prune_notifications(self, before: float, limit: int) -> int:
+        """Delete notifications older than a moment.
 
-    async def notifications(
-        self, conditions: Sequence[Condition], offset: int, limit: int
-    ) -> tuple[list[Notification], int]:
-        """Newest first, and how many match. `kws`, `result`, `error` are Raw JSON."""
+        :returns: how many
+        """
+        ...
+
+    async def prune_audit(self, before: float, limit: int) -> int:
+        """Delete audit records older than a moment.
+
+        :returns: how many
+        """
+        ...
+
+    # notifications and audit
+
+    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
+        """A page, without `sort` the newest first, and how many match the conditions.
+        `kws`, `result`, `error` are Raw JSON."""
         ...
 
     async def set_notification(self, id: str, enabled: bool) -> Notification | None: ...
 
     async def delete_notifications(self, ids: Sequence[str]) -> int: ...
+
+    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
+        """A page, without `sort` the newest first, and how many match the conditions.
+        `data` is Raw JSON."""
+        ...

@@ -10,7 +10,15 @@ from msgspec.structs import astuple
 
 from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step, Wait
 from kaiju_tasks.store.base import Child, ExecutorRow, StoredDefinition
-from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord, TaskStatus
+from kaiju_tasks.types import (
+    AuditRecord,
+    ExecutorStatus,
+    Notification,
+    Pause,
+    Run,
+    StageRecord,
+    TaskStatus,
+)
 
 RENAMED = {"reason": "status_reason", "open": "run_open"}
 """Fields of Row whose columns have another name."""
@@ -20,6 +28,8 @@ ROW_COLUMNS = tuple(RENAMED.get(name, name) for name in ROW_FIELDS)
 ROW_WIDTH = len(ROW_COLUMNS)
 ENDED_WELL = ("FINISHED", "SKIPPED")
 EXECUTOR_COLUMNS = tuple(name for name in ExecutorRow.__struct_fields__ if name != "running")
+AUDIT_COLUMNS = AuditRecord.__struct_fields__
+NOTIFICATION_COLUMNS = Notification.__struct_fields__
 
 _STATUSES = {str(status): status for status in TaskStatus}
 _encode = msgspec.json.Encoder().encode
@@ -229,7 +239,7 @@ def notification_values(
         draft.job_id,
         draft.message,
         json_text(definition.kws),
-        datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
+        iso_moment(now),
         True,
         definition.user_id,
         draft.task_id,
@@ -241,13 +251,32 @@ def notification_values(
     )
 
 
+def iso_moment(seconds: float) -> str:
+    """A moment as `created` has it: so texts sort as moments do."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
 def notification_of(values: Sequence[Any]) -> Notification:
     """:param values: in the order of Notification"""
-    fields = dict(zip(Notification.__struct_fields__, values, strict=True))
+    fields = dict(zip(NOTIFICATION_COLUMNS, values, strict=True))
     fields["enabled"] = bool(fields["enabled"])
     for name in ("kws", "result", "error"):
         fields[name] = json_raw(fields[name])
     return Notification(**fields)
+
+
+def audit_values(record: AuditRecord, now: float) -> tuple[Any, ...]:
+    """In the order of AuditRecord."""
+    r = record
+    user_id, remote, target = (_storable(text) for text in (r.user_id, r.remote, r.target))
+    return (r.id, now, user_id, remote, r.action, target, msgspec.json.encode(r.data).decode())
+
+
+def audit_of(values: Sequence[Any]) -> AuditRecord:
+    """:param values: in the order of AuditRecord"""
+    fields = dict(zip(AUDIT_COLUMNS, values, strict=True))
+    fields["data"] = json_raw(fields["data"])
+    return AuditRecord(**fields)
 
 
 def results_of(row: Row, found: Mapping[int, str]) -> list[Raw]:

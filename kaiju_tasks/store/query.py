@@ -7,14 +7,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import (
+    AUDIT_COLUMNS,
     COUNT_LIMIT,
     NOTIFICATION_COLUMNS,
     TASK_COLUMNS,
     Condition,
+    PageQuery,
     TaskQuery,
 )
+from kaiju_tasks.store.columns import AUDIT_COLUMNS as AUDIT_SELECTED
+from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELECTED
 from kaiju_tasks.store.columns import storable
 
 LIST_LIMIT = 10_000
@@ -38,7 +44,6 @@ TASK_SQL = {
     name: f"d.{_DEFINITION_COLUMNS[name]}" if name in _DEFINITION_COLUMNS else f"t.{name}"
     for name in TASK_COLUMNS
 }
-NOTIFICATION_SQL = {name: f"n.{name}" for name in NOTIFICATION_COLUMNS}
 
 
 class Dialect(Protocol):
@@ -197,7 +202,7 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
     keys = _keys(query.sort)
     where = made.where(query.conditions)
     if query.after is not None:
-        where = f"({where}) AND {made.after(keys, _key_values(query))}"
+        where = f"({where}) AND {made.after(keys, _key_values(query.sort, query.after))}"
     order = made.order(keys)
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     return (
@@ -218,16 +223,15 @@ def _keys(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
     return keys if any(name == "id" for name, _ in keys) else [*keys, ("id", False)]
 
 
-def _key_values(query: TaskQuery) -> list[Any]:
+def _key_values(sort: Sequence[tuple[str, bool]], after: Sequence[Any]) -> list[Any]:
     """Values of `_keys`, out of those of the given sort and the id."""
-    assert query.after is not None
-    names = [*(name for name, _ in query.sort), "id"]
-    if len(names) != len(query.after):
+    names = [*(name for name, _ in sort), "id"]
+    if len(names) != len(after):
         raise InvalidParams("the cursor does not belong to this sort", field="cursor")
     first: dict[str, Any] = {}
-    for name, value in zip(names, query.after, strict=True):
+    for name, value in zip(names, after, strict=True):
         first.setdefault(name, value)
-    return [first[name] for name, _ in _keys(query.sort)]
+    return [first[name] for name, _ in _keys(sort)]
 
 
 def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
@@ -261,22 +265,44 @@ def next_ids(
     )
 
 
-def notifications(
-    dialect: Dialect, conditions: Sequence[Condition], offset: int, limit: int, columns: str
-) -> tuple[str, list[Any]]:
-    """A page of notifications, newest first."""
-    made = Query(dialect, NOTIFICATION_SQL, NOTIFICATION_COLUMNS)
-    where = made.where(conditions)
-    size, skipped = made.bind(limit, int), made.bind(offset, int)
+class Table(Struct, frozen=True):
+    """Rows that are listed page by page, the newest first unless a sort is given."""
+
+    name: str
+    selected: Sequence[str]
+    kinds: Mapping[str, type]
+    newest_first: tuple[tuple[str, bool], ...]
+
+    def query(self, dialect: Dialect) -> Query:
+        return Query(dialect, {name: f"r.{name}" for name in self.kinds}, self.kinds)
+
+
+NOTIFICATIONS = Table(
+    "notifications", NOTIFICATION_SELECTED, NOTIFICATION_COLUMNS, (("created", True),)
+)
+AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),))
+
+
+def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[Any]]:
+    """One page of a table."""
+    made = table.query(dialect)
+    sort = query.sort or table.newest_first
+    keys = _keys(sort)
+    where = made.where(query.conditions)
+    if query.after is not None:
+        where = f"({where}) AND {made.after(keys, _key_values(sort, query.after))}"
+    limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
+    selected = ", ".join(f"r.{name}" for name in table.selected)
     return (
-        f"SELECT {columns} FROM notifications n WHERE {where} "
-        f"ORDER BY n.created DESC, n.id LIMIT {size} OFFSET {skipped}",
+        f"SELECT {selected} FROM {table.name} r WHERE {where} "
+        f"ORDER BY {made.order(keys)} LIMIT {limit} OFFSET {offset}",
         made.values,
     )
 
 
-def notification_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-    """How many notifications match."""
-    made = Query(dialect, NOTIFICATION_SQL, NOTIFICATION_COLUMNS)
-    where = made.where(conditions)
-    return f"SELECT count(*) FROM notifications n WHERE {where}", made.values
+def row_count(
+    dialect: Dialect, table: Table, conditions: Sequence[Condition]
+) -> tuple[str, list[Any]]:
+    """How many rows of a table match."""
+    made = table.query(dialect)
+    return f"SELECT count(*) FROM {table.name} r WHERE {made.where(conditions)}", made.values

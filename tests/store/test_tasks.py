@@ -21,7 +21,7 @@ from kaiju_tasks.lifecycle import (
     Step,
     Suspend,
 )
-from kaiju_tasks.store import Condition, Store, StoreError
+from kaiju_tasks.store import Condition, PageQuery, Store, StoreError
 from kaiju_tasks.types import Concurrency, Misfire, RestartPolicy, TaskStatus, Unique, Webhook
 from tests.store.making import (
     acquire,
@@ -344,7 +344,7 @@ async def test_a_notification_carries_the_run(store: Store) -> None:
     rows = await acquire(store)
     for result in (b"1", b'{"x": "\\ud800"}'):
         rows = await finish(store, rows, result)
-    (note,), total = await store.notifications([], 0, 10)
+    (note,), total = await store.notifications(PageQuery())
     assert total == 1
     assert (note.task_id, note.job_id, note.user_id, note.status) == (
         "a", "job-a", "u", "FINISHED",
@@ -359,14 +359,16 @@ async def test_notifications_are_listed_newest_first_changed_and_deleted(store: 
     for id in ("a", "b"):
         await add(store, definition(id, notify=True, user_id=f"user-{id}"))
         await finish(store, await acquire(store))
-    found, total = await store.notifications([], 0, 1)
+    found, total = await store.notifications(PageQuery(limit=1))
     assert ([one.task_id for one in found], total) == (["b"], 2)
-    found, total = await store.notifications([Condition("user_id", "eq", "user-a")], 0, 9)
+    by_a = PageQuery([Condition("user_id", "eq", "user-a")])
+    found, total = await store.notifications(by_a)
     assert [one.task_id for one in found] == ["a"]
     hidden = await store.set_notification(found[0].id, False)
     assert hidden is not None
     assert hidden.enabled is False
-    assert (await store.notifications([Condition("enabled", "eq", True)], 0, 9))[1] == 1
+    enabled = PageQuery([Condition("enabled", "eq", True)])
+    assert (await store.notifications(enabled))[1] == 1
     assert await store.set_notification("unknown", True) is None
     assert await store.delete_notifications([found[0].id, "unknown"]) == 1
 

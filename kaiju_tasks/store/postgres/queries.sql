@@ -508,6 +508,23 @@ deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
 DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
 
+-- name: prune_notifications
+-- Notifications older than a moment.
+DELETE FROM notifications WHERE id = ANY (ARRAY(
+    SELECT id FROM notifications WHERE created < $1::text LIMIT $2::int))
+
+-- name: add_audit
+-- Who did what; a record that is there is completed.
+INSERT INTO audit (id, at, user_id, remote, action, target, data)
+SELECT * FROM unnest(
+    $1::text::text[], $2::text::float8[], $3::text::text[], $4::text::text[], $5::text::text[],
+    $6::text::text[], $7::text::text[])
+ON CONFLICT (id) DO UPDATE SET data = excluded.data
+
+-- name: prune_audit
+-- Audit records older than a moment.
+DELETE FROM audit WHERE id = ANY (ARRAY(SELECT id FROM audit WHERE at < $1::float8 LIMIT $2::int))
+
 -- name: lock_executor
 -- Lock one executor for change.
 SELECT {executor_columns}, {clock} FROM executors e WHERE e.id = $1::text FOR UPDATE

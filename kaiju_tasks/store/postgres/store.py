@@ -15,6 +15,7 @@ from kaiju_tasks.store.base import (
     Condition,
     ExecutorRow,
     Outlook,
+    PageQuery,
     Ping,
     StoreUnavailable,
     TaskPage,
@@ -23,8 +24,10 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
+    audit_of,
     child_of,
     executor_of,
+    iso_moment,
     notification_of,
     pause_of,
     place_values,
@@ -44,14 +47,13 @@ from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.listener import Wakes, channel_of
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
-from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord
+from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
 
 ACQUIRE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
 _DIALECT = PostgresDialect()
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
-_NOTIFICATION_COLUMNS = ", ".join(f"n.{name}" for name in Notification.__struct_fields__)
 
 
 class _Connection(asyncpg.Connection):
@@ -252,15 +254,26 @@ class PostgresStore:
     async def forget_slots(self) -> None:
         await self._change("forget_slots")
 
-    # notifications
+    async def prune_notifications(self, before: float, limit: int) -> int:
+        return await self._change("prune_notifications", iso_moment(before), limit)
 
-    async def notifications(
-        self, conditions: Sequence[Condition], offset: int, limit: int
-    ) -> tuple[list[Notification], int]:
-        page = queries.notifications(_DIALECT, conditions, offset, limit, _NOTIFICATION_COLUMNS)
-        found = await self._select(page)
-        total = await self._scalar(queries.notification_count(_DIALECT, conditions))
-        return [notification_of(values) for values in found], int(total)
+    async def prune_audit(self, before: float, limit: int) -> int:
+        return await self._change("prune_audit", before, limit)
+
+    # notifications and audit
+
+    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
+        found, total = await self._page(queries.NOTIFICATIONS, query)
+        return [notification_of(values) for values in found], total
+
+    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
+        found, total = await self._page(queries.AUDIT, query)
+        return [audit_of(values) for values in found], total
+
+    async def _page(self, table: queries.Table, query: PageQuery) -> tuple[list[Any], int]:
+        found = await self._select(queries.rows(_DIALECT, table, query))
+        total = await self._scalar(queries.row_count(_DIALECT, table, query.conditions))
+        return found, int(total)
 
     async def set_notification(self, id: str, enabled: bool) -> Notification | None:
         ids = storable_ids([id])

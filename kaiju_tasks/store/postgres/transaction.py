@@ -17,6 +17,8 @@ from kaiju_tasks.store.base import (
     Summary,
 )
 from kaiju_tasks.store.columns import (
+    AUDIT_COLUMNS,
+    audit_values,
     child_of,
     child_values,
     executor_of,
@@ -30,11 +32,11 @@ from kaiju_tasks.store.columns import (
 )
 from kaiju_tasks.store.one_step import refuse_repeated
 from kaiju_tasks.store.postgres import saving
-from kaiju_tasks.store.postgres.arrays import columns_of
+from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
 from kaiju_tasks.store.postgres.clock import DatabaseClock
 from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.saving import SQL
-from kaiju_tasks.types import Pause
+from kaiju_tasks.types import AuditRecord, Pause
 
 _ROLLBACK_SECONDS = 5
 
@@ -229,6 +231,10 @@ class PostgresTransaction:
             with translated():
                 await saving.delete(self._connection, ids)
         return ids
+
+    async def add_audit(self, records: Sequence[AuditRecord]) -> None:
+        values = (audit_values(record, self._now) for record in records)
+        await self._fetch("add_audit", *array_literals(values, len(AUDIT_COLUMNS)))
 
     async def _rows(self, name: str, *values: Any) -> list[Row]:
         return self._remember(await self._locked(name, *values))

@@ -322,6 +322,20 @@ DELETE FROM children WHERE parent_job IN (
 -- A JSON list of runs.
 DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))
 
+-- name: prune_notifications
+-- Notifications older than a moment.
+DELETE FROM notifications WHERE id IN (
+    SELECT id FROM notifications WHERE created < ?1 LIMIT ?2)
+
+-- name: add_audit
+-- Who did what; a record that is there is completed.
+INSERT INTO audit (id, at, user_id, remote, action, target, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET data = excluded.data
+
+-- name: prune_audit
+-- Audit records older than a moment.
+DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 LIMIT ?2)
+
 -- name: lock_executor
 -- One executor.
 SELECT {executor_columns} FROM executors e WHERE e.id = ?1

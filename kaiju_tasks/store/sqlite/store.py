@@ -19,6 +19,7 @@ from kaiju_tasks.store.base import (
     Condition,
     ExecutorRow,
     Outlook,
+    PageQuery,
     Ping,
     StoreRefused,
     StoreUnavailable,
@@ -28,8 +29,10 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
+    audit_of,
     child_of,
     executor_of,
+    iso_moment,
     notification_of,
     pause_of,
     place_values,
@@ -47,13 +50,12 @@ from kaiju_tasks.store.sqlite.filelock import FileLock
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
-from kaiju_tasks.types import ExecutorStatus, Notification, Pause, Run, StageRecord
+from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
 
 T = TypeVar("T")
 
 _DIALECT = SqliteDialect()
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
-_NOTIFICATION_COLUMNS = ", ".join(f"n.{name}" for name in Notification.__struct_fields__)
 _names = msgspec.json.Decoder(frozenset[str]).decode
 
 
@@ -218,8 +220,7 @@ class SqliteStore:
         return await self._write(work)
 
     async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
-        values = (executor_id, session, self._clock() + seconds)
-        await self._write(lambda db: db.execute(SQL["shorten_lease"], values).rowcount)
+        await self._change("shorten_lease", executor_id, session, self._clock() + seconds)
 
     async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         listed = None if ids is None else json.dumps(storable_ids(ids))
@@ -227,7 +228,7 @@ class SqliteStore:
         return [executor_of(values[:-1], running=values[-1]) for values in found]
 
     async def forget_executors(self, before: float) -> int:
-        return await self._write(lambda db: db.execute(SQL["forget_executors"], (before,)).rowcount)
+        return await self._change("forget_executors", before)
 
     async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
         now = self._clock()
@@ -236,7 +237,7 @@ class SqliteStore:
         return float(found[0][0])
 
     async def manager_gone(self, manager_id: str) -> None:
-        await self._write(lambda db: db.execute(SQL["manager_gone"], (manager_id,)).rowcount)
+        await self._change("manager_gone", manager_id)
 
     # retention
 
@@ -251,17 +252,28 @@ class SqliteStore:
         return await self._write(work)
 
     async def forget_slots(self) -> None:
-        await self._write(lambda db: db.execute(SQL["forget_slots"]).rowcount)
+        await self._change("forget_slots")
 
-    # notifications
+    async def prune_notifications(self, before: float, limit: int) -> int:
+        return await self._change("prune_notifications", iso_moment(before), limit)
 
-    async def notifications(
-        self, conditions: Sequence[Condition], offset: int, limit: int
-    ) -> tuple[list[Notification], int]:
-        page = queries.notifications(_DIALECT, conditions, offset, limit, _NOTIFICATION_COLUMNS)
-        found = await self._select(page)
-        total = await self._scalar(queries.notification_count(_DIALECT, conditions))
-        return [notification_of(values) for values in found], int(total)
+    async def prune_audit(self, before: float, limit: int) -> int:
+        return await self._change("prune_audit", before, limit)
+
+    # notifications and audit
+
+    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
+        found, total = await self._page(queries.NOTIFICATIONS, query)
+        return [notification_of(values) for values in found], total
+
+    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
+        found, total = await self._page(queries.AUDIT, query)
+        return [audit_of(values) for values in found], total
+
+    async def _page(self, table: queries.Table, query: PageQuery) -> tuple[list[Any], int]:
+        found = await self._select(queries.rows(_DIALECT, table, query))
+        total = await self._scalar(queries.row_count(_DIALECT, table, query.conditions))
+        return found, int(total)
 
     async def set_notification(self, id: str, enabled: bool) -> Notification | None:
         found = await self._write(
@@ -270,10 +282,7 @@ class SqliteStore:
         return notification_of(found[0]) if found else None
 
     async def delete_notifications(self, ids: Sequence[str]) -> int:
-        listed = json.dumps(storable_ids(ids))
-        return await self._write(
-            lambda db: db.execute(SQL["delete_notifications"], (listed,)).rowcount
-        )
+        return await self._change("delete_notifications", json.dumps(storable_ids(ids)))
 
     # connections
 
@@ -285,6 +294,10 @@ class SqliteStore:
 
     async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
         return (await self._select(statement))[0][0]
+
+    async def _change(self, name: str, *values: Any) -> int:
+        """Rows that a statement changed."""
+        return await self._write(lambda db: db.execute(SQL[name], values).rowcount)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Work as a transaction of its own, in one hop."""

@@ -10,6 +10,7 @@ from msgspec import Raw
 from kaiju_tasks.lifecycle import InboxMessage, Pauses, Row, Step, Wait
 from kaiju_tasks.store.base import Child, ExecutorRow, Gated, StoredDefinition, Summary
 from kaiju_tasks.store.columns import (
+    audit_values,
     child_of,
     child_values,
     executor_of,
@@ -26,7 +27,7 @@ from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.store.sqlite.connection import translated
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
-from kaiju_tasks.types import Pause
+from kaiju_tasks.types import AuditRecord, Pause
 
 T = TypeVar("T")
 
@@ -224,6 +225,10 @@ class SqliteTransaction:
             return ids
 
         return await self._run(work)
+
+    async def add_audit(self, records: Sequence[AuditRecord]) -> None:
+        values = [audit_values(record, self._now) for record in records]
+        await self._run(lambda db: db.executemany(SQL["add_audit"], values))
 
     async def commit(self) -> None:
         """:raises BaseException: what a statement raised, if the caller went on after it"""
