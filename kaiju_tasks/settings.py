@@ -128,8 +128,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 64
 
     retention_days: Annotated[
-        float, _range(0.01, 36500, "days", "How long a finished run stays in the history.")
+        float,
+        _range(
+            0.01, 36500, "days", "How long a finished run stays in the history, and a notification."
+        ),
     ] = 30.0
+    audit_retention_days: Annotated[
+        float, _range(0.01, 36500, "days", "How long the record of an operator's action stays.")
+    ] = 365.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], _word("The least that is logged.")
     ] = "info"

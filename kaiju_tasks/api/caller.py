@@ -1,6 +1,9 @@
 """Who calls, and over what."""
 
+from typing import Any
+
 from kaiju_tasks.manager.sessions import Connection, Session
+from kaiju_tasks.types import AuditRecord
 
 
 class Caller:
@@ -24,3 +27,22 @@ class Caller:
         self.remote = remote
         self.connection = connection
         self.session: Session | None = None
+
+    def audit(
+        self, record_id: str, action: str, target: str | None = None, **data: Any
+    ) -> AuditRecord:
+        """The record of an operator action of this caller, to be written with it.
+
+        :param record_id: random; the record is written once, however often it is tried
+        :param action: the method: `tasks.reset`
+        :param target: id of the task or executor
+        :param data: details; names of fields, never values that may be secret
+        """
+        return AuditRecord(
+            id=record_id,
+            user_id=self.user_id,
+            remote=self.remote,
+            action=action,
+            target=target,
+            data=data,
+        )

@@ -9,7 +9,7 @@ from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.roster import GONE
 from kaiju_tasks.store.base import ExecutorRow
-from kaiju_tasks.types import ExecutorInfo
+from kaiju_tasks.types import AuditRecord, ExecutorInfo
 
 
 class ExecutorsApi:
@@ -18,6 +18,7 @@ class ExecutorsApi:
     def __init__(self, manager: Manager) -> None:
         self._roster = manager.roster
         self._store = manager.store
+        self._dice = manager.dice
 
     async def list(self, caller: Caller) -> "list_[ExecutorInfo]":
         """Executors that are connected or were lately, by id."""
@@ -36,18 +37,21 @@ class ExecutorsApi:
 
     async def suspend(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Revoke an executor's leases and refuse it until it is resumed."""
-        await self._roster.suspend(params.id)
+        await self._roster.suspend(params.id, self._audit(caller, "suspend", params.id))
         return await self.get(caller, params)
 
     async def resume(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Let a suspended or draining executor take work again."""
-        await self._roster.resume(params.id)
+        await self._roster.resume(params.id, self._audit(caller, "resume", params.id))
         return await self.get(caller, params)
 
     async def drain(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Give an executor no new work; what it holds goes on."""
-        await self._roster.drain(params.id)
+        await self._roster.drain(params.id, self._audit(caller, "drain", params.id))
         return await self.get(caller, params)
+
+    def _audit(self, caller: Caller, action: str, executor_id: str) -> AuditRecord:
+        return caller.audit(self._dice.new_id(), f"executors.{action}", executor_id)
 
     async def commands(self, caller: Caller, params: CommandsParams) -> "list_[CommandView]":
         """Methods that the executors of each stream have registered."""

@@ -4,10 +4,23 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from kaiju_tasks.types import CommandName, Id, Label, Limit, NewTask, Pause, Task
+from kaiju_tasks.types import (
+    AuditRecord,
+    CommandName,
+    Id,
+    Label,
+    Limit,
+    NewTask,
+    Notification,
+    Pause,
+    Task,
+)
 
 Ids = Annotated[list[Id], Meta(max_length=1000)]
 Conditions = dict[str, Any] | None
+Offset = Annotated[int, Meta(ge=0, le=10_000_000)]
+Cursor = Annotated[str, Meta(max_length=4096)]
+PageLimit = Annotated[int, Meta(ge=1, le=1000)]
 MessageText = Id
 
 
@@ -57,9 +70,9 @@ class ListParams(Struct, forbid_unknown_fields=True):
 
     conditions: Conditions = None
     sort: list[Any] | None = None
-    offset: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    cursor: Annotated[str, Meta(max_length=4096)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    offset: Offset = 0
+    cursor: Cursor | None = None
+    limit: PageLimit = 100
     columns: list[str] | None = None
 
 
@@ -77,6 +90,107 @@ class Deleted(Struct):
 
 class DeletedCount(Struct):
     deleted: int
+
+
+class BulkParams(Struct, forbid_unknown_fields=True):
+    """
+    :param conditions: which tasks, as in `tasks.list`; at least one
+    :param dry_run: change nothing, only count the tasks and show a few
+    :param rate: tasks per second at most; without it as fast as the database takes them
+    """
+
+    conditions: dict[str, Any]
+    dry_run: bool = False
+    rate: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+
+
+class BulkSuspendParams(BulkParams):
+    """
+    :param conditions: which tasks, as in `tasks.list`; at least one
+    :param dry_run: change nothing, only count the tasks and show a few
+    :param rate: tasks per second at most; without it as fast as the database takes them
+    :param wait_stage: let running stages end first
+    """
+
+    wait_stage: bool = False
+
+
+class Refusal(Struct):
+    """Why a task was left as it was. `status`: null where it is not known, or the task is gone."""
+
+    id: str
+    status: str | None
+    message: str
+
+
+class BulkResult(Struct, kw_only=True):
+    """What a bulk operation did.
+
+    :param matched: tasks that the conditions select: those below together
+    :param done: tasks it was applied to
+    :param refused: tasks that did not allow it, or no longer matched when their turn came
+    :param pending: tasks whose turn is still to come: the manager goes on with them
+    :param sample: ids of the first 20
+    :param errors: the first 20 of the refused
+    """
+
+    matched: int
+    done: int = 0
+    refused: int = 0
+    pending: int = 0
+    sample: list[str]
+    errors: list[Refusal]
+
+
+class PageParams(Struct, forbid_unknown_fields=True):
+    """
+    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like}
+    :param cursor: from the answer before; instead of `offset`
+    """
+
+    conditions: Conditions = None
+    offset: Offset = 0
+    cursor: Cursor | None = None
+    limit: PageLimit = 100
+
+
+class NotificationListParams(PageParams):
+    """
+    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like}
+    :param cursor: from the answer before; instead of `offset`
+    :param sort: columns, "-" before one for descending; default newest first
+    """
+
+    sort: list[Any] | None = None
+
+
+class NotificationList(Struct):
+    """A page of notifications. `count` is how many match."""
+
+    data: list[Notification]
+    count: int
+    offset: int
+    cursor: str | None
+
+
+class NotificationChange(Struct, forbid_unknown_fields=True):
+    """What may be changed of a notification."""
+
+    enabled: bool
+
+
+class NotificationUpdateParams(Struct, forbid_unknown_fields=True):
+    id: Id
+    data: NotificationChange
+
+
+class AuditList(Struct):
+    """A page of audit records, the newest first. `count` is how many match."""
+
+    data: list[AuditRecord]
+    count: int
+    offset: int
+    cursor: str | None
 
 
 class UpdateParams(Struct, forbid_unknown_fields=True):
@@ -119,6 +233,13 @@ class WaitParams(Struct, forbid_unknown_fields=True):
 
     id: Id
     timeout: Annotated[float, Meta(ge=0, le=60)] = 60.0
+
+
+class RunsParams(Struct, forbid_unknown_fields=True):
+    """:param limit: the newest so many, 1 to 1000"""
+
+    id: Id
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
 
 
 class StagesParams(Struct, forbid_unknown_fields=True):

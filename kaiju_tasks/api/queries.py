@@ -2,12 +2,14 @@
 
 import base64
 import binascii
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from kaiju_tasks.api.params import PageParams
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.store.base import TASK_COLUMNS, Condition
+from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery
 from kaiju_tasks.types import TaskStatus
 
 STATUSES = tuple(str(status) for status in TaskStatus)
@@ -17,7 +19,7 @@ Sort = tuple[tuple[str, bool], ...]
 
 
 def read_conditions(
-    conditions: dict[str, Any] | None, columns: dict[str, type] = TASK_COLUMNS
+    conditions: dict[str, Any] | None, columns: Mapping[str, type] = TASK_COLUMNS
 ) -> list[Condition]:
     """Equality, a list as IN, `{gt, ge, lt, le, like}`.
 
@@ -40,6 +42,11 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
         return [Condition(column, "in", [_value(item, kind, field) for item in value])]
     if not isinstance(value, dict):
         return [Condition(column, "eq", _value(value, kind, field))]
+    if not value:
+        raise InvalidParams(
+            f"`{field}` must be a value, a list, or an object with {', '.join(OPERATORS)}",
+            field=field,
+        )
     read = []
     for operator, operand in value.items():
         if operator not in OPERATORS:
@@ -76,17 +83,17 @@ def _value(value: Any, kind: type, field: str) -> Any:
     return float(value) if kind is float else value
 
 
-def read_sort(sort: list[Any] | None) -> Sort:
+def read_sort(sort: list[Any] | None, columns: Mapping[str, type] = TASK_COLUMNS) -> Sort:
     """`"column"`, `"-column"` (descending), `{"desc": "column"}` or `{"column": "desc"}`.
 
     :raises InvalidParams: names the wrong item
     """
     if not sort:
         return DEFAULT_SORT
-    return tuple(_sort_key(item, f"sort.{index}") for index, item in enumerate(sort))
+    return tuple(_sort_key(item, f"sort.{index}", columns) for index, item in enumerate(sort))
 
 
-def _sort_key(item: Any, field: str) -> tuple[str, bool]:
+def _sort_key(item: Any, field: str, columns: Mapping[str, type]) -> tuple[str, bool]:
     column, descending = item, False
     if isinstance(item, str) and item.startswith("-"):
         column, descending = item[1:], True
@@ -96,13 +103,45 @@ def _sort_key(item: Any, field: str) -> tuple[str, bool]:
             column, descending = value, key == "desc"
         elif value in ("asc", "desc"):
             column, descending = key, value == "desc"
-    if not isinstance(column, str) or column not in TASK_COLUMNS:
+    if not isinstance(column, str) or column not in columns:
         raise InvalidParams(
             f'`{field}` must be a column ("created", or "-created" for descending); '
-            f"there are {', '.join(sorted(TASK_COLUMNS))}",
+            f"there are {', '.join(sorted(columns))}",
             field=field,
         )
     return column, descending
+
+
+def read_page(params: PageParams, columns: Mapping[str, type], sort: Sort) -> PageQuery:
+    """`conditions`, `offset`, `cursor` and `limit` of a list call.
+
+    :raises InvalidParams: names what is wrong
+    """
+    return PageQuery(
+        conditions=read_conditions(params.conditions, columns),
+        sort=sort,
+        offset=params.offset,
+        limit=params.limit,
+        after=read_after(params.cursor, params.offset, sort),
+    )
+
+
+def next_cursor(rows: Sequence[Any], query: PageQuery) -> str | None:
+    """The cursor of the page that follows these rows; None when they are the last."""
+    if len(rows) < query.limit:
+        return None
+    sort = tuple(query.sort)
+    return write_cursor(sort, [*(getattr(rows[-1], column) for column, _ in sort), rows[-1].id])
+
+
+def read_after(cursor: str | None, offset: int, sort: Sort) -> list[Any] | None:
+    """The keys of the last row of the page before, if a cursor is given.
+
+    :raises InvalidParams: it is none of ours, or an offset is given too
+    """
+    if cursor is not None and offset:
+        raise InvalidParams("`offset`: give either `offset` or `cursor`", field="offset")
+    return None if cursor is None else read_cursor(cursor, sort)
 
 
 def write_cursor(sort: Sort, values: list[Any]) -> str:

@@ -6,9 +6,12 @@ from typing import Any
 
 from kaiju_tasks import __version__
 from kaiju_tasks.api import params as p
+from kaiju_tasks.api.audit import AuditApi
+from kaiju_tasks.api.bulk import BulkApi
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
+from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
@@ -29,6 +32,7 @@ from kaiju_tasks.types import (
     ExecutorInfo,
     Explanation,
     MessageReceipt,
+    Notification,
     Run,
     StageRecord,
     Task,
@@ -48,10 +52,13 @@ def method_registry(manager: Manager | None = None) -> Registry:
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
     _add_tasks(registry, _maker(TasksApi, target, known))
+    _add_bulk(registry, _maker(BulkApi, target))
+    _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
     _add_pauses(registry, _maker(PausesApi, target))
     _add_system(registry, _maker(SystemApi, target))
+    _add_audit(registry, _maker(AuditApi, target))
     add_discover(registry, "kaiju_tasks", __version__)
     return registry
 
@@ -107,11 +114,54 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("cancel", tasks.cancel, p.IdParams, Task)
     add("run_now", tasks.run_now, p.IdParams, Task)
     add("wait", tasks.wait, p.WaitParams, Task, _READ)
-    add("runs", tasks.runs, p.IdParams, list[Run], _READ)
+    add("runs", tasks.runs, p.RunsParams, list[Run], _READ)
     add("stages", tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,))
     add("explain", tasks.explain, p.IdParams, Explanation, _READ)
     add("validate", tasks.validate, p.ValidateParams, p.Validation, (Unavailable,))
     add("delete_old_tasks", tasks.delete_old_tasks, p.DeleteOldParams, p.DeletedCount, ())
+
+
+def _add_bulk(registry: Registry, bulk: Any) -> None:
+    def add(name: str, handler: Any, params: Any = p.BulkParams) -> None:
+        registry.add(
+            f"tasks.{name}",
+            _available(handler),
+            params=params,
+            result=p.BulkResult,
+            errors=(Unavailable,),
+        )
+
+    add("m_reset", bulk.m_reset)
+    add("m_cancel", bulk.m_cancel)
+    add("m_suspend", bulk.m_suspend, p.BulkSuspendParams)
+    add("m_resume", bulk.m_resume)
+
+
+def _add_notifications(registry: Registry, notifications: Any) -> None:
+    def add(name: str, handler: Any, params: Any, result: Any, errors: Any = _READ) -> None:
+        registry.add(
+            f"notifications.{name}",
+            _available(handler),
+            params=params,
+            result=result,
+            errors=errors,
+        )
+
+    away = (Unavailable,)
+    add("list", notifications.list, p.NotificationListParams, p.NotificationList, away)
+    add("get", notifications.get, p.IdParams, Notification)
+    add("update", notifications.update, p.NotificationUpdateParams, Notification)
+    add("delete", notifications.delete, p.IdParams, p.Deleted, away)
+
+
+def _add_audit(registry: Registry, audit: Any) -> None:
+    registry.add(
+        "audit.list",
+        _available(audit.list),
+        params=p.PageParams,
+        result=p.AuditList,
+        errors=(Unavailable,),
+    )
 
 
 def _add_executors(registry: Registry, executors: Any) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ from kaiju_tasks.api.params import (
     MessageParams,
     Problem,
     RestartFromParams,
+    RunsParams,
     StagesParams,
     SuspendParams,
     UpdateParams,
@@ -34,8 +36,8 @@ from kaiju_tasks.api.params import (
 )
 from kaiju_tasks.api.queries import (
     Sort,
+    read_after,
     read_conditions,
-    read_cursor,
     read_sort,
     write_cursor,
 )
@@ -58,10 +60,12 @@ from kaiju_tasks.lifecycle import (
     Update,
 )
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine, succeed
-from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate
+from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate, EventSource
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
+    AuditRecord,
     Explanation,
     MessageReceipt,
     NewTask,
@@ -115,7 +119,9 @@ class TasksApi:
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
         if params.on_conflict == "replace":
-            await self._ledger.apply(task_id, self._replacement(caller, params.data))
+            audit = self._audit(caller, "create", task_id, on_conflict="replace")
+            replacement = self._replacement(caller, params.data)
+            await self._ledger.apply(task_id, replacement, audit=audit)
         task = await self._task(task_id)
         if params.on_conflict == "error":
             raise Conflict(
@@ -286,16 +292,13 @@ class TasksApi:
         """List tasks, page by page."""
         sort = read_sort(params.sort)
         columns = _columns(params.columns)
-        if params.cursor is not None and params.offset:
-            raise InvalidParams("`offset`: give either `offset` or `cursor`", field="offset")
-        after = None if params.cursor is None else read_cursor(params.cursor, sort)
         page = await self._store.find(
             TaskQuery(
                 conditions=read_conditions(params.conditions),
                 sort=sort,
                 offset=params.offset,
                 limit=params.limit,
-                after=after,
+                after=read_after(params.cursor, params.offset, sort),
                 with_results="result" in columns,
             )
         )
@@ -309,12 +312,12 @@ class TasksApi:
             True if page.more else msgspec.UNSET,
         )
 
-    async def runs(self, caller: Caller, params: IdParams) -> "list_[Run]":
+    async def runs(self, caller: Caller, params: RunsParams) -> "list_[Run]":
         """Runs of a task, newest first: the open one, the ended ones, the missed fires."""
         view = await self._view(params.id, results=False)
-        ended = await self._store.runs(params.id)
+        ended = await self._store.runs(params.id, params.limit)
         current = open_run(view.row)
-        return ended if current is None else [current, *ended]
+        return ended if current is None else [current, *ended][: params.limit]
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
         """Ended attempts of the stages of a run, oldest first."""
@@ -341,9 +344,21 @@ class TasksApi:
 
     # -- changing ----------------------------------------------------------------------------
 
-    async def _apply(self, task_id: str, event: Event | Callable[[TaskState], Event]) -> Task:
-        await self._ledger.apply(task_id, event)
+    async def _operate(
+        self, caller: Caller, action: str, task_id: str, event: EventSource, **data: Any
+    ) -> Task:
+        """Apply an operator's action and record it.
+
+        :param data: what the record says of it
+        """
+        audit = self._audit(caller, action, task_id, **data)
+        await self._ledger.apply(task_id, event, audit=audit)
         return await self._task(task_id)
+
+    def _audit(
+        self, caller: Caller, action: str, task_id: str | None = None, **data: Any
+    ) -> AuditRecord:
+        return caller.audit(self._dice.new_id(), f"tasks.{action}", task_id, **data)
 
     async def update(self, caller: Caller, params: UpdateParams) -> Task:
         """Change fields of a task. During a run `commands kws app_name unique concurrency`
@@ -359,7 +374,7 @@ class TasksApi:
 
         target = params.data.get("next_task")
         await self._check_next_task(target if isinstance(target, str) else None, of=params.id)
-        return await self._apply(params.id, build)
+        return await self._operate(caller, "update", params.id, build, fields=sorted(params.data))
 
     def _update(self, defined: Defined, changed: frozenset[str], next_run: float | None) -> Update:
         return Update(
@@ -374,7 +389,8 @@ class TasksApi:
     async def delete(self, caller: Caller, params: IdParams) -> Deleted:
         """Delete a task with its history, whatever its status; false when there is none."""
         try:
-            await self._ledger.apply(params.id, Delete())
+            audit = self._audit(caller, "delete", params.id)
+            await self._ledger.apply(params.id, Delete(), audit=audit)
         except NotFound:
             return Deleted(False)
         return Deleted(True)
@@ -382,7 +398,10 @@ class TasksApi:
     async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedCount:
         """Delete tasks; unknown ones do not count."""
         ids = dict.fromkeys(params.ids)
-        outcomes = await self._ledger.apply_all([(task_id, Delete()) for task_id in ids])
+        outcomes = await self._ledger.apply_all(
+            [(task_id, Delete()) for task_id in ids],
+            audits=[self._audit(caller, "m_delete", task_id) for task_id in ids],
+        )
         failed = [o for o in outcomes if isinstance(o, BaseException)]
         for error in failed:
             if not isinstance(error, NotFound):
@@ -391,7 +410,7 @@ class TasksApi:
 
     async def reset(self, caller: Caller, params: IdParams) -> Task:
         """Start a new run from the first stage, now, whatever the status."""
-        return await self._apply(params.id, Reset(job_id=self._dice.new_id()))
+        return await self._operate(caller, "reset", params.id, Reset(job_id=self._dice.new_id()))
 
     async def restart_from(self, caller: Caller, params: RestartFromParams) -> Task:
         """Start a new run from a stage on, with the results before it copied."""
@@ -406,23 +425,26 @@ class TasksApi:
                 stage = names[stage]
             return RestartFrom(job_id=job_id, stage=stage)
 
-        return await self._apply(params.id, build)
+        return await self._operate(caller, "restart_from", params.id, build, stage=params.stage)
 
     async def suspend(self, caller: Caller, params: SuspendParams) -> Task:
         """Hold a task until `tasks.resume`."""
-        return await self._apply(params.id, Suspend(wait_stage=params.wait_stage))
+        wait_stage = params.wait_stage
+        event = Suspend(wait_stage=wait_stage)
+        return await self._operate(caller, "suspend", params.id, event, wait_stage=wait_stage)
 
     async def resume(self, caller: Caller, params: IdParams) -> Task:
         """Lift a hold; deadlines that passed meanwhile act now."""
-        return await self._apply(params.id, Resume())
+        return await self._operate(caller, "resume", params.id, Resume())
 
     async def cancel(self, caller: Caller, params: IdParams) -> Task:
         """End the open run: FAILED, exit code 130."""
-        return await self._apply(params.id, Cancel())
+        return await self._operate(caller, "cancel", params.id, Cancel())
 
     async def run_now(self, caller: Caller, params: IdParams) -> Task:
         """Do not wait for the next moment; a schedule stays as it is."""
-        return await self._apply(params.id, RunNow(job_id=self._dice.new_id()))
+        event = RunNow(job_id=self._dice.new_id())
+        return await self._operate(caller, "run_now", params.id, event)
 
     async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:
         """Send a message to a run; one that comes before its hook is kept for it."""
@@ -442,7 +464,11 @@ class TasksApi:
     async def delete_old_tasks(self, caller: Caller, params: DeleteOldParams) -> DeletedCount:
         """Delete tasks whose last run ended long ago: never cron, system or unfinished ones."""
         before = await self._store.now() - params.interval_days * DAY_SECONDS
-        return DeletedCount(await self._manager.retention.delete_ended(before))
+        audit = self._audit(caller, "delete_old_tasks", interval_days=params.interval_days)
+        async with audited(self._ledger, audit):
+            deleted = await self._manager.retention.delete_ended(before)
+            audit.data["deleted"] = deleted
+        return DeletedCount(deleted)
 
 
 list_ = list

@@ -17,6 +17,7 @@ from kaiju_tasks.lifecycle import (
     TaskState,
 )
 from kaiju_tasks.manager.definitions import definition_bytes
+from kaiju_tasks.types import AuditRecord
 
 FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost, MessageCame)
 
@@ -79,7 +80,7 @@ class Group:
 class Entry:
     """One event for one task, or one task to be created, on its way into a batch."""
 
-    __slots__ = ("draft", "error", "event", "group", "size", "step", "task_id", "tried")
+    __slots__ = ("audit", "draft", "error", "event", "group", "size", "step", "task_id", "tried")
 
     def __init__(
         self, task_id: str, event: EventSource | None, draft: Draft | None, group: Group
@@ -92,6 +93,7 @@ class Entry:
         self.step: Step | None = None
         self.tried: Step | None = None
         self.error: BaseException | None = None
+        self.audit: AuditRecord | None = None
 
     def outcome(self) -> Step | BaseException:
         outcome = self.error or self.step

@@ -33,6 +33,7 @@ from kaiju_tasks.store.base import (
     Transaction,
     TransactionConflict,
 )
+from kaiju_tasks.types import AuditRecord
 
 log = logging.getLogger(__name__)
 
@@ -88,23 +89,29 @@ class Ledger:
 
     # -- what callers do -----------------------------------------------------------------
 
-    async def apply(self, task_id: str, event: EventSource) -> Step:
+    async def apply(
+        self, task_id: str, event: EventSource, *, audit: AuditRecord | None = None
+    ) -> Step:
         """Advance one task by one event.
 
+        :param audit: written with it, if it changes the task
         :raises NotFound: no such task
         :raises Conflict: the status does not allow it
         :raises Unavailable: the database cannot be reached
         """
-        (outcome,) = await self.apply_all([(task_id, event)])
+        (outcome,) = await self._submit([(task_id, event, None)], [audit])
         if isinstance(outcome, Step):
             return outcome
         raise outcome
 
     async def apply_all(
-        self, pairs: Sequence[tuple[str, EventSource]]
+        self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord] = ()
     ) -> list[Step | BaseException]:
-        """Advance tasks, each on its own: an error of one is returned in its place."""
-        return await self._submit([(task_id, event, None) for task_id, event in pairs])
+        """Advance tasks, each on its own: an error of one is returned in its place.
+
+        :param audits: none, or one for each pair, written with it if it changes the task
+        """
+        return await self._submit([(task_id, event, None) for task_id, event in pairs], audits)
 
     async def create(self, draft: Draft) -> Step:
         """Insert one task.
@@ -181,7 +188,9 @@ class Ledger:
     # -- groups --------------------------------------------------------------------------
 
     async def _submit(
-        self, items: Sequence[tuple[str, EventSource | None, Draft | None]]
+        self,
+        items: Sequence[tuple[str, EventSource | None, Draft | None]],
+        audits: Sequence[AuditRecord | None] = (),
     ) -> list[Step | BaseException]:
         if not items:
             return []
@@ -189,6 +198,8 @@ class Ledger:
             raise Unavailable("the manager is stopping")
         group = Group(len(items))
         entries = [Entry(task_id, event, draft, group) for task_id, event, draft in items]
+        for entry, audit in zip(entries, audits, strict=False):
+            entry.audit = audit
         self._queue.extend(entries)
         self._work.set()
         await group.done
@@ -268,6 +279,7 @@ class Ledger:
         drafts: list[Entry] = []
         known: list[Entry] = []
         settled: list[Change] = []
+        audits: list[AuditRecord] = []
         for entry in batch:
             entry.tried = entry.step or entry.tried
             entry.error = entry.step = None
@@ -290,7 +302,11 @@ class Ledger:
             change = self._advance_entry(entry, state, tx.now)
             if change is not None:
                 changes.append(change)
+                if entry.audit is not None:
+                    audits.append(entry.audit)
         await self.save(tx, changes)
+        if audits:
+            await tx.add_audit(audits)
         return changes + settled
 
     def _advance_entry(self, entry: Entry, state: TaskState, now: float) -> Change | None:

@@ -81,7 +81,7 @@ class Manager:
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
         )
-        self.retention = Retention(store, self.ledger, settings.retention_days)
+        self.retention = Retention(store, self.ledger, settings)
         self._topics: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()

@@ -1,10 +1,12 @@
-"""Old runs are pruned, a little at a time."""
+"""What is old is pruned, a little at a time."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, Transaction
 
 log = logging.getLogger(__name__)
@@ -16,12 +18,14 @@ GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 
 
 class Retention:
-    """Deletes runs older than `retention_days`, and executors long gone, once an hour."""
+    """Once an hour deletes runs and notifications older than `retention_days`, audit records
+    older than `audit_retention_days`, and executors long gone."""
 
-    def __init__(self, store: Store, ledger: Ledger, retention_days: float) -> None:
+    def __init__(self, store: Store, ledger: Ledger, settings: Settings) -> None:
         self._store = store
         self._ledger = ledger
-        self._days = retention_days
+        self._kept_seconds = settings.retention_days * DAY_SECONDS
+        self._audit_kept_seconds = settings.audit_retention_days * DAY_SECONDS
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -38,19 +42,19 @@ class Retention:
             try:
                 await self.prune()
             except StoreError as exc:
-                log.warning("old runs stay for now: %s", exc)
+                log.warning("what is old stays for now: %s", exc)
             except Exception:
-                log.exception("old runs stay for now")
+                log.exception("what is old stays for now")
 
     async def prune(self) -> int:
         """Prune once. Returns how many runs went."""
         now = await self._store.now()
         await self._store.forget_executors(now - GONE_EXECUTORS_KEPT_SECONDS)
-        before = now - self._days * DAY_SECONDS
-        total = 0
-        while count := await self._store.prune_runs(before, PRUNE_BATCH):
-            total += count
-        return total
+        before = now - self._kept_seconds
+        runs = await _all(self._store.prune_runs, before)
+        await _all(self._store.prune_notifications, before)
+        await _all(self._store.prune_audit, now - self._audit_kept_seconds)
+        return runs
 
     async def delete_ended(self, before: float) -> int:
         """Delete tasks that ended before a moment (UNIX seconds), never cron, system or
@@ -69,3 +73,11 @@ class Retention:
 
         await self._ledger.transact(work)
         return len(deleted)
+
+
+async def _all(prune: Callable[[float, int], Awaitable[int]], before: float) -> int:
+    """Prune batch by batch, so that no transaction is long."""
+    total = 0
+    while count := await prune(before, PRUNE_BATCH):
+        total += count
+    return total

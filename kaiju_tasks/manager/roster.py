@@ -17,7 +17,7 @@ from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import ExecutorRow, Ping, Store, StoreError, Transaction
-from kaiju_tasks.types import ExecutorStatus, Outcome
+from kaiju_tasks.types import AuditRecord, ExecutorStatus, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -202,32 +202,39 @@ class Roster:
         """
         await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
 
-    async def suspend(self, executor_id: str) -> None:
+    async def suspend(self, executor_id: str, audit: AuditRecord | None = None) -> None:
         """An operator refuses an executor until `resume`: its leases are revoked.
 
+        :param audit: written with it, if it changes the executor's status
         :raises NotFound: no such executor
         """
-        await self._end(executor_id, ExecutorStatus.SUSPENDED, Outcome.SUSPENDED)
+        await self._end(executor_id, ExecutorStatus.SUSPENDED, Outcome.SUSPENDED, audit)
 
-    async def resume(self, executor_id: str) -> None:
+    async def resume(self, executor_id: str, audit: AuditRecord | None = None) -> None:
         """Let a suspended or draining executor take work again.
 
+        :param audit: written with it, if it changes the executor's status
         :raises NotFound: no such executor
         """
-        await self._set_status(executor_id, ExecutorStatus.ACTIVE)
+        await self._set_status(executor_id, ExecutorStatus.ACTIVE, audit)
 
-    async def drain(self, executor_id: str) -> None:
+    async def drain(self, executor_id: str, audit: AuditRecord | None = None) -> None:
         """Give an executor no new work; what it holds goes on.
 
+        :param audit: written with it, if it changes the executor's status
         :raises NotFound: no such executor
         """
-        await self._set_status(executor_id, ExecutorStatus.DRAINING)
+        await self._set_status(executor_id, ExecutorStatus.DRAINING, audit)
 
-    async def _set_status(self, executor_id: str, status: ExecutorStatus) -> None:
+    async def _set_status(
+        self, executor_id: str, status: ExecutorStatus, audit: AuditRecord | None
+    ) -> None:
         async def work(tx: Transaction) -> list[Change]:
             executor = await tx.lock_executor(executor_id)
             if executor is None or executor.status in GONE:
                 raise _no_executor(executor_id)
+            if audit is not None and executor.status is not status:
+                await tx.add_audit([audit])
             executor.status = status
             await tx.put_executor(executor)
             return []
@@ -241,13 +248,21 @@ class Roster:
         else:
             self._tell_elsewhere(executor_id)
 
-    async def _end(self, executor_id: str, status: ExecutorStatus, outcome: Outcome) -> None:
+    async def _end(
+        self,
+        executor_id: str,
+        status: ExecutorStatus,
+        outcome: Outcome,
+        audit: AuditRecord | None = None,
+    ) -> None:
         async def work(tx: Transaction) -> list[Change]:
             executor = await tx.lock_executor(executor_id)
             if executor is None:
                 raise _no_executor(executor_id)
             if executor.status is not ExecutorStatus.SUSPENDED:  # which outlasts a leave
                 executor.status = status
+                if audit is not None:
+                    await tx.add_audit([audit])
             await tx.put_executor(executor)
             rows = await tx.lock_leased(executor_id)
             return await self._ledger.advance_rows(

@@ -1,0 +1,22 @@
+"""`audit.*`"""
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.params import AuditList, PageParams
+from kaiju_tasks.api.queries import next_cursor, read_page
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.store.base import AUDIT_COLUMNS
+
+NEWEST_FIRST = (("at", True),)
+
+
+class AuditApi:
+    """Who did which operator action when, from where."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._store = manager.store
+
+    async def list(self, caller: Caller, params: PageParams) -> AuditList:
+        """List what operators did, the newest first."""
+        query = read_page(params, AUDIT_COLUMNS, NEWEST_FIRST)
+        found, count = await self._store.audit(query)
+        return AuditList(found, count, params.offset, next_cursor(found, query))

@@ -1,0 +1,51 @@
+"""`notifications.*`"""
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.params import (
+    Deleted,
+    IdParams,
+    NotificationList,
+    NotificationListParams,
+    NotificationUpdateParams,
+)
+from kaiju_tasks.api.queries import next_cursor, read_page, read_sort
+from kaiju_tasks.errors import NotFound
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.store.base import NOTIFICATION_COLUMNS, Condition, PageQuery
+from kaiju_tasks.types import Notification
+
+
+class NotificationsApi:
+    """The methods on notifications."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._store = manager.store
+
+    async def list(self, caller: Caller, params: NotificationListParams) -> NotificationList:
+        """List notifications, page by page."""
+        sort = read_sort(params.sort, NOTIFICATION_COLUMNS)
+        query = read_page(params, NOTIFICATION_COLUMNS, sort)
+        found, count = await self._store.notifications(query)
+        return NotificationList(found, count, params.offset, next_cursor(found, query))
+
+    async def get(self, caller: Caller, params: IdParams) -> Notification:
+        """Get a notification."""
+        found, _ = await self._store.notifications(PageQuery([Condition("id", "eq", params.id)]))
+        if not found:
+            raise _no_notification(params.id)
+        return found[0]
+
+    async def update(self, caller: Caller, params: NotificationUpdateParams) -> Notification:
+        """Dismiss a notification (`enabled` false), or take that back."""
+        changed = await self._store.set_notification(params.id, params.data.enabled)
+        if changed is None:
+            raise _no_notification(params.id)
+        return changed
+
+    async def delete(self, caller: Caller, params: IdParams) -> Deleted:
+        """Delete a notification; false when there is none."""
+        return Deleted(await self._store.delete_notifications([params.id]) > 0)
+
+
+def _no_notification(id: str) -> NotFound:
+    return NotFound(f"there is no notification {id!r}", id=id)

@@ -1,0 +1,32 @@
+"""Audit records of actions that take many transactions."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.types import AuditRecord
+
+
+@asynccontextmanager
+async def audited(ledger: Ledger, record: AuditRecord) -> AsyncIterator[None]:
+    """Record an action before it begins, so that one that breaks off is there too, and complete
+    the record's `data` when it ends, well or not.
+
+    :raises Unavailable: the database cannot be reached
+    """
+    await _write(ledger, record)
+    try:
+        yield
+    finally:
+        await _write(ledger, record)
+
+
+async def _write(ledger: Ledger, record: AuditRecord) -> None:
+    async def work(tx: Transaction) -> list[Change]:
+        await tx.lock([])
+        await tx.add_audit([record])
+        return []
+
+    await ledger.transact(work)

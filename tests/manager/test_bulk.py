@@ -1,0 +1,330 @@
+"""One action for all tasks that match."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.api import Caller, bulk
+from kaiju_tasks.errors import InvalidParams, Unavailable
+from kaiju_tasks.lifecycle import Cancel, Event, Step, TaskState, advance
+from kaiju_tasks.manager import Manager, ledger
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.open import make_store
+from tests.manager.hand import Calls, HandExecutor
+from tests.support.wait import wait_until
+
+AT_ONCE = {"method": "_TIMER_", "params": {"timer": 0}}
+NEVER = {"method": "_MESSAGE_", "params": {}}
+ALL = {"id": {"like": "%"}}
+
+
+async def make(call: Calls, count: int, *commands: Any, **fields: Any) -> None:
+    """Tasks t0000, t0001, …"""
+    sent = [{"method": one} if isinstance(one, str) else one for one in commands]
+    for first in range(0, count, 1000):
+        data = [
+            {"id": f"t{index:04}", "commands": sent, **fields}
+            for index in range(first, min(first + 1000, count))
+        ]
+        await call("tasks.m_create", data=data)
+
+
+async def listed(call: Calls, **conditions: Any) -> list[dict[str, Any]]:
+    page = await call("tasks.list", conditions=conditions, sort=["id"], limit=1000)
+    return list(page["data"])
+
+
+def only(result: dict[str, Any], *names: str) -> list[Any]:
+    return [result[name] for name in names]
+
+
+COUNTS = ("matched", "done", "refused", "pending")
+
+
+async def test_a_dry_run_counts_and_shows_a_sample_and_changes_nothing(call: Calls) -> None:
+    await make(call, 25, "a", delay=3600)
+    await call.create("a", id="other", delay=3600, group="g")
+    before = await listed(call)
+    for action in ("m_reset", "m_cancel", "m_suspend", "m_resume"):
+        result = await call(f"tasks.{action}", conditions={"group": None}, dry_run=True)
+        assert only(result, *COUNTS) == [25, 0, 0, 0]
+        assert result["sample"] == [f"t{index:04}" for index in range(20)]
+        assert result["errors"] == []
+    none = await call("tasks.m_reset", conditions={"id": "nope"}, dry_run=True)
+    assert (none["matched"], none["sample"]) == (0, [])
+    assert await listed(call) == before
+    assert (await call("audit.list"))["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({}, "conditions"),
+        ({"conditions": {}}, "conditions"),
+        ({"conditions": None}, "conditions"),
+        ({"conditions": {"status": {}}}, "conditions.status"),
+        ({"conditions": {"status": "LOST"}}, "conditions.status"),
+        ({"conditions": {"kws": 1}}, "conditions.kws"),
+        ({"conditions": ALL, "rate": 0}, "rate"),
+        ({"conditions": ALL, "rate": -1}, "rate"),
+        ({"conditions": ALL, "wait_stage": True}, "wait_stage"),
+    ],
+)
+async def test_wrong_parameters_are_named_and_nothing_is_changed(
+    call: Calls, params: dict[str, Any], field: str
+) -> None:
+    await make(call, 1, "a", delay=3600)
+    with pytest.raises(InvalidParams) as refused:
+        await call("tasks.m_cancel", **params)
+    assert refused.value.data["field"] == field
+    assert (await call.get("t0000"))["status"] == "IDLE"
+
+
+async def test_empty_conditions_are_refused_with_how_to_mean_all(call: Calls) -> None:
+    with pytest.raises(InvalidParams, match=r'\{"id": \{"like": "%"\}\}'):
+        await call("tasks.m_reset", conditions={})
+
+
+async def test_tasks_that_do_not_allow_it_are_refused_and_the_others_done(
+    call: Calls, executor: HandExecutor
+) -> None:
+    group = {"group": "g"}
+    await call.create("a", id="executed", **group)
+    await executor.take()
+    await call.create("a", id="idle", delay=3600, **group)
+    await call.create("a", id="queued", app_name="nobody", **group)
+    await call.create(NEVER, id="waiting", **group)
+    await call.create(AT_ONCE, id="ended", **group)
+    await call.create("a", id="stranger", delay=3600)
+
+    held = await call("tasks.m_suspend", conditions=group)
+    assert only(held, *COUNTS) == [5, 4, 1, 0]
+    (refusal,) = held["errors"]
+    assert (refusal["id"], refusal["status"]) == ("ended", "FINISHED")
+    assert held["sample"] == ["ended", "executed", "idle", "queued", "waiting"]
+    statuses = {task["id"]: task["status"] for task in await listed(call)}
+    assert statuses == {
+        "ended": "FINISHED",
+        "executed": "SUSPENDED",
+        "idle": "SUSPENDED",
+        "queued": "SUSPENDED",
+        "waiting": "SUSPENDED",
+        "stranger": "IDLE",
+    }
+    assert [lease.id for lease in executor.revoked] == ["executed"]
+
+    resumed = await call("tasks.m_resume", conditions={**group, "status": "SUSPENDED"})
+    assert only(resumed, *COUNTS) == [4, 4, 0, 0]
+    cancelled = await call("tasks.m_cancel", conditions=group)
+    assert only(cancelled, *COUNTS) == [5, 4, 1, 0]
+    assert {task["exit_code"] for task in await listed(call, status="FAILED")} == {130}
+    reset = await call("tasks.m_reset", conditions={"status": ["FAILED"]})
+    assert only(reset, *COUNTS) == [4, 4, 0, 0]
+    assert await listed(call, status="FAILED") == []
+
+
+async def test_a_running_stage_may_end_before_the_hold(call: Calls, executor: HandExecutor) -> None:
+    await call.create("a", "b", id="t")
+    task = await executor.take()
+    result = await call("tasks.m_suspend", conditions={"id": "t"}, wait_stage=True)
+    assert result["done"] == 1
+    assert (await call.get("t"))["status"] == "EXECUTED"
+    await executor.finish(task, 1)
+    assert only(await call.get("t"), "status", "stage") == ["SUSPENDED", 1]
+
+
+async def test_5000_tasks_are_taken_in_bounded_batches(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(call, 5000, "a", delay=3600)
+    apply_all = manager.ledger.apply_all
+    sizes: list[int] = []
+
+    async def counted(pairs: Sequence[Any]) -> list[Any]:
+        sizes.append(len(pairs))
+        return await apply_all(pairs)
+
+    monkeypatch.setattr(manager.ledger, "apply_all", counted)
+    result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
+    assert only(result, *COUNTS) == [5000, 5000, 0, 0]
+    assert (max(sizes), sum(sizes)) == (500, 5000)
+    assert (len(result["sample"]), result["errors"]) == (20, [])
+    assert (await call("tasks.count", conditions={"status": "FAILED"}))["count"] == 5000
+    again = await call("tasks.m_cancel", conditions={"status": "FAILED"})
+    assert only(again, *COUNTS) == [5000, 0, 5000, 0]
+    assert (len(again["errors"]), again["errors"][0]["status"]) == (20, "FAILED")
+
+
+async def test_a_task_that_ends_again_meanwhile_is_reset_once(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    await make(call, 7, AT_ONCE)
+    result = await call("tasks.m_reset", conditions={"status": "FINISHED"})
+    assert only(result, *COUNTS) == [7, 7, 0, 0]
+    for task in await listed(call):
+        assert task["status"] == "FINISHED"
+        assert len(await call("tasks.runs", id=task["id"])) == 2
+
+
+async def test_what_changes_between_the_look_and_the_act_is_refused(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(call, 4, "a", app_name="nobody")
+    ids = manager.store.ids
+
+    async def changed_after_the_look(*args: Any) -> AsyncIterator[list[str]]:
+        async for batch in ids(*args):
+            await call("tasks.cancel", id="t0001")
+            await call("tasks.update", id="t0002", data={"priority": 7})
+            await call("tasks.delete", id="t0003")
+            yield batch
+
+    monkeypatch.setattr(manager.store, "ids", changed_after_the_look)
+    result = await call("tasks.m_reset", conditions={"status": "QUEUED", "priority": 0})
+    assert only(result, *COUNTS) == [4, 1, 3, 0]
+    assert [(one["id"], one["status"]) for one in result["errors"]] == [
+        ("t0001", "FAILED"),
+        ("t0002", "QUEUED"),
+        ("t0003", None),
+    ]
+    assert "no longer matches" in result["errors"][0]["message"]
+    assert (await call.get("t0001"))["status"] == "FAILED"
+    assert len(await call("tasks.runs", id="t0002")) == 1
+
+
+async def test_one_task_that_cannot_be_written_stops_no_other(
+    call: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def advance_or_fail(state: TaskState, event: Event, now: float) -> Step:
+        if state.row.id == "t0001" and isinstance(event, Cancel):
+            raise RuntimeError("a fault of ours")
+        return advance(state, event, now)
+
+    monkeypatch.setattr(ledger, "advance", advance_or_fail)
+    await make(call, 3, "a", delay=3600)
+    result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
+    assert only(result, *COUNTS) == [3, 2, 1, 0]
+    (refusal,) = result["errors"]
+    assert (refusal["id"], "see its log" in refusal["message"]) == ("t0001", True)
+    assert "a fault of ours" in caplog.text
+
+
+async def test_a_database_that_is_away_breaks_the_call_off_and_it_can_be_repeated(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH", 10)
+    await make(call, 30, "a", delay=3600)
+    apply_all = manager.ledger.apply_all
+    batches = []
+
+    async def away_at_the_second(pairs: Sequence[Any]) -> list[Any]:
+        batches.append(len(pairs))
+        if len(batches) == 2:
+            return [Unavailable("the database cannot be reached") for _ in pairs]
+        return await apply_all(pairs)
+
+    monkeypatch.setattr(manager.ledger, "apply_all", away_at_the_second)
+    with pytest.raises(Unavailable):
+        await call("tasks.m_cancel", conditions={"status": "IDLE"})
+    (record,) = (await call("audit.list"))["data"]
+    assert (record["data"]["done"], len(await listed(call, status="FAILED"))) == (10, 10)
+    again = await call("tasks.m_cancel", conditions={"status": "IDLE"})
+    assert only(again, *COUNTS) == [20, 20, 0, 0]
+
+
+async def test_a_rate_spreads_the_runs(call: Calls) -> None:
+    await make(call, 30, "a", app_name="nobody", delay=3600)
+    result = await call("tasks.m_reset", conditions={"status": "IDLE"}, rate=20)
+    assert only(result, *COUNTS) == [30, 30, 0, 0]
+    queued = [task["queued_at"] for task in await listed(call, status="QUEUED")]
+    assert len(queued) == 30
+    assert queued == sorted(queued)
+    assert queued[-1] - queued[0] >= 28 / 20 * 0.9
+    assert all(later - earlier >= 0.3 for earlier, later in zip(queued, queued[10:], strict=False))
+
+
+def answered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "ANSWER_SECONDS", 0.1)
+
+
+def record_complete(call: Calls) -> Callable[[], Any]:
+    async def complete() -> dict[str, Any] | None:
+        (record,) = (await call("audit.list"))["data"]
+        return record if "done" in record["data"] else None
+
+    return complete
+
+
+async def test_a_long_call_is_answered_and_goes_on(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered_soon(monkeypatch)
+    ann = Calls(manager, Caller(user_id="ann", remote="10.0.0.9"))
+    await make(call, 20, "a", delay=3600)
+    result = await ann("tasks.m_suspend", conditions={"status": "IDLE"}, rate=25)
+    assert result["matched"] == 20
+    assert result["done"] > 0
+    assert result["pending"] > 0
+    assert result["done"] + result["refused"] + result["pending"] == 20
+    record = await wait_until(record_complete(call), "the record is complete")
+    assert len(await listed(call, status="SUSPENDED")) == 20
+    assert only(record, "action", "target", "user_id", "remote") == [
+        "tasks.m_suspend", None, "ann", "10.0.0.9",
+    ]  # fmt: skip
+    assert record["data"] == {
+        "conditions": {"status": "IDLE"},
+        "rate": 25.0,
+        "wait_stage": False,
+        "done": 20,
+        "refused": 0,
+    }
+
+
+async def test_a_caller_that_goes_away_ends_nothing(call: Calls) -> None:
+    await make(call, 10, "a", delay=3600)
+    caller = asyncio.create_task(call("tasks.m_cancel", conditions={"status": "IDLE"}, rate=50))
+
+    async def begun() -> bool:
+        return bool((await call("audit.list"))["count"])
+
+    await wait_until(begun, "the work has begun")
+    caller.cancel()
+    await wait_until(record_complete(call), "the record is complete")
+    assert len(await listed(call, status="FAILED")) == 10
+
+
+async def test_a_manager_that_stops_leaves_the_rest_as_it_was_and_the_call_can_be_repeated(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered_soon(monkeypatch)
+    store = make_store(settings.db)
+    await store.open()
+    try:
+        async with Manager(store, settings).running() as manager:
+            call = Calls(manager)
+            await make(call, 30, "a", delay=3600)
+            result = await call("tasks.m_cancel", conditions={"status": "IDLE"}, rate=20)
+            assert result["pending"] > 0
+        async with Manager(store, settings).running() as manager:
+            call = Calls(manager)
+            (record,) = (await call("audit.list"))["data"]
+            done = len(await listed(call, status="FAILED"))
+            left = len(await listed(call, status="IDLE"))
+            assert 0 < record["data"]["done"] <= done
+            assert left == 30 - done > 0
+            again = await call("tasks.m_cancel", conditions={"status": "IDLE"})
+            assert only(again, *COUNTS) == [left, left, 0, 0]
+            assert len(await listed(call, status="FAILED")) == 30
+    finally:
+        await store.close()
+
+
+async def test_long_conditions_stand_in_the_audit_by_their_columns(call: Calls) -> None:
+    await make(call, 1, "a", delay=3600)
+    ids = [f"t{index:04}" for index in range(1000)]
+    assert (await call("tasks.m_cancel", conditions={"id": ids}))["done"] == 1
+    (record,) = (await call("audit.list"))["data"]
+    assert record["data"]["conditions"] == {"id": "…"}

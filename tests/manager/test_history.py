@@ -1,0 +1,61 @@
+"""Runs and attempts as users read them."""
+
+import pytest
+
+from kaiju_tasks.errors import InvalidParams
+from tests.manager.hand import Calls, HandExecutor, pinging
+
+
+async def test_runs_are_limited_to_the_newest_the_open_one_included(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("a", id="t")
+    jobs: list[str] = []
+    for _ in range(3):
+        task = await executor.take()
+        jobs.insert(0, task.job_id)
+        if len(jobs) < 3:
+            await executor.finish(task)
+            await call("tasks.reset", id="t")
+
+    async def listed(limit: int) -> list[str]:
+        return [run["job_id"] for run in await call("tasks.runs", id="t", limit=limit)]
+
+    assert [run["job_id"] for run in await call("tasks.runs", id="t")] == jobs
+    assert [await listed(limit) for limit in (1, 2, 3, 1000)] == [jobs[:1], jobs[:2], jobs, jobs]
+    await executor.finish(task)
+    assert await listed(2) == jobs[:2]
+
+
+@pytest.mark.parametrize("limit", [0, 1001, "5"])
+async def test_a_wrong_limit_is_named(call: Calls, limit: object) -> None:
+    await call.create("a", id="t", delay=3600)
+    with pytest.raises(InvalidParams) as refused:
+        await call("tasks.runs", id="t", limit=limit)
+    assert refused.value.data["field"] == "limit"
+
+
+async def test_attempts_tell_executor_times_and_outcome_and_which_were_rescued(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("a", id="t", max_retries=1)
+    task = await executor.take()
+    await executor.cut()
+    other = HandExecutor(executor.manager, "other")
+    await other.connect()
+    async with pinging(other):
+        await other.fail(await other.take(timeout=10))
+        await other.finish(await other.take(), 1)
+    records = await call("tasks.stages", job_id=task.job_id)
+    assert [
+        (one["attempt"], one["executor_id"], one["outcome"], one["rescued"]) for one in records
+    ] == [
+        (1, "hand", "LOST", True),
+        (2, "other", "FAILED", False),
+        (3, "other", "FINISHED", False),
+    ]
+    for one in records:
+        assert one["queued_at"] <= one["started_at"] <= one["ended_at"]
+    (run,) = await call("tasks.runs", id="t")
+    assert (run["status"], run["retries"], run["executor_id"]) == ("FINISHED", 1, "other")
+    assert run["queued_at"] <= run["started_at"] <= run["ended_at"]
