@@ -20,6 +20,8 @@ COMMANDS = {
     "run": "kaiju_tasks.cli.run:run",
     "task": "kaiju_tasks.cli.task:task",
     "executors": "kaiju_tasks.cli.executors:executors",
+    "notifications": "kaiju_tasks.cli.notifications:notifications",
+    "audit": "kaiju_tasks.cli.audit:audit",
     "cron": "kaiju_tasks.cli.cron:cron",
     "db": "kaiju_tasks.cli.database:db",
     "token": "kaiju_tasks.cli.token:token",

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
+from kaiju_tasks.cli.operate import OPERATIONS, print_status, progress_line
 from kaiju_tasks.cli.output import (
     json_option,
     moment,
@@ -31,7 +33,6 @@ LIST_COLUMNS = (
     "description",
 )
 SPARSE_COLUMNS = ("status_reason", "exit_code", "next_run", "description")
-STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "FAILED")
 ENDED = ("FINISHED", "FAILED")
 LOOK_SECONDS = 0.5
 
@@ -108,12 +109,7 @@ def validate(file: str, strict: bool, as_json: bool) -> None:
 
 
 @task.command("list")
-@click.option(
-    "--status", metavar="STATUS[,STATUS…]", help=f"Only these: {', '.join(STATUSES).lower()}."
-)
-@click.option("--app", "app_name", help="Only this stream.")
-@click.option("--group", help="Only this group.")
-@click.option("--where", "conditions", multiple=True, metavar="COLUMN=JSON", help="A condition.")
+@choice_options
 @click.option("--sort", help="Columns with commas between; `-` before one is descending.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--offset", type=click.IntRange(0), default=0, show_default=True)
@@ -122,18 +118,15 @@ def list_tasks(
     status: str | None,
     app_name: str | None,
     group: str | None,
-    conditions: tuple[str, ...],
+    where: tuple[str, ...],
     sort: str | None,
     limit: int,
     offset: int,
     as_json: bool,
 ) -> None:
     """List tasks, the newest first."""
-    chosen: dict[str, Any] = dict(read_pairs(conditions, "--where"))
-    if status is not None:
-        chosen["status"] = _statuses(status)
-    chosen |= {k: v for k, v in (("app_name", app_name), ("group", group)) if v is not None}
-    params: dict[str, Any] = {"conditions": chosen, "limit": limit, "offset": offset}
+    conditions = read_choice(status, app_name, group, where)
+    params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
     if sort is not None:
         params["sort"] = sort.split(",")
     page = call("tasks.list", **params)
@@ -199,15 +192,6 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
 
 @task.command()
 @click.argument("id")
-@click.option("--wait-stage", is_flag=True, help="Let the running stage end first.")
-@json_option
-def suspend(id: str, wait_stage: bool, as_json: bool) -> None:
-    """Hold a task until it is resumed."""
-    _print_status(call("tasks.suspend", id=id, wait_stage=wait_stage), as_json)
-
-
-@task.command()
-@click.argument("id")
 @json_option
 def delete(id: str, as_json: bool) -> None:
     """Delete a task and its history, whatever its status."""
@@ -222,10 +206,11 @@ def delete(id: str, as_json: bool) -> None:
 
 @task.command()
 @click.argument("id")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @json_option
-def runs(id: str, as_json: bool) -> None:
+def runs(id: str, limit: int, as_json: bool) -> None:
     """List the runs of a task, the newest first."""
-    found = call("tasks.runs", id=id)
+    found = call("tasks.runs", id=id, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -252,25 +237,23 @@ def stages(id: str, job_id: str | None, as_json: bool) -> None:
     print_table(columns, [_stage_row(record) for record in found], optional=("result", "error"))
 
 
-def _add_operation(name: str, method: str, text: str) -> None:
-    @task.command(name, help=text)
-    @click.argument("id")
-    @json_option
-    def operate(id: str, as_json: bool) -> None:
-        _print_status(call(method, id=id), as_json)
+@task.command("run-now")
+@click.argument("id")
+@json_option
+def run_now(id: str, as_json: bool) -> None:
+    """Do not wait for the next moment."""
+    print_status(call("tasks.run_now", id=id), as_json)
 
 
-_add_operation("reset", "tasks.reset", "Start a new run from the first stage, now.")
-_add_operation("resume", "tasks.resume", "Lift a hold.")
-_add_operation("cancel", "tasks.cancel", "End the open run: FAILED, exit code 130.")
-_add_operation("run-now", "tasks.run_now", "Do not wait for the next moment.")
+for operation in OPERATIONS:
+    task.add_command(operation)
 
 
 def follow(id: str, as_json: bool) -> None:
     """Print a task's progress until its run ends, then end with its exit code."""
     task_, said = call("tasks.get", id=id), ""
     while True:
-        line = _progress_line(task_)
+        line = progress_line(task_)
         if line != said and not as_json:
             click.echo(line)
             said = line
@@ -286,11 +269,6 @@ def follow(id: str, as_json: bool) -> None:
 
 def _ended_between_fires(task_: dict[str, Any]) -> bool:
     return task_["status"] == "IDLE" and task_["exit_code"] is not None
-
-
-def _progress_line(task_: dict[str, Any]) -> str:
-    reason = f" ({task_['status_reason']})" if task_["status_reason"] else ""
-    return f"{task_['id']}: {task_['status']}{reason}, stage {task_['stage']} of {task_['stages']}"
 
 
 def _new_task(
@@ -313,13 +291,6 @@ def _new_task(
         old = data.get("kws") or {}
         data["kws"] = {**(old if isinstance(old, dict) else {}), **dict(read_pairs(kws, "--kw"))}
     return data
-
-
-def _print_status(task_: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(task_)
-    else:
-        click.echo(_progress_line(task_))
 
 
 def _print_task(task_: dict[str, Any], as_json: bool) -> None:
@@ -354,15 +325,6 @@ def _print_traceback(error: dict[str, Any]) -> None:
 
 def _error_line(error: dict[str, Any]) -> str:
     return one_line(f"{error.get('type', 'failed')}: {error.get('message', '')}")
-
-
-def _statuses(text: str) -> list[str]:
-    names = [name.strip().upper() for name in text.split(",")]
-    for name in names:
-        if name not in STATUSES:
-            known = ", ".join(STATUSES).lower()
-            raise Failed(f"--status {name.lower()!r} is no status; there are {known}.", USAGE)
-    return names
 
 
 def _shown(task_: dict[str, Any], name: str) -> Any:

@@ -1,0 +1,91 @@
+"""Many tasks at once, notifications and the audit, from the command line."""
+
+import pytest
+
+from tests.cli.conftest import Invoke, Shell
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reset"], "Give the ID of a task, or say which tasks"),
+        (["cancel", "a", "--status", "failed"], "not both"),
+        (["suspend", "a", "--where", "priority=1"], "not both"),
+        (["reset", "a", "--rate", "5"], "--rate are for many tasks"),
+        (["resume", "a", "--dry-run"], "--dry-run and --rate are for many tasks"),
+        (["reset", "--status", "nope"], "'nope' is no status"),
+        (["reset", "--where", "priority"], "--where must read NAME=JSON"),
+        (["reset", "--group", "g", "--rate", "0"], "--rate"),
+    ],
+)
+def test_it_is_said_which_tasks_are_meant_and_in_one_way(
+    invoke: Invoke, arguments: list[str], said: str
+) -> None:
+    refused = invoke("task", *arguments)
+    assert refused.exit_code == 2
+    assert said in refused.output
+
+
+async def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
+    for name in ("a", "b"):
+        create = ("task", "create", "--method", "do.echo", "--set", "group=g")
+        shell.run(*create, "--set", f'id="{name}"', "--set", "delay=600")
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=c", "--set", "group=g")
+    shell.run("task", "watch", "c")
+    tried = shell.run("task", "suspend", "--group", "g", "--dry-run")
+    assert tried.stdout.splitlines() == ["3 match; nothing was changed", "  a", "  b", "  c"]
+    assert shell.json("task", "list", "--status", "suspended")["count"] == 0
+    held = shell.run("task", "suspend", "--group", "g", "--rate", "1000", "--wait-stage")
+    assert held.returncode == 0
+    assert held.stdout.splitlines()[0] == "3 matched: 2 done, 1 refused, 0 pending"
+    assert held.stderr.startswith("refused: c: ")
+    result = shell.json("task", "cancel", "--where", 'id=["a","b"]', "--status", "suspended")
+    assert (result["done"], result["sample"]) == (2, ["a", "b"])
+    assert shell.json("task", "reset", "--where", 'id={"like": "%"}', "--dry-run")["matched"] == 3
+    assert "QUEUED" in shell.run("task", "reset", "a").stdout
+
+
+async def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell) -> None:
+    for name in ("a", "b"):
+        create = ("task", "create", "--method", "do.fail", "--set", "notify=true")
+        shell.run(*create, "--set", f"id={name}", "--watch")
+    newest, oldest = shell.json("notifications", "list")["data"]
+    assert (newest["task_id"], oldest["task_id"]) == ("b", "a")
+    header, row, _ = shell.run("notifications", "list").stdout.splitlines()
+    assert header.split() == ["ID", "CREATED", "TASK_ID", "STATUS", "EXIT_CODE", "MESSAGE"]
+    assert row.split()[0] == newest["id"]
+    assert row.endswith("failed as asked")
+    assert shell.json("notifications", "show", oldest["id"]) == oldest
+    assert "task_id" in shell.run("notifications", "show", oldest["id"]).stdout
+    assert shell.run("notifications", "dismiss", oldest["id"]).stdout == "dismissed\n"
+    assert shell.json("notifications", "list")["data"] == [newest]
+    everything = shell.run("notifications", "list", "--all", "--limit", "1")
+    assert "1 of 2" in everything.stderr
+    assert shell.json("notifications", "list", "--all", "--task", "a")["count"] == 1
+    assert shell.run("notifications", "delete", oldest["id"]).stdout == "deleted\n"
+    gone = shell.run("notifications", "delete", oldest["id"])
+    assert (gone.returncode, gone.stderr) == (1, f"there is no notification '{oldest['id']}'\n")
+
+
+async def test_the_audit_tells_who_did_what(shell: Shell) -> None:
+    create = ("task", "create", "--method", "do.echo", "--set", "id=a", "--set", "delay=600")
+    shell.run(*create)
+    assert shell.run("audit").stdout.split() == ["AT", "ACTION"]
+    shell.run("task", "suspend", "a")
+    shell.run("task", "resume", "a")
+    header, newest, _ = shell.run("audit").stdout.splitlines()
+    assert header.split() == ["AT", "REMOTE", "ACTION", "TARGET", "DATA"]
+    assert newest.split()[-3:] == ["127.0.0.1", "tasks.resume", "a"]
+    (record,) = shell.json("audit", "--action", "tasks.suspend", "--target", "a")["data"]
+    assert (record["remote"], record["data"]) == ("127.0.0.1", {"wait_stage": False})
+    assert shell.json("audit", "--user", "nobody")["count"] == 0
+    assert "1 of 2" in shell.run("audit", "--limit", "1").stderr
+
+
+async def test_the_newest_runs_are_listed(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
+    shell.run("task", "reset", "a")
+    shell.run("task", "watch", "a")
+    assert len(shell.json("task", "runs", "a")) == 2
+    (newest,) = shell.json("task", "runs", "a", "--limit", "1")
+    assert newest["job_id"] == shell.json("task", "show", "a")["job_id"]
