@@ -1,8 +1,8 @@
 """`tasks.explain`: gathers the facts about a task."""
 
 from kaiju_tasks.api.reasons import Facts, reasons
-from kaiju_tasks.lifecycle import Pauses, Wait
-from kaiju_tasks.store.base import Store, TaskView
+from kaiju_tasks.lifecycle import Pauses, Row, Wait
+from kaiju_tasks.store.base import Condition, PageQuery, Store, TaskView
 from kaiju_tasks.types import Explanation, TaskStatus
 
 
@@ -18,6 +18,8 @@ async def explain(store: Store, view: TaskView) -> Explanation:
             facts.slot_used = await store.slot_used(definition.slot_key)
     if row.status is TaskStatus.WAITING and row.job_id is not None:
         facts.children = await store.children(Wait(row.job_id, row.stage))
+    if row.status is TaskStatus.SUSPENDED:
+        facts.held_by = await _who_suspended(store, row)
     found = reasons(facts)
     return Explanation(
         id=row.id,
@@ -27,3 +29,10 @@ async def explain(store: Store, view: TaskView) -> Explanation:
         reasons=found,
         now=facts.now,
     )
+
+
+async def _who_suspended(store: Store, row: Row) -> tuple[str | None, float] | None:
+    """As the audit tells, if it still does."""
+    conditions = [Condition("target", "eq", row.id), Condition("action", "eq", "tasks.suspend")]
+    records, _ = await store.audit(PageQuery(conditions, limit=1))
+    return (records[0].user_id, records[0].at) if records else None

@@ -11,7 +11,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Pauses
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.templates import compile_condition
-from kaiju_tasks.types import Pause
+from kaiju_tasks.types import AuditRecord, Pause
 
 WHOM = ("app_name", "group", "group_id", "method")
 
@@ -32,7 +32,10 @@ class PausesApi:
         pause = _checked(params, now)
         pause.id = params.id or self._manager.dice.new_id()
         pause.author = caller.user_id
-        await self._manager.pauses.add(pause)
+        told = {name: value for name in WHOM if (value := getattr(pause, name)) is not None}
+        await self._manager.pauses.add(
+            pause, self._audit(caller, "add", pause.id, reason=pause.reason, **told)
+        )
         return _view(pause, now)
 
     async def list(self, caller: Caller) -> "list_[PauseView]":
@@ -42,8 +45,11 @@ class PausesApi:
 
     async def remove(self, caller: Caller, params: IdParams) -> Removed:
         """End a pause: what it holds goes on."""
-        await self._manager.pauses.remove(params.id)
+        await self._manager.pauses.remove(params.id, self._audit(caller, "remove", params.id))
         return Removed(True)
+
+    def _audit(self, caller: Caller, verb: str, pause_id: str, **data: str) -> AuditRecord:
+        return caller.audit(self._manager.dice.new_id(), f"pauses.{verb}", pause_id, **data)
 
 
 list_ = list

@@ -19,6 +19,7 @@ COMMANDS = {
     "executor": "kaiju_tasks.cli.executor:executor",
     "run": "kaiju_tasks.cli.run:run",
     "task": "kaiju_tasks.cli.task:task",
+    "pauses": "kaiju_tasks.cli.pauses:pauses",
     "executors": "kaiju_tasks.cli.executors:executors",
     "notifications": "kaiju_tasks.cli.notifications:notifications",
     "audit": "kaiju_tasks.cli.audit:audit",

@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import Template, compile_template
 
-MAX_CHILDREN = 10_000
+MAX_CHILDREN = 5_000
 MAX_FILLED_BYTES = 16 * 1024 * 1024
 FILLED = ("id", "kws", "meta")
 _PARAMS = frozenset({"create", "ids", "foreach", "task", "mode", "on_error", "default"})

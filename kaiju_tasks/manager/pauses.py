@@ -14,7 +14,7 @@ from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pa
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
-from kaiju_tasks.types import Pause, TaskStatus
+from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class PauseBook:
 
     # -- what operators do ---------------------------------------------------------------
 
-    async def add(self, pause: Pause) -> None:
+    async def add(self, pause: Pause, audit: AuditRecord) -> None:
         """Add a pause; when this returns nothing more of what it holds is acquired.
 
         :raises Conflict: there is another one of this id
@@ -70,11 +70,12 @@ class PauseBook:
         async def work(tx: Transaction) -> list[Change]:
             if not await tx.put_pause(pause) and pause not in await tx.pauses():
                 raise Conflict(f"there is a pause {pause.id!r} already", field="id", id=pause.id)
+            await tx.add_audit([audit])
             return []
 
         await self._change(work)
 
-    async def remove(self, pause_id: str) -> None:
+    async def remove(self, pause_id: str, audit: AuditRecord) -> None:
         """End a pause: what it held goes on.
 
         :raises NotFound: no such pause
@@ -83,7 +84,9 @@ class PauseBook:
 
         async def work(tx: Transaction) -> list[Change]:
             nonlocal found
-            found = await tx.delete_pause(pause_id) or found
+            if await tx.delete_pause(pause_id):
+                found = True
+                await tx.add_audit([audit])
             return []
 
         await self._change(work)

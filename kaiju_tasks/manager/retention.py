@@ -19,7 +19,7 @@ GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 
 class Retention:
     """Once an hour deletes runs and notifications older than `retention_days`, audit records
-    older than `audit_retention_days`, and executors long gone."""
+    older than `audit_retention_days`, executors long gone, and concurrency keys out of use."""
 
     def __init__(self, store: Store, ledger: Ledger, settings: Settings) -> None:
         self._store = store
@@ -50,6 +50,7 @@ class Retention:
         """Prune once. Returns how many runs went."""
         now = await self._store.now()
         await self._store.forget_executors(now - GONE_EXECUTORS_KEPT_SECONDS)
+        await self._store.forget_slots()
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_notifications, before)

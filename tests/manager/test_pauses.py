@@ -212,6 +212,17 @@ async def test_a_wrong_pause_is_refused_by_name(
     assert await call("pauses.list") == []
 
 
+async def test_who_paused_what_is_in_the_audit(call: Calls) -> None:
+    await pause(call, id="a", app_name="x", reason="too loud")
+    await call("pauses.remove", id="a")
+    with pytest.raises(NotFound):
+        await call("pauses.remove", id="a")
+    removed, added = (await call("audit.list"))["data"]
+    assert (added["action"], added["target"]) == ("pauses.add", "a")
+    assert added["data"] == {"reason": "too loud", "app_name": "x"}
+    assert (removed["action"], removed["target"]) == ("pauses.remove", "a")
+
+
 async def test_ids_of_pauses_are_their_own(call: Calls) -> None:
     await pause(call, id="a", app_name="x")
     with pytest.raises(Conflict):
