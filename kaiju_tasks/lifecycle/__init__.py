@@ -106,6 +106,7 @@ __all__ = [
     "Wait",
     "Watched",
     "advance",
+    "claimed",
     "create",
     "due_at",
     "gate_pause",

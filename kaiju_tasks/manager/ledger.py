@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
-from kaiju_tasks.lifecycle import Event, Row, Step, TaskState, advance, create
+from kaiju_tasks.lifecycle import Event, Row, Step, TaskState, advance
 from kaiju_tasks.manager.consequences import Consequences
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import (
@@ -24,6 +24,7 @@ from kaiju_tasks.manager.entries import (
     Group,
     settle,
 )
+from kaiju_tasks.manager.inserts import Inserts
 from kaiju_tasks.manager.slots import Slots
 from kaiju_tasks.manager.states import States
 from kaiju_tasks.settings import Settings
@@ -76,6 +77,7 @@ class Ledger:
         self._tasks: list[asyncio.Task[None]] = []
         self.states = States()
         self.consequences = Consequences(self.states, dice, settings)
+        self._inserts = Inserts(self.states)
 
     def start(self) -> None:
         self._stopping = False
@@ -135,7 +137,7 @@ class Ledger:
 
         async def work(tx: Transaction) -> list[Change]:
             await tx.lock([])
-            inserted = await self._insert_drafts(tx, drafts)
+            inserted = await self._inserts.insert(tx, drafts)
             outcomes[:] = [one for one in inserted if not isinstance(one, AlreadyExists)]
             if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
                 raise AlreadyExists(*sorted(str(one) for one in taken))
@@ -326,7 +328,7 @@ class Ledger:
     async def _insert(self, tx: Transaction, entries: list[Entry]) -> list[Change]:
         drafts = [entry.draft for entry in entries if entry.draft is not None]
         changes: list[Change] = []
-        outcomes = await self._insert_drafts(tx, drafts)
+        outcomes = await self._inserts.insert(tx, drafts)
         for entry, draft, outcome in zip(entries, drafts, outcomes, strict=True):
             if isinstance(outcome, Step):
                 entry.step = outcome
@@ -334,75 +336,6 @@ class Ledger:
             else:
                 entry.error = outcome
         return changes
-
-    async def _insert_drafts(
-        self, tx: Transaction, drafts: Sequence[Draft]
-    ) -> list[Step | AlreadyExists | Duplicate]:
-        """Insert what is new of some drafts; their ids differ."""
-        holders = await self._claim(tx, drafts)
-        free = [draft for draft in drafts if draft.definition.id not in holders]
-        steps = {draft.definition.id: self._created(draft, tx.now) for draft in free}
-        taken = await tx.insert(list(steps.values())) if steps else set()
-        if taken:
-            taken -= await self._written_before(tx, free, taken)
-        await self._unclaim(tx, [d for d in free if d.definition.unique_key], steps, taken)
-        outcomes: list[Step | AlreadyExists | Duplicate] = []
-        for draft in drafts:
-            task_id = draft.definition.id
-            if task_id in holders:
-                outcomes.append(Duplicate(holders[task_id]))
-            else:
-                outcomes.append(AlreadyExists(task_id) if task_id in taken else steps[task_id])
-        return outcomes
-
-    async def _claim(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, str]:
-        """Take the unique keys of drafts. Returns of those whose key another task holds, which."""
-        keyed = [(key, d.definition.id) for d in drafts if (key := d.definition.unique_key)]
-        if not keyed:
-            return {}
-        wanted = dict(reversed(keyed))  # of two drafts with one key the first gets it
-        held = await tx.claim(wanted)
-        holders = ((task_id, held.get(key, wanted[key])) for key, task_id in keyed)
-        return {task_id: holder for task_id, holder in holders if holder != task_id}
-
-    async def _unclaim(
-        self, tx: Transaction, keyed: Sequence[Draft], steps: dict[str, Step], taken: set[str]
-    ) -> None:
-        """Let go of the keys of tasks that are over already, or were not inserted."""
-        over = [d.definition.id for d in keyed if steps[d.definition.id].claim is None]
-        for draft in keyed:
-            if draft.definition.id in taken:
-                over += await self._claimed_in_vain(tx, draft)
-        if over:
-            await tx.unclaim(over)
-
-    async def _claimed_in_vain(self, tx: Transaction, draft: Draft) -> list[str]:
-        """The id of a draft that is taken by a task that does not hold the draft's key."""
-        task_id = draft.definition.id
-        rows = await tx.lock([task_id])
-        states = await self.states.load(tx, rows.values())
-        state = states.get(task_id)
-        holds = state is not None and state.definition.unique_key == draft.definition.unique_key
-        return [] if holds else [task_id]
-
-    async def _written_before(
-        self, tx: Transaction, drafts: Sequence[Draft], taken: set[str]
-    ) -> set[str]:
-        """Ids that an earlier try of this transaction, of unknown outcome, has written."""
-        rows = await tx.lock(taken)
-        revs = {draft.definition.id: draft.rev for draft in drafts}
-        return {task_id for task_id, row in rows.items() if row.rev == revs[task_id]}
-
-    def _created(self, draft: Draft, now: float) -> Step:
-        return create(
-            draft.definition,
-            now,
-            job_id=draft.job_id,
-            rev=draft.rev,
-            enabled=draft.enabled,
-            next_run=draft.next_run,
-            pauses=self.states.pauses,
-        )
 
     # -- pieces of a transaction, for the manager's duties -----------------------------------
 

@@ -123,6 +123,28 @@ async def test_an_id_that_is_taken_leaves_no_key_behind(call: Calls) -> None:
     assert (await call.create("work", id="b", unique={"key": "k"}))["created"]
 
 
+async def test_the_same_create_twice_is_one_task(call: Calls) -> None:
+    first = await call.create("work", id="a", unique={"key": "k"})
+    again = await call.create("work", id="a", unique={"key": "k"})
+    assert (first["created"], again["created"], again["id"]) == (True, False, "a")
+    await call("tasks.cancel", id="a")
+    with pytest.raises(Conflict) as caught:
+        await call.create("work", id="a", unique={"key": "k"})
+    assert caught.value.data["field"] == "data.id"
+
+
+async def test_a_taken_id_beside_the_same_key_misleads_nobody(call: Calls) -> None:
+    await call.create("work", id="a")
+    made = await asyncio.gather(
+        call.create("work", id="a", unique={"key": "k"}),
+        call.create("work", id="b", unique={"key": "k"}),
+        return_exceptions=True,
+    )
+    assert isinstance(made[0], Conflict)
+    assert not isinstance(made[1], BaseException)
+    assert (made[1]["id"], made[1]["created"]) == ("b", True)
+
+
 async def test_a_task_that_ends_at_once_holds_nothing(call: Calls) -> None:
     skipped = {"method": "_TIMER_", "params": {"timer": 0}}
     for id in ("a", "b"):

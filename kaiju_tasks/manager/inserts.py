@@ -1,0 +1,100 @@
+"""New tasks: inserted if their ids and unique keys are free."""
+
+from collections.abc import Sequence
+
+from kaiju_tasks.lifecycle import Step, claimed, create
+from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate
+from kaiju_tasks.manager.states import States
+from kaiju_tasks.store.base import Transaction, TransactionConflict
+
+
+class Inserts:
+    """Inserts drafts."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+
+    async def insert(
+        self, tx: Transaction, drafts: Sequence[Draft]
+    ) -> list[Step | AlreadyExists | Duplicate]:
+        """Insert what is new of some drafts; their ids differ."""
+        holders = await self._claim(tx, drafts)
+        free = [draft for draft in drafts if draft.definition.id not in holders]
+        steps = {draft.definition.id: self._created(draft, tx.now) for draft in free}
+        taken = await tx.insert(list(steps.values())) if steps else set()
+        if taken:
+            taken -= await self._written_before(tx, free, taken)
+        await self._unclaim(tx, free, steps, taken, holders)
+        outcomes: list[Step | AlreadyExists | Duplicate] = []
+        for draft in drafts:
+            task_id = draft.definition.id
+            if task_id in holders:
+                outcomes.append(Duplicate(holders[task_id]))
+            else:
+                outcomes.append(AlreadyExists(task_id) if task_id in taken else steps[task_id])
+        return outcomes
+
+    async def _claim(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, str]:
+        """Take the unique keys of drafts. Returns of those whose key is held already, by whom."""
+        keyed = [draft for draft in drafts if draft.definition.unique_key is not None]
+        if not keyed:
+            return {}
+        there = await self._states.lock(tx, [draft.definition.id for draft in keyed])
+        holders: dict[str, str] = {}
+        wanted: dict[str, str] = {}
+        for draft in keyed:
+            task_id, key = draft.definition.id, draft.definition.unique_key
+            assert key is not None
+            state = there.get(task_id)
+            if state is None:
+                wanted.setdefault(key, task_id)
+            elif state.row.rev != draft.rev and claimed(state.row, state.definition) == key:
+                holders[task_id] = task_id
+        held = await tx.claim(wanted) if wanted else {}
+        for draft in keyed:
+            task_id, key = draft.definition.id, draft.definition.unique_key or ""
+            holder = held.get(key, wanted.get(key))
+            if task_id not in there and holder is not None and holder != task_id:
+                holders[task_id] = holder
+        return holders
+
+    async def _unclaim(
+        self,
+        tx: Transaction,
+        inserted: Sequence[Draft],
+        steps: dict[str, Step],
+        taken: set[str],
+        holders: dict[str, str],
+    ) -> None:
+        """Let go of the keys of tasks that are over already.
+
+        :raises TransactionConflict: a key was claimed for a task whose id was taken meanwhile
+        """
+        keyed = {d.definition.id for d in inserted if d.definition.unique_key is not None}
+        if taken.intersection(holders.values()) - holders.keys():
+            raise TransactionConflict("an id was taken while its task claimed a unique key")
+        if over := [id for id in keyed - taken if steps[id].claim is None]:
+            await tx.unclaim(over)
+        for id in keyed & taken:
+            state = (await self._states.lock(tx, [id])).get(id)
+            if state is None or claimed(state.row, state.definition) is None:
+                await tx.unclaim([id])
+
+    async def _written_before(
+        self, tx: Transaction, drafts: Sequence[Draft], taken: set[str]
+    ) -> set[str]:
+        """Ids that an earlier try of this transaction, of unknown outcome, has written."""
+        rows = await tx.lock(taken)
+        revs = {draft.definition.id: draft.rev for draft in drafts}
+        return {task_id for task_id, row in rows.items() if row.rev == revs[task_id]}
+
+    def _created(self, draft: Draft, now: float) -> Step:
+        return create(
+            draft.definition,
+            now,
+            job_id=draft.job_id,
+            rev=draft.rev,
+            enabled=draft.enabled,
+            next_run=draft.next_run,
+            pauses=self._states.pauses,
+        )
