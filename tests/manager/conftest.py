@@ -25,6 +25,21 @@ async def manager(settings: Settings) -> AsyncIterator[Manager]:
 
 
 @pytest.fixture
+async def other_manager(settings: Settings, manager: Manager) -> AsyncIterator[Manager]:
+    """Another manager of the same PostgreSQL; on SQLite, which has but one, that one."""
+    if settings.db.startswith("sqlite"):
+        yield manager
+        return
+    store = make_store(settings.db)
+    await store.open()
+    try:
+        async with Manager(store, settings).running() as other:
+            yield other
+    finally:
+        await store.close()
+
+
+@pytest.fixture
 def call(manager: Manager) -> Calls:
     return Calls(manager)
 

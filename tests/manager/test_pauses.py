@@ -8,7 +8,7 @@ import pytest
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import AckState
-from tests.manager.hand import Calls, HandExecutor, lease_of
+from tests.manager.hand import Calls, HandExecutor, lease_of, pinging
 from tests.support.wait import wait_until
 
 
@@ -229,6 +229,29 @@ async def test_ids_of_pauses_are_their_own(call: Calls) -> None:
         await pause(call, id="a", app_name="y")
     with pytest.raises(NotFound):
         await call("pauses.remove", id="b")
+
+
+async def test_no_manager_acquires_what_is_paused_once_the_pause_is_answered(
+    call: Calls, manager: Manager, other_manager: Manager, executor: HandExecutor
+) -> None:
+    """The other manager has not heard of the pause when it acquires: wake-ups may be lost."""
+    there = HandExecutor(other_manager, "there")
+    await there.connect(app="busy")
+    other_manager.pauses.changed = lambda: None  # type: ignore[method-assign]
+    async with pinging(there):
+        for round in range(5):
+            made = await pause(call, app_name="busy")
+            data = [
+                {"commands": [{"method": "work"}], "app_name": "busy", "id": f"{round}.{n}"}
+                for n in range(20)
+            ]
+            await call("tasks.m_create", data=data)
+            for task in data:
+                await is_paused(call, str(task["id"]))
+            assert there.assigned.empty()
+            await call("pauses.remove", id=made["id"])
+            for _ in data:
+                await there.finish(await there.take())
 
 
 async def test_a_manager_that_starts_ends_what_ended_while_none_was_up(

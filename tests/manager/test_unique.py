@@ -7,8 +7,6 @@ import pytest
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor
 
 BY_KEY = {"key": "order-[kws.order]"}
@@ -168,24 +166,9 @@ async def test_a_key_that_cannot_be_filled_is_refused(call: Calls, key: str) -> 
 
 
 async def test_of_creates_at_once_through_several_managers_one_makes_the_task(
-    settings: Settings, call: Calls, manager: Manager
+    call: Calls, other_manager: Manager
 ) -> None:
-    if settings.db.startswith("sqlite"):
-        callers = [call] * 3
-        await race(callers)
-        return
-    stores = [make_store(settings.db) for _ in range(2)]
-    for store in stores:
-        await store.open()
-    try:
-        async with (
-            Manager(stores[0], settings).running() as second,
-            Manager(stores[1], settings).running() as third,
-        ):
-            await race([call, Calls(second), Calls(third)])
-    finally:
-        for store in stores:
-            await store.close()
+    await race([call, Calls(other_manager)])
 
 
 async def race(callers: list[Calls]) -> None:
