@@ -245,6 +245,25 @@ def run_now(id: str, as_json: bool) -> None:
     print_status(call("tasks.run_now", id=id), as_json)
 
 
+@task.command("restart-from")
+@click.argument("id")
+@click.argument("stage")
+@json_option
+def restart_from(id: str, stage: str, as_json: bool) -> None:
+    """Start a new run from STAGE (an index or a name) on, with the results before it copied."""
+    from_stage = int(stage) if stage.isdecimal() else stage
+    print_status(call("tasks.restart_from", id=id, stage=from_stage), as_json)
+
+
+@task.command()
+@click.argument("id")
+@click.argument("fields", nargs=-1, required=True, metavar="FIELD=JSON...")
+@json_option
+def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:
+    """Change fields of a task: `enabled=false`, `cron="0 9 * * *"`."""
+    print_status(call("tasks.update", id=id, data=dict(read_pairs(fields, "FIELD"))), as_json)
+
+
 for operation in OPERATIONS:
     task.add_command(operation)
 
