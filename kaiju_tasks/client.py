@@ -10,15 +10,16 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from kaiju_tasks.errors import InvalidRequest, KaijuError, Unavailable
+from kaiju_tasks.errors import InvalidRequest, KaijuError, TooSlow, Unavailable
 from kaiju_tasks.rpc.messages import encode_request, remote_error
 
-__all__ = ["Client", "Methods"]
+__all__ = ["Client", "Events", "Methods"]
 
 ENDED = ("FINISHED", "FAILED")
 WAIT_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
+HEARTBEAT_SECONDS = 20.0
 
 # What may be given without its name, in order; other methods take an `id` first.
 POSITIONAL: dict[str, tuple[str, ...]] = {
@@ -136,13 +137,40 @@ class Client:
         answers = {one.id: one for one in answer}
         return [_outcome(answers.get(id_)) for id_ in bodies]
 
-    async def _post(self, body: bytes) -> _Answer | list[_Answer]:
-        session = self._session
-        if session is None:
-            timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
-            session = self._session = aiohttp.ClientSession(timeout=timeout)
+    def events(self, conditions: Mapping[str, Any] | None = None) -> "Events":
+        """Be told what happens to tasks: `async for event in client.events({...})`.
+
+        As `async with client.events() as events:` the manager has been asked when the block
+        begins, and is told nothing more when it ends.
+
+        :param conditions: by field of an event, as in `tasks.list`
+        """
+        return Events(self, conditions)
+
+    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         try:
-            async with session.post(self._url, data=body, headers=self._headers) as response:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await self._open_session().ws_connect(
+                    self._url, headers=self._headers, heartbeat=HEARTBEAT_SECONDS
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            raise Unavailable(f"{self._url} opens no WebSocket: HTTP {error.status}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"no manager can be reached at {self._url}: {error}") from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        return self._session
+
+    async def _post(self, body: bytes) -> _Answer | list[_Answer]:
+        session = self._open_session()
+        try:
+            async with (
+                asyncio.timeout(ANSWER_SECONDS),
+                session.post(self._url, data=body, headers=self._headers) as response,
+            ):
                 text = await response.read()
         except TimeoutError as error:
             raise Unavailable(f"the manager at {self._url} did not answer in time") from error
@@ -206,6 +234,69 @@ class TaskMethods(Methods):
             answered_early = loop.time() - asked_at < seconds
             if answered_early or task["status"] in ENDED or loop.time() >= until:
                 return task
+
+
+class Events:
+    """Events of a manager's tasks, one after the other, as plain data (docs/events.md).
+
+    `events.lost` among them says that some did not come through: look at the tasks.
+    """
+
+    def __init__(self, client: Client, conditions: Mapping[str, Any] | None) -> None:
+        self._client = client
+        self._conditions = conditions
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+
+    async def __aenter__(self) -> Self:
+        """
+        :raises InvalidParams: a condition is wrong
+        :raises Unavailable: no manager can be reached
+        """
+        self._socket = socket = await self._client._connect()
+        params = {"conditions": self._conditions}
+        await socket.send_str(encode_request(0, "events.subscribe", params).decode())
+        try:
+            _result(msgspec.convert(await self._receive(), _Answer))
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        """
+        :raises TooSlow: events came faster than they were read, and come no more
+        :raises Unavailable: the connection is cut; `client.events()` may connect anew
+        """
+        if self._socket is None:
+            await self.__aenter__()
+        said = await self._receive()
+        event: dict[str, Any] = {"event": said["method"], **said["params"]}
+        del event["subscription"]
+        if said["method"] == "events.dropped":
+            await self.close()
+            raise TooSlow(event["reason"])
+        return event
+
+    async def close(self) -> None:
+        """End the subscription; the events after it are of a new one."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
+
+    async def _receive(self) -> dict[str, Any]:
+        assert self._socket is not None
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            await self.close()
+            raise Unavailable("the connection to the manager is cut: no more events come")
+        said: dict[str, Any] = msgspec.json.decode(message.data)
+        return said
 
 
 def _outcome(answer: _Answer | None) -> Any:

@@ -3,27 +3,50 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Self
 
 import msgspec
 
 from kaiju_tasks.api import Caller, connection_closed, method_registry
+from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.executor.transport import Connection, ConnectionClosed
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.events import Subscription
+from kaiju_tasks.manager.matching import EVENT_COLUMNS
 from kaiju_tasks.rpc import Registry, encode_request
 from kaiju_tasks.rpc.messages import remote_error
 from kaiju_tasks.server.frames import Frames
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.store.open import make_store
+from kaiju_tasks.types import TaskEvent
 
-__all__ = ["Embedded", "embedded", "link_executors"]
+__all__ = ["Embedded", "Happened", "embedded", "link_executors"]
 
 MEMORY = "sqlite://:memory:"
 URL = "inside:"
+OFFERED_FRAMES_MAX = 10_000
+
+
+class Happened:
+    """Events in their order; each is read once."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[TaskEvent] = asyncio.Queue()
+        self.put = self._events.put_nowait
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TaskEvent:
+        return await self._events.get()
+
+    def read(self) -> list[TaskEvent]:
+        """What has happened by now."""
+        return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
 
 class Embedded:
@@ -36,6 +59,22 @@ class Embedded:
         self.manager = manager
         self.frames = Frames(manager, registry, settings)
         self._caller = Caller(remote="inside")
+
+    @contextlib.contextmanager
+    def events(self, conditions: dict[str, Any] | None = None) -> Iterator[Happened]:
+        """Be told what happens, until the end of the block: `async for event in events`.
+
+        :param conditions: by field of an event, as in `tasks.list`
+        :raises InvalidParams: names the wrong one
+        """
+        happened = Happened()
+        read = read_conditions(conditions, EVENT_COLUMNS)
+        subscription = Subscription(read, lambda told: happened.put(told.event))
+        self.manager.events.subscribe(subscription)
+        try:
+            yield happened
+        finally:
+            self.manager.events.unsubscribe(subscription)
 
     async def call(self, method: str, /, **params: Any) -> Any:
         """Call a method.
@@ -140,6 +179,12 @@ class _ManagerEnd:
 
     def send(self, frame: bytes) -> None:
         self.frames.put_nowait(frame)
+
+    def offer(self, frame: bytes) -> bool:
+        if self.frames.qsize() >= OFFERED_FRAMES_MAX:
+            return False
+        self.send(frame)
+        return True
 
     def close(self) -> None:
         self.frames.put_nowait(None)

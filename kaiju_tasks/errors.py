@@ -15,6 +15,7 @@ KaijuError
 ├── StaleLease            410   a report under a token that is no longer valid
 ├── TooLarge              413
 ├── TooManyRequests       429
+│   └── TooSlow                 a subscriber of events was dropped
 └── Unavailable           503   the database cannot be reached, or the manager is stopping
 
 Abort                           raised by a command: fails its task without retry
@@ -38,6 +39,7 @@ __all__ = [
     "TemplateError",
     "TooLarge",
     "TooManyRequests",
+    "TooSlow",
     "Unauthorized",
     "Unavailable",
 ]
@@ -195,6 +197,12 @@ class TooManyRequests(KaijuError):
 
     code = 429
     type = "too_many_requests"
+
+
+class TooSlow(TooManyRequests):
+    """Events came faster than they were read: the subscription has ended."""
+
+    type = "too_slow"
 
 
 class Unavailable(KaijuError):

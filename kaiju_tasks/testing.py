@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
+from kaiju_tasks.embedded import MEMORY, Embedded, Happened, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.base import Condition, Ping
@@ -50,6 +50,15 @@ class Kaiju:
         :raises KaijuError: as a client gets it
         """
         return await self._inside.call(method, **params)
+
+    def events(
+        self, conditions: dict[str, Any] | None = None
+    ) -> contextlib.AbstractContextManager[Happened]:
+        """Be told what happens, until the end of the block (docs/events.md).
+
+        :param conditions: by field of an event, as in `tasks.list`
+        """
+        return self._inside.events(conditions)
 
     async def create(self, task: Mapping[str, Any] | NewTask) -> dict[str, Any]:
         """Create a task and return it."""
@@ -95,10 +104,12 @@ class Kaiju:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        while (task := await self.get(id))["status"] != status:
-            if loop.time() >= until:
-                raise TimeoutError(f"task {id!r} is {task['status']}, not {status}")
-            await self.manager.waiters.wait(id, min(0.05, max(0.0, until - loop.time())))
+        with self.manager.waiters.watch(id) as watch:
+            while (task := await self.get(id))["status"] != status:
+                if loop.time() >= until:
+                    raise TimeoutError(f"task {id!r} is {task['status']}, not {status}")
+                await watch.wait(until - loop.time())
+                watch.clear()
         return task
 
     async def move(self, seconds: float, patience: float = 1.0) -> None:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 __all__ = [
     "Concurrency",
     "ErrorType",
+    "EventName",
     "ExecutorInfo",
     "ExecutorStatus",
     "ExitCode",
@@ -30,6 +31,7 @@ __all__ = [
     "Task",
     "TaskCommand",
     "TaskError",
+    "TaskEvent",
     "TaskList",
     "TaskStatus",
     "Tasks",
@@ -549,6 +551,54 @@ class AuditRecord(Struct, kw_only=True):
     action: str
     target: str | None
     data: Any
+
+
+class EventName(StrEnum):
+    """What events tell (docs/events.md)."""
+
+    QUEUED = "task.queued"
+    STARTED = "task.started"
+    PROGRESS = "task.progress"
+    STAGE = "task.stage"
+    WAITING = "task.waiting"
+    SUSPENDED = "task.suspended"
+    FINISHED = "task.finished"
+    FAILED = "task.failed"
+
+
+class TaskEvent(Struct):
+    """Something that happened to a task. A hint: the task's row is the truth.
+
+    :param event: one of `EventName`
+    :param status: the task's, as this event left it
+    :param stage: finished stages; for task.progress the index of the running one
+    :param retries: null for task.progress
+    :param executor_id: who ran what this tells of
+    :param time: when it happened, on the store's clock
+    :param manager_id: the manager that wrote it
+    :param data: task.progress: {done, total, message}; task.stage: {stage, name, method,
+        outcome}; task.failed: {type, message, stage} of the error; else null
+    """
+
+    event: str
+    id: str
+    job_id: str | None
+    app_name: str
+    status: str
+    status_reason: str | None
+    stage: int
+    stages: int
+    retries: int | None
+    exit_code: int | None
+    executor_id: str | None
+    priority: int
+    parent_id: str | None
+    group: str | None
+    group_id: str | None
+    user_id: str | None
+    time: float
+    manager_id: str
+    data: Any = None
 
 
 class ExecutorStatus(StrEnum):

@@ -1,5 +1,6 @@
 """When a wait for a run is over."""
 
+from kaiju_tasks.api.params import Seen
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.types import TaskStatus
 
@@ -8,11 +9,20 @@ ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 
 class Awaited:
     """The run that somebody waits for: the open one, or else the one that begins next. A reset
-    one-off is waited for on; of a schedule the next run is another one."""
+    one-off is waited for on; of a schedule the next run is another one.
 
-    def __init__(self, first: TaskView) -> None:
+    :param seen: the wait is over, too, when the task no longer stands so
+    """
+
+    def __init__(self, first: TaskView, seen: Seen | None = None) -> None:
         self._last_job = first.row.job_id
         self._seen_open = False
+        self._seen = seen
+
+    def over(self, view: TaskView) -> bool:
+        row = view.row
+        stands = Seen(row.status, row.stage, row.reason)
+        return self.ended(view) or self._seen not in (None, stands)
 
     def ended(self, view: TaskView) -> bool:
         row = view.row

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kaiju_tasks.manager.events import Subscription
 from kaiju_tasks.manager.sessions import Connection, Session
 from kaiju_tasks.types import AuditRecord
 
@@ -14,7 +15,7 @@ class Caller:
     :param connection: its WebSocket; None over HTTP
     """
 
-    __slots__ = ("connection", "remote", "session", "user_id")
+    __slots__ = ("connection", "remote", "session", "subscriptions", "user_id")
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Caller:
         self.remote = remote
         self.connection = connection
         self.session: Session | None = None
+        self.subscriptions: dict[str, Subscription] = {}
 
     def audit(
         self, record_id: str, action: str, target: str | None = None, **data: Any

@@ -104,7 +104,10 @@ async def _write_stage(
 
 
 async def connection_closed(manager: Manager, caller: Caller) -> None:
-    """To be called when a WebSocket ends: its executor has `reconnect_grace` to come back."""
+    """To be called when a WebSocket ends: its subscriptions end, and its executor has
+    `reconnect_grace` to come back."""
+    while caller.subscriptions:
+        manager.events.unsubscribe(caller.subscriptions.popitem()[1])
     session, caller.session = caller.session, None
     if session is None:
         return

@@ -14,6 +14,7 @@ from kaiju_tasks.types import (
     Notification,
     Pause,
     Task,
+    TaskStatus,
 )
 
 Ids = Annotated[list[Id], Meta(max_length=1000)]
@@ -228,11 +229,43 @@ class RestartFromParams(Struct, forbid_unknown_fields=True):
     stage: Annotated[int, Meta(ge=0, le=100)] | CommandName
 
 
+class Seen(Struct, forbid_unknown_fields=True):
+    """Where a task stood when the caller last saw it."""
+
+    status: TaskStatus
+    stage: int
+    status_reason: str | None = None
+
+
 class WaitParams(Struct, forbid_unknown_fields=True):
-    """:param timeout: seconds, 0 to 60"""
+    """
+    :param timeout: seconds, 0 to 60
+    :param seen: {status, stage, status_reason}: the wait is over, too, when the task stands
+        elsewhere
+    """
 
     id: Id
     timeout: Annotated[float, Meta(ge=0, le=60)] = 60.0
+    seen: Seen | None = None
+
+
+class SubscriptionParams(Struct, forbid_unknown_fields=True):
+    """:param subscription: as `events.subscribe` returned it"""
+
+    subscription: Id
+
+
+class Subscribed(Struct):
+    """:param subscription: names the subscription in each of its notifications"""
+
+    subscription: str
+
+
+class SubscribeParams(Struct, forbid_unknown_fields=True):
+    """:param conditions: by field of an event: a value, a list of values, or
+    {gt, ge, lt, le, like}"""
+
+    conditions: Conditions = None
 
 
 class RunsParams(Struct, forbid_unknown_fields=True):

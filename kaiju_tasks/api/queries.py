@@ -10,9 +10,10 @@ import msgspec
 from kaiju_tasks.api.params import PageParams
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery
-from kaiju_tasks.types import TaskStatus
+from kaiju_tasks.types import EventName, TaskStatus
 
-STATUSES = tuple(str(status) for status in TaskStatus)
+CHOICES = {"status": tuple(map(str, TaskStatus)), "event": tuple(map(str, EventName))}
+"""Columns that take only some values."""
 OPERATORS = ("gt", "ge", "lt", "le", "like")
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
 Sort = tuple[tuple[str, bool], ...]
@@ -67,8 +68,9 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
 def _value(value: Any, kind: type, field: str) -> Any:
     if value is None:
         return None
-    if field.split(".")[1] == "status" and not field.endswith(".like") and value not in STATUSES:
-        raise InvalidParams(f"`{field}` must be one of {', '.join(STATUSES)}", field=field)
+    choices = CHOICES.get(field.split(".")[1])
+    if choices is not None and not field.endswith(".like") and value not in choices:
+        raise InvalidParams(f"`{field}` must be one of {', '.join(choices)}", field=field)
     ok = {
         str: isinstance(value, str),
         bool: isinstance(value, bool),

@@ -8,6 +8,7 @@ from kaiju_tasks import __version__
 from kaiju_tasks.api import params as p
 from kaiju_tasks.api.audit import AuditApi
 from kaiju_tasks.api.bulk import BulkApi
+from kaiju_tasks.api.events import EventsApi
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
@@ -15,7 +16,14 @@ from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
-from kaiju_tasks.errors import Conflict, KaijuError, NotFound, Unavailable
+from kaiju_tasks.errors import (
+    Conflict,
+    InvalidRequest,
+    KaijuError,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+)
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import (
     ConnectParams,
@@ -57,6 +65,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
     _add_pauses(registry, _maker(PausesApi, target))
+    _add_events(registry, _maker(EventsApi, target))
     _add_system(registry, _maker(SystemApi, target))
     _add_audit(registry, _maker(AuditApi, target))
     add_discover(registry, "kaiju_tasks", __version__)
@@ -207,6 +216,21 @@ def _add_pauses(registry: Registry, pauses: Any) -> None:
     add("add", pauses.add, p.PauseParams, p.PauseView, (Conflict, Unavailable))
     add("list", _without_params(pauses.list), NoParams, list[p.PauseView], (Unavailable,))
     add("remove", pauses.remove, p.IdParams, p.Removed, _READ)
+
+
+def _add_events(registry: Registry, events: Any) -> None:
+    def add(name: str, handler: Any, params: Any, result: Any, *errors: type[KaijuError]) -> None:
+        registry.add(f"events.{name}", handler, params=params, result=result, errors=errors)
+
+    add(
+        "subscribe",
+        events.subscribe,
+        p.SubscribeParams,
+        p.Subscribed,
+        InvalidRequest,
+        TooManyRequests,
+    )
+    add("unsubscribe", events.unsubscribe, p.SubscriptionParams, bool, InvalidRequest)
 
 
 def _add_system(registry: Registry, system: Any) -> None:

@@ -76,6 +76,8 @@ from kaiju_tasks.types import (
 )
 
 WAIT_POLL_SECONDS = 1.0
+FIRST_LOOK_SECONDS = 0.05
+"""After it a wait looks again: other managers know of it by then."""
 DAY_SECONDS = 86_400.0
 DUPLICATE_TRIES = 5
 
@@ -328,14 +330,15 @@ class TasksApi:
         time is over; the task as it then is."""
         loop = asyncio.get_running_loop()
         until = loop.time() + params.timeout
-        view = await self._view(params.id)
-        awaited = Awaited(view)
-        while not awaited.ended(view):
-            left = until - loop.time()
-            if left <= 0:
-                break
-            await self._manager.waiters.wait(params.id, min(left, WAIT_POLL_SECONDS))
+        pause = WAIT_POLL_SECONDS if self._manager.relay.alone else FIRST_LOOK_SECONDS
+        with self._manager.waiters.watch(params.id) as watch:
             view = await self._view(params.id)
+            awaited = Awaited(view, params.seen)
+            while not awaited.over(view) and (left := until - loop.time()) > 0:
+                await watch.wait(min(left, pause))
+                pause = WAIT_POLL_SECONDS
+                watch.clear()
+                view = await self._view(params.id)
         return task_view(view)
 
     async def explain(self, caller: Caller, params: IdParams) -> Explanation:

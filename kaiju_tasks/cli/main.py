@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "kaiju_tasks.cli.run:run",
     "task": "kaiju_tasks.cli.task:task",
     "pauses": "kaiju_tasks.cli.pauses:pauses",
+    "events": "kaiju_tasks.cli.events:events",
     "executors": "kaiju_tasks.cli.executors:executors",
     "notifications": "kaiju_tasks.cli.notifications:notifications",
     "audit": "kaiju_tasks.cli.audit:audit",

@@ -34,7 +34,7 @@ LIST_COLUMNS = (
 )
 SPARSE_COLUMNS = ("status_reason", "exit_code", "next_run", "description")
 ENDED = ("FINISHED", "FAILED")
-LOOK_SECONDS = 0.5
+WAIT_SECONDS = 30
 
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what no connected executor can run, instead of warning."
@@ -278,7 +278,8 @@ def follow(id: str, as_json: bool) -> None:
             said = line
         if task_["status"] in ENDED or _ended_between_fires(task_):
             break
-        task_ = call("tasks.wait", id=id, timeout=LOOK_SECONDS)
+        seen = {name: task_[name] for name in ("status", "stage", "status_reason")}
+        task_ = call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
     if as_json:
         print_json(task_)
     elif task_["exit_code"]:

@@ -35,6 +35,11 @@ class DefinitionCache:
         while kept and (len(kept) > self._limit or self._bytes > self._limit_bytes):
             self.forget(next(iter(kept)))
 
+    def known(self, task_id: str) -> Definition | None:
+        """The definition of a task, as it was when it was last used here."""
+        entry = self._kept.get(task_id)
+        return None if entry is None else entry[1]
+
     def forget(self, task_id: str) -> None:
         entry = self._kept.pop(task_id, None)
         if entry is not None:

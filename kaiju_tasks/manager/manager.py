@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Iterable
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.events import EventHub
 from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.pauses import PauseBook
+from kaiju_tasks.manager.progress import ProgressTold
+from kaiju_tasks.manager.relay import Relay
 from kaiju_tasks.manager.reports import Reports
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.roster import Roster
@@ -39,7 +42,11 @@ class Manager:
         self.dice = dice or Dice()
         self.id = self.dice.new_id()
         self.sessions = Sessions()
-        self.waiters = Waiters()
+        self.waiters = Waiters(on_first=lambda task_id: self.relay.wait(task_id))
+        self.events = EventHub(self.id, changed=lambda: self.relay.want())
+        self.relay = Relay(
+            store, self.id, self.events, self.waiters, self.spawn, settings.ping_interval
+        )
         self.uptime = Uptime(
             settings.lease_seconds, max(settings.lease_seconds, 2 * settings.poll_interval)
         )
@@ -60,7 +67,12 @@ class Manager:
         self.streams = Streams(
             self.ledger, self.sessions, self.pauses, self.dice, settings.batch_rows
         )
-        self.reports = Reports(self.ledger, settings, lambda: self.scheduler.now_about())
+        self.reports = Reports(
+            self.ledger,
+            settings,
+            lambda: self.scheduler.now_about(),
+            ProgressTold(self.events, self.ledger.states.definitions, self.id).tell,
+        )
         self.roster = Roster(
             store,
             self.ledger,
@@ -100,7 +112,9 @@ class Manager:
         self.streams.start()
         await self.scheduler.start()
         self.retention.start()
-        await self._exit.enter_async_context(self.store.listen(self._heard))
+        listening = self.store.listen(self._heard, self.relay.received)
+        await self._exit.enter_async_context(listening)
+        self.relay.greet()
         self._heartbeat = asyncio.create_task(self._beat())
 
     async def stop(self) -> None:
@@ -158,6 +172,7 @@ class Manager:
         self.waiters.changed(change.step.row.id for change in changes)
         if topics:
             self._tell(topics)
+        self.events.publish(changes)
 
     def serve_session(self, session: Session) -> None:
         """An executor has come, or has places free: its streams may go on."""
@@ -185,6 +200,7 @@ class Manager:
         topics = frozenset(topics)
         if not topics:
             self.scheduler.look()
+            self.relay.missed()
         if not topics or PAUSES in topics:
             self.pauses.changed()
         for topic in topics:
@@ -209,6 +225,7 @@ class Manager:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self.settings.ping_interval)
+            self.relay.renew()
             try:
                 await self._seen_up()
                 await self.roster.check()

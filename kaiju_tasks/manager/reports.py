@@ -33,9 +33,17 @@ class Reports:
     """Writes what executors report.
 
     :param now_about: the store's clock, or nearly so
+    :param tell_progress: is given what executors say of running stages
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings, now_about: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        now_about: Callable[[], float],
+        tell_progress: Callable[[Report, Session, float], None],
+    ) -> None:
+        self._tell_progress = tell_progress
         self._ledger = ledger
         self._now_about = now_about
         self._max_run_bytes = settings.max_run_results_bytes
@@ -55,6 +63,8 @@ class Reports:
             for report, lease in zip(reports, leases, strict=True)
             if report.state is not ReportState.PROGRESS
         ]
+        if session is not None and len(pairs) < len(reports):
+            self._progressed(reports, leases, session)
         outcomes = iter(await self._ledger.apply_all(pairs))
         acks = [
             OK if report.state is ReportState.PROGRESS else self._ack(report, lease, next(outcomes))
@@ -67,6 +77,14 @@ class Reports:
                 elif session.alone is not None and report.state in ENDS_STAGE:
                     session.cleared(lease)
         return acks
+
+    def _progressed(
+        self, reports: Sequence[Report], leases: Sequence[Lease], session: Session
+    ) -> None:
+        """Pass on what is said of running stages, under leases that are the session's."""
+        for report, lease in zip(reports, leases, strict=True):
+            if report.state is ReportState.PROGRESS and session.leases.get(report.id) == lease:
+                self._tell_progress(report, session, self._now_about())
 
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:
         state = report.state

@@ -9,9 +9,13 @@ from kaiju_tasks.types import ExecutorStatus
 
 
 class Connection(Protocol):
-    """The manager's end of an executor's socket. Neither method waits."""
+    """The manager's end of a socket. No method waits."""
 
     def send(self, frame: bytes) -> None: ...
+
+    def offer(self, frame: bytes) -> bool:
+        """Send a frame, unless too much that was offered still waits: then False."""
+        ...
 
     def close(self) -> None: ...
 

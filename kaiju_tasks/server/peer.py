@@ -11,6 +11,7 @@ __all__ = ["Peer"]
 logger = logging.getLogger(__name__)
 
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
+OFFERED_BYTES_MAX = 4 * 1024 * 1024
 CLOSE_SECONDS = 2.0
 
 
@@ -18,29 +19,50 @@ class Peer:
     """Sends without waiting. A peer that does not read what it is sent is closed.
 
     :param queued_bytes_max: bytes that may wait for a slow reader
+    :param offered_bytes_max: bytes that may wait of what can be left out
     """
 
     def __init__(
-        self, socket: web.WebSocketResponse, queued_bytes_max: int = QUEUED_BYTES_MAX
+        self,
+        socket: web.WebSocketResponse,
+        queued_bytes_max: int = QUEUED_BYTES_MAX,
+        offered_bytes_max: int = OFFERED_BYTES_MAX,
     ) -> None:
         self._socket = socket
         self._queued_bytes_max = queued_bytes_max
-        self._frames: deque[bytes] = deque()
+        self._offered_bytes_max = offered_bytes_max
+        self._frames: deque[tuple[bytes, int]] = deque()
         self._queued_bytes = 0
+        self._offered_bytes = 0
         self._wake = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write())
 
     def send(self, frame: bytes) -> None:
         """Send a frame soon."""
+        self._queue(frame, 0)
+
+    def offer(self, frame: bytes) -> bool:
+        """Send a frame soon, unless too much that was offered still waits.
+
+        :returns: False: it is left out
+        """
+        if self._offered_bytes + len(frame) > self._offered_bytes_max:
+            return False
+        self._queue(frame, len(frame))
+        return True
+
+    def _queue(self, frame: bytes, offered: int) -> None:
+        """:param offered: bytes that count as offered"""
         if self._closing is not None:
             return
         if self._queued_bytes + len(frame) > self._queued_bytes_max:
             logger.warning("a peer does not read what it is sent; closing its connection")
             self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
             return
-        self._frames.append(frame)
+        self._frames.append((frame, offered))
         self._queued_bytes += len(frame)
+        self._offered_bytes += offered
         self._wake.set()
 
     def close(self) -> None:
@@ -73,9 +95,10 @@ class Peer:
             while self._closing is None or self._frames:
                 self._wake.clear()
                 while self._frames:
-                    frame = self._frames.popleft()
+                    frame, offered = self._frames.popleft()
                     await self._socket.send_frame(frame, WSMsgType.TEXT)
                     self._queued_bytes -= len(frame)
+                    self._offered_bytes -= offered
                 if self._closing is None:
                     await self._wake.wait()
         except (ConnectionError, RuntimeError) as error:

@@ -128,6 +128,8 @@ class TaskPage(Struct):
 
 
 COUNT_LIMIT = 10_000
+MESSAGE_BYTES = 7_800
+"""The largest message that one manager can send to others."""
 
 TASK_COLUMNS: dict[str, type] = {
     "id": str,
@@ -441,6 +443,10 @@ class Transaction(Protocol):
         ...
 
 
+def ignore(message: bytes) -> None:
+    """What is done with messages that nobody wants."""
+
+
 class Store(Protocol):
     """A database."""
 
@@ -470,16 +476,28 @@ class Store(Protocol):
         """What there is to wait for: one query."""
         ...
 
-    # wake-ups between managers
+    # between managers
 
     async def wake(self, topics: Iterable[str]) -> None:
         """Tell other managers on this database that something of a topic changed
         (one message for all). Nothing on SQLite, which has one manager."""
         ...
 
-    def listen(self, heard: Callable[[frozenset[str]], None]) -> AbstractAsyncContextManager[None]:
-        """Call `heard(topics)` for other managers' wake-ups; reconnects by itself and then
-        calls `heard` with an empty set, which means: look at everything."""
+    async def send(self, messages: Sequence[bytes]) -> None:
+        """Send messages to the other managers, in order; whoever does not listen misses them.
+
+        :param messages: JSON texts of at most `MESSAGE_BYTES` each
+        """
+        ...
+
+    def listen(
+        self,
+        heard: Callable[[frozenset[str]], None],
+        received: Callable[[bytes], None] = ignore,
+    ) -> AbstractAsyncContextManager[None]:
+        """Call `heard(topics)` for other managers' wake-ups, and `received` with their
+        messages; reconnects by itself and then calls `heard` with an empty set, which means:
+        look at everything."""
         ...
 
     # reads

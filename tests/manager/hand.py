@@ -89,6 +89,10 @@ class HandExecutor:
         elif message["method"] == "executor.revoke":
             self.revoked += msgspec.convert(message["params"]["leases"], list[Lease])
 
+    def offer(self, frame: bytes) -> bool:
+        self.send(frame)
+        return True
+
     def close(self) -> None:
         self.closed = True
 

@@ -14,6 +14,7 @@ from tests.simulation.trace import EPOCH, Trace, span
 
 Committed = Callable[["StoreLine", list[Step], list[ExecutorRow]], None]
 Heard = Callable[[frozenset[str]], None]
+Received = Callable[[bytes], None]
 
 READS = [
     "find",
@@ -70,7 +71,7 @@ class Database:
         self.trace = trace
         self.faults = Faults()
         self.committed: Committed = lambda line, steps, executors: None
-        self.listeners: dict[StoreLine, Heard] = {}
+        self.listeners: dict[StoreLine, tuple[Heard, Received]] = {}
 
     def line(self, process: Process) -> "StoreLine":
         """A manager's own connection."""
@@ -144,19 +145,37 @@ class StoreLine:
 
     async def wake(self, topics: Iterable[str]) -> None:
         await self._reach(own=False)
-        database = self._database
         told = frozenset(topics)
-        for line, heard in list(database.listeners.items()):
-            if line is not self and not self._dice(database.faults.lost_wake):
-                line.process.call_later(span(database.random, 0.0005, 0.05), line.hear, heard, told)
+        for line, (heard, _) in self._others():
+            line.later(heard, told)
 
-    def hear(self, heard: Heard, topics: frozenset[str]) -> None:
+    async def send(self, messages: Sequence[bytes]) -> None:
+        await self._reach(own=False)
+        for message in messages:
+            for line, (_, received) in self._others():
+                line.later(received, message)
+
+    def _others(self) -> list[tuple["StoreLine", tuple[Heard, Received]]]:
+        """Who hears what this manager says now."""
+        database = self._database
+        return [
+            (line, ears)
+            for line, ears in database.listeners.items()
+            if line is not self and not self._dice(database.faults.lost_wake)
+        ]
+
+    def later(self, hear: Callable[[Any], None], what: Any) -> None:
+        """Hear something after a while."""
+        delay = span(self._database.random, 0.0005, 0.05)
+        self.process.call_later(delay, self._hear, hear, what)
+
+    def _hear(self, hear: Callable[[Any], None], what: Any) -> None:
         if not self.cut:
-            heard(topics)
+            hear(what)
 
     @asynccontextmanager
-    async def listen(self, heard: Heard) -> AsyncIterator[None]:
-        self._database.listeners[self] = heard
+    async def listen(self, heard: Heard, received: Received) -> AsyncIterator[None]:
+        self._database.listeners[self] = heard, received
         try:
             yield
         finally:

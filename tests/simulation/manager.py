@@ -28,6 +28,10 @@ class ManagerEnd:
     def send(self, frame: bytes) -> None:
         self.wire.to_executor(frame)
 
+    def offer(self, frame: bytes) -> bool:
+        self.send(frame)
+        return True
+
     def close(self) -> None:
         self.wire.close_from_listener()
 

@@ -1,4 +1,4 @@
-"""Wake-ups between managers: NOTIFY, and a connection that listens."""
+"""Wake-ups and messages between managers: NOTIFY, and a connection that listens."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.store.base import StoreError, ignore
 from kaiju_tasks.store.postgres.errors import translated
 
 PAYLOAD_BYTES = 7900
@@ -20,13 +20,16 @@ RETRY_SECONDS_MAX = 5.0
 EVERYTHING: frozenset[str] = frozenset()
 
 Heard = Callable[[frozenset[str]], None]
+Received = Callable[[bytes], None]
+NO_MESSAGE = b"null"
 
 
 class Wake(Struct):
-    """What is sent. `topics` empty: look at everything."""
+    """What is sent: a message, or else topics. `topics` empty: look at everything."""
 
     sender: str
     topics: list[str]
+    message: Raw = Raw(NO_MESSAGE)
 
 
 _decode = msgspec.json.Decoder(Wake).decode
@@ -53,11 +56,16 @@ class Wakes:
             payload = msgspec.json.encode(Wake(self._sender, []))
         return payload.decode()
 
+    def message(self, message: bytes) -> str:
+        """A message as what is sent."""
+        return msgspec.json.encode(Wake(self._sender, [], Raw(message))).decode()
+
     @contextlib.asynccontextmanager
-    async def listen(self, heard: Heard) -> Any:
+    async def listen(self, heard: Heard, received: Received = ignore) -> Any:
         """Listen in the background until the end of the block."""
         first_try = asyncio.Event()
-        task = asyncio.create_task(self._listen(heard, first_try), name="kaiju-listen")
+        listening = self._listen(heard, received, first_try)
+        task = asyncio.create_task(listening, name="kaiju-listen")
         try:
             await first_try.wait()
             yield
@@ -66,7 +74,7 @@ class Wakes:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _listen(self, heard: Heard, first_try: asyncio.Event) -> None:
+    async def _listen(self, heard: Heard, received: Received, first_try: asyncio.Event) -> None:
         """Each connection but the first begins with a look at everything."""
         delay, missed = RETRY_SECONDS, False
         while True:
@@ -75,7 +83,7 @@ class Wakes:
                     connection = await self._connect()
                 try:
                     with translated():
-                        await connection.add_listener(self.channel, self._hearing(heard))
+                        await connection.add_listener(self.channel, self._hearing(heard, received))
                         if missed:
                             heard(EVERYTHING)
                         first_try.set()
@@ -89,14 +97,19 @@ class Wakes:
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_SECONDS_MAX)
 
-    def _hearing(self, heard: Heard) -> Callable[[Any, int, str, Any], None]:
+    def _hearing(self, heard: Heard, received: Received) -> Callable[[Any, int, str, Any], None]:
         def hear(connection: Any, pid: int, channel: str, payload: Any) -> None:
             try:
                 wake = _decode(payload)
             except msgspec.DecodeError:
                 wake = Wake("", [])  # somebody else's, or a later version's
-            if wake.sender != self._sender:
+            if wake.sender == self._sender:
+                return
+            message = bytes(wake.message)
+            if message == NO_MESSAGE:
                 heard(frozenset(wake.topics))
+            else:
+                received(message)
 
         return hear
 

@@ -664,3 +664,7 @@ DELETE FROM notifications WHERE id = ANY ($1::text[])
 -- name: notify
 -- Wake other managers.
 SELECT pg_notify($1::text, $2::text)
+
+-- name: notify_each
+-- Send messages to other managers, in order.
+SELECT pg_notify($1::text, payload) FROM unnest($2::text[]) AS payload

@@ -21,6 +21,7 @@ from kaiju_tasks.store.base import (
     TaskPage,
     TaskQuery,
     TaskView,
+    ignore,
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
@@ -158,8 +159,16 @@ class PostgresStore:
     async def wake(self, topics: Iterable[str]) -> None:
         await self._read("notify", self._wakes.channel, self._wakes.payload(topics))
 
-    def listen(self, heard: Callable[[frozenset[str]], None]) -> AbstractAsyncContextManager[None]:
-        return self._wakes.listen(heard)
+    async def send(self, messages: Sequence[bytes]) -> None:
+        payloads = [self._wakes.message(message) for message in messages]
+        await self._read("notify_each", self._wakes.channel, payloads)
+
+    def listen(
+        self,
+        heard: Callable[[frozenset[str]], None],
+        received: Callable[[bytes], None] = ignore,
+    ) -> AbstractAsyncContextManager[None]:
+        return self._wakes.listen(heard, received)
 
     # reads
 

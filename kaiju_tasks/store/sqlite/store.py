@@ -26,6 +26,7 @@ from kaiju_tasks.store.base import (
     TaskPage,
     TaskQuery,
     TaskView,
+    ignore,
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
@@ -143,8 +144,15 @@ class SqliteStore:
     async def wake(self, topics: Iterable[str]) -> None:
         """There is no other manager."""
 
+    async def send(self, messages: Sequence[bytes]) -> None:
+        """There is no other manager."""
+
     @asynccontextmanager
-    async def listen(self, heard: Callable[[frozenset[str]], None]) -> AsyncIterator[None]:
+    async def listen(
+        self,
+        heard: Callable[[frozenset[str]], None],
+        received: Callable[[bytes], None] = ignore,
+    ) -> AsyncIterator[None]:
         yield
 
     # reads

@@ -1,0 +1,84 @@
+"""`events.*`: what happens, told over a WebSocket (docs/events.md)."""
+
+import logging
+
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionParams
+from kaiju_tasks.api.queries import read_conditions
+from kaiju_tasks.errors import InvalidRequest, TooManyRequests
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.events import EventHub, Subscription, Told
+from kaiju_tasks.manager.matching import EVENT_COLUMNS
+from kaiju_tasks.manager.sessions import Connection
+from kaiju_tasks.rpc import encode_notification
+
+log = logging.getLogger(__name__)
+
+SUBSCRIPTIONS_MAX = 100
+DROPPED, LOST = "events.dropped", "events.lost"
+TOO_SLOW = "events came faster than they were read; subscribe again, and look at the rows"
+
+
+class EventsApi:
+    """Subscriptions of sockets."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._hub = manager.events
+        self._dice = manager.dice
+
+    async def subscribe(self, caller: Caller, params: SubscribeParams) -> Subscribed:
+        """Be told of events over this WebSocket, as notifications named by the event."""
+        connection = _connection(caller, "events.subscribe")
+        conditions = read_conditions(params.conditions, EVENT_COLUMNS)
+        if len(caller.subscriptions) >= SUBSCRIPTIONS_MAX:
+            raise TooManyRequests(
+                f"a WebSocket may hold {SUBSCRIPTIONS_MAX} subscriptions: end one, or open another",
+                limit=SUBSCRIPTIONS_MAX,
+            )
+        id = self._dice.nonce()
+        socket = _Socket(id, connection, caller, self._hub)
+        subscription = Subscription(conditions, socket.take, socket.lost)
+        caller.subscriptions[id] = subscription
+        self._hub.subscribe(subscription)
+        return Subscribed(id)
+
+    async def unsubscribe(self, caller: Caller, params: SubscriptionParams) -> bool:
+        """End a subscription of this WebSocket; false when there is none."""
+        _connection(caller, "events.unsubscribe")
+        subscription = caller.subscriptions.pop(params.subscription, None)
+        if subscription is not None:
+            self._hub.unsubscribe(subscription)
+        return subscription is not None
+
+
+def _connection(caller: Caller, method: str) -> Connection:
+    if caller.connection is None:
+        raise InvalidRequest(f"{method} needs the WebSocket at /rpc, not a POST")
+    return caller.connection
+
+
+class _Socket:
+    """One subscription's way to its socket. It never waits: who is too slow is dropped."""
+
+    def __init__(self, id: str, connection: Connection, caller: Caller, hub: EventHub) -> None:
+        self._id = id
+        self._connection = connection
+        self._caller = caller
+        self._hub = hub
+
+    def take(self, told: Told) -> None:
+        if not self._connection.offer(told.notification(self._id)):
+            self._drop()
+
+    def lost(self, reason: str) -> None:
+        said = {"subscription": self._id, "reason": reason}
+        if not self._connection.offer(encode_notification(LOST, said)):
+            self._drop()
+
+    def _drop(self) -> None:
+        subscription = self._caller.subscriptions.pop(self._id, None)
+        if subscription is not None:
+            self._hub.unsubscribe(subscription)
+            log.info("a subscriber at %s is too slow; it is dropped", self._caller.remote)
+            said = {"subscription": self._id, "reason": TOO_SLOW}
+            self._connection.send(encode_notification(DROPPED, said))

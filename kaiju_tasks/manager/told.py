@@ -1,0 +1,133 @@
+"""Public events: what is told of a committed change, and of a running stage's progress."""
+
+import msgspec
+from msgspec import Struct
+
+from kaiju_tasks.lifecycle import Attempt, Definition, Row, RunRecord
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.protocol import Report
+from kaiju_tasks.types import EventName, Outcome, TaskError, TaskEvent, TaskStatus
+
+TEXT_MAX = 500
+"""Characters of an event's message; the whole of it stands in the row."""
+
+STATUS_OF = {
+    EventName.QUEUED: TaskStatus.QUEUED,
+    EventName.WAITING: TaskStatus.WAITING,
+    EventName.SUSPENDED: TaskStatus.SUSPENDED,
+    EventName.FINISHED: TaskStatus.FINISHED,
+    EventName.FAILED: TaskStatus.FAILED,
+}
+ENDS = (EventName.FINISHED, EventName.FAILED)
+DONE = (Outcome.FINISHED, Outcome.SKIPPED)
+ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
+
+_decode_error = msgspec.json.Decoder(TaskError).decode
+
+
+class Progress(Struct):
+    """What a running stage says of itself."""
+
+    done: float
+    total: float | None = None
+    message: str | None = None
+
+
+_decode_progress = msgspec.json.Decoder(Progress).decode
+
+
+def events_of(change: Change, manager_id: str) -> list[TaskEvent]:
+    """The events of a change, in order."""
+    step = change.step
+    done = (attempt for attempt in step.attempts if attempt.outcome in DONE)
+    run = next((run for run in step.runs if run.status in ENDED), None)
+    events = []
+    for name in step.events:
+        event = _event(name, step.row, change.definition, manager_id)
+        if name == EventName.STAGE:
+            _tell_stage(event, next(done))
+        elif name == EventName.STARTED:
+            _tell_start(event, step.row)
+        elif name == EventName.SUSPENDED and step.attempts:
+            event.executor_id = step.attempts[-1].executor_id
+        elif name in ENDS and run is not None:
+            _tell_end(event, run)
+        events.append(event)
+    return events
+
+
+def progress_event(
+    report: Report, definition: Definition, executor_id: str, manager_id: str, now: float
+) -> TaskEvent:
+    """What an executor says of a running stage.
+
+    :raises msgspec.DecodeError: it is no progress
+    """
+    said = _decode_progress(report.result)
+    if said.message is not None:
+        said.message = _short(said.message)
+    row = Row(id=report.id, job_id=report.job_id, stage=report.stage, status_change=now)
+    row.app_name, row.priority = definition.app_name, definition.priority
+    row.status, row.stages = TaskStatus.EXECUTED, len(definition.commands)
+    event = _event(EventName.PROGRESS, row, definition, manager_id)
+    event.retries, event.executor_id = None, executor_id
+    event.data = msgspec.structs.asdict(said)
+    return event
+
+
+def _event(name: str, row: Row, definition: Definition, manager_id: str) -> TaskEvent:
+    status = STATUS_OF.get(name, row.status)  # type: ignore[call-overload]
+    return TaskEvent(
+        event=name,
+        id=row.id,
+        job_id=row.job_id,
+        app_name=row.app_name,
+        status=status,
+        status_reason=row.reason if row.status is status else None,
+        stage=row.stage,
+        stages=row.stages,
+        retries=row.retries,
+        exit_code=row.exit_code,
+        executor_id=None,
+        priority=row.priority,
+        parent_id=definition.parent_id,
+        group=definition.group,
+        group_id=definition.group_id,
+        user_id=definition.user_id,
+        time=row.status_change,
+        manager_id=manager_id,
+    )
+
+
+def _tell_start(event: TaskEvent, row: Row) -> None:
+    _tell_running(event, row.executor_id)
+    event.time = row.run_started_at or event.time
+
+
+def _tell_running(event: TaskEvent, executor_id: str | None) -> None:
+    """It ran, or waited at a hook; what came of it right after is told by the next event."""
+    event.executor_id, event.status_reason = executor_id, None
+    event.status = TaskStatus.WAITING if executor_id is None else TaskStatus.EXECUTED
+
+
+def _tell_stage(event: TaskEvent, attempt: Attempt) -> None:
+    _tell_running(event, attempt.executor_id)
+    event.stage, event.time = attempt.stage + 1, attempt.ended_at
+    event.data = {
+        "stage": attempt.stage,
+        "name": attempt.name,
+        "method": attempt.method,
+        "outcome": attempt.outcome,
+    }
+
+
+def _tell_end(event: TaskEvent, run: RunRecord) -> None:
+    event.job_id, event.exit_code = run.job_id, run.exit_code
+    event.executor_id, event.time = run.executor_id, run.ended_at
+    if run.error is not None:
+        error = _decode_error(run.error)
+        event.data = {"type": error.type, "message": _short(error.message), "stage": error.stage}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
