@@ -262,8 +262,9 @@ class Subscribed(Struct):
 
 
 class SubscribeParams(Struct, forbid_unknown_fields=True):
-    """:param conditions: by field of an event: a value, a list of values, or
-    {gt, ge, lt, le, like}"""
+    """
+    :param conditions: by field of an event: a value, a list of values, or {gt, ge, lt, le, like}
+    """
 
     conditions: Conditions = None
 

@@ -486,7 +486,7 @@ class Store(Protocol):
     async def send(self, messages: Sequence[bytes]) -> None:
         """Send messages to the other managers, in order; whoever does not listen misses them.
 
-        :param messages: JSON texts of at most `MESSAGE_BYTES` each
+        :param messages: JSON objects of at most `MESSAGE_BYTES` each
         """
         ...
 

@@ -148,7 +148,7 @@ async def test_too_many_positional_parameters_are_refused(client: Client) -> Non
 def test_positional_parameters_are_those_of_the_methods() -> None:
     methods = {method.name: method for method in method_registry()}
     for name, method in methods.items():
-        if name == "tasks.wait":
+        if name == "tasks.wait" or name.startswith("events."):  # the client's own methods
             continue
         fields = method.params.__struct_fields__
         for parameter in POSITIONAL.get(name, ("id",) if fields else ()):

@@ -86,3 +86,19 @@ async def test_nothing_is_sent_after_closing() -> None:
     await wait_until(lambda: socket.closed_with, "it was closed")
     assert socket.sent == []
     await peer.ended()
+
+
+async def test_what_is_offered_is_left_out_when_too_much_of_it_waits() -> None:
+    socket = Socket()
+    socket.reading.clear()
+    peer = make_peer(socket, offered_bytes_max=1_000)
+    peer.send(b"y" * 5_000)
+    taken = [peer.offer(b"x" * 100) for _ in range(12)]
+    assert taken == [True] * 10 + [False] * 2
+    peer.send(b"an answer")
+    socket.reading.set()
+    await wait_until(lambda: len(socket.sent) == 12, "what waited was sent")
+    assert socket.sent[-1] == b"an answer"
+    assert peer.offer(b"x" * 1_000)
+    assert socket.closed_with is None
+    await peer.ended()

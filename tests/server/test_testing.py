@@ -91,3 +91,14 @@ async def test_time_goes_forward_only() -> None:
     async with running() as kaiju:
         with pytest.raises(ValueError, match="forward"):
             await kaiju.move(-1)
+
+
+async def test_what_happens_is_told() -> None:
+    async with running(executor) as kaiju:
+        with kaiju.events({"event": {"like": "task.%ed"}}) as events:
+            await kaiju.run({"id": "a", "commands": [{"method": "do.echo"}]})
+            assert (await anext(events)).event == "task.queued"
+            assert [event.event for event in events.read()] == ["task.started", "task.finished"]
+        assert not kaiju.manager.events.listened
+        with pytest.raises(InvalidParams), kaiju.events({"nope": 1}):
+            pass

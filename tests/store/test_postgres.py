@@ -19,6 +19,7 @@ from kaiju_tasks.store import (
     StoreUnavailable,
     TransactionConflict,
 )
+from kaiju_tasks.store.base import MESSAGE_BYTES
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.postgres import PostgresStore
 from kaiju_tasks.store.postgres.arrays import array_literal
@@ -304,6 +305,23 @@ async def test_a_wake_is_heard_by_others_and_not_by_its_sender(postgres_dsn: str
         await second.wake(["c"])
         await wait_until(lambda: len(heard) == 2, "both have heard each other")
     assert dict(heard) == {"first": {"c"}, "second": {"a", "b"}}
+    await first.close()
+    await second.close()
+
+
+async def test_messages_are_received_by_others_in_their_order(postgres_dsn: str) -> None:
+    first, second = make_store(postgres_dsn), make_store(postgres_dsn)
+    await first.open()
+    await second.open()
+    received: list[bytes] = []
+    never: Any = pytest.fail
+    messages = [b'{"number":%d,"text":"\xc3\xbc"}' % number for number in range(50)]
+    messages.append(b'{"long":"%b"}' % (b"x" * (MESSAGE_BYTES - len('{"long":""}'))))
+    async with first.listen(never, never), second.listen(never, received.append):
+        await first.send(messages)
+        await first.send([b"{}"])
+        await wait_until(lambda: received[-1:] == [b"{}"], "all were received")
+    assert received[:51] == messages
     await first.close()
     await second.close()
 

@@ -204,6 +204,7 @@ async def test_there_is_nobody_to_wake(path: Path) -> None:
     await store.open()
     async with store.listen(lambda topics: pytest.fail("nobody is there")):
         await store.wake(["x"])
+        await store.send([b"{}"])
     await store.close()
 
 

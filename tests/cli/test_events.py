@@ -1,0 +1,51 @@
+"""`kaiju-tasks events` and `task watch` against a real manager."""
+
+import json
+import signal
+
+from tests.cli.conftest import Invoke, Shell
+from tests.support.processes import Processes
+
+ECHO = ("--method", "do.echo", "--param", "data=1")
+
+
+async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processes) -> None:
+    where = ("--where", "event=task.queued", "--where", "id=mark")
+    events = processes.kaiju("events", env={"KAIJU_URL": shell.url})
+    as_json = processes.kaiju("events", "--json", *where, env={"KAIJU_URL": shell.url})
+    told = {events: False, as_json: False}
+    while not all(told.values()):  # until both have subscribed
+        shell.run("task", "create", *ECHO, "--set", "id=mark", "--on-conflict", "replace")
+        shell.run("task", "reset", "mark")
+        told = {process: "mark" in process.log for process in told}
+    shell.run("task", "create", *ECHO, "--set", "id=first", "--watch")
+    await events.logged(r"task\.queued +first  stage 0 of 1$")
+    await events.logged(r"task\.stage +first  stage 1 of 1  do\.echo finished$")
+    await events.logged(r"task\.finished +first  stage 1 of 1$")
+    shell.run("task", "create", "--method", "do.fail", "--set", "id=bad", "--watch")
+    await events.logged(r"task\.failed +bad .* execution_error: failed as asked$")
+    assert "first" not in as_json.log
+    assert json.loads(as_json.log.splitlines()[0])["event"] == "task.queued"
+    for process in told:
+        process.send(signal.SIGINT)
+        assert await process.ended() == 0
+        assert "Traceback" not in process.log
+
+
+async def test_watch_tells_each_stage(shell: Shell) -> None:
+    commands = [{"method": "do.sleep", "params": {"seconds": 0.2}} for _ in range(3)]
+    fields = ("--set", f"commands={json.dumps(commands)}", "--set", "id=three")
+    shell.run("task", "create", "--method", "x", *fields)
+    watched = shell.run("task", "watch", "three").stdout.splitlines()
+    assert "three: FINISHED, stage 3 of 3" in watched
+    assert "three: EXECUTED, stage 2 of 3" in watched
+
+
+def test_without_a_manager_events_say_so(invoke: Invoke) -> None:
+    result = invoke("events")
+    assert result.exit_code == 3
+    assert "no manager can be reached" in result.output
+
+
+def test_a_wrong_condition_is_named(invoke: Invoke) -> None:
+    assert "NAME=JSON" in invoke("events", "--where", "nope").output

@@ -1,0 +1,331 @@
+"""What managers tell each other of events, and when they say nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from kaiju_tasks.api import tasks as tasks_api
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager import relay as relay_module
+from kaiju_tasks.manager.events import EventHub, Subscription
+from kaiju_tasks.manager.interest import Interest
+from kaiju_tasks.manager.relay import Relay
+from kaiju_tasks.manager.waiters import Waiters
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import MESSAGE_BYTES, Condition, Store
+from kaiju_tasks.store.open import make_store
+from tests.manager.hand import Calls, HandExecutor, pinging
+from tests.manager.test_events import Heard
+from tests.manager.test_matching import event
+from tests.support.wait import wait_until
+
+INTERVAL = 0.2
+
+
+class Team:
+    """Managers on one database, each with a count of the messages it sent."""
+
+    def __init__(self, dsn: str) -> None:
+        self._settings = Settings(db=dsn, ping_interval=INTERVAL, reconnect_grace=5.0)
+        self._stack = AsyncExitStack()
+        self.sent: dict[str, list[bytes]] = {}
+
+    async def manager(self) -> Manager:
+        store = make_store(self._settings.db)
+        await store.open()
+        self._stack.push_async_callback(store.close)
+        manager = Manager(store, self._settings)
+        sent = self.sent[manager.id] = []
+        send = store.send
+
+        async def counted(messages: Sequence[bytes]) -> None:
+            sent.extend(messages)
+            await send(messages)
+
+        store.send = counted  # type: ignore[method-assign]
+        return await self._stack.enter_async_context(manager.running())
+
+    async def executor(self, manager: Manager) -> HandExecutor:
+        executor = HandExecutor(manager, "hand")
+        await executor.connect()
+        await self._stack.enter_async_context(pinging(executor))
+        return executor
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    def said(self, manager: Manager, say: str) -> list[bytes]:
+        """The messages of a manager of one kind."""
+        return [m for m in self.sent[manager.id] if msgspec.json.decode(m)["say"] == say]
+
+
+@pytest.fixture
+async def team(postgres_dsn: str) -> AsyncIterator[Team]:
+    team = Team(postgres_dsn)
+    yield team
+    await team.close()
+
+
+async def knows(manager: Manager) -> None:
+    """Wait until a manager will tell others of its events."""
+    await wait_until(lambda: manager.events.listened, "the manager was told what is wanted")
+
+
+async def run(manager: Manager, executor: HandExecutor, task_id: str) -> None:
+    await Calls(manager).create("work", id=task_id)
+    await executor.finish(await executor.take())
+
+
+async def test_a_subscriber_hears_of_tasks_that_another_manager_handles(team: Team) -> None:
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    heard = Heard(here)
+    await knows(there)
+    await run(there, executor, "a")
+    finished = await heard.until("finished")
+    assert heard.names == ["queued", "started", "stage", "finished"]
+    assert (finished.manager_id, finished.executor_id) == (there.id, "hand")
+    assert finished.time == (await Calls(here).get("a"))["status_change"]
+
+
+def heard_all(heard: Heard) -> bool:
+    return heard.names.count("finished") == 20
+
+
+async def test_each_event_is_heard_once(team: Team) -> None:
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    heard, heard_there = Heard(here), Heard(there)
+    await knows(there)
+    await wait_until(lambda: team.said(there, "want"), "both are subscribed")
+    for number in range(20):
+        await run(here if number % 2 else there, executor, f"task-{number}")
+    for one in (heard, heard_there):
+        await wait_until(partial(heard_all, one), "all is heard")
+        assert len(one.names) == 80
+        assert len({(e.id, e.event) for e in one.events}) == 80
+
+
+async def test_a_manager_that_comes_later_asks_what_is_wanted(team: Team) -> None:
+    here = await team.manager()
+    heard = Heard(here, Condition("event", "eq", "task.queued"))
+    there = await team.manager()
+    await knows(there)
+    await Calls(there).create("work", id="a")
+    await heard.until("queued")
+
+
+async def test_only_what_is_wanted_is_sent(team: Team) -> None:
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    heard = Heard(here, Condition("group", "like", "x%"), Condition("event", "eq", "task.finished"))
+    await knows(there)
+    await run(there, executor, "a")
+    await Calls(there).create("work", id="b", group="xy")
+    await executor.finish(await executor.take())
+    await heard.until("finished")
+    assert [e.id for e in heard.events] == ["b"]
+    (told,) = team.said(there, "tell")
+    assert len(msgspec.json.decode(told)["events"]) == 1
+
+
+async def test_nothing_is_sent_when_nobody_elsewhere_listens(team: Team) -> None:
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    heard_there = Heard(there)
+    await run(there, executor, "a")
+    await heard_there.until("finished")
+    assert team.said(there, "tell") == []
+    heard = Heard(here)
+    await wait_until(lambda: team.said(here, "want"), "interest is told")
+    await run(there, executor, "b")
+    await heard.until("finished")
+    told = len(team.said(there, "tell"))
+    here.events.unsubscribe(heard.subscription)
+    there.events.unsubscribe(heard_there.subscription)
+    await wait_until(lambda: not there.events.listened, "the interest is forgotten")
+    await wait_until(lambda: not here.events.listened, "the interest is forgotten")
+    sent = {id: len(messages) for id, messages in team.sent.items()}
+    await run(there, executor, "c")
+    await asyncio.sleep(2 * INTERVAL)
+    assert {id: len(messages) for id, messages in team.sent.items()} == sent
+    assert len(team.said(there, "tell")) == told
+
+
+async def test_a_manager_alone_says_nothing_but_hello(team: Team) -> None:
+    alone = await team.manager()
+    executor = await team.executor(alone)
+    heard = Heard(alone)
+    await run(alone, executor, "a")
+    await heard.until("finished")
+    waiting = asyncio.create_task(Calls(alone)("tasks.wait", id="a", timeout=5))
+    await asyncio.sleep(2 * INTERVAL)
+    await waiting
+    assert len(team.sent[alone.id]) == 1
+
+
+async def test_a_wait_ends_at_once_when_another_manager_ends_the_run(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 30.0)
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    loop = asyncio.get_running_loop()
+    for number in range(3):
+        task_id = f"task-{number}"
+        await Calls(here).create("work", id=task_id)
+        waiting = asyncio.create_task(Calls(here)("tasks.wait", id=task_id, timeout=20))
+        work = await executor.take()
+        await wait_until(partial(there.relay.of_task, task_id), "the wait is known")
+        ended_at = loop.time()
+        await executor.finish(work)
+        assert (await waiting)["status"] == "FINISHED"
+        assert loop.time() - ended_at < 0.5
+    assert team.said(there, "tell")
+
+
+async def test_a_wait_that_begins_as_the_run_ends_elsewhere_is_short(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 30.0)
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    await wait_until(lambda: not here.relay.alone, "they know each other")
+    for number in range(20):
+        await Calls(here).create("work", id=f"task-{number}")
+        work = await executor.take()
+        waiting = asyncio.create_task(Calls(here)("tasks.wait", id=work.id, timeout=20))
+        await executor.finish(work)
+        async with asyncio.timeout(2):
+            assert (await waiting)["status"] == "FINISHED"
+
+
+async def test_what_is_wanted_is_forgotten_when_it_is_not_said_again(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = await team.manager(), await team.manager()
+    Heard(here)
+    await knows(there)
+    await asyncio.sleep(4 * INTERVAL)
+    assert there.events.listened
+
+    async def mute(messages: Sequence[bytes]) -> None: ...
+
+    monkeypatch.setattr(here.store, "send", mute)
+    began = asyncio.get_running_loop().time()
+    await wait_until(lambda: not there.events.listened, "the interest is forgotten")
+    assert asyncio.get_running_loop().time() - began > INTERVAL
+
+
+async def test_a_listener_that_was_cut_asks_again_and_says_that_events_were_lost(
+    team: Team,
+) -> None:
+    here, there = await team.manager(), await team.manager()
+    heard = Heard(here)
+    await knows(there)
+    here._heard(frozenset())
+    assert heard.lost == ["events of other managers may have been missed"]
+    await wait_until(lambda: len(team.said(here, "hello")) == 2, "it asks again")
+    here._heard(frozenset())
+    assert len(heard.lost) == 1
+
+
+# without a database
+
+
+class Line:
+    """A store that keeps what is sent, and sends while it is let."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.open = asyncio.Event()
+
+    async def send(self, messages: Sequence[bytes]) -> None:
+        await self.open.wait()
+        self.messages += messages
+
+
+def relay_over(line: Line) -> tuple[Relay, EventHub]:
+    store: Store = line  # type: ignore[assignment]
+    hub = EventHub("here")
+    spawned: set[asyncio.Task[None]] = set()
+
+    def spawn(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        spawned.add(task)
+        return task
+
+    return Relay(store, "here", hub, Waiters(), spawn, 1.0), hub
+
+
+async def test_a_burst_is_sent_in_few_messages_and_what_is_too_much_is_counted() -> None:
+    line = Line()
+    relay, hub = relay_over(line)
+    relay.received(b'{"say":"want","manager_id":"there","filters":[[]],"seconds":60}')
+    count = 5_000
+    hub.deliver(event(id=f"task-{n}", manager_id="here") for n in range(count))
+    line.open.set()
+    await wait_until(lambda: b'"lost"' in (line.messages or [b""])[-1], "all is sent")
+    assert all(len(message) <= MESSAGE_BYTES for message in line.messages)
+    told = [e for m in line.messages[:-1] for e in msgspec.json.decode(m)["events"]]
+    lost = msgspec.json.decode(line.messages[-1])["count"]
+    assert [e[1] for e in told] == [f"task-{n}" for n in range(len(told))]
+    assert 1_000 < len(told) == count - lost
+    assert len(line.messages) <= relay_module.WAITING_BYTES_MAX / MESSAGE_BYTES * 1.1
+
+
+async def test_events_of_others_and_giants_are_not_sent() -> None:
+    line = Line()
+    line.open.set()
+    relay, hub = relay_over(line)
+    relay.received(b'{"say":"want","manager_id":"there","filters":[[]],"seconds":60}')
+    hub.deliver([event(manager_id="there"), event(manager_id="here", group="ü" * 8_000)])
+    await wait_until(lambda: line.messages, "something is sent")
+    assert [msgspec.json.decode(m)["say"] for m in line.messages] == ["lost"]
+
+
+async def test_words_that_are_not_understood_do_no_harm() -> None:
+    relay, hub = relay_over(Line())
+    for word in (b"{", b"{}", b'{"say":"sing","manager_id":"x"}', b'{"say":"want"}', b"[1]"):
+        relay.received(word)
+    assert not hub.listened
+
+
+async def test_many_long_conditions_become_a_wish_for_everything() -> None:
+    line = Line()
+    line.open.set()
+    relay, hub = relay_over(line)
+    relay.received(b'{"say":"hello","manager_id":"there"}')
+    for number in range(200):
+        condition = Condition("group", "eq", f"{number}" * 20)
+        hub.subscribe(Subscription([condition], lambda told: None))
+    relay.want()
+    await wait_until(lambda: line.messages, "it is said")
+    assert msgspec.json.decode(line.messages[-1])["filters"] == [[]]
+
+
+def test_interest_ends_for_each_manager_by_itself() -> None:
+    interest = Interest()
+    interest.listen("b", [[Condition("id", "eq", "x")]], until=10)
+    interest.listen("c", [[Condition("stage", "gt", 2)]], until=20)
+    interest.wait(["y"], until=15)
+    assert interest.of_task("x")
+    assert interest.matches(event(id="y", stage=0))
+    interest.forget(12)
+    assert not interest.matches(event(id="x", stage=0))
+    assert interest.matches(event(id="x", stage=3))
+    interest.listen("c", [], until=30)
+    assert interest
+    interest.forget(16)
+    assert not interest
+
+
+def test_conditions_of_a_later_version_let_everything_through() -> None:
+    interest = Interest()
+    interest.listen("b", [[Condition("mood", "eq", "x")], [Condition("id", "near", "x")]], until=1)
+    assert interest.matches(event())

@@ -1,0 +1,82 @@
+"""`tasks.wait`: until the end, or until the task stands elsewhere than the caller has seen."""
+
+import asyncio
+
+import pytest
+
+from kaiju_tasks.api import tasks as tasks_api
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.manager import Manager
+from tests.manager.hand import Calls, HandExecutor
+from tests.support.wait import wait_until
+
+QUEUED = {"status": "QUEUED", "stage": 0}
+
+
+@pytest.fixture(autouse=True)
+def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 30.0)
+
+
+async def test_a_wait_follows_a_task_from_stage_to_stage(
+    call: Calls, executor: HandExecutor
+) -> None:
+    task = await call.create("work", "work", id="a")
+    seen = {name: task[name] for name in ("status", "stage", "status_reason")}
+    work = await executor.take()
+    task = await call("tasks.wait", id="a", timeout=20, seen=seen)
+    assert (task["status"], task["stage"]) == ("EXECUTED", 0)
+    waiting = asyncio.ensure_future(
+        call("tasks.wait", id="a", timeout=20, seen={"status": "EXECUTED", "stage": 0})
+    )
+    await executor.finish(work, stage=0)
+    assert (await waiting)["stage"] == 1
+
+
+async def test_a_wait_for_what_has_changed_already_is_over_at_once(call: Calls) -> None:
+    await call.create("work", id="a")
+    for seen in ({**QUEUED, "stage": 1}, {**QUEUED, "status_reason": "retry"}):
+        async with asyncio.timeout(5):
+            await call("tasks.wait", id="a", timeout=20, seen=seen)
+    task = await call("tasks.wait", id="a", timeout=0.05, seen=QUEUED)
+    assert task["status"] == "QUEUED"
+
+
+async def test_what_was_seen_must_be_a_place_to_stand(call: Calls) -> None:
+    await call.create("work", id="a")
+    for seen, field in (({"status": "GONE", "stage": 0}, "status"), ({"status": "IDLE"}, "stage")):
+        with pytest.raises(InvalidParams) as wrong:
+            await call("tasks.wait", id="a", seen=seen)
+        assert wrong.value.field == f"seen.{field}"
+
+
+async def test_no_change_falls_between_the_look_and_the_wait(
+    manager: Manager, call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends after its row was read and before the answer has come."""
+    await call.create("work", id="a")
+    tasks = manager.store.tasks
+    looks = 0
+
+    async def late(ids: list[str], *, results: bool = True) -> object:
+        nonlocal looks
+        looks += 1
+        found = await tasks(ids, results=results)
+        if looks == 1:
+            await call("tasks.cancel", id="a")
+        return found
+
+    waiting = asyncio.ensure_future(call("tasks.wait", id="a", timeout=20))
+    monkeypatch.setattr(manager.store, "tasks", late)
+    async with asyncio.timeout(5):
+        assert (await waiting)["status"] == "FAILED"
+
+
+async def test_nothing_is_kept_of_a_wait_that_is_over(manager: Manager, call: Calls) -> None:
+    await call.create("work", id="a")
+    waits = [asyncio.ensure_future(call("tasks.wait", id="a", timeout=20)) for _ in range(3)]
+    await wait_until(lambda: "a" in manager.waiters.task_ids, "they wait")
+    waits[0].cancel()
+    await call("tasks.cancel", id="a")
+    await asyncio.gather(*waits, return_exceptions=True)
+    assert not manager.waiters.task_ids
