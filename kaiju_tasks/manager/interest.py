@@ -38,7 +38,9 @@ class Interest:
         self._ids = {id: until for id, until in self._ids.items() if until > now}
 
     def of_task(self, task_id: str) -> bool:
-        return task_id in self._ids or any(m.of_task(task_id) for m in self._all())
+        if task_id in self._ids:
+            return True
+        return bool(self._matchers) and any(m.of_task(task_id) for m in self._all())
 
     def matches(self, event: TaskEvent) -> bool:
         return event.id in self._ids or any(m.matches(event) for m in self._all())
