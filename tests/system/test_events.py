@@ -1,0 +1,78 @@
+"""Events and waits over managers that are processes."""
+
+import asyncio
+import time
+
+import pytest
+
+from kaiju_tasks import Client
+from kaiju_tasks.client import Events
+from kaiju_tasks.errors import Unavailable
+from tests.support.wait import wait_until
+from tests.system.fleet import SECONDS, Fleet, Json, command, task
+
+
+async def test_one_manager_tells_of_a_task_that_another_one_runs(team: Fleet) -> None:
+    here, there = await team.manager(), await team.manager()
+    await team.executor(there)
+    creates = team.client(there)
+    async with team.client(here).events({"id": ["probe", "told"]}) as events:
+        await heard_of_probes(events, creates)
+        await creates.tasks.create(task("told", command("echo"), command("echo")))
+        told = await until_the_end(events, "told")
+    assert [event["event"] for event in told] == [
+        "task.queued",
+        "task.started",
+        "task.stage",
+        "task.stage",
+        "task.finished",
+    ]
+    moments = [event["time"] for event in told]
+    assert moments == sorted(moments)
+
+
+async def heard_of_probes(events: Events, client: Client) -> None:
+    """Make events until one is heard: the other manager has been told that somebody listens."""
+    heard = asyncio.ensure_future(anext(events))
+    await client.tasks.create(task("probe", command("echo")))
+
+    async def reset() -> bool:
+        await client.tasks.reset("probe")
+        return heard.done()
+
+    await wait_until(reset, "a probe is heard of", SECONDS)
+
+
+async def until_the_end(events: Events, task_id: str) -> list[Json]:
+    told: list[Json] = []
+    async with asyncio.timeout(SECONDS):
+        while not told or told[-1]["event"] != "task.finished":
+            event = await anext(events)
+            if event["id"] == task_id:
+                told.append(event)
+    return told
+
+
+async def test_a_wait_at_one_manager_ends_with_the_run_at_another(team: Fleet) -> None:
+    here, there = await team.manager(), await team.manager()
+    await team.executor(there)
+    client = team.client(here)
+    late = []
+    for number in range(5):
+        begun, gate = team.file(f"begun-{number}"), team.file(f"gate-{number}")
+        await client.tasks.create(task(f"{number}", command("hold", file=begun, gate=gate)))
+        waiting = asyncio.ensure_future(client.tasks.wait(f"{number}", SECONDS))
+        await begun.has(1)
+        await asyncio.sleep(0.1 * number)  # at any moment between two slow looks
+        gate.touch()
+        ended = await waiting
+        late.append(time.time() - ended["status_change"])
+    assert sorted(late)[2] < 0.25, late  # the slow looks would make it half a second
+
+
+async def test_a_client_is_told_when_its_manager_dies(team: Fleet) -> None:
+    here = await team.manager()
+    async with team.client(here).events() as events:
+        here.process.kill()
+        with pytest.raises(Unavailable):
+            await anext(events)
