@@ -1,6 +1,7 @@
 """A manager process: the manager's own code behind a network and a database that fail."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -8,9 +9,11 @@ import msgspec
 
 from kaiju_tasks.api import Caller, connection_closed, method_registry
 from kaiju_tasks.manager import Dice, Manager
+from kaiju_tasks.manager.events import Subscription
 from kaiju_tasks.server.frames import Frames
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store import StoreUnavailable
+from kaiju_tasks.types import TaskEvent
 from tests.simulation.database import Database, StoreLine
 from tests.simulation.loop import Process
 from tests.simulation.network import Network, Wire
@@ -48,8 +51,10 @@ class SimManager:
         network: Network,
         random: Random,
         trace: Trace,
+        told: Callable[["SimManager", TaskEvent], None],
     ) -> None:
         self.process = Process(name)
+        self._told = told
         self.url = url
         self.settings = settings
         self.line: StoreLine = database.line(self.process)
@@ -71,6 +76,7 @@ class SimManager:
                 break
             except StoreUnavailable:
                 await asyncio.sleep(0.5)
+        self.manager.events.subscribe(Subscription([], lambda told: self._told(self, told.event)))
         self.frames = Frames(self.manager, method_registry(self.manager), self.settings)
         self._network.listeners[self.url] = self
         self.ready = True

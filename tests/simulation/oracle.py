@@ -10,9 +10,10 @@ from kaiju_tasks.executor import Context
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, Step
 from kaiju_tasks.protocol import AckState, Lease, Report, ReportState, WriteStageResult
 from kaiju_tasks.store import ExecutorRow
-from kaiju_tasks.types import MESSAGE, ExecutorStatus, TaskStatus
+from kaiju_tasks.types import MESSAGE, ExecutorStatus, TaskEvent, TaskStatus
 from tests.simulation.database import StoreLine
 from tests.simulation.executor import SimExecutor
+from tests.simulation.manager import SimManager
 from tests.simulation.network import Wire
 from tests.simulation.trace import EPOCH, Trace
 
@@ -73,6 +74,7 @@ class Oracle:
         self.results: dict[tuple[str, int], dict[int, bytes]] = {}
         self.owner: dict[str, str] = {}
         self.closed: set[str] = set()
+        self.heard: set[tuple[str, str]] = set()
         self.mail: dict[str, dict[str, Mail]] = {}
         self.stored_messages: set[tuple[str, str]] = set()
         self.decided: set[tuple[str, float]] = set()
@@ -264,6 +266,18 @@ class Oracle:
             if row.job_id in self.closed:
                 self._wrong(row.id, f"run {row.job_id} opens again")
             self._decide(row.id, row.scheduled_at)
+
+    def told(self, manager: SimManager, event: TaskEvent) -> None:
+        """A subscriber hears of something: it is committed, and heard once."""
+        elsewhere = manager.manager is not None and event.manager_id != manager.manager.id
+        self.count("event of another manager" if elsewhere else "event")
+        if event.event in ("task.finished", "task.failed"):
+            if event.job_id not in self.closed:
+                self._wrong(event.id, f"{event.event} is told of {event.job_id} before its commit")
+            heard = (manager.process.name, event.job_id or "")
+            if heard in self.heard:
+                self._wrong(event.id, f"the end of {event.job_id} is told twice")
+            self.heard.add(heard)
 
     def _decide(self, task_id: str, scheduled_at: float | None) -> None:
         if scheduled_at is None:

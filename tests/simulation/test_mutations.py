@@ -68,6 +68,16 @@ def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Ledger, "save", save)
 
 
+def tells_events_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Ledger.save
+
+    async def hasty(self: Ledger, tx: Any, changes: Any) -> None:
+        self._publish(changes)
+        await save(self, tx, changes)
+
+    monkeypatch.setattr(Ledger, "save", hasty)
+
+
 @pytest.mark.parametrize(
     ("plant", "faults"),
     [
@@ -78,6 +88,7 @@ def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch)
         (forgets_what_it_leased_when_the_commit_was_in_doubt, {"unknown": 0.3}),
         (begins_a_run_twice, {"unknown": 0.3}),
         (leaves_the_next_task_to_another_transaction, {}),
+        (tells_events_before_the_commit, {}),
     ],
 )
 def test_a_planted_bug_is_found(

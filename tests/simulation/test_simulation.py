@@ -34,6 +34,8 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
         "ack ok",
         "ack released",
         "ack stale_lease",
+        "event",
+        "event of another manager",
         "expelled",
         "message buffered",
         "message delivered",

@@ -185,6 +185,7 @@ class World:
                 self.network,
                 self._dice,
                 self._trace,
+                self.oracle.told,
             )
             self.managers.append(manager)
             while manager.process.alive:
