@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 KEPT_INTERVALS = 3
 WAITING_BYTES_MAX = 50 * MESSAGE_BYTES
 """Events that may wait to be sent; of those beyond only the number is told."""
+LOST_SECONDS = 1.0
 ROOM_BYTES = MESSAGE_BYTES - 300
 """For the items of a message, beside what names it and its manager."""
 ALL: list[list[Condition]] = [[]]
@@ -106,6 +107,7 @@ class Relay:
         self._events: list[bytes] = []
         self._events_bytes = 0
         self._lost = 0
+        self._lost_said_at = float("-inf")
         self._sending: asyncio.Task[None] | None = None
 
     @property
@@ -139,6 +141,8 @@ class Relay:
             self._listen()
         if self._known and (self._hub.subscriptions or self._waiters.task_ids):
             self._say_again()
+        if self._lost:
+            self._send_soon()
 
     def _say_again(self) -> None:
         """As if nothing had been said before."""
@@ -234,10 +238,15 @@ class Relay:
         events, self._events, self._events_bytes = self._events, [], 0
         words += [self._list(b"wait", b"ids", part) for part in _parts(map(_encode, sorted(ids)))]
         words += [self._list(b"tell", b"events", part) for part in _parts(events)]
-        if self._lost:
-            words.append(_encode(Lost(self._manager_id, self._lost)))
-            self._lost = 0
-        return words
+        return words + self._lost_words()
+
+    def _lost_words(self) -> list[bytes]:
+        """How many events were lost, said once a second at most."""
+        now = asyncio.get_running_loop().time()
+        if not self._lost or now - self._lost_said_at < LOST_SECONDS:
+            return []
+        lost, self._lost, self._lost_said_at = self._lost, 0, now
+        return [_encode(Lost(self._manager_id, lost))]
 
     def _want(self) -> Want:
         conditions = {_encode(s.conditions): s.conditions for s in self._hub.subscriptions}

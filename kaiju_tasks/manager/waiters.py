@@ -1,21 +1,26 @@
 """Callers who wait for a task to change."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 
 
 class Watch:
     """One caller's look-out for changes of a task. Clear it, then look at the row, then wait: so
-    no change falls in between."""
+    no change falls in between.
 
-    def __init__(self) -> None:
+    :param begin: called when it is waited for
+    """
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
         self._changed = asyncio.Event()
         self.clear = self._changed.clear
         self.set = self._changed.set
 
     async def wait(self, seconds: float) -> None:
         """Return when the task has changed since `clear`, or after some seconds."""
+        self._begin()
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -31,34 +36,38 @@ class Waiters:
 
     def __init__(self, on_first: Callable[[str], None] = lambda task_id: None) -> None:
         self._on_first = on_first
-        self._waiting: dict[str, set[Watch]] = {}
+        self._watches: dict[str, set[Watch]] = {}
+        self._waited: set[str] = set()
 
     @property
-    def task_ids(self) -> KeysView[str]:
+    def task_ids(self) -> Set[str]:
         """Tasks that are waited for."""
-        return self._waiting.keys()
+        return self._waited
 
     def changed(self, task_ids: Iterable[str]) -> None:
-        if self._waiting:
+        if self._watches:
             for task_id in task_ids:
-                for watch in self._waiting.get(task_id, ()):
+                for watch in self._watches.get(task_id, ()):
                     watch.set()
 
     @contextmanager
     def watch(self, task_id: str) -> Iterator[Watch]:
         """Look out for changes of a task until the end of the block."""
-        watch = Watch()
-        watches = self._waiting.get(task_id)
-        if watches is None:
-            watches = self._waiting[task_id] = set()
-            self._on_first(task_id)
+        watch = Watch(lambda: self._begin(task_id))
+        watches = self._watches.setdefault(task_id, set())
         watches.add(watch)
         try:
             yield watch
         finally:
             watches.discard(watch)
             if not watches:
-                del self._waiting[task_id]
+                del self._watches[task_id]
+                self._waited.discard(task_id)
+
+    def _begin(self, task_id: str) -> None:
+        if task_id not in self._waited:
+            self._waited.add(task_id)
+            self._on_first(task_id)
 
     async def wait(self, task_id: str, seconds: float) -> None:
         """Return when the task is written, or after some seconds."""

@@ -205,6 +205,16 @@ async def test_a_wait_that_begins_as_the_run_ends_elsewhere_is_short(
             assert (await waiting)["status"] == "FINISHED"
 
 
+async def test_a_wait_that_is_over_at_once_is_not_told(team: Team) -> None:
+    here, there = await team.manager(), await team.manager()
+    executor = await team.executor(there)
+    await wait_until(lambda: not here.relay.alone, "they know each other")
+    await run(here, executor, "a")
+    words = len(team.sent[here.id])
+    assert (await Calls(here)("tasks.wait", id="a", timeout=5))["status"] == "FINISHED"
+    assert len(team.sent[here.id]) == words
+
+
 async def test_what_is_wanted_is_forgotten_when_it_is_not_said_again(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +287,22 @@ async def test_a_burst_is_sent_in_few_messages_and_what_is_too_much_is_counted()
     assert [e[1] for e in told] == [f"task-{n}" for n in range(len(told))]
     assert 1_000 < len(told) == count - lost
     assert len(line.messages) <= relay_module.WAITING_BYTES_MAX / MESSAGE_BYTES * 1.1
+
+
+async def test_what_was_lost_later_is_said_later() -> None:
+    line = Line()
+    line.open.set()
+    relay, hub = relay_over(line)
+    relay.received(b'{"say":"want","manager_id":"there","filters":[[]],"seconds":60}')
+    giant = event(manager_id="here", group="x" * MESSAGE_BYTES)
+    for _ in range(5):
+        hub.deliver([giant])
+        await asyncio.sleep(0)
+    await wait_until(lambda: line.messages, "the first is said")
+    relay._lost_said_at -= relay_module.LOST_SECONDS
+    relay.renew()
+    await wait_until(lambda: len(line.messages) == 2, "the rest is said")
+    assert sum(msgspec.json.decode(m)["count"] for m in line.messages) == 5
 
 
 async def test_events_of_others_and_giants_are_not_sent() -> None:
