@@ -225,8 +225,8 @@ class Manager:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self.settings.ping_interval)
-            self.relay.renew()
             try:
+                self.relay.renew()
                 await self._seen_up()
                 await self.roster.check()
             except (Unavailable, StoreError) as exc:
