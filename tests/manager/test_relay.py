@@ -30,8 +30,8 @@ INTERVAL = 0.2
 class Team:
     """Managers on one database, each with a count of the messages it sent."""
 
-    def __init__(self, dsn: str) -> None:
-        self._settings = Settings(db=dsn, ping_interval=INTERVAL, reconnect_grace=5.0)
+    def __init__(self, dsn: str, interval: float = INTERVAL) -> None:
+        self._settings = Settings(db=dsn, ping_interval=interval, reconnect_grace=5.0)
         self._stack = AsyncExitStack()
         self.sent: dict[str, list[bytes]] = {}
 
@@ -71,6 +71,14 @@ async def team(postgres_dsn: str) -> AsyncIterator[Team]:
     await team.close()
 
 
+@pytest.fixture
+async def slow_team(postgres_dsn: str) -> AsyncIterator[Team]:
+    """Its managers do not say again what is wanted while a test lasts."""
+    team = Team(postgres_dsn, interval=30.0)
+    yield team
+    await team.close()
+
+
 async def knows(manager: Manager) -> None:
     """Wait until a manager will tell others of its events."""
     await wait_until(lambda: manager.events.listened, "the manager was told what is wanted")
@@ -81,9 +89,9 @@ async def run(manager: Manager, executor: HandExecutor, task_id: str) -> None:
     await executor.finish(await executor.take())
 
 
-async def test_a_subscriber_hears_of_tasks_that_another_manager_handles(team: Team) -> None:
-    here, there = await team.manager(), await team.manager()
-    executor = await team.executor(there)
+async def test_a_subscriber_hears_of_tasks_that_another_manager_handles(slow_team: Team) -> None:
+    here, there = await slow_team.manager(), await slow_team.manager()
+    executor = await slow_team.executor(there)
     heard = Heard(here)
     await knows(there)
     await run(there, executor, "a")
@@ -111,10 +119,10 @@ async def test_each_event_is_heard_once(team: Team) -> None:
         assert len({(e.id, e.event) for e in one.events}) == 80
 
 
-async def test_a_manager_that_comes_later_asks_what_is_wanted(team: Team) -> None:
-    here = await team.manager()
+async def test_a_manager_that_comes_later_asks_what_is_wanted(slow_team: Team) -> None:
+    here = await slow_team.manager()
     heard = Heard(here, Condition("event", "eq", "task.queued"))
-    there = await team.manager()
+    there = await slow_team.manager()
     await knows(there)
     await Calls(there).create("work", id="a")
     await heard.until("queued")
@@ -170,11 +178,11 @@ async def test_a_manager_alone_says_nothing_but_hello(team: Team) -> None:
 
 
 async def test_a_wait_ends_at_once_when_another_manager_ends_the_run(
-    team: Team, monkeypatch: pytest.MonkeyPatch
+    slow_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 30.0)
-    here, there = await team.manager(), await team.manager()
-    executor = await team.executor(there)
+    here, there = await slow_team.manager(), await slow_team.manager()
+    executor = await slow_team.executor(there)
     loop = asyncio.get_running_loop()
     for number in range(3):
         task_id = f"task-{number}"
@@ -186,15 +194,15 @@ async def test_a_wait_ends_at_once_when_another_manager_ends_the_run(
         await executor.finish(work)
         assert (await waiting)["status"] == "FINISHED"
         assert loop.time() - ended_at < 0.5
-    assert team.said(there, "tell")
+    assert slow_team.said(there, "tell")
 
 
 async def test_a_wait_that_begins_as_the_run_ends_elsewhere_is_short(
-    team: Team, monkeypatch: pytest.MonkeyPatch
+    slow_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 30.0)
-    here, there = await team.manager(), await team.manager()
-    executor = await team.executor(there)
+    here, there = await slow_team.manager(), await slow_team.manager()
+    executor = await slow_team.executor(there)
     await wait_until(lambda: not here.relay.alone, "they know each other")
     for number in range(20):
         await Calls(here).create("work", id=f"task-{number}")

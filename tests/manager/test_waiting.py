@@ -50,26 +50,27 @@ async def test_what_was_seen_must_be_a_place_to_stand(call: Calls) -> None:
         assert wrong.value.field == f"seen.{field}"
 
 
-async def test_no_change_falls_between_the_look_and_the_wait(
+async def test_no_change_falls_between_a_look_and_the_wait(
     manager: Manager, call: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run ends after its row was read and before the answer has come."""
+    """Twice the task changes after its row was read and before the answer has come."""
     await call.create("work", id="a")
     tasks = manager.store.tasks
-    looks = 0
+    changes = ["tasks.suspend", "tasks.cancel"]
+    changing = False
 
     async def late(ids: list[str], *, results: bool = True) -> object:
-        nonlocal looks
-        looks += 1
+        nonlocal changing
         found = await tasks(ids, results=results)
-        if looks == 1:
-            await call("tasks.cancel", id="a")
+        if changes and not changing:
+            changing = True
+            await call(changes.pop(0), id="a")
+            changing = False
         return found
 
-    waiting = asyncio.ensure_future(call("tasks.wait", id="a", timeout=20))
     monkeypatch.setattr(manager.store, "tasks", late)
     async with asyncio.timeout(5):
-        assert (await waiting)["status"] == "FAILED"
+        assert (await call("tasks.wait", id="a", timeout=20))["status"] == "FAILED"
 
 
 async def test_nothing_is_kept_of_a_wait_that_is_over(manager: Manager, call: Calls) -> None:
