@@ -1,0 +1,109 @@
+"""The wall times that an expression names, in no zone: days and times of day."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from croniter import croniter
+
+_SECOND: Final = timedelta(seconds=1)
+_ONE_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TimesOfDay:
+    """Each hour with each minute and each second; all rise and none is empty."""
+
+    hours: tuple[int, ...]
+    minutes: tuple[int, ...]
+    seconds: tuple[int, ...]
+
+    def first(self) -> time:
+        return time(self.hours[0], self.minutes[0], self.seconds[0])
+
+    def first_from(self, start: time) -> time | None:
+        if start.hour in self.hours:
+            if start.minute in self.minutes:
+                second = _first_from(self.seconds, start.second)
+                if second is not None:
+                    return time(start.hour, start.minute, second)
+            minute = _first_from(self.minutes, start.minute + 1)
+            if minute is not None:
+                return time(start.hour, minute, self.seconds[0])
+        hour = _first_from(self.hours, start.hour + 1)
+        return None if hour is None else time(hour, self.minutes[0], self.seconds[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Named days.
+
+    :param midnights: a day is named by any of them; none: every day is
+    """
+
+    midnights: "tuple[croniter, ...]"
+
+    def first_from(self, day: date) -> date | None:
+        if not self.midnights:
+            return day
+        before = datetime.combine(day, time()) - timedelta(minutes=1)
+        days = (_step(midnights, before) for midnights in self.midnights)
+        return min((found for found in days if found is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Times of day on named days."""
+
+    days: Days
+    times: TimesOfDay
+
+    def after(self, wall: datetime) -> datetime | None:
+        """The first named wall time strictly after another."""
+        start = wall + _SECOND
+        day = self.days.first_from(start.date())
+        if day is None:
+            return None
+        if day > start.date():
+            return datetime.combine(day, self.times.first())
+        moment = self.times.first_from(start.time())
+        if moment is not None:
+            return datetime.combine(day, moment)
+        if day == date.max:
+            return None
+        next_day = self.days.first_from(day + _ONE_DAY)
+        return None if next_day is None else datetime.combine(next_day, self.times.first())
+
+    def between(self, first: datetime, end: datetime) -> Iterator[datetime]:
+        """The named wall times with `first` <= t < `end`."""
+        wall = self.after(first - _SECOND)
+        while wall is not None and wall < end:
+            yield wall
+            wall = self.after(wall)
+
+    def names(self, wall: datetime) -> bool:
+        """Whether a wall time is one of them."""
+        return self.after(wall - _SECOND) == wall
+
+
+def _step(midnights: "croniter", before: datetime) -> date | None:
+    from croniter import CroniterBadDateError
+
+    # A copy, because stepping writes into the croniter and a schedule is shared between threads.
+    try:
+        return copy(midnights).get_next(datetime, start_time=before).date()
+    except CroniterBadDateError:
+        return None
+    except (ValueError, OverflowError):
+        if before.year > 9999 - 51:
+            return None
+        raise
+
+
+def _first_from(values: tuple[int, ...], start: int) -> int | None:
+    index = bisect_left(values, start)
+    return values[index] if index < len(values) else None
