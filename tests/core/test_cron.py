@@ -1,4 +1,4 @@
-"""Schedules: tables of what fires when, an oracle over clock changes, and a comparison."""
+"""Schedules: tables of what fires when, and an oracle over clock changes."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from cronsim import CronSim
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -559,79 +558,6 @@ def _ends_a_gap(instant: float, zone: str) -> bool:
 def _wall_seconds(instant: float, zone: str) -> float:
     local = datetime.fromtimestamp(instant, ZoneInfo(zone))
     return local.replace(tzinfo=UTC).timestamp()
-
-
-# --- beside cronsim, which follows Debian's cron
-
-SAME_AS_CRONSIM = [
-    "0 * * * *",
-    "*/5 * * * *",
-    "30 1 * * *",
-    "30 2 * * *",
-    "0 0 * * *",
-    "15 0,1,2,3 * * *",
-    "0 9 * * 1-5",
-    "0 12 L * *",
-    "0 0 1 * *",
-    "45 23 * * 6",
-    "30 1 * * 0#1",
-]
-
-# Where the two part, and why. Each is a decision of docs/cron.md.
-GAP = "a time that a gap leaves out is made up for where the gap ends; cronsim passes over it"
-ONCE = "a fixed hour fires once, whatever its minutes; cronsim repeats it for a `*` in the minutes"
-UNLIKE_CRONSIM = {
-    "0 */2 * * *": {GAP},
-    "30 */3 * * *": {GAP},
-    "*/30 1 * * *": {GAP, ONCE},
-    "*/30 2 * * *": {GAP, ONCE},
-    "*/20 0 * * *": {GAP, ONCE},
-}
-# On Lord Howe an hourly `0` that half an hour leaves out does not come round.
-UNLIKE_CRONSIM_ON_LORD_HOWE = {**UNLIKE_CRONSIM, "0 * * * *": {GAP}}
-# cronsim moves by whole hours of elapsed time, and so passes over named times after half an hour's
-# shift: there we may fire more, but only at times that the fields name.
-
-
-@pytest.mark.parametrize("zone", [NEW_YORK, BERLIN, HAVANA, SANTIAGO, LORD_HOWE, BEIRUT, TROLL])
-@pytest.mark.parametrize("expression", [*SAME_AS_CRONSIM, *UNLIKE_CRONSIM])
-def test_fires_are_those_of_cronsim_but_for_the_listed_differences(
-    zone: str, expression: str
-) -> None:
-    half_hours = zone == LORD_HOWE
-    unlike = UNLIKE_CRONSIM_ON_LORD_HOWE if half_hours else UNLIKE_CRONSIM
-    allowed = unlike.get(expression, set())
-    for change_zone, day in CHANGES:
-        if change_zone != zone:
-            continue
-        start = at(day, zone) - 3 * 86400
-        end = start + 8 * 86400
-        ours = set(fires_between(cron_schedule(expression, zone), start, end, 9999))
-        theirs = _cronsim_fires(expression, zone, start, end)
-        for fire in ours - theirs:
-            made_up_for = GAP in allowed and _ends_a_gap(fire, zone)
-            assert made_up_for or (half_hours and _is_named(expression, fire, zone))
-        for fire in theirs - ours:
-            assert ONCE in allowed
-            assert datetime.fromtimestamp(fire, ZoneInfo(zone)).fold == 1
-
-
-def _cronsim_fires(expression: str, zone: str, start: float, end: float) -> set[float]:
-    # A set: where a missing time falls on another one, cronsim gives both.
-    fires = set()
-    for moment in CronSim(expression, datetime.fromtimestamp(start, ZoneInfo(zone))):
-        if moment.timestamp() > end:
-            break
-        fires.add(moment.timestamp())
-    return fires
-
-
-@pytest.mark.parametrize("expression", [*SAME_AS_CRONSIM[2:], "0 0 29 2 *", "0 0 13 * 5#2"])
-@pytest.mark.parametrize("year", [1999, 2024, 2050])
-def test_a_year_of_days_is_that_of_cronsim(expression: str, year: int) -> None:
-    start, end = at(f"{year}-01-01"), at(f"{year + 1}-01-01")
-    ours = fires_between(cron_schedule(expression), start, end, 9999)
-    assert set(ours) == _cronsim_fires(expression, "UTC", start, end)
 
 
 # --- every
