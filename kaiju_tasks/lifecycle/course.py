@@ -6,7 +6,7 @@ from typing import Any
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import waits
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.schedule import next_moment, plan_next, settle
+from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, settle
 from kaiju_tasks.lifecycle.state import Definition
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
 from kaiju_tasks.lifecycle.step import NotificationDraft, RunRecord, Told
@@ -238,4 +238,4 @@ def miss_fires(move: Move) -> None:
     elif row.enabled:
         settle(row, definition, move.step, definition.misfire, before=move.now, now=move.now)
     else:
-        plan_next(row, definition, move.now)
+        let_pass(row, definition, move.now)

@@ -4,7 +4,7 @@ from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle.course import open_run, proceed, rest
 from kaiju_tasks.lifecycle.events import Update
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.schedule import pass_fire, plan_next, settle
+from kaiju_tasks.lifecycle.schedule import let_pass, pass_fire, settle
 from kaiju_tasks.lifecycle.statuses import IDLE, QUEUED, SUSPENDED
 from kaiju_tasks.types import Misfire
 
@@ -18,7 +18,7 @@ def update(move: Move, event: Update) -> None:
         return
     _refuse_fixed(move, event)
     reschedules = bool(event.changed & SCHEDULE_FIELDS)
-    if reschedules or not event.enabled:
+    if reschedules or event.next_run is not None or not event.enabled:
         _write_off_fires(move)
     was_scheduled = move.definition.scheduled
     _take_definition(move, event)
@@ -134,8 +134,8 @@ def _set_enabled(move: Move, enabled: bool) -> None:
     if enabled == row.enabled:
         return
     row.enabled = enabled
-    if enabled and move.definition.scheduled and row.fire_at is not None and not row.explicit:
-        plan_next(row, move.definition, move.now)
+    if enabled:
+        let_pass(row, move.definition, move.now)
     move.show_next_run()
     if row.status is QUEUED:
         proceed(move)

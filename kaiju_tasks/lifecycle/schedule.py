@@ -1,5 +1,7 @@
 """Fires of a task: the coming one, and what becomes of the missed ones (docs/cron.md)."""
 
+from datetime import UTC, datetime
+
 from kaiju_tasks.cron import fires_between, jitter_offset
 from kaiju_tasks.lifecycle.state import Definition, Row, Schedule
 from kaiju_tasks.lifecycle.step import RunRecord, Step
@@ -20,6 +22,14 @@ def next_moment(row: Row, definition: Definition) -> float | None:
 def plan_next(row: Row, definition: Definition, after: float) -> None:
     """Set the first fire whose moment, jitter included, lies after `after`."""
     pass_fire(row, definition, after - _offset(row, definition))
+
+
+def let_pass(row: Row, definition: Definition, now: float) -> None:
+    """Let fires of a disabled task go by, unrecorded."""
+    # Only forward: a jitter that has grown would bring back a fire that is decided.
+    moment = next_moment(row, definition)
+    if moment is not None and moment <= now and not row.explicit:
+        plan_next(row, definition, now)
 
 
 def pass_fire(row: Row, definition: Definition, fire: float) -> None:
@@ -45,11 +55,15 @@ def settle(
     schedule = definition.schedule(row.anchor)
     missed, listed = _missed(schedule, fire, bound)
     make_up = missed[-_MAKE_UP[misfire] :] if _MAKE_UP[misfire] else []
-    note = "missed" if listed else "missed, and earlier ones that are not listed"
+    note = "missed" if listed else f"missed, as were those since {_iso(fire)} that are not listed"
     for moment in missed[: len(missed) - len(make_up)]:
         step.runs.append(missed_run(row, moment, now, note))
         note = "missed"
     row.fire_at = make_up[0] if make_up else schedule.next_fire(missed[-1])
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def _missed(schedule: Schedule, first: float, bound: float) -> tuple[list[float], bool]:
