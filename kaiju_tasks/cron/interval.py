@@ -9,7 +9,7 @@ from kaiju_tasks.cron.moments import parse_time
 from kaiju_tasks.cron.values import is_number, shown
 from kaiju_tasks.errors import InvalidParams
 
-MIN_EVERY: Final = 0.01
+MIN_EVERY: Final = 0.1
 MAX_EVERY: Final = 366 * 86400.0
 
 
@@ -43,7 +43,7 @@ class IntervalSchedule:
 def every_schedule(seconds: float, anchor: float) -> IntervalSchedule:
     """A schedule that fires at `anchor` and every `seconds` after it, without drift.
 
-    :param seconds: 0.01 to 31,622,400 (366 days)
+    :param seconds: 0.1 to 31,622,400 (366 days)
     :param anchor: UNIX seconds of the first fire
     :raises InvalidParams: with field `every` or `next_run`
     """

@@ -17,6 +17,7 @@ from tests.core.lifecycle_kit import (
     IDLE,
     QUEUED,
     SUSPENDED,
+    WAITING,
     World,
     message,
 )
@@ -66,6 +67,25 @@ def test_a_fire_knows_its_moment_and_has_a_new_job_id() -> None:
     world.finish(1)
     world.at(2 * H)
     assert world.row.job_id != first
+
+
+def test_templates_of_hooks_know_the_moment_of_the_fire() -> None:
+    world = World(message(None, 30.0, default="[scheduled_at]"), cron="0 * * * *")
+    world.at(H + 5)
+    assert (world.row.status, world.row.wait_deadline) == (WAITING, H + 35)
+    world.at(H + 35)
+    assert world.results[world.runs[-1].job_id or "", 0, 0] == msgspec.Raw(b"3600.0")
+
+
+def test_a_retry_is_still_the_run_of_its_fire() -> None:
+    world = hourly(max_retries=1)
+    world.at(H)
+    world.acquire()
+    world.fail()
+    assert (world.row.status, world.row.scheduled_at) == (QUEUED, H)
+    world.acquire()
+    world.finish()
+    assert world.runs[-1].scheduled_at == H
 
 
 @pytest.mark.parametrize(("end", "code"), [("finish", 0), ("fail", 1)])
