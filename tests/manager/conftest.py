@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -15,6 +16,13 @@ def settings(store_url: str) -> Settings:
 
 @pytest.fixture
 async def manager(settings: Settings) -> AsyncIterator[Manager]:
+    async with a_manager(settings) as manager:
+        yield manager
+
+
+@asynccontextmanager
+async def a_manager(settings: Settings) -> AsyncIterator[Manager]:
+    """A running manager with a store of its own."""
     store = make_store(settings.db)
     await store.open()
     try:
@@ -30,13 +38,8 @@ async def other_manager(settings: Settings, manager: Manager) -> AsyncIterator[M
     if settings.db.startswith("sqlite"):
         yield manager
         return
-    store = make_store(settings.db)
-    await store.open()
-    try:
-        async with Manager(store, settings).running() as other:
-            yield other
-    finally:
-        await store.close()
+    async with a_manager(settings) as other:
+        yield other
 
 
 @pytest.fixture
