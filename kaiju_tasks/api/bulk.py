@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.api.caller import Caller
-from kaiju_tasks.api.matching import matches
+from kaiju_tasks.api.matching import TaskMatcher
 from kaiju_tasks.api.params import BulkParams, BulkResult, BulkSuspendParams, Refusal
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.errors import Conflict, InvalidParams, KaijuError, Unavailable
@@ -91,6 +91,7 @@ class Bulk:
     ) -> None:
         self._manager = manager
         self._conditions = conditions
+        self._matcher = TaskMatcher(conditions)
         self._make = make
         self._rate = rate
         self._expected = expected
@@ -169,7 +170,7 @@ class Bulk:
             raise failure
 
     def _event(self, state: TaskState) -> Event:
-        if not matches(state, self._conditions):
+        if not self._matcher.matches(state):
             raise Conflict("the task has changed and no longer matches", status=state.row.status)
         return self._make()
 

@@ -1,11 +1,11 @@
-"""What a store selects is what `matches` says of the same task: both stores."""
+"""What a store selects is what a matcher says of the same task: both stores."""
 
 import random
 from typing import Any
 
 import pytest
 
-from kaiju_tasks.api.matching import matches
+from kaiju_tasks.api.matching import TaskMatcher
 from kaiju_tasks.lifecycle import TaskState
 from kaiju_tasks.store import TASK_COLUMNS, Condition, Store, TaskQuery
 from tests.store.making import add, definition
@@ -22,7 +22,8 @@ async def states(store: Store) -> list[TaskState]:
 async def agree(store: Store, *conditions: Condition) -> None:
     page = await store.find(TaskQuery(conditions=conditions, limit=1000))
     selected = sorted(view.row.id for view in page.tasks)
-    assert selected == sorted(s.row.id for s in await states(store) if matches(s, conditions))
+    matches = TaskMatcher(conditions).matches
+    assert selected == sorted(state.row.id for state in await states(store) if matches(state))
 
 
 def operands(column: str, dice: random.Random) -> list[Any]:
