@@ -8,14 +8,15 @@ from typing import Any, Self
 
 import msgspec
 
-from kaiju_tasks.api import Caller, connection_closed, method_registry
+from kaiju_tasks.api import Caller, method_registry
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
-from kaiju_tasks.executor.transport import Connection, ConnectionClosed
+from kaiju_tasks.inside import INSIDE, InsideTransport
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.events import Subscription
 from kaiju_tasks.manager.matching import EVENT_COLUMNS
+from kaiju_tasks.own import own_executor
 from kaiju_tasks.rpc import Registry, encode_request
 from kaiju_tasks.rpc.messages import remote_error
 from kaiju_tasks.server.frames import Frames
@@ -27,8 +28,6 @@ from kaiju_tasks.types import TaskEvent
 __all__ = ["Embedded", "Happened", "embedded", "link_executors"]
 
 MEMORY = "sqlite://:memory:"
-URL = "inside:"
-OFFERED_FRAMES_MAX = 10_000
 
 
 class Happened:
@@ -95,7 +94,7 @@ class Embedded:
 async def embedded(
     settings: Settings, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Embedded]:
-    """Run a manager.
+    """Run a manager with its own executor.
 
     :param settings: `db` says where the tasks are
     :param clock: UNIX seconds; for SQLite only
@@ -113,8 +112,9 @@ async def embedded(
 @contextlib.asynccontextmanager
 async def _manager(store: Store, settings: Settings) -> AsyncIterator[Embedded]:
     manager = Manager(store, settings)
-    async with manager.running():
-        yield Embedded(manager, method_registry(manager), settings)
+    registry = method_registry(manager)
+    async with manager.running(), own_executor(manager, registry, settings):
+        yield Embedded(manager, registry, settings)
 
 
 @contextlib.asynccontextmanager
@@ -127,11 +127,11 @@ async def link_executors(
     :param concurrency: tasks held at once, from 1
     :param grace: seconds that running stages get at the end
     """
-    transport = InsideTransport(inside)
+    transport = InsideTransport(inside.manager, inside.frames)
     running = asyncio.create_task(
         run_executor(
             executors,
-            [URL],
+            [INSIDE],
             concurrency=concurrency,
             transport=transport,
             shutdown_grace=grace,
@@ -140,15 +140,15 @@ async def link_executors(
         )
     )
     try:
-        await _connected(inside.manager, running)
+        await _connected(inside.manager, executors[0].app_name, running)
         yield
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _connected(manager: Manager, running: "asyncio.Task[int]") -> None:
-    while not len(manager.sessions):
+async def _connected(manager: Manager, app_name: str, running: "asyncio.Task[int]") -> None:
+    while not manager.sessions.serving(app_name):
         if running.done():
             running.result()
             raise RuntimeError("the executors ended before they were connected")
@@ -157,67 +157,3 @@ async def _connected(manager: Manager, running: "asyncio.Task[int]") -> None:
 
 def _stay() -> None:
     """An embedded executor cannot start its process anew: a stuck thread is left to itself."""
-
-
-class InsideTransport:
-    """Connects executors to the manager of this process."""
-
-    def __init__(self, inside: Embedded) -> None:
-        self._inside = inside
-
-    async def connect(self, url: str) -> Connection:
-        return _Pair(self._inside)
-
-    async def close(self) -> None: ...
-
-
-class _ManagerEnd:
-    """What the manager holds of the connection."""
-
-    def __init__(self) -> None:
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    def send(self, frame: bytes) -> None:
-        self.frames.put_nowait(frame)
-
-    def offer(self, frame: bytes) -> bool:
-        if self.frames.qsize() >= OFFERED_FRAMES_MAX:
-            return False
-        self.send(frame)
-        return True
-
-    def close(self) -> None:
-        self.frames.put_nowait(None)
-
-
-class _Pair:
-    """What the executor holds of the connection."""
-
-    def __init__(self, inside: Embedded) -> None:
-        self._inside = inside
-        self._end = _ManagerEnd()
-        self._caller = Caller(remote="inside", connection=self._end)
-        self._talk = inside.frames.talk(self._caller)
-        self._calls: set[asyncio.Task[None]] = set()
-
-    async def send(self, frame: bytes) -> None:
-        call = asyncio.create_task(self._answer(frame))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-
-    async def receive(self) -> bytes:
-        frame = await self._end.frames.get()
-        if frame is None:
-            raise ConnectionClosed("closed by the manager")
-        return frame
-
-    async def close(self) -> None:
-        for call in self._calls:
-            call.cancel()
-        await asyncio.gather(*self._calls, return_exceptions=True)
-        await connection_closed(self._inside.manager, self._caller)
-
-    async def _answer(self, frame: bytes) -> None:
-        answer = await self._talk.answer(frame)
-        if answer is not None:
-            self._end.send(answer)

@@ -148,7 +148,7 @@ class Kaiju:
         if outlook.next_due is not None and outlook.next_due <= outlook.now:
             self.manager.scheduler.look()
             return True
-        if outlook.ready & self.manager.sessions.app_names():
+        if outlook.ready & self.manager.streams.served():
             return True
         running = Condition("status", "eq", TaskStatus.EXECUTED)
         return await self.manager.store.count([running]) > 0

@@ -175,6 +175,10 @@ CommandName = Annotated[
 Seconds = Annotated[float, Meta(ge=0, le=int(Limit.MAX_WAIT))]
 
 
+OWN_APP = "manager"
+"""The stream of the manager's own executor, which no other one serves."""
+
+
 class TaskCommand(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """One stage: an RPC call, or a hook.
 

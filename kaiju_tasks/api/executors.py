@@ -9,7 +9,7 @@ from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.roster import GONE
 from kaiju_tasks.store.base import ExecutorRow
-from kaiju_tasks.types import AuditRecord, ExecutorInfo
+from kaiju_tasks.types import OWN_APP, AuditRecord, ExecutorInfo
 
 
 class ExecutorsApi:
@@ -22,7 +22,7 @@ class ExecutorsApi:
 
     async def list(self, caller: Caller) -> "list_[ExecutorInfo]":
         """Executors that are connected or were lately, by id."""
-        return [_info(row) for row in await self._store.executors()]
+        return [_info(row) for row in await self._store.executors() if is_shown(row)]
 
     async def list_active(self) -> "list_[ExecutorInfo]":
         rows = await self._store.executors()
@@ -66,6 +66,11 @@ class ExecutorsApi:
 
 
 list_ = list
+
+
+def is_shown(row: ExecutorRow) -> bool:
+    """The manager's own executor comes and goes: it is nobody while it is away."""
+    return row.status not in GONE or OWN_APP not in row.app_names
 
 
 def _add_commands(

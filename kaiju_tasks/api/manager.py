@@ -43,7 +43,7 @@ class ManagerApi:
         """Announce an executor: its streams, commands, capacity, and what it holds."""
         if caller.connection is None:
             raise InvalidRequest("manager.connect needs the WebSocket at /rpc, not a POST")
-        check_connect(params)
+        check_connect(params, own=caller.own)
         if caller.session is not None and caller.session.executor_id != params.id:
             raise InvalidParams(
                 f"`id`: this connection is executor {caller.session.executor_id!r}'s: "

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from kaiju_tasks.errors import Forbidden
 from kaiju_tasks.protocol import ConnectParams, PingParams, SuspendExecutorParams
 from kaiju_tasks.rpc import convert
-from kaiju_tasks.types import Id, Label
+from kaiju_tasks.types import OWN_APP, Id, Label
 
 Capacity = Annotated[int, Meta(ge=0, le=100_000)]
 Pid = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -33,9 +34,19 @@ class _Leave(Struct):
     id: Id
 
 
-def check_connect(params: ConnectParams) -> None:
-    """:raises InvalidParams: names the wrong field"""
+def check_connect(params: ConnectParams, *, own: bool) -> None:
+    """
+    :param own: it is the manager's own executor that connects
+    :raises InvalidParams: names the wrong field
+    :raises Forbidden: the stream is the manager's own
+    """
     _check(params, _Executor)
+    if OWN_APP in params.app_names and not own:
+        raise Forbidden(
+            f"`app_names`: only the manager itself serves the stream {OWN_APP!r}; "
+            "give the executor another name",
+            field="app_names",
+        )
 
 
 def check_ping(params: PingParams) -> None:

@@ -2,6 +2,7 @@
 
 from kaiju_tasks import __version__
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.executors import is_shown
 from kaiju_tasks.api.params import PreviewParams, SystemInfo
 from kaiju_tasks.cron import preview
 from kaiju_tasks.manager import Manager
@@ -22,7 +23,8 @@ class SystemApi:
             tasks.setdefault(app_name, {})[status] = count
         executors: dict[str, int] = {}
         for executor in await manager.store.executors():
-            executors[executor.status] = executors.get(executor.status, 0) + 1
+            if is_shown(executor):
+                executors[executor.status] = executors.get(executor.status, 0) + 1
         return SystemInfo(
             version=__version__,
             manager_id=manager.id,

@@ -11,6 +11,7 @@ from kaiju_tasks.api.awaited import ENDED, Awaited
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.explain import explain
 from kaiju_tasks.api.known import KnownMethods
+from kaiju_tasks.api.own import OwnMethods
 from kaiju_tasks.api.params import (
     ConditionsParams,
     Count,
@@ -85,12 +86,13 @@ DUPLICATE_TRIES = 5
 class TasksApi:
     """The methods on tasks."""
 
-    def __init__(self, manager: Manager, known: KnownMethods) -> None:
+    def __init__(self, manager: Manager, known: KnownMethods, own: OwnMethods) -> None:
         self._manager = manager
         self._ledger = manager.ledger
         self._store = manager.store
         self._dice = manager.dice
         self._known = known
+        self._own = own
 
     # -- creating --------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class TasksApi:
         return self._define_at(new, self._now_about(), caller, prefix)
 
     def _define_at(self, new: NewTask, now: float, caller: Caller, prefix: str = "data") -> Defined:
-        return define(
+        defined = define(
             new,
             now=now,
             new_id=self._dice.new_id(),
@@ -231,6 +233,8 @@ class TasksApi:
             user_id=caller.user_id,
             prefix=prefix,
         )
+        self._own.check(defined.definition, prefix)
+        return defined
 
     def _now_about(self) -> float:
         return self._manager.scheduler.now_about()
@@ -373,6 +377,8 @@ class TasksApi:
             defined, changed = redefine(
                 state.definition, state.row.enabled, params.data, now=now, default_app=default_app
             )
+            if not changed.isdisjoint(("app_name", "commands")):
+                self._own.check(defined.definition)
             return self._update(defined, changed, defined.next_run)
 
         target = params.data.get("next_task")

@@ -6,10 +6,9 @@ from urllib.parse import urlsplit
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.executor.forward import ForwardExecutor
 from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.types import OWN_APP
 
 __all__ = ["forwarded"]
-
-RESERVED = "manager"
 
 
 def forwarded(url: str | None, app_name: str | None, default: str) -> list[Executor]:
@@ -26,7 +25,7 @@ def forwarded(url: str | None, app_name: str | None, default: str) -> list[Execu
 
 
 def _stream(name: str) -> str:
-    if name == RESERVED:
+    if name == OWN_APP:
         raise Failed(f"--app-name {name!r} is reserved; take another name.", USAGE)
     if not 1 <= len(name) <= 255 or any(unicodedata.category(c) == "Cc" for c in name):
         raise Failed(

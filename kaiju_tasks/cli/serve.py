@@ -27,12 +27,21 @@ def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **gi
     from kaiju_tasks.cli.logs import configure_logging
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.errors import SettingsError
+    from kaiju_tasks.own import own_executor
     from kaiju_tasks.server import CannotServe
     from kaiju_tasks.server import serve as serve_manager
 
     configure_logging(settings)
     try:
-        run_loop(serve_manager(settings, executors=executors, migrate=not no_migrate, say=_say))
+        run_loop(
+            serve_manager(
+                settings,
+                executors=executors,
+                migrate=not no_migrate,
+                beside=[own_executor],
+                say=_say,
+            )
+        )
     except SettingsError as error:
         raise Failed(str(error), USAGE) from error
     except CannotServe as error:

@@ -17,7 +17,7 @@ from kaiju_tasks.executor.registry import Command, Executor
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.types import ErrorType
 
-__all__ = ["ForwardExecutor", "ServiceError"]
+__all__ = ["Answer", "ForwardExecutor", "ServiceError", "failure_of"]
 
 
 class ServiceError(Exception):
@@ -86,7 +86,7 @@ class ForwardExecutor(Executor):
                 f"{self._url} answered with HTTP status {response.status} and no JSON-RPC: {error}"
             ) from None
         if answer.error is not None:
-            raise _failure(answer.error)
+            raise failure_of(answer.error)
         return answer.result
 
     def _call_headers(self, ctx: Context) -> dict[str, str]:
@@ -100,7 +100,8 @@ class ForwardExecutor(Executor):
         }
 
 
-def _failure(error: RpcError) -> Exception:
+def failure_of(error: RpcError) -> Exception:
+    """What a stage fails with whose call was answered by an error."""
     data = error.data if isinstance(error.data, dict) else {}
     if data.get("type") == ErrorType.ABORT:
         return Abort(error.message)

@@ -48,6 +48,8 @@ async def run_executor(
     concurrency: int = 32,
     max_tasks: int | None = None,
     until_idle: bool = False,
+    idle_seconds: float = IDLE_SECONDS,
+    stop: asyncio.Event | None = None,
     shutdown_grace: float = 10.0,
     kill_grace: float = 5.0,
     executor_id: str | None = None,
@@ -64,7 +66,8 @@ async def run_executor(
     :param token: of the kind `executor`
     :param concurrency: tasks held at once, from 1
     :param max_tasks: start anew after this many tasks; None is never
-    :param until_idle: end when there was nothing to do for a second
+    :param until_idle: end when there was nothing to do for `idle_seconds`
+    :param stop: ends it when it is set, as SIGTERM does
     :param shutdown_grace: seconds that running stages get at SIGTERM
     :param kill_grace: seconds that a stopped stage gets before the process starts anew
     :param executor_id: stable for the life of the process; made up when None
@@ -82,11 +85,14 @@ async def run_executor(
     identity = _identity(served, executor_id)
     wire = WebSocketTransport(token) if transport is None else transport
     link = Link(list(manager_urls), identity, runner, wire, clock, Random())
-    process = _Process(link, runner, clock, until_idle=until_idle, grace_seconds=shutdown_grace)
+    idle = idle_seconds if until_idle else None
+    process = _Process(link, runner, clock, idle_seconds=idle, grace_seconds=shutdown_grace)
     workshop.on_stuck = process.stuck
     async with _lifespans(served):
         with _signals(process) if handle_signals else contextlib.nullcontext():
             async with contextlib.AsyncExitStack() as stack:
+                if stop is not None:
+                    stack.enter_context(process.stopped_by(stop))
                 if health_port is not None:
                     health = health_server(health_port, lambda: link.connected, host=health_host)
                     await stack.enter_async_context(health)
@@ -108,13 +114,13 @@ class _Process:
         runner: Runner,
         clock: Clock,
         *,
-        until_idle: bool,
+        idle_seconds: float | None,
         grace_seconds: float,
     ) -> None:
         self._link = link
         self._runner = runner
         self._clock = clock
-        self._until_idle = until_idle
+        self._idle_seconds = idle_seconds
         self._grace_seconds = grace_seconds
         self._stops: set[asyncio.Task[None]] = set()
         self.restart_wanted: str | None = None
@@ -125,7 +131,8 @@ class _Process:
             await self._link.run()
         except Orphaned as error:
             logger.error("%s", error)
-            self.restart_wanted = None if self._until_idle else "cut off from every manager"
+            if self._idle_seconds is None:
+                self.restart_wanted = "cut off from every manager"
             return EXIT_ORPHANED
         except Refused as error:
             logger.error("%s", error)
@@ -139,6 +146,18 @@ class _Process:
 
     def terminate(self) -> None:
         self._stop(self._grace_seconds, "terminated")
+
+    @contextlib.contextmanager
+    def stopped_by(self, stop: asyncio.Event) -> Iterator[None]:
+        async def wait() -> None:
+            await stop.wait()
+            self.terminate()
+
+        waiting = asyncio.create_task(wait())
+        try:
+            yield
+        finally:
+            waiting.cancel()
 
     def stuck(self) -> None:
         self.restart_wanted = "a stage that was stopped does not end"
@@ -160,12 +179,14 @@ class _Process:
             if self._runner.used_up:
                 self.restart_wanted = "it has done its number of tasks"
                 break
-            if self._until_idle and (self._idle() or self._link.drain_asked):
+            if self._idle_seconds is None:
+                continue
+            if self._idle(self._idle_seconds) or self._link.drain_asked:
                 break
         await self._link.stop(0.0, "done")
 
-    def _idle(self) -> bool:
-        quiet = self._clock.time() - self._link.active_at >= IDLE_SECONDS
+    def _idle(self, seconds: float) -> bool:
+        quiet = self._clock.time() - self._link.active_at >= seconds
         return quiet and self._link.connected
 
 

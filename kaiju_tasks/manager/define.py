@@ -20,7 +20,6 @@ from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
 from kaiju_tasks.types import HOOKS, MESSAGE, TASKS, TIMER, Id, Limit, NewTask, TaskCommand
 
-RESERVED_APP = "manager"
 NOT_YET = ("webhook",)
 OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
@@ -65,14 +64,9 @@ def define(
     :param new_id: used when the client gave none
     :raises InvalidParams: names the wrong field
     """
-    app_name = new.app_name or default_app
-    if app_name == RESERVED_APP:
-        raise InvalidParams(
-            f"`{prefix}.app_name`: {RESERVED_APP!r} is reserved", field=f"{prefix}.app_name"
-        )
     _refuse_not_yet(new, prefix)
     _check_schedule(new, prefix)
-    task_id = new.id or new_id
+    task_id, app_name = new.id or new_id, new.app_name or default_app
     commands = _commands(new.commands, prefix)
     _check_children(commands, task_id, now, default_app, prefix)
     keys = Keys(task_id, app_name, new.kws, user_id, prefix)

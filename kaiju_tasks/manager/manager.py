@@ -219,7 +219,7 @@ class Manager:
 
     def _seen(self, outlook: Outlook) -> None:
         self.pauses.seen(outlook.paused)
-        served = self.sessions.app_names()
+        served = self.streams.served()
         self.streams.feed_all(outlook.ready & served, outlook.suspect & served)
 
     async def _beat(self) -> None:

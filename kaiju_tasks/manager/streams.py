@@ -7,6 +7,7 @@ a place or hears of another manager's work says so; the loop serves until nothin
 import asyncio
 import logging
 from bisect import bisect_right
+from collections.abc import Callable
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, Event, SlotFull, Step, TaskState, given_back
@@ -29,7 +30,10 @@ OUTAGE_PAUSE_SECONDS = 0.5
 
 
 class Streams:
-    """Pushes tasks of every stream that this manager's executors serve."""
+    """Pushes tasks of every stream that this manager's executors serve.
+
+    :ivar on_call: streams whose executor comes when it is called: there is work, and nobody serves
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Streams:
         self._hungry: set[str] = set()
         self._suspect: set[str] = set()
         self._served_last = ""
+        self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -81,7 +86,19 @@ class Streams:
 
     def covers(self, app_name: str) -> bool:
         """Whether this manager's executors have places free for a stream."""
-        return any(session.free > 0 for session in self._sessions.serving(app_name))
+        serving = self._sessions.serving(app_name)
+        if not serving:
+            return app_name in self.on_call
+        return any(session.free > 0 for session in serving)
+
+    def served(self) -> set[str]:
+        """Streams whose tasks this manager can push, now or after a call."""
+        return self._sessions.app_names() | self.on_call.keys()
+
+    def _unserved(self, app_name: str) -> None:
+        call = self.on_call.get(app_name)
+        if call is not None:
+            call()
 
     async def _run(self) -> None:
         while True:
@@ -118,6 +135,7 @@ class Streams:
         serving = self._sessions.serving(app_name)
         if not serving:  # whoever comes to serve it feeds it
             self._hungry.discard(app_name)
+            self._unserved(app_name)
         free = [s for s in serving if s.free > 0]
         if not free:
             return False
@@ -139,6 +157,7 @@ class Streams:
         serving = self._sessions.serving(app_name)
         if not serving:
             self._suspect.discard(app_name)
+            self._unserved(app_name)
         sessions = [
             s
             for s in serving

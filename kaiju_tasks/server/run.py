@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from kaiju_tasks import __version__
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server.app import create_app
 from kaiju_tasks.server.children import CannotStart, Children
 from kaiju_tasks.server.guard import is_loopback
@@ -28,6 +30,9 @@ __all__ = ["CannotServe", "serve"]
 logger = logging.getLogger(__name__)
 
 HANDLERS_SECONDS = 1.0
+
+Beside = Callable[[Manager, Registry, Settings], AbstractAsyncContextManager[None]]
+"""Something that runs beside the manager while it is served."""
 
 
 class CannotServe(Exception):
@@ -47,12 +52,14 @@ async def serve(
     *,
     executors: Sequence[str] = (),
     migrate: bool = True,
+    beside: Sequence[Beside] = (),
     say: Callable[[str], None] = print,
 ) -> None:
     """Run a manager until SIGTERM or SIGINT.
 
     :param executors: each `module:attribute`, run as child processes
     :param migrate: create or migrate the tables, else refuse when they are not current
+    :param beside: begun when the manager listens, ended before it stops listening
     :param say: gets one line when the manager is ready
     :raises CannotServe: with a sentence for people
     :raises SettingsError: a setting is wrong, such as an address that must not be listened on
@@ -61,7 +68,10 @@ async def serve(
     with stop_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(_manager(settings, migrate))
-            address = await stack.enter_async_context(_listening(manager, settings))
+            registry = method_registry(manager)
+            address = await stack.enter_async_context(_listening(manager, registry, settings))
+            for run in beside:
+                await stack.enter_async_context(run(manager, registry, settings))
             say(f"kaiju-tasks {__version__} at {address} ({_without_password(settings.db)})")
             await _until_stopped(stop, Children(executors, address, settings))
 
@@ -94,8 +104,9 @@ async def _manager(settings: Settings, migrate: bool) -> AsyncIterator[Manager]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(manager: Manager, settings: Settings) -> AsyncIterator[str]:
-    registry = method_registry(manager)
+async def _listening(
+    manager: Manager, registry: Registry, settings: Settings
+) -> AsyncIterator[str]:
     app = create_app(manager, registry, settings)
     runner = web.AppRunner(
         app, logger=connection_logger(), access_log=None, shutdown_timeout=HANDLERS_SECONDS

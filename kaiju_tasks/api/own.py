@@ -1,0 +1,90 @@
+"""What the manager's own executor can run: the public methods, as stages."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import Command, Definition
+from kaiju_tasks.rpc import Method, Registry, convert
+from kaiju_tasks.rpc.plain import Plain
+from kaiju_tasks.templates import compile_template
+from kaiju_tasks.types import OWN_APP
+
+NOT_FOR_STAGES = ("manager.", "rpc.", "events.")
+WAITING = "tasks.wait"
+"""A stage that waits would hold a place: that is what hooks are for."""
+
+
+class OwnMethods:
+    """Methods of the stream `manager`.
+
+    :param registry: all public methods; may be filled later
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def names(self) -> list[str]:
+        return [
+            method.name
+            for method in self._registry
+            if not method.name.startswith(NOT_FOR_STAGES) and method.name != WAITING
+        ]
+
+    def check(self, definition: Definition, prefix: str = "data") -> None:
+        """Check the commands of a task of this stream, as far as they are known before they run.
+
+        :raises InvalidParams: there is no such method, or a parameter cannot fit
+        """
+        if definition.app_name != OWN_APP:
+            return
+        names = self.names()
+        for index, command in enumerate(definition.commands):
+            field = f"{prefix}.commands.{index}"
+            if command.is_hook:
+                continue
+            if command.method not in names:
+                raise _unknown(command.method, names, field)
+            _check_params(self._registry.find(command.method), command, f"{field}.params")
+
+
+def _unknown(method: str, names: list[str], field: str) -> InvalidParams:
+    close = get_close_matches(method, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
+    if method == WAITING:
+        hint = "let a hook wait, which holds no executor"
+    return InvalidParams(
+        f"`{field}.method`: {method!r:.100} is no method that {OWN_APP!r} runs; {hint}",
+        field=f"{field}.method",
+    )
+
+
+def _check_params(method: Method, command: Command, field: str) -> None:
+    params: dict[str, Any] = msgspec.json.decode(command.params)
+    templates = {
+        name for name, value in params.items() if not compile_template(value, field=field).constant
+    }
+    convert(params, _with_open(method.params, templates), prefix=field)
+
+
+def _with_open(type_: type[Struct], names: set[str]) -> type[Struct]:
+    """A struct whose fields of these names take anything: what fills them is not known yet."""
+    plain: type[Struct] = Plain().of(type_)
+    if not names:
+        return plain
+    fields: list[tuple[str, Any, Any]] = [
+        (field.name, Any if field.name in names else field.type, _default(field))
+        for field in msgspec.structs.fields(plain)
+    ]
+    return msgspec.defstruct(type_.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.required:
+        return msgspec.NODEFAULT
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return msgspec.field(default=field.default)

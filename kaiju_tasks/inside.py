@@ -1,0 +1,83 @@
+"""Executors in the manager's own process and loop: the same frames, without sockets."""
+
+import asyncio
+
+from kaiju_tasks.api import Caller, connection_closed
+from kaiju_tasks.executor.transport import Connection, ConnectionClosed
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.server.frames import Frames
+
+__all__ = ["INSIDE", "InsideTransport"]
+
+INSIDE = "inside:"
+"""The URL of the manager of this process."""
+OFFERED_FRAMES_MAX = 10_000
+
+
+class InsideTransport:
+    """Connects executors to the manager of this process.
+
+    :param own: it is the manager's own executor that connects
+    """
+
+    def __init__(self, manager: Manager, frames: Frames, *, own: bool = False) -> None:
+        self._manager = manager
+        self._frames = frames
+        self._own = own
+
+    async def connect(self, url: str) -> Connection:
+        return _Pair(self._manager, self._frames, self._own)
+
+    async def close(self) -> None: ...
+
+
+class _ManagerEnd:
+    """What the manager holds of the connection."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def send(self, frame: bytes) -> None:
+        self.frames.put_nowait(frame)
+
+    def offer(self, frame: bytes) -> bool:
+        if self.frames.qsize() >= OFFERED_FRAMES_MAX:
+            return False
+        self.send(frame)
+        return True
+
+    def close(self) -> None:
+        self.frames.put_nowait(None)
+
+
+class _Pair:
+    """What the executor holds of the connection."""
+
+    def __init__(self, manager: Manager, frames: Frames, own: bool) -> None:
+        self._manager = manager
+        self._end = _ManagerEnd()
+        self._caller = Caller(remote="inside", connection=self._end, own=own)
+        self._talk = frames.talk(self._caller)
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def send(self, frame: bytes) -> None:
+        call = asyncio.create_task(self._answer(frame))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def receive(self) -> bytes:
+        frame = await self._end.frames.get()
+        if frame is None:
+            raise ConnectionClosed("closed by the manager")
+        return frame
+
+    async def close(self) -> None:
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await connection_closed(self._manager, self._caller)
+
+    async def _answer(self, frame: bytes) -> None:
+        answer = await self._talk.answer(frame)
+        if answer is not None:
+            self._end.send(answer)

@@ -1,0 +1,93 @@
+"""Stages that are calls of the manager's public methods, each with its creator's rights."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kaiju_tasks.api import Caller
+from kaiju_tasks.api.own import OwnMethods
+from kaiju_tasks.errors import Abort, Unavailable
+from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.forward import Answer, failure_of
+from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.own.repeats import CREATE_MANY, made_ids, repeatable
+from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
+from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.types import OWN_APP
+
+__all__ = ["OwnExecutor"]
+
+OUTAGE_PAUSE_SECONDS = 0.5
+
+_decode = msgspec.json.Decoder(Answer).decode
+
+
+class OwnExecutor(Executor):
+    """Serves the stream `manager`.
+
+    :param registry: the public methods
+    :param limits: of a call, as for everybody
+    """
+
+    def __init__(self, manager: Manager, registry: Registry, limits: Limits) -> None:
+        super().__init__(OWN_APP)
+        self._manager = manager
+        self._registry = registry
+        self._limits = limits
+        for name in OwnMethods(registry).names():
+            self.command(name)(self._calling(name))
+
+    def _calling(self, method: str) -> Callable[..., Any]:
+        async def call(kaiju_context: Context, **params: Any) -> Any:
+            return await self._call(kaiju_context, method, params)
+
+        call.__doc__ = self._registry.find(method).doc
+        return call
+
+    async def _call(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
+        """Call it as over RPC. While the database is away there is nothing to do but wait: the
+        stage's time ends that."""
+        params = repeatable(method, params, ctx.idempotency_key)
+        while True:
+            try:
+                caller = await self._creator(ctx)
+                if method == CREATE_MANY and ctx.attempt > 1:
+                    made = await self._made_before(ctx.idempotency_key, caller, params)
+                    if made:
+                        return made
+                return await self._request(caller, method, params)
+            except Unavailable:
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+    async def _creator(self, ctx: Context) -> Caller:
+        try:
+            views = await self._manager.store.tasks([ctx.task_id], results=False)
+        except StoreError as exc:
+            raise Unavailable(str(exc)) from exc
+        view = views.get(ctx.task_id)
+        if view is None or view.row.job_id != ctx.job_id:  # nobody waits for this stage any more
+            raise Abort("the task was deleted or reset")
+        return Caller(user_id=view.definition.user_id, remote=OWN_APP)
+
+    async def _made_before(
+        self, key: str, caller: Caller, params: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        ids, ours = made_ids(params, key)
+        if ours is None or not await self._request(caller, "tasks.exists", {"id": ours}):
+            return []
+        tasks = await self._request(caller, "tasks.m_get", {"ids": ids})
+        return [{**task, "created": False, "warnings": []} for task in tasks]
+
+    async def _request(self, caller: Caller, method: str, params: dict[str, Any]) -> Any:
+        body = encode_request(1, method, params)
+        answer = await dispatch(self._registry, body, caller, self._limits)
+        assert answer is not None  # a request with an id is always answered
+        read = _decode(answer)
+        if read.error is None:
+            return read.result
+        if read.error.code == Unavailable.code:
+            raise Unavailable(read.error.message)
+        raise failure_of(read.error)

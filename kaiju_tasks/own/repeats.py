@@ -1,0 +1,45 @@
+"""A stage may run again when its report was lost: what it makes is then the same, not more.
+
+Tasks and messages that were given no id get one made of the stage's idempotency key.
+"""
+
+from typing import Any, TypeGuard
+
+CREATE, CREATE_MANY = "tasks.create", "tasks.m_create"
+MESSAGES = frozenset({"tasks.message", "tasks.write_message"})
+
+Json = dict[str, Any]
+
+
+def repeatable(method: str, params: Json, key: str) -> Json:
+    """The params of a call that may be made twice.
+
+    :param key: the same whenever this stage runs again
+    """
+    if method in MESSAGES and params.get("message_id") is None:
+        return {**params, "message_id": key}
+    data = params.get("data")
+    if method == CREATE and _lacks_id(data):
+        return {**params, "data": {**data, "id": key}, "on_conflict": "ignore"}
+    if method == CREATE_MANY and isinstance(data, list):
+        return {**params, "data": [_with_id(item, f"{key}/{i}") for i, item in enumerate(data)]}
+    return params
+
+
+def made_ids(params: Json, key: str) -> tuple[list[str], str | None]:
+    """Ids of the tasks that a repeatable `tasks.m_create` makes, and the first that we gave.
+
+    Where that one is there, the call was made before: it makes all tasks or none.
+    """
+    data = params.get("data")
+    items = data if isinstance(data, list) else []
+    ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
+    return ids, next((id_ for id_ in ids if id_.startswith(f"{key}/")), None)
+
+
+def _with_id(item: Any, id_: str) -> Any:
+    return {**item, "id": id_} if _lacks_id(item) else item
+
+
+def _lacks_id(item: Any) -> TypeGuard[Json]:
+    return isinstance(item, dict) and item.get("id") is None
