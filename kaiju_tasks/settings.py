@@ -127,6 +127,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _range(4, 200, "levels", "The deepest nesting of JSON that is sent in.")
     ] = 64
 
+    webhook_timeout: Annotated[
+        float,
+        _range(0.1, 300, "seconds", "How long the receiver of a webhook may take to answer."),
+    ] = 15.0
     retention_days: Annotated[
         float,
         _range(

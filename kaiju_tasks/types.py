@@ -288,15 +288,20 @@ class Pause(Struct, kw_only=True):
     stop_running: bool = False
 
 
+MASKED_SECRET = "***"
+"""What is shown in the place of a secret."""
+
+
 class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """A URL called on every final outcome.
 
     :param url: http or https
-    :param secret: key of the HMAC-SHA256 signature header
+    :param secret: key of the HMAC-SHA256 signature header; `whsec_` and base64, else taken as
+        UTF-8. It is never shown again
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^https?://[^\s]+(?![\s\S])")]
-    secret: Annotated[str, Meta(max_length=255)] | None = None
+    secret: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
 
 
 class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from msgspec import Raw
 
 from kaiju_tasks.lifecycle import Command, Row
 from kaiju_tasks.store.base import TaskView
-from kaiju_tasks.types import Run, Task, TaskStatus
+from kaiju_tasks.types import MASKED_SECRET, Run, Task, TaskStatus, Webhook
 
 LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result"})
 TASK_FIELDS = Task.__struct_fields__
@@ -42,7 +42,7 @@ def task_view(view: TaskView, *, commands: bool = True) -> Task:
         concurrency=definition.concurrency,
         unique=definition.unique,
         notify=definition.notify,
-        webhook=definition.webhook,
+        webhook=_masked(definition.webhook),
         next_task=definition.next_task,
         system=definition.system,
         description=definition.description,
@@ -95,6 +95,12 @@ def open_run(row: Row) -> Run | None:
         stages=row.stages,
         executor_id=row.executor_id,
     )
+
+
+def _masked(webhook: Webhook | None) -> Webhook | None:
+    if webhook is None or webhook.secret is None:
+        return webhook
+    return Webhook(webhook.url, MASKED_SECRET)
 
 
 def _raw(text: str | None) -> Any:

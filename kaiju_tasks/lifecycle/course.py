@@ -160,7 +160,8 @@ def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
 
 
 def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None = None) -> None:
-    """A final outcome: history, notification, next task; a schedule waits for its next fire."""
+    """A final outcome: history, notification, webhook, next task; a schedule waits for its next
+    fire."""
     row, definition, step = move.row, move.definition, move.step
     executor_id, hold = row.executor_id, row.hold_next
     move.unlease()
@@ -173,6 +174,8 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
         step.notification = NotificationDraft(
             row.id, row.job_id, status, row.exit_code, error, text
         )
+    if definition.webhook is not None:
+        step.call = step.runs[-1]
     if finished and definition.next_task is not None:
         step.start_next = definition.next_task
     if row.awaited:

@@ -121,6 +121,7 @@ class Step(Struct):
     :param inbox: what becomes of the stored messages, before `message` is added
     :param consumed: message ids that a hook took
     :param start_next: the task to be started in the same transaction
+    :param call: the run that ended, to be told to the task's webhook
     :param claim: the unique key to be held from now on, if it is free; "" lets go of it
     :param abandon: this wait is over: cancel the tasks it created that have not ended
     :param spawn: what to wait for, after `abandon`
@@ -143,6 +144,7 @@ class Step(Struct):
     consumed: list[str] = field(default_factory=list)
     receipt: MessageReceipt | None = None
     start_next: str | None = None
+    call: RunRecord | None = None
     claim: str | None = None
     abandon: Wait | None = None
     spawn: Spawn | None = None

@@ -1,4 +1,4 @@
-"""What steps set going in the transaction that saves them: next tasks, children, slots."""
+"""What steps set going in their transaction: next tasks, webhooks, children, slots."""
 
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
@@ -6,6 +6,7 @@ from kaiju_tasks.manager.family import Family
 from kaiju_tasks.manager.slots import Slots
 from kaiju_tasks.manager.starts import Starts
 from kaiju_tasks.manager.states import States
+from kaiju_tasks.manager.webhooks import Webhooks
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Transaction
 
@@ -18,6 +19,7 @@ class Consequences:
 
     def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
         self._starts = Starts(states, dice)
+        self._webhooks = Webhooks(states, dice)
         self.family = Family(states, dice, settings)
 
     async def save(self, tx: Transaction, changes: list[Change], slots: Slots) -> None:
@@ -33,6 +35,7 @@ class Consequences:
                     room -= len(spawn.children)
                     caused += await self.family.spawn(tx, change, refused=room < 0)
             caused += await self._starts.follow(tx, wave, chain)
+            caused += await self._webhooks.follow(tx, wave)
             uncounted += caused
             if not caused:
                 caused = await slots.settle(uncounted)

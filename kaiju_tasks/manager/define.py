@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,11 +17,23 @@ from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.children import FILLED
 from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
 from kaiju_tasks.manager.keys import Keys
+from kaiju_tasks.manager.webhooks import DELIVER, secret_key
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
-from kaiju_tasks.types import HOOKS, MESSAGE, TASKS, TIMER, Id, Limit, NewTask, TaskCommand
+from kaiju_tasks.types import (
+    HOOKS,
+    MASKED_SECRET,
+    MESSAGE,
+    OWN_APP,
+    TASKS,
+    TIMER,
+    Id,
+    Limit,
+    NewTask,
+    TaskCommand,
+    Webhook,
+)
 
-NOT_YET = ("webhook",)
 OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
 MessageName = Id
@@ -64,10 +77,11 @@ def define(
     :param new_id: used when the client gave none
     :raises InvalidParams: names the wrong field
     """
-    _refuse_not_yet(new, prefix)
+    _check_webhook(new.webhook, prefix)
     _check_schedule(new, prefix)
     task_id, app_name = new.id or new_id, new.app_name or default_app
     commands = _commands(new.commands, prefix)
+    _refuse_internal(app_name, commands, prefix)
     _check_children(commands, task_id, now, default_app, prefix)
     keys = Keys(task_id, app_name, new.kws, user_id, prefix)
     definition = Definition(
@@ -94,6 +108,7 @@ def define(
         unique=new.unique,
         unique_key=keys.of_unique(new.unique, commands),
         notify=new.notify,
+        webhook=new.webhook,
         next_task=new.next_task,
         system=new.system,
         description=new.description,
@@ -117,6 +132,7 @@ def redefine(
         raise InvalidParams("`data.id` cannot change", field="data.id")
     old = as_new_task(definition, enabled)
     merged = {**msgspec.to_builtins(old), **changes}
+    _keep_secret(merged, definition.webhook)
     if "cron" in changes and changes["cron"] is not None and "every" not in changes:
         merged.pop("every", None)
     if "every" in changes and changes["every"] is not None and "cron" not in changes:
@@ -130,6 +146,13 @@ def redefine(
         user_id=definition.user_id,
     )
     return defined, succeed(defined.definition, definition)
+
+
+def _keep_secret(merged: dict[str, Any], old: Webhook | None) -> None:
+    """Who sends back what is shown of a webhook keeps its secret."""
+    new = merged.get("webhook")
+    if isinstance(new, dict) and new.get("secret") == MASKED_SECRET and old and old.secret:
+        merged["webhook"] = {**new, "secret": old.secret}
 
 
 def succeed(new: Definition, old: Definition) -> frozenset[str]:
@@ -165,12 +188,26 @@ def _plain(value: Any) -> Any:
     return msgspec.json.decode(_encode(value))
 
 
-def _refuse_not_yet(new: NewTask, prefix: str) -> None:
-    for name in NOT_YET:
-        if getattr(new, name) is not None:
-            raise InvalidParams(
-                f"`{prefix}.{name}` is not available in this version", field=f"{prefix}.{name}"
-            )
+def _check_webhook(webhook: Webhook | None, prefix: str) -> None:
+    if webhook is None:
+        return
+    try:
+        parts = urlsplit(webhook.url)
+        reachable = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        reachable = False
+    if not reachable:
+        raise InvalidParams(
+            f"`{prefix}.webhook.url` must be a URL as in https://host:port/path",
+            field=f"{prefix}.webhook.url",
+        )
+    if webhook.secret == MASKED_SECRET:
+        raise InvalidParams(
+            f"`{prefix}.webhook.secret`: {MASKED_SECRET} stands for a secret: give the secret",
+            field=f"{prefix}.webhook.secret",
+        )
+    if webhook.secret is not None:
+        secret_key(webhook.secret, f"{prefix}.webhook.secret")
 
 
 # -- commands ----------------------------------------------------------------------------
@@ -194,6 +231,15 @@ def _commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
             names.add(command.name)
         made.append(_command(command, field))
     return made
+
+
+def _refuse_internal(app_name: str, commands: list[Command], prefix: str) -> None:
+    for index, command in enumerate(commands):
+        if app_name == OWN_APP and command.method == DELIVER:
+            field = f"{prefix}.commands.{index}.method"
+            raise InvalidParams(
+                f"`{field}`: {DELIVER} is what the manager does for `webhook`", field=field
+            )
 
 
 def _command(command: TaskCommand, field: str) -> Command:

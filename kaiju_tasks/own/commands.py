@@ -1,8 +1,9 @@
-"""Stages that are calls of the manager's public methods, each with its creator's rights."""
+"""Stages that are calls of the manager's public methods, each with its creator's rights; and the
+delivery of webhooks."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,14 +14,18 @@ from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.forward import Answer, failure_of
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.webhooks import DELIVER, Ended
+from kaiju_tasks.own.deliver import deliver, http_session, message
 from kaiju_tasks.own.repeats import CREATE_MANY, made_ids, repeatable
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
-from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.store.base import StoreError, TaskView
 from kaiju_tasks.types import OWN_APP
 
 __all__ = ["OwnExecutor"]
 
 OUTAGE_PAUSE_SECONDS = 0.5
+
+T = TypeVar("T")
 
 _decode = msgspec.json.Decoder(Answer).decode
 
@@ -33,12 +38,13 @@ class OwnExecutor(Executor):
     """
 
     def __init__(self, manager: Manager, registry: Registry, limits: Limits) -> None:
-        super().__init__(OWN_APP)
+        super().__init__(OWN_APP, lifespan=http_session)
         self._manager = manager
         self._registry = registry
         self._limits = limits
         for name in OwnMethods(registry).names():
             self.command(name)(self._calling(name))
+        self.command(DELIVER)(self._deliver)
 
     def _calling(self, method: str) -> Callable[..., Any]:
         async def call(kaiju_context: Context, **params: Any) -> Any:
@@ -47,22 +53,30 @@ class OwnExecutor(Executor):
         call.__doc__ = self._registry.find(method).doc
         return call
 
-    async def _call(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
-        """Call it as over RPC. While the database is away there is nothing to do but wait: the
-        stage's time ends that."""
-        params = repeatable(method, params, ctx.idempotency_key)
-        while True:
-            try:
-                caller = await self._creator(ctx)
-                if method == CREATE_MANY and ctx.attempt > 1:
-                    made = await self._made_before(ctx.idempotency_key, caller, params)
-                    if made:
-                        return made
-                return await self._request(caller, method, params)
-            except Unavailable:
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+    async def _deliver(self, ctx: Context) -> Any:
+        """Call the webhook of a run that has ended."""
+        view = await _patiently(lambda: self._task(ctx))
+        webhook = view.definition.webhook
+        assert webhook is not None
+        ended = msgspec.json.decode(view.definition.kws, type=Ended)
+        body = await _patiently(lambda: message(self._manager, ended))
+        return await deliver(self._manager, ctx.state, webhook, ctx.task_id, body)
 
-    async def _creator(self, ctx: Context) -> Caller:
+    async def _call(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
+        """Call it as over RPC."""
+        params = repeatable(method, params, ctx.idempotency_key)
+        return await _patiently(lambda: self._called(ctx, method, params))
+
+    async def _called(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
+        view = await self._task(ctx)
+        caller = Caller(user_id=view.definition.user_id, remote=OWN_APP)
+        if method == CREATE_MANY and ctx.attempt > 1:
+            made = await self._made_before(ctx.idempotency_key, caller, params)
+            if made:
+                return made
+        return await self._request(caller, method, params)
+
+    async def _task(self, ctx: Context) -> TaskView:
         try:
             views = await self._manager.store.tasks([ctx.task_id], results=False)
         except StoreError as exc:
@@ -70,7 +84,7 @@ class OwnExecutor(Executor):
         view = views.get(ctx.task_id)
         if view is None or view.row.job_id != ctx.job_id:  # nobody waits for this stage any more
             raise Abort("the task was deleted or reset")
-        return Caller(user_id=view.definition.user_id, remote=OWN_APP)
+        return view
 
     async def _made_before(
         self, key: str, caller: Caller, params: dict[str, Any]
@@ -91,3 +105,12 @@ class OwnExecutor(Executor):
         if read.error.code == Unavailable.code:
             raise Unavailable(read.error.message)
         raise failure_of(read.error)
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """While the database is away there is nothing to do but wait: the stage's time ends that."""
+    while True:
+        try:
+            return await call()
+        except Unavailable:
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)

@@ -7,6 +7,7 @@ import pytest
 from kaiju_tasks.embedded import Embedded, embedded
 from kaiju_tasks.settings import Settings
 from tests.own.inside import Inside
+from tests.own.receiver import Receiver, receiving
 
 
 @pytest.fixture
@@ -23,3 +24,9 @@ async def embedded_manager(settings: Settings) -> AsyncIterator[Embedded]:
 @pytest.fixture
 def inside(embedded_manager: Embedded) -> Inside:
     return Inside(embedded_manager)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as made:
+        yield made

@@ -1,0 +1,188 @@
+"""Webhooks: the end of a run becomes a task of the manager's own, which calls the URL.
+
+The task is written in the transaction that ends the run, so a call can be late but not lost.
+Its headers and signature are those of Standard Webhooks (https://www.standardwebhooks.com).
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Raw, Struct
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import Command, Definition, RunRecord, create
+from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.states import States
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.types import OWN_APP, Concurrency, Limit, TaskStatus, Webhook
+
+DELIVER = "webhook.deliver"
+GROUP = "webhooks"
+PRIORITY = -100
+"""After what people ask of the manager."""
+CALLS_AT_ONCE = 16
+"""To one host: a slow one leaves places to the others."""
+RETRY_SECONDS, RETRY_BACKOFF, RETRY_SECONDS_MAX = 5.0, 2.0, 3600.0
+EXEC_SECONDS = 600.0
+BASE64_SECRET = "whsec_"
+MAX_HOST = 200
+
+
+class Ended(Struct):
+    """What a delivery knows of the run by itself; results and `meta` are read when it is sent.
+
+    :param error: JSON of a TaskError
+    :param cycle: of the results
+    :param stage: how many results there are
+    """
+
+    task_id: str
+    job_id: str
+    app_name: str
+    status: str
+    exit_code: int | None
+    error: Raw
+    scheduled_at: float | None
+    started_at: float | None
+    ended_at: float
+    retries: int
+    group: str | None
+    group_id: str | None
+    cycle: int
+    stage: int
+
+    @property
+    def event(self) -> str:
+        return "task.finished" if self.status == TaskStatus.FINISHED else "task.failed"
+
+
+class Webhooks:
+    """Writes deliveries."""
+
+    def __init__(self, states: States, dice: Dice) -> None:
+        self._states = states
+        self._dice = dice
+
+    async def follow(self, tx: Transaction, changes: Iterable[Change]) -> list[Change]:
+        """Insert a delivery for each run that these changes end and that has a webhook. One that
+        is there was written by an earlier try of this transaction."""
+        made = deliveries(changes, tx.now)
+        if not made:
+            return []
+        steps = [
+            create(
+                definition,
+                tx.now,
+                job_id=self._dice.new_id(),
+                rev=self._dice.rev(),
+                pauses=self._states.pauses,
+            )
+            for definition in made
+        ]
+        taken = await tx.insert(steps)
+        return [
+            Change(step, definition, None)
+            for step, definition in zip(steps, made, strict=True)
+            if definition.id not in taken
+        ]
+
+
+def deliveries(changes: Iterable[Change], now: float) -> list[Definition]:
+    """The tasks that call the webhooks of the runs that these changes end."""
+    return [
+        _delivery(change, change.step.call, webhook, now)
+        for change in changes
+        if change.step.call is not None
+        and (webhook := change.definition.webhook) is not None
+        and not is_delivery(change.definition)
+    ]
+
+
+def is_delivery(definition: Definition) -> bool:
+    """Whether it is such a task itself; its own end is nobody's business."""
+    return definition.app_name == OWN_APP and definition.commands[0].method == DELIVER
+
+
+def _delivery(change: Change, run: RunRecord, webhook: Webhook, now: float) -> Definition:
+    host = _host(webhook.url)
+    task_id = run.task_id
+    return Definition(
+        id=f"webhook:{run.run_id}",
+        app_name=OWN_APP,
+        commands=[Command(DELIVER)],
+        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
+        kws=Raw(msgspec.json.encode(_ended(change, run))),
+        max_exec_timeout=EXEC_SECONDS,
+        max_retries=int(Limit.MAX_RETRIES),
+        retry_delay=RETRY_SECONDS,
+        retry_backoff=RETRY_BACKOFF,
+        retry_max_delay=RETRY_SECONDS_MAX,
+        priority=PRIORITY,
+        concurrency=Concurrency(f"webhooks to {host}", CALLS_AT_ONCE),
+        slot_key=f"webhooks to {host}",
+        webhook=webhook,
+        meta=Raw(msgspec.json.encode({"task_id": task_id, "job_id": run.job_id})),
+        group=GROUP,
+        group_id=task_id,
+    )
+
+
+def _ended(change: Change, run: RunRecord) -> Ended:
+    definition = change.definition
+    return Ended(
+        task_id=run.task_id,
+        job_id=run.run_id,
+        app_name=definition.app_name,
+        status=run.status,
+        exit_code=run.exit_code,
+        error=Raw((run.error or "null").encode()),
+        scheduled_at=run.scheduled_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        retries=run.retries,
+        group=definition.group,
+        group_id=definition.group_id,
+        cycle=change.step.row.cycle,
+        stage=run.stage,
+    )
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2].lower()[:MAX_HOST]
+
+
+# -- signing -----------------------------------------------------------------------------
+
+
+def secret_key(secret: str, field: str = "secret") -> bytes:
+    """The key that a secret means.
+
+    :param secret: `whsec_` and base64, or any text, taken as UTF-8
+    :raises InvalidParams: what follows `whsec_` is no base64
+    """
+    if not secret.startswith(BASE64_SECRET):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(BASE64_SECRET), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise InvalidParams(f"`{field}`: what follows {BASE64_SECRET} must be base64", field=field)
+    return key
+
+
+def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The value of `Webhook-Signature`.
+
+    :param timestamp: UNIX seconds, as in `Webhook-Timestamp`
+    """
+    signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"

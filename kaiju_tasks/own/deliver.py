@@ -1,0 +1,158 @@
+"""Delivers a webhook: one POST, and what its answer means."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+from msgspec import Raw
+
+from kaiju_tasks import __version__
+from kaiju_tasks.errors import Abort, Unavailable
+from kaiju_tasks.executor.failures import ReportedError
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.webhooks import Ended, secret_key, signature
+from kaiju_tasks.protocol import ReportError
+from kaiju_tasks.store.base import StoreError, Transaction
+from kaiju_tasks.types import ErrorType, Webhook
+
+__all__ = ["deliver", "http_session", "message"]
+
+ANSWER_BYTES = 64 * 1024
+EXTRACT_CHARACTERS = 500
+GONE = 410
+
+Json = dict[str, Any]
+
+
+@asynccontextmanager
+async def http_session(_: object) -> AsyncIterator[aiohttp.ClientSession]:
+    """The session of all deliveries. What a receiver may be reached at is decided here: a
+    resolver of the connector could refuse private addresses."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        yield session
+
+
+async def deliver(
+    manager: Manager,
+    session: aiohttp.ClientSession,
+    webhook: Webhook,
+    delivery_id: str,
+    body: bytes,
+) -> Json:
+    """Call a webhook once.
+
+    :param delivery_id: the same however often it is tried
+    :param body: as `message` makes it
+    :returns: status and an extract of the answer, and the seconds it took
+    :raises Abort: the receiver wants no more calls (410)
+    :raises ReportedError: it did not take this one: to be tried again
+    """
+    headers = _headers(delivery_id, webhook, body, int(manager.scheduler.now_about()))
+    seconds = manager.settings.webhook_timeout
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(seconds):
+            status, answer = await _post(session, webhook.url, body, headers)
+    except TimeoutError:
+        raise _failed(f"the receiver has not answered within {seconds:g} seconds") from None
+    except (OSError, aiohttp.ClientError, ValueError) as error:
+        said = str(error) or type(error).__name__
+        raise _failed(f"the receiver cannot be called: {said}") from error
+    outcome = {
+        "status": status,
+        "seconds": round(time.monotonic() - started, 3),
+        "body": answer.decode("utf-8", "replace")[:EXTRACT_CHARACTERS],
+    }
+    if 200 <= status < 300:
+        return outcome
+    if status == GONE:
+        raise Abort("the receiver answered 410: it wants no more calls")
+    raise _failed(f"the receiver answered {status}", outcome)
+
+
+async def _post(
+    session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        answer = b""
+        while len(answer) < ANSWER_BYTES:
+            chunk = await response.content.read(ANSWER_BYTES - len(answer))
+            if not chunk:
+                break
+            answer += chunk
+        return response.status, answer
+
+
+def _headers(delivery_id: str, webhook: Webhook, body: bytes, timestamp: int) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"kaiju-tasks/{__version__}",
+        "Webhook-Id": delivery_id,
+        "Webhook-Timestamp": str(timestamp),
+    }
+    if webhook.secret is not None:
+        key = secret_key(webhook.secret)
+        headers["Webhook-Signature"] = signature(key, delivery_id, timestamp, body)
+    return headers
+
+
+async def message(manager: Manager, ended: Ended) -> bytes:
+    """What is told of a run. Results and `meta` are null when its task was deleted meanwhile.
+
+    :raises Unavailable: the database cannot be reached
+    """
+    try:
+        async with manager.store.transaction() as tx:
+            definitions = await tx.definitions([ended.task_id])
+            result = await _result(tx, ended, manager.settings.max_result_bytes)
+    except StoreError as exc:
+        raise Unavailable(str(exc)) from exc
+    stored = definitions.get(ended.task_id)
+    return msgspec.json.encode(
+        {
+            "event": ended.event,
+            "task_id": ended.task_id,
+            "job_id": ended.job_id,
+            "app_name": ended.app_name,
+            "status": ended.status,
+            "exit_code": ended.exit_code,
+            "error": ended.error,
+            **result,
+            "scheduled_at": ended.scheduled_at,
+            "started_at": ended.started_at,
+            "ended_at": ended.ended_at,
+            "retries": ended.retries,
+            "meta": None if stored is None else stored.definition.meta,
+            "group": ended.group,
+            "group_id": ended.group_id,
+        }
+    )
+
+
+async def _result(tx: Transaction, ended: Ended, max_bytes: int) -> Json:
+    """The results by stage; null when the task was deleted, or they are too large to be sent."""
+    run = (ended.job_id, ended.cycle)
+    sizes = await tx.result_sizes([run])
+    if sizes.get(ended.job_id, 0) > max_bytes:
+        return {"result": None, "truncated": True}
+    if ended.stage == 0:
+        return {"result": []}
+    results = (await tx.run_results([run])).get(ended.job_id)
+    if not results:
+        return {"result": None}
+    return {"result": [results.get(stage, Raw(b"null")) for stage in range(ended.stage)]}
+
+
+def _failed(message: str, data: Any = None) -> ReportedError:
+    return ReportedError(ReportError(ErrorType.EXECUTION, message, data))
