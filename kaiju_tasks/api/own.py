@@ -1,11 +1,11 @@
 """What the manager's own executor can run: the public methods, as stages."""
 
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from kaiju_tasks.api.nearest import did_you_mean
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.rpc import Method, Registry, convert
@@ -52,8 +52,7 @@ class OwnMethods:
 
 
 def _unknown(method: str, names: list[str], field: str) -> InvalidParams:
-    close = get_close_matches(method, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
+    hint = did_you_mean(method, tuple(names))
     if method == WAITING:
         hint = "let a hook wait, which holds no executor"
     return InvalidParams(

@@ -12,6 +12,7 @@ from kaiju_tasks.lifecycle.hooks import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.types import (
     MESSAGE,
+    OWN_APP,
     TIMER,
     ErrorType,
     ExecutorStatus,
@@ -226,7 +227,10 @@ def _no_taker(facts: Facts) -> Iterator[WhyNot]:
     active = [one for one in there if one.status is ExecutorStatus.ACTIVE]
     data: dict[str, Any] = {"app_name": app_name, "executors": len(there)}
     if not there:
-        yield WhyNot("no_executor", f"no executor serves the stream {app_name!r}", data)
+        text = f"no executor serves the stream {app_name!r}"
+        if app_name == OWN_APP:
+            text = "the manager's own executor is being called"
+        yield WhyNot("no_executor", text, data)
         return
     if not active:
         statuses = sorted({str(one.status) for one in there})

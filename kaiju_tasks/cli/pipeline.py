@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import click
 import msgspec
 
 from kaiju_tasks.cli.fail import USAGE, Failed
@@ -79,8 +80,22 @@ class Pipeline:
                 self._task = task = await inside.call("tasks.get", id=task["id"])
                 self._progress.show(task, await self._records(inside, task))
                 if task["status"] in ENDED:
+                    await self._deliver(inside, task)
                     return task
                 await inside.manager.waiters.wait(task["id"], LOOK_SECONDS)
+
+    async def _deliver(self, inside: Embedded, task: dict[str, Any]) -> None:
+        """Nothing outlives this process: its webhook is called now, and once."""
+        if task["webhook"] is None:
+            return
+        delivery = f"webhook:{task['job_id']}"
+        while True:
+            tried = await inside.call("tasks.get", id=delivery)
+            if tried["status"] in ENDED or tried["retries"]:
+                break
+            await inside.manager.waiters.wait(delivery, LOOK_SECONDS)
+        if tried["error"] is not None:
+            click.echo(f"The webhook was not delivered: {tried['error']['message']}.", err=True)
 
     async def _records(self, inside: Embedded, task: dict[str, Any]) -> list[dict[str, Any]]:
         if task["job_id"] is None:

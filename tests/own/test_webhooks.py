@@ -168,6 +168,7 @@ async def test_a_receiver_that_hangs_blocks_nothing_and_is_tried_again(
             return next((id for id in ids if ids.count(id) > 1), None)
 
         twice = await wait_until(again, "one is tried again")
+        assert twice is not None
         receiver.gate.set()
         for task in slow:
             delivery = await inside.ended(delivery_of(task))
