@@ -10,8 +10,9 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.lifecycle import Reset
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.store import StoreUnavailable, Transaction
+from kaiju_tasks.store import Transaction
 from tests.manager.hand import Calls, HandExecutor
+from tests.support.doubt import in_doubt
 
 AT_ONCE = {"method": "_TIMER_", "params": {"timer": 0}}
 DAY_SECONDS = 86_400.0
@@ -124,24 +125,6 @@ async def test_cleaning_is_one_record_with_its_count(ann: Calls) -> None:
     assert await actions(ann) == [
         ("tasks.delete_old_tasks", None, {"interval_days": 0.0, "deleted": 3})
     ]
-
-
-def in_doubt(manager: Manager, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
-    """The next transaction of a manager breaks at its commit, before it or after it."""
-    whole = manager.store.transaction
-    left = [1]
-
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[Transaction]:
-        broken = bool(left and left.pop())
-        async with whole() as tx:
-            yield tx
-            if broken and not committed:
-                raise StoreUnavailable("it broke before the commit", unknown=True)
-        if broken:
-            raise StoreUnavailable("it broke after the commit", unknown=True)
-
-    monkeypatch.setattr(manager.store, "transaction", transaction)
 
 
 @pytest.mark.parametrize("committed", [True, False])

@@ -18,6 +18,7 @@ from kaiju_tasks.settings import Settings
 from kaiju_tasks.testing import running
 from tests.own.inside import SECONDS, Inside, command
 from tests.own.receiver import Call, Receiver, receiving
+from tests.support.doubt import in_doubt
 from tests.support.wait import wait_until
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
@@ -304,6 +305,19 @@ async def test_results_that_are_too_large_are_left_out(store_url: str, receiver:
         await inside.ended(delivery_of(task))
     (call,) = receiver.calls
     assert (call.json["result"], call.json["truncated"]) == (None, True)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_run_whose_end_was_committed_in_doubt_is_told_once(
+    inside: Inside, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    parked = await inside.create({"method": "_MESSAGE_"}, webhook={"url": receiver.url})
+    await inside.status(parked["id"], "WAITING")
+    in_doubt(inside.manager, monkeypatch, committed=committed)
+    await inside.call("tasks.cancel", id=parked["id"])
+    delivery = await inside.ended(delivery_of(parked))
+    assert (delivery["status"], receiver.accepted) == ("FINISHED", [delivery["id"]])
+    assert (await inside.call("tasks.count"))["count"] == 2
 
 
 async def test_each_run_of_a_schedule_is_told_once(receiver: Receiver) -> None:

@@ -1,0 +1,27 @@
+"""Commits of which nobody knows whether they happened."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.store import StoreUnavailable, Transaction
+
+
+def in_doubt(manager: Manager, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
+    """The next transaction of a manager breaks at its commit, before it or after it."""
+    whole = manager.store.transaction
+    left = [1]
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[Transaction]:
+        broken = bool(left and left.pop())
+        async with whole() as tx:
+            yield tx
+            if broken and not committed:
+                raise StoreUnavailable("it broke before the commit", unknown=True)
+        if broken:
+            raise StoreUnavailable("it broke after the commit", unknown=True)
+
+    monkeypatch.setattr(manager.store, "transaction", transaction)
