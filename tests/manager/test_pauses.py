@@ -78,7 +78,7 @@ async def test_running_stages_are_taken_back_when_asked(
     await executor.take()
     made = await pause(call, method="a", stop_running=True)
     await is_paused(call, "t")
-    assert executor.revoked == [lease_of(task)]
+    await wait_until(lambda: executor.revoked == [lease_of(task)], "the lease is revoked")
     assert (await call.get("untouched"))["status"] == "EXECUTED"
     (stage,) = await call("tasks.stages", job_id=created["job_id"])
     assert (stage["outcome"], stage["rescued"]) == ("SUSPENDED", True)
