@@ -80,7 +80,7 @@ class Link:
         self._clock = clock
         self._backoff = Backoff(random)
         self._mail = Mail(runner.outbox, clock, random, self._expelled)
-        self._lifeline = Lifeline(clock, runner.drop_exclusive, self._orphaned)
+        self._lifeline = Lifeline(clock, runner.release_exclusive, self._orphaned)
         self._ping_seconds = DEFAULT_PING_SECONDS
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None

@@ -134,11 +134,11 @@ class Runner:
         for segment in self._all():
             segment.drop()
 
-    def drop_exclusive(self) -> None:
-        """Stop what may not outlive its lease: runs under `concurrency`."""
+    def release_exclusive(self) -> None:
+        """Stop and give back what may not outlive its lease: runs under `concurrency`."""
         for segment in self._all():
             if segment.assignment.exclusive:
-                segment.drop()
+                segment.release()
 
     def _all(self) -> list[Segment]:
         return list(self._segments.values())

@@ -313,14 +313,20 @@ async def test_a_refused_executor_ends():
             await rig.running
 
 
-async def test_runs_under_concurrency_stop_before_their_lease_ends(rig):
-    plain, exclusive = waiting("plain"), waiting("exclusive")
-    rig.runner.run([plain, msgspec.structs.replace(exclusive, exclusive=True)])
+async def test_runs_under_concurrency_stop_before_their_lease_ends_and_go_back(rig):
+    plain = waiting("plain")
+    exclusive = msgspec.structs.replace(waiting("exclusive"), exclusive=True)
+    rig.runner.run([plain, exclusive])
     await settle()
     assert len(rig.runner.holding()) == 2
     rig.wire.up = False
     rig.wire.cut()
     await rig.clock.advance(14.9)
+    at_work = [one.lease() for one in rig.runner._segments.values() if one.running]
+    assert at_work == [lease_of(plain)]
+    rig.wire.up = True
+    await rig.clock.advance(6)
+    assert rig.manager.outcomes(exclusive.id) == [(0, "released")]
     assert rig.runner.holding() == [lease_of(plain)]
 
 
