@@ -20,8 +20,10 @@ from kaiju_tasks.lifecycle import (
     TaskState,
     Wait,
     Watched,
+    claimed,
     create,
 )
+from kaiju_tasks.lifecycle.children import Verdict
 from kaiju_tasks.lifecycle.hooks import compiled_tasks
 from kaiju_tasks.manager.define import Defined, define, read_new_task
 from kaiju_tasks.manager.dice import Dice
@@ -66,6 +68,7 @@ class Family:
         changes, taken = await self._create(tx, brood)
         changes += self._watch(tx, brood)
         await tx.save([one.step for one in changes if one.before is not None])
+        await self._note_ended(tx, brood, changes)
         born = [child for child in brood.children if child.child_id not in taken]
         if born:
             await tx.put_children(parent.id, spawn.wait, born)
@@ -82,13 +85,13 @@ class Family:
     ) -> None:
         """:raises InvalidParams: something of it cannot be waited for"""
         known = {child.position: child for child in await tx.children(spawn.wait)}
+        brood.again = sorted(known)
         named: dict[str, int] = {}
         for position, plan in enumerate(spawn.children):
             child = known.get(position)
             if child is not None and _is_done(child, plan, spawn.cycle):
+                brood.again.remove(position)
                 continue
-            if child is not None:
-                brood.again.append(position)
             if plan.data is None:
                 assert plan.id is not None
                 named[plan.id] = position
@@ -122,11 +125,12 @@ class Family:
 
     async def _reuse(self, tx: Transaction, brood: "_Brood", named: dict[str, int]) -> None:
         """Wait for the tasks that hold the unique keys of those to be created."""
-        wanted = {
-            d.definition.unique_key: child_id
-            for child_id, d in brood.made.items()
-            if d.definition.unique_key is not None
-        }
+        wanted: dict[str, str] = {}
+        for child_id, defined in brood.made.items():
+            if (key := defined.definition.unique_key) is None:
+                continue
+            if wanted.setdefault(key, child_id) != child_id:
+                raise _refusal(f"{wanted[key]!r} and {child_id!r} have one unique key")
         held = await tx.claim(wanted) if wanted else {}
         brood.claimed = [child_id for key, child_id in wanted.items() if key not in held]
         for key, holder in held.items():
@@ -195,6 +199,18 @@ class Family:
         old = [state for child_id, state in brood.states.items() if child_id in brood.made]
         return changes + self._states.advance(tx, old, lambda s: self._anew(brood, s)), taken
 
+    async def _note_ended(self, tx: Transaction, brood: "_Brood", changes: list[Change]) -> None:
+        """Some run no executor's stage: they may be over already, and hold no key any more."""
+        told = {one.step.row.id: one.step.told for one in changes}
+        for child in brood.children:
+            if (end := told.get(child.child_id)) is not None:
+                child.status, child.exit_code, child.error = end.status, end.exit_code, end.error
+                child.job_id, child.job_cycle, child.stages = end.job_id, end.cycle, end.stages
+        keyed = [one for one in changes if one.step.row.id in brood.claimed]
+        vain = [c.step.row.id for c in keyed if claimed(c.step.row, c.definition) is None]
+        if vain:
+            await tx.unclaim(vain)
+
     def _anew(self, brood: "_Brood", state: TaskState) -> Reset:
         definition = brood.made[state.row.id].definition
         return Reset(job_id=self._dice.new_id(), definition=definition, rev=self._dice.rev())
@@ -225,31 +241,39 @@ class Family:
         states = await self._states.lock(tx, ids) if ids else {}
         waiting = {wait: state for state in states.values() if (wait := _wait_of(state))}
         summaries = await tx.children_summary(waiting) if waiting else {}
-        events = {
-            waiting[wait].row.id: event
-            for wait, summary in summaries.items()
-            if (event := await self._event(tx, wait, waiting[wait], summary)) is not None
-        }
+        events: dict[str, ChildrenLooked] = {}
+        later: list[str] = []
+        for wait, summary in summaries.items():
+            state = waiting[wait]
+            verdict = _verdict(state, wait, summary)
+            if verdict == "wait":
+                continue
+            children = await tx.children(wait)
+            if any(child.status is None and child.child_id in states for child in children):
+                later.append(state.row.id)  # a child may be about to end: then it is not left
+            else:
+                events[state.row.id] = await self._event(tx, wait, verdict, summary, children)
+        if later:
+            await tx.signal(later)
         ready = [state for task_id, state in states.items() if task_id in events]
         changes = self._states.advance(tx, ready, lambda state: events[state.row.id])
-        return changes, len(ids) == SIGNALS_AT_ONCE
+        return changes, bool(later) or len(ids) == SIGNALS_AT_ONCE
 
     async def _event(
-        self, tx: Transaction, wait: Wait, state: TaskState, summary: Summary
-    ) -> ChildrenLooked | None:
-        hook = compiled_tasks(bytes(state.definition.commands[wait.stage].params))
-        left, finished, failed = summary.left, summary.finished, summary.failed
-        verdict = hook.verdict(left=left, finished=finished, failed=failed)
-        if verdict == "wait":
-            return None
-        children = await tx.children(wait)
+        self,
+        tx: Transaction,
+        wait: Wait,
+        verdict: Verdict,
+        summary: Summary,
+        children: list[Child],
+    ) -> ChildrenLooked:
         result = Raw(b"null")
         if verdict == "done":
             result = await outcomes(tx, children, self._settings.max_result_bytes)
         return ChildrenLooked(
             wait=wait,
-            left=left,
-            finished=finished,
+            left=summary.left,
+            finished=summary.finished,
             failure=_first_failure(children),
             result=result,
             max_run_bytes=self._settings.max_run_results_bytes,
@@ -286,7 +310,7 @@ class _Brood(Struct):
     :param states: of those tasks, named or to be created, that are there already
     :param children: as they are to be noted
     :param claimed: tasks to be created whose unique keys were taken just now
-    :param again: positions that are noted already, and are to be noted anew
+    :param again: positions that are noted of an earlier attempt, and count no more
     """
 
     made: dict[str, Defined] = field(default_factory=dict)
@@ -309,6 +333,11 @@ def _wait_of(state: TaskState) -> Wait | None:
     if state.definition.commands[row.stage].method != TASKS:
         return None
     return Wait(row.job_id, row.stage)
+
+
+def _verdict(state: TaskState, wait: Wait, summary: Summary) -> Verdict:
+    hook = compiled_tasks(bytes(state.definition.commands[wait.stage].params))
+    return hook.verdict(left=summary.left, finished=summary.finished, failed=summary.failed)
 
 
 def _first_failure(children: list[Child]) -> ChildFailure | None:

@@ -10,13 +10,17 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.types import Tasks
-from tests.manager.hand import Calls, HandExecutor
+from tests.manager.hand import Calls, HandExecutor, finished
 from tests.support.wait import wait_until
 
 
 def tasks(*, max_timeout: float | None = None, **params: Any) -> dict[str, Any]:
     made: dict[str, Any] = msgspec.to_builtins(Tasks(max_timeout=max_timeout, **params))
     return made
+
+
+KEY = {"key": "k"}
+AT_ONCE = {"method": "_TIMER_", "params": {"timer": 0}}
 
 
 def child(*methods: Any, **fields: Any) -> dict[str, Any]:
@@ -179,6 +183,44 @@ async def test_a_retry_creates_only_what_has_not_finished(
     assert (await call.get("good"))["job_id"] == jobs["good"]
 
 
+async def test_a_retry_from_the_first_stage_forgets_children_that_are_wanted_no_more(
+    call: Calls, executor: HandExecutor
+) -> None:
+    hook = tasks(foreach="[0]", task=child(id="c[item]"))
+    await call.create("list", hook, id="p", max_retries=1, restart_policy="FIRST")
+    await executor.finish(await executor.take(), [1, 2, 3])
+    taken = {task.id: task for task in [await executor.take() for _ in range(3)]}
+    await executor.fail(taken["c3"])
+    await executor.finish(await executor.take(), [1])
+    await executor.finish(await executor.take(), "anew")
+    _, result = (await call.until("p", "FINISHED"))["result"]
+    assert [(one["id"], one["result"]) for one in result] == [("c1", ["anew"])]
+
+
+async def test_children_that_need_no_executor_are_over_at_once(
+    call: Calls, executor: HandExecutor
+) -> None:
+    hook = tasks(create=[child(AT_ONCE, id="c", unique=KEY)])
+    await call.create(hook, "after", id="p")
+    assert (await call.create("work", unique=KEY, delay=60))["created"]
+    await executor.finish(await executor.take())
+    ((result,), _) = (await call.until("p", "FINISHED"))["result"]
+    assert (result["status"], result["result"]) == ("FINISHED", [None])
+
+
+async def test_a_child_that_ends_with_its_sibling_is_told_as_it_ended(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("work", id="x")
+    x = await executor.take()
+    await call.create(
+        tasks(create=[child(id="a"), child(tasks(ids=["x"]), id="b")], mode="any"), id="p"
+    )
+    await executor.report(finished(await executor.take()), finished(x))
+    (result,) = (await call.until("p", "FINISHED"))["result"]
+    assert [(one["id"], one["status"]) for one in result] == [("a", "FINISHED"), ("b", "FINISHED")]
+
+
 @pytest.mark.parametrize("verb", ["cancel", "reset", "delete"])
 async def test_children_go_with_their_parent(
     call: Calls, executor: HandExecutor, verb: str
@@ -266,6 +308,7 @@ async def test_a_child_that_waits_for_its_parent_is_refused(
         (tasks(create=[child(id="x"), child(id="[kws.x]")]), "'x' is named twice"),
         (tasks(foreach="[kws.bad]", task=child()), "`foreach` must be a list"),
         (tasks(create=[child(next_task="nobody")]), "there is no task 'nobody'"),
+        (tasks(create=[child(id="a", unique=KEY), child(id="b", unique=KEY)]), "one unique key"),
     ],
 )
 async def test_what_cannot_be_waited_for_fails_the_stage_and_leaves_nothing(
