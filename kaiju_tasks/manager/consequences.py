@@ -26,7 +26,8 @@ class Consequences:
         """Save changes (inserted ones are saved already); what they cause is added to them."""
         alone = await self.family.abandoned(tx, changes)
         await tx.save([change.step for change in changes if change.before is not None])
-        wave, uncounted, chain, room = list(changes), list(changes), 0, MAX_BORN
+        wave = [change for change in changes if change.step.changed]
+        uncounted, chain, room = list(wave), 0, MAX_BORN
         while wave:
             chain += 1
             caused = await self.family.cancel(tx, alone)

@@ -16,7 +16,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.children import FILLED
 from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
-from kaiju_tasks.manager.keys import Keys
+from kaiju_tasks.manager.keys import Keys, without_keys
 from kaiju_tasks.manager.webhooks import DELIVER, secret_key
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
@@ -310,6 +310,7 @@ def _check_children(
             constant = {name: value for name, value in task.items() if name not in FILLED}
             where = f"{field}.{place}"
             new = read_new_task({**constant, "id": task_id}, where)
+            new = without_keys(new, where)  # which may read what is filled
             define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
 
 

@@ -25,6 +25,7 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.lifecycle.children import Verdict
 from kaiju_tasks.lifecycle.hooks import compiled_tasks
+from kaiju_tasks.manager.claims import let_go
 from kaiju_tasks.manager.define import Defined, define, read_new_task
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
@@ -61,7 +62,7 @@ class Family:
                 raise _refusal("too many tasks are created at once by nested tasks")
             await self._gather(tx, parent, spawn, brood)
         except InvalidParams as exc:
-            await tx.unclaim(brood.claimed)
+            await let_go(tx, self._states, brood.claimed)
             return await self._refuse(tx, parent.id, spawn.wait, exc)
         if brood.again:
             await tx.drop_children(spawn.wait, brood.again)
@@ -73,7 +74,7 @@ class Family:
         if born:
             await tx.put_children(parent.id, spawn.wait, born)
         if taken:
-            await tx.unclaim([child_id for child_id in brood.claimed if child_id in taken])
+            await let_go(tx, self._states, sorted(taken.intersection(brood.claimed)))
             error = _refusal(f"a task with the id {min(taken)!r} exists already")
             return changes + await self._refuse(tx, parent.id, spawn.wait, error)
         if any(child.status is not None for child in born):

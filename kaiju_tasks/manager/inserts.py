@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from kaiju_tasks.lifecycle import Step, claimed, create
+from kaiju_tasks.manager.claims import let_go
 from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate
 from kaiju_tasks.manager.states import States
 from kaiju_tasks.store.base import Transaction, TransactionConflict
@@ -23,7 +24,9 @@ class Inserts:
         steps = {draft.definition.id: self._created(draft, tx.now) for draft in free}
         taken = await tx.insert(list(steps.values())) if steps else set()
         if taken:
-            taken -= await self._written_before(tx, free, taken)
+            written = await self._written_before(tx, free, taken)
+            steps |= written
+            taken -= written.keys()
         await self._unclaim(tx, free, steps, taken, holders)
         outcomes: list[Step | AlreadyExists | Duplicate] = []
         for draft in drafts:
@@ -66,27 +69,28 @@ class Inserts:
         taken: set[str],
         holders: dict[str, str],
     ) -> None:
-        """Let go of the keys of tasks that are over already.
+        """Let go of keys that no task needs.
 
         :raises TransactionConflict: a key was claimed for a task whose id was taken meanwhile
         """
         keyed = {d.definition.id for d in inserted if d.definition.unique_key is not None}
         if taken.intersection(holders.values()) - holders.keys():
             raise TransactionConflict("an id was taken while its task claimed a unique key")
-        if over := [id for id in keyed - taken if steps[id].claim is None]:
-            await tx.unclaim(over)
-        for id in keyed & taken:
-            state = (await self._states.lock(tx, [id])).get(id)
-            if state is None or claimed(state.row, state.definition) is None:
-                await tx.unclaim([id])
+        over = [id for id in keyed if id in taken or steps[id].claim is None]
+        await let_go(tx, self._states, sorted(over))
 
     async def _written_before(
         self, tx: Transaction, drafts: Sequence[Draft], taken: set[str]
-    ) -> set[str]:
-        """Ids that an earlier try of this transaction, of unknown outcome, has written."""
+    ) -> dict[str, Step]:
+        """What an earlier try of this transaction, of unknown outcome, has written: it has had
+        its consequences."""
         rows = await tx.lock(taken)
         revs = {draft.definition.id: draft.rev for draft in drafts}
-        return {task_id for task_id, row in rows.items() if row.rev == revs[task_id]}
+        return {
+            task_id: Step(row, changed=False)
+            for task_id, row in rows.items()
+            if row.rev == revs[task_id]
+        }
 
     def _created(self, draft: Draft, now: float) -> Step:
         return create(

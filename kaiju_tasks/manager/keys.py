@@ -9,7 +9,7 @@ import msgspec
 from kaiju_tasks.errors import InvalidParams, TemplateError
 from kaiju_tasks.lifecycle import Command
 from kaiju_tasks.templates import compile_template
-from kaiju_tasks.types import Concurrency, Unique
+from kaiju_tasks.types import Concurrency, NewTask, Unique
 
 MAX_KEY = 1000
 TASK, ARGUMENTS = "task", "arguments"
@@ -70,6 +70,21 @@ class Keys:
                 f"`{field}` must be filled to a text of 1 to {MAX_KEY} characters", field=field
             )
         return value.encode("utf-8", "replace").decode()
+
+
+def without_keys(new: NewTask, prefix: str) -> NewTask:
+    """A task whose keys cannot be filled yet, without them.
+
+    :raises InvalidParams: a key is malformed
+    """
+    for name, keyed in (("concurrency", new.concurrency), ("unique", new.unique)):
+        if keyed is not None:
+            field = f"{prefix}.{name}.key"
+            try:
+                compile_template(keyed.key, field=field)
+            except TemplateError as exc:
+                raise InvalidParams(f"`{field}`: {exc}", **{**exc.data, "field": field}) from None
+    return msgspec.structs.replace(new, concurrency=None, unique=None)
 
 
 def _digest(value: Any) -> str:

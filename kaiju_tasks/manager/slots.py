@@ -15,6 +15,7 @@ from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import Concurrency, TaskStatus
 
 UNSETTLED_AT_ONCE = 100
+MOST_AT_ONCE = 500
 
 
 class Slots:
@@ -24,6 +25,7 @@ class Slots:
         self._states = states
         self._tx = tx
         self._used: dict[str, int] = {}
+        self._wide: dict[str, int] = {}
 
     async def _lock(self, keys: Iterable[str]) -> None:
         wanted = {key for key in keys if key not in self._used}
@@ -86,11 +88,15 @@ class Slots:
 
     async def _open(self, tally: "_Tally") -> tuple[list[Change], set[str]]:
         """Let as many of each stream go on as have left, or one where somebody waits in vain."""
-        wanted = {
-            slot_gate(key): min(free, tally.places(key))
-            for key in tally.keys
-            if tally.places(key) and (free := tally.limits[key].limit - self._used[key]) > 0
-        }
+        wanted: dict[str, int] = {}
+        for key in tally.keys:
+            free = tally.limits[key].limit - self._used[key]
+            if not tally.places(key) or free <= 0:
+                continue
+            wanted[slot_gate(key)] = min(free, tally.places(key))
+            if key in tally.opened_in_vain:  # there may be many like them
+                self._wide[key] = min(MOST_AT_ONCE, 4 * self._wide.get(key, 1))
+                wanted[slot_gate(key)] = self._wide[key]
         return await self._open_gates(wanted)
 
     async def _open_gates(self, wanted: dict[str, int]) -> tuple[list[Change], set[str]]:
@@ -111,6 +117,7 @@ class Slots:
         keys = await self._tx.unsettled_slots(UNSETTLED_AT_ONCE)
         await self._lock(keys)
         changes, unsettled = await self._open_gates({slot_gate(key): 1 for key in keys})
+        unsettled |= {c.definition.slot_key or "" for c in changes if not c.step.row.ready}
         await self._tx.save_slots({key: self._used[key] for key in keys}, unsettled)
         return changes
 
@@ -119,6 +126,7 @@ class _Tally:
     """What changes mean for slots.
 
     :ivar executed: by how much the number of executing runs rises, by key
+    :ivar opened_in_vain: keys of which a waiter left the gate, and a pause holds it
     :ivar droppable: key and id of tasks that have come to stand in their stream, and whose runs
         are dropped when no slot is free
     """
@@ -127,6 +135,7 @@ class _Tally:
         self.executed: Counter[str] = Counter()
         self.droppable: list[tuple[str, str]] = []
         self.limits: dict[str, Concurrency] = {}
+        self.opened_in_vain: set[str] = set()
         self._left: Counter[str] = Counter()
 
     @property
@@ -156,6 +165,11 @@ class _Tally:
         elif waits and before is not None and before.gate == row.gate:
             self.limits[key] = concurrency  # whoever freed a slot meanwhile passed it over
             self._left[key] = max(1, self._left[key])
+        waited = before is not None and before.gate == slot_gate(key)
+        if waited and not waits and not deleted and row.gate is not None:
+            self.limits[key] = concurrency
+            self._left[key] += 1
+            self.opened_in_vain.add(key)
         comes = is_ready and not was_ready and row.run_started_at is None
         if comes and concurrency.on_full == "drop":
             self.limits[key] = concurrency

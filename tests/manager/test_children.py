@@ -1,6 +1,8 @@
 """Tasks that wait for tasks: created, named, for each item; ended, failed, cancelled."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import StoreUnavailable, Transaction
 from kaiju_tasks.types import Tasks
 from tests.manager.hand import Calls, HandExecutor, finished
 from tests.support.wait import wait_until
@@ -86,6 +89,16 @@ async def test_one_task_for_each_item(call: Calls, executor: HandExecutor) -> No
     assert (one["kws"], one["meta"]) == ({"x": "b", "of": 7}, {"n": 1})
     assert one["commands"][0]["params"] == {"x": "[kws.x]"}
     assert one["parent_id"] == "p"
+
+
+async def test_keys_of_children_are_filled_with_what_is_filled(
+    call: Calls, executor: HandExecutor
+) -> None:
+    key = {"key": "of-[kws.x]"}
+    task = child(id="c[index]", kws={"x": "[item]"}, concurrency={**key, "limit": 1}, unique=key)
+    await call.create(tasks(foreach=["a", "b"], task=task), id="p")
+    assert {(await executor.take()).id for _ in range(2)} == {"c0", "c1"}
+    assert (await call.create("work", unique={"key": "of-b"}))["id"] == "c1"
 
 
 async def test_nothing_to_wait_for_is_an_empty_result(call: Calls, executor: HandExecutor) -> None:
@@ -333,6 +346,7 @@ async def test_what_cannot_be_waited_for_fails_the_stage_and_leaves_nothing(
         ({"create": [{"commands": []}]}, "params.create.0.commands"),
         ({"create": [{"commands": [{"method": "x"}], "status": "IDLE"}]}, "params.create.0.status"),
         ({"create": [{"commands": [{"method": "x"}], "kws": "[0"}]}, "params.create.0.kws"),
+        ({"create": [child(unique={"key": "[kws"})]}, "params.create.0.unique.key"),
         ({"create": [child()], "mode": "most"}, "params.mode"),
         ({"create": [child()], "on_error": "x"}, "params.on_error"),
         ({"create": [child()], "more": 1}, "params.more"),
@@ -422,3 +436,29 @@ async def test_parents_end_whichever_manager_sees_the_last_child(
     await wait_until(all_ended, "parents and children have ended", 30)
     for worker in workers:
         worker.cancel()
+
+
+async def test_a_create_in_doubt_starts_no_child_twice(
+    call: Calls, executor: HandExecutor, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = manager.store.transaction
+    broken: list[str] = []
+
+    @asynccontextmanager
+    async def break_once_it_is_over() -> AsyncIterator[Transaction]:
+        async with transaction() as tx:
+            yield tx
+        rows = await manager.store.tasks(["p"])
+        if "p" in rows and not broken:
+            broken.append("connection")
+            await executor.finish(await executor.take())
+            await call.until("p", "FINISHED")
+            raise StoreUnavailable("it broke after the commit", unknown=True)
+
+    monkeypatch.setattr(manager.store, "transaction", break_once_it_is_over)
+    unique = {"key": "task"}
+    made = await call.create(tasks(create=[child(id="c")]), id="p", unique=unique)
+    assert (made["created"], made["status"]) == (True, "FINISHED")
+    assert ((await call.get("c"))["status"], executor.assigned.qsize()) == ("FINISHED", 0)
+    assert len(await call("tasks.runs", id="c")) == 1
+    assert (await call.create(tasks(create=[child()]), id="q", unique=unique))["created"] is True

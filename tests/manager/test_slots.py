@@ -250,3 +250,21 @@ async def test_many_executors_never_exceed_the_limit(manager: Manager, call: Cal
             worker.cancel()
     assert 1 < most <= 3
     assert await used(manager, "k") == 0
+
+
+async def test_a_place_that_comes_to_a_paused_task_goes_on_to_the_next(
+    call: Calls, executor: HandExecutor, manager: Manager
+) -> None:
+    await create(call, "holder")
+    holder = await executor.take()
+    for i in range(30):
+        await create(call, f"t{i:02}", "held")
+    await create(call, "last", "work")
+    await nothing_comes(executor)
+    await call("pauses.add", method="held", reason="maintenance")
+    await executor.finish(holder)
+    last = await executor.take()
+    assert last.id == "last"
+    assert await reasons(call, "t00", "t29") == [("QUEUED", "paused")] * 2
+    await executor.finish(last)
+    assert await used(manager) == 0

@@ -199,3 +199,35 @@ async def race(callers: list[Calls]) -> None:
     assert sum(task["created"] for task in made) == 10
     assert len({task["id"] for task in made}) == 10
     assert (await callers[0]("tasks.count"))["count"] == 10
+
+
+async def test_a_create_that_finds_its_id_takes_no_key_for_it(
+    call: Calls, executor: HandExecutor
+) -> None:
+    unique = {"key": "task", "scope": "queued"}
+    await call.create("work", id="a", unique=unique)
+    await executor.take()
+    again = {"id": "a", "commands": [{"method": "work"}], "unique": unique}
+    await call("tasks.create", data=again, on_conflict="ignore")
+    assert (await call.create("work", id="b", unique=unique))["created"] is True
+
+
+async def test_a_create_that_finds_its_id_leaves_that_task_its_own_key(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("work", id="a", unique=BY_KEY, kws={"order": 1})
+    with pytest.raises(Conflict):
+        await call.create("work", id="a", unique=BY_KEY, kws={"order": 2})
+    assert (await call.create("work", unique=BY_KEY, kws={"order": 1}))["id"] == "a"
+    assert (await call.create("work", unique=BY_KEY, kws={"order": 2}))["created"] is True
+
+
+async def test_a_child_that_cannot_be_made_leaves_others_their_keys(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("work", id="a", unique=BY_KEY, kws={"order": 1})
+    child = {"id": "a", "commands": [{"method": "work"}], "unique": BY_KEY, "kws": {"order": 2}}
+    hook = {"method": "_TASKS_", "params": {"create": [child]}}
+    assert (await call.create(hook))["status"] == "FAILED"
+    assert (await call.create("work", unique=BY_KEY, kws={"order": 1}))["id"] == "a"
+    assert (await call.create("work", unique=BY_KEY, kws={"order": 2}))["created"] is True
