@@ -9,12 +9,14 @@ from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import TaskStatus
 from tests.simulation.executor import SimExecutor
 from tests.simulation.oracle import ENDED, Oracle, lease_of
+from tests.simulation.ties import Ties
 from tests.simulation.trace import EPOCH, Trace
 
 LATE_SECONDS = 3.0
 ADRIFT_SECONDS = 8.0
 IDLE_HANDS_SECONDS = 4.0
 RESERVED_SECONDS = 150.0
+TIED_SECONDS = 4.0
 
 Wrong = tuple[tuple[object, ...], float, Callable[[], str]]
 """What stands wrong, for how many seconds it may, and what to say of it then."""
@@ -23,8 +25,9 @@ Wrong = tuple[tuple[object, ...], float, Callable[[], str]]
 class Calm:
     """Looks again and again for what has stood wrong for too long."""
 
-    def __init__(self, oracle: Oracle, trace: Trace) -> None:
+    def __init__(self, oracle: Oracle, ties: Ties, trace: Trace) -> None:
         self._oracle = oracle
+        self._ties = ties
         self._trace = trace
         self._since: dict[tuple[object, ...], float] = {}
         self._told: set[tuple[object, ...]] = set()
@@ -62,6 +65,8 @@ class Calm:
                 yield ("queued", row.id, row.version, behind), bound, partial(_queued, row)
         for executor in executors:
             yield from self._zombies(executor)
+        for key, text in self._ties.stuck(now):
+            yield key, TIED_SECONDS, partial(str, text)
 
     def _zombies(self, executor: SimExecutor) -> Iterator[Wrong]:
         if executor.runner is None or not executor.process.alive:

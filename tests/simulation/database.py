@@ -39,6 +39,7 @@ READS = [
     "now",
     "outlook",
     "tasks",
+    "pauses",
     "ping",
     "shorten_lease",
     "manager_seen",
@@ -106,6 +107,13 @@ class StoreLine:
             return answer
 
         return read
+
+    async def ids(self, *args: Any) -> AsyncIterator[list[str]]:
+        """Batches of ids, each read on its own."""
+        await self._reach()
+        async for batch in self._store.ids(*args):
+            yield batch
+            await self._reach()
 
     async def _delay(self) -> None:
         database = self._database

@@ -106,6 +106,10 @@ def _commands(sim: SimExecutor) -> Executor:
     async def echo(ctx: Context, data: Any = None) -> Any:
         return {"n": sim.began(ctx), "data": data}
 
+    @executor.command("some")
+    async def some(ctx: Context) -> Any:
+        return {"n": sim.began(ctx), "some": list(range(random.randrange(4)))}
+
     @executor.command("nap")
     async def nap(ctx: Context, seconds: float) -> Any:
         n = sim.began(ctx)

@@ -63,6 +63,7 @@ class Oracle:
 
     :ivar rows: every task as it was last committed
     :ivar results: committed results by (job_id, cycle), then stage
+    :ivar children: ids of tasks that stages created
     """
 
     def __init__(self, trace: Trace, lease_seconds: float) -> None:
@@ -79,6 +80,7 @@ class Oracle:
         self.stored_messages: set[tuple[str, str]] = set()
         self.decided: set[tuple[str, float]] = set()
         self.deleted: set[str] = set()
+        self.children: list[str] = []
         self.executions: list[Execution] = []
         self.stored: set[int] = set()
         self.tokens: set[tuple[str, int, str]] = set()
@@ -151,6 +153,8 @@ class Oracle:
                 self.rows[row.id] = row
                 if step.definition is not None:
                     self.definitions[row.id] = step.definition
+                    if step.definition.parent_id is not None and row.id not in self.children:
+                        self.children.append(row.id)
                 self._standing(step)
         self._next_tasks(steps)
 
@@ -220,7 +224,7 @@ class Oracle:
 
     def _attempt(self, task_id: str, attempt: Attempt, before: Row | None) -> None:
         key = (attempt.job_id, attempt.cycle)
-        n = _number_of(attempt)
+        n = None if attempt.executor_id is None else _number_of(attempt)
         if n is not None:
             self._from_holder(task_id, attempt, n, before)
         if attempt.outcome in SUCCESS:

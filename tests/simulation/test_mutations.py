@@ -9,12 +9,18 @@ import pytest
 from kaiju_tasks.executor.session import Session
 from kaiju_tasks.lifecycle import operate
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.manager import ledger
+from kaiju_tasks.manager import ledger, slots
+from kaiju_tasks.manager.entries import Change
+from kaiju_tasks.manager.family import Family
+from kaiju_tasks.manager.inserts import Inserts
 from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.reports import Reports
 from kaiju_tasks.manager.streams import Streams
 from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.protocol import Ack, AckState, Lease
+from kaiju_tasks.store.sqlite import saving
+from kaiju_tasks.types import Outcome
 from tests.simulation.world import simulate
 
 SEEDS = range(200)
@@ -78,6 +84,72 @@ def tells_events_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "save", hasty)
 
 
+def keeps_the_slot_of_a_lost_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = slots._Tally.add
+
+    def forgetful(self: slots._Tally, change: Change) -> None:
+        if not any(attempt.outcome == Outcome.LOST for attempt in change.step.attempts):
+            add(self, change)
+
+    monkeypatch.setattr(slots._Tally, "add", forgetful)
+
+
+def lets_nobody_into_the_place_of_a_cancelled_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = slots._Tally.add
+
+    def forgetful(self: slots._Tally, change: Change) -> None:
+        if change.before is None or not change.before.ready or change.step.row.open:
+            add(self, change)
+
+    monkeypatch.setattr(slots._Tally, "add", forgetful)
+
+
+def tells_no_parent_of_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "_tell", lambda db, steps: None)
+
+
+def signals_no_parent_of_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = saving._many
+
+    def silent(db: Any, name: str, values: Any) -> None:
+        if name != "signal_parents":
+            many(db, name, values)
+
+    monkeypatch.setattr(saving, "_many", silent)
+
+
+def leaves_siblings_running_at_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    abandoned = Family.abandoned
+
+    async def lenient(self: Family, tx: Any, changes: Any) -> list[str]:
+        return await abandoned(self, tx, [c for c in changes if not c.step.row.retries])
+
+    monkeypatch.setattr(Family, "abandoned", lenient)
+
+
+def opens_nothing_at_the_end_of_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(self: PauseBook, gate: str) -> int:
+        return 0
+
+    monkeypatch.setattr(PauseBook, "_open", nobody)
+
+
+def acquires_by_the_pauses_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def as_known(self: PauseBook, tx: Any) -> None:
+        return
+
+    monkeypatch.setattr(PauseBook, "refresh", as_known)
+
+
+def makes_two_tasks_of_one_unique_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(self: Inserts, tx: Any, drafts: Any) -> dict[str, str]:
+        await claim(self, tx, drafts)
+        return {}
+
+    claim = Inserts._claim
+    monkeypatch.setattr(Inserts, "_claim", nobody)
+
+
 @pytest.mark.parametrize(
     ("plant", "faults"),
     [
@@ -89,6 +161,14 @@ def tells_events_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
         (begins_a_run_twice, {"unknown": 0.3}),
         (leaves_the_next_task_to_another_transaction, {}),
         (tells_events_before_the_commit, {}),
+        (keeps_the_slot_of_a_lost_executor, {}),
+        (lets_nobody_into_the_place_of_a_cancelled_task, {}),
+        (tells_no_parent_of_an_end, {}),
+        (signals_no_parent_of_an_end, {}),
+        (leaves_siblings_running_at_a_retry, {}),
+        (opens_nothing_at_the_end_of_a_pause, {}),
+        (acquires_by_the_pauses_it_knows, {}),
+        (makes_two_tasks_of_one_unique_key, {}),
     ],
 )
 def test_a_planted_bug_is_found(

@@ -34,8 +34,12 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
         "ack ok",
         "ack released",
         "ack stale_lease",
-        "event",
+        "children CANCELLED",
+        "children FAILED",
+        "children FINISHED",
+        "claim",
         "event of another manager",
+        "event",
         "expelled",
         "message buffered",
         "message delivered",
@@ -46,6 +50,8 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
         "run FAILED",
         "run FINISHED",
         "run MISSED",
+        "waits for a pause",
+        "waits for a slot",
     }
 
 

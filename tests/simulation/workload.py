@@ -11,9 +11,11 @@ from tests.simulation.loop import Process
 from tests.simulation.manager import SimManager
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
-from tests.simulation.trace import Trace
+from tests.simulation.tied import Tied
+from tests.simulation.trace import EPOCH, Trace
 
 PATIENCE_SECONDS = 20.0
+LINE_PAUSE_SECONDS = 0.5
 DOMAIN_ERRORS = frozenset({404, 409, -32602})
 AGAIN = 503
 
@@ -38,7 +40,7 @@ class Client:
         self._random = random
         self._trace = trace
 
-    async def call(self, method: str, **params: Any) -> Any:
+    async def call(self, method: str, /, **params: Any) -> Any:
         """:raises Fault: an error that is an answer"""
         while True:
             await asyncio.sleep(self._network.delay())
@@ -74,7 +76,7 @@ class Client:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return msgspec.json.decode(await done)
 
-    async def attempt(self, method: str, **params: Any) -> Any:
+    async def attempt(self, method: str, /, **params: Any) -> Any:
         """Call; None when the manager refuses."""
         try:
             answer = await self.call(method, **params)
@@ -104,6 +106,8 @@ class Workload:
         self._app_names = app_names
         self._lethal = lethal
         self._messages = 0
+        self._tied = Tied(random, app_names)
+        self._paused = 0
         self.created: list[str] = []
 
     async def create_tasks(self, count: int, seconds: float) -> None:
@@ -136,6 +140,8 @@ class Workload:
             "notify": random.random() < 0.3,
         }
         self._add_odds(data, index)
+        self._tied.add_to(data)
+        self._tied.add_waits(data, self.created)
         return data
 
     def _add_odds(self, data: dict[str, Any], index: int) -> None:
@@ -206,8 +212,44 @@ class Workload:
         pause = self._random.choice([0.3, 1.0, 4.0])
         while True:
             await asyncio.sleep(self._random.expovariate(1 / pause))
-            if self.created:
-                self._client.process.spawn(self._disturb_one(self._random.choice(self.created)))
+            if self._tied.pauses and self._random.random() < 0.15:
+                self._client.process.spawn(self._disturb_pauses())
+            elif self.created:
+                self._client.process.spawn(self._disturb_one(self._some_task()))
+
+    def _some_task(self) -> str:
+        children = self._oracle.children
+        if children and self._random.random() < 0.3:
+            return self._random.choice(children)
+        return self._random.choice(self.created)
+
+    async def disturb_lines(self) -> None:
+        """Take away who is about to take a slot for which others wait."""
+        while self._tied.slots:
+            await asyncio.sleep(self._random.expovariate(1 / LINE_PAUSE_SECONDS))
+            if (first := self._first_in_line()) is not None:
+                self._client.process.spawn(self._take_away(first))
+
+    def _first_in_line(self) -> str | None:
+        rows, definitions = self._oracle.rows, self._oracle.definitions
+        gates = {row.gate for row in rows.values()}
+        first = [id for id, row in rows.items() if row.ready and definitions[id].slot_key]
+        first = [id for id in first if f"c:{definitions[id].slot_key}" in gates]
+        return self._random.choice(first) if first else None
+
+    async def _take_away(self, task_id: str) -> None:
+        self._oracle.count("taken away")
+        verb = self._random.choice(["cancel", "cancel", "suspend", "delete"])
+        await self._client.attempt(f"tasks.{verb}", id=task_id)
+
+    async def _disturb_pauses(self) -> None:
+        if self._paused and self._random.random() < 0.5:
+            number = self._random.randint(1, self._paused)
+            await self._client.attempt("pauses.remove", id=f"pause{number}")
+            return
+        self._paused += 1
+        pause = self._tied.pause(self._paused, EPOCH + self._oracle.now)
+        await self._client.attempt("pauses.add", **pause)
 
     async def _disturb_one(self, task_id: str) -> None:
         random = self._random
@@ -266,7 +308,9 @@ class Workload:
     # -- the end -------------------------------------------------------------------------------
 
     async def end_schedules(self) -> None:
-        """Tasks that never end would keep others from ending."""
+        """Tasks that never end, and pauses, would keep others from ending."""
+        for pause in await self._client.call("pauses.list"):
+            await self._client.attempt("pauses.remove", id=pause["id"])
         for task_id, definition in sorted(self._oracle.definitions.items()):
             if definition.scheduled and task_id in self._oracle.rows:
                 await self._client.attempt("tasks.delete", id=task_id)
@@ -287,12 +331,14 @@ class Workload:
             await asyncio.sleep(1.0)
 
     async def _answer(self, task_id: str) -> None:
-        self._messages += 1
         row = self._oracle.rows.get(task_id)
         if row is None or row.status is not TaskStatus.WAITING:
             return
         command = self._oracle.definitions[task_id].commands[row.stage]
+        if command.method != MESSAGE:
+            return
         name = msgspec.json.decode(command.params).get("name")
+        self._messages += 1
         data = {"m": self._messages}
         params = {"data": data, "name": name, "message_id": f"m{self._messages}"}
         await self._client.attempt("tasks.message", id=task_id, **params)

@@ -9,15 +9,18 @@ from typing import Any
 
 from msgspec import Struct
 
+from kaiju_tasks.lifecycle import Step
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store import ExecutorRow
 from tests.simulation.calm import Calm
 from tests.simulation.chaos import Chaos
-from tests.simulation.database import Database
+from tests.simulation.database import Database, StoreLine
 from tests.simulation.executor import SimExecutor
 from tests.simulation.loop import Deadlock, Process, SimLoop
 from tests.simulation.manager import SimManager
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
+from tests.simulation.ties import Ties
 from tests.simulation.trace import Trace
 from tests.simulation.workload import Client, Workload
 
@@ -76,6 +79,7 @@ class World:
         self.network = Network(loop, Random(f"network/{seed}"), trace)
         self.database = Database(loop, Random(f"database/{seed}"), trace)
         self.oracle = Oracle(trace, self.settings.lease_seconds)
+        self.ties = Ties(self.oracle, self.database.store, trace)
         self.database.committed = self._committed
         self.network.asked = self.oracle.asked
         self.network.answered = self.oracle.answered
@@ -99,9 +103,10 @@ class World:
         self.faults: Mapping[str, float] = NO_FAULTS
         self._lives = 0
 
-    def _committed(self, *args: Any) -> None:
+    def _committed(self, line: StoreLine, steps: list[Step], executors: list[ExecutorRow]) -> None:
         self.oracle.now = self._loop.now
-        self.oracle.committed(*args)
+        self.oracle.committed(line, steps, executors)
+        self.ties.committed(steps)
 
     async def live(self) -> None:
         """The whole life: trouble, calm, rest."""
@@ -120,6 +125,7 @@ class World:
                 self.workload.create_tasks(self._dice.choice([3, 10, 20]), TROUBLE_SECONDS * 0.8)
             ),
             self.client.process.spawn(self.workload.disturb(TROUBLE_SECONDS)),
+            self.client.process.spawn(self.workload.disturb_lines()),
         ]
         if not self._quiet:
             works.append(self.process.spawn(self.chaos.run()))
@@ -132,7 +138,7 @@ class World:
         self._trace("world", "the trouble ends")
         self.chaos.end()
         self.client.process.spawn(self.workload.help_along())
-        calm = Calm(self.oracle, self._trace)
+        calm = Calm(self.oracle, self.ties, self._trace)
         began = self._loop.now
         self.client.process.call_later(
             SCHEDULES_SECONDS, lambda: self.client.process.spawn(self.workload.end_schedules())
@@ -151,6 +157,7 @@ class World:
             await asyncio.sleep(LOOK_SECONDS)
         self._trace_sessions()
         self.oracle.compare(self._stored_results())
+        self.ties.compare_runs()
 
     def _trace_sessions(self) -> None:
         for manager in self.managers:
