@@ -70,6 +70,7 @@ class Roster:
         nonce = self._dice.nonce()
         status = ExecutorStatus.ACTIVE
         kept: list[Lease] = []
+        lost: list[Lease] = []
 
         async def work(tx: Transaction) -> list[Change]:
             nonlocal status
@@ -85,6 +86,7 @@ class Roster:
             ]
             for lease in kept:
                 del leased[lease.id]
+            lost[:] = [_lease(row) for row in leased.values()]
             await tx.put_executor(self._row(params, nonce, status, tx.now))
             return await self._ledger.advance_rows(
                 tx, leased.values(), _always(given_back(params.id))
@@ -93,7 +95,10 @@ class Roster:
         await self._ledger.transact(work)
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
+        before = self._sessions.get(params.id)
         self._sessions.add(session)
+        if lost and before is not None and before.connection is connection:
+            session.revoke(lost)  # what it was sent may have crossed with what it says it holds
         held = set(kept)
         settings = self._settings
         result = ConnectResult(

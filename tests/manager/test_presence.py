@@ -10,7 +10,7 @@ from kaiju_tasks.api import write_stage_fast
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
-from tests.manager.hand import Calls, HandExecutor, finished, pinging
+from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
 
 WRONG: dict[str, list] = {
     "id": ["", "a\0b", "x" * 256],
@@ -174,3 +174,14 @@ async def _report_error(executor: HandExecutor, task: Assignment, error: bytes) 
 
 def _of(task: Assignment, state: ReportState, **more: object) -> Report:
     return msgspec.structs.replace(finished(task), state=state, **more)
+
+
+async def test_who_connects_twice_on_one_socket_is_told_what_went_back(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("work", id="t")
+    first = await executor.take()
+    await executor.connect(holding=[])
+    assert executor.revoked == [lease_of(first)]
+    again = await executor.take()
+    assert (again.id, again.epoch) == ("t", first.epoch + 1)
