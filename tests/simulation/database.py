@@ -110,10 +110,10 @@ class StoreLine:
 
     async def ids(self, *args: Any) -> AsyncIterator[list[str]]:
         """Batches of ids, each read on its own."""
-        await self._reach()
+        await self._reach(own=False)
         async for batch in self._store.ids(*args):
             yield batch
-            await self._reach()
+            await self._reach(own=False)
 
     async def _delay(self) -> None:
         database = self._database

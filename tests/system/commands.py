@@ -33,6 +33,21 @@ async def hold(ctx: Context, file: str, gate: str) -> str:
     return "released"
 
 
+@executor.command("span")
+async def span(key: str, file: str, seconds: float) -> None:
+    """Append when it begins and when it ends, on the machine's monotonic clock."""
+    _append(file, f"begin {key} {os.getpid()} {time.monotonic()}")
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        _append(file, f"end {key} {os.getpid()} {time.monotonic()}")
+
+
+@executor.command("sleep")
+async def sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
 @executor.command("stamp")
 async def stamp() -> float:
     """The moment at which the stage really begins."""
