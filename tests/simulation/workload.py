@@ -224,23 +224,22 @@ class Workload:
         return self._random.choice(self.created)
 
     async def disturb_lines(self) -> None:
-        """Take away who is about to take a slot for which others wait."""
+        """Take away those who are about to take the slots for which others wait."""
         while self._tied.slots:
             await asyncio.sleep(self._random.expovariate(1 / LINE_PAUSE_SECONDS))
-            if (first := self._first_in_line()) is not None:
-                self._client.process.spawn(self._take_away(first))
+            verb = self._random.choice(["cancel", "cancel", "suspend", "delete"])
+            for task_id in self._first_in_line():
+                self._oracle.count("taken away")
+                self._client.process.spawn(self._client.attempt(f"tasks.{verb}", id=task_id))
 
-    def _first_in_line(self) -> str | None:
+    def _first_in_line(self) -> list[str]:
+        """All that may be acquired of some key for which others wait."""
         rows, definitions = self._oracle.rows, self._oracle.definitions
         gates = {row.gate for row in rows.values()}
-        first = [id for id, row in rows.items() if row.ready and definitions[id].slot_key]
-        first = [id for id in first if f"c:{definitions[id].slot_key}" in gates]
-        return self._random.choice(first) if first else None
-
-    async def _take_away(self, task_id: str) -> None:
-        self._oracle.count("taken away")
-        verb = self._random.choice(["cancel", "cancel", "suspend", "delete"])
-        await self._client.attempt(f"tasks.{verb}", id=task_id)
+        ready = [(id, definitions[id].slot_key) for id, row in rows.items() if row.ready]
+        keys = sorted({key for _, key in ready if key is not None and f"c:{key}" in gates})
+        chosen = self._random.choice(keys) if keys else None
+        return [id for id, key in ready if chosen is not None and key == chosen]
 
     async def _disturb_pauses(self) -> None:
         if self._paused and self._random.random() < 0.5:
