@@ -249,10 +249,13 @@ class Family:
             verdict = _verdict(state, wait, summary)
             if verdict == "wait":
                 continue
-            children = await tx.children(wait)
-            if any(child.status is None and child.child_id in states for child in children):
+            left = [c.child_id for c in await tx.children(wait) if c.status is None]
+            if not states.keys().isdisjoint(left):
                 later.append(state.row.id)  # a child may be about to end: then it is not left
             else:
+                if left:
+                    await tx.lock(left)  # who ends right now is told as it ended
+                children = await tx.children(wait)
                 events[state.row.id] = await self._event(tx, wait, verdict, summary, children)
         if later:
             await tx.signal(later)

@@ -1,5 +1,6 @@
 """What only PostgreSQL shows of tasks that wait: plans of a backlog, and rows that others lock."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -130,6 +131,41 @@ async def test_who_waits_behind_a_locked_waiter_goes_first(
     await hand.finish(second)
     assert (await hand.take()).id == "first"
     assert await unsettled(store) == []
+
+
+async def test_a_child_that_ends_while_its_parent_goes_on_is_told_as_it_ended(
+    hand: HandExecutor, other: Any
+) -> None:
+    await hand.take()
+    hook = {"create": [child("a"), child("b")], "mode": "any"}
+    await hand.call.create({"method": "_TASKS_", "params": hook}, id="p")
+    taken = {task.id: task for task in (await hand.take(), await hand.take())}
+    async with other.transaction():
+        await other.execute("SELECT FROM tasks WHERE id = 'b' FOR UPDATE")
+        late = asyncio.create_task(hand.finish(taken["b"]))
+        await stand_at_locks(other, 1)
+        await hand.finish(taken["a"])
+        await stand_at_locks(other, 2)
+    await late
+    (result,) = (await hand.call.until("p", "FINISHED"))["result"]
+    assert [(one["id"], one["status"]) for one in result] == [("a", "FINISHED"), ("b", "FINISHED")]
+
+
+def child(id: str) -> dict[str, Any]:
+    return {"id": id, "commands": [{"method": "work"}]}
+
+
+async def stand_at_locks(connection: Any, count: int) -> None:
+    """Wait until so many transactions wait for others."""
+
+    async def there() -> bool:
+        waiting = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock'"
+        )
+        return bool(waiting >= count)
+
+    await wait_until(there, f"{count} transactions wait for others")
 
 
 async def unsettled(store: Store) -> list[str]:
