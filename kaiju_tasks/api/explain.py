@@ -1,9 +1,14 @@
 """`tasks.explain`: gathers the facts about a task."""
 
+import msgspec
+
 from kaiju_tasks.api.reasons import Facts, reasons
 from kaiju_tasks.lifecycle import Pauses, Row, Wait
 from kaiju_tasks.store.base import Condition, PageQuery, Store, TaskView
 from kaiju_tasks.types import Explanation, TaskStatus
+
+SUSPEND = "tasks.suspend"
+HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 
 
 async def explain(store: Store, view: TaskView) -> Explanation:
@@ -32,7 +37,13 @@ async def explain(store: Store, view: TaskView) -> Explanation:
 
 
 async def _who_suspended(store: Store, row: Row) -> tuple[str | None, float] | None:
-    """As the audit tells, if it still does."""
-    conditions = [Condition("target", "eq", row.id), Condition("action", "eq", "tasks.suspend")]
+    """As the audit tells, if it still does: a hold over many tasks names none of them."""
+    conditions = [Condition("target", "eq", row.id), Condition("action", "in", list(HOLDS))]
     records, _ = await store.audit(PageQuery(conditions, limit=1))
-    return (records[0].user_id, records[0].at) if records else None
+    if not records or records[0].action != SUSPEND:
+        return None
+    (suspended,) = records
+    begins_later = msgspec.json.decode(suspended.data).get("wait_stage", False)
+    if not begins_later and suspended.at < row.status_change:
+        return None
+    return suspended.user_id, suspended.at

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from kaiju_tasks.lifecycle import Definition, Pauses, Row
+from kaiju_tasks.lifecycle import Definition, Pauses, Row, gate_pause
 from kaiju_tasks.lifecycle.hooks import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.types import (
@@ -86,7 +86,8 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
     if pause is not None:
         yield _paused(pause, facts, "a pause holds it")
     concurrency = facts.definition.concurrency
-    if concurrency is not None and (row.gate is not None or facts.slot_used >= concurrency.limit):
+    waits = row.gate is not None and gate_pause(row.gate) is None
+    if concurrency is not None and (waits or facts.slot_used >= concurrency.limit):
         yield _no_slot(facts)
     if row.losses >= 2:
         yield WhyNot(

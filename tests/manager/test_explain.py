@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kaiju_tasks.api import Caller
 from kaiju_tasks.manager import Manager
 from tests.manager.hand import Calls, HandExecutor, pinging
 from tests.support.wait import wait_until
@@ -89,6 +90,27 @@ async def test_a_pause(call: Calls, executor: HandExecutor) -> None:
     paused = (await codes(call, "t"))["paused"]
     assert (paused["pause_id"], paused["reason"], paused["until"]) == ("p", "new disks", None)
     assert list(await codes(call, "later")) == ["future", "paused"]
+
+
+async def test_a_pause_is_not_mistaken_for_a_full_slot(call: Calls, executor: HandExecutor) -> None:
+    await call("pauses.add", id="p", app_name="default", reason="new disks")
+    await call.create("work", id="t", concurrency=ONE)
+
+    async def paused() -> bool:
+        return bool((await call.get("t"))["status_reason"] == "paused")
+
+    await wait_until(paused, "a pause holds it")
+    assert list(await codes(call, "t")) == ["paused"]
+
+
+async def test_nobody_is_said_to_have_suspended_what_was_held_with_many(call: Calls) -> None:
+    alice, bob = (call.by(Caller(user_id=name)) for name in ("alice", "bob"))
+    await call.create("work", id="t", delay=3600)
+    await alice("tasks.suspend", id="t")
+    assert (await codes(call, "t"))["operator"]["user_id"] == "alice"
+    await alice("tasks.m_resume", conditions={"id": "t"})
+    await bob("tasks.m_suspend", conditions={"id": "t"})
+    assert "user_id" not in (await codes(call, "t"))["operator"]
 
 
 async def test_hooks(call: Calls, executor: HandExecutor) -> None:
