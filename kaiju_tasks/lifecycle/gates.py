@@ -3,6 +3,7 @@
 from kaiju_tasks.lifecycle.course import abort, proceed
 from kaiju_tasks.lifecycle.events import GateOpened, PauseBegan, SlotFull
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.state import gate_pause
 from kaiju_tasks.lifecycle.statuses import QUEUED
 from kaiju_tasks.types import ErrorType, Outcome
 
@@ -33,7 +34,9 @@ def gate_opened(move: Move, event: GateOpened) -> None:
 
 
 def pause_began(move: Move, event: PauseBegan) -> None:
-    if move.row.ready and move.pause is not None:
+    row = move.row
+    at_slot = row.gate is not None and gate_pause(row.gate) is None
+    if (row.ready or at_slot) and move.pause is not None:
         move.queue()
     else:
         move.nothing()

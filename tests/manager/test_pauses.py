@@ -56,6 +56,26 @@ async def test_what_stands_in_line_already_is_held_too(call: Calls, executor: Ha
     assert {(await executor.take()).id for _ in range(3)} == {"t0", "t1", "t2"}
 
 
+async def test_what_waits_for_a_slot_is_held_too_and_comes_back(
+    call: Calls, executor: HandExecutor
+) -> None:
+    concurrency = {"key": "k", "limit": 1}
+    await call.create("work", id="holder", concurrency=concurrency)
+    holder = await executor.take()
+    await call.create("work", id="t", group="g", concurrency=concurrency)
+
+    async def waits_for_a_slot() -> bool:
+        return bool((await call.get("t"))["status_reason"] == "concurrency")
+
+    await wait_until(waits_for_a_slot, "t waits for a slot")
+    made = await pause(call, group="g")
+    await is_paused(call, "t")
+    await call("pauses.remove", id=made["id"])
+    await wait_until(waits_for_a_slot, "t waits for a slot again")
+    await executor.finish(holder)
+    assert (await executor.take()).id == "t"
+
+
 async def test_running_stages_are_left_alone_and_the_next_one_is_held(
     call: Calls, executor: HandExecutor
 ) -> None:
