@@ -323,7 +323,7 @@ class Ledger:
             return None
         if not step.changed:
             return None
-        return Change(step, step.definition or state.definition, state.row)
+        return Change.of(step, state)
 
     async def _insert(self, tx: Transaction, entries: list[Entry]) -> list[Change]:
         drafts = [entry.draft for entry in entries if entry.draft is not None]

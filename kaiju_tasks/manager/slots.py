@@ -8,7 +8,7 @@ place. So no slot stays free while somebody waits for it, and a crash can leak n
 from collections import Counter
 from collections.abc import Iterable
 
-from kaiju_tasks.lifecycle import GateOpened, SlotFull, TaskState, slot_gate
+from kaiju_tasks.lifecycle import Definition, GateOpened, Row, SlotFull, TaskState, slot_gate
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.states import States
 from kaiju_tasks.store.base import Transaction
@@ -147,30 +147,45 @@ class _Tally:
         return self._left[key]
 
     def add(self, change: Change) -> None:
-        key, concurrency = change.definition.slot_key, change.definition.concurrency
+        """Count a change; one of the key is two: somebody leaves, and somebody comes."""
+        definition, replaced = change.definition, change.replaced
+        after = None if change.step.deleted else change.step.row
+        if replaced is None or replaced.slot_key == definition.slot_key:
+            self._count(definition, change.before, after)
+        else:
+            self._count(replaced, change.before, None)
+            self._count(definition, None, after)
+
+    def _count(self, definition: Definition, before: Row | None, after: Row | None) -> None:
+        key, concurrency = definition.slot_key, definition.concurrency
         if key is None or concurrency is None:
             return
-        row, before, deleted = change.step.row, change.before, change.step.deleted
-        executed = before is not None and before.status is TaskStatus.EXECUTED
-        executes = not deleted and row.status is TaskStatus.EXECUTED
-        was_ready = before is not None and before.ready > 0
-        is_ready = not deleted and row.ready > 0
-        waits = not deleted and row.gate == slot_gate(key)
+        gate = slot_gate(key)
+        executed, was_ready, waited = _stood(before, gate)
+        executes, is_ready, waits = _stood(after, gate)
         if executes != executed:
             self.limits[key] = concurrency
             self.executed[key] += int(executes) - int(executed)
         if (executed and not executes) or (was_ready and not is_ready and not executes):
             self.limits[key] = concurrency
             self._left[key] += 0 if was_ready and waits else 1
-        elif waits and before is not None and before.gate == row.gate:
+        elif waits and waited:
             self.limits[key] = concurrency  # whoever freed a slot meanwhile passed it over
             self._left[key] = max(1, self._left[key])
-        waited = before is not None and before.gate == slot_gate(key)
-        if waited and not waits and not deleted and row.gate is not None:
+        if after is None:
+            return
+        if waited and not waits and after.gate is not None:
             self.limits[key] = concurrency
             self._left[key] += 1
             self.opened_in_vain.add(key)
-        comes = is_ready and not was_ready and row.run_started_at is None
+        comes = is_ready and not was_ready and after.run_started_at is None
         if comes and concurrency.on_full == "drop":
             self.limits[key] = concurrency
-            self.droppable.append((key, row.id))
+            self.droppable.append((key, after.id))
+
+
+def _stood(row: Row | None, gate: str) -> tuple[bool, bool, bool]:
+    """Whether it executes, may be acquired, waits at the gate."""
+    if row is None:
+        return False, False, False
+    return row.status is TaskStatus.EXECUTED, row.ready > 0, row.gate == gate

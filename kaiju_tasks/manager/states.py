@@ -74,7 +74,7 @@ class States:
                 log.exception("task %s cannot go on", state.row.id)
                 continue
             if step.changed:
-                changes.append(Change(step, step.definition or state.definition, state.row))
+                changes.append(Change.of(step, state))
         return changes
 
     def told(self, changes: Iterable[Change]) -> None:

@@ -391,6 +391,22 @@ async def test_a_unique_child_may_be_a_task_that_is_there(
     assert (result["id"], result["result"]) == ("there", [5])
 
 
+async def test_a_child_made_anew_leaves_the_slot_of_the_key_it_had(
+    call: Calls, executor: HandExecutor, manager: Manager
+) -> None:
+    kid = child(id="kid", kws="[kws]", concurrency={"key": "[kws.who]", "limit": 1})
+    await call.create(tasks(create=[kid]), id="p", kws={"who": "one"})
+    await executor.finish(await executor.take())
+    await call.until("p", "FINISHED")
+    await call("tasks.run_now", id="kid")
+    await executor.take()
+    await call("tasks.update", id="p", data={"kws": {"who": "two"}})
+    await call("tasks.reset", id="p")
+    assert (await executor.take()).id == "kid"
+    used = manager.store.slot_used
+    assert (await used("one"), await used("two")) == (0, 1)
+
+
 async def test_a_thousand_children_end_in_time_linear_in_them(
     call: Calls, executor: HandExecutor, manager: Manager
 ) -> None:
