@@ -13,6 +13,8 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.templates import compile_condition
 from kaiju_tasks.types import AuditRecord, Pause
 
+MAX_ID_BYTES = 500
+"""The id stands in an index beside the stream and the id of what is held, see `manager/keys.py`."""
 WHOM = ("app_name", "group", "group_id", "method")
 
 
@@ -72,6 +74,8 @@ def _checked(params: PauseParams, now: float) -> Pause:
             '`method` "*" holds everything',
             field="method",
         )
+    if params.id is not None and len(params.id.encode()) > MAX_ID_BYTES:
+        raise InvalidParams(f"`id` must be at most {MAX_ID_BYTES} bytes of UTF-8", field="id")
     if (params.cron is None) != (params.duration is None):
         missing = "cron" if params.cron is None else "duration"
         raise InvalidParams(

@@ -37,6 +37,8 @@ from kaiju_tasks.types import (
 OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
 MessageName = Id
+MAX_HOST = 253
+"""Characters of a name in the DNS; RFC 1035, section 2.3.4, without the root."""
 _encode = msgspec.json.encode
 
 _HOOK_LIKE = re.compile(r"_[A-Z]+_")
@@ -193,7 +195,7 @@ def _check_webhook(webhook: Webhook | None, prefix: str) -> None:
         return
     try:
         parts = urlsplit(webhook.url)
-        reachable = parts.hostname is not None and parts.port != 0
+        reachable = 0 < len(parts.hostname or "") <= MAX_HOST and parts.port != 0
     except ValueError:
         reachable = False
     if not reachable:

@@ -12,6 +12,10 @@ from kaiju_tasks.templates import compile_template
 from kaiju_tasks.types import Concurrency, NewTask, Unique
 
 MAX_KEY = 1000
+MAX_INDEXED_BYTES = 500
+"""A filled key stands in an index beside the name of a stream and the id of a task, at most 1,020
+bytes each, and PostgreSQL takes no more than 2,704 bytes together."""
+SHOWN_BYTES = 400
 TASK, ARGUMENTS = "task", "arguments"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -38,7 +42,7 @@ class Keys:
         """:raises InvalidParams: the key cannot be filled"""
         if concurrency is None:
             return None
-        return self._filled(concurrency.key, f"{self._prefix}.concurrency.key")
+        return _indexed(self._filled(concurrency.key, f"{self._prefix}.concurrency.key"))
 
     def of_unique(self, unique: Unique | None, commands: list[Command]) -> str | None:
         """The key with its kind and the task's owner: nobody is kept off by a stranger's task.
@@ -56,13 +60,13 @@ class Keys:
         else:
             told = self._filled(unique.key, f"{self._prefix}.unique.key")
         kind = unique.key if unique.key in (TASK, ARGUMENTS) else "key"
-        return _encode([self._user_id, kind, told]).decode()
+        return _indexed(_encode([self._user_id, kind, told]).decode())
 
     def _filled(self, key: str, field: str) -> str:
         try:
             value = compile_template(key, field=field).fill(self._data)
         except TemplateError as exc:
-            raise InvalidParams(f"`{field}`: {exc}", **{**exc.data, "field": field}) from None
+            raise InvalidParams(str(exc), **{**exc.data, "field": field}) from None
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY or "\0" in value:
@@ -70,6 +74,15 @@ class Keys:
                 f"`{field}` must be filled to a text of 1 to {MAX_KEY} characters", field=field
             )
         return value.encode("utf-8", "replace").decode()
+
+
+def _indexed(key: str) -> str:
+    """The key, or the beginning of a long one and a digest of it all."""
+    encoded = key.encode()
+    if len(encoded) <= MAX_INDEXED_BYTES:
+        return key
+    shown = encoded[:SHOWN_BYTES].decode("utf-8", "ignore")
+    return f"{shown}… {hashlib.sha256(encoded).hexdigest()}"
 
 
 def without_keys(new: NewTask, prefix: str) -> NewTask:
@@ -83,7 +96,7 @@ def without_keys(new: NewTask, prefix: str) -> NewTask:
             try:
                 compile_template(keyed.key, field=field)
             except TemplateError as exc:
-                raise InvalidParams(f"`{field}`: {exc}", **{**exc.data, "field": field}) from None
+                raise InvalidParams(str(exc), **{**exc.data, "field": field}) from None
     return msgspec.structs.replace(new, concurrency=None, unique=None)
 
 
