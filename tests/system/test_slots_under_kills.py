@@ -53,8 +53,8 @@ def most_at_once(lines: Iterable[str], killed_at: Mapping[int, float]) -> dict[s
         change = 1 if what == "begin" else -1
         running[key, int(process)] += change
         changes.append((float(moment), change, key))
-    for (key, pid), left in running.items():
-        changes += [(killed_at[pid], -1, key)] * left
+    for key, pid in running.elements():
+        changes.append((killed_at[pid], -1, key))
     now: Counter[str] = Counter()
     most: dict[str, int] = {}
     for _, change, key in sorted(changes):
