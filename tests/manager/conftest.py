@@ -10,8 +10,16 @@ from tests.manager.hand import Calls, HandExecutor, pinging
 
 
 @pytest.fixture
-def settings(store_url: str) -> Settings:
-    return Settings(db=store_url, ping_interval=0.2, reconnect_grace=0.2, poll_interval=0.2)
+def ping_interval() -> float:
+    """Seconds; a test that loads the machine takes more, by parametrize."""
+    return 0.2
+
+
+@pytest.fixture
+def settings(store_url: str, ping_interval: float) -> Settings:
+    return Settings(
+        db=store_url, ping_interval=ping_interval, reconnect_grace=0.2, poll_interval=0.2
+    )
 
 
 @pytest.fixture

@@ -407,6 +407,7 @@ async def test_a_child_made_anew_leaves_the_slot_of_the_key_it_had(
     assert (await used("one"), await used("two")) == (0, 1)
 
 
+@pytest.mark.parametrize("ping_interval", [5.0])
 async def test_a_thousand_children_end_in_time_linear_in_them(
     call: Calls, executor: HandExecutor, manager: Manager
 ) -> None:
@@ -433,6 +434,7 @@ async def test_a_thousand_children_end_in_time_linear_in_them(
     assert asked[1000] < 20 * asked[100]
 
 
+@pytest.mark.parametrize("ping_interval", [5.0])
 async def test_parents_end_whichever_manager_sees_the_last_child(
     settings: Settings, call: Calls, manager: Manager, executor: HandExecutor
 ) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from kaiju_tasks.manager import Manager
 from tests.manager.hand import Calls, HandExecutor, pinging
 from tests.support.wait import wait_until
@@ -203,6 +205,7 @@ async def test_a_held_waiter_lets_others_pass_and_comes_back_to_its_place(
     assert (await executor.take()).id == "t1"
 
 
+@pytest.mark.parametrize("ping_interval", [5.0])
 async def test_thousands_that_wait_cost_an_acquisition_nothing(
     call: Calls, executor: HandExecutor, manager: Manager
 ) -> None:
@@ -218,6 +221,7 @@ async def test_thousands_that_wait_cost_an_acquisition_nothing(
     assert (await executor.take()).id == "other"
 
 
+@pytest.mark.parametrize("ping_interval", [5.0])
 async def test_many_executors_never_exceed_the_limit(manager: Manager, call: Calls) -> None:
     executors = [HandExecutor(manager, f"e{i}", capacity=4) for i in range(4)]
     for one in executors:
