@@ -86,7 +86,7 @@ def _checked(params: PauseParams, now: float) -> Pause:
     if params.cron is not None:
         cron_schedule(params.cron, params.timezone or "UTC")
     if params.condition is not None:
-        compile_condition(params.condition, field="condition")
+        _check_refs(compile_condition(params.condition, field="condition").refs)
     until = None
     if params.until is not None:
         until = parse_time(params.until, params.timezone or "UTC", field="until")
@@ -95,3 +95,13 @@ def _checked(params: PauseParams, now: float) -> Pause:
     values = {name: getattr(params, name) for name in params.__struct_fields__}
     created = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
     return Pause(**{**values, "until": until, "created": created, "id": ""})
+
+
+def _check_refs(refs: frozenset[str]) -> None:
+    """A condition on what is never there would hold nothing, and nobody would see why."""
+    others = sorted(refs - {"kws", "params", "*"})
+    if others:
+        raise InvalidParams(
+            f"`condition` asks for `{others[0]:.300}`: it can ask for `kws.…` and `params.…`",
+            field="condition",
+        )

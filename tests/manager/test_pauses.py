@@ -220,6 +220,7 @@ async def test_pauses_are_listed_with_reason_and_whether_they_hold(call: Calls) 
         ({"app_name": "x", "until": 5}, "until"),
         ({"app_name": "x", "until": "soon"}, "until"),
         ({"app_name": "x", "condition": {"kws.x": {"wrong": 1}}}, "condition.kws.x.wrong"),
+        ({"app_name": "x", "condition": {"customer": "acme"}}, "condition"),
         ({"app_name": "x", "reason": ""}, "reason"),
     ],
 )
