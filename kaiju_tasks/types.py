@@ -172,6 +172,15 @@ CommandName = Annotated[
         description="a name of lower-case letters, digits and _, not beginning with a digit",
     ),
 ]
+Url = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=2048,
+        pattern=rf"^https?://[^\s]+{_END}",
+        description="a URL of at most 2048 characters that begins with http:// or https://",
+    ),
+]
 Seconds = Annotated[float, Meta(ge=0, le=int(Limit.MAX_WAIT))]
 
 
@@ -300,7 +309,7 @@ class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
         UTF-8. It is never shown again
     """
 
-    url: Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^https?://[^\s]+(?![\s\S])")]
+    url: Url
     secret: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
 
 

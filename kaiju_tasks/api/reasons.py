@@ -65,7 +65,7 @@ def _of_idle(facts: Facts) -> Iterator[WhyNot]:
         yield WhyNot("no_moment", "nothing is planned for it", {})
     elif moment <= now:
         late = now - moment
-        yield WhyNot("due", f"it is due, since {late:.1f} seconds", {"next_run": moment})
+        yield WhyNot("due", f"it has been due for {_span(late)}", {"next_run": moment})
     elif row.open and row.begun:
         yield WhyNot(
             "retry",
@@ -100,7 +100,7 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
     if row.ready and _free(facts):
         yield WhyNot(
             "queued",
-            f"it is about to be taken; {_count(facts.ahead)} stand before it",
+            f"it is about to be taken; {_before(facts.ahead, 'stand')}",
             {"ahead": facts.ahead, "queued_at": row.queued_at},
         )
 
@@ -211,7 +211,7 @@ def _no_slot(facts: Facts) -> WhyNot:
     return WhyNot(
         "concurrency",
         f"{facts.slot_used} of {limit} slots of its concurrency key {definition.slot_key!r:.300} "
-        f"are used; {_count(facts.ahead)} wait before it",
+        f"are used; {_before(facts.ahead, 'wait')}",
         {
             "key": definition.slot_key,
             "limit": limit,
@@ -244,10 +244,9 @@ def _no_taker(facts: Facts) -> Iterator[WhyNot]:
         yield WhyNot("unknown_method", text, {**data, "method": method})
     if not _free(facts):
         capacity = sum(one.capacity for one in active)
-        text = (
-            f"the executors of the stream {app_name!r} are full, all {capacity} places are taken; "
-            f"{_count(facts.ahead)} stand before it"
-        )
+        full = f"are full, all {capacity} places are taken" if capacity else "offer no place yet"
+        before = _before(facts.ahead, "stand")
+        text = f"the executors of the stream {app_name!r} {full}; {before}"
         yield WhyNot("executors_full", text, {**data, "capacity": capacity, "ahead": facts.ahead})
 
 
@@ -302,8 +301,12 @@ def _listed(ids: Iterable[str]) -> str:
     return shown if len(ids) <= 3 else f"{shown}, …"
 
 
-def _count(ahead: int) -> str:
-    return f"more than {COUNT_LIMIT} tasks" if ahead >= COUNT_LIMIT else f"{ahead} tasks"
+def _before(ahead: int, verb: str) -> str:
+    """How many tasks stand, or wait, before it."""
+    if ahead <= 1:
+        return f"{'one' if ahead else 'no'} task {verb}s before it"
+    count = f"more than {COUNT_LIMIT}" if ahead >= COUNT_LIMIT else str(ahead)
+    return f"{count} tasks {verb} before it"
 
 
 def _moment(seconds: float) -> str:

@@ -41,5 +41,6 @@ async def review(
     problems = []
     for one in found:
         field = f"{prefix}.{one.path}"
-        problems.append(Problem(field, f"`{field}`: {one.what}"))
+        colon = ":" if one.what == one.warning else ""  # a sentence of its own
+        problems.append(Problem(field, f"`{field}`{colon} {one.what}"))
     return Review(problems, others)

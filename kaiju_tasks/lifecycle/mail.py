@@ -38,7 +38,8 @@ def _refusal(move: Move, event: MessageCame, message: InboxMessage) -> str | Non
     if event.job_id is not None and not row.open:
         return "the run is over"
     if not can_be_taken(move, message):
-        return "no Message stage can still take it"
+        named = "without a name" if message.name is None else f"named {message.name!r:.300}"
+        return f"no Message stage that is left takes a message {named}"
     kept = sum(len(m.data) for m in move.inbox if not m.consumed)
     if row.result_bytes + kept + len(event.data) > event.max_run_bytes:
         return f"the results of the run would exceed {event.max_run_bytes} bytes"

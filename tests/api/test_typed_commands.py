@@ -79,7 +79,7 @@ async def test_create_warns_of_params_that_cannot_fit_and_strict_refuses_them(
     with pytest.raises(InvalidParams) as refused:
         await shop.call("tasks.create", data=task("shop.pack", command, id="strict"), strict=True)
     assert refused.value.data["field"] == f"data.{field}"
-    assert str(refused.value) == f"`data.{field}`: {what}"
+    assert str(refused.value) == f"`data.{field}` {what}"
     assert not await shop.call("tasks.exists", id="strict")
 
 

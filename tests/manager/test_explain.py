@@ -79,6 +79,8 @@ async def test_concurrency(call: Calls, executor: HandExecutor) -> None:
     await wait_until(waits, "it waits for a slot")
     told = (await codes(call, "b"))["concurrency"]
     assert told == {"key": "k", "limit": 1, "used": 1, "ahead": 1}
+    assert "; one task waits before it" in (await call("tasks.explain", id="b"))["message"]
+    assert "; no task waits before it" in (await call("tasks.explain", id="a"))["message"]
 
 
 async def test_a_pause(call: Calls, executor: HandExecutor) -> None:

@@ -163,6 +163,7 @@ async def test_a_key_that_cannot_be_filled_is_refused(call: Calls, key: str) -> 
         with pytest.raises(InvalidParams) as caught:
             await call.create("work", kws=kws, **{name: {"key": key, **more}})
         assert caught.value.data["field"] == f"data.{name}.key"
+        assert str(caught.value).count(f"data.{name}.key") == 1
 
 
 async def test_of_creates_at_once_through_several_managers_one_makes_the_task(
