@@ -8,7 +8,7 @@ from kaiju_tasks.cli.remote import call
 __all__ = ["audit"]
 
 
-@click.command()
+@click.command(short_help="List who did what to which task or executor.")
 @click.option("--action", help="Only this method, as tasks.reset.")
 @click.option("--target", help="Only on this task or executor.")
 @click.option("--user", "user_id", help="Only of this user.")

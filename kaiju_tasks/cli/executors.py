@@ -35,7 +35,7 @@ def commands(app_name: str | None, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (view["app_name"], view["method"], view["executors"], view["doc"].partition("\n")[0])
+        (view["app_name"], view["method"], view["executors"], _first_paragraph(view["doc"]))
         for view in found
     ]
     print_table(("app_name", "method", "executors", "doc"), rows)
@@ -58,6 +58,10 @@ def _list(as_json: bool) -> None:
         for executor in found
     ]
     print_table(("id", "app_names", "status", "running", "last_ping", "version"), rows)
+
+
+def _first_paragraph(doc: str) -> str:
+    return " ".join(doc.partition("\n\n")[0].split())
 
 
 def _add_operation(name: str, text: str) -> None:

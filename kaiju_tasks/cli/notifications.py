@@ -45,7 +45,7 @@ def list_notifications(
     rows = [
         (
             note["id"],
-            moment(datetime.fromisoformat(note["created"]).timestamp()),
+            _created(note),
             note["task_id"],
             note["status"],
             note["exit_code"],
@@ -70,10 +70,11 @@ def show(id: str, as_json: bool) -> None:
     if as_json:
         print_json(note)
     else:
-        print_fields([(name, value) for name, value in note.items() if value is not None])
+        shown = {**note, "created": _created(note), "error": _error(note)}
+        print_fields([(name, value) for name, value in shown.items() if value not in (None, {})])
 
 
-@notifications.command()
+@notifications.command(short_help="Take a notification off the list.")
 @click.argument("id")
 @json_option
 def dismiss(id: str, as_json: bool) -> None:
@@ -97,3 +98,12 @@ def delete(id: str, as_json: bool) -> None:
         raise Failed(f"there is no notification {id!r}")
     else:
         click.echo("deleted")
+
+
+def _created(note: dict[str, Any]) -> str:
+    return moment(datetime.fromisoformat(note["created"]).timestamp())
+
+
+def _error(note: dict[str, Any]) -> str | None:
+    error = note["error"]
+    return None if error is None else f"{error['type']}: {error['message']}"

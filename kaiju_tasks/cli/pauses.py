@@ -1,5 +1,6 @@
 """`kaiju-tasks pauses …`"""
 
+import json
 from typing import Any
 
 import click
@@ -88,7 +89,7 @@ def _holds(pause: dict[str, Any]) -> str:
     names = ("app_name", "group", "group_id", "method")
     told = [f"{name}={pause[name]}" for name in names if pause[name] is not None]
     if pause["condition"] is not None:
-        told.append("…")
+        told.append(json.dumps(pause["condition"], ensure_ascii=False))
     return " ".join(told)
 
 

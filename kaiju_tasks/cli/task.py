@@ -32,6 +32,21 @@ LIST_COLUMNS = (
     "next_run",
     "description",
 )
+# Of fields that stand in every task, what `show` does not say.
+DEFAULTS = {
+    "enabled": True,
+    "misfire": "skip",
+    "jitter": 0,
+    "max_exec_timeout": 300,
+    "max_retries": 0,
+    "restart_policy": "CURRENT",
+    "retry_delay": 0,
+    "retry_backoff": 1,
+    "priority": 0,
+    "notify": False,
+    "system": False,
+    "retries": 0,
+}
 SPARSE_COLUMNS = ("status_reason", "exit_code", "next_run", "description")
 ENDED = ("FINISHED", "FAILED")
 WAIT_SECONDS = 30
@@ -78,6 +93,10 @@ def create(
     created = call("tasks.create", data=data, on_conflict=on_conflict, strict=strict)
     for warning in created.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
+    if not created["created"]:
+        redefined = on_conflict == "replace" and created["id"] == data.get("id")
+        what = "it was redefined" if redefined else "nothing was created"
+        click.echo(one_line(f"{created['id']!r} was there already; {what}"), err=True)
     if watch:
         follow(created["id"], as_json)
     elif as_json:
@@ -141,11 +160,14 @@ def list_tasks(
         click.echo(f"{shown} of {more}{page['count']}; --offset {shown} shows more", err=True)
 
 
-@task.command()
+@task.command(short_help="Show one task with its results.")
 @click.argument("id")
 @json_option
 def show(id: str, as_json: bool) -> None:
-    """Show one task with its results."""
+    """Show one task with its results.
+
+    Fields that have their default are left out, and a terminal cuts long results: --json shows all.
+    """
     _print_task(call("tasks.get", id=id), as_json)
 
 
@@ -171,7 +193,7 @@ def watch(id: str, as_json: bool) -> None:
     follow(id, as_json)
 
 
-@task.command()
+@task.command(short_help="Send DATA to a task's Message hook.")
 @click.argument("id")
 @click.argument("data", default="null")
 @click.option("--name", help="For the hook of this name.")
@@ -245,7 +267,7 @@ def run_now(id: str, as_json: bool) -> None:
     print_status(call("tasks.run_now", id=id), as_json)
 
 
-@task.command("restart-from")
+@task.command("restart-from", short_help="Start a new run from STAGE (an index or a name) on.")
 @click.argument("id")
 @click.argument("stage")
 @json_option
@@ -255,7 +277,7 @@ def restart_from(id: str, stage: str, as_json: bool) -> None:
     print_status(call("tasks.restart_from", id=id, stage=from_stage), as_json)
 
 
-@task.command()
+@task.command(short_help="Change fields of a task.")
 @click.argument("id")
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=JSON...")
 @json_option
@@ -321,7 +343,8 @@ def _print_task(task_: dict[str, Any], as_json: bool) -> None:
         (name, _shown(task_, name))
         for name, value in task_.items()
         if name not in ("commands", "result", "stages")
-        and not (value is None or value is False or value == {})
+        and value not in (None, {})
+        and (name not in DEFAULTS or value != DEFAULTS[name])
     ]
     print_fields(pairs)
     results = task_["result"] or []

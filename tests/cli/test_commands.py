@@ -5,8 +5,11 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import msgspec
 import pytest
 
+from kaiju_tasks import NewTask
+from kaiju_tasks.cli.task import DEFAULTS
 from tests.cli.conftest import Shell
 from tests.support.processes import ROOT
 
@@ -112,6 +115,38 @@ async def test_a_message_reaches_its_hook(shell: Shell) -> None:
     late = shell.run("task", "message", "ask", "again")
     assert late.returncode == 1
     assert late.stdout.startswith("rejected: ")
+
+
+async def test_a_message_that_no_hook_takes_is_named(shell: Shell) -> None:
+    shell.run("task", "create", "--set", "id=m", "--method", "_MESSAGE_", "--param", "name=paid")
+    other = shell.run("task", "message", "m", "--name", "pay")
+    assert other.stdout == "rejected: no Message stage that is left takes a message named 'pay'\n"
+    none = shell.run("task", "message", "m")
+    assert none.stdout == "rejected: no Message stage that is left takes a message without a name\n"
+
+
+async def test_create_says_when_the_task_was_there(shell: Shell) -> None:
+    create = ("task", "create", "--method", "do.echo", "--param", "data=1", "--set", "id=a")
+    assert shell.run(*create).stderr == ""
+    again = shell.run(*create, "--on-conflict", "ignore")
+    said = "'a' was there already; nothing was created\n"
+    assert (again.returncode, again.stdout, again.stderr) == (0, "a\n", said)
+    shell.run("task", "watch", "a")
+    replaced = shell.run(*create, "--on-conflict", "replace")
+    assert replaced.stderr == "'a' was there already; it was redefined\n"
+
+
+async def test_show_leaves_out_what_has_its_default(shell: Shell) -> None:
+    plain = {f.name: f.default for f in msgspec.structs.fields(NewTask)}
+    assert {name: plain.get(name, 0) for name in DEFAULTS} == DEFAULTS  # `retries` is no such field
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--set", "enabled=false")
+    fields = dict(line.split(None, 1) for line in _fields(shell.run("task", "show", "a").stdout))
+    assert fields["enabled"] == "false"
+    assert not fields.keys() & (DEFAULTS.keys() - {"enabled"})
+
+
+def _fields(shown: str) -> list[str]:
+    return shown.partition("\n\n")[0].splitlines()
 
 
 async def test_a_task_is_held_and_goes_on(shell: Shell) -> None:

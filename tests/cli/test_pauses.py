@@ -27,7 +27,9 @@ async def test_a_window_is_shown_with_its_zone(shell: Shell) -> None:
     )  # fmt: skip
     (pause,) = shell.json("pauses", "list")
     assert (pause["condition"], pause["stop_running"]) == ({"kws.x": 1}, True)
-    assert "0 3 * * * Europe/Berlin, 3600 s" in shell.run("pauses", "list").stdout
+    listed = shell.run("pauses", "list").stdout
+    assert "0 3 * * * Europe/Berlin, 3600 s" in listed
+    assert 'method=mail.* {"kws.x": 1}' in listed
 
 
 def test_a_pause_has_a_reason(invoke: Invoke) -> None:
