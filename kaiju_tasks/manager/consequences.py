@@ -31,6 +31,7 @@ class Consequences:
         while wave:
             chain += 1
             caused = await self.family.cancel(tx, alone)
+            await self.family.lock_named(tx, wave)
             for change in wave:
                 if (spawn := change.step.spawn) is not None:
                     room -= len(spawn.children)

@@ -49,6 +49,14 @@ class Family:
 
     # -- the wait begins -----------------------------------------------------------------
 
+    async def lock_named(self, tx: Transaction, changes: Iterable[Change]) -> None:
+        """Lock what several stages are about to name, all at once: each on its own would lock
+        the tasks in an order that another transaction does not keep."""
+        spawns = [change.step.spawn for change in changes if change.step.spawn is not None]
+        named = {c.id for spawn in spawns for c in spawn.children if c.id is not None}
+        if len(spawns) > 1 and named:
+            await tx.lock(sorted(named))
+
     async def spawn(self, tx: Transaction, change: Change, *, refused: bool) -> list[Change]:
         """Create and find what a stage waits for, all or nothing, and save that.
 
