@@ -312,8 +312,19 @@ def _check_children(
             constant = {name: value for name, value in task.items() if name not in FILLED}
             where = f"{field}.{place}"
             new = read_new_task({**constant, "id": task_id}, where)
+            _refuse_schedule(new, where)
             new = without_keys(new, where)  # which may read what is filled
             define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
+
+
+def _refuse_schedule(new: NewTask, prefix: str) -> None:
+    for name in ("cron", "every"):
+        if getattr(new, name) is not None:
+            raise InvalidParams(
+                f"`{prefix}.{name}`: a task that a stage waits for has no schedule: it would go on "
+                "for ever",
+                field=f"{prefix}.{name}",
+            )
 
 
 def _check_timer(command: TaskCommand, field: str) -> None:

@@ -32,23 +32,32 @@ class Slots:
         if wanted:
             self._used |= await self._tx.lock_slots(wanted)
 
-    async def full(self, states: Iterable[TaskState]) -> set[str]:
-        """Which of some tasks that are about to be acquired find no slot free, taken in order."""
-        keyed = [(state, key) for state in states if (key := state.definition.slot_key) is not None]
-        await self._lock(key for _, key in keyed)
+    async def admit(self, states: Iterable[TaskState], places: int) -> tuple[list[str], set[str]]:
+        """Which of some tasks may be acquired, taken in order, and which find their slots full.
+
+        :param places: that executors have; a task that a pause holds takes none
+        """
+        states = list(states)
+        await self._lock(key for state in states if (key := state.definition.slot_key) is not None)
         taken: Counter[str] = Counter()
+        admitted: list[str] = []
         full: set[str] = set()
-        for state, key in keyed:
-            concurrency = state.definition.concurrency
-            assert concurrency is not None
-            row = state.row
-            if state.pauses and state.pauses.holding(state.definition, row.stage, self._tx.now):
+        for state in states:
+            row, definition = state.row, state.definition
+            if places == 0:
+                break
+            if state.pauses and state.pauses.holding(definition, row.stage, self._tx.now):
+                admitted.append(row.id)  # where it is held
                 continue
-            if self._used[key] + taken[key] < concurrency.limit:
+            key, concurrency = definition.slot_key, definition.concurrency
+            if key is not None and concurrency is not None:
+                if self._used[key] + taken[key] >= concurrency.limit:
+                    full.add(row.id)
+                    continue
                 taken[key] += 1
-            else:
-                full.add(row.id)
-        return full
+            admitted.append(row.id)
+            places -= 1
+        return admitted, full
 
     async def settle(self, changes: Iterable[Change]) -> list[Change]:
         """Count what changed, let waiters take the places of those that left, and save that.

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import NamedTuple
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, Event, SlotFull, Step, TaskState, given_back
@@ -27,6 +28,19 @@ log = logging.getLogger(__name__)
 READY, SUSPECT = 1, 2
 SHARE_AMONG_MANY = 8
 OUTAGE_PAUSE_SECONDS = 0.5
+
+
+class _Found(NamedTuple):
+    """What an acquisition met.
+
+    :param looked: how many tasks it leased or held
+    :param more: there may be more of them
+    :param held_back: some of them for want of a slot; others like them may follow
+    """
+
+    looked: int = 0
+    more: bool = False
+    held_back: bool = False
 
 
 class Streams:
@@ -50,6 +64,7 @@ class Streams:
         self._batch_rows = batch_rows
         self._hungry: set[str] = set()
         self._suspect: set[str] = set()
+        self._held_back: set[str] = set()
         self._served_last = ""
         self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
@@ -144,13 +159,13 @@ class Streams:
         if len(free) > 1:
             limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
         self._hungry.discard(app_name)
-        looked = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
-        if looked:
+        found = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
+        if found.looked:
             self._served_last = app_name
-        if looked is None or looked == limit:
+        if found.more:
             self._hungry.add(app_name)
             return True
-        return bool(looked)
+        return bool(found.looked)
 
     async def _serve_suspect(self, app_name: str) -> bool:
         """Suspect tasks run alone: find an executor with nothing to lose, or let one get so."""
@@ -173,33 +188,31 @@ class Streams:
         if session.leases:
             return False
         self._suspect.discard(app_name)
-        looked = await self._acquire(session, app_name, 1, SUSPECT, feed_again=self._suspect)
+        found = await self._acquire(session, app_name, 1, SUSPECT, feed_again=self._suspect)
         session.reserved_for = None
-        if looked:
+        if found.looked:
             session.alone = next(iter(session.leases), None)
             self._suspect.add(app_name)
         return True
 
     async def _acquire(
-        self, session: Session, app_name: str, limit: int, ready: int, feed_again: set[str]
-    ) -> int | None:
-        """Lease up to `limit` tasks to an executor and push them.
-
-        :returns: how many were looked at, those that slots and pauses hold included; None when
-            the session is over
-        """
+        self, session: Session, app_name: str, places: int, ready: int, feed_again: set[str]
+    ) -> "_Found":
+        """Lease up to `places` tasks to an executor and push them; those that slots and pauses
+        hold are held on the way."""
         nonce = self._dice.nonce()
         assignments: list[Assignment] = []
         over = tried = False
-        looked = 0
+        found = _Found()
+        limit = max(places, self._batch_rows) if app_name in self._held_back else places
 
         async def work(tx: Transaction) -> list[Change]:
-            nonlocal assignments, over, tried, looked
-            assignments, over, looked = [], False, 0
+            nonlocal assignments, over, tried, found
+            assignments, over, found = [], False, _Found()
             if tried:  # the try before may have been committed: then its tasks are ours
                 assignments = await self._leased_before(tx, session, nonce)
                 if assignments:
-                    looked = len(assignments)
+                    found = _Found(len(assignments), more=True)
                     return []
             tried = True
             rows = await tx.lock_ready(
@@ -210,20 +223,22 @@ class Streams:
                 ready=ready,
             )
             if rows is None:
-                over = True
+                over, found = True, _Found(more=True)
                 return []
-            looked = len(rows)
             if not rows:
                 return []
             await self._pauses.refresh(tx)
             states = await self._ledger.states.load(tx, rows)
             slots = Slots(self._ledger.states, tx)
-            full = await slots.full(states.values())
+            admitted, full = await slots.admit(states.values(), places)
 
             def event(state: TaskState) -> Event:
                 return SlotFull() if state.row.id in full else acquired
 
-            changes = self._ledger.states.advance(tx, states.values(), event)
+            looked_at = [states[id] for id in (*admitted, *full)]
+            more = len(rows) == limit or len(looked_at) < len(rows)
+            found = _Found(len(looked_at), more, held_back=bool(full))
+            changes = self._ledger.states.advance(tx, looked_at, event)
             leased = [
                 (c.step, c.definition) for c in changes if c.step.row.status is TaskStatus.EXECUTED
             ]
@@ -239,14 +254,14 @@ class Streams:
             if tried:  # tasks may be leased that nobody was sent: at its next connect they go back
                 self._sessions.close(session)
             raise
+        (self._held_back.add if found.held_back else self._held_back.discard)(app_name)
         if over:
             self._sessions.close(session)
-            return None
-        if assignments and session.open:
+        elif assignments and session.open:
             session.push(assignments)
         elif assignments:
             await self._give_back(session.executor_id, assignments)
-        return looked
+        return found
 
     async def _leased_before(
         self, tx: Transaction, session: Session, nonce: str

@@ -348,6 +348,8 @@ async def test_what_cannot_be_waited_for_fails_the_stage_and_leaves_nothing(
         ({"create": [{"commands": [{"method": "x"}], "kws": "[0"}]}, "params.create.0.kws"),
         ({"create": [child(unique={"key": "[kws"})]}, "params.create.0.unique.key"),
         ({"create": [child()], "mode": "most"}, "params.mode"),
+        ({"create": [child(cron="0 3 * * *")]}, "params.create.0.cron"),
+        ({"foreach": [1], "task": child(every=60)}, "params.task.every"),
         ({"create": [child()], "on_error": "x"}, "params.on_error"),
         ({"create": [child()], "more": 1}, "params.more"),
         ({"foreach": [1], "task": child({"method": "_TASKS_", "params": {"ids": []}})},

@@ -136,10 +136,14 @@ class PostgresTransaction:
         return [key for (key,) in await self._fetch("unsettled_slots", limit)]
 
     async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        pairs = columns_of(sorted(wanted.items()), 2)
-        taken = {key for (key,) in await self._fetch("claim", *pairs)}
-        held = [key for key in wanted if key not in taken]
-        return dict(await self._fetch("claimants", held)) if held else {}
+        held: dict[str, str] = {}
+        left = dict(sorted(wanted.items()))
+        while left:  # who held a key may have let go of it between the two statements
+            taken = {key for (key,) in await self._fetch("claim", *columns_of(left.items(), 2))}
+            left = {key: task_id for key, task_id in left.items() if key not in taken}
+            held |= await self._fetch("claimants", list(left)) if left else []
+            left = {key: task_id for key, task_id in left.items() if key not in held}
+        return held
 
     async def unclaim(self, ids: Sequence[str]) -> None:
         await self._fetch("unclaim", ids)
