@@ -1,8 +1,8 @@
-"""Unique keys that were taken for tasks which were not made, or were over at once."""
+"""Unique keys that an edit takes, and those taken for tasks that were not made or are over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from kaiju_tasks.lifecycle import claimed
+from kaiju_tasks.lifecycle import Step, claimed
 from kaiju_tasks.manager.states import States
 from kaiju_tasks.store.base import Transaction
 
@@ -20,3 +20,20 @@ async def let_go(tx: Transaction, states: States, ids: Sequence[str]) -> None:
     }
     if own:
         await tx.claim(own)
+
+
+async def held_elsewhere(tx: Transaction, steps: Iterable[Step]) -> dict[str, str]:
+    """Take the keys that edits bring along.
+
+    :returns: of tasks whose new key another one holds, which
+    """
+    wanted: dict[str, str] = {}
+    twice: dict[str, str] = {}
+    for step in steps:
+        if step.claim and step.definition is not None:
+            holder = wanted.setdefault(step.claim, step.row.id)
+            if holder != step.row.id:
+                twice[step.row.id] = holder
+    held = await tx.claim(wanted) if wanted else {}
+    found = {wanted[key]: holder for key, holder in held.items() if holder != wanted[key]}
+    return {**twice, **found}

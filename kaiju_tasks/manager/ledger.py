@@ -10,8 +10,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
+from kaiju_tasks.errors import Conflict, KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import Event, Row, Step, TaskState, advance
+from kaiju_tasks.manager.claims import held_elsewhere
 from kaiju_tasks.manager.consequences import Consequences
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import (
@@ -280,6 +281,7 @@ class Ledger:
         changes: list[Change] = []
         drafts: list[Entry] = []
         known: list[Entry] = []
+        advanced: list[tuple[Entry, Change]] = []
         settled: list[Change] = []
         audits: list[AuditRecord] = []
         for entry in batch:
@@ -303,9 +305,15 @@ class Ledger:
                 continue
             change = self._advance_entry(entry, state, tx.now)
             if change is not None:
-                changes.append(change)
-                if entry.audit is not None:
-                    audits.append(entry.audit)
+                advanced.append((entry, change))
+        held = await held_elsewhere(tx, [change.step for _, change in advanced])
+        for entry, change in advanced:
+            if (holder := held.get(entry.task_id)) is not None:
+                entry.step, entry.error = None, _key_held(holder, change)
+                continue
+            changes.append(change)
+            if entry.audit is not None:
+                audits.append(entry.audit)
         await self.save(tx, changes)
         if audits:
             await tx.add_audit(audits)
@@ -361,3 +369,13 @@ class Ledger:
     def _told(self, changes: list[Change]) -> None:
         self.states.told(changes)
         self._publish(changes)
+
+
+def _key_held(holder: str, change: Change) -> Conflict:
+    before = change.before
+    return Conflict(
+        f"the task {holder!r} holds the same unique key",
+        status=None if before is None else before.status,
+        field="data.unique",
+        id=holder,
+    )

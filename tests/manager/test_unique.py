@@ -156,6 +156,20 @@ async def test_an_edit_moves_the_claim(call: Calls) -> None:
     assert (await call.create("work", unique=BY_KEY, kws={"order": 2}))["id"] == "a"
 
 
+async def test_an_edit_cannot_take_a_key_that_is_held(call: Calls) -> None:
+    await call.create("work", id="a", unique={"key": "k"}, delay=3600)
+    await call.create("work", id="b", unique={"key": "l"}, delay=3600)
+    with pytest.raises(Conflict) as caught:
+        await call("tasks.update", id="b", data={"unique": {"key": "k"}})
+    assert (caught.value.data["id"], caught.value.data["field"]) == ("a", "data.unique")
+    assert (await call.get("b"))["unique"]["key"] == "l"
+    assert (await call.create("work", unique={"key": "l"}))["id"] == "b"
+    await call("tasks.cancel", id="a")
+    await call("tasks.update", id="b", data={"unique": {"key": "k"}})
+    assert (await call.create("work", unique={"key": "k"}))["id"] == "b"
+    assert (await call.create("work", unique={"key": "l"}))["created"]
+
+
 @pytest.mark.parametrize("key", ["[kws.missing]", "[kws.list]", "[kws.empty]", "[", "[0]"])
 async def test_a_key_that_cannot_be_filled_is_refused(call: Calls, key: str) -> None:
     kws = {"list": [1], "empty": ""}
