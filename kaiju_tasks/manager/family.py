@@ -35,7 +35,6 @@ from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Child, Summary, Transaction
 from kaiju_tasks.types import TASKS, ErrorType, TaskError, TaskStatus
 
-SIGNALS_AT_ONCE = 500
 ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 
 
@@ -241,12 +240,13 @@ class Family:
 
     # -- the wait goes on ----------------------------------------------------------------
 
-    async def look(self, tx: Transaction) -> tuple[list[Change], bool]:
+    async def look(self, tx: Transaction, at_once: int) -> tuple[list[Change], bool]:
         """Look at tasks for which there are signals; the changes are still to be saved.
 
+        :param at_once: signals to be taken
         :returns: also whether there may be more signals
         """
-        ids = await tx.take_signals(SIGNALS_AT_ONCE)
+        ids = await tx.take_signals(at_once)
         states = await self._states.lock(tx, ids) if ids else {}
         waiting = {wait: state for state in states.values() if (wait := _wait_of(state))}
         summaries = await tx.children_summary(waiting) if waiting else {}
@@ -269,7 +269,7 @@ class Family:
             await tx.signal(later)
         ready = [state for task_id, state in states.items() if task_id in events]
         changes = self._states.advance(tx, ready, lambda state: events[state.row.id])
-        return changes, bool(later) or len(ids) == SIGNALS_AT_ONCE
+        return changes, bool(later) or len(ids) == at_once
 
     async def _event(
         self,

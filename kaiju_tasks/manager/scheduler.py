@@ -7,9 +7,11 @@ that other managers filled and executors whose lease ends.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due
+from kaiju_tasks.manager.consequences import TooManyBorn
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.ledger import Ledger
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 
 LOCKED_RETRY_SECONDS = 0.05
 OUTAGE_PAUSE_SECONDS = 0.25
+SIGNALS_AT_ONCE = 500
 
 
 class Scheduler:
@@ -107,8 +110,8 @@ class Scheduler:
                 pause = min(pause, LOCKED_RETRY_SECONDS)
                 self._next_due = None
                 break
-        if outlook.signals:
-            await self._do_signals()
+        if outlook.signals and await self._do_signals():
+            pause = 0.0
         if outlook.unsettled:
             await self._ledger.transact(self._settle)
             pause = min(pause, LOCKED_RETRY_SECONDS)
@@ -129,32 +132,41 @@ class Scheduler:
 
     async def _do_due(self) -> int:
         """Advance due tasks until none is left that can be locked."""
-        total = 0
+        total, at_once = 0, self._batch_rows
         while True:
-            count = len(await self._ledger.transact(self._due_batch))
-            total += count
-            if count < self._batch_rows:
+            try:
+                changes = await self._ledger.transact(partial(self._due_batch, at_once=at_once))
+            except TooManyBorn:
+                at_once = _fewer(at_once)
+                continue
+            total += len(changes)
+            if len(changes) < at_once:
                 return total
 
-    async def _due_batch(self, tx: Transaction) -> list[Change]:
-        rows = await tx.lock_due(self._batch_rows)
+    async def _due_batch(self, tx: Transaction, *, at_once: int) -> list[Change]:
+        rows = await tx.lock_due(at_once)
         up_since = self._uptime.up_since
         return await self._ledger.advance_rows(
             tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since)
         )
 
-    async def _do_signals(self) -> None:
-        """Look at tasks that wait for others, until none is left to be looked at."""
-        more = True
+    async def _do_signals(self) -> bool:
+        """Look at some tasks that wait for others. Returns whether more are to be looked at."""
+        at_once, more = SIGNALS_AT_ONCE, False
 
         async def work(tx: Transaction) -> list[Change]:
             nonlocal more
-            changes, more = await self._ledger.consequences.family.look(tx)
+            changes, more = await self._ledger.consequences.family.look(tx, at_once)
             await self._ledger.save(tx, changes)
             return changes
 
-        while more:
-            await self._ledger.transact(work)
+        while True:
+            try:
+                await self._ledger.transact(work)
+            except TooManyBorn:
+                at_once = _fewer(at_once)
+                continue
+            return more
 
     async def _settle(self, tx: Transaction) -> list[Change]:
         return await Slots(self._ledger.states, tx).settle_unsettled()
@@ -183,3 +195,7 @@ class Scheduler:
                 await self._wake.wait()
             finally:
                 timer.cancel()
+
+
+def _fewer(at_once: int) -> int:
+    return max(1, at_once // 8)

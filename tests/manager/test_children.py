@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager import Manager, consequences
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreUnavailable, Transaction
 from kaiju_tasks.types import Tasks
@@ -407,6 +407,31 @@ async def test_a_child_made_anew_leaves_the_slot_of_the_key_it_had(
     assert (await executor.take()).id == "kid"
     used = manager.store.slot_used
     assert (await used("one"), await used("two")) == (0, 1)
+
+
+async def test_parents_that_are_due_at_once_create_their_children_by_turns(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consequences, "MAX_BORN", 5)
+    hook = tasks(create=[child()] * 3)
+    due = (await manager.store.now()) + 0.5
+    ids = [f"p{i}" for i in range(12)]
+    parents = [{"id": id, "commands": [hook], "next_run": due} for id in ids]
+    await call("tasks.m_create", data=parents)
+    for id in ids:
+        assert (await call.until(id, "WAITING"))["error"] is None
+    assert (await call("tasks.count", conditions={"parent_id": "p11"}))["count"] == 3
+
+
+async def test_a_call_that_creates_too_many_tasks_at_once_is_refused_whole(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consequences, "MAX_BORN", 5)
+    hook = tasks(create=[child()] * 3)
+    with pytest.raises(InvalidParams, match="create fewer of them in one call") as caught:
+        await call("tasks.m_create", data=[{"commands": [hook]}] * 2)
+    assert caught.value.data["field"] == "data"
+    assert (await call("tasks.count"))["count"] == 0
 
 
 @pytest.mark.parametrize("ping_interval", [5.0])

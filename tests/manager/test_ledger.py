@@ -93,7 +93,7 @@ async def test_due_tasks_that_others_hold_are_not_asked_for_all_the_time(
     loop = asyncio.get_running_loop()
     asked: list[float] = []
 
-    async def held_by_others(tx: object) -> list:
+    async def held_by_others(tx: object, *, at_once: int) -> list:
         asked.append(loop.time())
         return []
 
