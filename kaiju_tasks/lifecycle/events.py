@@ -66,7 +66,7 @@ class ChildrenLooked(Event, frozen=True, kw_only=True):
     :param finished: some have finished
     :param failure: the first that failed
     :param result: the stage's result, if the wait is over and well
-    :param refusal: the wait cannot even begin
+    :param refusal: the wait cannot begin, or its result cannot be kept
     """
 
     wait: Wait

@@ -279,15 +279,20 @@ class Family:
         summary: Summary,
         children: list[Child],
     ) -> ChildrenLooked:
-        result = Raw(b"null")
+        result, refusal = Raw(b"null"), None
+        most = self._settings.max_result_bytes
         if verdict == "done":
-            result = await outcomes(tx, children, self._settings.max_result_bytes)
+            result = await outcomes(tx, children, most)
+        if len(result) > most:
+            said = f"the list of {len(children)} outcomes would exceed {most} bytes"
+            refusal = TaskError(ErrorType.RESULT_TOO_LARGE, said, wait.stage)
         return ChildrenLooked(
             wait=wait,
             left=summary.left,
             finished=summary.finished,
             failure=_first_failure(children),
             result=result,
+            refusal=refusal,
             max_run_bytes=self._settings.max_run_results_bytes,
         )
 
@@ -368,6 +373,8 @@ async def _refuse_circle(tx: Transaction, parent_id: str, named: Iterable[str]) 
             raise _refusal("the task would wait for itself, in a circle")
         seen |= front
         front = set(await tx.waits_of(front)) - seen
+        if front:  # locked, so that none of them begins to wait for others unseen
+            await tx.lock(front)
 
 
 def _refusal(message: str) -> InvalidParams:

@@ -62,7 +62,7 @@ class PauseBook:
     # -- what operators do ---------------------------------------------------------------
 
     async def add(self, pause: Pause, audit: AuditRecord) -> None:
-        """Add a pause; when this returns nothing more of what it holds is acquired.
+        """Add a pause; no acquisition that begins when this has returned takes what it holds.
 
         :raises Conflict: there is another one of this id
         """

@@ -434,6 +434,39 @@ async def test_a_call_that_creates_too_many_tasks_at_once_is_refused_whole(
     assert (await call("tasks.count"))["count"] == 0
 
 
+async def test_a_circle_that_two_managers_would_close_at_once_is_seen_by_one(
+    call: Calls, other_manager: Manager
+) -> None:
+    """a waits for b and c for d; then b waits for c, and d for a: no two of these share a row."""
+    there = Calls(other_manager)
+    message = {"method": "_MESSAGE_"}
+    for round in range(6):
+        a, b, c, d = (f"{name}{round}" for name in "abcd")
+        await call.create(message, tasks(ids=[c]), id=b)
+        await call.create(message, tasks(ids=[a]), id=d)
+        await call.create(tasks(ids=[b]), id=a)
+        await call.create(tasks(ids=[d]), id=c)
+        await asyncio.gather(
+            call("tasks.message", id=b, data=1), there("tasks.message", id=d, data=1)
+        )
+        ended = [await call.until(id, "FAILED") for id in (a, b, c, d)]
+        assert any("in a circle" in task["error"]["message"] for task in ended)
+
+
+async def test_outcomes_that_fit_in_no_result_fail_the_stage(
+    settings: Settings, call: Calls, executor: HandExecutor
+) -> None:
+    long = "x" * 200
+    count = settings.max_result_bytes // 240
+    hook = tasks(
+        foreach="[kws.items]",
+        task=child({"method": "_TIMER_", "params": {"timer": 0}}, id=f"{long}[index]"),
+    )
+    made = await call.create(hook, id="p", kws={"items": [0] * count})
+    assert made["status"] in ("WAITING", "FAILED")
+    assert (await call.until("p", "FAILED", 30))["error"]["type"] == "result_too_large"
+
+
 @pytest.mark.parametrize("ping_interval", [5.0])
 async def test_a_thousand_children_end_in_time_linear_in_them(
     call: Calls, executor: HandExecutor, manager: Manager
