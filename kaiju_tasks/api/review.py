@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
-from kaiju_tasks.api.known import KnownMethods, template_warnings
+from kaiju_tasks.api.known import Finding, KnownMethods, template_warnings
 from kaiju_tasks.api.params import Problem
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.lifecycle import Definition
+from kaiju_tasks.manager.define import Defined
 
 __all__ = ["Review", "review"]
 
@@ -27,20 +27,30 @@ class Review(Struct):
 
 
 async def review(
-    known: KnownMethods, definition: Definition, *, strict: bool, prefix: str = "data"
+    known: KnownMethods, defined: Defined, *, strict: bool, prefix: str = "data"
 ) -> Review:
-    """Look at a task as its executors will.
+    """Look at a task, and at those its stages will create, as their executors will.
 
     :param strict: what they cannot run is a problem, else a warning
     :param prefix: path of the task in the parameters
     """
-    found = await known.findings(definition, sure=strict)
-    others = template_warnings(definition)
+    found = await known.findings(defined.definition, sure=strict)
+    for place, child in defined.children:
+        found += [_at(place, one) for one in await known.findings(child, sure=strict)]
+    others = template_warnings(defined.definition)
     if not strict:
         return Review([], [one.warning for one in found] + others)
-    problems = []
+    problems: list[Problem] = []
     for one in found:
         field = f"{prefix}.{one.path}"
-        colon = ":" if one.what == one.warning else ""  # a sentence of its own
+        colon = "" if one.warning.startswith("`") else ":"  # a sentence of its own
         problems.append(Problem(field, f"`{field}`{colon} {one.what}"))
     return Review(problems, others)
+
+
+def _at(place: str, finding: Finding) -> Finding:
+    """What was found of a task, as it stands inside another one."""
+    path = f"{place}.{finding.path}"
+    of_path = finding.warning.startswith("`")
+    warning = f"`{path}` {finding.what}" if of_path else f"{place}: {finding.what}"
+    return Finding(path, finding.what, warning)

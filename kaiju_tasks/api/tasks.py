@@ -47,7 +47,6 @@ from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_colum
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
-    Definition,
     Delete,
     Event,
     MessageCame,
@@ -103,7 +102,7 @@ class TasksApi:
         """
         defined = self._define(params.data, caller)
         await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
-        warnings = await self._warnings(defined.definition, params.strict)
+        warnings = await self._warnings(defined, params.strict)
         draft = self._draft(defined)
         for _ in range(DUPLICATE_TRIES):
             try:
@@ -166,8 +165,7 @@ class TasksApi:
             made.append(defined)
         await self._check_next_tasks(made)
         warnings = [
-            await self._warnings(one.definition, params.strict, index)
-            for index, one in enumerate(made)
+            await self._warnings(one, params.strict, index) for index, one in enumerate(made)
         ]
         drafts = [self._draft(defined) for defined in made]
         try:
@@ -211,15 +209,15 @@ class TasksApi:
             await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
         except InvalidParams as exc:
             return Validation(False, [Problem(exc.field, str(exc))], [])
-        found = await review(self._known, defined.definition, strict=params.strict)
+        found = await review(self._known, defined, strict=params.strict)
         return Validation(not found.problems, found.problems, found.warnings)
 
     async def _warnings(
-        self, definition: Definition, strict: bool, index: int | None = None
+        self, defined: Defined, strict: bool, index: int | None = None
     ) -> "list_[str]":
         prefix = "data" if index is None else f"data.{index}"
         with _of_item(index):
-            return (await review(self._known, definition, strict=strict, prefix=prefix)).accepted()
+            return (await review(self._known, defined, strict=strict, prefix=prefix)).accepted()
 
     def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
         return self._define_at(new, self._now_about(), caller, prefix)
@@ -233,8 +231,13 @@ class TasksApi:
             user_id=caller.user_id,
             prefix=prefix,
         )
-        self._own.check(defined.definition, prefix)
+        self._check_own(defined, prefix)
         return defined
+
+    def _check_own(self, defined: Defined, prefix: str = "data") -> None:
+        self._own.check(defined.definition, prefix)
+        for place, child in defined.children:
+            self._own.check(child, f"{prefix}.{place}")
 
     def _now_about(self) -> float:
         return self._manager.scheduler.now_about()
@@ -378,7 +381,7 @@ class TasksApi:
                 state.definition, state.row.enabled, params.data, now=now, default_app=default_app
             )
             if not changed.isdisjoint(("app_name", "commands")):
-                self._own.check(defined.definition)
+                self._check_own(defined)
             return self._update(defined, changed, defined.next_run)
 
         target = params.data.get("next_task")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec import field as struct_field
 
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
 from kaiju_tasks.errors import InvalidParams
@@ -49,11 +50,14 @@ class Defined(Struct):
     """A checked definition, and what of it changes with the task.
 
     :param next_run: explicit first run, UNIX seconds
+    :param children: tasks that its stages may create, as far as they are known before they are
+        filled, each with its place in this one: `commands.0.params.create.1`
     """
 
     definition: Definition
     enabled: bool
     next_run: float | None
+    children: list[tuple[str, Definition]] = struct_field(default_factory=list)
 
 
 def read_new_task(data: Any, prefix: str = "data") -> NewTask:
@@ -84,7 +88,7 @@ def define(
     task_id, app_name = new.id or new_id, new.app_name or default_app
     commands = _commands(new.commands, prefix)
     _refuse_internal(app_name, commands, prefix)
-    _check_children(commands, task_id, now, default_app, prefix)
+    children = _children(commands, task_id, now, default_app, prefix)
     keys = Keys(task_id, app_name, new.kws, user_id, prefix)
     definition = Definition(
         id=task_id,
@@ -119,7 +123,7 @@ def define(
         group_id=new.group_id,
         user_id=user_id,
     )
-    return Defined(definition, new.enabled, _first_run(new, now, prefix))
+    return Defined(definition, new.enabled, _first_run(new, now, prefix), children)
 
 
 def redefine(
@@ -294,15 +298,17 @@ def _inside(field: str) -> Iterator[None]:
         raise InvalidParams(message, **{**exc.data, "field": f"{field}.{inner}"}) from None
 
 
-def _check_children(
+def _children(
     commands: list[Command], task_id: str, now: float, default_app: str, prefix: str
-) -> None:
-    """Check the tasks that stages will create as `tasks.create` does, but for what they will be
+) -> list[tuple[str, Definition]]:
+    """Define the tasks that stages will create as `tasks.create` does, but for what they will be
     filled with."""
+    children: list[tuple[str, Definition]] = []
     for index, command in enumerate(commands):
         if command.method != TASKS:
             continue
-        field = f"{prefix}.commands.{index}"
+        stage = f"commands.{index}"
+        field = f"{prefix}.{stage}"
         hook = compiled_tasks(bytes(command.params))
         if task_id in hook.named:
             raise InvalidParams(
@@ -314,7 +320,11 @@ def _check_children(
             new = read_new_task({**constant, "id": task_id}, where)
             _refuse_schedule(new, where)
             new = without_keys(new, where)  # which may read what is filled
-            define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
+            made = define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
+            at = f"{stage}.{place}"
+            children.append((at, made.definition))
+            children += [(f"{at}.{inner}", child) for inner, child in made.children]
+    return children
 
 
 def _refuse_schedule(new: NewTask, prefix: str) -> None:

@@ -254,3 +254,27 @@ async def test_executors_are_not_read_for_every_task(
     for a in range(20):
         await call.create({"method": "m", "params": {"a": a}}, **LATER)
     assert reads == 1
+
+
+def waits(*children: dict[str, Any]) -> dict[str, Any]:
+    return {"method": "_TASKS_", "params": {"create": list(children)}}
+
+
+async def test_tasks_that_stages_create_are_looked_at_too(shop: Embedded) -> None:
+    inner = {"app_name": "shop", "commands": [{"method": "shop.prise"}, price(prices=1)]}
+    hook = waits({"commands": [waits(inner)]})
+    unknown, misfit = await warned(shop, hook)
+    place = "commands.0.params.create.0.commands.0.params.create.0"
+    assert unknown.startswith(f"{place}: no executor on the stream 'shop' knows the method")
+    assert "did you mean 'shop.price'?" in unknown
+    assert misfit == f"`{place}.commands.1.params.prices` must be a list, not an integer"
+    with pytest.raises(InvalidParams) as caught:
+        await shop.call("tasks.create", data=task(hook), strict=True)
+    assert caught.value.data["field"] == f"data.{place}.commands.0.method"
+
+
+async def test_a_child_on_the_managers_stream_names_a_method_of_it(shop: Embedded) -> None:
+    child = {"app_name": "manager", "commands": [{"method": "tasks.creat"}]}
+    with pytest.raises(InvalidParams) as caught:
+        await shop.call("tasks.create", data=task(waits(child)))
+    assert caught.value.data["field"] == "data.commands.0.params.create.0.commands.0.method"
