@@ -13,6 +13,8 @@ from tests.support.postgres_binaries import postgres_versions
 from tests.support.processes import Processes
 
 EXTERNAL = "KAIJU_TEST_PG"
+EVERY_VERSION = ("store", "system")
+"""Folders of the tests that a version of PostgreSQL may fail and another one not."""
 
 hypothesis.settings.register_profile(
     "kaiju",
@@ -27,13 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-postgres",
         action="store_true",
-        help="run what uses `store_url` on every PostgreSQL version at hand, not only the default",
+        help="run the stores' and the system's tests on every PostgreSQL version at hand, not only "
+        "the default; what asks no statement of its own has the same answers on all of them",
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_kind" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--every-postgres")
+        room = metafunc.definition.path.relative_to(metafunc.config.rootpath).parts[1]
+        every = metafunc.config.getoption("--every-postgres") and room in EVERY_VERSION
         postgres = list(postgres_versions()) if every else ["postgres"]
         metafunc.parametrize("store_kind", ["sqlite", *postgres])
 
