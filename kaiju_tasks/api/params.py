@@ -328,6 +328,7 @@ class PauseParams(Struct, forbid_unknown_fields=True):
     :param duration: seconds that a window lasts
     :param timezone: of `cron`, and of an `until` without an offset
     :param stop_running: take running stages back too; otherwise they end
+    :param author: who wants it; a caller with a token is its own author
     :param id: made up when absent
     """
 
@@ -342,6 +343,7 @@ class PauseParams(Struct, forbid_unknown_fields=True):
     duration: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
     timezone: Label | None = None
     stop_running: bool = False
+    author: Label | None = None
     id: Id | None = None
 
 

@@ -31,6 +31,7 @@ def pauses() -> None:
 @click.option("--duration", type=float, help="Seconds that a window lasts.")
 @click.option("--timezone", help="Of --cron and --until; default UTC.")
 @click.option("--stop-running", is_flag=True, help="Take running stages back too.")
+@click.option("--author", help="Who wants it; a token's owner is its own author.")
 @click.option("--id", help="Made up when absent.")
 @json_option
 def add(as_json: bool, condition: str | None, until: str | None, **fields: Any) -> None:

@@ -196,9 +196,10 @@ async def test_a_paused_task_can_be_operated(call: Calls, executor: HandExecutor
 
 
 async def test_pauses_are_listed_with_reason_and_whether_they_hold(call: Calls) -> None:
-    await pause(call, id="a", group="g", reason="too loud")
+    await pause(call, id="a", group="g", reason="too loud", author="Ada")
     await pause(call, id="b", method="x.*", cron="0 3 * * *", duration=3600, timezone="UTC")
     first, second = await call("pauses.list")
+    assert (first["author"], second["author"]) == ("Ada", None)
     assert (first["id"], first["group"], first["reason"], first["active"]) == (
         "a",
         "g",
