@@ -7,11 +7,11 @@ a place or hears of another manager's work says so; the loop serves until nothin
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Acquired, Event, SlotFull, Step, TaskState, given_back
+from kaiju_tasks.lifecycle import Acquired, Event, Row, SlotFull, Step, TaskState, given_back
 from kaiju_tasks.manager.assignments import assign
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.entries import Change
@@ -227,23 +227,10 @@ class Streams:
                 return []
             if not rows:
                 return []
-            await self._pauses.refresh(tx)
-            states = await self._ledger.states.load(tx, rows)
-            slots = Slots(self._ledger.states, tx)
-            admitted, full = await slots.admit(states.values(), places)
-
-            def event(state: TaskState) -> Event:
-                return SlotFull() if state.row.id in full else acquired
-
-            looked_at = [states[id] for id in (*admitted, *full)]
-            more = len(rows) == limit or len(looked_at) < len(rows)
-            found = _Found(len(looked_at), more, held_back=bool(full))
-            changes = self._ledger.states.advance(tx, looked_at, event)
-            leased = [
-                (c.step, c.definition) for c in changes if c.step.row.status is TaskStatus.EXECUTED
-            ]
-            assignments = await assign(tx, leased)
-            await self._ledger.save(tx, changes, slots)
+            changes, assignments, held = await self._lease(tx, rows, places, acquired)
+            looked = len(assignments) + held  # less than all: no places left, or a fault of ours
+            more = looked > 0 and (len(rows) == limit or looked < len(rows))
+            found = _Found(looked, more, held_back=held > 0)
             return changes
 
         acquired = Acquired(executor_id=session.executor_id, nonce=nonce)
@@ -262,6 +249,31 @@ class Streams:
         elif assignments:
             await self._give_back(session.executor_id, assignments)
         return found
+
+    async def _lease(
+        self, tx: Transaction, rows: Sequence[Row], places: int, acquired: Acquired
+    ) -> tuple[list[Change], list[Assignment], int]:
+        """Lease as many of some locked tasks as there are places; hold those that must wait.
+
+        :returns: also what is to be pushed, and how many are held
+        """
+        await self._pauses.refresh(tx)
+        states = await self._ledger.states.load(tx, rows)
+        slots = Slots(self._ledger.states, tx)
+        admitted, full = await slots.admit(states.values(), places)
+
+        def event(state: TaskState) -> Event:
+            return SlotFull() if state.row.id in full else acquired
+
+        looked_at = [states[id] for id in (*admitted, *full)]
+        changes = self._ledger.states.advance(tx, looked_at, event)
+        leased = [
+            (c.step, c.definition) for c in changes if c.step.row.status is TaskStatus.EXECUTED
+        ]
+        held = len(changes) - len(leased)
+        assignments = await assign(tx, leased)
+        await self._ledger.save(tx, changes, slots)
+        return changes, assignments, held
 
     async def _leased_before(
         self, tx: Transaction, session: Session, nonce: str

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Due, advance
+from kaiju_tasks.lifecycle import Acquired, Due, advance
 from kaiju_tasks.manager import Manager, states
 from kaiju_tasks.manager.define import define, read_new_task
 from kaiju_tasks.manager.definitions import DefinitionCache
@@ -85,6 +85,26 @@ async def test_a_task_that_cannot_go_on_stops_no_other(
         await call.create(timer, id="sound")
         assert (await call.until("sound", "FINISHED"))["exit_code"] == 0
         await wait_until(lambda: "poison" in caplog.text, "the fault is logged")
+
+
+async def test_a_task_that_cannot_be_leased_is_not_tried_all_the_time(
+    call: Calls,
+    executor: HandExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def advance_or_fail(task, event, now):
+        if task.row.id == "poison" and isinstance(event, Acquired):
+            raise RuntimeError("a fault of ours")
+        return advance(task, event, now)
+
+    monkeypatch.setattr(states, "advance", advance_or_fail)
+    with caplog.at_level(logging.ERROR):
+        await call.create("work", id="poison")
+        for i in range(5):
+            await call.create("work", id=f"sound{i}")
+            await executor.finish(await executor.take())
+    assert 1 <= caplog.text.count("task poison cannot go on") < 50
 
 
 async def test_due_tasks_that_others_hold_are_not_asked_for_all_the_time(
