@@ -98,6 +98,14 @@ def fail_template(move: Move, exc: TemplateError) -> None:
     fail(move, ErrorType.TEMPLATE, str(exc), exc.data)
 
 
+def fail_results_too_large(move: Move, max_run_bytes: int) -> None:
+    fail(
+        move,
+        ErrorType.RESULT_TOO_LARGE,
+        f"the results of the run would exceed {max_run_bytes} bytes",
+    )
+
+
 def fail_exec_timeout(move: Move) -> None:
     seconds = move.definition.max_exec_timeout
     fail(

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kaiju_tasks.lifecycle.course import fail, proceed
+from kaiju_tasks.lifecycle.course import fail, fail_results_too_large, proceed
 from kaiju_tasks.lifecycle.events import ChildrenLooked, Watched
 from kaiju_tasks.lifecycle.hooks import compiled_tasks
 from kaiju_tasks.lifecycle.move import Move
@@ -32,11 +32,7 @@ def children_looked(move: Move, event: ChildrenLooked) -> None:
     elif verdict == "failed":
         _child_failed(move, event)
     elif row.result_bytes + len(event.result) > event.max_run_bytes:
-        fail(
-            move,
-            ErrorType.RESULT_TOO_LARGE,
-            f"the results of the run would exceed {event.max_run_bytes} bytes",
-        )
+        fail_results_too_large(move, event.max_run_bytes)
     else:
         move.leave_children()
         move.stage_done(event.result)

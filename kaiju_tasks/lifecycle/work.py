@@ -1,6 +1,12 @@
 """Handlers of what executors do and say."""
 
-from kaiju_tasks.lifecycle.course import abort, fail, fail_exec_timeout, proceed
+from kaiju_tasks.lifecycle.course import (
+    abort,
+    fail,
+    fail_exec_timeout,
+    fail_results_too_large,
+    proceed,
+)
 from kaiju_tasks.lifecycle.events import (
     Acquired,
     ExecutorLost,
@@ -39,11 +45,7 @@ def stage_finished(move: Move, event: StageFinished) -> None:
     if not _is_current(move, event):
         return
     if row.result_bytes + len(event.result) > event.max_run_bytes:
-        fail(
-            move,
-            ErrorType.RESULT_TOO_LARGE,
-            f"the results of the run would exceed {event.max_run_bytes} bytes",
-        )
+        fail_results_too_large(move, event.max_run_bytes)
         return
     move.stage_done(event.result, Outcome.SKIPPED if event.skipped else Outcome.FINISHED)
     if row.stage == row.stages:
