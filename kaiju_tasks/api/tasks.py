@@ -62,7 +62,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine, succeed
-from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate, EventSource
+from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
     AuditRecord,

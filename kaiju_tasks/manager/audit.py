@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import AuditRecord
 

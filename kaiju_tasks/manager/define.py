@@ -18,7 +18,7 @@ from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.children import FILLED
 from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
 from kaiju_tasks.manager.keys import Keys, without_keys
-from kaiju_tasks.manager.webhooks import DELIVER, secret_key
+from kaiju_tasks.manager.writing.webhooks import DELIVER, secret_key
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
 from kaiju_tasks.types import (

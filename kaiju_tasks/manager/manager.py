@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.entries import Change
 from kaiju_tasks.manager.events import EventHub
-from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.progress import ProgressTold
 from kaiju_tasks.manager.relay import Relay
@@ -21,6 +19,8 @@ from kaiju_tasks.manager.sessions import Session, Sessions
 from kaiju_tasks.manager.streams import Streams
 from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.manager.waiters import Waiters
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Outlook, Store, StoreError
 

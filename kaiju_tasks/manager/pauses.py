@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from kaiju_tasks.errors import Conflict, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pause_gate
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 

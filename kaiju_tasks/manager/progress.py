@@ -4,10 +4,10 @@ import logging
 
 import msgspec
 
-from kaiju_tasks.manager.definitions import DefinitionCache
 from kaiju_tasks.manager.events import EventHub
 from kaiju_tasks.manager.sessions import Session
 from kaiju_tasks.manager.told import progress_event
+from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.protocol import Report
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from kaiju_tasks.lifecycle import (
     Step,
     given_back,
 )
-from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.sessions import Session
+from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw
 from kaiju_tasks.settings import Settings

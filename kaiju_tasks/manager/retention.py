@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.ledger import Ledger
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, Transaction
 

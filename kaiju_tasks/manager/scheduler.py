@@ -11,12 +11,12 @@ from functools import partial
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due
-from kaiju_tasks.manager.consequences import TooManyBorn
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.ledger import Ledger
-from kaiju_tasks.manager.slots import Slots
 from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.manager.writing.consequences import TooManyBorn
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.ledger import Ledger
+from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.store.base import Outlook, Store, StoreError, Transaction
 
 log = logging.getLogger(__name__)

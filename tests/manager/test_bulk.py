@@ -9,7 +9,8 @@ import pytest
 from kaiju_tasks.api import Caller, bulk
 from kaiju_tasks.errors import InvalidParams, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Step, TaskState, advance
-from kaiju_tasks.manager import Manager, ledger
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing import ledger
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager import Manager, consequences
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing import consequences
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreUnavailable, Transaction
 from kaiju_tasks.types import Tasks

@@ -12,7 +12,7 @@ import pytest
 
 from kaiju_tasks.embedded import embedded
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager import webhooks
+from kaiju_tasks.manager.writing import webhooks
 from kaiju_tasks.samples import executor
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.testing import running

@@ -9,15 +9,15 @@ import pytest
 from kaiju_tasks.executor.session import Session
 from kaiju_tasks.lifecycle import operate
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.manager import ledger, slots
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.family import Family
-from kaiju_tasks.manager.inserts import Inserts
-from kaiju_tasks.manager.ledger import Ledger
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.reports import Reports
 from kaiju_tasks.manager.streams import Streams
 from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.manager.writing import ledger, slots
+from kaiju_tasks.manager.writing.children import Family
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.protocol import Ack, AckState, Lease
 from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.types import Outcome

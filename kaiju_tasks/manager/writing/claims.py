@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from kaiju_tasks.lifecycle import Step, claimed
-from kaiju_tasks.manager.states import States
+from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from kaiju_tasks.lifecycle import Step, claimed, create
-from kaiju_tasks.manager.claims import let_go
-from kaiju_tasks.manager.entries import AlreadyExists, Draft, Duplicate
-from kaiju_tasks.manager.states import States
+from kaiju_tasks.manager.writing.claims import let_go
+from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate
+from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction, TransactionConflict
 
 

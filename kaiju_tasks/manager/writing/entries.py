@@ -16,7 +16,7 @@ from kaiju_tasks.lifecycle import (
     Step,
     TaskState,
 )
-from kaiju_tasks.manager.definitions import definition_bytes
+from kaiju_tasks.manager.writing.definitions import definition_bytes
 from kaiju_tasks.types import AuditRecord
 
 FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost, MessageCame)

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kaiju_tasks.errors import Conflict, KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import Event, Row, Step, TaskState, advance
-from kaiju_tasks.manager.claims import held_elsewhere
-from kaiju_tasks.manager.consequences import Consequences
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.entries import (
+from kaiju_tasks.manager.writing.claims import held_elsewhere
+from kaiju_tasks.manager.writing.consequences import Consequences
+from kaiju_tasks.manager.writing.entries import (
     AlreadyExists,
     Change,
     Draft,
@@ -25,9 +25,9 @@ from kaiju_tasks.manager.entries import (
     Group,
     settle,
 )
-from kaiju_tasks.manager.inserts import Inserts
-from kaiju_tasks.manager.slots import Slots
-from kaiju_tasks.manager.states import States
+from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.slots import Slots
+from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import (
     Store,

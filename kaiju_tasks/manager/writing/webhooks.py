@@ -18,8 +18,8 @@ from msgspec import Raw, Struct
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition, RunRecord, create
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.states import States
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import OWN_APP, Concurrency, Limit, TaskStatus, Webhook
 

@@ -25,12 +25,12 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.lifecycle.children import Verdict
 from kaiju_tasks.lifecycle.hooks import compiled_tasks
-from kaiju_tasks.manager.claims import let_go
 from kaiju_tasks.manager.define import Defined, define, read_new_task
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.outcomes import outcomes
-from kaiju_tasks.manager.states import States
+from kaiju_tasks.manager.writing.claims import let_go
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.outcomes import outcomes
+from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Child, Summary, Transaction
 from kaiju_tasks.types import TASKS, ErrorType, TaskError, TaskStatus

@@ -2,12 +2,12 @@
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.entries import Change
-from kaiju_tasks.manager.family import Family
-from kaiju_tasks.manager.slots import Slots
-from kaiju_tasks.manager.starts import Starts
-from kaiju_tasks.manager.states import States
-from kaiju_tasks.manager.webhooks import Webhooks
+from kaiju_tasks.manager.writing.children import Family
+from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.slots import Slots
+from kaiju_tasks.manager.writing.starts import Starts
+from kaiju_tasks.manager.writing.states import States
+from kaiju_tasks.manager.writing.webhooks import Webhooks
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Transaction
 
