@@ -11,7 +11,7 @@ from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.presence import check_connect, check_leave, check_ping
 from kaiju_tasks.errors import InvalidParams, InvalidRequest, TooLarge
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.reports import MAX_REPORTS
+from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.protocol import (
     ConnectParams,
     ConnectResult,

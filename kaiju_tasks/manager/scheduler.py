@@ -12,7 +12,7 @@ from functools import partial
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.writing.consequences import TooManyBorn
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.ledger import Ledger

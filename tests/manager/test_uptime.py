@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.manager.executors.uptime import Uptime
 
 
 class Clock:

@@ -9,10 +9,10 @@ import pytest
 from kaiju_tasks.executor.session import Session
 from kaiju_tasks.lifecycle import operate
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.manager.executors.reports import Reports
+from kaiju_tasks.manager.executors.streams import Streams
+from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
-from kaiju_tasks.manager.reports import Reports
-from kaiju_tasks.manager.streams import Streams
-from kaiju_tasks.manager.uptime import Uptime
 from kaiju_tasks.manager.writing import ledger, slots
 from kaiju_tasks.manager.writing.children import Family
 from kaiju_tasks.manager.writing.entries import Change

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, Event, Row, SlotFull, Step, TaskState, given_back
-from kaiju_tasks.manager.assignments import assign
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.executors.assignments import assign
+from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.pauses import PauseBook
-from kaiju_tasks.manager.sessions import Session, Sessions
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.manager.writing.slots import Slots

@@ -14,7 +14,7 @@ from kaiju_tasks.lifecycle import (
     Step,
     given_back,
 )
-from kaiju_tasks.manager.sessions import Session
+from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw

@@ -10,8 +10,8 @@ from msgspec import Raw
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import ExecutorLost, Row, TaskState, given_back
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.sessions import Connection, Session, Sessions
-from kaiju_tasks.manager.uptime import Uptime
+from kaiju_tasks.manager.executors.sessions import Connection, Session, Sessions
+from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
