@@ -14,8 +14,8 @@ from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.inside import INSIDE, InsideTransport
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.events import Subscription
-from kaiju_tasks.manager.matching import EVENT_COLUMNS
+from kaiju_tasks.manager.events.hub import Subscription
+from kaiju_tasks.manager.events.matching import EVENT_COLUMNS
 from kaiju_tasks.own import own_executor
 from kaiju_tasks.rpc import Registry, encode_request
 from kaiju_tasks.rpc.messages import remote_error

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kaiju_tasks.manager.events import Subscription
+from kaiju_tasks.manager.events.hub import Subscription
 from kaiju_tasks.manager.executors.sessions import Connection, Session
 from kaiju_tasks.types import AuditRecord
 

@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Iterable
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.events import EventHub
+from kaiju_tasks.manager.events.hub import EventHub
+from kaiju_tasks.manager.events.progress import ProgressTold
+from kaiju_tasks.manager.events.relay import Relay
+from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
-from kaiju_tasks.manager.progress import ProgressTold
-from kaiju_tasks.manager.relay import Relay
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
-from kaiju_tasks.manager.waiters import Waiters
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.events import Subscription, Told
+from kaiju_tasks.manager.events.hub import Subscription, Told
 from kaiju_tasks.protocol import Assignment, Report, ReportState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.types import TaskEvent

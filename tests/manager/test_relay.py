@@ -11,11 +11,11 @@ import pytest
 
 from kaiju_tasks.api import tasks as tasks_api
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager import relay as relay_module
-from kaiju_tasks.manager.events import EventHub, Subscription
-from kaiju_tasks.manager.interest import Interest
-from kaiju_tasks.manager.relay import Relay
-from kaiju_tasks.manager.waiters import Waiters
+from kaiju_tasks.manager.events import relay as relay_module
+from kaiju_tasks.manager.events.hub import EventHub, Subscription
+from kaiju_tasks.manager.events.interest import Interest
+from kaiju_tasks.manager.events.relay import Relay
+from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import MESSAGE_BYTES, Condition, Store
 from kaiju_tasks.store.open import make_store

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from kaiju_tasks.manager.events import EventHub, Told
-from kaiju_tasks.manager.interest import Interest
-from kaiju_tasks.manager.waiters import Waiters
+from kaiju_tasks.manager.events.hub import EventHub, Told
+from kaiju_tasks.manager.events.interest import Interest
+from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.store.base import MESSAGE_BYTES, Condition, Store, StoreError
 from kaiju_tasks.types import TaskEvent
 

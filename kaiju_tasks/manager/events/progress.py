@@ -4,9 +4,9 @@ import logging
 
 import msgspec
 
-from kaiju_tasks.manager.events import EventHub
+from kaiju_tasks.manager.events.hub import EventHub
+from kaiju_tasks.manager.events.public import progress_event
 from kaiju_tasks.manager.executors.sessions import Session
-from kaiju_tasks.manager.told import progress_event
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.protocol import Report
 
