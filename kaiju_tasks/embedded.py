@@ -9,6 +9,7 @@ from typing import Any, Self
 import msgspec
 
 from kaiju_tasks.api import Caller, method_registry
+from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
@@ -19,7 +20,6 @@ from kaiju_tasks.manager.events.matching import EVENT_COLUMNS
 from kaiju_tasks.own import own_executor
 from kaiju_tasks.rpc import Registry, encode_request
 from kaiju_tasks.rpc.messages import remote_error
-from kaiju_tasks.server.frames import Frames
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.store.open import make_store

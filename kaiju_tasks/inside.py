@@ -3,9 +3,9 @@
 import asyncio
 
 from kaiju_tasks.api import Caller, connection_closed
+from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.executor.transport import Connection, ConnectionClosed
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.server.frames import Frames
 
 __all__ = ["INSIDE", "InsideTransport"]
 

@@ -8,13 +8,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 
+from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.inside import INSIDE, InsideTransport
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.own.commands import OwnExecutor
 from kaiju_tasks.rpc import Registry
-from kaiju_tasks.server.frames import Frames
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.types import OWN_APP
 

@@ -6,9 +6,9 @@ import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 
 from kaiju_tasks import __version__
+from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry, openrpc_document
-from kaiju_tasks.server.frames import Frames
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import why_not_ready
 from kaiju_tasks.server.http import serve_post

@@ -6,9 +6,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from kaiju_tasks.api import Caller
+from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.errors import InvalidRequest, TooLarge
 from kaiju_tasks.rpc import encode_error
-from kaiju_tasks.server.frames import Frames
 
 __all__ = ["serve_post"]
 

@@ -6,10 +6,10 @@ import logging
 from aiohttp import WSMsgType, web
 
 from kaiju_tasks.api import Caller, connection_closed
+from kaiju_tasks.api.frames import Frames, Talk
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import encode_error
-from kaiju_tasks.server.frames import Frames, Talk
 from kaiju_tasks.server.peer import Peer
 
 __all__ = ["Sockets", "serve_socket"]

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from kaiju_tasks.server.frames import EXECUTOR_FRAME_BYTES
+from kaiju_tasks.api.frames import EXECUTOR_FRAME_BYTES
 from tests.server.conftest import Site
 from tests.support.wait import wait_until
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.api import Caller, connection_closed, method_registry
+from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.manager import Dice, Manager
 from kaiju_tasks.manager.events.hub import Subscription
-from kaiju_tasks.server.frames import Frames
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store import StoreUnavailable
 from kaiju_tasks.types import TaskEvent

@@ -7,7 +7,8 @@ from secrets import token_hex
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from kaiju_tasks.api import Caller, write_stage_fast
+from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.manager import write_stage_fast
 from kaiju_tasks.errors import InternalError, KaijuError
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
