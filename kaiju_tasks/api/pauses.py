@@ -14,7 +14,7 @@ from kaiju_tasks.templates import compile_condition
 from kaiju_tasks.types import AuditRecord, Pause
 
 MAX_ID_BYTES = 500
-"""The id stands in an index beside the stream and the id of what is held, see `manager/keys.py`."""
+"""The id stands in an index beside the stream and the id of what is held, see `define/keys.py`."""
 WHOM = ("app_name", "group", "group_id", "method")
 
 

@@ -4,8 +4,8 @@ from msgspec import Struct
 
 from kaiju_tasks.api.known import Finding, KnownMethods, template_warnings
 from kaiju_tasks.api.params import Problem
+from kaiju_tasks.define import Defined
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager.define import Defined
 
 __all__ = ["Review", "review"]
 

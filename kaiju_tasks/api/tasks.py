@@ -44,6 +44,7 @@ from kaiju_tasks.api.queries import (
 )
 from kaiju_tasks.api.review import review
 from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
+from kaiju_tasks.define import Defined, define, read_new_task, redefine, succeed
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
@@ -61,7 +62,6 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
-from kaiju_tasks.manager.define import Defined, define, read_new_task, redefine, succeed
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (

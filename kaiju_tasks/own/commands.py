@@ -9,12 +9,13 @@ import msgspec
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.own import OwnMethods
+from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import Abort, Unavailable
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.forward import Answer, failure_of
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.writing.webhooks import DELIVER, Ended
+from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.own.deliver import deliver, http_session, message
 from kaiju_tasks.own.repeats import CREATE_MANY, made_ids, repeatable
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request

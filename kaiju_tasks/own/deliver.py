@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks import __version__
+from kaiju_tasks.define.webhook import secret_key, signature
 from kaiju_tasks.errors import Abort, Unavailable
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.writing.webhooks import Ended, secret_key, signature
+from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.store.base import StoreError, Transaction
 from kaiju_tasks.types import ErrorType, Webhook

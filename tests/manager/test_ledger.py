@@ -5,10 +5,10 @@ import logging
 
 import pytest
 
+from kaiju_tasks.define import define, read_new_task
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, Due, advance
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.define import define, read_new_task
 from kaiju_tasks.manager.writing import states
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.protocol import AckState

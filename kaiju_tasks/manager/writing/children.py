@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from msgspec import Raw, Struct, field
 
+from kaiju_tasks.define import Defined, define, read_new_task
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import (
     Cancel,
@@ -25,7 +26,6 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.lifecycle.children import Verdict
 from kaiju_tasks.lifecycle.hooks import compiled_tasks
-from kaiju_tasks.manager.define import Defined, define, read_new_task
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.claims import let_go
 from kaiju_tasks.manager.writing.entries import Change

@@ -1,13 +1,8 @@
 """Webhooks: the end of a run becomes a task of the manager's own, which calls the URL.
 
 The task is written in the transaction that ends the run, so a call can be late but not lost.
-Its headers and signature are those of Standard Webhooks (https://www.standardwebhooks.com).
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -15,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw, Struct
 
-from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.lifecycle import Command, Definition, RunRecord, create
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.entries import Change
@@ -23,7 +18,6 @@ from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import OWN_APP, Concurrency, Limit, TaskStatus, Webhook
 
-DELIVER = "webhook.deliver"
 GROUP = "webhooks"
 PRIORITY = -100
 """After what people ask of the manager."""
@@ -31,7 +25,6 @@ CALLS_AT_ONCE = 16
 """To one host: a slow one leaves places to the others."""
 RETRY_SECONDS, RETRY_BACKOFF, RETRY_SECONDS_MAX = 5.0, 2.0, 3600.0
 EXEC_SECONDS = 600.0
-BASE64_SECRET = "whsec_"
 MAX_HOST = 200
 
 
@@ -156,33 +149,3 @@ def _ended(change: Change, run: RunRecord) -> Ended:
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2].lower()[:MAX_HOST]
-
-
-# -- signing -----------------------------------------------------------------------------
-
-
-def secret_key(secret: str, field: str = "secret") -> bytes:
-    """The key that a secret means.
-
-    :param secret: `whsec_` and base64, or any text, taken as UTF-8
-    :raises InvalidParams: what follows `whsec_` is no base64
-    """
-    if not secret.startswith(BASE64_SECRET):
-        return secret.encode()
-    try:
-        key = base64.b64decode(secret.removeprefix(BASE64_SECRET), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not key:
-        raise InvalidParams(f"`{field}`: what follows {BASE64_SECRET} must be base64", field=field)
-    return key
-
-
-def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `Webhook-Signature`.
-
-    :param timestamp: UNIX seconds, as in `Webhook-Timestamp`
-    """
-    signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
-    digest = hmac.new(key, signed, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"

@@ -1,48 +1,31 @@
 """From what a client sends to a checked definition."""
 
-import math
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec import field as struct_field
 
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
+from kaiju_tasks.define.commands import check_commands, refuse_internal
+from kaiju_tasks.define.keys import Keys, without_keys
+from kaiju_tasks.define.webhook import check_webhook
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.children import FILLED
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
-from kaiju_tasks.manager.keys import Keys, without_keys
-from kaiju_tasks.manager.writing.webhooks import DELIVER, secret_key
+from kaiju_tasks.lifecycle.hooks import compiled_tasks
 from kaiju_tasks.rpc import convert
-from kaiju_tasks.templates import compile_condition, compile_template
 from kaiju_tasks.types import (
-    HOOKS,
     MASKED_SECRET,
-    MESSAGE,
-    OWN_APP,
     TASKS,
-    TIMER,
-    Id,
-    Limit,
     NewTask,
     TaskCommand,
     Webhook,
 )
 
-OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
-MESSAGE_PARAMS = frozenset({"name", "default"})
-MessageName = Id
-MAX_HOST = 253
-"""Characters of a name in the DNS; RFC 1035, section 2.3.4, without the root."""
 _encode = msgspec.json.encode
 
-_HOOK_LIKE = re.compile(r"_[A-Z]+_")
 _FIELDS = frozenset(NewTask.__struct_fields__)
 
 
@@ -83,11 +66,11 @@ def define(
     :param new_id: used when the client gave none
     :raises InvalidParams: names the wrong field
     """
-    _check_webhook(new.webhook, prefix)
+    check_webhook(new.webhook, prefix)
     _check_schedule(new, prefix)
     task_id, app_name = new.id or new_id, new.app_name or default_app
-    commands = _commands(new.commands, prefix)
-    _refuse_internal(app_name, commands, prefix)
+    commands = check_commands(new.commands, prefix)
+    refuse_internal(app_name, commands, prefix)
     children = _children(commands, task_id, now, default_app, prefix)
     keys = Keys(task_id, app_name, new.kws, user_id, prefix)
     definition = Definition(
@@ -194,108 +177,7 @@ def _plain(value: Any) -> Any:
     return msgspec.json.decode(_encode(value))
 
 
-def _check_webhook(webhook: Webhook | None, prefix: str) -> None:
-    if webhook is None:
-        return
-    try:
-        parts = urlsplit(webhook.url)
-        reachable = 0 < len(parts.hostname or "") <= MAX_HOST and parts.port != 0
-    except ValueError:
-        reachable = False
-    if not reachable:
-        raise InvalidParams(
-            f"`{prefix}.webhook.url` must be a URL as in https://host:port/path",
-            field=f"{prefix}.webhook.url",
-        )
-    if webhook.secret == MASKED_SECRET:
-        raise InvalidParams(
-            f"`{prefix}.webhook.secret`: {MASKED_SECRET} stands for a secret: give the secret",
-            field=f"{prefix}.webhook.secret",
-        )
-    if webhook.secret is not None:
-        secret_key(webhook.secret, f"{prefix}.webhook.secret")
-
-
-# -- commands ----------------------------------------------------------------------------
-
-
-def _commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
-    names: set[str] = set()
-    made: list[Command] = []
-    for index, command in enumerate(commands):
-        field = f"{prefix}.commands.{index}"
-        if command.name is not None:
-            if command.name in OWN_NAMES:
-                raise InvalidParams(
-                    f"`{field}.name`: {command.name!r} means something else in templates",
-                    field=f"{field}.name",
-                )
-            if command.name in names:
-                raise InvalidParams(
-                    f"`{field}.name` {command.name!r} is used twice", field=f"{field}.name"
-                )
-            names.add(command.name)
-        made.append(_command(command, field))
-    return made
-
-
-def _refuse_internal(app_name: str, commands: list[Command], prefix: str) -> None:
-    for index, command in enumerate(commands):
-        if app_name == OWN_APP and command.method == DELIVER:
-            field = f"{prefix}.commands.{index}.method"
-            raise InvalidParams(
-                f"`{field}`: {DELIVER} is what the manager does for `webhook`", field=field
-            )
-
-
-def _command(command: TaskCommand, field: str) -> Command:
-    params = Raw(_encode(command.params))
-    condition = Raw(_encode(command.condition))
-    _check_templates(command, params, condition, field)
-    if _HOOK_LIKE.fullmatch(command.method) and command.method not in HOOKS:
-        raise InvalidParams(
-            f"`{field}.method` {command.method!r:.50} is no hook; there are "
-            f"{', '.join(sorted(HOOKS))}",
-            field=f"{field}.method",
-        )
-    if command.method == TIMER:
-        _check_timer(command, field)
-    elif command.method == MESSAGE:
-        _check_message(command, field)
-    elif command.method not in HOOKS and (command.max_timeout or 0) > Limit.MAX_T:
-        raise InvalidParams(
-            f"`{field}.max_timeout` of a command must be at most {Limit.MAX_T:d} seconds",
-            field=f"{field}.max_timeout",
-        )
-    return Command(command.method, params, command.max_timeout, condition, command.name)
-
-
-def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: str) -> None:
-    """Compile through the cache; only for the error, once more with the field's name."""
-    if command.method == TASKS:
-        with _inside(field):
-            compiled_tasks(bytes(params))
-    try:
-        if command.method != TASKS:
-            compiled_params(bytes(params))
-        if command.condition is not None:
-            compiled_condition(bytes(condition))
-    except InvalidParams:
-        if command.method != TASKS:
-            compile_template(command.params, field=f"{field}.params")
-        compile_condition(command.condition, field=f"{field}.condition")
-        raise
-
-
-@contextmanager
-def _inside(field: str) -> Iterator[None]:
-    """What is wrong inside is named from the task on."""
-    try:
-        yield
-    except InvalidParams as exc:
-        inner = exc.field or "params"
-        message = str(exc).replace(f"`{inner}`", f"`{field}.{inner}`")
-        raise InvalidParams(message, **{**exc.data, "field": f"{field}.{inner}"}) from None
+# -- children ----------------------------------------------------------------------
 
 
 def _children(
@@ -335,48 +217,6 @@ def _refuse_schedule(new: NewTask, prefix: str) -> None:
                 "for ever",
                 field=f"{prefix}.{name}",
             )
-
-
-def _check_timer(command: TaskCommand, field: str) -> None:
-    if set(command.params) != {"timer"}:
-        raise InvalidParams(
-            f'`{field}.params` of {TIMER} must be just {{"timer": seconds}}',
-            field=f"{field}.params",
-        )
-    if command.max_timeout is not None:
-        raise InvalidParams(
-            f"`{field}.max_timeout`: a timer takes none, its wait is `params.timer`",
-            field=f"{field}.max_timeout",
-        )
-    timer = command.params["timer"]
-    if isinstance(timer, str):
-        if compile_template(timer).constant:
-            raise _timer_error(field)
-        return
-    number = isinstance(timer, int | float) and not isinstance(timer, bool)
-    if not number or not math.isfinite(timer) or not 0 <= timer <= Limit.MAX_WAIT:
-        raise _timer_error(field)
-
-
-def _timer_error(field: str) -> InvalidParams:
-    return InvalidParams(
-        f"`{field}.params.timer` must be seconds between 0 and {Limit.MAX_WAIT:d}, "
-        "or a template that gives them",
-        field=f"{field}.params.timer",
-    )
-
-
-def _check_message(command: TaskCommand, field: str) -> None:
-    unknown = sorted(set(command.params) - MESSAGE_PARAMS)
-    if unknown:
-        raise InvalidParams(
-            f"`{field}.params.{unknown[0]}` is unknown: {MESSAGE} takes `name` and `default`",
-            field=f"{field}.params.{unknown[0]}",
-        )
-    name = command.params.get("name")
-    if name is None or (isinstance(name, str) and not compile_template(name).constant):
-        return
-    convert(name, MessageName, prefix=f"{field}.params.name")  # else no message could ever have it
 
 
 # -- moments -----------------------------------------------------------------------------

@@ -1,0 +1,12 @@
+"""From what a client sends to a checked definition: pure, without a transaction."""
+
+from kaiju_tasks.define.task import (
+    Defined,
+    as_new_task,
+    define,
+    read_new_task,
+    redefine,
+    succeed,
+)
+
+__all__ = ["Defined", "as_new_task", "define", "read_new_task", "redefine", "succeed"]

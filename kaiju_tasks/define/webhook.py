@@ -1,0 +1,67 @@
+"""Webhooks as a task names them: checks, and the signature of a delivery.
+
+Headers and signature are those of Standard Webhooks (https://www.standardwebhooks.com).
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from urllib.parse import urlsplit
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.types import MASKED_SECRET, Webhook
+
+DELIVER = "webhook.deliver"
+BASE64_SECRET = "whsec_"
+MAX_HOST = 253
+"""Characters of a name in the DNS; RFC 1035, section 2.3.4, without the root."""
+
+
+def check_webhook(webhook: Webhook | None, prefix: str) -> None:
+    if webhook is None:
+        return
+    try:
+        parts = urlsplit(webhook.url)
+        reachable = 0 < len(parts.hostname or "") <= MAX_HOST and parts.port != 0
+    except ValueError:
+        reachable = False
+    if not reachable:
+        raise InvalidParams(
+            f"`{prefix}.webhook.url` must be a URL as in https://host:port/path",
+            field=f"{prefix}.webhook.url",
+        )
+    if webhook.secret == MASKED_SECRET:
+        raise InvalidParams(
+            f"`{prefix}.webhook.secret`: {MASKED_SECRET} stands for a secret: give the secret",
+            field=f"{prefix}.webhook.secret",
+        )
+    if webhook.secret is not None:
+        secret_key(webhook.secret, f"{prefix}.webhook.secret")
+
+
+def secret_key(secret: str, field: str = "secret") -> bytes:
+    """The key that a secret means.
+
+    :param secret: `whsec_` and base64, or any text, taken as UTF-8
+    :raises InvalidParams: what follows `whsec_` is no base64
+    """
+    if not secret.startswith(BASE64_SECRET):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(BASE64_SECRET), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise InvalidParams(f"`{field}`: what follows {BASE64_SECRET} must be base64", field=field)
+    return key
+
+
+def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The value of `Webhook-Signature`.
+
+    :param timestamp: UNIX seconds, as in `Webhook-Timestamp`
+    """
+    signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
