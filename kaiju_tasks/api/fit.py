@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from kaiju_tasks.api.dialect import JUDGED, Fault, Form, Judge
 from kaiju_tasks.api.nearest import did_you_mean
 from kaiju_tasks.api.wording import describe
-from kaiju_tasks.lifecycle.hooks import compiled_params
+from kaiju_tasks.lifecycle.compiled import compiled_params
 from kaiju_tasks.templates import MISSING
 
 __all__ = ["ANYTHING", "Misfit", "Shape", "shape"]

@@ -11,7 +11,7 @@ from msgspec import Raw
 from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
 from kaiju_tasks.types import HOOKS, MESSAGE, OWN_APP, TASKS, TIMER, Id, Limit, TaskCommand

@@ -4,7 +4,7 @@ import zlib
 from typing import Any
 
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle import waits
+from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, settle
 from kaiju_tasks.lifecycle.state import Definition
@@ -64,7 +64,7 @@ def proceed(move: Move) -> None:
             return
         move.start_stage()
         try:
-            if not waits.reach(move, command):
+            if not hooks.reach(move, command):
                 return
         except TemplateError as exc:
             fail_template(move, exc)

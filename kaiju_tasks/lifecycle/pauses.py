@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from kaiju_tasks.cron import cron_schedule
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params
+from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params
 from kaiju_tasks.types import Pause
 
 if TYPE_CHECKING:

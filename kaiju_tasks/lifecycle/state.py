@@ -6,7 +6,7 @@ from functools import cached_property
 from msgspec import Raw, Struct, field
 
 from kaiju_tasks.cron import CronSchedule, IntervalSchedule, cron_schedule, every_schedule
-from kaiju_tasks.lifecycle.hooks import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
 from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
 from kaiju_tasks.templates import ANY_ROOT
 from kaiju_tasks.types import (

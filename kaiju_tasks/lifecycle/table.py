@@ -7,7 +7,6 @@ operator's call, and nothing for everything else: late, early and repeated event
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kaiju_tasks.lifecycle import clock, edit, family, gates, mail, operate, work
 from kaiju_tasks.lifecycle.events import (
     Acquired,
     Cancel,
@@ -31,6 +30,15 @@ from kaiju_tasks.lifecycle.events import (
     Suspend,
     Update,
     Watched,
+)
+from kaiju_tasks.lifecycle.handlers import (
+    children,
+    due,
+    executors,
+    gates,
+    messages,
+    operators,
+    update,
 )
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.statuses import (
@@ -81,66 +89,66 @@ def _reports(rule: Rule) -> dict[TaskStatus, Rule]:
 
 TABLE: dict[type[Event], dict[TaskStatus, Rule]] = {
     Due: {
-        IDLE: _onward(clock.due),
-        QUEUED: _to(clock.due, QUEUED, IDLE, FAILED),
-        EXECUTED: _onward(clock.due, EXECUTED, SUSPENDED),
-        WAITING: _onward(clock.due),
+        IDLE: _onward(due.due),
+        QUEUED: _to(due.due, QUEUED, IDLE, FAILED),
+        EXECUTED: _onward(due.due, EXECUTED, SUSPENDED),
+        WAITING: _onward(due.due),
     },
-    Acquired: {QUEUED: _to(work.acquired, QUEUED, EXECUTED)},
+    Acquired: {QUEUED: _to(executors.acquired, QUEUED, EXECUTED)},
     SlotFull: {QUEUED: _to(gates.slot_full, QUEUED, IDLE, FAILED)},
     GateOpened: {QUEUED: _to(gates.gate_opened, QUEUED)},
     PauseBegan: {
         QUEUED: _to(gates.pause_began, QUEUED),
         EXECUTED: _onward(gates.recalled, EXECUTED, SUSPENDED),
     },
-    Watched: _everywhere(lambda status: _to(family.watched, status)),
-    ChildrenLooked: {WAITING: _onward(family.children_looked)},
-    StageFinished: _reports(_onward(work.stage_finished, EXECUTED, SUSPENDED)),
-    StageFailed: _reports(_onward(work.stage_failed, EXECUTED, SUSPENDED)),
-    StageExtended: _reports(_to(work.stage_extended, EXECUTED)),
-    ExecutorLost: {EXECUTED: _onward(work.executor_lost, EXECUTED, SUSPENDED)},
+    Watched: _everywhere(lambda status: _to(children.watched, status)),
+    ChildrenLooked: {WAITING: _onward(children.children_looked)},
+    StageFinished: _reports(_onward(executors.stage_finished, EXECUTED, SUSPENDED)),
+    StageFailed: _reports(_onward(executors.stage_failed, EXECUTED, SUSPENDED)),
+    StageExtended: _reports(_to(executors.stage_extended, EXECUTED)),
+    ExecutorLost: {EXECUTED: _onward(executors.executor_lost, EXECUTED, SUSPENDED)},
     MessageCame: {
-        **_everywhere(lambda status: _to(mail.message_came, status)),
-        WAITING: _onward(mail.message_came),
-        FINISHED: _to(mail.message_late, FINISHED),
-        FAILED: _to(mail.message_late, FAILED),
+        **_everywhere(lambda status: _to(messages.message_came, status)),
+        WAITING: _onward(messages.message_came),
+        FINISHED: _to(messages.message_late, FINISHED),
+        FAILED: _to(messages.message_late, FAILED),
     },
     Start: {
-        **_everywhere(lambda status: _to(clock.start, status)),
-        IDLE: _onward(clock.start),
-        FINISHED: _onward(clock.start),
-        FAILED: _onward(clock.start),
+        **_everywhere(lambda status: _to(due.start, status)),
+        IDLE: _onward(due.start),
+        FINISHED: _onward(due.start),
+        FAILED: _onward(due.start),
     },
     Suspend: {
-        IDLE: _to(operate.suspend, SUSPENDED),
-        QUEUED: _to(operate.suspend, SUSPENDED),
-        EXECUTED: _to(operate.suspend_executed, SUSPENDED, EXECUTED),
-        WAITING: _to(operate.suspend, SUSPENDED),
+        IDLE: _to(operators.suspend, SUSPENDED),
+        QUEUED: _to(operators.suspend, SUSPENDED),
+        EXECUTED: _to(operators.suspend_executed, SUSPENDED, EXECUTED),
+        WAITING: _to(operators.suspend, SUSPENDED),
         SUSPENDED: _to(_same, SUSPENDED),
     },
-    Resume: {SUSPENDED: _onward(operate.resume)},
+    Resume: {SUSPENDED: _onward(operators.resume)},
     Cancel: {
-        status: _to(operate.cancel, IDLE, FAILED)
+        status: _to(operators.cancel, IDLE, FAILED)
         for status in (IDLE, QUEUED, EXECUTED, WAITING, SUSPENDED)
     },
-    Reset: _everywhere(lambda status: _onward(operate.reset)),
+    Reset: _everywhere(lambda status: _onward(operators.reset)),
     RunNow: {
-        IDLE: _onward(operate.run_now_idle),
+        IDLE: _onward(operators.run_now_idle),
         QUEUED: _to(_same, QUEUED),
-        FINISHED: _onward(operate.run_now_ended),
-        FAILED: _onward(operate.run_now_ended),
+        FINISHED: _onward(operators.run_now_ended),
+        FAILED: _onward(operators.run_now_ended),
     },
-    RestartFrom: _everywhere(lambda status: _onward(operate.restart_from)),
+    RestartFrom: _everywhere(lambda status: _onward(operators.restart_from)),
     Update: {
-        IDLE: _to(edit.update, IDLE, FINISHED, FAILED),
-        QUEUED: _onward(edit.update),
-        EXECUTED: _to(edit.update, EXECUTED),
-        WAITING: _to(edit.update, WAITING),
-        SUSPENDED: _to(edit.update, SUSPENDED, IDLE, FINISHED, FAILED),
-        FINISHED: _to(edit.update, FINISHED, IDLE),
-        FAILED: _to(edit.update, FAILED, IDLE),
+        IDLE: _to(update.update, IDLE, FINISHED, FAILED),
+        QUEUED: _onward(update.update),
+        EXECUTED: _to(update.update, EXECUTED),
+        WAITING: _to(update.update, WAITING),
+        SUSPENDED: _to(update.update, SUSPENDED, IDLE, FINISHED, FAILED),
+        FINISHED: _to(update.update, FINISHED, IDLE),
+        FAILED: _to(update.update, FAILED, IDLE),
     },
-    Delete: _everywhere(lambda status: _to(operate.delete, status)),
+    Delete: _everywhere(lambda status: _to(operators.delete, status)),
 }
 
 OPERATOR_CALLS = frozenset({Suspend, Resume, Cancel, Reset, RunNow, RestartFrom, Update, Delete})

@@ -30,7 +30,7 @@ from kaiju_tasks.lifecycle import (
     Watched,
     gate_pause,
 )
-from kaiju_tasks.lifecycle.clock import BACKSTOP_SECONDS
+from kaiju_tasks.lifecycle.handlers.due import BACKSTOP_SECONDS
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import Concurrency, ErrorType, Misfire, Outcome, RestartPolicy, TaskError
 from tests.core.lifecycle_kit import (

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kaiju_tasks import protocol
-from kaiju_tasks.lifecycle.work import MANAGERS_OWN
+from kaiju_tasks.lifecycle.handlers.executors import MANAGERS_OWN
 from kaiju_tasks.protocol import AckState, ReportState
 from kaiju_tasks.types import ErrorType
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.executor.session import Session
-from kaiju_tasks.lifecycle import operate
+from kaiju_tasks.lifecycle.handlers import operators
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.streams import Streams
@@ -63,7 +63,7 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.Monk
 
 
 def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operate, "_began_before", lambda move, event: False)
+    monkeypatch.setattr(operators, "_began_before", lambda move, event: False)
     monkeypatch.setattr(ledger, "settle", lambda entry, tried, row: False)
 
 

@@ -25,7 +25,7 @@ from kaiju_tasks.lifecycle import (
     create,
 )
 from kaiju_tasks.lifecycle.children import Verdict
-from kaiju_tasks.lifecycle.hooks import compiled_tasks
+from kaiju_tasks.lifecycle.compiled import compiled_tasks
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.claims import let_go
 from kaiju_tasks.manager.writing.entries import Change

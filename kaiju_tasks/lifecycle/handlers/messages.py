@@ -2,9 +2,9 @@
 
 from kaiju_tasks.lifecycle.course import proceed
 from kaiju_tasks.lifecycle.events import MessageCame
+from kaiju_tasks.lifecycle.hooks import can_be_taken, offer
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.state import InboxMessage
-from kaiju_tasks.lifecycle.waits import can_be_taken, offer
 
 
 def message_came(move: Move, event: MessageCame) -> None:

@@ -1,7 +1,7 @@
 """Handlers of moments: first runs, retries, fires, deadlines; and starts by other tasks."""
 
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle import waits
+from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.course import (
     abort,
     begin,
@@ -87,7 +87,7 @@ def due_executed(move: Move, event: Due) -> None:
 
 def due_waiting(move: Move, event: Due) -> None:
     try:
-        goes_on = waits.time_is_up(move)
+        goes_on = hooks.time_is_up(move)
     except TemplateError as exc:
         fail_template(move, exc)
         return

@@ -1,7 +1,7 @@
 """Handlers of what operators and clients do."""
 
 from kaiju_tasks.errors import Conflict, InvalidParams
-from kaiju_tasks.lifecycle import waits
+from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.course import abort, begin, close_run, open_run, proceed, rest
 from kaiju_tasks.lifecycle.events import (
     Cancel,
@@ -35,7 +35,7 @@ def resume(move: Move, event: Resume) -> None:
     row = move.row
     held, row.held = row.held, None
     if held == WAITING:
-        if waits.go_back(move):
+        if hooks.go_back(move):
             proceed(move)
     elif held == QUEUED:
         proceed(move)
