@@ -1,6 +1,7 @@
 """Which tasks hold the unique key of their definition."""
 
-from kaiju_tasks.lifecycle.state import Definition, Row
+from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.statuses import FAILED, FINISHED, IDLE, QUEUED, SUSPENDED
 
 ENDED = (FINISHED, FAILED)

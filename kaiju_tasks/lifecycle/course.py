@@ -5,9 +5,9 @@ from typing import Any
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
+from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, settle
-from kaiju_tasks.lifecycle.state import Definition
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
 from kaiju_tasks.lifecycle.step import NotificationDraft, RunRecord, Told
 from kaiju_tasks.types import (

@@ -6,7 +6,7 @@ What is random (ids, nonces) or measured comes with the event: the core has no c
 from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle.children import ChildFailure
-from kaiju_tasks.lifecycle.state import Definition
+from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.step import Wait
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import Outcome, TaskError

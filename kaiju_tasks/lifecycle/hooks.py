@@ -8,8 +8,9 @@ from msgspec import UNSET, Raw
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.lifecycle.definition import Command
 from kaiju_tasks.lifecycle.move import NULL, Move
-from kaiju_tasks.lifecycle.state import Command, InboxMessage
+from kaiju_tasks.lifecycle.state import InboxMessage
 from kaiju_tasks.lifecycle.statuses import WAITING
 from kaiju_tasks.lifecycle.step import Spawn, Wait
 from kaiju_tasks.templates import Template

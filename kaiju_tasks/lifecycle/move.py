@@ -12,10 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from kaiju_tasks.lifecycle.definition import Command, Definition
 from kaiju_tasks.lifecycle.schedule import next_moment
 from kaiju_tasks.lifecycle.state import (
-    Command,
-    Definition,
     InboxMessage,
     Row,
     TaskState,

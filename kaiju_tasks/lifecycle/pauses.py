@@ -1,11 +1,9 @@
 """Pauses: which of them holds a task in its stream at some moment."""
 
-from __future__ import annotations
-
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -13,10 +11,8 @@ from msgspec import Raw
 from kaiju_tasks.cron import cron_schedule
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params
+from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.types import Pause
-
-if TYPE_CHECKING:
-    from kaiju_tasks.lifecycle.state import Definition
 
 MAX_JOINED_WINDOWS = 1000
 _decode = msgspec.json.decode

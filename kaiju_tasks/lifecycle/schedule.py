@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from kaiju_tasks.cron import fires_between, jitter_offset
-from kaiju_tasks.lifecycle.state import Definition, Row, Schedule
+from kaiju_tasks.lifecycle.definition import Definition, Schedule
+from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.step import RunRecord, Step
 from kaiju_tasks.types import Misfire, Outcome
 

@@ -5,7 +5,8 @@ from typing import Literal
 from msgspec import Raw, Struct, field
 
 from kaiju_tasks.lifecycle.children import ChildPlan
-from kaiju_tasks.lifecycle.state import Definition, InboxMessage, Row
+from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.state import InboxMessage, Row
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import MessageReceipt, Outcome, TaskStatus
 

@@ -1,0 +1,156 @@
+"""What a client defined: the part of a task that does not change while it runs."""
+
+from functools import cached_property
+
+from msgspec import Raw, Struct
+
+from kaiju_tasks.cron import CronSchedule, IntervalSchedule, cron_schedule, every_schedule
+from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.templates import ANY_ROOT
+from kaiju_tasks.types import (
+    HOOKS,
+    MESSAGE,
+    TASKS,
+    Concurrency,
+    Limit,
+    Misfire,
+    RestartPolicy,
+    Unique,
+    Webhook,
+)
+
+Schedule = CronSchedule | IntervalSchedule
+
+
+NO_CONDITION = Raw(b"null")
+
+
+class Command(Struct, omit_defaults=True):
+    """One stage as it is stored: params and condition stay bytes."""
+
+    method: str
+    params: Raw = Raw(b"{}")
+    max_timeout: float | None = None
+    condition: Raw = NO_CONDITION
+    name: str | None = None
+
+    @property
+    def conditional(self) -> bool:
+        return bytes(self.condition) != b"null"
+
+    @property
+    def is_hook(self) -> bool:
+        return self.method in HOOKS
+
+    @property
+    def refs(self) -> frozenset[str]:
+        """Root keys its templates read."""
+        compiled = compiled_tasks if self.method == TASKS else compiled_params
+        refs = compiled(bytes(self.params)).refs
+        if self.conditional:
+            refs |= compiled_condition(bytes(self.condition)).refs
+        return refs
+
+
+class Hooks(Struct, frozen=True):
+    """The hooks of a definition.
+
+    :param read: stages whose results their templates read
+    """
+
+    stages: tuple[int, ...]
+    take_messages: bool
+    read: frozenset[int]
+
+
+NO_HOOKS = Hooks((), False, frozenset())
+
+
+class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
+    """What a client defined. Written at create and update, else never.
+
+    :param slot_key: the filled key of `concurrency`
+    :param unique_key: the filled key of `unique`, of its kind and owner
+    """
+
+    id: str
+    app_name: str
+    commands: list[Command]
+    created: str
+    kws: Raw = Raw(b"{}")
+    cron: str | None = None
+    timezone: str | None = None
+    every: float | None = None
+    misfire: Misfire = Misfire.SKIP
+    jitter: float = 0.0
+    max_exec_timeout: float = float(Limit.DEFAULT_T)
+    max_queue_time: float | None = None
+    max_retries: int = 0
+    restart_policy: RestartPolicy = RestartPolicy.CURRENT
+    retry_delay: float = 0.0
+    retry_backoff: float = 1.0
+    retry_max_delay: float | None = None
+    priority: int = 0
+    concurrency: Concurrency | None = None
+    slot_key: str | None = None
+    unique: Unique | None = None
+    unique_key: str | None = None
+    notify: bool = False
+    webhook: Webhook | None = None
+    next_task: str | None = None
+    system: bool = False
+    description: str | None = None
+    meta: Raw = Raw(b"{}")
+    group: str | None = None
+    group_id: str | None = None
+    user_id: str | None = None
+    parent_id: str | None = None
+
+    @property
+    def scheduled(self) -> bool:
+        return self.cron is not None or self.every is not None
+
+    def schedule(self, anchor: float) -> Schedule:
+        """:param anchor: the first fire of an interval, UNIX seconds"""
+        if self.cron is not None:
+            return cron_schedule(self.cron, self.timezone or "UTC")
+        assert self.every is not None
+        return every_schedule(self.every, anchor)
+
+    @property
+    def takes_messages(self) -> bool:
+        return self.hooks.take_messages
+
+    @property
+    def hook_results(self) -> frozenset[int]:
+        """Stages whose results the manager needs to fill hooks."""
+        return self.hooks.read
+
+    @cached_property
+    def stage_of_name(self) -> dict[str, int]:
+        return {c.name: i for i, c in enumerate(self.commands) if c.name is not None}
+
+    @property
+    def hooks(self) -> "Hooks":
+        """What the manager must know of the hooks; by hand, as cached_property takes a lock."""
+        known: Hooks | None = self.__dict__.get("_hooks")
+        if known is None:
+            known = self.__dict__["_hooks"] = self._look_at_hooks()
+        return known
+
+    def _look_at_hooks(self) -> "Hooks":
+        stages = tuple(i for i, command in enumerate(self.commands) if command.method in HOOKS)
+        if not stages:
+            return NO_HOOKS
+        refs: set[str] = set()
+        for stage in stages:
+            refs |= self.commands[stage].refs
+        take_messages = any(self.commands[stage].method == MESSAGE for stage in stages)
+        return Hooks(stages, take_messages, self.stages_read(refs))
+
+    def stages_read(self, refs: set[str] | frozenset[str]) -> frozenset[int]:
+        """Stages that template references name, by index or by name."""
+        if ANY_ROOT in refs:
+            return frozenset(range(len(self.commands)))
+        stage_of = {str(stage): stage for stage in range(len(self.commands))} | self.stage_of_name
+        return frozenset(stage_of[ref] for ref in refs if ref in stage_of)
