@@ -6,6 +6,7 @@ out of range is refused by name, wherever it stands.
 
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ from msgspec import Meta
 
 from .errors import SettingsError
 
-__all__ = ["ENV_PREFIX", "SettingField", "Settings", "load_settings", "setting_fields"]
+__all__ = [
+    "ENV_PREFIX",
+    "SettingField",
+    "Settings",
+    "load_settings",
+    "service_variables",
+    "setting_fields",
+]
 
 ENV_PREFIX: Final = "KAIJU_"
 
@@ -27,6 +35,15 @@ _TEST_PREFIX: Final = "KAIJU_TEST_"
 _WORDS: Final = frozenset({"log_level", "log_format"})
 _SECRET: Final = frozenset({"db"})  # may hold a password
 _MIB: Final = 1024 * 1024
+
+# In each container, Kubernetes describes the Services of the namespace by variables of these
+# names; those of a Service `kaiju` or `kaiju-db` begin as settings do.
+_SERVICE_NAME: Final = re.compile(
+    r"KAIJU_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_PORT_NAME: Final = re.compile(r"KAIJU_(?:[A-Z0-9_]+_)?PORT")
+_SERVICE_PORT: Final = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
 def _text(meaning: str, pattern: str | None = None, max_length: int = 4096) -> Meta:
@@ -192,7 +209,8 @@ def load_settings(
     """Read the settings: defaults < TOML file < environment < overrides.
 
     :param config: a TOML file with settings as top-level keys
-    :param environ: `KAIJU_<NAME>` sets `<name>`; an empty value counts as not set
+    :param environ: `KAIJU_<NAME>` sets `<name>`; an empty value counts as not set, and what
+        `service_variables` names is ignored
     :param overrides: from the command line; None counts as not set
     :raises SettingsError: naming the setting that is unknown or wrong (`config`: the file is)
     """
@@ -202,6 +220,21 @@ def load_settings(
     given.update(_from_environment(environ))
     given.update(_from_overrides(overrides or {}))
     return Settings(**{name: _checked(name, item) for name, item in given.items()})
+
+
+def service_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The variables that Kubernetes sets for a Service whose name begins with `kaiju`.
+
+    `load_settings` ignores them. `KAIJU_PORT` is one of them if its value is an address such as
+    `tcp://10.0.0.1:8077`, and a setting if it is a number.
+    """
+    return sorted(name for name, text in environ.items() if _is_of_a_service(name, text))
+
+
+def _is_of_a_service(name: str, text: str) -> bool:
+    if _SERVICE_NAME.fullmatch(name):
+        return True
+    return bool(_SERVICE_PORT_NAME.fullmatch(name) and _SERVICE_PORT.fullmatch(text.strip()))
 
 
 def _from_file(config: str | os.PathLike[str]) -> Iterator[tuple[str, _Given]]:
@@ -226,6 +259,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]
     by_env = {item.env: item.name for item in setting_fields().values()}
     for env, text in environ.items():
         if not env.startswith(ENV_PREFIX) or env in _NO_SETTINGS or env.startswith(_TEST_PREFIX):
+            continue
+        if _is_of_a_service(env, text):
             continue
         _refuse_unknown(env, env, "the environment", list(by_env))
         if text.strip():

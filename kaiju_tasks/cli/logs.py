@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.settings import Settings
+from kaiju_tasks.settings import Settings, service_variables
 
 __all__ = ["JsonFormatter", "configure_logging"]
+
+logger = logging.getLogger(__name__)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -49,7 +51,7 @@ class _OneLine(logging.Filter):
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send log lines to stderr as the settings say."""
+    """Send log lines to stderr as the settings say, and log what was ignored in reading them."""
     handler = logging.StreamHandler()
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
@@ -60,3 +62,8 @@ def configure_logging(settings: Settings) -> None:
     pool = logging.getLogger("asyncpg.pool")
     if not any(isinstance(item, _OneLine) for item in pool.filters):
         pool.addFilter(_OneLine())
+    if ignored := service_variables():
+        logger.info(
+            "ignoring environment variables that Kubernetes sets for Services: %s",
+            ", ".join(ignored),
+        )

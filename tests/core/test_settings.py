@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiju_tasks.errors import InvalidParams, SettingsError
-from kaiju_tasks.settings import SettingField, Settings, load_settings, setting_fields
+from kaiju_tasks.settings import (
+    SettingField,
+    Settings,
+    load_settings,
+    service_variables,
+    setting_fields,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 REWRITE = "KAIJU_TEST_REWRITE_DOCS"
@@ -132,6 +138,64 @@ def test_a_variable_with_our_prefix_must_be_a_setting(name: str) -> None:
 
 def test_an_unknown_variables_value_is_not_shown() -> None:
     assert "s3cret" not in refusal(environ={"KAIJU_TOKEN_ADMIN": "s3cret"}).message
+
+
+def service(name: str) -> dict[str, str]:
+    """What the kubelet sets for a Service with one named port."""
+    prefix = name.upper().replace("-", "_")
+    return {
+        f"{prefix}_SERVICE_HOST": "10.0.0.1",
+        f"{prefix}_SERVICE_PORT": "8077",
+        f"{prefix}_SERVICE_PORT_HTTP": "8077",
+        f"{prefix}_SERVICE_PORT_HTTP_ADMIN2": "8078",
+        f"{prefix}_PORT": "tcp://10.0.0.1:8077",
+        f"{prefix}_PORT_8077_TCP": "tcp://10.0.0.1:8077",
+        f"{prefix}_PORT_8077_TCP_PROTO": "tcp",
+        f"{prefix}_PORT_8077_TCP_PORT": "8077",
+        f"{prefix}_PORT_8077_TCP_ADDR": "10.0.0.1",
+        f"{prefix}_PORT_53_UDP": "udp://[fd00::1]:53",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["kaiju", "kaiju-tasks", "kaiju-manager", "kaiju-db", "kaiju-2", "kaiju-service"]
+)
+def test_the_variables_of_a_kubernetes_service_are_ignored_and_named(name: str) -> None:
+    environ = service(name)
+    assert load_settings(environ={**environ, "KAIJU_MAX_BATCH": "7"}) == Settings(max_batch=7)
+    assert service_variables({**environ, "KAIJU_MAX_BATCH": "7", "PATH": "/bin"}) == sorted(environ)
+
+
+def test_a_port_is_the_setting_when_it_is_a_number_and_a_services_when_it_is_an_address() -> None:
+    assert load_settings(environ={"KAIJU_PORT": "8078"}).port == 8078
+    assert service_variables({"KAIJU_PORT": "8078"}) == []
+    for address in ("tcp://10.0.0.1:8077", "udp://[fd00::1]:53", "sctp://10.0.0.1:1"):
+        assert load_settings(environ={"KAIJU_PORT": address}).port == Settings().port
+    assert "KAIJU_PORT" in refusal(environ={"KAIJU_PORT": "http://10.0.0.1:8077"}).message
+    assert "KAIJU_PORT" in refusal(environ={"KAIJU_PORT": "tcp://10.0.0.1"}).message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KAIJU_PROT",
+        "KAIJU_SERVICE_HOTS",
+        "KAIJU_SERVICE",
+        "KAIJU_SERVICE_PORTS",
+        "KAIJU_PORT_HTTP",
+        "KAIJU_PORT_8077",
+        "KAIJU_PORT_8077_TCP_HOST",
+        "KAIJU_service_host",
+        "KAIJU_DB_PORT",
+    ],
+)
+def test_a_name_that_is_only_like_those_of_a_service_is_refused(name: str) -> None:
+    assert refusal(environ={name: "8077"}).field == name
+
+
+def test_no_setting_has_a_name_that_a_service_takes() -> None:
+    for item in setting_fields().values():
+        assert service_variables({item.env: str(item.default)}) == []
 
 
 @pytest.mark.parametrize(
