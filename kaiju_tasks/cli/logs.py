@@ -1,8 +1,10 @@
 """Log lines: for people, or one JSON object a line."""
 
+import json
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,15 +12,16 @@ import msgspec
 
 from kaiju_tasks.settings import Settings, service_variables
 
-__all__ = ["JsonFormatter", "configure_logging"]
+__all__ = ["JsonFormatter", "TextFormatter", "configure_logging"]
 
 logger = logging.getLogger(__name__)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_BARE = re.compile(r"[^\s\"'=\\{}\[\],]+")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object for each record; what `extra` gave stands beside the rest."""
+    """One JSON object for each record; the fields of `extra` stand beside the others."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -27,16 +30,60 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        line.update(_extra(record))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return _json({key: msgspec.Raw(_json(value).encode()) for key, value in line.items()})
 
 
-class _TextFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """One line for each record, a traceback below it. The fields of `extra` are `key=value` pairs
+    at its end; values that are not plain words are JSON, control characters are escaped."""
+
     converter: Callable[[float | None], time.struct_time] = time.gmtime
     default_msec_format = "%s.%03dZ"
     default_time_format = "%Y-%m-%dT%H:%M:%S"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        pairs = [f"{key}={value}" for key, value in _pairs(_extra(record))]
+        return " ".join([_escaped(super().formatMessage(record)), *pairs])
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def _pairs(extra: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in extra.items():
+        if key == "fields" and isinstance(value, dict):
+            yield from _pairs(value)
+        else:
+            yield _word(key), _word(value)
+
+
+def _word(value: Any) -> str:
+    encoded = _json(value)
+    if encoded.startswith('"'):
+        text: str = json.loads(encoded)
+        if text.isprintable() and _BARE.fullmatch(text):
+            return text
+    return _escaped(encoded)
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (ValueError, RecursionError):  # a lone surrogate, or a value that holds itself
+        return json.dumps(value if isinstance(value, str) else repr(value))
 
 
 class _OneLine(logging.Filter):
@@ -56,7 +103,7 @@ def configure_logging(settings: Settings) -> None:
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, logging.root.level))
     pool = logging.getLogger("asyncpg.pool")

@@ -54,9 +54,7 @@ class StageVoice:
             "method": self._info.method,
             "fields": fields,
         }
-        text = "%s [task %s, stage %d]"
-        where = (message, self._info.task_id, self._info.stage)
-        logger.log(LEVELS.get(level, logging.INFO), text, *where, extra=details)
+        logger.log(LEVELS.get(level, logging.INFO), "%s", message, extra=details)
 
     def extend(self, seconds: float) -> None:
         self._hand_over(self._listener.extend, seconds)
