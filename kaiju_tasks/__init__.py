@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from kaiju_tasks.errors import Abort, KaijuError
     from kaiju_tasks.executor import Context, Executor
     from kaiju_tasks.types import (
+        Command,
         ExitCode,
         Limit,
         Message,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Abort",
     "Client",
+    "Command",
     "Context",
     "Executor",
     "ExitCode",

@@ -3,12 +3,16 @@
 Times are UNIX seconds, sub-second kept; `created` is ISO-8601 UTC; durations are seconds.
 """
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, field
+
+from kaiju_tasks.errors import InvalidParams
 
 __all__ = [
+    "Command",
     "Concurrency",
     "ErrorType",
     "EventName",
@@ -212,13 +216,48 @@ TASKS = "_TASKS_"
 HOOKS = frozenset({TIMER, MESSAGE, TASKS})
 
 
-def Timer(timer: float | str, *, name: str | None = None) -> TaskCommand:
+def Command(
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    max_timeout: float | None = None,
+    condition: dict[str, Any] | list[Any] | None = None,
+    stage: str | None = None,
+) -> TaskCommand:
+    """Call a method of an executor.
+
+    :param method: registered method name
+    :param params: named parameters; strings are templates (docs/templates.md)
+    :param max_timeout: seconds the stage may run, more than 0, at most 14,400
+    :param condition: skips the stage (its result is null) unless it holds
+    :param stage: the stage's name, by which later templates may read its result
+    :raises InvalidParams: `field` names the wrong argument
+    """
+    method = _checked("method", method, MethodName)
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidParams("`params` must be a dict of named parameters", field="params")
+    most = Limit.MAX_WAIT if method in HOOKS else Limit.MAX_T
+    return _command(method, dict(params or {}), max_timeout, condition, stage, most=most)
+
+
+def Timer(
+    timer: float | str,
+    *,
+    condition: dict[str, Any] | list[Any] | None = None,
+    stage: str | None = None,
+    name: str | None = None,
+) -> TaskCommand:
     """Park the task for some time, holding no executor.
 
     :param timer: seconds, 0 to 366 days, fractions allowed; or a template that gives them
-    :param name: the stage's own name
+    :param condition: as in `Command`
+    :param stage: as in `Command`
+    :param name: older spelling of `stage`
+    :raises InvalidParams: `field` names the wrong argument
     """
-    return TaskCommand(TIMER, {"timer": timer}, name=name)
+    if not _is_template(timer):
+        timer = _checked("timer", timer, _TimerSeconds)
+    return _command(TIMER, {"timer": timer}, None, condition, _one_name(stage, name))
 
 
 def Message(
@@ -226,31 +265,143 @@ def Message(
     max_timeout: float | None = None,
     *,
     default: Any = UNSET,
+    condition: dict[str, Any] | list[Any] | None = None,
     stage: str | None = None,
 ) -> TaskCommand:
     """Park the task until a message comes; its data is the stage's result.
 
     :param name: take only messages of this name; None takes the oldest unconsumed one
-    :param max_timeout: seconds to wait, at most 366 days; None waits for ever
+    :param max_timeout: seconds to wait, more than 0, at most 366 days; None waits for ever
     :param default: the result when the time is over; without it the run is aborted
-    :param stage: the stage's own name
+    :param condition: as in `Command`
+    :param stage: as in `Command`; it is not the message's name
+    :raises InvalidParams: `field` names the wrong argument
     """
-    params: dict[str, Any] = {} if name is None else {"name": name}
+    params: dict[str, Any] = {} if name is None else {"name": _checked("name", name, Id)}
     if default is not UNSET:
         params["default"] = default
-    return TaskCommand(MESSAGE, params, max_timeout=max_timeout, name=stage)
+    return _command(MESSAGE, params, max_timeout, condition, stage)
 
 
 def Tasks(
-    *, max_timeout: float | None = None, name: str | None = None, **params: Any
+    *,
+    create: Sequence["NewTask | Mapping[str, Any]"] | UnsetType = UNSET,
+    ids: Sequence[str] | str | UnsetType = UNSET,
+    foreach: Any = UNSET,
+    task: "NewTask | Mapping[str, Any] | UnsetType" = UNSET,
+    mode: Literal["all", "any"] | UnsetType = UNSET,
+    on_error: Literal["fail", "continue"] | UnsetType = UNSET,
+    default: Any = UNSET,
+    max_timeout: float | None = None,
+    condition: dict[str, Any] | list[Any] | None = None,
+    stage: str | None = None,
+    name: str | None = None,
 ) -> TaskCommand:
     """Create or name other tasks and wait until they end, holding no executor.
 
-    :param max_timeout: seconds to wait, at most 366 days; None waits for ever
-    :param name: the stage's own name
-    :param params: `create` or `ids` or `foreach` and `task`; `mode`, `on_error`
+    Exactly one of `create`, `ids`, `foreach` is given.
+
+    :param create: the tasks to create, 1 to 5,000
+    :param ids: the ids of tasks that exist, 1 to 5,000, or a template that gives them
+    :param foreach: a list, or a template that gives one
+    :param task: the task to create for each item of `foreach`
+    :param mode: wait for all of them (default), or until any has finished
+    :param on_error: fail with the first that fails (default), or list failures and go on
+    :param default: the result when the time is over; without it the run is aborted
+    :param max_timeout: seconds to wait, more than 0, at most 366 days; None waits for ever
+    :param condition: as in `Command`
+    :param stage: as in `Command`
+    :param name: older spelling of `stage`
+    :raises InvalidParams: `field` names the wrong argument
     """
-    return TaskCommand(TASKS, params, max_timeout=max_timeout, name=name)
+    sources = {"create": create, "ids": ids, "foreach": foreach}
+    others = {"task": task, "mode": mode, "on_error": on_error, "default": default}
+    params = {key: value for key, value in (sources | others).items() if value is not UNSET}
+    _check_tasks(params)
+    return _command(TASKS, params, max_timeout, condition, _one_name(stage, name))
+
+
+def _command(
+    method: str,
+    params: dict[str, Any],
+    max_timeout: float | None,
+    condition: dict[str, Any] | list[Any] | None,
+    stage: str | None,
+    *,
+    most: int = Limit.MAX_WAIT,
+) -> TaskCommand:
+    if max_timeout is not None:
+        _checked("max_timeout", max_timeout, _most_seconds(most))
+    if condition is not None and not isinstance(condition, dict | list):
+        raise InvalidParams(
+            '`condition` must be a dict or list, as {"0.value": {"gt": 5}}', field="condition"
+        )
+    if stage is not None:
+        _checked("stage", stage, CommandName)
+    return TaskCommand(method, params, max_timeout, condition, stage)
+
+
+def _one_name(stage: str | None, name: str | None) -> str | None:
+    if name is None:
+        return stage
+    if stage is not None:
+        raise InvalidParams("`name` is an older spelling of `stage`: give one", field="name")
+    checked: str = _checked("name", name, CommandName)
+    return checked
+
+
+_TimerSeconds = Annotated[
+    Seconds, Meta(description=f"a number of seconds from 0 to {Limit.MAX_WAIT:d}, or a template")
+]
+
+
+def _most_seconds(most: int) -> Any:
+    wanted = f"a number of seconds, more than 0 and at most {most:d}"
+    return Annotated[float, Meta(gt=0, le=int(most), description=wanted)]
+
+
+def _checked(name: str, value: Any, type_: Any) -> Any:
+    try:
+        return convert(value, type_)
+    except ValidationError:
+        wanted = type_.__metadata__[-1].description
+        raise InvalidParams(f"`{name}` must be {wanted}; not {value!r:.100}", field=name) from None
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, str) and "[" in value
+
+
+def _check_tasks(params: dict[str, Any]) -> None:
+    sources = [name for name in ("create", "ids", "foreach") if name in params]
+    if len(sources) != 1:
+        raise InvalidParams("give exactly one of `create`, `ids`, `foreach`", field="create")
+    if ("foreach" in params) != ("task" in params):
+        raise InvalidParams(
+            "`foreach` and `task` go together: the items, and the task for each", field="task"
+        )
+    for name, wanted in (("mode", ("all", "any")), ("on_error", ("fail", "continue"))):
+        if name in params and params[name] not in wanted:
+            raise InvalidParams(f"`{name}` must be {wanted[0]!r} or {wanted[1]!r}", field=name)
+    if "create" in params:
+        for index, task in enumerate(_listed("create", params["create"])):
+            _check_task(f"create.{index}", task)
+    if "task" in params:
+        _check_task("task", params["task"])
+    if "ids" in params and not _is_template(params["ids"]):
+        for index, id in enumerate(_listed("ids", params["ids"])):
+            _checked(f"ids.{index}", id, Id)
+
+
+def _listed(name: str, value: Any) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise InvalidParams(f"`{name}` must be a list that is not empty", field=name)
+    return value
+
+
+def _check_task(name: str, task: Any) -> None:
+    if not isinstance(task, NewTask | Mapping):
+        raise InvalidParams(f"`{name}` must be a NewTask, or a dict of its fields", field=name)
 
 
 class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ def test_the_public_names_are_these() -> None:
     assert kaiju_tasks.__all__ == [
         "Abort",
         "Client",
+        "Command",
         "Context",
         "Executor",
         "ExitCode",
