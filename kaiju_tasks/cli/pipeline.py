@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from kaiju_tasks.cli.progress import Progress
 from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import load_settings
+from kaiju_tasks.signals import handling_signals
 from kaiju_tasks.types import OWN_APP
 
 __all__ = ["Pipeline"]
@@ -109,25 +109,10 @@ class Pipeline:
         if not receipt["accepted"]:
             raise Failed(f"The message {name!r} is not taken: {receipt['reason']}.", USAGE)
 
-    @contextlib.contextmanager
-    def _interrupts(self, inside: Embedded) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-
-        def cancel() -> None:
-            for number in taken:
-                loop.remove_signal_handler(number)  # a second one ends the process at once
-            self._ask(inside.call("tasks.cancel", id=self._task["id"]))
-
-        taken = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
-        for number in taken:
-            loop.add_signal_handler(number, cancel)
-        try:
-            yield
-        finally:
-            for number in taken:
-                loop.remove_signal_handler(number)
+    def _interrupts(self, inside: Embedded) -> contextlib.AbstractContextManager[None]:
+        return handling_signals(
+            lambda: self._ask(inside.call("tasks.cancel", id=self._task["id"])), once=True
+        )
 
     @contextlib.contextmanager
     def _typing(self, inside: Embedded) -> Iterator[None]:

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import nullcontext
 from random import Random
 
 from kaiju_tasks import __version__
@@ -22,6 +22,7 @@ from kaiju_tasks.executor.transport import Refused, Transport
 from kaiju_tasks.executor.websocket import WebSocketTransport
 from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import CommandInfo, ConnectParams
+from kaiju_tasks.signals import handling_signals
 
 __all__ = ["EXIT_ORPHANED", "EXIT_REFUSED", "restart_process", "run_executor"]
 
@@ -89,7 +90,7 @@ async def run_executor(
     process = _Process(link, runner, clock, idle_seconds=idle, grace_seconds=shutdown_grace)
     workshop.on_stuck = process.stuck
     async with _lifespans(served):
-        with _signals(process) if handle_signals else contextlib.nullcontext():
+        with handling_signals(process.terminate) if handle_signals else nullcontext():
             async with contextlib.AsyncExitStack() as stack:
                 if stop is not None:
                     stack.enter_context(process.stopped_by(stop))
@@ -217,18 +218,3 @@ async def _lifespans(executors: Sequence[Executor]) -> AsyncIterator[None]:
             if executor.lifespan is not None:
                 executor.state = await stack.enter_async_context(executor.lifespan(executor))
         yield
-
-
-@contextlib.contextmanager
-def _signals(process: _Process) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    taken = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
-    for number in taken:
-        loop.add_signal_handler(number, process.terminate)
-    try:
-        yield
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)

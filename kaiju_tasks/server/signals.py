@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
+
+from kaiju_tasks.signals import handling_signals
 
 __all__ = ["Stop", "stop_signals"]
 
@@ -25,17 +26,8 @@ class Stop(asyncio.Event):
 def stop_signals() -> Iterator[Stop]:
     """Take SIGTERM, SIGINT and, unless it is ignored, SIGHUP while the context is open."""
     stop = Stop()
-    loop = asyncio.get_running_loop()
-    taken = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
-    for number in taken:
-        loop.add_signal_handler(number, stop.signalled)
-    try:
+    with handling_signals(stop.signalled):
         yield stop
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)
 
 
 def _nothing() -> None:
