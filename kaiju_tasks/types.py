@@ -5,7 +5,7 @@ Times are UNIX seconds, sub-second kept; `created` is ISO-8601 UTC; durations ar
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, field
 
@@ -46,17 +46,22 @@ __all__ = [
 ]
 
 
-class Limit(IntEnum):
-    """Fixed limits. Times are seconds."""
+class Limit:
+    """Fixed limits. Times are seconds. An enum would merge names whose values are equal."""
 
-    MAX_STAGES = 100
-    MAX_RETRIES = 10
-    MIN_T = 10
-    DEFAULT_T = 300
-    MAX_T = 14_400
-    PING_INTERVAL = 30
-    SUSPEND_AFTER_PINGS = 3
-    MAX_WAIT = 366 * 86_400
+    MAX_STAGES: Final = 100
+    MAX_RETRIES: Final = 10
+    MIN_T: Final = 10
+    DEFAULT_T: Final = 300
+    MAX_T: Final = 14_400
+    PING_INTERVAL: Final = 30
+    SUSPEND_AFTER_PINGS: Final = 3
+    MAX_WAIT: Final = 366 * 86_400
+
+    @classmethod
+    def by_name(cls) -> dict[str, int]:
+        """Every limit under its name."""
+        return {name: value for name, value in vars(cls).items() if name.isupper()}
 
 
 class TaskStatus(StrEnum):
@@ -185,7 +190,7 @@ Url = Annotated[
         description="a URL of at most 2048 characters that begins with http:// or https://",
     ),
 ]
-Seconds = Annotated[float, Meta(ge=0, le=int(Limit.MAX_WAIT))]
+Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
 
 
 OWN_APP = "manager"
@@ -205,7 +210,7 @@ class TaskCommand(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
     method: MethodName
     params: dict[str, Any] = field(default_factory=dict)
-    max_timeout: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
+    max_timeout: Annotated[float, Meta(gt=0, le=Limit.MAX_WAIT)] | None = None
     condition: dict[str, Any] | list[Any] | None = None
     name: CommandName | None = None
 
@@ -492,21 +497,21 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
 
     id: Id | None = None
     app_name: Id | None = None
-    commands: Annotated[list[TaskCommand], Meta(min_length=1, max_length=int(Limit.MAX_STAGES))]
+    commands: Annotated[list[TaskCommand], Meta(min_length=1, max_length=Limit.MAX_STAGES)]
     kws: dict[str, Any] = field(default_factory=dict)
     enabled: bool = True
     cron: Label | None = None
     timezone: Label | None = None
-    every: Annotated[float, Meta(ge=0.1, le=int(Limit.MAX_WAIT))] | None = None
+    every: Annotated[float, Meta(ge=0.1, le=Limit.MAX_WAIT)] | None = None
     misfire: Misfire = Misfire.SKIP
     jitter: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     next_run: float | str | None = None
     delay: Seconds | None = None
-    max_exec_timeout: Annotated[float, Meta(ge=int(Limit.MIN_T), le=int(Limit.MAX_T))] = float(
+    max_exec_timeout: Annotated[float, Meta(ge=Limit.MIN_T, le=Limit.MAX_T)] = float(
         Limit.DEFAULT_T
     )
-    max_queue_time: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
-    max_retries: Annotated[int, Meta(ge=0, le=int(Limit.MAX_RETRIES))] = 0
+    max_queue_time: Annotated[float, Meta(gt=0, le=Limit.MAX_WAIT)] | None = None
+    max_retries: Annotated[int, Meta(ge=0, le=Limit.MAX_RETRIES)] = 0
     restart_policy: RestartPolicy = RestartPolicy.CURRENT
     retry_delay: Seconds = 0.0
     retry_backoff: Annotated[float, Meta(ge=1, le=1000)] = 1.0

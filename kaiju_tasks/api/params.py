@@ -340,7 +340,7 @@ class PauseParams(Struct, forbid_unknown_fields=True):
     condition: dict[str, Any] | list[Any] | None = None
     until: float | str | None = None
     cron: Label | None = None
-    duration: Annotated[float, Meta(gt=0, le=int(Limit.MAX_WAIT))] | None = None
+    duration: Annotated[float, Meta(gt=0, le=Limit.MAX_WAIT)] | None = None
     timezone: Label | None = None
     stop_running: bool = False
     author: Label | None = None

@@ -38,7 +38,7 @@ class SystemApi:
 
     def _limits(self) -> dict[str, float]:
         settings = self._manager.settings
-        limits: dict[str, float] = {limit.name: limit.value for limit in Limit}
+        limits: dict[str, float] = dict(Limit.by_name())
         limits["ping_interval"] = settings.ping_interval
         limits["max_body_bytes"] = settings.max_body_bytes
         limits["max_result_bytes"] = settings.max_result_bytes

@@ -113,7 +113,7 @@ def _delivery(change: Change, run: RunRecord, webhook: Webhook, now: float) -> D
         created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
         kws=Raw(msgspec.json.encode(_ended(change, run))),
         max_exec_timeout=EXEC_SECONDS,
-        max_retries=int(Limit.MAX_RETRIES),
+        max_retries=Limit.MAX_RETRIES,
         retry_delay=RETRY_SECONDS,
         retry_backoff=RETRY_BACKOFF,
         retry_max_delay=RETRY_SECONDS_MAX,
