@@ -27,6 +27,8 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "tasks.m_create": ("data",),
     "tasks.validate": ("data",),
     "tasks.m_get": ("ids",),
+    "tasks.m_exists": ("ids",),
+    "tasks.m_update": ("ids", "data"),
     "tasks.m_delete": ("ids",),
     "tasks.list": ("conditions", "sort", "offset"),
     "tasks.count": ("conditions",),

@@ -164,6 +164,8 @@ Label = Annotated[
         description="text of at most 255 characters, none of them a control character",
     ),
 ]
+GroupName = Label | int
+"""Text, or an integer that is kept as text."""
 MethodName = Annotated[
     str,
     Meta(
@@ -190,6 +192,13 @@ Url = Annotated[
         description="a URL of at most 2048 characters that begins with http:// or https://",
     ),
 ]
+
+
+def as_text(name: str | int | None) -> str | None:
+    """The name of a group as it is kept."""
+    return str(name) if isinstance(name, int) else name
+
+
 Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
 
 
@@ -201,18 +210,22 @@ class TaskCommand(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """One stage: an RPC call, or a hook.
 
     :param method: registered method name; `_TIMER_`, `_MESSAGE_`, `_TASKS_` are hooks
-    :param params: named parameters; strings are templates (docs/templates.md)
+    :param params: named parameters; strings are templates (docs/templates.md); null is {}
     :param max_timeout: seconds the stage may run (a hook: wait), more than 0;
         at most 14,400 for a command and 366 days for a hook
     :param condition: skips the stage (its result is null) unless it holds
     :param name: `[a-z_][a-z0-9_]*`, unique in the task; later templates may read the result by it
+    :param id: of a JSON-RPC request that is used as a command; it is dropped
+    :param jsonrpc: as `id`
     """
 
     method: MethodName
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] | None = field(default_factory=dict)
     max_timeout: Annotated[float, Meta(gt=0, le=Limit.MAX_WAIT)] | None = None
     condition: dict[str, Any] | list[Any] | None = None
     name: CommandName | None = None
+    id: str | int | float | None = None
+    jsonrpc: str | None = None
 
 
 TIMER = "_TIMER_"
@@ -525,8 +538,8 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
     system: bool = False
     description: Annotated[str, Meta(max_length=65_536)] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-    group: Label | None = None
-    group_id: Label | None = None
+    group: GroupName | None = None
+    group_id: GroupName | None = None
 
 
 class TaskError(Struct):

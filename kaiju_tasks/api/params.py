@@ -7,6 +7,7 @@ from msgspec import Meta, Raw, Struct
 from kaiju_tasks.types import (
     AuditRecord,
     CommandName,
+    GroupName,
     Id,
     Label,
     Limit,
@@ -194,6 +195,13 @@ class AuditList(Struct):
     cursor: str | None
 
 
+class UpdateManyParams(Struct, forbid_unknown_fields=True):
+    """:param data: the fields to change, the same in each task, as in `tasks.create`"""
+
+    ids: Ids
+    data: dict[str, Any]
+
+
 class UpdateParams(Struct, forbid_unknown_fields=True):
     """:param data: the fields to change, as in `tasks.create`"""
 
@@ -334,8 +342,8 @@ class PauseParams(Struct, forbid_unknown_fields=True):
 
     reason: Annotated[str, Meta(min_length=1, max_length=4096)]
     app_name: Id | None = None
-    group: Label | None = None
-    group_id: Label | None = None
+    group: GroupName | None = None
+    group_id: GroupName | None = None
     method: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     condition: dict[str, Any] | list[Any] | None = None
     until: float | str | None = None

@@ -11,7 +11,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Pauses
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.templates import compile_condition
-from kaiju_tasks.types import AuditRecord, Pause
+from kaiju_tasks.types import AuditRecord, Pause, as_text
 
 MAX_ID_BYTES = 500
 """The id stands in an index beside the stream and the id of what is held, see `define/keys.py`."""
@@ -94,7 +94,8 @@ def _checked(params: PauseParams, now: float) -> Pause:
             raise InvalidParams("`until` must lie ahead", field="until")
     values = {name: getattr(params, name) for name in params.__struct_fields__}
     created = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
-    return Pause(**{**values, "until": until, "created": created, "id": ""})
+    groups = {name: as_text(values[name]) for name in ("group", "group_id")}
+    return Pause(**{**values, **groups, "until": until, "created": created, "id": ""})
 
 
 def _check_refs(refs: frozenset[str]) -> None:

@@ -15,6 +15,8 @@ from kaiju_tasks.types import EventName, TaskStatus
 CHOICES = {"status": tuple(map(str, TaskStatus)), "event": tuple(map(str, EventName))}
 """Columns that take only some values."""
 OPERATORS = ("gt", "ge", "lt", "le", "like")
+GROUPS = ("group", "group_id")
+"""Columns whose integers are kept as text."""
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
 Sort = tuple[tuple[str, bool], ...]
 
@@ -68,7 +70,10 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
 def _value(value: Any, kind: type, field: str) -> Any:
     if value is None:
         return None
-    choices = CHOICES.get(field.split(".")[1])
+    column = field.split(".")[1]
+    if column in GROUPS and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    choices = CHOICES.get(column)
     if choices is not None and not field.endswith(".like") and value not in choices:
         raise InvalidParams(f"`{field}` must be one of {', '.join(choices)}", field=field)
     ok = {

@@ -30,6 +30,7 @@ from kaiju_tasks.api.params import (
     RunsParams,
     StagesParams,
     SuspendParams,
+    UpdateManyParams,
     UpdateParams,
     ValidateParams,
     Validation,
@@ -293,6 +294,11 @@ class TasksApi:
         """Whether there is a task of this id."""
         return bool(await self._store.tasks([params.id], results=False))
 
+    async def m_exists(self, caller: Caller, params: IdsParams) -> "list_[str]":
+        """The ids for which there are tasks, in the order of `ids`."""
+        views = await self._store.tasks(params.ids, results=False)
+        return [task_id for task_id in dict.fromkeys(params.ids) if task_id in views]
+
     async def count(self, caller: Caller, params: ConditionsParams) -> Count:
         """Count tasks."""
         return Count(await self._store.count(read_conditions(params.conditions)))
@@ -373,20 +379,38 @@ class TasksApi:
     async def update(self, caller: Caller, params: UpdateParams) -> Task:
         """Change fields of a task. During a run `commands kws app_name unique concurrency`
         are fixed; the others act from the next transition."""
+        await self._check_next_task(_next_task(params.data), of=params.id)
+        change = self._change(params.data)
+        return await self._operate(caller, "update", params.id, change, fields=sorted(params.data))
+
+    async def m_update(self, caller: Caller, params: UpdateManyParams) -> "list_[Task]":
+        """Change the same fields of several tasks, all or none; unknown ids are left out.
+
+        The tasks in the order of `ids`. Where one task refuses, `error.data.id` names it.
+        """
+        ids = list(dict.fromkeys(params.ids))
+        await self._refuse_unknown([(None, _next_task(params.data))])
+        change, fields = self._change(params.data), sorted(params.data)
+        await self._ledger.apply_together(
+            [(task_id, change) for task_id in ids],
+            audits=[self._audit(caller, "m_update", task_id, fields=fields) for task_id in ids],
+        )
+        views = await self._store.tasks(ids)
+        return [task_view(views[task_id]) for task_id in ids if task_id in views]
+
+    def _change(self, data: dict[str, Any]) -> Callable[[TaskState], Event]:
         now = self._now_about()
         default_app = self._manager.settings.default_app_name
 
         def build(state: TaskState) -> Event:
             defined, changed = redefine(
-                state.definition, state.row.enabled, params.data, now=now, default_app=default_app
+                state.definition, state.row.enabled, data, now=now, default_app=default_app
             )
             if not changed.isdisjoint(("app_name", "commands")):
                 self._check_own(defined)
             return self._update(defined, changed, defined.next_run)
 
-        target = params.data.get("next_task")
-        await self._check_next_task(target if isinstance(target, str) else None, of=params.id)
-        return await self._operate(caller, "update", params.id, build, fields=sorted(params.data))
+        return build
 
     def _update(self, defined: Defined, changed: frozenset[str], next_run: float | None) -> Update:
         return Update(
@@ -512,6 +536,11 @@ def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:
     values = {name: getattr(task, name) for name in TASK_FIELDS}
     values["created"] = created
     return CreatedTask(**values, warnings=warnings)
+
+
+def _next_task(changes: dict[str, Any]) -> str | None:
+    target = changes.get("next_task")
+    return target if isinstance(target, str) else None
 
 
 def _columns(columns: list_[str] | None) -> tuple[str, ...]:

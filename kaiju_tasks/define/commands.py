@@ -54,7 +54,7 @@ def refuse_internal(app_name: str, commands: list[Command], prefix: str) -> None
 
 
 def _command(command: TaskCommand, field: str) -> Command:
-    params = Raw(_encode(command.params))
+    params = Raw(_encode(command.params or {}))
     condition = Raw(_encode(command.condition))
     _check_templates(command, params, condition, field)
     if _HOOK_LIKE.fullmatch(command.method) and command.method not in HOOKS:
@@ -87,7 +87,7 @@ def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: s
             compiled_condition(bytes(condition))
     except InvalidParams:
         if command.method != TASKS:
-            compile_template(command.params, field=f"{field}.params")
+            compile_template(command.params or {}, field=f"{field}.params")
         compile_condition(command.condition, field=f"{field}.condition")
         raise
 
@@ -104,7 +104,8 @@ def _inside(field: str) -> Iterator[None]:
 
 
 def _check_timer(command: TaskCommand, field: str) -> None:
-    if set(command.params) != {"timer"}:
+    params = command.params or {}
+    if set(params) != {"timer"}:
         raise InvalidParams(
             f'`{field}.params` of {TIMER} must be just {{"timer": seconds}}',
             field=f"{field}.params",
@@ -114,7 +115,7 @@ def _check_timer(command: TaskCommand, field: str) -> None:
             f"`{field}.max_timeout`: a timer takes none, its wait is `params.timer`",
             field=f"{field}.max_timeout",
         )
-    timer = command.params["timer"]
+    timer = params["timer"]
     if isinstance(timer, str):
         if compile_template(timer).constant:
             raise _timer_error(field)
@@ -133,13 +134,14 @@ def _timer_error(field: str) -> InvalidParams:
 
 
 def _check_message(command: TaskCommand, field: str) -> None:
-    unknown = sorted(set(command.params) - MESSAGE_PARAMS)
+    params = command.params or {}
+    unknown = sorted(set(params) - MESSAGE_PARAMS)
     if unknown:
         raise InvalidParams(
             f"`{field}.params.{unknown[0]}` is unknown: {MESSAGE} takes `name` and `default`",
             field=f"{field}.params.{unknown[0]}",
         )
-    name = command.params.get("name")
+    name = params.get("name")
     if name is None or (isinstance(name, str) and not compile_template(name).constant):
         return
     convert(name, MessageName, prefix=f"{field}.params.name")  # else no message could ever have it

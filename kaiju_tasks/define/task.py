@@ -22,6 +22,7 @@ from kaiju_tasks.types import (
     NewTask,
     TaskCommand,
     Webhook,
+    as_text,
 )
 
 _encode = msgspec.json.encode
@@ -102,8 +103,8 @@ def define(
         system=new.system,
         description=new.description,
         meta=Raw(_encode(new.meta)),
-        group=new.group,
-        group_id=new.group_id,
+        group=as_text(new.group),
+        group_id=as_text(new.group_id),
         user_id=user_id,
     )
     return Defined(definition, new.enabled, _first_run(new, now, prefix), children)

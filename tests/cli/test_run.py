@@ -136,3 +136,11 @@ def test_on_a_terminal_a_message_can_be_typed(shell: Shell) -> None:
     assert process.wait(20) == 0
     assert json.loads(printed) == {"typed": True}
     os.close(ours)
+
+
+def test_a_task_of_kaiju_tasks_runs_as_it_is(shell: Shell) -> None:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "do.echo", "params": {"data": 1}}
+    timer = {"id": 2, "method": "_MESSAGE_", "params": None, "max_timeout": 0.1}
+    done = shell.json("run", write(shell, request, group_id=7))
+    assert (done["status"], done["group_id"]) == ("FINISHED", "7")
+    assert shell.run("run", write(shell, timer)).returncode == 130

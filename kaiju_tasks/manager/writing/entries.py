@@ -97,7 +97,11 @@ class Entry:
     __slots__ = ("audit", "draft", "error", "event", "group", "size", "step", "task_id", "tried")
 
     def __init__(
-        self, task_id: str, event: EventSource | None, draft: Draft | None, group: Group
+        self,
+        task_id: str,
+        event: EventSource | None,
+        draft: Draft | None,
+        group: Group | None = None,
     ) -> None:
         self.task_id = task_id
         self.event = event

@@ -116,6 +116,28 @@ class Ledger:
         """
         return await self._submit([(task_id, event, None) for task_id, event in pairs], audits)
 
+    async def apply_together(
+        self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord]
+    ) -> None:
+        """Advance tasks in one transaction, all or none; unknown ones are left out.
+
+        :param audits: one for each pair, written with it if it changes the task
+        :raises Conflict: a status does not allow it; `id` names the task. Nothing was written
+        """
+        entries = [Entry(task_id, event, None) for task_id, event in pairs]
+        for entry, audit in zip(entries, audits, strict=True):
+            entry.audit = audit
+
+        async def work(tx: Transaction) -> list[Change]:
+            changes = await self._advance_batch(tx, entries)
+            for entry in entries:
+                if isinstance(entry.error, KaijuError) and not isinstance(entry.error, NotFound):
+                    entry.error.data.setdefault("id", entry.task_id)
+                    raise entry.error
+            return changes
+
+        await self.transact(work)
+
     async def create(self, draft: Draft) -> Step:
         """Insert one task.
 
