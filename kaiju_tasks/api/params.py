@@ -64,7 +64,8 @@ class IdsParams(Struct, forbid_unknown_fields=True):
 
 class ListParams(Struct, forbid_unknown_fields=True):
     """
-    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like}
+    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
+        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
     :param sort: columns, "-" before one for descending; default newest first
     :param cursor: from the answer before; instead of `offset`
     :param columns: fields of a task; without it all but commands, kws, result
@@ -79,6 +80,8 @@ class ListParams(Struct, forbid_unknown_fields=True):
 
 
 class ConditionsParams(Struct, forbid_unknown_fields=True):
+    """:param conditions: as in `tasks.list`"""
+
     conditions: Conditions = None
 
 
@@ -146,7 +149,8 @@ class BulkResult(Struct, kw_only=True):
 
 class PageParams(Struct, forbid_unknown_fields=True):
     """
-    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like}
+    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
+        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
     :param cursor: from the answer before; instead of `offset`
     """
 
@@ -158,7 +162,8 @@ class PageParams(Struct, forbid_unknown_fields=True):
 
 class NotificationListParams(PageParams):
     """
-    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like}
+    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
+        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
     :param cursor: from the answer before; instead of `offset`
     :param sort: columns, "-" before one for descending; default newest first
     """
@@ -271,7 +276,8 @@ class Subscribed(Struct):
 
 class SubscribeParams(Struct, forbid_unknown_fields=True):
     """
-    :param conditions: by field of an event: a value, a list of values, or {gt, ge, lt, le, like}
+    :param conditions: by field of an event: a value, a list of values, or {gt, ge, lt, le, like};
+        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
     """
 
     conditions: Conditions = None
@@ -315,13 +321,13 @@ class DeleteOldParams(Struct, forbid_unknown_fields=True):
 class PreviewParams(Struct, forbid_unknown_fields=True):
     """
     :param n: how many fires, 1 to 1000
-    :param after: UNIX seconds; default now
+    :param after: UNIX seconds, or ISO-8601, read in `timezone` where it has no offset; default now
     """
 
     cron: Annotated[str, Meta(max_length=255)]
     timezone: Annotated[str, Meta(max_length=255)] = "UTC"
     n: Annotated[int, Meta(ge=1, le=1000)] = 5
-    after: Annotated[float, Meta(ge=0, le=253_402_300_799)] | None = None
+    after: float | str | None = None
 
 
 class PauseParams(Struct, forbid_unknown_fields=True):

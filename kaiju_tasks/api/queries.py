@@ -3,17 +3,34 @@
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from kaiju_tasks.api.params import PageParams
+from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery
 from kaiju_tasks.types import EventName, TaskStatus
 
 CHOICES = {"status": tuple(map(str, TaskStatus)), "event": tuple(map(str, EventName))}
 """Columns that take only some values."""
+UNIX_TIMES = frozenset(
+    {
+        "next_run",
+        "queued_at",
+        "exec_deadline",
+        "wait_deadline",
+        "scheduled_at",
+        "status_change",
+        "at",
+        "time",
+    }
+)
+ISO_TIMES = frozenset({"created"})
+"""Columns that hold times. Conditions on both take UNIX seconds and ISO-8601."""
+LAST_SECOND = 253_402_300_799  # of the year 9999
 OPERATORS = ("gt", "ge", "lt", "le", "like")
 GROUPS = ("group", "group_id")
 """Columns whose integers are kept as text."""
@@ -24,7 +41,7 @@ Sort = tuple[tuple[str, bool], ...]
 def read_conditions(
     conditions: dict[str, Any] | None, columns: Mapping[str, type] = TASK_COLUMNS
 ) -> list[Condition]:
-    """Equality, a list as IN, `{gt, ge, lt, le, like}`.
+    """Equality, a list as IN, `{gt, ge, lt, le, like}`; times as `cron.parse_time` reads them.
 
     :raises InvalidParams: names the column and says what it takes
     """
@@ -73,6 +90,8 @@ def _value(value: Any, kind: type, field: str) -> Any:
     column = field.split(".")[1]
     if column in GROUPS and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if column in UNIX_TIMES | ISO_TIMES and not field.endswith(".like"):
+        return _time(column, value, field)
     choices = CHOICES.get(column)
     if choices is not None and not field.endswith(".like") and value not in choices:
         raise InvalidParams(f"`{field}` must be one of {', '.join(choices)}", field=field)
@@ -80,7 +99,7 @@ def _value(value: Any, kind: type, field: str) -> Any:
         str: isinstance(value, str),
         bool: isinstance(value, bool),
         int: isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63,
-        float: isinstance(value, int | float) and not isinstance(value, bool),
+        float: _is_number(value),
     }[kind]
     if not ok:
         words = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
@@ -88,6 +107,20 @@ def _value(value: Any, kind: type, field: str) -> Any:
     if kind is str and "\x00" in value:
         raise InvalidParams(f"`{field}` must not contain NUL", field=field)
     return float(value) if kind is float else value
+
+
+def _time(column: str, value: Any, field: str) -> float | str:
+    """A time in the form that the column keeps. Any number is allowed: one outside of the years
+    1970-9999 lies before or after the times of all rows."""
+    seconds = value if _is_number(value) else parse_time(value, field=field)
+    if column in UNIX_TIMES:
+        return float(seconds)
+    bounded = max(0, min(LAST_SECOND, seconds))
+    return datetime.fromtimestamp(bounded, UTC).isoformat(timespec="microseconds")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_sort(sort: list[Any] | None, columns: Mapping[str, type] = TASK_COLUMNS) -> Sort:

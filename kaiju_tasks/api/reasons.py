@@ -1,7 +1,6 @@
 """Why a task is not running: from the facts about it to sentences. Pure."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from msgspec import Struct, field
 from kaiju_tasks.lifecycle import Definition, Pauses, Row, gate_pause
 from kaiju_tasks.lifecycle.compiled import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
+from kaiju_tasks.times import show_time
 from kaiju_tasks.types import (
     MESSAGE,
     OWN_APP,
@@ -130,7 +130,7 @@ def _of_waiting(facts: Facts) -> Iterator[WhyNot]:
         assert until is not None
         yield WhyNot("timer", f"its timer ends {_when(until, facts.now)}", {"wait_deadline": until})
         return
-    end = "" if until is None else f"; it waits no longer than {_moment(until)}"
+    end = "" if until is None else f"; it waits no longer than {show_time(until)}"
     if command.method == MESSAGE:
         name = _message_name(facts.definition, row.stage)
         what = "a message" if name is None else f"a message named {name!r:.300}"
@@ -146,14 +146,14 @@ def _of_suspended(facts: Facts) -> Iterator[WhyNot]:
         user_id, at = facts.held_by
         data |= {"user_id": user_id, "since": at}
         who = who if user_id is None else user_id
-    since = _moment(data["since"])
+    since = show_time(data["since"])
     yield WhyNot("operator", f"{who} suspended it at {since}; tasks.resume lifts the hold", data)
 
 
 def _of_ended(facts: Facts) -> Iterator[WhyNot]:
     row = facts.row
     data: dict[str, Any] = {"exit_code": row.exit_code, "ended_at": row.status_change}
-    at = _moment(row.status_change)
+    at = show_time(row.status_change)
     if row.status is TaskStatus.FINISHED:
         yield WhyNot("finished", f"its run finished at {at}", data)
         return
@@ -193,7 +193,7 @@ def _coming_pause(facts: Facts, stage: int | None = None) -> Iterator[WhyNot]:
 
 def _paused(pause: Pause, facts: Facts, what: str) -> WhyNot:
     ends = Pauses([pause]).next_change(facts.now)
-    until = "until it is removed" if ends is None else f"until {_moment(ends)}"
+    until = "until it is removed" if ends is None else f"until {show_time(ends)}"
     data = {
         "pause_id": pause.id,
         "reason": pause.reason,
@@ -309,15 +309,8 @@ def _before(ahead: int, verb: str) -> str:
     return f"{count} tasks {verb} before it"
 
 
-def _moment(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds:g}"
-
-
 def _when(moment: float, now: float) -> str:
-    return f"in {_span(moment - now)}, at {_moment(moment)}"
+    return f"in {_span(moment - now)}, at {show_time(moment)}"
 
 
 def _span(seconds: float) -> str:

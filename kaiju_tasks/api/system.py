@@ -4,7 +4,7 @@ from kaiju_tasks import __version__
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import is_shown
 from kaiju_tasks.api.params import PreviewParams, SystemInfo
-from kaiju_tasks.cron import preview
+from kaiju_tasks.cron import parse_time, preview
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.types import Limit
 
@@ -49,7 +49,8 @@ class SystemApi:
 
     async def preview(self, caller: Caller, params: PreviewParams) -> list[float]:
         """The next fires of a cron expression, UNIX seconds."""
-        after = params.after
-        if after is None:
+        if params.after is None:
             after = await self._manager.store.now()
+        else:
+            after = parse_time(params.after, params.timezone, field="after")
         return preview(params.cron, params.timezone, params.n, after)

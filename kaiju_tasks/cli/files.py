@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 
-__all__ = ["read_json", "read_pairs", "read_task"]
+__all__ = ["read_json", "read_pairs", "read_task", "read_time"]
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -53,6 +53,14 @@ def read_pairs(pairs: tuple[str, ...], option: str) -> list[tuple[str, Any]]:
             raise Failed(f"{option} must read NAME=JSON, not {pair!r:.100}.", USAGE)
         read.append((name, read_json(text, f"{option} {name}")))
     return read
+
+
+def read_time(text: str) -> float | str:
+    """A time as the API takes it: UNIX seconds, or ISO-8601 text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _text(source: str) -> str:

@@ -1,6 +1,5 @@
 """`kaiju-tasks notifications …`"""
 
-from datetime import datetime
 from typing import Any
 
 import click
@@ -101,7 +100,7 @@ def delete(id: str, as_json: bool) -> None:
 
 
 def _created(note: dict[str, Any]) -> str:
-    return moment(datetime.fromisoformat(note["created"]).timestamp())
+    return moment(note["created"])
 
 
 def _error(note: dict[str, Any]) -> str | None:

@@ -5,11 +5,11 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+
+from kaiju_tasks.times import show_time
 
 __all__ = [
     "json_option",
@@ -63,18 +63,9 @@ def print_fields(pairs: Sequence[tuple[str, Any]]) -> None:
         click.echo(f"{name:<{width}}  {_cell(value)}".rstrip())
 
 
-def moment(seconds: float | None, zone: str | None = None) -> str:
-    """A UNIX time for people.
-
-    :param zone: an IANA name; None is the machine's own zone
-    """
-    if seconds is None:
-        return ""
-    try:
-        at = datetime.fromtimestamp(seconds, ZoneInfo(zone) if zone else None)
-        return (at if zone else at.astimezone()).strftime("%Y-%m-%d %H:%M:%S%z")
-    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
-        return str(seconds)
+def moment(value: float | str | None) -> str:
+    """A time of an answer, as `show_time` shows it; empty where there is none."""
+    return "" if value is None else show_time(value)
 
 
 def one_line(text: str) -> str:

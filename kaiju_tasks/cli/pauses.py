@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.files import read_json
+from kaiju_tasks.cli.files import read_json, read_time
 from kaiju_tasks.cli.output import json_option, moment, print_json, print_table
 from kaiju_tasks.cli.remote import call
 
@@ -40,7 +40,7 @@ def add(as_json: bool, condition: str | None, until: str | None, **fields: Any) 
     if condition is not None:
         params["condition"] = read_json(condition, "--condition")
     if until is not None:
-        params["until"] = _time(until)
+        params["until"] = read_time(until)
     made = call("pauses.add", **params)
     if as_json:
         print_json(made)
@@ -92,10 +92,3 @@ def _holds(pause: dict[str, Any]) -> str:
     if pause["condition"] is not None:
         told.append(json.dumps(pause["condition"], ensure_ascii=False))
     return " ".join(told)
-
-
-def _time(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

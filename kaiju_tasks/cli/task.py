@@ -1,7 +1,6 @@
 """`kaiju-tasks task …`"""
 
 import sys
-from datetime import datetime
 from typing import Any
 
 import click
@@ -382,7 +381,7 @@ def _shown(task_: dict[str, Any], name: str) -> Any:
     ):
         return moment(value)
     if name == "created" and isinstance(value, str):
-        return moment(datetime.fromisoformat(value).timestamp())
+        return moment(value)
     if name == "error" and value:
         return _error_line(value)
     if name == "stage":

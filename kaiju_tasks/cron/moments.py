@@ -9,14 +9,15 @@ from kaiju_tasks.cron.values import is_number, shown
 from kaiju_tasks.cron.zones import check_timezone
 from kaiju_tasks.errors import InvalidParams
 
-_ISO_SHAPE: Final = re.compile(r"[0-9W-]+([Tt ][0-9:.,]+([Zz]|[+-][0-9:.]+)?)?")
+_ISO_SHAPE: Final = re.compile(r"([0-9W-]+(?:[Tt ][0-9:.,]+)?)(?: ?([Zz]|UTC|[+-][0-9:.]+))?")
 
 
 def parse_time(value: float | int | str, timezone: str = "UTC", *, field: str) -> float:
     """Read a moment.
 
-    :param value: UNIX seconds, or ISO-8601 text; text without an offset is local time in `timezone`
-        (one that does not exist means the next instant that does, one that exists twice the first)
+    :param value: UNIX seconds, or ISO-8601 text, also as `show_time` writes it; text without an
+        offset is local time in `timezone` (one that does not exist means the next instant that
+        does, one that exists twice the first)
     :param timezone: an IANA name
     :param field: what to call it in errors
     :return: UNIX seconds, sub-second kept, in the years 1970-9999
@@ -35,10 +36,12 @@ def parse_time(value: float | int | str, timezone: str = "UTC", *, field: str) -
 
 def _parse_iso(text: str, timezone: str, field: str) -> float:
     zone = check_timezone(timezone)
-    if not _ISO_SHAPE.fullmatch(text):
+    found = _ISO_SHAPE.fullmatch(text)
+    if found is None:
         raise _bad_time(text, field)
+    wall_text, offset_text = found[1], found[2] or ""
     try:
-        moment = datetime.fromisoformat(text.upper())
+        moment = datetime.fromisoformat(f"{wall_text}{offset_text.replace('UTC', 'Z')}".upper())
     except ValueError as error:
         raise _bad_time(text, field) from error
     if not 1970 - 1 <= moment.year <= 9999:

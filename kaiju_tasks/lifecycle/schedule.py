@@ -1,11 +1,10 @@
 """Fires of a task: the coming one, and what becomes of the missed ones (docs/cron.md)."""
 
-from datetime import UTC, datetime
-
 from kaiju_tasks.cron import fires_between, jitter_offset
 from kaiju_tasks.lifecycle.definition import Definition, Schedule
 from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.step import RunRecord, Step
+from kaiju_tasks.times import show_time
 from kaiju_tasks.types import Misfire, Outcome
 
 MAX_MAKE_UP_RUNS = 100
@@ -56,15 +55,13 @@ def settle(
     schedule = definition.schedule(row.anchor)
     missed, listed = _missed(schedule, fire, bound)
     make_up = missed[-_MAKE_UP[misfire] :] if _MAKE_UP[misfire] else []
-    note = "missed" if listed else f"missed, as were those since {_iso(fire)} that are not listed"
+    note = (
+        "missed" if listed else f"missed, as were those since {show_time(fire)} that are not listed"
+    )
     for moment in missed[: len(missed) - len(make_up)]:
         step.runs.append(missed_run(row, moment, now, note))
         note = "missed"
     row.fire_at = make_up[0] if make_up else schedule.next_fire(missed[-1])
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def _missed(schedule: Schedule, first: float, bound: float) -> tuple[list[float], bool]:

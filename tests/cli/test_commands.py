@@ -215,7 +215,11 @@ async def test_cron_fires_are_previewed(shell: Shell) -> None:
     week, hour = 7 * 86_400, 3_600  # a change of summer time may lie between
     assert all(abs(later - earlier - week) <= hour for earlier, later in pairwise(fires))
     shown = shell.run("cron", "preview", "0 9 * * *", "--timezone", "Asia/Tokyo", "-n", "1").stdout
-    assert shown.endswith(" 09:00:00+0900\n")
+    assert shown.endswith(" 09:00:00 +09:00\n")
+    first = ("cron", "preview", "0 9 * * *", "--after", "2040-01-31", "-n", "1")
+    assert shell.run(*first).stdout == "2040-01-31 09:00:00 UTC\n"
+    unix = ("cron", "preview", "0 9 * * *", "--after", "2211613200", "-n", "1")
+    assert shell.run(*unix).stdout == "2040-02-01 09:00:00 UTC\n"
     wrong = shell.run("cron", "preview", "0 9 * *")
     assert wrong.returncode == 1
     assert "cron" in wrong.stderr
