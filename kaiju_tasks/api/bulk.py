@@ -131,7 +131,7 @@ class Bulk:
 
     async def _work(self, audit: AuditRecord) -> None:
         try:
-            async with audited(self._manager.ledger, audit):
+            async with audited(self._manager.committer, audit):
                 try:
                     await self._walk()
                 finally:
@@ -156,7 +156,7 @@ class Bulk:
 
     async def _apply(self, ids: Sequence[str]) -> None:
         pairs = [(task_id, self._event) for task_id in ids]
-        outcomes = await self._manager.ledger.apply_all(pairs)
+        outcomes = await self._manager.committer.apply_all(pairs)
         self._sample += ids[: SHOWN - len(self._sample)]
         failure: Unavailable | None = None
         for task_id, outcome in zip(ids, outcomes, strict=True):

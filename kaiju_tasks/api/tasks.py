@@ -88,7 +88,7 @@ class TasksApi:
 
     def __init__(self, manager: Manager, known: KnownMethods, own: OwnMethods) -> None:
         self._manager = manager
-        self._ledger = manager.ledger
+        self._committer = manager.committer
         self._store = manager.store
         self._dice = manager.dice
         self._known = known
@@ -107,7 +107,7 @@ class TasksApi:
         draft = self._draft(defined)
         for _ in range(DUPLICATE_TRIES):
             try:
-                await self._ledger.create(draft)
+                await self._committer.create(draft)
             except AlreadyExists:
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
@@ -125,7 +125,7 @@ class TasksApi:
         if params.on_conflict == "replace":
             audit = self._audit(caller, "create", task_id, on_conflict="replace")
             replacement = self._replacement(caller, params.data)
-            await self._ledger.apply(task_id, replacement, audit=audit)
+            await self._committer.apply(task_id, replacement, audit=audit)
         task = await self._task(task_id)
         if params.on_conflict == "error":
             raise Conflict(
@@ -170,7 +170,7 @@ class TasksApi:
         ]
         drafts = [self._draft(defined) for defined in made]
         try:
-            outcomes = await self._ledger.create_all(drafts)
+            outcomes = await self._committer.create_all(drafts)
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(made[index].definition.id, index) from None
@@ -368,7 +368,7 @@ class TasksApi:
         :param data: what the record says of it
         """
         audit = self._audit(caller, action, task_id, **data)
-        await self._ledger.apply(task_id, event, audit=audit)
+        await self._committer.apply(task_id, event, audit=audit)
         return await self._task(task_id)
 
     def _audit(
@@ -426,7 +426,7 @@ class TasksApi:
         """Delete a task with its history, whatever its status; false when there is none."""
         try:
             audit = self._audit(caller, "delete", params.id)
-            await self._ledger.apply(params.id, Delete(), audit=audit)
+            await self._committer.apply(params.id, Delete(), audit=audit)
         except NotFound:
             return Deleted(False)
         return Deleted(True)
@@ -434,7 +434,7 @@ class TasksApi:
     async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedCount:
         """Delete tasks; unknown ones do not count."""
         ids = dict.fromkeys(params.ids)
-        outcomes = await self._ledger.apply_all(
+        outcomes = await self._committer.apply_all(
             [(task_id, Delete()) for task_id in ids],
             audits=[self._audit(caller, "m_delete", task_id) for task_id in ids],
         )
@@ -484,7 +484,7 @@ class TasksApi:
 
     async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:
         """Send a message to a run; one that comes before its hook is kept for it."""
-        step = await self._ledger.apply(
+        step = await self._committer.apply(
             params.id,
             MessageCame(
                 message_id=params.message_id or self._dice.new_id(),
@@ -501,7 +501,7 @@ class TasksApi:
         """Delete tasks whose last run ended long ago: never cron, system or unfinished ones."""
         before = await self._store.now() - params.interval_days * DAY_SECONDS
         audit = self._audit(caller, "delete_old_tasks", interval_days=params.interval_days)
-        async with audited(self._ledger, audit):
+        async with audited(self._committer, audit):
             deleted = await self._manager.retention.delete_ended(before)
             audit.data["deleted"] = deleted
         return DeletedCount(deleted)

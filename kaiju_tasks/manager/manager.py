@@ -19,8 +19,8 @@ from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Outlook, Store, StoreError
 
@@ -50,7 +50,7 @@ class Manager:
         self.uptime = Uptime(
             settings.lease_seconds, max(settings.lease_seconds, 2 * settings.poll_interval)
         )
-        self.ledger = Ledger(
+        self.committer = Committer(
             store,
             self.dice,
             settings,
@@ -59,23 +59,23 @@ class Manager:
         )
         self.pauses = PauseBook(
             store,
-            self.ledger,
+            self.committer,
             lambda: self.scheduler.now_about(),
             tell_elsewhere=lambda: self._tell({PAUSES}),
             batch_rows=settings.batch_rows,
         )
         self.streams = Streams(
-            self.ledger, self.sessions, self.pauses, self.dice, settings.batch_rows
+            self.committer, self.sessions, self.pauses, self.dice, settings.batch_rows
         )
         self.reports = Reports(
-            self.ledger,
+            self.committer,
             settings,
             lambda: self.scheduler.now_about(),
-            ProgressTold(self.events, self.ledger.states.definitions, self.id).tell,
+            ProgressTold(self.events, self.committer.states.definitions, self.id).tell,
         )
         self.roster = Roster(
             store,
-            self.ledger,
+            self.committer,
             self.sessions,
             self.uptime,
             self.dice,
@@ -85,7 +85,7 @@ class Manager:
         )
         self.scheduler = Scheduler(
             store,
-            self.ledger,
+            self.committer,
             self.uptime,
             self.dice,
             seen=self._seen,
@@ -93,7 +93,7 @@ class Manager:
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
         )
-        self.retention = Retention(store, self.ledger, settings)
+        self.retention = Retention(store, self.committer, settings)
         self._topics: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -107,7 +107,7 @@ class Manager:
         """
         await self._seen_up()
         self.uptime.reached(True)
-        self.ledger.start()
+        self.committer.start()
         await self.pauses.start()
         self.streams.start()
         await self.scheduler.start()
@@ -129,7 +129,7 @@ class Manager:
         await self.scheduler.stop()
         await self.streams.stop()
         await self.pauses.stop()
-        await self.ledger.stop()
+        await self.committer.stop()
         await self.roster.stop()
         for task in list(self._background):
             task.cancel()

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from kaiju_tasks.errors import Conflict, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pause_gate
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 
@@ -33,14 +33,14 @@ class PauseBook:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
+        committer: Committer,
         now_about: Callable[[], float],
         *,
         tell_elsewhere: Callable[[], None],
         batch_rows: int,
     ) -> None:
         self._store = store
-        self._ledger = ledger
+        self._committer = committer
         self._now_about = now_about
         self._tell_elsewhere = tell_elsewhere
         self._batch_rows = batch_rows
@@ -51,7 +51,7 @@ class PauseBook:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self._ledger.transact(self._read)
+        await self._committer.transact(self._read)
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -94,8 +94,8 @@ class PauseBook:
             raise NotFound(f"there is no pause {pause_id!r}", id=pause_id)
 
     async def _change(self, work: Callable[[Transaction], Awaitable[list[Change]]]) -> None:
-        await self._ledger.transact(work)
-        await self._ledger.transact(self._read)
+        await self._committer.transact(work)
+        await self._committer.transact(self._read)
         self._tell_elsewhere()
         self._wake.set()
 
@@ -120,10 +120,10 @@ class PauseBook:
 
     @property
     def _pauses(self) -> Pauses:
-        return self._ledger.states.pauses
+        return self._committer.states.pauses
 
     async def _read(self, tx: Transaction) -> list[Change]:
-        self._ledger.states.pauses = await tx.pauses()
+        self._committer.states.pauses = await tx.pauses()
         return []
 
     def _over(self, gates: Iterable[str]) -> list[str]:
@@ -139,7 +139,7 @@ class PauseBook:
             try:
                 if self._reload:
                     self._reload = False
-                    await self._ledger.transact(self._read)
+                    await self._committer.transact(self._read)
                 await self._turn()
                 left = self._seconds_left()
             except (Unavailable, StoreError) as exc:
@@ -186,7 +186,7 @@ class PauseBook:
                 conditions.append(Condition(column, "eq", value))
         event = PauseBegan(recall=pause.stop_running)
         async for ids in self._store.ids(conditions, self._batch_rows):
-            await self._ledger.apply_all([(task_id, event) for task_id in ids])
+            await self._committer.apply_all([(task_id, event) for task_id in ids])
 
     async def _open(self, gate: str) -> int:
         """Let a batch go on. Returns how many did."""
@@ -196,10 +196,10 @@ class PauseBook:
             nonlocal opened
             gated = await tx.lock_gated({gate: self._batch_rows})
             rows = gated[gate].rows if gate in gated else []
-            changes = await self._ledger.advance_rows(tx, rows, lambda state: event)
+            changes = await self._committer.advance_rows(tx, rows, lambda state: event)
             opened = sum(change.step.row.gate != gate for change in changes)
             return changes
 
         event = GateOpened(gate=gate)
-        await self._ledger.transact(work)
+        await self._committer.transact(work)
         return opened

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, Transaction
 
@@ -21,9 +21,9 @@ class Retention:
     """Once an hour deletes runs and notifications older than `retention_days`, audit records
     older than `audit_retention_days`, executors long gone, and concurrency keys out of use."""
 
-    def __init__(self, store: Store, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, store: Store, committer: Committer, settings: Settings) -> None:
         self._store = store
-        self._ledger = ledger
+        self._committer = committer
         self._kept_seconds = settings.retention_days * DAY_SECONDS
         self._audit_kept_seconds = settings.audit_retention_days * DAY_SECONDS
         self._task: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Retention:
             deleted[:] = await tx.delete_ended(before, PRUNE_BATCH)
             return []
 
-        await self._ledger.transact(work)
+        await self._committer.transact(work)
         return len(deleted)
 
 

@@ -13,9 +13,9 @@ from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.consequences import TooManyBorn
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.store.base import Outlook, Store, StoreError, Transaction
 
@@ -36,7 +36,7 @@ class Scheduler:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
+        committer: Committer,
         uptime: Uptime,
         dice: Dice,
         *,
@@ -46,7 +46,7 @@ class Scheduler:
         batch_rows: int,
     ) -> None:
         self._store = store
-        self._ledger = ledger
+        self._committer = committer
         self._uptime = uptime
         self._dice = dice
         self._seen = seen
@@ -113,7 +113,7 @@ class Scheduler:
         if outlook.signals and await self._do_signals():
             pause = 0.0
         if outlook.unsettled:
-            await self._ledger.transact(self._settle)
+            await self._committer.transact(self._settle)
             pause = min(pause, LOCKED_RETRY_SECONDS)
         if outlook.next_expiry is not None:
             pause = min(pause, await self._judge(outlook))
@@ -135,7 +135,7 @@ class Scheduler:
         total, at_once = 0, self._batch_rows
         while True:
             try:
-                changes = await self._ledger.transact(partial(self._due_batch, at_once=at_once))
+                changes = await self._committer.transact(partial(self._due_batch, at_once=at_once))
             except TooManyBorn:
                 at_once = _fewer(at_once)
                 continue
@@ -146,7 +146,7 @@ class Scheduler:
     async def _due_batch(self, tx: Transaction, *, at_once: int) -> list[Change]:
         rows = await tx.lock_due(at_once)
         up_since = self._uptime.up_since
-        return await self._ledger.advance_rows(
+        return await self._committer.advance_rows(
             tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since)
         )
 
@@ -156,20 +156,20 @@ class Scheduler:
 
         async def work(tx: Transaction) -> list[Change]:
             nonlocal more
-            changes, more = await self._ledger.consequences.family.look(tx, at_once)
-            await self._ledger.save(tx, changes)
+            changes, more = await self._committer.consequences.family.look(tx, at_once)
+            await self._committer.save(tx, changes)
             return changes
 
         while True:
             try:
-                await self._ledger.transact(work)
+                await self._committer.transact(work)
             except TooManyBorn:
                 at_once = _fewer(at_once)
                 continue
             return more
 
     async def _settle(self, tx: Transaction) -> list[Change]:
-        return await Slots(self._ledger.states, tx).settle_unsettled()
+        return await Slots(self._committer.states, tx).settle_unsettled()
 
     async def _judge(self, outlook: Outlook) -> float:
         """Expel whom it is time to expel. Returns the seconds until the next look."""

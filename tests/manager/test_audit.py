@@ -170,7 +170,7 @@ async def test_the_record_is_in_the_transaction_of_the_action(
     monkeypatch.setattr(manager.store, "transaction", transaction)
     record = Caller().audit("a1", "tasks.reset", "t")
     with pytest.raises(RuntimeError, match="no room"):
-        await manager.ledger.apply("t", Reset(job_id="j2"), audit=record)
+        await manager.committer.apply("t", Reset(job_id="j2"), audit=record)
     monkeypatch.undo()
     assert (await ann.get("t"))["status"] == "IDLE"
     assert await audit(ann) == []

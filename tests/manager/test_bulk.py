@@ -10,7 +10,7 @@ from kaiju_tasks.api import Caller, bulk
 from kaiju_tasks.errors import InvalidParams, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Step, TaskState, advance
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.writing import ledger
+from kaiju_tasks.manager.writing import committer
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor
@@ -140,14 +140,14 @@ async def test_5000_tasks_are_taken_in_bounded_batches(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(call, 5000, "a", delay=3600)
-    apply_all = manager.ledger.apply_all
+    apply_all = manager.committer.apply_all
     sizes: list[int] = []
 
     async def counted(pairs: Sequence[Any]) -> list[Any]:
         sizes.append(len(pairs))
         return await apply_all(pairs)
 
-    monkeypatch.setattr(manager.ledger, "apply_all", counted)
+    monkeypatch.setattr(manager.committer, "apply_all", counted)
     result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
     assert only(result, *COUNTS) == [5000, 5000, 0, 0]
     assert (max(sizes), sum(sizes)) == (500, 5000)
@@ -204,7 +204,7 @@ async def test_one_task_that_cannot_be_written_stops_no_other(
             raise RuntimeError("a fault of ours")
         return advance(state, event, now)
 
-    monkeypatch.setattr(ledger, "advance", advance_or_fail)
+    monkeypatch.setattr(committer, "advance", advance_or_fail)
     await make(call, 3, "a", delay=3600)
     result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
     assert only(result, *COUNTS) == [3, 2, 1, 0]
@@ -218,7 +218,7 @@ async def test_a_database_that_is_away_breaks_the_call_off_and_it_can_be_repeate
 ) -> None:
     monkeypatch.setattr(bulk, "BATCH", 10)
     await make(call, 30, "a", delay=3600)
-    apply_all = manager.ledger.apply_all
+    apply_all = manager.committer.apply_all
     batches = []
 
     async def away_at_the_second(pairs: Sequence[Any]) -> list[Any]:
@@ -227,7 +227,7 @@ async def test_a_database_that_is_away_breaks_the_call_off_and_it_can_be_repeate
             return [Unavailable("the database cannot be reached") for _ in pairs]
         return await apply_all(pairs)
 
-    monkeypatch.setattr(manager.ledger, "apply_all", away_at_the_second)
+    monkeypatch.setattr(manager.committer, "apply_all", away_at_the_second)
     with pytest.raises(Unavailable):
         await call("tasks.m_cancel", conditions={"status": "IDLE"})
     (record,) = (await call("audit.list"))["data"]

@@ -13,11 +13,11 @@ from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
-from kaiju_tasks.manager.writing import ledger, slots
+from kaiju_tasks.manager.writing import committer, slots
 from kaiju_tasks.manager.writing.children import Family
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.inserts import Inserts
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.protocol import Ack, AckState, Lease
 from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.types import Outcome
@@ -64,24 +64,24 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.Monk
 
 def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "_began_before", lambda move, event: False)
-    monkeypatch.setattr(ledger, "settle", lambda entry, tried, row: False)
+    monkeypatch.setattr(committer, "settle", lambda entry, tried, row: False)
 
 
 def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def save(self: Ledger, tx: Any, changes: Any) -> None:
+    async def save(self: Committer, tx: Any, changes: Any) -> None:
         await tx.save([change.step for change in changes if change.before is not None])
 
-    monkeypatch.setattr(Ledger, "save", save)
+    monkeypatch.setattr(Committer, "save", save)
 
 
 def tells_events_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    save = Ledger.save
+    save = Committer.save
 
-    async def hasty(self: Ledger, tx: Any, changes: Any) -> None:
+    async def hasty(self: Committer, tx: Any, changes: Any) -> None:
         self._publish(changes)
         await save(self, tx, changes)
 
-    monkeypatch.setattr(Ledger, "save", hasty)
+    monkeypatch.setattr(Committer, "save", hasty)
 
 
 def keeps_the_slot_of_a_lost_executor(monkeypatch: pytest.MonkeyPatch) -> None:

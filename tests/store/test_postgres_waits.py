@@ -185,7 +185,7 @@ async def comes_to_wait(call: Calls, id: str) -> None:
 
 async def has_looked(manager: Manager) -> None:
     """Wait until the manager has tried again to settle slots."""
-    transact, tries = manager.ledger.transact, []
+    transact, tries = manager.committer.transact, []
 
     async def counted(work: Any) -> Any:
         done = await transact(work)
@@ -193,5 +193,5 @@ async def has_looked(manager: Manager) -> None:
             tries.append(work)
         return done
 
-    manager.ledger.transact = counted  # type: ignore[method-assign]
+    manager.committer.transact = counted  # type: ignore[method-assign]
     await wait_until(lambda: len(tries) >= 2, "slots were settled twice")

@@ -15,7 +15,7 @@ from kaiju_tasks.lifecycle import (
     given_back,
 )
 from kaiju_tasks.manager.executors.sessions import Session
-from kaiju_tasks.manager.writing.ledger import Ledger
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw
 from kaiju_tasks.settings import Settings
@@ -38,13 +38,13 @@ class Reports:
 
     def __init__(
         self,
-        ledger: Ledger,
+        committer: Committer,
         settings: Settings,
         now_about: Callable[[], float],
         tell_progress: Callable[[Report, Session, float], None],
     ) -> None:
         self._tell_progress = tell_progress
-        self._ledger = ledger
+        self._committer = committer
         self._now_about = now_about
         self._max_run_bytes = settings.max_run_results_bytes
         self._limits = Limits(
@@ -65,7 +65,7 @@ class Reports:
         ]
         if session is not None and len(pairs) < len(reports):
             self._progressed(reports, leases, session)
-        outcomes = iter(await self._ledger.apply_all(pairs))
+        outcomes = iter(await self._committer.apply_all(pairs))
         acks = [
             OK if report.state is ReportState.PROGRESS else self._ack(report, lease, next(outcomes))
             for report, lease in zip(reports, leases, strict=True)

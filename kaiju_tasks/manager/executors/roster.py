@@ -12,8 +12,8 @@ from kaiju_tasks.lifecycle import ExecutorLost, Row, TaskState, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.sessions import Connection, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import ExecutorRow, Ping, Store, StoreError, Transaction
@@ -36,7 +36,7 @@ class Roster:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
+        committer: Committer,
         sessions: Sessions,
         uptime: Uptime,
         dice: Dice,
@@ -46,7 +46,7 @@ class Roster:
         tell_elsewhere: Callable[[str], None],
     ) -> None:
         self._store = store
-        self._ledger = ledger
+        self._committer = committer
         self._sessions = sessions
         self._uptime = uptime
         self._dice = dice
@@ -88,11 +88,11 @@ class Roster:
                 del leased[lease.id]
             lost[:] = [_lease(row) for row in leased.values()]
             await tx.put_executor(self._row(params, nonce, status, tx.now))
-            return await self._ledger.advance_rows(
+            return await self._committer.advance_rows(
                 tx, leased.values(), _always(given_back(params.id))
             )
 
-        await self._ledger.transact(work)
+        await self._committer.transact(work)
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
         before = self._sessions.get(params.id)
@@ -244,7 +244,7 @@ class Roster:
             await tx.put_executor(executor)
             return []
 
-        await self._ledger.transact(work)
+        await self._committer.transact(work)
         session = self._sessions.get(executor_id)
         if session is not None:
             if status is ExecutorStatus.DRAINING:
@@ -270,13 +270,13 @@ class Roster:
                     await tx.add_audit([audit])
             await tx.put_executor(executor)
             rows = await tx.lock_leased(executor_id)
-            return await self._ledger.advance_rows(
+            return await self._committer.advance_rows(
                 tx,
                 rows,
                 _always(ExecutorLost(executor_id=executor_id, counted=False, outcome=outcome)),
             )
 
-        changes = await self._ledger.transact(work)
+        changes = await self._committer.transact(work)
         self._revoke(executor_id, changes)
         session = self._sessions.get(executor_id)
         if session is not None:
@@ -314,10 +314,10 @@ class Roster:
                 counted = executor.last_ping >= self._uptime.up_since
                 rows = await tx.lock_leased(executor.id)
                 lost = ExecutorLost(executor_id=executor.id, counted=counted)
-                changes += await self._ledger.advance_rows(tx, rows, _always(lost))
+                changes += await self._committer.advance_rows(tx, rows, _always(lost))
             return changes
 
-        changes = await self._ledger.transact(work)
+        changes = await self._committer.transact(work)
         for executor in expired:
             mine = [c for c in changes if c.before and c.before.executor_id == executor.id]
             log.warning("executor %s is lost; %d tasks go back", executor.id, len(mine))

@@ -16,8 +16,8 @@ from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.assignments import assign
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.pauses import PauseBook
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.ledger import Ledger
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
@@ -51,13 +51,13 @@ class Streams:
 
     def __init__(
         self,
-        ledger: Ledger,
+        committer: Committer,
         sessions: Sessions,
         pauses: PauseBook,
         dice: Dice,
         batch_rows: int,
     ) -> None:
-        self._ledger = ledger
+        self._committer = committer
         self._pauses = pauses
         self._sessions = sessions
         self._dice = dice
@@ -235,7 +235,7 @@ class Streams:
 
         acquired = Acquired(executor_id=session.executor_id, nonce=nonce)
         try:
-            await self._ledger.transact(work)
+            await self._committer.transact(work)
         except BaseException:
             feed_again.add(app_name)
             if tried:  # tasks may be leased that nobody was sent: at its next connect they go back
@@ -258,32 +258,32 @@ class Streams:
         :returns: also what is to be pushed, and how many are held
         """
         await self._pauses.refresh(tx)
-        states = await self._ledger.states.load(tx, rows)
-        slots = Slots(self._ledger.states, tx)
+        states = await self._committer.states.load(tx, rows)
+        slots = Slots(self._committer.states, tx)
         admitted, full = await slots.admit(states.values(), places)
 
         def event(state: TaskState) -> Event:
             return SlotFull() if state.row.id in full else acquired
 
         looked_at = [states[id] for id in (*admitted, *full)]
-        changes = self._ledger.states.advance(tx, looked_at, event)
+        changes = self._committer.states.advance(tx, looked_at, event)
         leased = [
             (c.step, c.definition) for c in changes if c.step.row.status is TaskStatus.EXECUTED
         ]
         held = len(changes) - len(leased)
         assignments = await assign(tx, leased)
-        await self._ledger.save(tx, changes, slots)
+        await self._committer.save(tx, changes, slots)
         return changes, assignments, held
 
     async def _leased_before(
         self, tx: Transaction, session: Session, nonce: str
     ) -> list[Assignment]:
         rows = [r for r in await tx.lock_leased(session.executor_id) if r.nonce == nonce]
-        states = await self._ledger.states.load(tx, rows)
+        states = await self._committer.states.load(tx, rows)
         return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
 
     async def _give_back(self, executor_id: str, assignments: list[Assignment]) -> None:
         """The socket closed while the lease was written: nobody has begun the work."""
-        await self._ledger.apply_all(
+        await self._committer.apply_all(
             [(a.id, given_back(executor_id, epoch=a.epoch)) for a in assignments]
         )

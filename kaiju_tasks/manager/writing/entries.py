@@ -1,4 +1,4 @@
-"""What waits in the ledger to be written, and what is told when it was."""
+"""What waits in the committer to be written, and what is told when it was."""
 
 import asyncio
 from collections.abc import Callable

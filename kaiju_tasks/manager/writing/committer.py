@@ -1,7 +1,7 @@
 """Lock, advance, save: every change of a task goes through here, committed in groups.
 
 What arrives while a transaction runs is written together by the next one; nothing waits when
-the ledger is idle. A caller is answered after the commit, never before, and one caller's error
+the committer is idle. A caller is answered after the commit, never before, and one caller's error
 is never another's.
 """
 
@@ -47,7 +47,7 @@ OUTAGE_PATIENCE_SECONDS = 10.0
 OUTAGE_RETRY_SECONDS = 0.1
 
 
-class Ledger:
+class Committer:
     """The one writer of tasks in a manager.
 
     :param publish: called with the changes of each committed transaction

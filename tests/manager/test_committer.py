@@ -1,4 +1,4 @@
-"""What the ledger and the loops promise when things go wrong."""
+"""What the committer and the loops promise when things go wrong."""
 
 import asyncio
 import logging
@@ -34,11 +34,11 @@ async def test_what_is_queued_is_written_before_the_end(call: Calls, manager: Ma
         await call.create("a", id=name, delay=3600)
     now = await manager.store.now()
     writes = asyncio.create_task(
-        manager.ledger.apply_all([(name, Due(job_id="j", up_since=now)) for name in ids])
+        manager.committer.apply_all([(name, Due(job_id="j", up_since=now)) for name in ids])
     )
     resets = [asyncio.create_task(call("tasks.suspend", id=name)) for name in ids]
     await asyncio.sleep(0)
-    await manager.ledger.stop()
+    await manager.committer.stop()
     assert not any(isinstance(outcome, BaseException) for outcome in await writes)
     for outcome in await asyncio.gather(*resets, return_exceptions=True):
         if not isinstance(outcome, Unavailable):
@@ -64,7 +64,7 @@ async def test_a_publication_that_fails_writes_nothing_twice(
     def fail(changes: object) -> None:
         raise RuntimeError("nobody listens")
 
-    monkeypatch.setattr(manager.ledger, "_publish", fail)
+    monkeypatch.setattr(manager.committer, "_publish", fail)
     made = await call.create({"method": "_TIMER_", "params": {"timer": 0}}, id="once")
     assert (made["created"], made["status"]) == (True, "FINISHED")
     assert len(await call("tasks.runs", id="once")) == 1
