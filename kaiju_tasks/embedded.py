@@ -68,7 +68,7 @@ class Embedded:
         """
         happened = Happened()
         read = read_conditions(conditions, EVENT_COLUMNS)
-        subscription = Subscription(read, lambda told: happened.put(told.event))
+        subscription = Subscription(read, lambda encoded: happened.put(encoded.event))
         self.manager.events.subscribe(subscription)
         try:
             yield happened

@@ -87,13 +87,13 @@ class Judge:
         token = _CASE.set(_Case(self._targets))
         try:
             error = next(_validator_class()(schema).iter_errors(value), None)
-            return None if error is None else self._told(error)
+            return None if error is None else self._fault(error)
         except (_Undecided, RecursionError):
             return None
         finally:
             _CASE.reset(token)
 
-    def _told(self, error: Any) -> Fault:
+    def _fault(self, error: Any) -> Fault:
         error = _meant(error)
         path = tuple(str(part) for part in error.absolute_path)
         if error.validator in _IN_OWN_WORDS:

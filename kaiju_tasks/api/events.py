@@ -7,7 +7,7 @@ from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionPara
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.errors import InvalidRequest, TooManyRequests
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.events.hub import EventHub, Subscription, Told
+from kaiju_tasks.manager.events.hub import EncodedEvent, EventHub, Subscription
 from kaiju_tasks.manager.events.matching import EVENT_COLUMNS
 from kaiju_tasks.manager.executors.sessions import Connection
 from kaiju_tasks.rpc import encode_notification
@@ -66,8 +66,8 @@ class _Socket:
         self._caller = caller
         self._hub = hub
 
-    def take(self, told: Told) -> None:
-        if not self._connection.offer(told.notification(self._id)):
+    def take(self, event: EncodedEvent) -> None:
+        if not self._connection.offer(event.notification(self._id)):
             self._drop()
 
     def lost(self, reason: str) -> None:

@@ -34,9 +34,9 @@ class PausesApi:
         pause = _checked(params, now)
         pause.id = params.id or self._manager.dice.new_id()
         pause.author = caller.user_id or params.author
-        told = {name: value for name in WHOM if (value := getattr(pause, name)) is not None}
+        whom = {name: value for name in WHOM if (value := getattr(pause, name)) is not None}
         await self._manager.pauses.add(
-            pause, self._audit(caller, "add", pause.id, reason=pause.reason, **told)
+            pause, self._audit(caller, "add", pause.id, reason=pause.reason, **whom)
         )
         return _view(pause, now)
 

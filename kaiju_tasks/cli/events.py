@@ -52,11 +52,11 @@ def _line(event: dict[str, Any]) -> str:
     if event["status_reason"]:
         parts.append(f"({event['status_reason']})")
     if event["data"] is not None:
-        parts.append(_told(event["event"], event["data"]))
+        parts.append(_summary(event["event"], event["data"]))
     return one_line("  ".join(parts))
 
 
-def _told(event: str, data: dict[str, Any]) -> str:
+def _summary(event: str, data: dict[str, Any]) -> str:
     if event == "task.progress":
         total = "" if data["total"] is None else f" of {data['total']:g}"
         return f"{data['done']:g}{total} {data['message'] or ''}".rstrip()

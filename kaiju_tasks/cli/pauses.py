@@ -88,7 +88,7 @@ def _row(pause: dict[str, Any]) -> list[Any]:
 
 def _holds(pause: dict[str, Any]) -> str:
     names = ("app_name", "group", "group_id", "method")
-    told = [f"{name}={pause[name]}" for name in names if pause[name] is not None]
+    parts = [f"{name}={pause[name]}" for name in names if pause[name] is not None]
     if pause["condition"] is not None:
-        told.append(json.dumps(pause["condition"], ensure_ascii=False))
-    return " ".join(told)
+        parts.append(json.dumps(pause["condition"], ensure_ascii=False))
+    return " ".join(parts)

@@ -175,12 +175,12 @@ def show(id: str, as_json: bool) -> None:
 @json_option
 def explain(id: str, as_json: bool) -> None:
     """Say why a task is not running now."""
-    told = call("tasks.explain", id=id)
+    explanation = call("tasks.explain", id=id)
     if as_json:
-        print_json(told)
+        print_json(explanation)
         return
-    click.echo(one_line(told["message"]))
-    for reason in told["reasons"][1:]:
+    click.echo(one_line(explanation["message"]))
+    for reason in explanation["reasons"][1:]:
         click.echo(one_line(f"- {reason['message']}"))
 
 

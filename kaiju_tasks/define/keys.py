@@ -53,14 +53,14 @@ class Keys:
             return None
         app_name, kws = self._data["app_name"], self._data["kws"]
         if unique.key == TASK:
-            told = _digest([app_name, [command.method for command in commands]])
+            value = _digest([app_name, [command.method for command in commands]])
         elif unique.key == ARGUMENTS:
             plain = msgspec.json.decode(_encode(commands))
-            told = _digest([app_name, plain, kws])
+            value = _digest([app_name, plain, kws])
         else:
-            told = self._filled(unique.key, f"{self._prefix}.unique.key")
+            value = self._filled(unique.key, f"{self._prefix}.unique.key")
         kind = unique.key if unique.key in (TASK, ARGUMENTS) else "key"
-        return _indexed(_encode([self._user_id, kind, told]).decode())
+        return _indexed(_encode([self._user_id, kind, value]).decode())
 
     def _filled(self, key: str, field: str) -> str:
         try:

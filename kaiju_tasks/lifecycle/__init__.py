@@ -53,10 +53,10 @@ from kaiju_tasks.lifecycle.step import (
     CopyResults,
     NotificationDraft,
     Revoke,
+    RunEnd,
     RunRecord,
     Spawn,
     Step,
-    Told,
     Wait,
 )
 from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
@@ -89,6 +89,7 @@ __all__ = [
     "Resume",
     "Revoke",
     "Row",
+    "RunEnd",
     "RunNow",
     "RunRecord",
     "SlotFull",
@@ -100,7 +101,6 @@ __all__ = [
     "Step",
     "Suspend",
     "TaskState",
-    "Told",
     "Update",
     "Wait",
     "Watched",

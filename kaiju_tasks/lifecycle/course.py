@@ -9,7 +9,7 @@ from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, settle
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
-from kaiju_tasks.lifecycle.step import NotificationDraft, RunRecord, Told
+from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, RunRecord
 from kaiju_tasks.types import (
     ErrorType,
     ExitCode,
@@ -187,7 +187,7 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
     if finished and definition.next_task is not None:
         step.start_next = definition.next_task
     if row.awaited:
-        step.told = Told(status, row.exit_code, error, row.job_id, row.cycle, row.stage)
+        step.run_end = RunEnd(status, row.exit_code, error, row.job_id, row.cycle, row.stage)
     step.events.append("task.finished" if finished else "task.failed")
     row.open = row.hold_next = False
     row.held = None

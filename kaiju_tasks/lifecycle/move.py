@@ -215,7 +215,7 @@ class Move:
             row.executor_id = row.nonce = row.exec_deadline = row.stage_started_at = None
 
     def revoke(self) -> None:
-        """Have the executor told that its lease is over; it ends with this move."""
+        """Tell the executor that its lease is over; it ends with this move."""
         row = self.row
         if row.executor_id is not None and row.nonce is not None and row.job_id is not None:
             lease = Lease(row.id, row.job_id, row.epoch, row.nonce)

@@ -98,7 +98,7 @@ class Spawn(Struct):
     children: list[ChildPlan]
 
 
-class Told(Struct):
+class RunEnd(Struct):
     """The end of a run, for the tasks that wait for it.
 
     :param error: JSON of a TaskError
@@ -114,7 +114,7 @@ class Told(Struct):
 
 
 class Step(Struct):
-    """The changed task and what else must be saved with it, or told after the commit.
+    """The changed task and what else must be saved with it, or made known after the commit.
 
     :param changed: False: nothing is to be written
     :param stale: the event came under a token that is no longer valid
@@ -122,11 +122,11 @@ class Step(Struct):
     :param inbox: what becomes of the stored messages, before `message` is added
     :param consumed: message ids that a hook took
     :param start_next: the task to be started in the same transaction
-    :param call: the run that ended, to be told to the task's webhook
+    :param call: the run that ended, for the task's webhook
     :param claim: the unique key to be held from now on, if it is free; "" lets go of it
     :param abandon: this wait is over: cancel the tasks it created that have not ended
     :param spawn: what to wait for, after `abandon`
-    :param told: for the tasks that wait for this one
+    :param run_end: for the tasks that wait for this one
     :param signal: the manager must look again at what this task waits for
     :param events: names of public events, in order
     """
@@ -149,7 +149,7 @@ class Step(Struct):
     claim: str | None = None
     abandon: Wait | None = None
     spawn: Spawn | None = None
-    told: Told | None = None
+    run_end: RunEnd | None = None
     signal: bool = False
     revoke: Revoke | None = None
     events: list[str] = field(default_factory=list)

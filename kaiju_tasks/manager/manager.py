@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
-from kaiju_tasks.manager.events.progress import ProgressTold
+from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.executors.reports import Reports
@@ -61,7 +61,7 @@ class Manager:
             store,
             self.committer,
             lambda: self.scheduler.now_about(),
-            tell_elsewhere=lambda: self._tell({PAUSES}),
+            on_change=lambda: self._wake_others({PAUSES}),
             batch_rows=settings.batch_rows,
         )
         self.streams = Streams(
@@ -71,7 +71,7 @@ class Manager:
             self.committer,
             settings,
             lambda: self.scheduler.now_about(),
-            ProgressTold(self.events, self.committer.states.definitions, self.id).tell,
+            ProgressEvents(self.events, self.committer.states.definitions, self.id).publish,
         )
         self.roster = Roster(
             store,
@@ -81,7 +81,7 @@ class Manager:
             self.dice,
             settings,
             self.id,
-            tell_elsewhere=lambda executor_id: self._tell({REVOKE + executor_id}),
+            on_change=lambda executor_id: self._wake_others({REVOKE + executor_id}),
         )
         self.scheduler = Scheduler(
             store,
@@ -95,7 +95,7 @@ class Manager:
         )
         self.retention = Retention(store, self.committer, settings)
         self._topics: set[str] = set()
-        self._telling: asyncio.Task[None] | None = None
+        self._waking: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._heartbeat: asyncio.Task[None] | None = None
         self._exit = contextlib.AsyncExitStack()
@@ -159,7 +159,7 @@ class Manager:
             if row.due_at is not None:
                 self.scheduler.expect(row.due_at)
             step = change.step
-            if step.told is not None or step.signal or step.spawn is not None:
+            if step.run_end is not None or step.signal or step.spawn is not None:
                 self.scheduler.look()
             revoke = change.step.revoke
             if revoke is not None:
@@ -171,7 +171,7 @@ class Manager:
         self.streams.credit()
         self.waiters.changed(change.step.row.id for change in changes)
         if topics:
-            self._tell(topics)
+            self._wake_others(topics)
         self.events.publish(changes)
 
     def serve_session(self, session: Session) -> None:
@@ -180,11 +180,11 @@ class Manager:
             self.streams.feed(app_name)
         self.scheduler.look()
 
-    def _tell(self, topics: set[str]) -> None:
+    def _wake_others(self, topics: set[str]) -> None:
         """Wake other managers; what gathers while one wake is sent goes with the next."""
         self._topics |= topics
-        if self._telling is None or self._telling.done():
-            self._telling = self.spawn(self._send_topics())
+        if self._waking is None or self._waking.done():
+            self._waking = self.spawn(self._send_topics())
 
     async def _send_topics(self) -> None:
         while self._topics:

@@ -27,7 +27,7 @@ class PauseBook:
     """Begins and ends pauses.
 
     :param now_about: the store's clock, or nearly so
-    :param tell_elsewhere: called when the pauses have changed
+    :param on_change: called when the pauses have changed
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class PauseBook:
         committer: Committer,
         now_about: Callable[[], float],
         *,
-        tell_elsewhere: Callable[[], None],
+        on_change: Callable[[], None],
         batch_rows: int,
     ) -> None:
         self._store = store
         self._committer = committer
         self._now_about = now_about
-        self._tell_elsewhere = tell_elsewhere
+        self._on_change = on_change
         self._batch_rows = batch_rows
         self._reload = True
         self._held: frozenset[str] = frozenset()
@@ -96,10 +96,10 @@ class PauseBook:
     async def _change(self, work: Callable[[Transaction], Awaitable[list[Change]]]) -> None:
         await self._committer.transact(work)
         await self._committer.transact(self._read)
-        self._tell_elsewhere()
+        self._on_change()
         self._wake.set()
 
-    # -- what the other duties ask and tell ------------------------------------------------
+    # -- what the other duties ask and report ------------------------------------------------
 
     async def refresh(self, tx: Transaction) -> None:
         """After `lock_ready`: know the pauses as they stand in this transaction."""

@@ -94,7 +94,7 @@ class Children:
             if loop.time() - began > HEALTHY_SECONDS:
                 pause = BACKOFF_SECONDS
             logger.warning(
-                "executor %s ended (%s); starting it again in %g s", path, _told(code), pause
+                "executor %s ended (%s); starting it again in %g s", path, _exit_text(code), pause
             )
             await asyncio.sleep(pause)
             pause, first = min(pause * 2, BACKOFF_MAX_SECONDS), False
@@ -130,7 +130,7 @@ def _send(process: Process, number: signal.Signals) -> None:
         pass  # it has ended by itself
 
 
-def _told(code: int) -> str:
+def _exit_text(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     return f"killed by {signal.Signals(-code).name}"

@@ -191,12 +191,12 @@ def child_of(values: Sequence[Any]) -> Child:
     return child
 
 
-def told_values(step: Step) -> tuple[Any, ...]:
+def run_end_values(step: Step) -> tuple[Any, ...]:
     """Of a step that tells of an end: child_id, status, exit_code, error, job_id, job_cycle,
     stages."""
-    told = step.told
-    assert told is not None
-    return (step.row.id, *astuple(told))
+    run_end = step.run_end
+    assert run_end is not None
+    return (step.row.id, *astuple(run_end))
 
 
 def pause_text(pause: Pause) -> str:
@@ -228,7 +228,7 @@ def notification_values(
     step: Step, definition: Definition, results: Mapping[int, str], now: float
 ) -> tuple[Any, ...]:
     """A notification's columns, in the order of Notification. Its id is the run's `job_id`,
-    so that one run cannot be told of twice.
+    so that one run cannot be noted twice.
 
     :param results: JSON of the run's results, by stage
     """

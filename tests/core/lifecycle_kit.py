@@ -21,13 +21,13 @@ from kaiju_tasks.lifecycle import (
     MessageCame,
     Pauses,
     Row,
+    RunEnd,
     RunRecord,
     Spawn,
     StageFailed,
     StageFinished,
     Step,
     TaskState,
-    Told,
     Update,
     Wait,
     advance,
@@ -100,7 +100,7 @@ class World:
         self.starts: list[str] = []
         self.spawned: list[Spawn] = []
         self.abandoned: list[Wait] = []
-        self.told: list[Told] = []
+        self.run_ends: list[RunEnd] = []
         self.claims: list[str] = []
         self.signals = 0
         self.pauses = Pauses()
@@ -230,8 +230,8 @@ class World:
             self.abandoned.append(step.abandon)
         if step.spawn is not None:
             self.spawned.append(step.spawn)
-        if step.told is not None:
-            self.told.append(step.told)
+        if step.run_end is not None:
+            self.run_ends.append(step.run_end)
         if step.claim is not None:
             self.claims.append(step.claim)
         self.signals += step.signal

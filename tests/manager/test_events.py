@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.events.hub import Subscription, Told
+from kaiju_tasks.manager.events.hub import EncodedEvent, Subscription
 from kaiju_tasks.protocol import Assignment, Report, ReportState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.types import TaskEvent
@@ -27,8 +27,8 @@ class Heard:
         self.subscription = Subscription(conditions, self._take, self.lost.append)
         self._hub.subscribe(self.subscription)
 
-    def _take(self, told: Told) -> None:
-        self.events.append(told.event)
+    def _take(self, encoded: EncodedEvent) -> None:
+        self.events.append(encoded.event)
 
     @property
     def names(self) -> list[str]:

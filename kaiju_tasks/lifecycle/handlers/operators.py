@@ -14,7 +14,7 @@ from kaiju_tasks.lifecycle.events import (
 )
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
-from kaiju_tasks.lifecycle.step import CopyResults, Told
+from kaiju_tasks.lifecycle.step import CopyResults, RunEnd
 from kaiju_tasks.types import ErrorType, ExitCode, Outcome
 
 
@@ -137,4 +137,6 @@ def delete(move: Move, event: Delete) -> None:
     move.step.deleted = True
     if row.awaited:
         error = move.error(ErrorType.CANCELLED, "the task was deleted")
-        move.step.told = Told(FAILED, ExitCode.ABORTED, error, row.job_id, row.cycle, row.stage)
+        move.step.run_end = RunEnd(
+            FAILED, ExitCode.ABORTED, error, row.job_id, row.cycle, row.stage
+        )

@@ -26,14 +26,14 @@ class Listener(Protocol):
 
     def matches(self, event: TaskEvent) -> bool: ...
 
-    def take(self, told: "Told") -> None: ...
+    def take(self, event: "EncodedEvent") -> None: ...
 
     def lost(self, reason: str) -> None:
         """Some events did not come through."""
         ...
 
 
-class Told:
+class EncodedEvent:
     """An event, encoded once for all who are given it."""
 
     __slots__ = ("_head", "event")
@@ -63,7 +63,7 @@ class Subscription:
     def __init__(
         self,
         conditions: Sequence[Condition],
-        take: Callable[[Told], None],
+        take: Callable[[EncodedEvent], None],
         lost: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self.conditions = list(conditions)
@@ -137,8 +137,8 @@ class EventHub:
 
 
 def _give(event: TaskEvent, listeners: list[Listener]) -> None:
-    told: Any = None
+    encoded: Any = None
     for listener in listeners:
         if listener.matches(event):
-            told = told or Told(event)
-            listener.take(told)
+            encoded = encoded or EncodedEvent(event)
+            listener.take(encoded)

@@ -18,16 +18,16 @@ KEPT_MAX = 10_000
 REPORT_BYTES_MAX = 65_536
 
 
-class ProgressTold:
+class ProgressEvents:
     """Tells progress, at most every 0.1 seconds for a task."""
 
     def __init__(self, hub: EventHub, definitions: DefinitionCache, manager_id: str) -> None:
         self._hub = hub
         self._definitions = definitions
         self._manager_id = manager_id
-        self._told_at: dict[str, float] = {}
+        self._published_at: dict[str, float] = {}
 
-    def tell(self, report: Report, session: Session, now: float) -> None:
+    def publish(self, report: Report, session: Session, now: float) -> None:
         """Tell what an executor reports.
 
         :param now: the store's clock, or nearly so
@@ -45,10 +45,10 @@ class ProgressTold:
         self._hub.deliver([event])
 
     def _may(self, task_id: str, now: float) -> bool:
-        last = self._told_at.get(task_id)
+        last = self._published_at.get(task_id)
         if last is not None and 0 <= now - last < PAUSE_SECONDS:
             return False
-        if len(self._told_at) >= KEPT_MAX:
-            self._told_at.clear()
-        self._told_at[task_id] = now
+        if len(self._published_at) >= KEPT_MAX:
+            self._published_at.clear()
+        self._published_at[task_id] = now
         return True

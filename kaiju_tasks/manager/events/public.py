@@ -50,13 +50,13 @@ def events_of(change: Change, manager_id: str) -> list[TaskEvent]:
     for name in step.events:
         event = _event(name, step.row, change.definition, manager_id)
         if name == STAGE:
-            _tell_stage(event, next(done))
+            _add_stage(event, next(done))
         elif name == STARTED:
-            _tell_start(event, step.row)
+            _add_start(event, step.row)
         elif name == SUSPENDED and step.attempts:
             event.executor_id = step.attempts[-1].executor_id
         elif name in ENDS and run is not None:
-            _tell_end(event, run)
+            _add_end(event, run)
         events.append(event)
     return events
 
@@ -104,19 +104,19 @@ def _event(name: str, row: Row, definition: Definition, manager_id: str) -> Task
     )
 
 
-def _tell_start(event: TaskEvent, row: Row) -> None:
-    _tell_running(event, row.executor_id)
+def _add_start(event: TaskEvent, row: Row) -> None:
+    _add_running(event, row.executor_id)
     event.time = row.run_started_at or event.time
 
 
-def _tell_running(event: TaskEvent, executor_id: str | None) -> None:
+def _add_running(event: TaskEvent, executor_id: str | None) -> None:
     """It ran, or waited at a hook; what came of it right after is told by the next event."""
     event.executor_id, event.status_reason = executor_id, None
     event.status = TaskStatus.WAITING if executor_id is None else TaskStatus.EXECUTED
 
 
-def _tell_stage(event: TaskEvent, attempt: Attempt) -> None:
-    _tell_running(event, attempt.executor_id)
+def _add_stage(event: TaskEvent, attempt: Attempt) -> None:
+    _add_running(event, attempt.executor_id)
     event.stage, event.time = attempt.stage + 1, attempt.ended_at
     event.data = {
         "stage": attempt.stage,
@@ -126,7 +126,7 @@ def _tell_stage(event: TaskEvent, attempt: Attempt) -> None:
     }
 
 
-def _tell_end(event: TaskEvent, run: RunRecord) -> None:
+def _add_end(event: TaskEvent, run: RunRecord) -> None:
     event.job_id, event.exit_code = run.job_id, run.exit_code
     event.executor_id, event.time = run.executor_id, run.ended_at
     if run.error is not None:

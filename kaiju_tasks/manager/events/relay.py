@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from kaiju_tasks.manager.events.hub import EventHub, Told
+from kaiju_tasks.manager.events.hub import EncodedEvent, EventHub
 from kaiju_tasks.manager.events.interest import Interest
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.store.base import MESSAGE_BYTES, Condition, Store, StoreError
@@ -200,8 +200,8 @@ class Relay:
     def matches(self, event: TaskEvent) -> bool:
         return event.manager_id == self._manager_id and self._interest.matches(event)
 
-    def take(self, told: Told) -> None:
-        event = _encode(_Event(*astuple(told.event)))
+    def take(self, encoded: EncodedEvent) -> None:
+        event = _encode(_Event(*astuple(encoded.event)))
         if len(event) > ROOM_BYTES or self._events_bytes + len(event) > WAITING_BYTES_MAX:
             self._lost += 1
         else:
@@ -224,7 +224,7 @@ class Relay:
             try:
                 await self._store.send(messages)
             except StoreError as exc:
-                log.warning("other managers were not told of events: %s", exc)
+                log.warning("events were not published to other managers: %s", exc)
 
     def _messages(self) -> list[bytes]:
         words, self._words = self._words, []

@@ -33,7 +33,7 @@ class Reports:
     """Writes what executors report.
 
     :param now_about: the store's clock, or nearly so
-    :param tell_progress: is given what executors say of running stages
+    :param on_progress: is given what executors say of running stages
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Reports:
         committer: Committer,
         settings: Settings,
         now_about: Callable[[], float],
-        tell_progress: Callable[[Report, Session, float], None],
+        on_progress: Callable[[Report, Session, float], None],
     ) -> None:
-        self._tell_progress = tell_progress
+        self._on_progress = on_progress
         self._committer = committer
         self._now_about = now_about
         self._max_run_bytes = settings.max_run_results_bytes
@@ -84,7 +84,7 @@ class Reports:
         """Pass on what is said of running stages, under leases that are the session's."""
         for report, lease in zip(reports, leases, strict=True):
             if report.state is ReportState.PROGRESS and session.leases.get(report.id) == lease:
-                self._tell_progress(report, session, self._now_about())
+                self._on_progress(report, session, self._now_about())
 
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:
         state = report.state

@@ -29,7 +29,7 @@ class Roster:
     """Connects, renews and expels executors.
 
     :param manager_id: this manager
-    :param tell_elsewhere: called with an executor whose leases changed and that is
+    :param on_change: called with an executor whose leases changed and that is
         connected to another manager
     """
 
@@ -43,7 +43,7 @@ class Roster:
         settings: Settings,
         manager_id: str,
         *,
-        tell_elsewhere: Callable[[str], None],
+        on_change: Callable[[str], None],
     ) -> None:
         self._store = store
         self._committer = committer
@@ -52,7 +52,7 @@ class Roster:
         self._dice = dice
         self._settings = settings
         self._manager_id = manager_id
-        self._tell_elsewhere = tell_elsewhere
+        self._on_change = on_change
         self._pings: dict[str, asyncio.Future[ExecutorStatus | None]] = {}
         self._pinging: asyncio.Task[None] | None = None
 
@@ -251,7 +251,7 @@ class Roster:
                 session.drain("an operator asked")
             session.status = status
         else:
-            self._tell_elsewhere(executor_id)
+            self._on_change(executor_id)
 
     async def _end(
         self,
@@ -286,7 +286,7 @@ class Roster:
         session = self._sessions.get(executor_id)
         leases = [_lease(c.before) for c in changes if c.before is not None and c.before.nonce]
         if session is None:
-            self._tell_elsewhere(executor_id)
+            self._on_change(executor_id)
         elif leases:
             session.revoke(leases)
 

@@ -209,9 +209,9 @@ class Family:
 
     async def _note_ended(self, tx: Transaction, brood: "_Brood", changes: list[Change]) -> None:
         """Some run no executor's stage: they may be over already, and hold no key any more."""
-        told = {one.step.row.id: one.step.told for one in changes}
+        run_ends = {one.step.row.id: one.step.run_end for one in changes}
         for child in brood.children:
-            if (end := told.get(child.child_id)) is not None:
+            if (end := run_ends.get(child.child_id)) is not None:
                 child.status, child.exit_code, child.error = end.status, end.exit_code, end.error
                 child.job_id, child.job_cycle, child.stages = end.job_id, end.cycle, end.stages
         keyed = [one for one in changes if one.step.row.id in brood.claimed]
@@ -262,7 +262,7 @@ class Family:
                 later.append(state.row.id)  # a child may be about to end: then it is not left
             else:
                 if left:
-                    await tx.lock(left)  # who ends right now is told as it ended
+                    await tx.lock(left)  # one that ends right now is recorded with its own end
                 children = await tx.children(wait)
                 events[state.row.id] = await self._event(tx, wait, verdict, summary, children)
         if later:

@@ -205,9 +205,9 @@ class Committer:
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
         self._reached(True)
         try:
-            self._told(changes)
-        except Exception:  # what is written is written: nobody may write it again for this
-            log.exception("changes could not be told")
+            self._published(changes)
+        except Exception:  # what is written is written: it must not be written again for this
+            log.exception("changes could not be published")
         return changes
 
     # -- groups --------------------------------------------------------------------------
@@ -388,8 +388,8 @@ class Committer:
         """
         await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
 
-    def _told(self, changes: list[Change]) -> None:
-        self.states.told(changes)
+    def _published(self, changes: list[Change]) -> None:
+        self.states.published(changes)
         self._publish(changes)
 
 

@@ -1,4 +1,4 @@
-"""What waits in the committer to be written, and what is told when it was."""
+"""What waits in the committer to be written, and what is published once it is."""
 
 import asyncio
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class Draft:
 
 
 class Change:
-    """A Step and the definition it was made with, as it is told after the commit.
+    """A Step and the definition it was made with, as it is published after the commit.
 
     :ivar before: the row as it was; None for a new task
     :ivar replaced: the definition as it was, where it changed

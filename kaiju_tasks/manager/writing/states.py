@@ -77,7 +77,7 @@ class States:
                 changes.append(Change.of(step, state))
         return changes
 
-    def told(self, changes: Iterable[Change]) -> None:
+    def published(self, changes: Iterable[Change]) -> None:
         """Keep the definitions that were written."""
         for change in changes:
             step = change.step

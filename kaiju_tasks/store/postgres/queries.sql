@@ -233,16 +233,16 @@ SELECT DISTINCT c.child_id FROM tasks t JOIN children c
     ON c.parent_job = t.job_id AND c.stage = t.stage
 WHERE t.id = ANY ($1::text[]) AND t.status IN ('WAITING', 'SUSPENDED') AND c.status IS NULL
 
--- name: tell_parents
+-- name: note_run_ends
 -- Runs have ended: note it where somebody waits for them, and have those looked at.
-WITH told AS (
+WITH noted AS (
     UPDATE children c SET status = v.status, exit_code = v.exit_code, error = v.error,
         job_id = v.job_id, job_cycle = v.job_cycle, stages = v.stages
     FROM unnest($1::text::text[], $2::text::text[], $3::text::int[], $4::text::text[],
         $5::text::text[], $6::text::int[], $7::text::int[])
         AS v (child_id, status, exit_code, error, job_id, job_cycle, stages)
     WHERE c.child_id = v.child_id AND c.status IS NULL RETURNING c.parent_id)
-INSERT INTO signals (task_id) SELECT DISTINCT parent_id FROM told
+INSERT INTO signals (task_id) SELECT DISTINCT parent_id FROM noted
 
 -- name: add_signals
 -- Have tasks looked at.

@@ -16,9 +16,9 @@ from kaiju_tasks.store.columns import (
     json_text,
     notification_values,
     row_values,
+    run_end_values,
     run_values,
     stored_definition,
-    told_values,
 )
 from kaiju_tasks.store.postgres.arrays import array_literal, array_literals, columns_of
 from kaiju_tasks.store.sql import load_statements
@@ -55,7 +55,7 @@ _COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
 DEFINITION_WIDTH = 14
 STAGE_WIDTH = 16
 RUN_WIDTH = 15
-TOLD_WIDTH = 7
+RUN_END_WIDTH = 7
 
 
 async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]:
@@ -176,8 +176,8 @@ async def _claims(connection: Any, steps: Sequence[Step]) -> None:
 
 
 async def _tell(connection: Any, steps: Sequence[Step]) -> None:
-    if told := sorted(told_values(step) for step in steps if step.told is not None):
-        await connection.execute(SQL["tell_parents"], *array_literals(told, TOLD_WIDTH))
+    if run_ends := sorted(run_end_values(step) for step in steps if step.run_end is not None):
+        await connection.execute(SQL["note_run_ends"], *array_literals(run_ends, RUN_END_WIDTH))
     if signalled := [step.row.id for step in steps if step.signal]:
         await connection.execute(SQL["add_signals"], signalled)
 

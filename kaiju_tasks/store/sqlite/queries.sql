@@ -140,7 +140,7 @@ WHERE t.status IN ('WAITING', 'SUSPENDED')
 INSERT INTO signals (task_id)
 SELECT DISTINCT parent_id FROM children WHERE child_id = ?1 AND status IS NULL
 
--- name: tell_parents
+-- name: note_run_ends
 -- A run has ended: note it where somebody waits for it.
 UPDATE children SET status = ?2, exit_code = ?3, error = ?4, job_id = ?5, job_cycle = ?6,
     stages = ?7

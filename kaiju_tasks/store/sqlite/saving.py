@@ -13,9 +13,9 @@ from kaiju_tasks.store.columns import (
     json_text,
     notification_values,
     row_values,
+    run_end_values,
     run_values,
     stored_definition,
-    told_values,
 )
 from kaiju_tasks.store.sql import load_statements
 
@@ -98,9 +98,9 @@ def _claims(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
 
 
 def _tell(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    told = [told_values(step) for step in steps if step.told is not None]
-    _many(db, "signal_parents", ((child_id,) for child_id, *_ in told))
-    _many(db, "tell_parents", told)
+    run_ends = [run_end_values(step) for step in steps if step.run_end is not None]
+    _many(db, "signal_parents", ((child_id,) for child_id, *_ in run_ends))
+    _many(db, "note_run_ends", run_ends)
     _many(db, "add_signal", ((step.row.id,) for step in steps if step.signal))
 
 
