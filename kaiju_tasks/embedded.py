@@ -25,12 +25,12 @@ from kaiju_tasks.store.base import Store
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.types import TaskEvent
 
-__all__ = ["Embedded", "Happened", "embedded", "link_executors"]
+__all__ = ["Embedded", "EventStream", "embedded", "link_executors"]
 
 MEMORY = "sqlite://:memory:"
 
 
-class Happened:
+class EventStream:
     """Events in their order; each is read once."""
 
     def __init__(self) -> None:
@@ -60,13 +60,13 @@ class Embedded:
         self._caller = Caller(remote="inside")
 
     @contextlib.contextmanager
-    def events(self, conditions: dict[str, Any] | None = None) -> Iterator[Happened]:
+    def events(self, conditions: dict[str, Any] | None = None) -> Iterator[EventStream]:
         """Be told what happens, until the end of the block: `async for event in events`.
 
         :param conditions: by field of an event, as in `tasks.list`
         :raises InvalidParams: names the wrong one
         """
-        happened = Happened()
+        happened = EventStream()
         read = read_conditions(conditions, EVENT_COLUMNS)
         subscription = Subscription(read, lambda encoded: happened.put(encoded.event))
         self.manager.events.subscribe(subscription)

@@ -57,7 +57,7 @@ class _Pair:
         self._manager = manager
         self._end = _ManagerEnd()
         self._caller = Caller(remote="inside", connection=self._end, own=own)
-        self._talk = frames.talk(self._caller)
+        self._connection = frames.connection(self._caller)
         self._calls: set[asyncio.Task[None]] = set()
 
     async def send(self, frame: bytes) -> None:
@@ -78,6 +78,6 @@ class _Pair:
         await connection_closed(self._manager, self._caller)
 
     async def _answer(self, frame: bytes) -> None:
-        answer = await self._talk.answer(frame)
+        answer = await self._connection.answer(frame)
         if answer is not None:
             self._end.send(answer)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.embedded import MEMORY, Embedded, Happened, embedded, link_executors
+from kaiju_tasks.embedded import MEMORY, Embedded, EventStream, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.base import Condition, Ping
@@ -53,7 +53,7 @@ class Kaiju:
 
     def events(
         self, conditions: dict[str, Any] | None = None
-    ) -> contextlib.AbstractContextManager[Happened]:
+    ) -> contextlib.AbstractContextManager[EventStream]:
         """Be told what happens, until the end of the block (docs/events.md).
 
         :param conditions: by field of an event, as in `tasks.list`
@@ -144,17 +144,17 @@ class Kaiju:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _busy(self) -> bool:
-        outlook = await self.manager.store.outlook()
-        if outlook.next_due is not None and outlook.next_due <= outlook.now:
+        summary = await self.manager.store.work_summary()
+        if summary.next_due is not None and summary.next_due <= summary.now:
             self.manager.scheduler.look()
             return True
-        if outlook.ready & self.manager.streams.served():
+        if summary.ready & self.manager.streams.served():
             return True
         running = Condition("status", "eq", TaskStatus.EXECUTED)
         return await self.manager.store.count([running]) > 0
 
     async def _next_due(self) -> float | None:
-        return (await self.manager.store.outlook()).next_due
+        return (await self.manager.store.work_summary()).next_due
 
     async def _set(self, moment: float) -> None:
         """Leases are renewed before time moves, so that no executor is lost by it."""

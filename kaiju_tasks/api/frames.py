@@ -14,7 +14,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
 from kaiju_tasks.settings import Settings
 
-__all__ = ["EXECUTOR_FRAME_BYTES", "Frames", "Talk"]
+__all__ = ["EXECUTOR_FRAME_BYTES", "Frames", "RpcConnection"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +58,16 @@ class Frames:
         )
         self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)
 
-    def talk(self, caller: Caller) -> "Talk":
+    def connection(self, caller: Caller) -> "RpcConnection":
         """Begin to answer a caller."""
-        return Talk(self._manager, self._registry, caller, self)
+        return RpcConnection(self._manager, self._registry, caller, self)
 
     async def answer(self, body: bytes, caller: Caller) -> bytes | None:
-        """Answer a single message of a caller; see `Talk.answer`."""
-        return await self.talk(caller).answer(body)
+        """Answer a single message of a caller; see `RpcConnection.answer`."""
+        return await self.connection(caller).answer(body)
 
 
-class Talk:
+class RpcConnection:
     """What is said over one connection.
 
     An executor's calls about itself (connect, ping, leave) are answered in their order; all

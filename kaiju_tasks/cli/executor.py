@@ -87,7 +87,7 @@ def executor(
     from kaiju_tasks.executor.health import HealthPortTaken
     from kaiju_tasks.executor.load import LoadError, load_executor
     from kaiju_tasks.executor.process import run_executor
-    from kaiju_tasks.executor.workshop import by_app_name
+    from kaiju_tasks.executor.runtime import by_app_name
 
     configure_logging(settings)
     try:

@@ -58,7 +58,7 @@ def run(
     from kaiju_tasks.cli.progress import make_progress
     from kaiju_tasks.errors import KaijuError
     from kaiju_tasks.executor.load import LoadError, load_executor
-    from kaiju_tasks.executor.workshop import by_app_name
+    from kaiju_tasks.executor.runtime import by_app_name
 
     try:
         executors = [load_executor(place) for place in dict.fromkeys(places)]

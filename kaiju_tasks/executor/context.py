@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-__all__ = ["Context", "StageInfo", "Stopped", "Voice"]
+__all__ = ["Context", "ContextBridge", "StageInfo", "Stopped"]
 
 import msgspec
 
@@ -25,7 +25,7 @@ class StageInfo(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_at: float | None
 
 
-class Voice(Protocol):
+class ContextBridge(Protocol):
     """How a running stage is heard: on the loop, from a thread, through a worker's pipe."""
 
     def progress(self, done: float, total: float | None, message: str | None) -> None: ...
@@ -47,11 +47,11 @@ class Context:
     :ivar state: what the executor's `lifespan` yielded; None in a process command
     """
 
-    __slots__ = ("_info", "_voice", "state")
+    __slots__ = ("_bridge", "_info", "state")
 
-    def __init__(self, info: StageInfo, voice: Voice, state: Any = None) -> None:
+    def __init__(self, info: StageInfo, bridge: ContextBridge, state: Any = None) -> None:
         self._info = info
-        self._voice = voice
+        self._bridge = bridge
         self.state = state
 
     @property
@@ -94,16 +94,16 @@ class Context:
     @property
     def deadline(self) -> float:
         """Seconds left before the stage is stopped, never less than 0."""
-        return max(0.0, self._voice.seconds_left())
+        return max(0.0, self._bridge.seconds_left())
 
     @property
     def stopped(self) -> bool:
         """Whether the stage is over already, so that its work is for nothing."""
-        return self._voice.stopped()
+        return self._bridge.stopped()
 
     def check(self) -> None:
         """Raise `Stopped` when the stage is over: call it between steps of a thread's work."""
-        if self._voice.stopped():
+        if self._bridge.stopped():
             raise Stopped("the stage is over")
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
@@ -115,7 +115,7 @@ class Context:
         :raises Stopped: the stage is over (in threads and processes)
         """
         self.check()
-        self._voice.progress(done, total, message)
+        self._bridge.progress(done, total, message)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
         """Log a line that names the task, job and stage.
@@ -123,7 +123,7 @@ class Context:
         :param level: debug, info, warning or error
         :param fields: details for programs
         """
-        self._voice.log(level, message, fields)
+        self._bridge.log(level, message, fields)
 
     def extend(self, seconds: float) -> None:
         """Ask the manager for more time; the deadline moves when it grants it.
@@ -132,7 +132,7 @@ class Context:
         """
         if not 0 < seconds <= 14_400:
             raise ValueError(f"`seconds` must be more than 0 and at most 14400, not {seconds}")
-        self._voice.extend(seconds)
+        self._bridge.extend(seconds)
 
 
 def idempotency_key(info: StageInfo) -> str:

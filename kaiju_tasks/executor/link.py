@@ -12,8 +12,7 @@ from msgspec import Raw, structs
 
 from kaiju_tasks.executor.backoff import Backoff
 from kaiju_tasks.executor.clock import Clock, within
-from kaiju_tasks.executor.lifeline import Lifeline
-from kaiju_tasks.executor.mail import Mail
+from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
 from kaiju_tasks.executor.messages import (
     RpcError,
     decode_connect,
@@ -22,6 +21,7 @@ from kaiju_tasks.executor.messages import (
     decode_revoke,
     decode_run,
 )
+from kaiju_tasks.executor.report_sender import ReportSender
 from kaiju_tasks.executor.runner import Runner
 from kaiju_tasks.executor.session import Lost, Session
 from kaiju_tasks.executor.transport import Connection, ConnectionClosed, Refused, Transport
@@ -79,8 +79,8 @@ class Link:
         self._transport = transport
         self._clock = clock
         self._backoff = Backoff(random)
-        self._mail = Mail(runner.outbox, clock, random, self._expelled)
-        self._lifeline = Lifeline(clock, runner.release_exclusive, self._orphaned)
+        self._sender = ReportSender(runner.outbox, clock, random, self._expelled)
+        self._watchdog = LeaseWatchdog(clock, runner.release_exclusive, self._orphaned)
         self._ping_seconds = DEFAULT_PING_SECONDS
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None
@@ -94,7 +94,7 @@ class Link:
         self.drain_asked = False
         self.active_at = clock.time()
         runner.on_change = self._worked
-        runner.workshop.on_lingering = self._changed
+        runner.runtime.on_lingering = self._changed
 
     async def run(self) -> None:
         """Stay connected until `stop` has ended.
@@ -109,7 +109,7 @@ class Link:
                 await connecting
             await self._ended
         finally:
-            self._lifeline.close()
+            self._watchdog.close()
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await self._transport.close()
@@ -191,7 +191,7 @@ class Link:
         finally:
             self._session = None
             self.connected = False
-            self._mail.close()
+            self._sender.close()
 
     def _greet(self, session: Session) -> None:
         asked_at = self._clock.time()
@@ -221,12 +221,12 @@ class Link:
         self._ping_seconds = result.ping_interval
         if not self._welcome.done():
             self._welcome.set_result(None)
-        self._lifeline.lease_seconds = result.lease_seconds
-        self._lifeline.orphan_seconds = result.orphan_seconds
-        self._runner.workshop.max_result_bytes = result.max_result_bytes
-        self._lifeline.heard(asked_at)
+        self._watchdog.lease_seconds = result.lease_seconds
+        self._watchdog.orphan_seconds = result.orphan_seconds
+        self._runner.runtime.max_result_bytes = result.max_result_bytes
+        self._watchdog.heard(asked_at)
         self._runner.revoke(result.revoked)
-        self._mail.open(session)
+        self._sender.open(session)
         self._obey(result.status)
         self.active_at = self._clock.time()
         logger.info("connected to manager %s at %s", result.manager_id, self._url)
@@ -252,7 +252,7 @@ class Link:
                     self._expelled()
                 return
             if not isinstance(answer, Lost):
-                self._lifeline.heard(asked_at)
+                self._watchdog.heard(asked_at)
                 self._obey(decode_ping(answer).status)
 
         session.request("manager.ping", PingParams(self._identity.id, self._announced), answered)

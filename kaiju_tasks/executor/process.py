@@ -18,9 +18,9 @@ from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.executor.runner import Runner
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.transport import Refused, Transport
 from kaiju_tasks.executor.websocket import WebSocketTransport
-from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import CommandInfo, ConnectParams
 from kaiju_tasks.signals import handling_signals
 
@@ -81,14 +81,14 @@ async def run_executor(
         raise ValueError(f"`concurrency` must be at least 1, not {concurrency}")
     served = [executors] if isinstance(executors, Executor) else list(executors)
     clock = LoopClock() if clock is None else clock
-    workshop = Workshop(served, clock, thread_count=concurrency, kill_grace=kill_grace)
-    runner = Runner(workshop, Outbox(), concurrency=concurrency, max_tasks=max_tasks)
+    runtime = Runtime(served, clock, thread_count=concurrency, kill_grace=kill_grace)
+    runner = Runner(runtime, Outbox(), concurrency=concurrency, max_tasks=max_tasks)
     identity = _identity(served, executor_id)
     wire = WebSocketTransport(token) if transport is None else transport
     link = Link(list(manager_urls), identity, runner, wire, clock, Random())
     idle = idle_seconds if until_idle else None
     process = _Process(link, runner, clock, idle_seconds=idle, grace_seconds=shutdown_grace)
-    workshop.on_stuck = process.stuck
+    runtime.on_stuck = process.stuck
     async with _lifespans(served):
         with handling_signals(process.terminate) if handle_signals else nullcontext():
             async with contextlib.AsyncExitStack() as stack:
@@ -98,8 +98,8 @@ async def run_executor(
                     health = health_server(health_port, lambda: link.connected, host=health_host)
                     await stack.enter_async_context(health)
                 code = await process.run()
-        workshop.threads.close()
-        if workshop.lingering and process.restart_wanted:
+        runtime.threads.close()
+        if runtime.lingering and process.restart_wanted:
             # Inside the lifespans: a stuck thread may still use what they hold.
             process.restart(restart)
             return code

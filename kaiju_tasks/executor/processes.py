@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.executor.calls import Done
-from kaiju_tasks.executor.context import StageInfo, Voice
+from kaiju_tasks.executor.context import ContextBridge, StageInfo
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Said, Start, frame
 
@@ -36,7 +36,7 @@ class ProcessCall:
         function: Callable[..., Any],
         params: Any,
         info: StageInfo,
-        voice: Voice,
+        bridge: ContextBridge,
         max_result_bytes: int,
         done: Done,
     ) -> None:
@@ -44,11 +44,11 @@ class ProcessCall:
             function=f"{function.__module__}:{function.__qualname__}",
             params=Raw(msgspec.json.encode(params)),
             info=info,
-            seconds=voice.seconds_left(),
+            seconds=bridge.seconds_left(),
             max_result_bytes=max_result_bytes,
             sys_path=[path or os.getcwd() for path in sys.path],
         )
-        self._voice = voice
+        self._bridge = bridge
         self._done = done
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -107,11 +107,11 @@ class ProcessCall:
             case "error" if said.error is not None:
                 raise ReportedError(said.error)
             case "progress":
-                self._voice.progress(**said.data)
+                self._bridge.progress(**said.data)
             case "log":
-                self._voice.log(**said.data)
+                self._bridge.log(**said.data)
             case "extend":
-                self._voice.extend(said.data)
+                self._bridge.extend(said.data)
 
     def stop(self) -> None:
         self._stopped = True

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.recent import Recent
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.segment import Segment, Token, token_of
-from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import Assignment, Lease
 
 __all__ = ["Runner"]
@@ -21,13 +21,13 @@ class Runner:
 
     def __init__(
         self,
-        workshop: Workshop,
+        runtime: Runtime,
         outbox: Outbox,
         *,
         concurrency: int,
         max_tasks: int | None = None,
     ) -> None:
-        self.workshop = workshop
+        self.runtime = runtime
         self.outbox = outbox
         self.on_change: Callable[[], None] = lambda: None
         self.taken = 0
@@ -37,14 +37,14 @@ class Runner:
         self._max_tasks = max_tasks
         self._segments: dict[Token, Segment] = {}
         self._by_task: dict[str, Segment] = {}
-        self._recent = Recent(workshop.clock)
+        self._recent = Recent(runtime.clock)
 
     @property
     def capacity(self) -> int:
         """Tasks it may hold at once now. A call that cannot be stopped keeps its slot."""
         if self.closed:
             return 0
-        return max(0, self._concurrency - self.workshop.lingering)
+        return max(0, self._concurrency - self.runtime.lingering)
 
     @property
     def closed(self) -> bool:
@@ -91,7 +91,7 @@ class Runner:
         return True
 
     def _begin(self, assignment: Assignment) -> None:
-        segment = Segment(assignment, self.workshop, self.outbox, self._gone)
+        segment = Segment(assignment, self.runtime, self.outbox, self._gone)
         self._segments[segment.token] = segment
         self._by_task[assignment.id] = segment
         if self.closed or not assignment.commands:

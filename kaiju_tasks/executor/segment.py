@@ -6,9 +6,9 @@ from msgspec import Raw
 
 from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.executor.outbox import Entry, Outbox
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.executor.stage import NULL, Stage
-from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import (
     Ack,
     AckState,
@@ -51,9 +51,9 @@ class Segment:
         "_meanwhile",
         "_outbox",
         "_position",
+        "_runtime",
         "_scope",
         "_stage",
-        "_workshop",
         "assignment",
         "over",
         "token",
@@ -62,15 +62,15 @@ class Segment:
     def __init__(
         self,
         assignment: Assignment,
-        workshop: Workshop,
+        runtime: Runtime,
         outbox: Outbox,
         gone: "Callable[[Segment], None]",
     ) -> None:
-        executor = workshop.executors.get(assignment.app_name)
+        executor = runtime.executors.get(assignment.app_name)
         self.assignment = assignment
         self.token = token_of(assignment)
         self.over = False
-        self._workshop = workshop
+        self._runtime = runtime
         self._outbox = outbox
         self._gone = gone
         self._scope = Scope(assignment, {} if executor is None else executor.data)
@@ -104,7 +104,7 @@ class Segment:
             scheduled_at=assignment.scheduled_at,
         )
         self._stage = Stage(
-            info, command, self._exec_seconds, self._scope, self._workshop, self._say
+            info, command, self._exec_seconds, self._scope, self._runtime, self._say
         )
         self._stage.start()
 

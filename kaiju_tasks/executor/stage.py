@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from kaiju_tasks.executor.bridge import StageBridge
 from kaiju_tasks.executor.calls import Call, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
 from kaiju_tasks.executor.context import Context, StageInfo
@@ -12,9 +13,8 @@ from kaiju_tasks.executor.failures import StageTimeout, report_error
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.scope import Scope
-from kaiju_tasks.executor.voice import StageVoice
-from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import ReportError, ReportState, SegmentCommand
 
 __all__ = ["NULL", "Say", "Stage"]
@@ -39,12 +39,12 @@ class Stage:
         "_latest_progress",
         "_progress_timer",
         "_run_seconds",
+        "_runtime",
         "_say",
         "_scope",
         "_stage_seconds",
         "_started",
         "_timer",
-        "_workshop",
         "over",
     )
 
@@ -54,15 +54,15 @@ class Stage:
         command: SegmentCommand,
         exec_seconds: float,
         scope: Scope,
-        workshop: Workshop,
+        runtime: Runtime,
         say: Say,
     ) -> None:
         self._info = info
         self._command = command
         self._scope = scope
-        self._workshop = workshop
+        self._runtime = runtime
         self._say = say
-        self._started = workshop.clock.time()
+        self._started = runtime.clock.time()
         self._run_seconds = exec_seconds
         self._stage_seconds = command.max_timeout
         self._call: Call | None = None
@@ -91,26 +91,26 @@ class Stage:
     def _prepare(self) -> Call | None:
         if not self._scope.holds(self._command.condition or NULL):
             return None
-        executor, command = self._workshop.find(self._info.app_name, self._info.method)
+        executor, command = self._runtime.find(self._info.app_name, self._info.method)
         params = self._scope.params(self._command.params)
         return self._make_call(executor, command, params)
 
     def _make_call(self, executor: Executor, command: Command, params: Any) -> Call:
         arguments = command.signature.arguments(params)
         if command.kind is CommandKind.PROCESS:
-            voice = StageVoice(self._info, self)
-            limit = self._workshop.max_result_bytes
-            return ProcessCall(command.function, params, self._info, voice, limit, self._done)
+            bridge = StageBridge(self._info, self)
+            limit = self._runtime.max_result_bytes
+            return ProcessCall(command.function, params, self._info, bridge, limit, self._done)
         if command.signature.context_name is not None:
-            voice = StageVoice(self._info, self)
-            arguments[command.signature.context_name] = Context(self._info, voice, executor.state)
+            bridge = StageBridge(self._info, self)
+            arguments[command.signature.context_name] = Context(self._info, bridge, executor.state)
         if command.kind is CommandKind.THREAD:
-            threads = self._workshop.threads
+            threads = self._runtime.threads
             return ThreadCall(command.function, arguments, self._done, threads)
         return LoopCall(command.function, arguments, self._done)
 
     def _done(self, call: Call, value: Any, error: BaseException | None) -> None:
-        self._workshop.ended(call)
+        self._runtime.ended(call)
         if self.over:
             return
         if error is not None:
@@ -124,7 +124,7 @@ class Stage:
         self._end(ReportState.FINISHED, result, None)
 
     def _encode(self, value: Any) -> Raw:
-        return encode_result(value, self._workshop.max_result_bytes)
+        return encode_result(value, self._runtime.max_result_bytes)
 
     def _fail(self, error: BaseException) -> None:
         self._end(ReportState.FAILED, NULL, report_error(error))
@@ -145,11 +145,11 @@ class Stage:
         if self._call is not None and self._call.alive:
             self._call.stop()
             if self._call.alive:
-                self._workshop.linger(self._call)
+                self._runtime.linger(self._call)
 
     def seconds(self) -> float:
         """How long it has been running."""
-        return self._workshop.clock.time() - self._started
+        return self._runtime.clock.time() - self._started
 
     def seconds_left(self) -> float:
         return self._allowed() - self.seconds()
@@ -160,7 +160,7 @@ class Stage:
         return min(self._stage_seconds, self._run_seconds)
 
     def _arm(self) -> None:
-        self._timer = self._workshop.clock.call_later(self.seconds_left(), self._deadline)
+        self._timer = self._runtime.clock.call_later(self.seconds_left(), self._deadline)
 
     def _deadline(self) -> None:
         if self.over:
@@ -182,7 +182,7 @@ class Stage:
         if self.over:
             return
         value = {"done": done, "total": total, "message": message}
-        self._latest_progress = encode_result(value, self._workshop.max_result_bytes)
+        self._latest_progress = encode_result(value, self._runtime.max_result_bytes)
         if self._progress_timer is None:
             self._send_progress()
 
@@ -192,7 +192,7 @@ class Stage:
             return
         latest, self._latest_progress = self._latest_progress, None
         self._say(ReportState.PROGRESS, latest, None, self.seconds())
-        later = self._workshop.clock.call_later
+        later = self._runtime.clock.call_later
         self._progress_timer = later(PROGRESS_SECONDS, self._send_progress)
 
     def extend(self, seconds: float) -> None:

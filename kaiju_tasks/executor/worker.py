@@ -24,7 +24,7 @@ from kaiju_tasks.executor.results import encode_result
 __all__ = ["main"]
 
 
-class PipeVoice:
+class PipeBridge:
     """Context's words, through the pipe. Thread-safe."""
 
     def __init__(self, out: BinaryIO, seconds: float) -> None:
@@ -64,8 +64,8 @@ def main() -> None:
     start = msgspec.json.decode(source.read(size), type=Start)
     threading.Thread(target=_end_with_executor, args=(source,), daemon=True).start()
     sys.path[:] = start.sys_path
-    voice = PipeVoice(out, start.seconds)
-    voice.say(_outcome(start, voice))
+    bridge = PipeBridge(out, start.seconds)
+    bridge.say(_outcome(start, bridge))
     out.close()
     os._exit(0)
 
@@ -75,20 +75,20 @@ def _end_with_executor(source: BinaryIO) -> None:
     os._exit(1)
 
 
-def _outcome(start: Start, voice: PipeVoice) -> Said:
+def _outcome(start: Start, bridge: PipeBridge) -> Said:
     try:
-        value = _call(start, voice)
+        value = _call(start, bridge)
         return Said("result", result=encode_result(value, start.max_result_bytes))
     except BaseException as error:  # everything a command raises is its stage's failure
         return Said("error", error=report_error(error))
 
 
-def _call(start: Start, voice: PipeVoice) -> Any:
+def _call(start: Start, bridge: PipeBridge) -> Any:
     function = _load(start.function)
     signature = Signature(function)
     arguments = signature.arguments(msgspec.json.decode(start.params))
     if signature.context_name is not None:
-        arguments[signature.context_name] = Context(start.info, voice)
+        arguments[signature.context_name] = Context(start.info, bridge)
     if inspect.iscoroutinefunction(function):
         return asyncio.run(function(**arguments))
     return function(**arguments)

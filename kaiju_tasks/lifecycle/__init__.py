@@ -7,7 +7,6 @@ raises and changes nothing; a late or stale event is a Step that does nothing.
 from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed
-from kaiju_tasks.lifecycle.course import open_run, proceed
 from kaiju_tasks.lifecycle.definition import Command, Definition
 from kaiju_tasks.lifecycle.events import (
     EVENTS,
@@ -38,6 +37,7 @@ from kaiju_tasks.lifecycle.events import (
 from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
+from kaiju_tasks.lifecycle.run import open_run, proceed
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
 from kaiju_tasks.lifecycle.state import (
     InboxMessage,

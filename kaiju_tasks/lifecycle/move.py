@@ -1,7 +1,7 @@
 """One move of one task: a working copy of its row, and the verbs that change it.
 
 Each verb has one outcome. They are the only code that writes `status`; handlers compose them.
-What comes after what is decided in `course.py`.
+What comes after what is decided in `run.py`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def _offset(row: Row, definition: Definition) -> float:
     return jitter_offset(row.id, definition.jitter) if definition.jitter else 0.0
 
 
-def settle(
+def record_missed(
     row: Row, definition: Definition, step: Step, misfire: Misfire, *, before: float, now: float
 ) -> None:
     """Treat fires due before some moment as missed, each as `misfire` says, and set the next."""

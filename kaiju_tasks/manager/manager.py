@@ -22,7 +22,7 @@ from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import Outlook, Store, StoreError
+from kaiju_tasks.store.base import Store, StoreError, WorkSummary
 
 log = logging.getLogger(__name__)
 
@@ -217,10 +217,10 @@ class Manager:
         except StoreError as exc:
             log.warning("executor %s could not be checked: %s", session.executor_id, exc)
 
-    def _seen(self, outlook: Outlook) -> None:
-        self.pauses.seen(outlook.paused)
+    def _seen(self, summary: WorkSummary) -> None:
+        self.pauses.seen(summary.paused)
         served = self.streams.served()
-        self.streams.feed_all(outlook.ready & served, outlook.suspect & served)
+        self.streams.feed_all(summary.ready & served, summary.suspect & served)
 
     async def _beat(self) -> None:
         while True:

@@ -14,10 +14,10 @@ from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.consequences import TooManyBorn
+from kaiju_tasks.manager.writing.consequences import TooManyChildren
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.slots import Slots
-from kaiju_tasks.store.base import Outlook, Store, StoreError, Transaction
+from kaiju_tasks.store.base import Store, StoreError, Transaction, WorkSummary
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ SIGNALS_AT_ONCE = 500
 class Scheduler:
     """The due loop.
 
-    :param seen: called with each outlook: streams and roster look at it too
+    :param seen: called with each summary: streams and roster look at it too
     :param expel: called when an executor's lease has ended
     """
 
@@ -40,7 +40,7 @@ class Scheduler:
         uptime: Uptime,
         dice: Dice,
         *,
-        seen: Callable[[Outlook], None],
+        seen: Callable[[WorkSummary], None],
         expel: Callable[[], Awaitable[None]],
         poll_interval: float,
         batch_rows: int,
@@ -101,34 +101,34 @@ class Scheduler:
 
     async def _pass(self) -> float:
         """Do what is due, look ahead. Returns the seconds until the next pass at the latest."""
-        outlook = await self._look_ahead()
+        summary = await self._look_ahead()
         pause = self._poll_interval
-        while outlook.next_due is not None and outlook.next_due <= outlook.now:
+        while summary.next_due is not None and summary.next_due <= summary.now:
             done = await self._do_due()
-            outlook = await self._look_ahead()
+            summary = await self._look_ahead()
             if not done:  # others hold them: look again soon, not at once
                 pause = min(pause, LOCKED_RETRY_SECONDS)
                 self._next_due = None
                 break
-        if outlook.signals and await self._do_signals():
+        if summary.signals and await self._do_signals():
             pause = 0.0
-        if outlook.unsettled:
+        if summary.unsettled:
             await self._committer.transact(self._settle)
             pause = min(pause, LOCKED_RETRY_SECONDS)
-        if outlook.next_expiry is not None:
-            pause = min(pause, await self._judge(outlook))
+        if summary.next_expiry is not None:
+            pause = min(pause, await self._judge(summary))
         return pause
 
-    async def _look_ahead(self) -> Outlook:
+    async def _look_ahead(self) -> WorkSummary:
         self._wake.clear()
         self._next_due = None
-        outlook = await self._store.outlook()
+        summary = await self._store.work_summary()
         self._uptime.reached(True)
-        self._offset = outlook.now - asyncio.get_running_loop().time()
-        if outlook.next_due is not None:
-            self._next_due = min(outlook.next_due, self._next_due or outlook.next_due)
-        self._seen(outlook)
-        return outlook
+        self._offset = summary.now - asyncio.get_running_loop().time()
+        if summary.next_due is not None:
+            self._next_due = min(summary.next_due, self._next_due or summary.next_due)
+        self._seen(summary)
+        return summary
 
     async def _do_due(self) -> int:
         """Advance due tasks until none is left that can be locked."""
@@ -136,7 +136,7 @@ class Scheduler:
         while True:
             try:
                 changes = await self._committer.transact(partial(self._due_batch, at_once=at_once))
-            except TooManyBorn:
+            except TooManyChildren:
                 at_once = _fewer(at_once)
                 continue
             total += len(changes)
@@ -163,7 +163,7 @@ class Scheduler:
         while True:
             try:
                 await self._committer.transact(work)
-            except TooManyBorn:
+            except TooManyChildren:
                 at_once = _fewer(at_once)
                 continue
             return more
@@ -171,10 +171,10 @@ class Scheduler:
     async def _settle(self, tx: Transaction) -> list[Change]:
         return await Slots(self._committer.states, tx).settle_unsettled()
 
-    async def _judge(self, outlook: Outlook) -> float:
+    async def _judge(self, summary: WorkSummary) -> float:
         """Expel whom it is time to expel. Returns the seconds until the next look."""
-        assert outlook.next_expiry is not None
-        left = max(outlook.next_expiry - outlook.now, self._uptime.seconds_until_judge())
+        assert summary.next_expiry is not None
+        left = max(summary.next_expiry - summary.now, self._uptime.seconds_until_judge())
         if left > 0:
             return left + LOCKED_RETRY_SECONDS
         await self._expel()

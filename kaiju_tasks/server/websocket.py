@@ -6,7 +6,7 @@ import logging
 from aiohttp import WSMsgType, web
 
 from kaiju_tasks.api import Caller, connection_closed
-from kaiju_tasks.api.frames import Frames, Talk
+from kaiju_tasks.api.frames import Frames, RpcConnection
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import encode_error
@@ -39,7 +39,7 @@ async def serve_socket(
     peer = Peer(socket)
     caller = Caller(remote=request.remote, connection=peer)
     sockets.add(socket)
-    calls = _Calls(frames.talk(caller), peer)
+    calls = _Calls(frames.connection(caller), peer)
     try:
         async for message in socket:
             if message.type is WSMsgType.TEXT:
@@ -60,8 +60,8 @@ class _Calls:
     """The open requests of one WebSocket. Reading goes on while they run, so that pongs and
     reports are seen; what is too much is refused."""
 
-    def __init__(self, talk: Talk, peer: Peer) -> None:
-        self._talk = talk
+    def __init__(self, connection: RpcConnection, peer: Peer) -> None:
+        self._connection = connection
         self._peer = peer
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
         self._open: set[asyncio.Task[None]] = set()
@@ -82,6 +82,6 @@ class _Calls:
 
     async def _answer(self, body: bytes) -> None:
         async with self._turns:
-            answer = await self._talk.answer(body)
+            answer = await self._connection.answer(body)
         if answer is not None:
             self._peer.send(answer)

@@ -7,7 +7,6 @@ from kaiju_tasks.store.base import (
     TASK_COLUMNS,
     Condition,
     ExecutorRow,
-    Outlook,
     PageQuery,
     Ping,
     Store,
@@ -20,6 +19,7 @@ from kaiju_tasks.store.base import (
     TaskView,
     Transaction,
     TransactionConflict,
+    WorkSummary,
 )
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "TASK_COLUMNS",
     "Condition",
     "ExecutorRow",
-    "Outlook",
     "PageQuery",
     "Ping",
     "Store",
@@ -42,4 +41,5 @@ __all__ = [
     "TaskView",
     "Transaction",
     "TransactionConflict",
+    "WorkSummary",
 ]

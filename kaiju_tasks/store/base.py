@@ -38,7 +38,7 @@ class StoreRefused(StoreError):
     newer than this program, or is missing. The message says what to do."""
 
 
-class Outlook(Struct):
+class WorkSummary(Struct):
     """What there is to wait for, as seen outside any transaction.
 
     :param now: the store's clock
@@ -472,7 +472,7 @@ class Store(Protocol):
         """The store's clock."""
         ...
 
-    async def outlook(self) -> Outlook:
+    async def work_summary(self) -> WorkSummary:
         """What there is to wait for: one query."""
         ...
 

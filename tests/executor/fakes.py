@@ -14,8 +14,8 @@ from kaiju_tasks.executor import Executor
 from kaiju_tasks.executor.link import Link
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.runner import Runner
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.transport import ConnectionClosed
-from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import (
     Ack,
     AckState,
@@ -256,15 +256,15 @@ class Rig:
         self.clock = FakeClock()
         self.manager = FakeManager()
         self.wire = MemoryTransport(self.manager)
-        self.workshop = Workshop([executor], self.clock, thread_count=concurrency, kill_grace=5.0)
+        self.runtime = Runtime([executor], self.clock, thread_count=concurrency, kill_grace=5.0)
         self.outbox = Outbox()
         self.runner = Runner(
-            self.workshop, self.outbox, concurrency=concurrency, max_tasks=max_tasks
+            self.runtime, self.outbox, concurrency=concurrency, max_tasks=max_tasks
         )
         identity = ConnectParams(id="e1", app_names=[executor.app_name])
         self.link = Link(urls, identity, self.runner, self.wire, self.clock, Random(1))
         self.stuck = 0
-        self.workshop.on_stuck = self._count_stuck
+        self.runtime.on_stuck = self._count_stuck
         self.running: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def _count_stuck(self) -> None:
@@ -279,7 +279,7 @@ class Rig:
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
         self.runner.drop_all()
-        self.workshop.threads.close()
+        self.runtime.threads.close()
         await settle()
 
     async def do(self, *tasks: Assignment) -> list[Report]:

@@ -111,7 +111,7 @@ async def test_a_thread_that_checks_ends_when_it_is_revoked(rig):
     await in_threads(1)
     rig.manager.revoke(task)
     await wait_until(stopped.is_set, "the thread saw that it is over")
-    await wait_until(lambda: rig.workshop.lingering == 0, "its slot is free")
+    await wait_until(lambda: rig.runtime.lingering == 0, "its slot is free")
     assert rig.manager.outcomes() == []
 
 
@@ -186,7 +186,7 @@ async def test_a_result_over_the_limit_is_refused_in_the_process(processes):
 
 
 async def test_a_large_result_comes_through_the_pipe(processes):
-    processes.workshop.max_result_bytes = 1024 * 1024
+    processes.runtime.max_result_bytes = 1024 * 1024
     assert len(result_of(await done(processes, "big", size=1_000_000))) == 1_000_000
 
 
@@ -202,7 +202,7 @@ async def test_a_process_and_its_children_are_killed(processes, tmp_path: Path, 
         processes.manager.revoke(task)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     await wait_until(lambda: not any(map(running, pids)), "both processes are gone")
-    await wait_until(lambda: processes.workshop.lingering == 0, "the slot is free")
+    await wait_until(lambda: processes.runtime.lingering == 0, "the slot is free")
     assert processes.stuck == 0
 
 

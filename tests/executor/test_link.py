@@ -134,7 +134,7 @@ async def test_a_frame_has_at_most_500_reports(rig):
 
 
 async def test_a_frame_has_about_a_mebibyte_of_results(rig):
-    rig.workshop.max_result_bytes = 1_000_000
+    rig.runtime.max_result_bytes = 1_000_000
     text = "x" * 300_000
     await rig.do(*(assignment(command("echo", params={"data": text})) for _ in range(7)))
     assert [len(batch) for batch in rig.manager.batches] == [3, 3, 1]
@@ -382,7 +382,7 @@ async def test_a_revoke_right_behind_its_run_leaves_nothing_behind(rig):
     rig.runner.revoke([lease_of(task)])
     await rig.clock.advance(10)
     assert began == []
-    assert (rig.workshop.lingering, rig.stuck) == (0, 0)
+    assert (rig.runtime.lingering, rig.stuck) == (0, 0)
 
 
 async def test_a_newer_lease_of_a_task_ends_the_older(rig):
@@ -411,7 +411,7 @@ async def test_a_stage_past_its_max_timeout_is_cancelled_and_reported_at_once(ri
     (report,) = rig.manager.reports
     assert report.error.type == "stage_timeout"
     assert "2.5 seconds" in report.error.message
-    assert rig.workshop.lingering == 0
+    assert rig.runtime.lingering == 0
 
 
 async def test_a_run_out_of_execution_time_is_an_exec_timeout(rig):

@@ -12,7 +12,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor import Context, Executor
 from kaiju_tasks.executor.load import LoadError, load_executor
 from kaiju_tasks.executor.params import Signature
-from kaiju_tasks.executor.workshop import by_app_name
+from kaiju_tasks.executor.runtime import by_app_name
 from kaiju_tasks.samples import executor as samples
 
 

@@ -148,7 +148,7 @@ async def test_the_example_pipeline_runs_on_this_machine(tmp_path):
         for step in task["commands"]
     )
     async with Rig(executor) as rig:
-        rig.workshop.max_result_bytes = 1024 * 1024
+        rig.runtime.max_result_bytes = 1024 * 1024
         rig.manager.run(assignment(first, second, app_name="default"))
         await wait_until(lambda: len(rig.manager.outcomes()) == 2, "two stages end", 60)
         reports = [report for report in rig.manager.reports if report.state == "finished"]

@@ -475,16 +475,16 @@ async def test_a_thousand_children_end_in_time_linear_in_them(
     """Each end costs the same, however many are left: counted in statements, not in seconds."""
     asked: dict[int, int] = {}
     store = manager.store
-    outlook = store.outlook
+    summary = store.work_summary
     for count in (100, 1000):
         looks = 0
 
         async def counted() -> Any:
             nonlocal looks
             looks += 1
-            return await outlook()
+            return await summary()
 
-        store.outlook = counted  # type: ignore[method-assign]
+        store.work_summary = counted  # type: ignore[method-assign]
         items = list(range(count))
         await call.create(tasks(foreach=items, task=child(kws={"n": "[item]"})), id=f"p{count}")
         for _ in range(count):

@@ -21,7 +21,7 @@ async def nothing_comes(executor: HandExecutor) -> None:
     """All that could be acquired has been, and it is not for this executor."""
 
     async def none_is_ready() -> bool:
-        return "default" not in (await executor.manager.store.outlook()).ready
+        return "default" not in (await executor.manager.store.work_summary()).ready
 
     await wait_until(none_is_ready, "nothing may be acquired any more")
     assert executor.assigned.empty()
@@ -215,8 +215,8 @@ async def test_thousands_that_wait_cost_an_acquisition_nothing(
     for _ in range(3):
         await call("tasks.m_create", data=waiting)
     await nothing_comes(executor)
-    outlook = await manager.store.outlook()
-    assert "default" not in outlook.ready
+    summary = await manager.store.work_summary()
+    assert "default" not in summary.ready
     await call.create("work", id="other")
     assert (await executor.take()).id == "other"
 

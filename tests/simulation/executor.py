@@ -12,8 +12,8 @@ from kaiju_tasks.executor.clock import LoopClock
 from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.runner import Runner
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.transport import Refused
-from kaiju_tasks.executor.workshop import Workshop
 from kaiju_tasks.protocol import CommandInfo, ConnectParams
 from tests.simulation.loop import Process
 from tests.simulation.network import Network, SimTransport
@@ -56,9 +56,9 @@ class SimExecutor:
     async def _main(self) -> None:
         executor = _commands(self)
         clock = LoopClock()
-        workshop = Workshop([executor], clock, thread_count=1, kill_grace=2.0)
-        workshop.on_stuck = lambda: self.kill(silent=False)
-        self.runner = Runner(workshop, Outbox(), concurrency=self.concurrency)
+        runtime = Runtime([executor], clock, thread_count=1, kill_grace=2.0)
+        runtime.on_stuck = lambda: self.kill(silent=False)
+        self.runner = Runner(runtime, Outbox(), concurrency=self.concurrency)
         infos = [CommandInfo(method) for method in executor.commands]
         identity = ConnectParams(id=self.process.name, app_names=[self.app_name], commands=infos)
         transport = SimTransport(self._network, self.process)

@@ -64,7 +64,7 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.Monk
 
 def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "_began_before", lambda move, event: False)
-    monkeypatch.setattr(committer, "settle", lambda entry, tried, row: False)
+    monkeypatch.setattr(committer, "resolve_in_doubt", lambda entry, tried, row: False)
 
 
 def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch) -> None:

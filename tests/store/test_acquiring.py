@@ -89,7 +89,7 @@ def _due(task: Definition, moment: float) -> list[Step]:
 
 
 async def test_the_outlook_tells_what_there_is_to_wait_for(store: Store) -> None:
-    quiet = await store.outlook()
+    quiet = await store.work_summary()
     assert (quiet.next_due, quiet.ready, quiet.suspect, quiet.next_expiry) == (
         None, frozenset(), frozenset(), None,
     )  # fmt: skip
@@ -99,7 +99,7 @@ async def test_the_outlook_tells_what_there_is_to_wait_for(store: Store) -> None
         await tx.put_executor(executor("lost", lease_until=1.0, status=ExecutorStatus.LOST))
     await add(store, "a", *(definition(f"x{n}", app_name=f"app{n}") for n in range(5)))
     await add(store, definition("later", app_name="nobody"), next_run=quiet.now + 3600)
-    busy = await store.outlook()
+    busy = await store.work_summary()
     assert busy.ready == {"default", *(f"app{n}" for n in range(5))}
     assert busy.next_due == quiet.now + 3600
     assert busy.next_expiry is not None
@@ -160,7 +160,7 @@ async def test_eight_connections_acquire_2000_tasks_exactly_once(postgres_dsn: s
 
 
 async def _nothing_ready(store: Store) -> bool:
-    return not (await store.outlook()).ready
+    return not (await store.work_summary()).ready
 
 
 async def test_locked_tasks_are_passed_over(postgres_dsn: str) -> None:

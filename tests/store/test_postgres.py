@@ -99,9 +99,9 @@ async def test_statements_keep_to_their_indexes_right_after_a_bulk_load(bulk: An
         assert "Seq Scan" not in plan, name
 
 
-async def test_the_outlook_reads_few_rows_of_a_backlog(bulk: Any) -> None:
+async def test_the_work_summary_reads_few_rows_of_a_backlog(bulk: Any) -> None:
     await bulk.execute("VACUUM tasks")
-    assert await pages_of(bulk, "outlook", []) < 200
+    assert await pages_of(bulk, "work_summary", []) < 200
 
 
 # errors and outages
@@ -151,7 +151,12 @@ async def test_an_unreachable_server_is_unavailable_everywhere(
     store = make_store(own_postgres_server.dsn())
     await store.open()
     await asyncio.to_thread(own_postgres_server.stop, "immediate")
-    for call in (store.now, store.outlook, lambda: store.tasks(["a"]), lambda: store.wake(["x"])):
+    for call in (
+        store.now,
+        store.work_summary,
+        lambda: store.tasks(["a"]),
+        lambda: store.wake(["x"]),
+    ):
         with pytest.raises(StoreUnavailable):
             await call()
     with pytest.raises(StoreUnavailable):

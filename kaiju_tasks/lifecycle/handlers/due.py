@@ -2,7 +2,9 @@
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
-from kaiju_tasks.lifecycle.course import (
+from kaiju_tasks.lifecycle.events import Due, Start
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.run import (
     abort,
     begin,
     fail_exec_timeout,
@@ -10,9 +12,7 @@ from kaiju_tasks.lifecycle.course import (
     proceed,
     rest,
 )
-from kaiju_tasks.lifecycle.events import Due, Start
-from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.schedule import missed_run, next_moment, pass_fire, settle
+from kaiju_tasks.lifecycle.schedule import missed_run, next_moment, pass_fire, record_missed
 from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE, QUEUED, WAITING
 from kaiju_tasks.types import ErrorType, Outcome
@@ -59,7 +59,9 @@ def due_idle(move: Move, event: Due) -> None:
 def fire(move: Move, event: Due) -> None:
     """Begin the run of the coming fire, unless it was missed."""
     row, definition = move.row, move.definition
-    settle(row, definition, move.step, definition.misfire, before=event.up_since, now=move.now)
+    record_missed(
+        row, definition, move.step, definition.misfire, before=event.up_since, now=move.now
+    )
     moment = next_moment(row, definition)
     if moment is None or moment > move.now:
         rest(move)

@@ -1,12 +1,5 @@
 """Handlers of what executors do and say."""
 
-from kaiju_tasks.lifecycle.course import (
-    abort,
-    fail,
-    fail_exec_timeout,
-    fail_results_too_large,
-    proceed,
-)
 from kaiju_tasks.lifecycle.events import (
     Acquired,
     ExecutorLost,
@@ -15,6 +8,13 @@ from kaiju_tasks.lifecycle.events import (
     StageFinished,
 )
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.run import (
+    abort,
+    fail,
+    fail_exec_timeout,
+    fail_results_too_large,
+    proceed,
+)
 from kaiju_tasks.lifecycle.statuses import QUEUED
 from kaiju_tasks.types import ErrorType, Limit, Outcome
 

@@ -1,8 +1,8 @@
 """Handlers of what holds a task in its stream: slots of a concurrency key, and pauses."""
 
-from kaiju_tasks.lifecycle.course import abort, proceed
 from kaiju_tasks.lifecycle.events import GateOpened, PauseBegan, SlotFull
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.run import abort, proceed
 from kaiju_tasks.lifecycle.state import gate_pause
 from kaiju_tasks.lifecycle.statuses import QUEUED
 from kaiju_tasks.types import ErrorType, Outcome

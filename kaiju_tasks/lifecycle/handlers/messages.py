@@ -1,9 +1,9 @@
 """Handler of messages."""
 
-from kaiju_tasks.lifecycle.course import proceed
 from kaiju_tasks.lifecycle.events import MessageCame
 from kaiju_tasks.lifecycle.hooks import can_be_taken, offer
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.run import proceed
 from kaiju_tasks.lifecycle.state import InboxMessage
 
 

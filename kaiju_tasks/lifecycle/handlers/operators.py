@@ -2,7 +2,6 @@
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import hooks
-from kaiju_tasks.lifecycle.course import abort, begin, close_run, open_run, proceed, rest
 from kaiju_tasks.lifecycle.events import (
     Cancel,
     Delete,
@@ -13,6 +12,7 @@ from kaiju_tasks.lifecycle.events import (
     Suspend,
 )
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.run import abort, begin, close_run, open_run, proceed, rest
 from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
 from kaiju_tasks.lifecycle.step import CopyResults, RunEnd
 from kaiju_tasks.types import ErrorType, ExitCode, Outcome

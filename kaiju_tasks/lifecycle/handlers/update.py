@@ -1,10 +1,10 @@
 """Handler of a changed definition. What is open goes on by it from the next transition."""
 
 from kaiju_tasks.errors import Conflict, InvalidParams
-from kaiju_tasks.lifecycle.course import open_run, proceed, rest
 from kaiju_tasks.lifecycle.events import Update
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.schedule import let_pass, pass_fire, settle
+from kaiju_tasks.lifecycle.run import open_run, proceed, rest
+from kaiju_tasks.lifecycle.schedule import let_pass, pass_fire, record_missed
 from kaiju_tasks.lifecycle.statuses import IDLE, QUEUED, SUSPENDED
 from kaiju_tasks.types import Misfire
 
@@ -45,7 +45,7 @@ def _write_off_fires(move: Move) -> None:
     """Record the fires that were missed so far; none of them is made up for any more."""
     row = move.row
     if row.enabled:
-        settle(row, move.definition, move.step, Misfire.SKIP, before=move.now, now=move.now)
+        record_missed(row, move.definition, move.step, Misfire.SKIP, before=move.now, now=move.now)
 
 
 def _take_definition(move: Move, event: Update) -> None:

@@ -75,7 +75,7 @@ _decode = msgspec.json.Decoder(Hello | Want | Wait | Tell | Lost).decode
 
 
 class Relay:
-    """This manager's part in the talk; a listener of its own hub, on behalf of the others.
+    """This manager's part in the connection; a listener of its own hub, on behalf of the others.
 
     :param spawn: runs a coroutine beside
     :param interval: seconds between two `renew`

@@ -63,25 +63,25 @@ class Family:
         """
         spawn, parent = change.step.spawn, change.definition
         assert spawn is not None
-        brood = _Brood()
+        spawning = SpawnPlan()
         try:
             if refused:
                 raise _refusal("too many tasks are created at once by nested tasks")
-            await self._gather(tx, parent, spawn, brood)
+            await self._gather(tx, parent, spawn, spawning)
         except InvalidParams as exc:
-            await let_go(tx, self._states, brood.claimed)
+            await let_go(tx, self._states, spawning.claimed)
             return await self._refuse(tx, parent.id, spawn.wait, exc)
-        if brood.again:
-            await tx.drop_children(spawn.wait, brood.again)
-        changes, taken = await self._create(tx, brood)
-        changes += self._watch(tx, brood)
+        if spawning.again:
+            await tx.drop_children(spawn.wait, spawning.again)
+        changes, taken = await self._create(tx, spawning)
+        changes += self._watch(tx, spawning)
         await tx.save([one.step for one in changes if one.before is not None])
-        await self._note_ended(tx, brood, changes)
-        born = [child for child in brood.children if child.child_id not in taken]
+        await self._note_ended(tx, spawning, changes)
+        born = [child for child in spawning.children if child.child_id not in taken]
         if born:
             await tx.put_children(parent.id, spawn.wait, born)
         if taken:
-            await let_go(tx, self._states, sorted(taken.intersection(brood.claimed)))
+            await let_go(tx, self._states, sorted(taken.intersection(spawning.claimed)))
             error = _refusal(f"a task with the id {min(taken)!r} exists already")
             return changes + await self._refuse(tx, parent.id, spawn.wait, error)
         if any(child.status is not None for child in born):
@@ -89,16 +89,16 @@ class Family:
         return changes
 
     async def _gather(
-        self, tx: Transaction, parent: Definition, spawn: Spawn, brood: "_Brood"
+        self, tx: Transaction, parent: Definition, spawn: Spawn, spawning: "SpawnPlan"
     ) -> None:
         """:raises InvalidParams: something of it cannot be waited for"""
         known = {child.position: child for child in await tx.children(spawn.wait)}
-        brood.again = sorted(known)
+        spawning.again = sorted(known)
         named: dict[str, int] = {}
         for position, plan in enumerate(spawn.children):
             child = known.get(position)
             if child is not None and _is_done(child, plan, spawn.cycle):
-                brood.again.remove(position)
+                spawning.again.remove(position)
                 continue
             if plan.data is None:
                 assert plan.id is not None
@@ -106,13 +106,13 @@ class Family:
             else:
                 made_up = f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
                 child_id = made_up if plan.id is None else plan.id
-                brood.made[child_id] = self._define(tx, parent, plan, child_id, position)
-                brood.children.append(Child(position, spawn.cycle, child_id, made=True))
-        await self._reuse(tx, brood, named)
-        brood.states = await self._states.lock(tx, [*brood.made, *named])
-        self._check_made(parent, brood)
-        await self._check_next_tasks(tx, brood)
-        self._add_named(parent, spawn, brood, named)
+                spawning.made[child_id] = self._define(tx, parent, plan, child_id, position)
+                spawning.children.append(Child(position, spawn.cycle, child_id, made=True))
+        await self._reuse(tx, spawning, named)
+        spawning.states = await self._states.lock(tx, [*spawning.made, *named])
+        self._check_made(parent, spawning)
+        await self._check_next_tasks(tx, spawning)
+        self._add_named(parent, spawn, spawning, named)
         await _refuse_circle(tx, parent.id, named)
 
     def _define(
@@ -131,45 +131,47 @@ class Family:
         defined.definition.parent_id = parent.id
         return defined
 
-    async def _reuse(self, tx: Transaction, brood: "_Brood", named: dict[str, int]) -> None:
+    async def _reuse(self, tx: Transaction, spawning: "SpawnPlan", named: dict[str, int]) -> None:
         """Wait for the tasks that hold the unique keys of those to be created."""
         wanted: dict[str, str] = {}
-        for child_id, defined in brood.made.items():
+        for child_id, defined in spawning.made.items():
             if (key := defined.definition.unique_key) is None:
                 continue
             if wanted.setdefault(key, child_id) != child_id:
                 raise _refusal(f"{wanted[key]!r} and {child_id!r} have one unique key")
         held = await tx.claim(wanted) if wanted else {}
-        brood.claimed = [child_id for key, child_id in wanted.items() if key not in held]
+        spawning.claimed = [child_id for key, child_id in wanted.items() if key not in held]
         for key, holder in held.items():
             child_id = wanted[key]
             if holder == child_id:
                 continue
-            unique = brood.made.pop(child_id).definition.unique
-            (child,) = [one for one in brood.children if one.child_id == child_id]
+            unique = spawning.made.pop(child_id).definition.unique
+            (child,) = [one for one in spawning.children if one.child_id == child_id]
             if unique is None or unique.on_conflict == "error" or holder in named:
                 raise _refusal(f"the task {holder!r} holds the unique key of {child_id!r}")
-            brood.children.remove(child)
+            spawning.children.remove(child)
             named[holder] = child.position
 
-    def _check_made(self, parent: Definition, brood: "_Brood") -> None:
-        for child_id in brood.made:
-            state = brood.states.get(child_id)
+    def _check_made(self, parent: Definition, spawning: "SpawnPlan") -> None:
+        for child_id in spawning.made:
+            state = spawning.states.get(child_id)
             if state is not None and state.definition.parent_id != parent.id:
                 raise _refusal(f"a task with the id {child_id!r} exists already")
 
-    async def _check_next_tasks(self, tx: Transaction, brood: "_Brood") -> None:
-        wanted = {d.definition.next_task for d in brood.made.values()} - {None} - set(brood.made)
+    async def _check_next_tasks(self, tx: Transaction, spawning: "SpawnPlan") -> None:
+        wanted = (
+            {d.definition.next_task for d in spawning.made.values()} - {None} - set(spawning.made)
+        )
         known = await tx.definitions([id for id in wanted if id is not None]) if wanted else {}
         for target in sorted(str(id) for id in wanted):
             if target not in known:
                 raise _refusal(f"`next_task`: there is no task {target!r}")
 
     def _add_named(
-        self, parent: Definition, spawn: Spawn, brood: "_Brood", named: dict[str, int]
+        self, parent: Definition, spawn: Spawn, spawning: "SpawnPlan", named: dict[str, int]
     ) -> None:
         for child_id, position in named.items():
-            state = brood.states.get(child_id)
+            state = spawning.states.get(child_id)
             if child_id == parent.id:
                 raise _refusal("a task cannot wait for itself")
             if state is None:
@@ -179,12 +181,14 @@ class Family:
             if row.status in ENDED:
                 child.status, child.exit_code, child.error = row.status, row.exit_code, row.error
                 child.job_id, child.job_cycle, child.stages = row.job_id, row.cycle, row.stage
-            brood.children.append(child)
+            spawning.children.append(child)
 
-    async def _create(self, tx: Transaction, brood: "_Brood") -> tuple[list[Change], set[str]]:
+    async def _create(
+        self, tx: Transaction, spawning: "SpawnPlan"
+    ) -> tuple[list[Change], set[str]]:
         """Insert new children, and let those that are there run anew."""
         pauses = self._states.pauses
-        fresh = [d for child_id, d in brood.made.items() if child_id not in brood.states]
+        fresh = [d for child_id, d in spawning.made.items() if child_id not in spawning.states]
         steps = [
             create(
                 d.definition,
@@ -204,28 +208,30 @@ class Family:
             for step, d in zip(steps, fresh, strict=True)
             if step.row.id not in taken
         ]
-        old = [state for child_id, state in brood.states.items() if child_id in brood.made]
-        return changes + self._states.advance(tx, old, lambda s: self._anew(brood, s)), taken
+        old = [state for child_id, state in spawning.states.items() if child_id in spawning.made]
+        return changes + self._states.advance(tx, old, lambda s: self._anew(spawning, s)), taken
 
-    async def _note_ended(self, tx: Transaction, brood: "_Brood", changes: list[Change]) -> None:
+    async def _note_ended(
+        self, tx: Transaction, spawning: "SpawnPlan", changes: list[Change]
+    ) -> None:
         """Some run no executor's stage: they may be over already, and hold no key any more."""
         run_ends = {one.step.row.id: one.step.run_end for one in changes}
-        for child in brood.children:
+        for child in spawning.children:
             if (end := run_ends.get(child.child_id)) is not None:
                 child.status, child.exit_code, child.error = end.status, end.exit_code, end.error
                 child.job_id, child.job_cycle, child.stages = end.job_id, end.cycle, end.stages
-        keyed = [one for one in changes if one.step.row.id in brood.claimed]
+        keyed = [one for one in changes if one.step.row.id in spawning.claimed]
         vain = [c.step.row.id for c in keyed if claimed(c.step.row, c.definition) is None]
         if vain:
             await tx.unclaim(vain)
 
-    def _anew(self, brood: "_Brood", state: TaskState) -> Reset:
-        definition = brood.made[state.row.id].definition
+    def _anew(self, spawning: "SpawnPlan", state: TaskState) -> Reset:
+        definition = spawning.made[state.row.id].definition
         return Reset(job_id=self._dice.new_id(), definition=definition, rev=self._dice.rev())
 
-    def _watch(self, tx: Transaction, brood: "_Brood") -> list[Change]:
-        named = {child.child_id for child in brood.children if not child.made}
-        states = [state for child_id, state in brood.states.items() if child_id in named]
+    def _watch(self, tx: Transaction, spawning: "SpawnPlan") -> list[Change]:
+        named = {child.child_id for child in spawning.children if not child.made}
+        states = [state for child_id, state in spawning.states.items() if child_id in named]
         return self._states.advance(tx, states, lambda state: Watched())
 
     async def _refuse(
@@ -320,7 +326,7 @@ class Family:
         return changes
 
 
-class _Brood(Struct):
+class SpawnPlan(Struct):
     """What a stage is to wait for.
 
     :param made: tasks to be created, by id

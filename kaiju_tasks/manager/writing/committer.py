@@ -23,7 +23,7 @@ from kaiju_tasks.manager.writing.entries import (
     Entry,
     EventSource,
     Group,
-    settle,
+    resolve_in_doubt,
 )
 from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.manager.writing.slots import Slots
@@ -304,7 +304,7 @@ class Committer:
         drafts: list[Entry] = []
         known: list[Entry] = []
         advanced: list[tuple[Entry, Change]] = []
-        settled: list[Change] = []
+        decided: list[Change] = []
         audits: list[AuditRecord] = []
         for entry in batch:
             entry.tried = entry.step or entry.tried
@@ -321,9 +321,9 @@ class Committer:
             if state is None:
                 entry.error = NotFound(f"there is no task {entry.task_id!r}", id=entry.task_id)
                 continue
-            if entry.tried is not None and settle(entry, entry.tried, state):
+            if entry.tried is not None and resolve_in_doubt(entry, entry.tried, state):
                 if entry.step is not None:
-                    settled.append(Change(entry.step, state.definition, None))
+                    decided.append(Change(entry.step, state.definition, None))
                 continue
             change = self._advance_entry(entry, state, tx.now)
             if change is not None:
@@ -339,7 +339,7 @@ class Committer:
         await self.save(tx, changes)
         if audits:
             await tx.add_audit(audits)
-        return changes + settled
+        return changes + decided
 
     def _advance_entry(self, entry: Entry, state: TaskState, now: float) -> Change | None:
         event = entry.event

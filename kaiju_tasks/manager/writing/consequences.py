@@ -15,7 +15,7 @@ MAX_BORN = 20_000
 """Children created in one transaction, by stages that reach their `_TASKS_` at once."""
 
 
-class TooManyBorn(InvalidParams):
+class TooManyChildren(InvalidParams):
     """Several changes together create too many tasks: each is to be saved with fewer others."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Consequences:
     async def save(self, tx: Transaction, changes: list[Change], slots: Slots) -> None:
         """Save changes (inserted ones are saved already); what they cause is added to them.
 
-        :raises TooManyBorn: there are several, and their stages create too many tasks
+        :raises TooManyChildren: there are several, and their stages create too many tasks
         """
         alone = await self.family.abandoned(tx, changes)
         await tx.save([change.step for change in changes if change.before is not None])
@@ -48,7 +48,7 @@ class Consequences:
             chain += 1
             born = sum(len(c.step.spawn.children) for c in wave if c.step.spawn is not None)
             if born > room and several:
-                raise TooManyBorn
+                raise TooManyChildren
             caused = await self.family.cancel(tx, alone)
             await self.family.lock_named(tx, wave)
             for change in wave:

@@ -128,7 +128,7 @@ def size_of(event: EventSource | None, draft: Draft | None) -> int:
     return 0 if draft is None else definition_bytes(draft.definition)
 
 
-def settle(entry: Entry, tried: Step, state: TaskState) -> bool:
+def resolve_in_doubt(entry: Entry, tried: Step, state: TaskState) -> bool:
     """Whether it is decided already what an earlier try of a transaction, whose commit may be in
     doubt, has done. What a lease, an epoch or a message id fences can simply be tried again."""
     row = state.row

@@ -41,7 +41,7 @@ def channel_of(schema: str) -> str:
 
 
 class Wakes:
-    """One manager's voice and ears."""
+    """One manager's bridge and ears."""
 
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect

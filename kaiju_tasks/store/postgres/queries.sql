@@ -591,7 +591,7 @@ RETURNING up_since
 -- A manager leaves.
 DELETE FROM managers WHERE id = $1::text
 
--- name: outlook
+-- name: work_summary
 -- What there is to wait for: now, due, ready streams, suspect streams, expiry, pauses that hold
 -- tasks, whether slots are unsettled, whether there are signals.
 WITH RECURSIVE

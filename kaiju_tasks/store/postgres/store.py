@@ -14,13 +14,13 @@ from kaiju_tasks.store.base import (
     Child,
     Condition,
     ExecutorRow,
-    Outlook,
     PageQuery,
     Ping,
     StoreUnavailable,
     TaskPage,
     TaskQuery,
     TaskView,
+    WorkSummary,
     ignore,
 )
 from kaiju_tasks.store.columns import (
@@ -141,11 +141,11 @@ class PostgresStore:
         self._clock.seen(now)
         return float(now)
 
-    async def outlook(self) -> Outlook:
-        ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read("outlook")
+    async def work_summary(self) -> WorkSummary:
+        ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read("work_summary")
         self._clock.seen(now)
         paused, unsettled, signals = waiting
-        return Outlook(
+        return WorkSummary(
             now,
             next_due,
             frozenset(ready),

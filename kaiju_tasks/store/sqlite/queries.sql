@@ -386,7 +386,7 @@ RETURNING up_since
 -- A manager leaves.
 DELETE FROM managers WHERE id = ?1
 
--- name: outlook
+-- name: work_summary
 -- What there is to wait for: due, ready streams, suspect streams, expiry, pauses that hold tasks,
 -- whether slots are unsettled, whether there are signals.
 WITH RECURSIVE

@@ -18,7 +18,6 @@ from kaiju_tasks.store.base import (
     Child,
     Condition,
     ExecutorRow,
-    Outlook,
     PageQuery,
     Ping,
     StoreRefused,
@@ -26,6 +25,7 @@ from kaiju_tasks.store.base import (
     TaskPage,
     TaskQuery,
     TaskView,
+    WorkSummary,
     ignore,
 )
 from kaiju_tasks.store.columns import (
@@ -127,10 +127,10 @@ class SqliteStore:
     async def now(self) -> float:
         return self._clock()
 
-    async def outlook(self) -> Outlook:
-        ((next_due, ready, suspect, next_expiry, *waiting),) = await self._read("outlook")
+    async def work_summary(self) -> WorkSummary:
+        ((next_due, ready, suspect, next_expiry, *waiting),) = await self._read("work_summary")
         paused, unsettled, signals = waiting
-        return Outlook(
+        return WorkSummary(
             self._clock(),
             next_due,
             _names(ready),

@@ -91,12 +91,12 @@ class ConnectionThread:
 
 def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     try:
-        future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+        future.get_loop().call_soon_threadsafe(_set_outcome, future, result, error)
     except RuntimeError:  # the loop is closed: nobody waits
         pass
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _set_outcome(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
         return
     if error is None:

@@ -8,12 +8,12 @@ from kaiju_tasks.executor.failures import UnknownMethod
 from kaiju_tasks.executor.registry import Command, Executor
 from kaiju_tasks.executor.threads import ThreadPool
 
-__all__ = ["Workshop", "by_app_name"]
+__all__ = ["Runtime", "by_app_name"]
 
 DEFAULT_MAX_RESULT_BYTES = 1024 * 1024
 
 
-class Workshop:
+class Runtime:
     """Shared means of the running stages.
 
     :param thread_count: threads for `def` commands, from 1

@@ -17,7 +17,7 @@ from kaiju_tasks.executor.transport import ConnectionClosed
 from kaiju_tasks.protocol import Ack, AckState, ReportError, ReportState, WriteStageParams
 from kaiju_tasks.types import ErrorType
 
-__all__ = ["Mail"]
+__all__ = ["ReportSender"]
 
 MAX_IN_FLIGHT = 4
 PIPELINED_REPORTS = 100
@@ -27,7 +27,7 @@ NOT_FOUND, TOO_LARGE = 404, 413
 REFUSALS = frozenset({-32700, -32600, -32602, TOO_LARGE})
 
 
-class Mail:
+class ReportSender:
     """Carries the outbox to the manager.
 
     :param on_expelled: the manager does not know this executor any more

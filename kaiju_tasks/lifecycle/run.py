@@ -1,4 +1,4 @@
-"""The course of a run: how it opens, goes on, is retried and ends."""
+"""A run: how it opens, goes on, is retried and ends."""
 
 import zlib
 from typing import Any
@@ -7,7 +7,7 @@ from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, settle
+from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, record_missed
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
 from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, RunRecord
 from kaiju_tasks.types import (
@@ -247,6 +247,6 @@ def miss_fires(move: Move) -> None:
     if not definition.scheduled:
         row.fire_at = None
     elif row.enabled:
-        settle(row, definition, move.step, definition.misfire, before=move.now, now=move.now)
+        record_missed(row, definition, move.step, definition.misfire, before=move.now, now=move.now)
     else:
         let_pass(row, definition, move.now)

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from kaiju_tasks.executor.clock import Clock, TimerHandle
 
-__all__ = ["Lifeline"]
+__all__ = ["LeaseWatchdog"]
 
 EXCLUSIVE_SHARE = 0.8
 """Runs under `concurrency` stop after this share of a lease, so that they end before it does."""
 
 
-class Lifeline:
+class LeaseWatchdog:
     """Calls back when no manager has answered for too long.
 
     :param on_lease_ending: most of a lease is over without an answer

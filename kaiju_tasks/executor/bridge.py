@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from kaiju_tasks.executor.context import StageInfo
 
-__all__ = ["Listener", "StageVoice"]
+__all__ = ["Listener", "StageBridge"]
 
 logger = logging.getLogger("kaiju_tasks.executor.command")
 
@@ -32,7 +32,7 @@ class Listener(Protocol):
     def extend(self, seconds: float) -> None: ...
 
 
-class StageVoice:
+class StageBridge:
     """Takes a command's words from any thread to its stage."""
 
     __slots__ = ("_info", "_listener", "_loop", "_thread")
