@@ -13,16 +13,16 @@ from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
-from kaiju_tasks.inside import INSIDE, InsideTransport
+from kaiju_tasks.inprocess import IN_PROCESS, InProcessTransport
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
 from kaiju_tasks.manager.events.hub import Subscription
-from kaiju_tasks.manager.events.matching import EVENT_COLUMNS
-from kaiju_tasks.own import own_executor
 from kaiju_tasks.rpc import Registry, encode_request
 from kaiju_tasks.rpc.messages import remote_error
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.store.open import make_store
+from kaiju_tasks.system_executor import system_executor
 from kaiju_tasks.types import TaskEvent
 
 __all__ = ["Embedded", "EventStream", "embedded", "link_executors"]
@@ -113,7 +113,7 @@ async def embedded(
 async def _manager(store: Store, settings: Settings) -> AsyncIterator[Embedded]:
     manager = Manager(store, settings)
     registry = method_registry(manager)
-    async with manager.running(), own_executor(manager, registry, settings):
+    async with manager.running(), system_executor(manager, registry, settings):
         yield Embedded(manager, registry, settings)
 
 
@@ -127,11 +127,11 @@ async def link_executors(
     :param concurrency: tasks held at once, from 1
     :param grace: seconds that running stages get at the end
     """
-    transport = InsideTransport(inside.manager, inside.frames)
+    transport = InProcessTransport(inside.manager, inside.frames)
     running = asyncio.create_task(
         run_executor(
             executors,
-            [INSIDE],
+            [IN_PROCESS],
             concurrency=concurrency,
             transport=transport,
             shutdown_grace=grace,

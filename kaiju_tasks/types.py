@@ -202,7 +202,7 @@ def as_text(name: str | int | None) -> str | None:
 Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
 
 
-OWN_APP = "manager"
+MANAGER_APP = "manager"
 """The stream of the manager's own executor, which no other one serves."""
 
 

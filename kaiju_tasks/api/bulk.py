@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.api.caller import Caller
-from kaiju_tasks.api.matching import TaskMatcher
 from kaiju_tasks.api.params import BulkParams, BulkResult, BulkSuspendParams, Refusal
 from kaiju_tasks.api.queries import read_conditions
+from kaiju_tasks.api.task_matcher import TaskMatcher
 from kaiju_tasks.errors import Conflict, InvalidParams, KaijuError, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Reset, Resume, Step, Suspend, TaskState
 from kaiju_tasks.manager import Manager

@@ -13,10 +13,10 @@ class Caller:
     :param user_id: owner of what it creates; None while no tokens are configured
     :param remote: address it calls from
     :param connection: its WebSocket; None over HTTP
-    :param own: it is the manager's own executor
+    :param system: it is the manager's own executor
     """
 
-    __slots__ = ("connection", "own", "remote", "session", "subscriptions", "user_id")
+    __slots__ = ("connection", "remote", "session", "subscriptions", "system", "user_id")
 
     def __init__(
         self,
@@ -24,12 +24,12 @@ class Caller:
         user_id: str | None = None,
         remote: str | None = None,
         connection: Connection | None = None,
-        own: bool = False,
+        system: bool = False,
     ) -> None:
         self.user_id = user_id
         self.remote = remote
         self.connection = connection
-        self.own = own
+        self.system = system
         self.session: Session | None = None
         self.subscriptions: dict[str, Subscription] = {}
 

@@ -7,8 +7,8 @@ from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionPara
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.errors import InvalidRequest, TooManyRequests
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
 from kaiju_tasks.manager.events.hub import EncodedEvent, EventHub, Subscription
-from kaiju_tasks.manager.events.matching import EVENT_COLUMNS
 from kaiju_tasks.manager.executors.sessions import Connection
 from kaiju_tasks.rpc import encode_notification
 

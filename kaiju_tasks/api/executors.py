@@ -9,7 +9,7 @@ from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.roster import GONE
 from kaiju_tasks.store.base import ExecutorRow
-from kaiju_tasks.types import OWN_APP, AuditRecord, ExecutorInfo
+from kaiju_tasks.types import MANAGER_APP, AuditRecord, ExecutorInfo
 
 
 class ExecutorsApi:
@@ -70,7 +70,7 @@ list_ = list
 
 def is_shown(row: ExecutorRow) -> bool:
     """The manager's own executor comes and goes: it is nobody while it is away."""
-    return row.status not in GONE or OWN_APP not in row.app_names
+    return row.status not in GONE or MANAGER_APP not in row.app_names
 
 
 def _add_commands(

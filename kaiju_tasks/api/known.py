@@ -11,7 +11,7 @@ from kaiju_tasks.api.fit import Misfit, Shape, shape
 from kaiju_tasks.api.nearest import nearest
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.store.base import Store
-from kaiju_tasks.types import HOOKS, OWN_APP, ExecutorStatus
+from kaiju_tasks.types import HOOKS, MANAGER_APP, ExecutorStatus
 
 FRESH_SECONDS = 2.0
 KNOWN_ROOTS = frozenset({"id", "job_id", "kws", "scheduled_at", "executor", "*"})
@@ -92,7 +92,7 @@ class KnownMethods:
         :param sure: the task is refused for it: look again before saying that something is wrong
         """
         commands = [(i, c) for i, c in enumerate(definition.commands) if c.method not in HOOKS]
-        if not commands or definition.app_name == OWN_APP:  # it comes when there is work
+        if not commands or definition.app_name == MANAGER_APP:  # it comes when there is work
             return []
         async with self._reading:
             await self._refresh()

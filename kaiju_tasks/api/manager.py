@@ -5,10 +5,10 @@ import logging
 import msgspec
 from msgspec import Struct
 
+from kaiju_tasks.api.announcements import check_connect, check_leave, check_ping
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
-from kaiju_tasks.api.presence import check_connect, check_leave, check_ping
 from kaiju_tasks.errors import InvalidParams, InvalidRequest, TooLarge
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
@@ -43,7 +43,7 @@ class ManagerApi:
         """Announce an executor: its streams, commands, capacity, and what it holds."""
         if caller.connection is None:
             raise InvalidRequest("manager.connect needs the WebSocket at /rpc, not a POST")
-        check_connect(params, own=caller.own)
+        check_connect(params, system=caller.system)
         if caller.session is not None and caller.session.executor_id != params.id:
             raise InvalidParams(
                 f"`id`: this connection is executor {caller.session.executor_id!r}'s: "

@@ -11,8 +11,8 @@ from kaiju_tasks.lifecycle.compiled import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.times import show_time
 from kaiju_tasks.types import (
+    MANAGER_APP,
     MESSAGE,
-    OWN_APP,
     TIMER,
     ErrorType,
     ExecutorStatus,
@@ -229,7 +229,7 @@ def _no_taker(facts: Facts) -> Iterator[WhyNot]:
     data: dict[str, Any] = {"app_name": app_name, "executors": len(there)}
     if not there:
         text = f"no executor serves the stream {app_name!r}"
-        if app_name == OWN_APP:
+        if app_name == MANAGER_APP:
             text = "the manager's own executor is being called"
         yield WhyNot("no_executor", text, data)
         return

@@ -13,8 +13,8 @@ from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
 from kaiju_tasks.api.notifications import NotificationsApi
-from kaiju_tasks.api.own import OwnMethods
 from kaiju_tasks.api.pauses import PausesApi
+from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
 from kaiju_tasks.errors import (
@@ -60,7 +60,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     registry = Registry()
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
-    _add_tasks(registry, _maker(TasksApi, target, known, OwnMethods(registry)))
+    _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
     _add_bulk(registry, _maker(BulkApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))

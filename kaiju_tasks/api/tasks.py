@@ -11,7 +11,6 @@ from kaiju_tasks.api.awaited import ENDED, Awaited
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.explain import explain
 from kaiju_tasks.api.known import KnownMethods
-from kaiju_tasks.api.own import OwnMethods
 from kaiju_tasks.api.params import (
     ConditionsParams,
     Count,
@@ -44,6 +43,7 @@ from kaiju_tasks.api.queries import (
     write_cursor,
 )
 from kaiju_tasks.api.review import review
+from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
 from kaiju_tasks.define import Defined, define, read_new_task, redefine, succeed
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
@@ -86,7 +86,7 @@ DUPLICATE_TRIES = 5
 class TasksApi:
     """The methods on tasks."""
 
-    def __init__(self, manager: Manager, known: KnownMethods, own: OwnMethods) -> None:
+    def __init__(self, manager: Manager, known: KnownMethods, own: StageMethods) -> None:
         self._manager = manager
         self._committer = manager.committer
         self._store = manager.store

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.executor.forward import ForwardExecutor
 from kaiju_tasks.executor.registry import Executor
-from kaiju_tasks.types import OWN_APP
+from kaiju_tasks.types import MANAGER_APP
 
 __all__ = ["forwarded"]
 
@@ -25,7 +25,7 @@ def forwarded(url: str | None, app_name: str | None, default: str) -> list[Execu
 
 
 def _stream(name: str) -> str:
-    if name == OWN_APP:
+    if name == MANAGER_APP:
         raise Failed(f"--app-name {name!r} is reserved; take another name.", USAGE)
     if not 1 <= len(name) <= 255 or any(unicodedata.category(c) == "Cc" for c in name):
         raise Failed(

@@ -17,7 +17,7 @@ from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import load_settings
 from kaiju_tasks.signals import handling_signals
-from kaiju_tasks.types import OWN_APP
+from kaiju_tasks.types import MANAGER_APP
 
 __all__ = ["Pipeline"]
 
@@ -63,7 +63,7 @@ class Pipeline:
                 return await self._follow(inside, created)
 
     def _check(self, created: dict[str, Any]) -> None:
-        served = [*(executor.app_name for executor in self._executors), OWN_APP]
+        served = [*(executor.app_name for executor in self._executors), MANAGER_APP]
         if created["app_name"] not in served:
             raise Failed(
                 f"No executor here serves the stream {created['app_name']!r}; "

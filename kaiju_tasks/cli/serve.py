@@ -27,9 +27,9 @@ def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **gi
     from kaiju_tasks.cli.logs import configure_logging
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.errors import SettingsError
-    from kaiju_tasks.own import own_executor
     from kaiju_tasks.server import CannotServe
     from kaiju_tasks.server import serve as serve_manager
+    from kaiju_tasks.system_executor import system_executor
 
     configure_logging(settings)
     try:
@@ -38,7 +38,7 @@ def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **gi
                 settings,
                 executors=executors,
                 migrate=not no_migrate,
-                beside=[own_executor],
+                beside=[system_executor],
                 say=_say,
             )
         )

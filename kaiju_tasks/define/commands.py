@@ -14,7 +14,7 @@ from kaiju_tasks.lifecycle import Command
 from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.templates import compile_condition, compile_template
-from kaiju_tasks.types import HOOKS, MESSAGE, OWN_APP, TASKS, TIMER, Id, Limit, TaskCommand
+from kaiju_tasks.types import HOOKS, MANAGER_APP, MESSAGE, TASKS, TIMER, Id, Limit, TaskCommand
 
 OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
@@ -46,7 +46,7 @@ def check_commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
 
 def refuse_internal(app_name: str, commands: list[Command], prefix: str) -> None:
     for index, command in enumerate(commands):
-        if app_name == OWN_APP and command.method == DELIVER:
+        if app_name == MANAGER_APP and command.method == DELIVER:
             field = f"{prefix}.commands.{index}.method"
             raise InvalidParams(
                 f"`{field}`: {DELIVER} is what the manager does for `webhook`", field=field

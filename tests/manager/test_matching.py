@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager.events.matching import EVENT_COLUMNS, Matcher
+from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS, Matcher
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.types import TaskEvent
 

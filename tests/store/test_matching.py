@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.api.matching import TaskMatcher
+from kaiju_tasks.api.task_matcher import TaskMatcher
 from kaiju_tasks.lifecycle import TaskState
 from kaiju_tasks.store import TASK_COLUMNS, Condition, Store, TaskQuery
 from tests.store.making import add, definition

@@ -3,9 +3,9 @@
 from typing import Any
 
 from kaiju_tasks import Client
-from tests.own.receiver import Receiver, receiving
 from tests.support.wait import wait_until
 from tests.system.fleet import SECONDS, Fleet, Json, ended
+from tests.system_executor.receiver import Receiver, receiving
 
 COUNT = 20
 """More than the calls that are open at once: some deliveries are under way, some are not."""

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kaiju_tasks.manager.events.matching import Matcher
+from kaiju_tasks.manager.events.event_matcher import Matcher
 from kaiju_tasks.manager.events.public import events_of
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.store.base import Condition

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager.events.matching import Matcher
+from kaiju_tasks.manager.events.event_matcher import Matcher
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.types import TaskEvent
 

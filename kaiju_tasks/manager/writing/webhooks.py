@@ -16,7 +16,7 @@ from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.types import OWN_APP, Concurrency, Limit, TaskStatus, Webhook
+from kaiju_tasks.types import MANAGER_APP, Concurrency, Limit, TaskStatus, Webhook
 
 GROUP = "webhooks"
 PRIORITY = -100
@@ -100,7 +100,7 @@ def deliveries(changes: Iterable[Change], now: float) -> list[Definition]:
 
 def is_delivery(definition: Definition) -> bool:
     """Whether it is such a task itself; its own end is nobody's business."""
-    return definition.app_name == OWN_APP and definition.commands[0].method == DELIVER
+    return definition.app_name == MANAGER_APP and definition.commands[0].method == DELIVER
 
 
 def _delivery(change: Change, run: RunRecord, webhook: Webhook, now: float) -> Definition:
@@ -108,7 +108,7 @@ def _delivery(change: Change, run: RunRecord, webhook: Webhook, now: float) -> D
     task_id = run.task_id
     return Definition(
         id=f"webhook:{run.run_id}",
-        app_name=OWN_APP,
+        app_name=MANAGER_APP,
         commands=[Command(DELIVER)],
         created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
         kws=Raw(msgspec.json.encode(_ended(change, run))),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kaiju_tasks.api import Caller
-from kaiju_tasks.api.own import OwnMethods
+from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import Abort, Unavailable
 from kaiju_tasks.executor.context import Context
@@ -16,13 +16,13 @@ from kaiju_tasks.executor.forward import Answer, failure_of
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
-from kaiju_tasks.own.deliver import deliver, http_session, message
-from kaiju_tasks.own.repeats import CREATE_MANY, made_ids, repeatable
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
 from kaiju_tasks.store.base import StoreError, TaskView
-from kaiju_tasks.types import OWN_APP
+from kaiju_tasks.system_executor.deliver import deliver, http_session, message
+from kaiju_tasks.system_executor.repeats import CREATE_MANY, made_ids, repeatable
+from kaiju_tasks.types import MANAGER_APP
 
-__all__ = ["OwnExecutor"]
+__all__ = ["SystemExecutor"]
 
 OUTAGE_PAUSE_SECONDS = 0.5
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 _decode = msgspec.json.Decoder(Answer).decode
 
 
-class OwnExecutor(Executor):
+class SystemExecutor(Executor):
     """Serves the stream `manager`.
 
     :param registry: the public methods
@@ -39,11 +39,11 @@ class OwnExecutor(Executor):
     """
 
     def __init__(self, manager: Manager, registry: Registry, limits: Limits) -> None:
-        super().__init__(OWN_APP, lifespan=http_session)
+        super().__init__(MANAGER_APP, lifespan=http_session)
         self._manager = manager
         self._registry = registry
         self._limits = limits
-        for name in OwnMethods(registry).names():
+        for name in StageMethods(registry).names():
             self.command(name)(self._calling(name))
         self.command(DELIVER)(self._deliver)
 
@@ -70,7 +70,7 @@ class OwnExecutor(Executor):
 
     async def _called(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
         view = await self._task(ctx)
-        caller = Caller(user_id=view.definition.user_id, remote=OWN_APP)
+        caller = Caller(user_id=view.definition.user_id, remote=MANAGER_APP)
         if method == CREATE_MANY and ctx.attempt > 1:
             made = await self._made_before(ctx.idempotency_key, caller, params)
             if made:

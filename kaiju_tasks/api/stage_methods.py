@@ -11,14 +11,14 @@ from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.rpc import Method, Registry, convert
 from kaiju_tasks.rpc.plain import Plain
 from kaiju_tasks.templates import compile_template
-from kaiju_tasks.types import OWN_APP
+from kaiju_tasks.types import MANAGER_APP
 
 NOT_FOR_STAGES = ("manager.", "rpc.", "events.")
 WAITING = "tasks.wait"
 """A stage that waits would hold a place: that is what hooks are for."""
 
 
-class OwnMethods:
+class StageMethods:
     """Methods of the stream `manager`.
 
     :param registry: all public methods; may be filled later
@@ -39,7 +39,7 @@ class OwnMethods:
 
         :raises InvalidParams: there is no such method, or a parameter cannot fit
         """
-        if definition.app_name != OWN_APP:
+        if definition.app_name != MANAGER_APP:
             return
         names = self.names()
         for index, command in enumerate(definition.commands):
@@ -56,7 +56,7 @@ def _unknown(method: str, names: list[str], field: str) -> InvalidParams:
     if method == WAITING:
         hint = "let a hook wait, which holds no executor"
     return InvalidParams(
-        f"`{field}.method`: {method!r:.100} is no method that {OWN_APP!r} runs; {hint}",
+        f"`{field}.method`: {method!r:.100} is no method that {MANAGER_APP!r} runs; {hint}",
         field=f"{field}.method",
     )
 

@@ -16,10 +16,10 @@ from kaiju_tasks.manager.writing import webhooks
 from kaiju_tasks.samples import executor
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.testing import running
-from tests.own.inside import SECONDS, Inside, command
-from tests.own.receiver import Call, Receiver, receiving
 from tests.support.doubt import in_doubt
 from tests.support.wait import wait_until
+from tests.system_executor.inprocess import SECONDS, Inside, command
+from tests.system_executor.receiver import Call, Receiver, receiving
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 TIMER = {"method": "_TIMER_", "params": {"timer": 0}}

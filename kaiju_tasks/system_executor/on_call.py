@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
-from kaiju_tasks.inside import INSIDE, InsideTransport
+from kaiju_tasks.inprocess import IN_PROCESS, InProcessTransport
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.own.commands import OwnExecutor
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.types import OWN_APP
+from kaiju_tasks.system_executor.commands import SystemExecutor
+from kaiju_tasks.types import MANAGER_APP
 
-__all__ = ["own_executor"]
+__all__ = ["system_executor"]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ FAULT_PAUSE_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def own_executor(
+async def system_executor(
     manager: Manager, registry: Registry, settings: Settings
 ) -> AsyncIterator[None]:
     """Let a manager run its own public methods as stages; at the end running ones get
@@ -38,8 +38,8 @@ async def own_executor(
     :param registry: its methods
     """
     frames = Frames(manager, registry, settings)
-    transport = InsideTransport(manager, frames, own=True)
-    presence = Presence(manager, OwnExecutor(manager, registry, frames.limits), transport)
+    transport = InProcessTransport(manager, frames, system=True)
+    presence = Presence(manager, SystemExecutor(manager, registry, frames.limits), transport)
     serving = asyncio.create_task(presence.serve())
     try:
         with presence.on_call():
@@ -54,7 +54,7 @@ async def own_executor(
 class Presence:
     """Runs an executor for as long as there is work for it."""
 
-    def __init__(self, manager: Manager, executor: Executor, transport: InsideTransport) -> None:
+    def __init__(self, manager: Manager, executor: Executor, transport: InProcessTransport) -> None:
         self._manager = manager
         self._executor = executor
         self._transport = transport
@@ -65,12 +65,12 @@ class Presence:
     def on_call(self) -> Iterator[None]:
         """Come from now on when the stream has work."""
         streams = self._manager.streams
-        streams.on_call[OWN_APP] = self._called.set
+        streams.on_call[MANAGER_APP] = self._called.set
         self._manager.scheduler.look()  # there may be work from before
         try:
             yield
         finally:
-            del streams.on_call[OWN_APP]
+            del streams.on_call[MANAGER_APP]
 
     def stop(self) -> None:
         """Let what runs end, and come no more."""
@@ -93,7 +93,7 @@ class Presence:
     async def _work(self) -> None:
         await run_executor(
             self._executor,
-            [INSIDE],
+            [IN_PROCESS],
             executor_id=f"manager-{self._manager.id}",
             concurrency=CONCURRENCY,
             until_idle=True,

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from kaiju_tasks.errors import Forbidden
 from kaiju_tasks.protocol import ConnectParams, PingParams, SuspendExecutorParams
 from kaiju_tasks.rpc import convert
-from kaiju_tasks.types import OWN_APP, Id, Label
+from kaiju_tasks.types import MANAGER_APP, Id, Label
 
 Capacity = Annotated[int, Meta(ge=0, le=100_000)]
 Pid = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -34,16 +34,16 @@ class _Leave(Struct):
     id: Id
 
 
-def check_connect(params: ConnectParams, *, own: bool) -> None:
+def check_connect(params: ConnectParams, *, system: bool) -> None:
     """
-    :param own: it is the manager's own executor that connects
+    :param system: it is the manager's own executor that connects
     :raises InvalidParams: names the wrong field
     :raises Forbidden: the stream is the manager's own
     """
     _check(params, _Executor)
-    if OWN_APP in params.app_names and not own:
+    if MANAGER_APP in params.app_names and not system:
         raise Forbidden(
-            f"`app_names`: only the manager itself serves the stream {OWN_APP!r}; "
+            f"`app_names`: only the manager itself serves the stream {MANAGER_APP!r}; "
             "give the executor another name",
             field="app_names",
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Shell
-from tests.own.receiver import Receiver
+from tests.system_executor.receiver import Receiver
 
 ECHO = {"method": "do.echo", "params": {"data": 1}}
 

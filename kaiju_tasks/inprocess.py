@@ -7,26 +7,26 @@ from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.executor.transport import Connection, ConnectionClosed
 from kaiju_tasks.manager import Manager
 
-__all__ = ["INSIDE", "InsideTransport"]
+__all__ = ["IN_PROCESS", "InProcessTransport"]
 
-INSIDE = "inside:"
+IN_PROCESS = "inside:"
 """The URL of the manager of this process."""
 OFFERED_FRAMES_MAX = 10_000
 
 
-class InsideTransport:
+class InProcessTransport:
     """Connects executors to the manager of this process.
 
-    :param own: it is the manager's own executor that connects
+    :param system: it is the manager's own executor that connects
     """
 
-    def __init__(self, manager: Manager, frames: Frames, *, own: bool = False) -> None:
+    def __init__(self, manager: Manager, frames: Frames, *, system: bool = False) -> None:
         self._manager = manager
         self._frames = frames
-        self._own = own
+        self._system = system
 
     async def connect(self, url: str) -> Connection:
-        return _Pair(self._manager, self._frames, self._own)
+        return _Pair(self._manager, self._frames, self._system)
 
     async def close(self) -> None: ...
 
@@ -53,10 +53,10 @@ class _ManagerEnd:
 class _Pair:
     """What the executor holds of the connection."""
 
-    def __init__(self, manager: Manager, frames: Frames, own: bool) -> None:
+    def __init__(self, manager: Manager, frames: Frames, system: bool) -> None:
         self._manager = manager
         self._end = _ManagerEnd()
-        self._caller = Caller(remote="inside", connection=self._end, own=own)
+        self._caller = Caller(remote="inside", connection=self._end, system=system)
         self._connection = frames.connection(self._caller)
         self._calls: set[asyncio.Task[None]] = set()
 

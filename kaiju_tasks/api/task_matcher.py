@@ -6,7 +6,7 @@ from typing import Any
 from kaiju_tasks.lifecycle import TaskState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.columns import storable
-from kaiju_tasks.store.matching import condition_test
+from kaiju_tasks.store.condition_tests import condition_test
 
 _IN_ROW = {"status_reason": "reason"}
 

@@ -11,15 +11,15 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.embedded import Embedded, embedded, link_executors
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.process import EXIT_REFUSED, run_executor
-from kaiju_tasks.inside import INSIDE, InsideTransport
+from kaiju_tasks.inprocess import IN_PROCESS, InProcessTransport
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Limits, Registry, dispatch
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.testing import running
 from tests.manager.hand import Calls
-from tests.own.inside import SECONDS, Inside, command
 from tests.support.wait import wait_until
+from tests.system_executor.inprocess import SECONDS, Inside, command
 
 WORK = {"commands": [{"method": "work"}]}
 
@@ -72,7 +72,7 @@ async def test_a_stage_that_runs_again_creates_and_sends_no_second_time(
         return answer
 
     asked: set[bytes] = set()
-    monkeypatch.setattr("kaiju_tasks.own.commands.dispatch", hang_once)
+    monkeypatch.setattr("kaiju_tasks.system_executor.commands.dispatch", hang_once)
     await inside.create({"method": "_MESSAGE_"}, {"method": "_MESSAGE_"}, id="parked")
     await inside.create(
         command("tasks.create", data=WORK),
@@ -186,7 +186,7 @@ async def test_an_idle_manager_has_no_executor(inside: Inside) -> None:
 async def test_the_own_executor_is_there_while_it_works_and_leaves_when_idle(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kaiju_tasks.own.presence.IDLE_SECONDS", 0.3)
+    monkeypatch.setattr("kaiju_tasks.system_executor.on_call.IDLE_SECONDS", 0.3)
     task = await inside.run({"method": "executors.list"})
     (working,) = task["result"][0]
     assert (working["id"], working["app_names"]) == (f"manager-{inside.manager.id}", ["manager"])
@@ -202,9 +202,9 @@ async def test_the_own_executor_is_there_while_it_works_and_leaves_when_idle(
 async def test_no_other_executor_serves_the_managers_stream(
     embedded_manager: Embedded, app_names: list[str]
 ) -> None:
-    inside = InsideTransport(embedded_manager.manager, embedded_manager.frames)
+    inside = InProcessTransport(embedded_manager.manager, embedded_manager.frames)
     executors = [Executor(name) for name in app_names]
-    code = await run_executor(executors, [INSIDE], transport=inside, handle_signals=False)
+    code = await run_executor(executors, [IN_PROCESS], transport=inside, handle_signals=False)
     assert code == EXIT_REFUSED
     assert await embedded_manager.call("executors.list") == []
 
@@ -244,7 +244,7 @@ async def test_a_running_stage_may_end_when_the_manager_stops(
         await gate.wait()
         return await dispatch(registry, body, caller, limits)
 
-    monkeypatch.setattr("kaiju_tasks.own.commands.dispatch", held)
+    monkeypatch.setattr("kaiju_tasks.system_executor.commands.dispatch", held)
     async with contextlib.AsyncExitStack() as stack:
         inside = Inside(await stack.enter_async_context(embedded(settings)))
         await inside.create(command("system.info"), command("system.info"), id="runs")

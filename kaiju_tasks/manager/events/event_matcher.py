@@ -6,7 +6,7 @@ from typing import Any
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import Condition
-from kaiju_tasks.store.matching import Test, condition_test
+from kaiju_tasks.store.condition_tests import Test, condition_test
 from kaiju_tasks.types import TaskEvent
 
 EVENT_COLUMNS: dict[str, type] = {

@@ -6,8 +6,8 @@ import pytest
 
 from kaiju_tasks.embedded import Embedded, embedded
 from kaiju_tasks.settings import Settings
-from tests.own.inside import Inside
-from tests.own.receiver import Receiver, receiving
+from tests.system_executor.inprocess import Inside
+from tests.system_executor.receiver import Receiver, receiving
 
 
 @pytest.fixture
