@@ -391,7 +391,7 @@ class TasksApi:
         ids = list(dict.fromkeys(params.ids))
         await self._refuse_unknown([(None, _next_task(params.data))])
         change, fields = self._change(params.data), sorted(params.data)
-        await self._ledger.apply_together(
+        await self._committer.apply_together(
             [(task_id, change) for task_id in ids],
             audits=[self._audit(caller, "m_update", task_id, fields=fields) for task_id in ids],
         )

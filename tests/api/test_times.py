@@ -8,7 +8,7 @@ import pytest
 from kaiju_tasks.api.queries import ISO_TIMES, UNIX_TIMES, read_conditions
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.manager.events.matching import EVENT_COLUMNS
+from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
 from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, TASK_COLUMNS
 from kaiju_tasks.times import show_time
 from tests.manager.hand import Calls
