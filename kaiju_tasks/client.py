@@ -10,7 +10,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from kaiju_tasks.errors import InvalidRequest, KaijuError, TooSlow, Unavailable
+from kaiju_tasks.address import check_token, is_temporary, read_url
+from kaiju_tasks.errors import KaijuError, NotAManager, TooSlow, Unavailable
 from kaiju_tasks.rpc.messages import encode_request, remote_error
 
 __all__ = ["Client", "Events", "Methods"]
@@ -76,15 +77,16 @@ class Client:
 
     :param url: the manager, as `http://127.0.0.1:8077`
     :param token: sent as `Authorization: Bearer`
+    :raises InvalidParams: one of them is malformed; `field` names it
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
+        read_url(url, "url")
         address = URL(url)
-        if address.scheme not in ("http", "https") or not address.host:
-            raise InvalidRequest(f"`url` must read http://host:port, not {url!r:.200}")
         self._url = address.with_path("/rpc") if address.path in ("", "/") else address
         self._headers = {"Content-Type": "application/json"}
         if token is not None:
+            check_token(token, "token")
             self._headers["Authorization"] = f"Bearer {token}"
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
@@ -114,10 +116,11 @@ class Client:
         :returns: its result
         :raises KaijuError: of the class that has the answer's code
         :raises Unavailable: no manager could be asked
+        :raises NotAManager: what answers is none
         """
         answer = await self._post(encode_request(next(self._ids), method, params))
         if isinstance(answer, list):
-            raise Unavailable(f"{self._url} answered with a batch, not as a manager does")
+            raise NotAManager(f"{self._url} answered with a batch, not as a manager does")
         return _result(answer)
 
     async def batch(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
@@ -156,7 +159,8 @@ class Client:
                     self._url, headers=self._headers, heartbeat=HEARTBEAT_SECONDS
                 )
         except aiohttp.WSServerHandshakeError as error:
-            raise Unavailable(f"{self._url} opens no WebSocket: HTTP {error.status}") from error
+            kind = Unavailable if is_temporary(error.status) else NotAManager
+            raise kind(f"{self._url} opens no WebSocket: HTTP {error.status}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"no manager can be reached at {self._url}: {error}") from error
 
@@ -319,4 +323,5 @@ def _result(answer: _Answer) -> Any:
 
 def _no_answer(status: int, text: bytes) -> KaijuError:
     said = text.decode(errors="replace").strip()
-    return Unavailable(f"what is there does not answer as a manager: HTTP {status}: {said:.200}")
+    kind = Unavailable if is_temporary(status) else NotAManager
+    return kind(f"what is there does not answer as a manager: HTTP {status}: {said:.200}")

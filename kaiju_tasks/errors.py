@@ -17,6 +17,7 @@ KaijuError
 ├── TooManyRequests       429
 │   └── TooSlow                 a subscriber of events was dropped
 └── Unavailable           503   the database cannot be reached, or the manager is stopping
+    └── NotAManager             what answers there is no manager: the URL is wrong
 
 Abort                           raised by a command: fails its task without retry
 """
@@ -32,6 +33,7 @@ __all__ = [
     "InvalidRequest",
     "KaijuError",
     "MethodNotFound",
+    "NotAManager",
     "NotFound",
     "ParseError",
     "SettingsError",
@@ -210,6 +212,12 @@ class Unavailable(KaijuError):
 
     code = 503
     type = "unavailable"
+
+
+class NotAManager(Unavailable):
+    """What answers at a URL is no manager. Asking again does not help: the URL is wrong."""
+
+    type = "not_a_manager"
 
 
 class Abort(Exception):

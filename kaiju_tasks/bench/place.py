@@ -5,12 +5,13 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from kaiju_tasks.bench.jobs import Job
 from kaiju_tasks.errors import SettingsError
-from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.open import make_store, migration_status
 
 SQLITE_FILE = "sqlite:///"
 
@@ -58,8 +59,10 @@ async def fresh_place(url: str) -> AsyncIterator[Place]:
     schema of its own in a PostgreSQL one.
 
     :raises SettingsError: the URL names no database that two processes can use
+    :raises StoreError: the database cannot be used
     """
     if url.startswith(SQLITE_FILE):
+        make_store(url)  # refuses one that names no file
         async with _sqlite_place(Path(url.removeprefix(SQLITE_FILE)).parent) as place:
             yield place
     elif url.startswith(("postgresql://", "postgres://")):
@@ -86,11 +89,16 @@ async def _sqlite_place(folder: Path) -> AsyncIterator[Place]:
 async def _postgres_place(url: str) -> AsyncIterator[Place]:
     import asyncpg
 
-    dsn = url.partition("?")[0]
+    from kaiju_tasks.store.postgres.address import parse_address
+
+    dsn = parse_address(url).dsn
     schema = f"kaiju_bench_{secrets.token_hex(4)}"
+    query = "&".join(filter(None, (urlsplit(dsn).query, f"schema={schema}")))
+    place = Place(f"{url.partition('?')[0]}?{query}", dsn=dsn, schema=schema)
+    await migration_status(place.url)  # with nothing at the URL there is nothing to drop
     try:
-        await _migrate(f"{dsn}?schema={schema}")
-        yield Place(f"{dsn}?schema={schema}", dsn=dsn, schema=schema)
+        await _migrate(place.url)
+        yield place
     finally:
         connection = await asyncpg.connect(dsn)
         try:

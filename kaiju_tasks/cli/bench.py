@@ -38,11 +38,13 @@ def bench(db: str, tasks: int, delays: int, future: int, concurrency: int, as_js
     Everything happens in a temporary file, or schema, beside what --db names. The limit is the
     same work by hand: batched inserts, SKIP LOCKED acquisition and completion, on the same tables.
     """
+    from kaiju_tasks.store.base import StoreError
+
     try:
         asyncio.run(_bench(db, tasks, delays, future, concurrency, as_json))
     except SettingsError as error:
         raise Failed(str(error), USAGE) from error
-    except (KaijuError, OSError) as error:
+    except (KaijuError, StoreError, OSError) as error:
         raise Failed(f"bench could not go on: {error}", 1) from error
 
 

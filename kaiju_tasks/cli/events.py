@@ -1,7 +1,6 @@
 """`kaiju-tasks events`"""
 
 import json
-import os
 from typing import Any
 
 import click
@@ -9,7 +8,7 @@ import click
 from kaiju_tasks.cli.fail import NO_MANAGER, Failed
 from kaiju_tasks.cli.files import read_pairs
 from kaiju_tasks.cli.output import json_option, moment, one_line
-from kaiju_tasks.cli.remote import manager_url
+from kaiju_tasks.cli.remote import manager_token, manager_url
 
 __all__ = ["events"]
 
@@ -39,7 +38,7 @@ def events(conditions: tuple[str, ...], as_json: bool) -> None:
 async def _print(conditions: dict[str, Any], as_json: bool) -> None:
     from kaiju_tasks.client import Client
 
-    async with Client(manager_url(), os.environ.get("KAIJU_TOKEN") or None) as client:
+    async with Client(manager_url(), manager_token()) as client:
         async for event in client.events(conditions):
             click.echo(json.dumps(event, ensure_ascii=False) if as_json else _line(event))
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
 from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.remote import DEFAULT_URL, manager_token, manager_url
 from kaiju_tasks.cli.settings import read_settings, setting_options
+from kaiju_tasks.errors import InvalidParams, NotAManager
 
 __all__ = ["executor"]
 
-DEFAULT_URL = "http://127.0.0.1:8077"
 HURRY_SECONDS = 3.0
 
 
@@ -74,12 +76,15 @@ def executor(
     Each MODULE:ATTR is an Executor, as in billing.tasks:executor. With --forward no Python is
     needed: the commands are those of a service.
 
-    The token is taken from KAIJU_TOKEN. Exit codes: 0 ended as asked, 2 no such executor,
-    75 no manager could be reached any more, 77 the manager does not let it in.
+    The token is taken from KAIJU_TOKEN. Exit codes: 0 ended as asked, 2 no such executor, or no
+    manager at a URL, 75 no manager could be reached any more, 77 the manager does not let it in.
     """
     settings = read_settings(config, given)
     if not places and forward is None:
         raise Failed("Name an Executor as MODULE:ATTR, or a service with --forward URL.", USAGE)
+
+    urls = [_manager(url) for url in managers] or [manager_url()]
+    token = manager_token()
 
     from kaiju_tasks.cli.forward import forwarded
     from kaiju_tasks.cli.logs import configure_logging
@@ -100,8 +105,8 @@ def executor(
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     running = run_executor(
         served,
-        list(managers) or [os.environ.get("KAIJU_URL") or DEFAULT_URL],
-        token=os.environ.get("KAIJU_TOKEN") or None,
+        urls,
+        token=token,
         concurrency=concurrency,
         max_tasks=max_tasks,
         until_idle=until_idle,
@@ -114,7 +119,17 @@ def executor(
         code = run_loop(running)
     except HealthPortTaken as error:
         raise Failed(_sentence(str(error))) from error
+    except NotAManager as error:
+        raise Failed(str(error), USAGE) from error
     sys.exit(code)
+
+
+def _manager(url: str) -> str:
+    try:
+        read_url(url.strip(), "--manager", schemes=WEBSOCKET_SCHEMES)
+    except InvalidParams as error:
+        raise Failed(f"{error}.", USAGE) from error
+    return url.strip()
 
 
 def _end_with_stdin() -> None:

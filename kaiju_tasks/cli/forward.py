@@ -1,9 +1,10 @@
 """`--forward`: an executor whose commands are a service's."""
 
 import unicodedata
-from urllib.parse import urlsplit
 
+from kaiju_tasks.address import read_url
 from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.forward import ForwardExecutor
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.types import MANAGER_APP
@@ -36,9 +37,7 @@ def _stream(name: str) -> str:
 
 def _service(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return url
-    except ValueError:
-        pass  # said below: a port that is no number, a bracket too few
-    raise Failed(f"--forward must read http://host:port/rpc, not {url!r:.200}.", USAGE)
+        read_url(url, "--forward", shape="http://host:port/rpc")
+    except InvalidParams as error:
+        raise Failed(f"{error}.", USAGE) from error
+    return url

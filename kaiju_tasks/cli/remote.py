@@ -5,11 +5,13 @@ import json
 import os
 import socket
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
+from kaiju_tasks.address import check_token, read_url
 from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed
+from kaiju_tasks.errors import InvalidParams
 
-__all__ = ["DEFAULT_URL", "CallFailed", "call", "manager_url"]
+__all__ = ["DEFAULT_URL", "CallFailed", "call", "manager_token", "manager_url"]
 
 DEFAULT_URL = "http://127.0.0.1:8077"
 CONNECT_SECONDS = 10.0
@@ -35,8 +37,28 @@ class CallFailed(Failed):
 
 
 def manager_url() -> str:
-    """The manager to ask: KAIJU_URL, or the default."""
-    return os.environ.get("KAIJU_URL") or DEFAULT_URL
+    """The manager to ask: KAIJU_URL, or the default.
+
+    :raises Failed: it is malformed
+    """
+    url = os.environ.get("KAIJU_URL", "").strip() or DEFAULT_URL
+    _parts(url)
+    return url
+
+
+def manager_token() -> str | None:
+    """What is shown to the manager: KAIJU_TOKEN.
+
+    :raises Failed: no header can carry it
+    """
+    token = os.environ.get("KAIJU_TOKEN", "").strip()
+    if not token:
+        return None
+    try:
+        check_token(token, "KAIJU_TOKEN")
+    except InvalidParams as error:
+        raise Failed(f"{error}.", USAGE) from error
+    return token
 
 
 def call(method: str, /, **params: Any) -> Any:
@@ -85,21 +107,16 @@ def _connect(parts: SplitResult) -> http.client.HTTPConnection:
 
 def _headers() -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    if token := os.environ.get("KAIJU_TOKEN"):
-        if not (token.isascii() and token.isprintable()):
-            raise Failed("KAIJU_TOKEN holds characters that no token has.", USAGE)
+    if token := manager_token():
         headers["Authorization"] = f"Bearer {token}"
     return headers
 
 
 def _parts(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return parts
-    except ValueError:
-        pass  # said below: a port that is no number, a bracket too few
-    raise Failed(f"KAIJU_URL must read http://host:port, not {url!r:.200}.", USAGE)
+        return read_url(url, "KAIJU_URL")
+    except InvalidParams as error:
+        raise Failed(f"{error}.", USAGE) from error
 
 
 def _read(url: str, status: int, text: bytes) -> dict[str, Any]:

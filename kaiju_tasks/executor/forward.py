@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from kaiju_tasks.address import read_url
 from kaiju_tasks.errors import Abort, InvalidParams
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import ReportedError, UnknownMethod
@@ -43,6 +44,7 @@ class ForwardExecutor(Executor):
     :param url: where the service takes JSON-RPC 2.0 by POST
     :param headers: sent with every call, authorization for example
     :param now: UNIX time
+    :raises InvalidParams: the URL is malformed
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class ForwardExecutor(Executor):
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(app_name, lifespan=_http_session, data=data)
+        read_url(url, "url", shape="http://host:port/rpc")
         self._url = url
         self._headers = dict(headers or {})
         self._now = now

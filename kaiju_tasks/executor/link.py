@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Raw, structs
 
+from kaiju_tasks.errors import MethodNotFound, NotAManager
 from kaiju_tasks.executor.backoff import Backoff
 from kaiju_tasks.executor.clock import Clock, within
 from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
@@ -24,7 +25,13 @@ from kaiju_tasks.executor.messages import (
 from kaiju_tasks.executor.report_sender import ReportSender
 from kaiju_tasks.executor.runner import Runner
 from kaiju_tasks.executor.session import Lost, Session
-from kaiju_tasks.executor.transport import Connection, ConnectionClosed, Refused, Transport
+from kaiju_tasks.executor.transport import (
+    Connection,
+    ConnectionClosed,
+    NoManagerThere,
+    Refused,
+    Transport,
+)
 from kaiju_tasks.protocol import (
     PROTOCOL_VERSION,
     ConnectParams,
@@ -101,6 +108,7 @@ class Link:
 
         :raises Orphaned: cut off for too long
         :raises Refused: the first manager does not let this executor in
+        :raises NotAManager: the first that answers is no manager
         """
         connecting = asyncio.create_task(self._keep_connected())
         try:
@@ -169,6 +177,10 @@ class Link:
                 if not self._known:
                     raise
                 self._complain(url, error)
+            except NoManagerThere as error:
+                if not self._known:
+                    raise _not_a_manager(url, error) from error
+                self._complain(url, error)
             except ConnectionClosed as error:
                 self._complain(url, error)
             if self._ended.done():  # the cut may have come first, and the cancellation been lost
@@ -202,8 +214,7 @@ class Link:
 
         def welcomed(answer: Raw | RpcError | Lost) -> None:
             if isinstance(answer, RpcError):
-                kind = Refused if answer.code in REFUSALS else ConnectionClosed
-                raise kind(f"refused: {answer.message}")
+                raise _not_welcome(answer)
             if not isinstance(answer, Lost):
                 self._welcomed(session, decode_connect(answer), asked_at)
 
@@ -271,6 +282,8 @@ class Link:
             case "executor.drain":
                 logger.info("asked to drain: %s", decode_drain(params).reason or "no reason given")
                 self._obey(ExecutorStatus.DRAINING)
+            case _ if not self.connected:
+                raise NoManagerThere(f"it sent {method!r:.100} and no welcome")
             case _:
                 logger.debug("a newer manager sent %s, which is ignored", method)
 
@@ -314,6 +327,23 @@ class Link:
         for _, watched in self._watchers:
             if not watched.done():
                 watched.set_result(None)
+
+
+def _not_welcome(answer: RpcError) -> ConnectionClosed:
+    if answer.code in REFUSALS:
+        return Refused(f"refused: {answer.message}")
+    if answer.code == MethodNotFound.code:
+        return NoManagerThere(f"it takes no executors: {answer.message}")
+    return ConnectionClosed(f"refused: {answer.message}")
+
+
+def _not_a_manager(url: str, error: NoManagerThere) -> NotAManager:
+    return NotAManager(
+        f"There is no kaiju_tasks manager at {url}: {error}. Give the URL at which "
+        "`kaiju-tasks serve` listens, as in http://127.0.0.1:8077; a proxy before it must pass "
+        "WebSockets on.",
+        url=url,
+    )
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from random import Random
 
 from kaiju_tasks import __version__
+from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
 from kaiju_tasks.executor.clock import Clock, LoopClock
 from kaiju_tasks.executor.health import health_server
 from kaiju_tasks.executor.link import Link, Orphaned
@@ -76,9 +77,14 @@ async def run_executor(
     :param handle_signals: take SIGTERM, SIGINT and SIGHUP
     :param health_port: serve `/healthz` and `/readyz` there; None does not
     :returns: exit code: 0, 75 when no manager could be reached any more, 77 when refused
+    :raises InvalidParams: a URL or the token is malformed
+    :raises NotAManager: what answers at a URL is no manager, and none has answered before
     """
     if concurrency < 1:
         raise ValueError(f"`concurrency` must be at least 1, not {concurrency}")
+    if transport is None:
+        for url in manager_urls:
+            read_url(url, "manager_urls", schemes=WEBSOCKET_SCHEMES)
     served = [executors] if isinstance(executors, Executor) else list(executors)
     clock = LoopClock() if clock is None else clock
     runtime = Runtime(served, clock, thread_count=concurrency, kill_grace=kill_grace)

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.messages import Incoming, Request, RpcError, decode_frame, encode
-from kaiju_tasks.executor.transport import Connection, ConnectionClosed
+from kaiju_tasks.executor.transport import Connection, ConnectionClosed, NoManagerThere
 
 __all__ = ["Answer", "Lost", "Session"]
 
@@ -87,7 +87,7 @@ class Session:
                 message = decode_frame(frame)
                 self._take(message)
             except msgspec.DecodeError as error:
-                raise ConnectionClosed(f"the manager sent what is no message: {error}") from error
+                raise NoManagerThere(f"it sent what is no message of a manager: {error}") from error
 
     def _take(self, message: Incoming) -> None:
         if message.method is not None:

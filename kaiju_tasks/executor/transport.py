@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-__all__ = ["Connection", "ConnectionClosed", "Refused", "Transport"]
+__all__ = ["Connection", "ConnectionClosed", "NoManagerThere", "Refused", "Transport"]
 
 
 class ConnectionClosed(Exception):
@@ -11,6 +11,10 @@ class ConnectionClosed(Exception):
 
 class Refused(ConnectionClosed):
     """The manager does not let this executor in (401 or 403): trying again will not help."""
+
+
+class NoManagerThere(ConnectionClosed):
+    """What answers is no manager: trying again will not help. The message says how it answered."""
 
 
 class Connection(Protocol):
@@ -31,7 +35,7 @@ class Transport(Protocol):
     """Opens connections."""
 
     async def connect(self, url: str) -> Connection:
-        """Open a connection. Raises ConnectionClosed, or Refused."""
+        """Open a connection. Raises ConnectionClosed, Refused or NoManagerThere."""
         ...
 
     async def close(self) -> None:

@@ -1,9 +1,18 @@
 """The real wire: aiohttp's WebSocket client."""
 
+import asyncio
+import ssl
+
 import aiohttp
 from yarl import URL
 
-from kaiju_tasks.executor.transport import Connection, ConnectionClosed, Refused
+from kaiju_tasks.address import check_token, is_temporary
+from kaiju_tasks.executor.transport import (
+    Connection,
+    ConnectionClosed,
+    NoManagerThere,
+    Refused,
+)
 
 __all__ = ["WebSocketTransport", "rpc_url"]
 
@@ -42,9 +51,12 @@ class WebSocketTransport:
     """Opens WebSockets to managers.
 
     :param token: sent as `Authorization: Bearer`, never in the URL
+    :raises InvalidParams: no header can carry the token
     """
 
     def __init__(self, token: str | None = None) -> None:
+        if token is not None:
+            check_token(token, "token")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
 
@@ -53,24 +65,48 @@ class WebSocketTransport:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout)
         try:
-            socket = await self._session.ws_connect(
-                rpc_url(url),
-                headers=self._headers,
-                max_msg_size=MAX_FRAME_BYTES,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            if error.status in (401, 403):
-                raise Refused(_refusal(error.status)) from error
-            raise ConnectionClosed(f"HTTP status {error.status}") from error
-        except (OSError, aiohttp.ClientError, TimeoutError) as error:
-            raise ConnectionClosed(str(error) or type(error).__name__) from error
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                socket = await self._session.ws_connect(
+                    rpc_url(url),
+                    headers=self._headers,
+                    max_msg_size=MAX_FRAME_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                )
+        except TimeoutError as error:
+            raise ConnectionClosed("no answer in time") from error
+        except (OSError, aiohttp.ClientError) as error:
+            raise _not_connected(error) from error
         return WebSocketConnection(socket)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _not_connected(error: Exception) -> ConnectionClosed:
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return _no_handshake(error.status)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return NoManagerThere("what answers does not speak HTTP as a manager does")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return NoManagerThere(f"its certificate is not accepted ({error.certificate_error})")
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and not _is_cut(error):
+        return NoManagerThere("what answers does not speak TLS; http:// may be right")
+    return ConnectionClosed(str(error) or type(error).__name__)
+
+
+def _is_cut(error: aiohttp.ClientConnectorSSLError) -> bool:
+    """A proxy that has no manager behind it closes the connection at once."""
+    return isinstance(error.os_error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+
+
+def _no_handshake(status: int) -> ConnectionClosed:
+    if status in (401, 403):
+        return Refused(_refusal(status))
+    if is_temporary(status):
+        return ConnectionClosed(f"HTTP status {status}")
+    return NoManagerThere(f"what answers opens no WebSocket (HTTP status {status})")
 
 
 def _refusal(status: int) -> str:

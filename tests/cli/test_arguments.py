@@ -39,11 +39,24 @@ from tests.cli.conftest import Invoke
             ["executor", "--forward", "http://h/", "kaiju_tasks.samples:executor"],
             "Two executors serve the stream `default`",
         ),
+        (
+            ["executor", "x:y", "--manager", "127.0.0.1:8077"],
+            "--manager must read http://host:port",
+        ),
+        (["executor", "x:y", "--manager", "127.0.0.1:1"], "did you mean 'http://127.0.0.1:1'?"),
+        (["executor", "x:y", "--manager", "http://h/", "--manager", ""], "--manager must read"),
         (["executor", "nowhere:x"], "no module `nowhere`"),
         (["executor", "kaiju_tasks.samples"], "must read module:attribute"),
         (["executor", "kaiju_tasks.samples:nope"], "has no `nope`; it has: executor"),
         (["executor", "kaiju_tasks.samples:executor", "--concurrency", "0"], "--concurrency"),
         (["db", "status", "--db", "foo"], "cannot be used"),
+        (["db", "migrate", "--db", "127.0.0.1:5432/tasks"], "cannot be used"),
+        (["db", "status", "--db", "postgresql://h:port/tasks"], "URL is malformed"),
+        (["serve", "--db", "postgresql://h:port/tasks"], "URL is malformed"),
+        (["serve", "--db", "mysql://h/tasks"], "cannot be used"),
+        (["bench", "--db", "mysql://h/tasks"], "bench needs a database"),
+        (["bench", "--db", "postgresql://h:port/tasks"], "URL is malformed"),
+        (["bench", "--db", "sqlite:///"], "cannot be used"),
         (["serve", "--ping-interval", "99"], "ping_interval must be"),
     ],
 )
@@ -107,14 +120,17 @@ def test_no_manager_is_exit_code_3_and_says_how_to_start_one(
     assert "kaiju-tasks serve" in result.output
 
 
-@pytest.mark.parametrize("url", ["nope", "ftp://x", "http://", "http://x:y", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["nope", "ftp://x", "http://", "http://x:y", "http://[::1", "h:8077"]
+)
 def test_a_wrong_url_is_exit_code_2(
     invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAIJU_URL", url)
-    result = invoke("task", "list")
-    assert result.exit_code == 2
-    assert "KAIJU_URL must read http://host:port" in result.output
+    for command in (["task", "list"], ["events"], ["executor", "kaiju_tasks.samples:executor"]):
+        result = invoke(*command)
+        assert result.exit_code == 2
+        assert "KAIJU_URL must read http://host:port" in result.output
 
 
 def test_a_token_that_is_none_is_exit_code_2(
@@ -123,9 +139,10 @@ def test_a_token_that_is_none_is_exit_code_2(
     monkeypatch.setenv("KAIJU_TOKEN", "a\nb")
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         monkeypatch.setenv("KAIJU_URL", f"http://127.0.0.1:{somebody.getsockname()[1]}")
-        result = invoke("task", "list")
-    assert result.exit_code == 2
-    assert "KAIJU_TOKEN" in result.output
+        for command in (["task", "list"], ["events"], ["executor", "kaiju_tasks.samples:executor"]):
+            result = invoke(*command)
+            assert result.exit_code == 2
+            assert "KAIJU_TOKEN must be printable ASCII" in result.output
 
 
 def test_openrpc_asks_no_manager(invoke: Invoke) -> None:

@@ -12,7 +12,6 @@ from kaiju_tasks.client import POSITIONAL
 from kaiju_tasks.errors import (
     Conflict,
     InvalidParams,
-    InvalidRequest,
     KaijuError,
     MethodNotFound,
     NotFound,
@@ -132,10 +131,13 @@ async def test_what_is_no_manager_is_unavailable() -> None:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8077", "ftp://x", "http://"])
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8077", "ftp://x", "http://", "http://x:y", "http://[::1", "http://a b"]
+)
 def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="http://host:port"):
+    with pytest.raises(InvalidParams, match="url must read http://host:port") as caught:
         Client(url)
+    assert caught.value.field == "url"
 
 
 async def test_too_many_positional_parameters_are_refused(client: Client) -> None:

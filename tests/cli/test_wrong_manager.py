@@ -1,0 +1,59 @@
+"""An address where something answers that is no manager."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from tests.cli.conftest import Shell
+from tests.support.ports import free_port
+from tests.support.processes import Processes
+
+EXECUTOR = ("executor", "kaiju_tasks.samples:executor")
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[str]:
+    """An ordinary web server."""
+
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="<html>hello", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_an_executor_ends_with_2_and_says_what_would_be_right(
+    processes: Processes, page: str
+) -> None:
+    by_option = processes.kaiju(*EXECUTOR, "--manager", page)
+    by_variable = processes.kaiju(*EXECUTOR, env={"KAIJU_URL": page})
+    for process in (by_option, by_variable):
+        assert await process.ended() == 2
+        assert process.log == (
+            f"There is no kaiju_tasks manager at {page}: what answers opens no WebSocket "
+            "(HTTP status 404). Give the URL at which `kaiju-tasks serve` listens, as in "
+            "http://127.0.0.1:8077; a proxy before it must pass WebSockets on.\n"
+        )
+
+
+async def test_an_executor_that_comes_before_its_manager_finds_it(processes: Processes) -> None:
+    port = free_port()
+    executor = processes.kaiju(*EXECUTOR, "--manager", f"http://127.0.0.1:{port}")
+    await executor.logged("trying again")
+    processes.kaiju("serve", "--port", str(port), "--db", "sqlite://:memory:")
+    await executor.logged("connected to manager", 30)
+
+
+@pytest.mark.parametrize("command", [("task", "list"), ("events",)])
+async def test_other_commands_end_with_3(tmp_path, page: str, command: tuple[str, ...]) -> None:
+    ended = await asyncio.to_thread(Shell(page, tmp_path).run, *command)
+    assert ended.returncode == 3
+    assert page in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
