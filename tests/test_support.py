@@ -30,6 +30,7 @@ from tests.support.postgres_binaries import (
 )
 from tests.support.processes import Processes
 from tests.support.wait import wait_until
+from tests.support.work import at_most_lines
 
 SLEEPS = "print('ready', flush=True); import time; time.sleep(600)"
 STOPS_POLITELY = (
@@ -413,3 +414,24 @@ def test_every_folder_of_code_is_a_package():
     package = Path(__file__).resolve().parents[1] / "kaiju_tasks"
     folders = {module.parent for module in package.rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_work_that_never_ends_is_ended_by_the_count_of_its_lines():
+    def work() -> None:
+        while True:
+            pass
+
+    before = sys.gettrace()
+    with pytest.raises(AssertionError, match="more than 1000 lines"), at_most_lines(1000):
+        work()
+    assert sys.gettrace() is before
+
+
+def test_each_round_of_a_loop_is_a_line_of_work():
+    def work(rounds: int) -> list[int]:
+        return [number + 1 for number in range(rounds)]
+
+    with at_most_lines(130):
+        work(100)
+    with pytest.raises(AssertionError, match="more than 130 lines"), at_most_lines(130):
+        work(200)

@@ -1,6 +1,5 @@
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from kaiju_tasks.templates import (
 )
 from kaiju_tasks.templates.functions import FUNCTIONS
 from kaiju_tasks.templates.operators import AGGREGATES, OPERATORS
+from tests.support.work import at_most_lines
 
 VECTORS = json.loads((Path(__file__).parent / "template_vectors.json").read_text("utf-8"))
 
@@ -287,13 +287,14 @@ def test_a_template_text_is_bounded_and_a_plain_one_is_not() -> None:
     ],
     ids=["copies", "text", "format", "join", "calls", "sums", "collected", "split"],
 )
-def test_amplification_ends_in_an_error_and_soon(template: Any) -> None:
+def test_amplification_ends_in_an_error_after_bounded_work(template: Any) -> None:
     compiled = compile_template(template)
     data = {"0": "x" * 100_000, "1": [0] * 50_000, "2": [{"id": 1}] * 50_000}
-    started = time.perf_counter()
-    with pytest.raises(TemplateError, match=r"longer than|larger than|more than"):
+    with (
+        at_most_lines(20 * scope.MAX_WORK),
+        pytest.raises(TemplateError, match=r"longer than|larger than|more than"),
+    ):
         compiled.fill(data)
-    assert time.perf_counter() - started < 5
 
 
 def test_data_with_shared_parts_does_not_blow_up() -> None:
@@ -344,17 +345,10 @@ def test_moments_without_a_calendar_are_refused(moment: str) -> None:
         fill("[!x:datetime:[0]]", {"0": moment})
 
 
-def test_a_template_is_filled_in_microseconds() -> None:
+def test_a_short_template_is_filled_in_a_few_lines() -> None:
     template = compile_template({"a": "[0.x]", "b": 1})
-    data = {"0": {"x": 5}}
-    best = min(_seconds_of(lambda: template.fill(data)) for _ in range(200))
-    assert best < 100e-6
-
-
-def _seconds_of(action: Any) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+    with at_most_lines(50):
+        assert template.fill({"0": {"x": 5}}) == {"a": 5, "b": 1}
 
 
 def test_the_reference_names_every_function_operator_and_aggregate() -> None:

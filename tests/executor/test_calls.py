@@ -12,7 +12,7 @@ from kaiju_tasks.executor import Context, Executor, Stopped
 from kaiju_tasks.executor.threads import ThreadPool
 from tests.executor.commands import executor as process_executor
 from tests.executor.fakes import Rig, assignment, command, result_of
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 executor = Executor("app")
 gates: dict[str, threading.Event] = {}
@@ -46,7 +46,7 @@ def polite(ctx: Context) -> None:
 
 async def in_threads(count: int) -> None:
     for _ in range(count):
-        assert await asyncio.to_thread(begun.acquire, timeout=10)
+        assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -140,10 +140,10 @@ def test_a_pool_uses_no_more_threads_than_it_has_and_ends_them():
     for _ in range(50):
         pool.submit(job)
     for _ in range(50):
-        assert finished.acquire(timeout=10)
+        assert finished.acquire(timeout=PATIENCE_SECONDS)
     pool.close()
     for thread in names:
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
     assert len(names) <= 3
     assert not any(thread.is_alive() for thread in names)
 
@@ -194,7 +194,7 @@ async def test_a_large_result_comes_through_the_pipe(processes):
 async def test_a_process_and_its_children_are_killed(processes, tmp_path: Path, how):
     task = assignment(command("hang", params={"folder": str(tmp_path)}, max_timeout=100))
     processes.manager.run(task)
-    await wait_until((tmp_path / "pids").exists, "the process has begun", 20)
+    await wait_until((tmp_path / "pids").exists, "the process has begun")
     if how == "deadline":
         await processes.clock.advance(100)
         assert processes.manager.reports[0].error.type == "stage_timeout"

@@ -17,7 +17,7 @@ from kaiju_tasks.executor.process import EXIT_ORPHANED, EXIT_REFUSED, run_execut
 from tests.executor.commands import executor as commands
 from tests.executor.fakes import FakeManager, assignment, command, result_of
 from tests.executor.server import Server, serving
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 Embed = Callable[..., Coroutine[Any, Any, "asyncio.Task[int]"]]
 Spawn = Callable[..., Coroutine[Any, Any, asyncio.subprocess.Process]]
@@ -64,7 +64,7 @@ async def spawn(manager: FakeManager, server: Server) -> AsyncIterator[Spawn]:
                 sys.executable, "-m", "tests.executor.child", server.url, json.dumps(options)
             )
             stack.push_async_callback(end, child)
-            await wait_until(lambda: manager.methods("manager.connect"), "the child connects", 20)
+            await wait_until(lambda: manager.methods("manager.connect"), "the child connects")
             return child
 
         yield start
@@ -173,7 +173,7 @@ async def test_sigterm_lets_the_running_stage_end_and_exits_with_0(manager, spaw
     )
     await wait_until((tmp_path / "began").exists, "the stage runs")
     child.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(child.wait(), 10) == 0
+    assert await asyncio.wait_for(child.wait(), PATIENCE_SECONDS) == 0
     assert manager.outcomes() == [(0, "finished"), (1, "released")]
     assert manager.methods("manager.suspend_executor")
 
@@ -183,7 +183,7 @@ async def test_sigterm_gives_back_what_outlasts_the_grace(manager, spawn, tmp_pa
     manager.run(assignment(command("sleep", params={"seconds": 60, "folder": str(tmp_path)})))
     await wait_until((tmp_path / "began").exists, "the stage runs")
     child.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(child.wait(), 10) == 0
+    assert await asyncio.wait_for(child.wait(), PATIENCE_SECONDS) == 0
     assert manager.outcomes() == [(0, "released")]
 
 
@@ -192,7 +192,7 @@ async def test_sigterm_ends_it_although_a_thread_never_does(manager, spawn, tmp_
     manager.run(assignment(command("stuck", params={"folder": str(tmp_path)})))
     await wait_until((tmp_path / "stuck").exists, "the stage runs")
     child.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(child.wait(), 10) == 0
+    assert await asyncio.wait_for(child.wait(), PATIENCE_SECONDS) == 0
     assert manager.outcomes() == [(0, "released")]
 
 
@@ -207,7 +207,7 @@ async def test_a_second_sigint_ends_it_at_once(manager, spawn, tmp_path):
         "it takes no more",
     )
     child.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(child.wait(), 10) == 0
+    assert await asyncio.wait_for(child.wait(), PATIENCE_SECONDS) == 0
     assert manager.outcomes() == [(0, "released")]
 
 
@@ -217,7 +217,7 @@ async def test_a_stuck_thread_makes_the_process_give_back_and_start_anew(manager
     stuck = assignment(command("stuck", params={"folder": str(tmp_path)}, max_timeout=0.3))
     manager.run(other, stuck)
     connects = manager.methods
-    await wait_until(lambda: len(connects("manager.connect")) == 2, "it starts anew", 20)
+    await wait_until(lambda: len(connects("manager.connect")) == 2, "it starts anew")
     assert manager.outcomes(stuck.id) == [(0, "failed")]
     assert manager.outcomes(other.id) == [(0, "released")]
     first, second = connects("manager.connect")

@@ -150,7 +150,7 @@ async def test_the_example_pipeline_runs_on_this_machine(tmp_path):
     async with Rig(executor) as rig:
         rig.runtime.max_result_bytes = 1024 * 1024
         rig.manager.run(assignment(first, second, app_name="default"))
-        await wait_until(lambda: len(rig.manager.outcomes()) == 2, "two stages end", 60)
+        await wait_until(lambda: len(rig.manager.outcomes()) == 2, "two stages end")
         reports = [report for report in rig.manager.reports if report.state == "finished"]
         listed, verified = (result_of(report) for report in reports)
         assert listed["count"] == verified["distributions"] > 5

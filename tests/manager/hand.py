@@ -6,15 +6,19 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec import Raw
 
 from kaiju_tasks.api import Caller, connection_closed, method_registry, write_stage_fast
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, Assignment, Lease, Report, ReportError, ReportState
 from kaiju_tasks.rpc import Limits, Registry, dispatch, read_response
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 LIMITS = Limits()
+
+executors_are_lost_soon = pytest.mark.parametrize("ping_interval", [0.5])
+"""For tests that wait until a silent executor's lease is over."""
 
 
 class Calls:
@@ -53,7 +57,9 @@ class Calls:
         task: dict[str, Any] = await self("tasks.get", id=task_id)
         return task
 
-    async def until(self, task_id: str, status: str, timeout: float = 10.0) -> dict[str, Any]:
+    async def until(
+        self, task_id: str, status: str, timeout: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         """Wait until a task has a status."""
         task: dict[str, Any] = {}
 
@@ -113,7 +119,7 @@ class HandExecutor:
         """The socket closes without a word."""
         await connection_closed(self.manager, self.caller)
 
-    async def take(self, timeout: float = 5.0) -> Assignment:
+    async def take(self, timeout: float = PATIENCE_SECONDS) -> Assignment:
         async with asyncio.timeout(timeout):
             return await self.assigned.get()
 

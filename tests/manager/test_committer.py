@@ -13,7 +13,7 @@ from kaiju_tasks.manager.writing import states
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.protocol import AckState
 from tests.manager.hand import Calls, HandExecutor, finished, pinging
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 
 async def test_a_cancelled_caller_harms_no_other(call: Calls) -> None:
@@ -177,7 +177,7 @@ async def test_a_cancelled_transaction_is_whole_or_nothing_and_blocks_nobody(
         await asyncio.sleep(0.0005 * (number % 7))
         callers[-1].cancel()
     await asyncio.gather(*callers, return_exceptions=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await call.create("a", id="after", delay=3600)
         ids = [task["id"] for task in (await call("tasks.list", limit=1000))["data"]]
     made = [name.partition("-")[0] for name in ids if name != "after"]

@@ -1,17 +1,17 @@
 """What listeners are told of what happens here."""
 
-import asyncio
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.events import progress as progress_module
 from kaiju_tasks.manager.events.hub import EncodedEvent, Subscription
 from kaiju_tasks.protocol import Assignment, Report, ReportState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.types import TaskEvent
-from tests.manager.hand import Calls, HandExecutor
+from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon
 from tests.support.wait import wait_until
 
 TIMER = {"method": "_TIMER_", "params": {"timer": 0.05}}
@@ -94,6 +94,7 @@ async def test_an_operators_hold_is_told(heard: Heard, call: Calls) -> None:
     assert (held.status, held.status_reason) == ("SUSPENDED", "operator")
 
 
+@executors_are_lost_soon
 async def test_a_lost_executor_is_told_before_the_task_is_queued_again(
     heard: Heard, call: Calls, executor: HandExecutor
 ) -> None:
@@ -191,12 +192,13 @@ async def test_progress_under_another_lease_or_that_is_none_is_not_told(
 
 
 async def test_progress_is_told_at_a_bounded_rate(
-    heard: Heard, call: Calls, executor: HandExecutor
+    heard: Heard, call: Calls, executor: HandExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await call.create("work", id="a")
     task = await executor.take()
+    monkeypatch.setattr(progress_module, "PAUSE_SECONDS", 3600.0)
     await executor.report(*(progress(task, b'{"done": %d}' % n) for n in range(100)))
     assert heard.names.count("progress") == 1
-    await asyncio.sleep(0.15)
+    monkeypatch.setattr(progress_module, "PAUSE_SECONDS", 0.0)
     await executor.report(progress(task, b'{"done": 100}'))
     assert heard.events[-1].data["done"] == 100

@@ -4,7 +4,7 @@ from typing import Any
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.manager import Manager
-from tests.manager.hand import Calls, HandExecutor, pinging
+from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging
 from tests.support.wait import wait_until
 
 ONE = {"key": "k", "limit": 1}
@@ -147,6 +147,7 @@ async def test_an_operators_hold(call: Calls) -> None:
     assert (await codes(call, "t"))["operator"]["held"] == "QUEUED"
 
 
+@executors_are_lost_soon
 async def test_quarantine(call: Calls, executor: HandExecutor, manager: Manager) -> None:
     await call.create("work", id="t", app_name="doomed")
     for n in range(3):

@@ -3,7 +3,7 @@
 import pytest
 
 from kaiju_tasks.errors import InvalidParams
-from tests.manager.hand import Calls, HandExecutor, pinging
+from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging
 
 
 async def test_runs_are_limited_to_the_newest_the_open_one_included(
@@ -35,6 +35,7 @@ async def test_a_wrong_limit_is_named(call: Calls, limit: object) -> None:
     assert refused.value.data["field"] == "limit"
 
 
+@executors_are_lost_soon
 async def test_attempts_tell_executor_times_and_outcome_and_which_were_rescued(
     call: Calls, executor: HandExecutor
 ) -> None:
@@ -44,7 +45,7 @@ async def test_attempts_tell_executor_times_and_outcome_and_which_were_rescued(
     other = HandExecutor(executor.manager, "other")
     await other.connect()
     async with pinging(other):
-        await other.fail(await other.take(timeout=10))
+        await other.fail(await other.take())
         await other.finish(await other.take(), 1)
     records = await call("tasks.stages", job_id=task.job_id)
     assert [

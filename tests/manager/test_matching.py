@@ -1,7 +1,6 @@
 """Conditions in memory mean what they mean in a query."""
 
 import sqlite3
-import time
 from typing import Any
 
 import pytest
@@ -64,13 +63,9 @@ def test_like_never_matches_what_is_not_there() -> None:
     assert not lets_through("group", "like", "%", group=None)
 
 
-def test_no_pattern_takes_long() -> None:
-    matcher = Matcher([Condition("group", "like", "%a" * 4_999 + "b")])
-    matcher_of_few = Matcher([Condition("group", "like", "%a" * 100 + "%b")])
-    began = time.perf_counter()
-    for one in (matcher, matcher_of_few):
-        assert not one.matches(event(group="a" * 255))
-    assert time.perf_counter() - began < 0.5
+@pytest.mark.parametrize("pattern", ["%a" * 4_999 + "b", "%a" * 100 + "%b"])
+def test_a_pattern_that_would_make_a_backtracking_matcher_hang_ends(pattern: str) -> None:
+    assert not Matcher([Condition("group", "like", pattern)]).matches(event(group="a" * 255))
 
 
 def test_what_is_too_long_is_refused() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from kaiju_tasks.errors import InvalidParams
 from tests.manager.hand import Calls, HandExecutor, finished
+from tests.support.wait import PATIENCE_SECONDS
 
 SOON = {"method": "_TIMER_", "params": {"timer": 0}}
 
@@ -56,7 +57,7 @@ async def test_many_ends_during_a_run_are_one_start_after_it(
 async def test_a_task_that_follows_itself_at_once_does_not_stop_the_manager(call: Calls) -> None:
     await call.create(SOON, id="loop", delay=3600)
     await call("tasks.update", id="loop", data={"next_task": "loop"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await call("tasks.run_now", id="loop")
         await call.create(SOON, id="other")
         assert (await call.get("other"))["status"] == "FINISHED"

@@ -8,7 +8,15 @@ import pytest
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.protocol import AckState
 from kaiju_tasks.types import Timer
-from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
+from tests.manager.hand import (
+    Calls,
+    HandExecutor,
+    executors_are_lost_soon,
+    finished,
+    lease_of,
+    pinging,
+)
+from tests.support.wait import PATIENCE_SECONDS
 
 
 def timer(seconds: float) -> dict:
@@ -228,6 +236,7 @@ async def test_suspend_and_resume(call: Calls, executor: HandExecutor) -> None:
     assert (await call.get("s1"))["result"] == [1, 2]
 
 
+@executors_are_lost_soon
 async def test_a_lost_executor_loses_its_tasks_and_its_reports_change_nothing(
     call: Calls, executor: HandExecutor
 ) -> None:
@@ -238,7 +247,7 @@ async def test_a_lost_executor_loses_its_tasks_and_its_reports_change_nothing(
     other = HandExecutor(executor.manager, "other")
     await other.connect()
     async with pinging(other):
-        again = await other.take(timeout=10)
+        again = await other.take()
         assert (again.stage, again.epoch) == (1, task.epoch + 1)
         assert (await executor.finish(task, "zombie", stage=1)).state is AckState.STALE
         await other.finish(again, 2)
@@ -281,7 +290,7 @@ async def test_bulk_of_tasks_is_done_once_each(call: Calls, manager, executor) -
             seen.add(task.id)
             assert (await hand.finish(task, task.id)).state is AckState.RELEASED
 
-    async with pinging(big), asyncio.timeout(30):
+    async with pinging(big), asyncio.timeout(PATIENCE_SECONDS):
         workers = [asyncio.create_task(work(hand)) for hand in (big, executor)]
         await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
         for worker in workers:

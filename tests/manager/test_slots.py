@@ -3,10 +3,8 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from kaiju_tasks.manager import Manager
-from tests.manager.hand import Calls, HandExecutor, pinging
+from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging
 from tests.support.wait import wait_until
 
 ONE = {"key": "[kws.who:all]", "limit": 1}
@@ -105,6 +103,7 @@ async def test_a_slot_is_free_at_a_hook_a_retry_and_the_end(
     assert await used(manager) == 1
 
 
+@executors_are_lost_soon
 async def test_a_lost_executor_leaks_no_slot(
     call: Calls, executor: HandExecutor, manager: Manager
 ) -> None:
@@ -205,7 +204,6 @@ async def test_a_held_waiter_lets_others_pass_and_comes_back_to_its_place(
     assert (await executor.take()).id == "t1"
 
 
-@pytest.mark.parametrize("ping_interval", [5.0])
 async def test_thousands_that_wait_cost_an_acquisition_nothing(
     call: Calls, executor: HandExecutor, manager: Manager
 ) -> None:
@@ -221,7 +219,6 @@ async def test_thousands_that_wait_cost_an_acquisition_nothing(
     assert (await executor.take()).id == "other"
 
 
-@pytest.mark.parametrize("ping_interval", [5.0])
 async def test_many_executors_never_exceed_the_limit(manager: Manager, call: Calls) -> None:
     executors = [HandExecutor(manager, f"e{i}", capacity=4) for i in range(4)]
     for one in executors:
@@ -232,7 +229,7 @@ async def test_many_executors_never_exceed_the_limit(manager: Manager, call: Cal
     async def work(one: HandExecutor) -> None:
         nonlocal most
         while True:
-            task = await one.take(60)
+            task = await one.take()
             running.add(task.id)
             most = max(most, len(running))
             await asyncio.sleep(0.002)
@@ -249,7 +246,7 @@ async def test_many_executors_never_exceed_the_limit(manager: Manager, call: Cal
         async def all_ended() -> bool:
             return (await call("tasks.count", conditions=ended))["count"] == 150
 
-        await wait_until(all_ended, "all have ended", 60)
+        await wait_until(all_ended, "all have ended")
         for worker in workers:
             worker.cancel()
     assert 1 < most <= 3

@@ -8,14 +8,14 @@ from kaiju_tasks.api import tasks as tasks_api
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from tests.manager.hand import Calls, HandExecutor
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 QUEUED = {"status": "QUEUED", "stage": 0}
 
 
 @pytest.fixture(autouse=True)
 def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 30.0)
+    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 3600.0)
 
 
 async def test_a_wait_follows_a_task_from_stage_to_stage(
@@ -24,10 +24,10 @@ async def test_a_wait_follows_a_task_from_stage_to_stage(
     task = await call.create("work", "work", id="a")
     seen = {name: task[name] for name in ("status", "stage", "status_reason")}
     work = await executor.take()
-    task = await call("tasks.wait", id="a", timeout=20, seen=seen)
+    task = await call("tasks.wait", id="a", timeout=60, seen=seen)
     assert (task["status"], task["stage"]) == ("EXECUTED", 0)
     waiting = asyncio.ensure_future(
-        call("tasks.wait", id="a", timeout=20, seen={"status": "EXECUTED", "stage": 0})
+        call("tasks.wait", id="a", timeout=60, seen={"status": "EXECUTED", "stage": 0})
     )
     await executor.finish(work, stage=0)
     assert (await waiting)["stage"] == 1
@@ -36,8 +36,8 @@ async def test_a_wait_follows_a_task_from_stage_to_stage(
 async def test_a_wait_for_what_has_changed_already_is_over_at_once(call: Calls) -> None:
     await call.create("work", id="a")
     for seen in ({**QUEUED, "stage": 1}, {**QUEUED, "status_reason": "retry"}):
-        async with asyncio.timeout(5):
-            await call("tasks.wait", id="a", timeout=20, seen=seen)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await call("tasks.wait", id="a", timeout=60, seen=seen)
     task = await call("tasks.wait", id="a", timeout=0.05, seen=QUEUED)
     assert task["status"] == "QUEUED"
 
@@ -69,13 +69,13 @@ async def test_no_change_falls_between_a_look_and_the_wait(
         return found
 
     monkeypatch.setattr(manager.store, "tasks", late)
-    async with asyncio.timeout(5):
-        assert (await call("tasks.wait", id="a", timeout=20))["status"] == "FAILED"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert (await call("tasks.wait", id="a", timeout=60))["status"] == "FAILED"
 
 
 async def test_nothing_is_kept_of_a_wait_that_is_over(manager: Manager, call: Calls) -> None:
     await call.create("work", id="a")
-    waits = [asyncio.ensure_future(call("tasks.wait", id="a", timeout=20)) for _ in range(3)]
+    waits = [asyncio.ensure_future(call("tasks.wait", id="a", timeout=60)) for _ in range(3)]
     await wait_until(lambda: "a" in manager.waiters.task_ids, "they wait")
     waits[0].cancel()
     await call("tasks.cancel", id="a")

@@ -22,6 +22,7 @@ from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.samples import executor
 from tests.server.conftest import Site
 from tests.support.ports import free_port
+from tests.support.wait import PATIENCE_SECONDS
 
 ECHO = {"commands": [{"method": "do.echo", "params": {"data": 1}}]}
 
@@ -87,7 +88,7 @@ async def test_a_batch_that_is_refused_raises(client: Client) -> None:
 @pytest.mark.usefixtures("running_executor")
 async def test_wait_returns_when_the_run_has_ended(client: Client) -> None:
     await client.tasks.create({**ECHO, "id": "a"})
-    task = await client.tasks.wait("a", timeout=10)
+    task = await client.tasks.wait("a", timeout=PATIENCE_SECONDS)
     assert (task["status"], task["result"]) == ("FINISHED", [1])
 
 

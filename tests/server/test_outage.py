@@ -29,13 +29,13 @@ async def test_a_manager_without_its_database_says_so_and_heals(
 
         await client.tasks.create({"id": "kept", "commands": [{"method": "do.echo"}]})
         own_postgres_server.stop("immediate")
-        await wait_until(not_ready, "it is not ready", timeout=20)
+        await wait_until(not_ready, "it is not ready")
         assert await status("/healthz") == 200
         [outcome] = await client.batch([("tasks.get", {"id": "kept"})])
         assert isinstance(outcome, KaijuError)
         assert outcome.code == 503
         own_postgres_server.start()
-        await wait_until(ready, "it is ready", timeout=20)
+        await wait_until(ready, "it is ready")
         assert (await client.tasks.get("kept"))["id"] == "kept"
     process.terminate()
     assert await process.ended() == 0

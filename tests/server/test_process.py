@@ -105,7 +105,7 @@ async def test_a_running_stage_may_end_before_the_manager_stops(processes: Proce
 
         await wait_until(running, "the stage runs")
     process.terminate()
-    assert await process.ended(timeout=20) == 0
+    assert await process.ended() == 0
     again, url = await start(processes)
     async with Client(url) as client:
         assert (await client.tasks.get("a"))["status"] == "FINISHED"
@@ -127,7 +127,7 @@ async def test_a_second_signal_gives_back_what_still_runs(processes: Processes) 
     await process.logged("stopping")
     await process.logged("running stages have 3000 s to end")
     process.terminate()
-    assert await process.ended(timeout=20) == 0
+    assert await process.ended() == 0
     assert not alive(pid)
     again, url = await start(processes)
     async with Client(url) as client:
@@ -146,7 +146,7 @@ async def test_an_executor_can_be_given_twice(processes: Processes) -> None:
 
 async def test_an_executor_that_does_not_exist_ends_it_with_code_2(processes: Processes) -> None:
     process = processes.kaiju("serve", "--port", "0", "--executor", "nowhere:executor")
-    assert await process.ended(timeout=20) == 2
+    assert await process.ended() == 2
     assert "no module `nowhere`" in process.log
     assert "Traceback" not in process.log
 
@@ -194,7 +194,7 @@ async def test_what_is_wrong_is_one_sentence_and_an_exit_code(
 async def test_a_database_out_of_reach_is_said_without_its_password(processes: Processes) -> None:
     url = f"postgresql://kaiju:topsecret@127.0.0.1:{free_port()}/tasks"
     process = processes.kaiju("serve", "--port", "0", "--db", url)
-    assert await process.ended(timeout=30) == 1
+    assert await process.ended() == 1
     assert "cannot be reached" in process.log
     assert "topsecret" not in process.log
     assert "Traceback" not in process.log

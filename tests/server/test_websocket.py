@@ -9,7 +9,7 @@ from aiohttp import WSMsgType
 
 from kaiju_tasks.api.frames import EXECUTOR_FRAME_BYTES
 from tests.server.conftest import Site
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 INFO = {"jsonrpc": "2.0", "id": 1, "method": "system.info"}
 
@@ -27,7 +27,7 @@ def create_call(task_id: str) -> dict[str, Any]:
 async def test_a_call_is_answered_in_a_text_frame(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_json(INFO)
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=PATIENCE_SECONDS)
         assert message.type is WSMsgType.TEXT
         assert json.loads(message.data)["id"] == 1
 
@@ -35,27 +35,27 @@ async def test_a_call_is_answered_in_a_text_frame(site: Site) -> None:
 async def test_a_binary_frame_is_taken_too(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_bytes(json.dumps(INFO).encode())
-        assert "result" in await socket.receive_json(timeout=5)
+        assert "result" in await socket.receive_json(timeout=PATIENCE_SECONDS)
 
 
 async def test_a_slow_call_does_not_hold_up_a_quick_one(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_json(create_call("slow"))
-        await socket.receive_json(timeout=5)
+        await socket.receive_json(timeout=PATIENCE_SECONDS)
         params = {"id": "slow", "timeout": 30}
         await socket.send_json(
             {"jsonrpc": "2.0", "id": 2, "method": "tasks.wait", "params": params}
         )
         await socket.send_json(INFO)
-        assert (await socket.receive_json(timeout=5))["id"] == 1
+        assert (await socket.receive_json(timeout=PATIENCE_SECONDS))["id"] == 1
 
 
 async def test_a_frame_over_the_limit_is_413_and_the_socket_stays_usable(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_str('"' + "x" * 100_000 + '"')
-        assert (await socket.receive_json(timeout=5))["error"]["code"] == 413
+        assert (await socket.receive_json(timeout=PATIENCE_SECONDS))["error"]["code"] == 413
         await socket.send_json(INFO)
-        assert "result" in await socket.receive_json(timeout=5)
+        assert "result" in await socket.receive_json(timeout=PATIENCE_SECONDS)
 
 
 async def test_a_frame_over_every_limit_closes_the_socket(site: Site) -> None:
@@ -64,7 +64,7 @@ async def test_a_frame_over_every_limit_closes_the_socket(site: Site) -> None:
             await socket.send_str("x" * (EXECUTOR_FRAME_BYTES + 1))
         except ConnectionError:
             pass  # closed before all of it was sent
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=PATIENCE_SECONDS)
         assert message.type is not WSMsgType.TEXT
     assert "result" in await site.call("system.info")
 
@@ -75,15 +75,15 @@ async def test_a_frame_over_every_limit_closes_the_socket(site: Site) -> None:
 async def test_a_malformed_frame_is_answered(site: Site, frame: str, code: int) -> None:
     async with site.socket() as socket:
         await socket.send_str(frame)
-        assert (await socket.receive_json(timeout=5))["error"]["code"] == code
+        assert (await socket.receive_json(timeout=PATIENCE_SECONDS))["error"]["code"] == code
 
 
 async def test_a_frame_that_is_not_utf8_harms_nobody_else(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_bytes(b'{"jsonrpc":"2.0","id":1,"method":"\xff"}')
-        assert (await socket.receive_json(timeout=5))["error"]["code"] == -32700
+        assert (await socket.receive_json(timeout=PATIENCE_SECONDS))["error"]["code"] == -32700
         await socket.send_frame(b"\xff\xfe", WSMsgType.TEXT)
-        assert (await socket.receive(timeout=5)).type is WSMsgType.CLOSE
+        assert (await socket.receive(timeout=PATIENCE_SECONDS)).type is WSMsgType.CLOSE
     assert "result" in await site.call("system.info")
 
 
@@ -91,10 +91,10 @@ async def test_too_many_open_calls_are_429_and_the_rest_goes_on(site: Site) -> N
     wait = {"jsonrpc": "2.0", "id": 5, "method": "tasks.wait"}
     async with site.socket() as socket:
         await socket.send_json(create_call("never"))
-        await socket.receive_json(timeout=5)
+        await socket.receive_json(timeout=PATIENCE_SECONDS)
         for _ in range(1_100):
             await socket.send_json({**wait, "params": {"id": "never", "timeout": 60}})
-        assert (await socket.receive_json(timeout=5))["error"]["code"] == 429
+        assert (await socket.receive_json(timeout=PATIENCE_SECONDS))["error"]["code"] == 429
         await socket.close()
     assert "result" in await site.call("system.info")
 
@@ -110,12 +110,12 @@ async def test_a_foreign_page_opens_no_socket(site: Site, headers: dict[str, str
 async def test_an_executor_is_pushed_tasks_and_reports_them(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_json(connect_call())
-        assert "result" in await socket.receive_json(timeout=5)
+        assert "result" in await socket.receive_json(timeout=PATIENCE_SECONDS)
         await site.call("tasks.create", **create_call("a")["params"])
-        run = await socket.receive_json(timeout=5)
+        run = await socket.receive_json(timeout=PATIENCE_SECONDS)
         assert run["method"] == "executor.run"
         await socket.send_json(report_call(run["params"]["tasks"][0], {"big": "x" * 50_000}))
-        answer = await socket.receive_json(timeout=5)
+        answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
         assert answer == {
             "jsonrpc": "2.0",
             "id": 7,
@@ -130,17 +130,17 @@ async def test_an_executor_may_come_back_with_much_that_it_holds(site: Site) -> 
     holding = [{"id": str(number), **lease} for number in range(1_000)]
     async with site.socket() as socket:
         await socket.send_json(connect_call(holding=holding))
-        answer = await socket.receive_json(timeout=5)
+        answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
         assert len(answer["result"]["revoked"]) == 1_000
 
 
 async def test_a_stale_report_is_answered_and_changes_nothing(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_json(connect_call())
-        await socket.receive_json(timeout=5)
+        await socket.receive_json(timeout=PATIENCE_SECONDS)
         lease = {"id": "nope", "job_id": "j", "epoch": 1, "nonce": "n", "stage": 0}
         await socket.send_json(report_call(lease, 1))
-        assert (await socket.receive_json(timeout=5))["result"]["acks"] == [
+        assert (await socket.receive_json(timeout=PATIENCE_SECONDS))["result"]["acks"] == [
             {"state": "stale_lease"}
         ]
 
@@ -151,10 +151,10 @@ async def test_a_stale_report_is_answered_and_changes_nothing(site: Site) -> Non
 async def test_malformed_reports_are_refused_with_the_field(site: Site, params: Any) -> None:
     async with site.socket() as socket:
         await socket.send_json(connect_call())
-        await socket.receive_json(timeout=5)
+        await socket.receive_json(timeout=PATIENCE_SECONDS)
         call = {"jsonrpc": "2.0", "id": 7, "method": "manager.write_stage", "params": params}
         await socket.send_json(call)
-        answer = await socket.receive_json(timeout=5)
+        answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
         assert answer["id"] == 7
         assert answer["error"]["code"] in (-32602, 413)
 
@@ -167,7 +167,7 @@ async def test_connect_wants_a_socket(site: Site) -> None:
 async def test_a_closed_socket_gives_its_work_back_within_the_grace(site: Site) -> None:
     async with site.socket() as socket:
         await socket.send_json(connect_call())
-        await socket.receive_json(timeout=5)
+        await socket.receive_json(timeout=PATIENCE_SECONDS)
         before = (await site.call("executors.get", id="e1"))["result"]["lease_until"]
     settings = site.manager.settings
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.orphans import OrphanGuard
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_END_LINES = 200
@@ -85,7 +85,7 @@ class RunningProcess:
         """SIGCONT: it goes on."""
         self.send(signal.SIGCONT)
 
-    async def ended(self, timeout: float = 10.0) -> int:
+    async def ended(self, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait until it has ended.
 
         :param timeout: seconds
@@ -97,7 +97,7 @@ class RunningProcess:
         )
         return int(self._popen.returncode)
 
-    async def logged(self, pattern: str, timeout: float = 10.0) -> re.Match[str]:
+    async def logged(self, pattern: str, timeout: float = PATIENCE_SECONDS) -> re.Match[str]:
         """Wait until its output matches a regular expression (multi-line mode).
 
         :param timeout: seconds
@@ -116,7 +116,9 @@ class RunningProcess:
         assert found is not None
         return found
 
-    async def listening(self, port: int, host: str = "127.0.0.1", timeout: float = 10.0) -> None:
+    async def listening(
+        self, port: int, host: str = "127.0.0.1", timeout: float = PATIENCE_SECONDS
+    ) -> None:
         """Wait until somebody takes connections on a port.
 
         :param timeout: seconds

@@ -23,7 +23,7 @@ from tests.system.fleet import (
     task,
 )
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 4.0
 TASKS = 60
 """Created in each outage."""
 
@@ -35,7 +35,7 @@ async def outage_fleet(
     """A fleet on a database server of its own, with a lease shorter than the longest outage."""
     own_postgres_server.create_database("tasks")
     fleet = Fleet(processes, own_postgres_server.dsn("tasks"), tmp_path)
-    fleet.settings = {**PATIENT, "suspend_after_pings": 4, "reconnect_grace": LEASE_SECONDS}
+    fleet.settings = {**PATIENT, "suspend_after_pings": 8, "reconnect_grace": LEASE_SECONDS}
     yield fleet
     await fleet.close()
 

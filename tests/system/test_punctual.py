@@ -6,8 +6,9 @@ import time
 from tests.support.wait import wait_until
 from tests.system.fleet import PATIENT, SECONDS, Fleet, command, ended, history, task
 
-LATE_SECONDS = 0.1
-"""The median's bound. An idle machine needs a hundredth of it; this one has others' work to do."""
+LATE_SECONDS = 0.5
+"""The median's bound. An idle machine needs a hundredth of it; finding what is due by
+the slow poll takes twice as much."""
 FUTURE = 3_000
 DUE = 25
 
@@ -22,12 +23,15 @@ async def test_due_tasks_and_timers_start_at_their_moment_beside_thousands_of_fu
     future = [task(f"future-{n}", command("stamp"), delay=3600 + n) for n in range(FUTURE)]
     for start in range(0, FUTURE, 1000):
         await client.tasks.m_create(future[start : start + 1000])
-    begin = time.time() + 0.5
+    begin = time.time() + 2.0
     moments = {f"due-{n}": begin + 0.08 * n for n in range(DUE)}
     timer = {"method": "_TIMER_", "params": {"timer": 0.5}}
-    for id, moment in moments.items():
-        await client.tasks.create(task(id, command("stamp"), next_run=moment))
-        await client.tasks.create(task(f"timer-{id}", timer, command("stamp"), next_run=moment))
+    due = [task(id, command("stamp"), next_run=moment) for id, moment in moments.items()]
+    timers = [
+        task(f"timer-{id}", timer, command("stamp"), next_run=moment)
+        for id, moment in moments.items()
+    ]
+    await client.tasks.m_create(due + timers)
     late, timers_late = [], []
     for id, moment in moments.items():
         [began] = (await ended(client, id))["result"]

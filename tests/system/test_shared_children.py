@@ -37,7 +37,7 @@ async def test_parents_made_together_lock_the_tasks_they_name_in_one_order(
         left: int = (await clients[0].tasks.count({"status": "WAITING"}))["count"]
         return left == 0
 
-    await wait_until(none_waits, "every parent has ended", 60)
+    await wait_until(none_waits, "every parent has ended")
     for manager in managers:
         manager.process.close()  # a connection that ends has told what it counted
     ((deadlocks, commits),) = postgres_server.query(DEADLOCKS, dsn=postgres_dsn)

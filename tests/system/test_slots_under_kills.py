@@ -12,7 +12,7 @@ TASKS = 300
 LIMITS = {"k0": 1, "k1": 1, "k2": 2, "k3": 2, "k4": 3}
 SPAN_SECONDS = 0.05
 CHURN_SECONDS = 10.0
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 90.0
 
 
 async def test_no_key_has_more_runs_than_its_limit_while_everybody_dies(

@@ -4,10 +4,10 @@ from typing import Any
 
 from kaiju_tasks.embedded import Embedded
 from kaiju_tasks.manager import Manager
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 Json = dict[str, Any]
-SECONDS = 20.0
+SECONDS = PATIENCE_SECONDS
 
 
 class Inside:
