@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.fail import NO_MANAGER, Failed
+from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, Failed, when_interrupted
 from kaiju_tasks.cli.files import read_pairs
 from kaiju_tasks.cli.output import json_option, moment, one_line
 from kaiju_tasks.cli.remote import manager_token, manager_url
@@ -26,13 +26,12 @@ def events(conditions: tuple[str, ...], as_json: bool) -> None:
     from kaiju_tasks.errors import KaijuError, Unavailable
 
     try:
-        run_loop(_print(dict(read_pairs(conditions, "--where")), as_json))
-    except KeyboardInterrupt:
-        return
+        with when_interrupted("Stopped printing events; the tasks go on."):
+            run_loop(_print(dict(read_pairs(conditions, "--where")), as_json))
     except Unavailable as error:
-        raise Failed(f"{error}. Is KAIJU_URL right?", NO_MANAGER) from error
+        raise Failed(f"{error}. Is KAIJU_URL right?", NO_MANAGER, error) from error
     except KaijuError as error:
-        raise Failed(str(error)) from error
+        raise Failed(str(error), CALL_FAILED, error) from error
 
 
 async def _print(conditions: dict[str, Any], as_json: bool) -> None:

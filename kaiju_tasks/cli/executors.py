@@ -15,6 +15,8 @@ def executors(ctx: click.Context, as_json: bool) -> None:
     """Look at executors and operate them; without a command, list them."""
     if ctx.invoked_subcommand is None:
         _list(as_json)
+    elif as_json:
+        raise click.UsageError(f"--json stands after the command: {ctx.invoked_subcommand} --json")
 
 
 @executors.command("list")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.fail import not_found
 from kaiju_tasks.cli.files import read_pairs
 from kaiju_tasks.cli.output import json_option, moment, print_fields, print_json, print_table
 from kaiju_tasks.cli.remote import call
@@ -91,10 +91,10 @@ def dismiss(id: str, as_json: bool) -> None:
 def delete(id: str, as_json: bool) -> None:
     """Delete a notification."""
     deleted = call("notifications.delete", id=id)
+    if not deleted["deleted"]:
+        raise not_found(f"there is no notification {id!r}")
     if as_json:
         print_json(deleted)
-    elif not deleted["deleted"]:
-        raise Failed(f"there is no notification {id!r}")
     else:
         click.echo("deleted")
 

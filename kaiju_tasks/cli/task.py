@@ -1,12 +1,13 @@
 """`kaiju-tasks task …`"""
 
+import shlex
 import sys
 from typing import Any
 
 import click
 
 from kaiju_tasks.cli.choice import choice_options, read_choice
-from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found, when_interrupted
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
 from kaiju_tasks.cli.operate import OPERATIONS, print_status, progress_line
 from kaiju_tasks.cli.output import (
@@ -217,10 +218,10 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
 def delete(id: str, as_json: bool) -> None:
     """Delete a task and its history, whatever its status."""
     deleted = call("tasks.delete", id=id)
+    if not deleted["deleted"]:
+        raise not_found(f"there is no task {id!r}")
     if as_json:
         print_json(deleted)
-    elif not deleted["deleted"]:
-        raise Failed(f"there is no task {id!r}")
     else:
         click.echo("deleted")
 
@@ -248,7 +249,7 @@ def stages(id: str, job_id: str | None, as_json: bool) -> None:
     of_run = job_id or call("tasks.get", id=id)["job_id"]
     found = [] if of_run is None else call("tasks.stages", job_id=of_run)
     if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
-        raise Failed(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
+        raise not_found(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
     if as_json:
         print_json(found)
         return
@@ -291,21 +292,28 @@ for operation in OPERATIONS:
 
 def follow(id: str, as_json: bool) -> None:
     """Print a task's progress until its run ends, then end with its exit code."""
-    task_, said = call("tasks.get", id=id), ""
+    again = f"`kaiju-tasks task watch {shlex.quote(id)}`"
+    with when_interrupted(f"Stopped watching; task {id!r} goes on. Watch it again with {again}."):
+        task_ = _watched(id, as_json)
+    if as_json:
+        print_json(task_)
+    elif task_["exit_code"]:
+        click.echo(_error_line(task_["error"] or {}), err=True)
+    sys.exit(task_["exit_code"] or 0)
+
+
+def _watched(id: str, as_json: bool) -> dict[str, Any]:
+    task_: dict[str, Any] = call("tasks.get", id=id)
+    said = ""
     while True:
         line = progress_line(task_)
         if line != said and not as_json:
             click.echo(line)
             said = line
         if task_["status"] in ENDED or _ended_between_fires(task_):
-            break
+            return task_
         seen = {name: task_[name] for name in ("status", "stage", "status_reason")}
         task_ = call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
-    if as_json:
-        print_json(task_)
-    elif task_["exit_code"]:
-        click.echo(_error_line(task_["error"] or {}), err=True)
-    sys.exit(task_["exit_code"] or 0)
 
 
 def _ended_between_fires(task_: dict[str, Any]) -> bool:
