@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, when_interrupted
-from kaiju_tasks.cli.output import json_option, moment, print_json, print_table
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
+from kaiju_tasks.cli.listing import Listing, columns_option
+from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.settings import read_settings, setting_options
 
 if TYPE_CHECKING:
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["db"]
 
-INTERRUPTED_MIGRATION = (
-    "Interrupted; `kaiju-tasks db status` lists the migrations that were applied."
+COLUMNS = ("version", "name", "state", "applied_at")
+MIGRATIONS = Listing(
+    columns=COLUMNS, important=("version", "state", "name", "applied_at"), fields=lambda: COLUMNS
 )
 
 
@@ -26,19 +28,23 @@ def db() -> None:
 
 @db.command()
 @setting_options("db")
+@columns_option
 @json_option
-def migrate(config: str | None, as_json: bool, **given: Any) -> None:
+def migrate(config: str | None, columns: str | None, as_json: bool, **given: Any) -> None:
     """Create the tables, or bring them up to date."""
-    _print(_statuses(config, given, change=True), as_json)
+    chosen = MIGRATIONS.choose(columns, as_json)
+    _print(_statuses(config, given, change=True), chosen, as_json)
 
 
 @db.command()
 @setting_options("db")
+@columns_option
 @json_option
-def status(config: str | None, as_json: bool, **given: Any) -> None:
+def status(config: str | None, columns: str | None, as_json: bool, **given: Any) -> None:
     """List the migrations; exit code 1 when the tables are not up to date."""
+    chosen = MIGRATIONS.choose(columns, as_json)
     found = _statuses(config, given, change=False)
-    _print(found, as_json)
+    _print(found, chosen, as_json)
     sys.exit(0 if all(one.state == "applied" for one in found) else CALL_FAILED)
 
 
@@ -46,23 +52,21 @@ def _statuses(config: str | None, given: dict[str, Any], *, change: bool) -> "li
     settings = read_settings(config, given)
 
     from kaiju_tasks.cli.loop import run_loop
-    from kaiju_tasks.errors import SettingsError, Unavailable
+    from kaiju_tasks.errors import SettingsError
     from kaiju_tasks.store.base import StoreError
     from kaiju_tasks.store.open import migrate, migration_status
 
     try:
-        with when_interrupted(INTERRUPTED_MIGRATION if change else "Interrupted."):
-            return run_loop((migrate if change else migration_status)(settings.db))
+        return run_loop((migrate if change else migration_status)(settings.db))
     except SettingsError as error:
-        raise Failed(str(error), USAGE, error) from error
+        raise Failed(str(error), USAGE) from error
     except StoreError as error:
-        raise Failed(str(error), CALL_FAILED, Unavailable(str(error))) from error
+        raise Failed(str(error)) from error
 
 
-def _print(found: "list[Status]", as_json: bool) -> None:
-    columns = ("version", "name", "state", "applied_at")
+def _print(found: "list[Status]", chosen: list[str] | None, as_json: bool) -> None:
+    entries = [{name: getattr(one, name) for name in COLUMNS} for one in found]
     if as_json:
-        print_json([{name: getattr(one, name) for name in columns} for one in found])
-        return
-    rows = [(one.version, one.name, one.state, moment(one.applied_at)) for one in found]
-    print_table(columns, rows)
+        print_json(entries)
+    else:
+        MIGRATIONS.print(entries, chosen)

@@ -5,18 +5,20 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, Failed, when_interrupted
-from kaiju_tasks.cli.files import read_pairs
-from kaiju_tasks.cli.output import json_option, moment, one_line
+from kaiju_tasks.cli.choice import read_where, where_option
+from kaiju_tasks.cli.fail import NO_MANAGER, Failed
+from kaiju_tasks.cli.output import json_option
 from kaiju_tasks.cli.remote import manager_token, manager_url
+from kaiju_tasks.cli.text import one_line
+from kaiju_tasks.times import show_time
 
 __all__ = ["events"]
 
 
 @click.command(short_help="Print what happens to tasks, until Ctrl-C.")
-@click.option("--where", "conditions", multiple=True, metavar="COLUMN=JSON", help="A condition.")
+@where_option
 @json_option
-def events(conditions: tuple[str, ...], as_json: bool) -> None:
+def events(where: tuple[str, ...], as_json: bool) -> None:
     """Print what happens to tasks, as it happens, until Ctrl-C.
 
     With --json one object a line. The columns for --where are the fields of an event, as in
@@ -26,12 +28,13 @@ def events(conditions: tuple[str, ...], as_json: bool) -> None:
     from kaiju_tasks.errors import KaijuError, Unavailable
 
     try:
-        with when_interrupted("Stopped printing events; the tasks go on."):
-            run_loop(_print(dict(read_pairs(conditions, "--where")), as_json))
+        run_loop(_print(read_where(where), as_json))
+    except KeyboardInterrupt:
+        return
     except Unavailable as error:
-        raise Failed(f"{error}. Is KAIJU_URL right?", NO_MANAGER, error) from error
+        raise Failed(f"{error}. Is KAIJU_URL right?", NO_MANAGER) from error
     except KaijuError as error:
-        raise Failed(str(error), CALL_FAILED, error) from error
+        raise Failed(str(error)) from error
 
 
 async def _print(conditions: dict[str, Any], as_json: bool) -> None:
@@ -45,7 +48,7 @@ async def _print(conditions: dict[str, Any], as_json: bool) -> None:
 def _line(event: dict[str, Any]) -> str:
     if "id" not in event:
         return one_line(f"{event['event']}: {event['reason']}")
-    parts = [moment(event["time"]), f"{event['event']:<14}", event["id"]]
+    parts = [show_time(event["time"]), f"{event['event']:<14}", event["id"]]
     parts.append(f"stage {event['stage']} of {event['stages']}")
     if event["status_reason"]:
         parts.append(f"({event['status_reason']})")

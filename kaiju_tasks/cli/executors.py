@@ -1,69 +1,94 @@
 """`kaiju-tasks executors …`"""
 
+from typing import Any
+
 import click
 
-from kaiju_tasks.cli.output import json_option, moment, print_json, print_table
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
+from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["executors"]
 
 
+def _app_names(executor: dict[str, Any]) -> str:
+    return ",".join(executor["app_names"])
+
+
+def _running_of_capacity(executor: dict[str, Any]) -> str:
+    return f"{executor['running']}/{executor['capacity']}"
+
+
+def _first_paragraph(command: dict[str, Any]) -> str:
+    return " ".join(command["doc"].partition("\n\n")[0].split())
+
+
+EXECUTORS = Listing(
+    columns=("id", "app_names", "status", "running", "last_ping", "version"),
+    important=("id", "status", "running", "app_names", "last_ping", "version"),
+    fields=fields_of("ExecutorInfo"),
+    computed={"app_names": _app_names, "running": _running_of_capacity},
+)
+COMMANDS = Listing(
+    columns=("app_name", "method", "executors", "doc"),
+    important=("method", "app_name", "doc", "executors"),
+    fields=lambda: ("app_name", "method", "params", "doc", "executors"),
+    computed={"doc": _first_paragraph},
+)
+
+
 @click.group(invoke_without_command=True, short_help="List executors and operate them.")
+@columns_option
 @json_option
 @click.pass_context
-def executors(ctx: click.Context, as_json: bool) -> None:
+def executors(ctx: click.Context, columns: str | None, as_json: bool) -> None:
     """Look at executors and operate them; without a command, list them."""
     if ctx.invoked_subcommand is None:
-        _list(as_json)
-    elif as_json:
-        raise click.UsageError(f"--json stands after the command: {ctx.invoked_subcommand} --json")
+        _list(columns, as_json)
 
 
 @executors.command("list")
+@columns_option
 @json_option
-def list_executors(as_json: bool) -> None:
+def list_executors(columns: str | None, as_json: bool) -> None:
     """List the executors that are connected or were lately."""
-    _list(as_json)
+    _list(columns, as_json)
+
+
+@executors.command()
+@click.argument("id")
+@json_option
+def show(id: str, as_json: bool) -> None:
+    """Show one executor."""
+    executor = call("executors.get", id=id)
+    if as_json:
+        print_json(executor)
+    else:
+        print_fields([(name, value) for name, value in executor.items() if value is not None])
 
 
 @executors.command()
 @click.option("--app", "app_name", help="Only of this stream.")
+@columns_option
 @json_option
-def commands(app_name: str | None, as_json: bool) -> None:
+def commands(app_name: str | None, columns: str | None, as_json: bool) -> None:
     """List the methods that executors have registered."""
+    chosen = COMMANDS.choose(columns, as_json)
     params = {} if app_name is None else {"app_name": app_name}
     found = call("executors.commands", **params)
     if as_json:
         print_json(found)
-        return
-    rows = [
-        (view["app_name"], view["method"], view["executors"], _first_paragraph(view["doc"]))
-        for view in found
-    ]
-    print_table(("app_name", "method", "executors", "doc"), rows)
+    else:
+        COMMANDS.print(found, chosen)
 
 
-def _list(as_json: bool) -> None:
+def _list(columns: str | None, as_json: bool) -> None:
+    chosen = EXECUTORS.choose(columns, as_json)
     found = call("executors.list")
     if as_json:
         print_json(found)
-        return
-    rows = [
-        (
-            executor["id"],
-            ",".join(executor["app_names"]),
-            executor["status"],
-            f"{executor['running']}/{executor['capacity']}",
-            moment(executor["last_ping"]),
-            executor["version"],
-        )
-        for executor in found
-    ]
-    print_table(("id", "app_names", "status", "running", "last_ping", "version"), rows)
-
-
-def _first_paragraph(doc: str) -> str:
-    return " ".join(doc.partition("\n\n")[0].split())
+    else:
+        EXECUTORS.print(found, chosen)
 
 
 def _add_operation(name: str, text: str) -> None:

@@ -2,15 +2,14 @@
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from kaiju_tasks import __version__
-from kaiju_tasks.cli.fail import Failed, Interrupted, show_error
-from kaiju_tasks.cli.stdout import guard_stdout, when_output_fails
+from kaiju_tasks.cli.fail import Failed
 
 __all__ = ["cli", "main"]
 
@@ -49,35 +48,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Interrupted from None  # click would say only that it was aborted
-
-    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
-        """Run a command and end the process with its exit code."""
-        given = list(sys.argv[1:] if args is None else args)
-        extra["standalone_mode"] = False
-        try:
-            with when_output_fails():
-                code = _ended(lambda: super(_Commands, self).main(given, *more, **extra))
-                sys.stdout.flush()
-        except (Failed, click.ClickException) as error:
-            show_error(error, as_json="--json" in given[: _options_end(given)])
-            code = error.exit_code
-        sys.exit(code)
-
-
-def _ended(run: Callable[[], Any]) -> int | str | None:
-    try:
-        returned = run()
-    except SystemExit as end:
-        return end.code
-    except click.Abort:
-        raise Interrupted from None
-    return returned if isinstance(returned, int) else 0
-
-
-def _options_end(arguments: list[str]) -> int:
-    return arguments.index("--") if "--" in arguments else len(arguments)
+        except Failed as failure:
+            click.echo(failure.message, err=True)
+            ctx.exit(failure.exit_code)
 
 
 def _exists(place: str) -> bool:
@@ -93,12 +66,15 @@ def cli() -> None:
     """Pipelines of commands, kept by a manager and run by executors.
 
     Commands that ask a manager find it by KAIJU_URL (default http://127.0.0.1:8077) and show it
-    KAIJU_TOKEN. Exit codes: 0 well, 1 the call failed, 2 wrong arguments, 3 no manager there,
-    74 the output cannot be written, 130 interrupted. With --json an error is JSON too, on stderr.
+    KAIJU_TOKEN. Exit codes: 0 well, 1 the call failed, 2 wrong arguments, 3 no manager there.
     """
 
 
 def main() -> None:
     """Run the command line."""
-    guard_stdout()
-    cli.main(prog_name="kaiju-tasks")
+    try:
+        cli.main(prog_name="kaiju-tasks")
+    except BrokenPipeError:
+        # Whoever read our output has ended (`| head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -4,12 +4,30 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.fail import not_found
-from kaiju_tasks.cli.files import read_pairs
-from kaiju_tasks.cli.output import json_option, moment, print_fields, print_json, print_table
+from kaiju_tasks.cli.choice import read_where, where_option
+from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
+from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["notifications"]
+
+
+def _dismissed(note: dict[str, Any]) -> str | None:
+    return None if note["enabled"] else "yes"
+
+
+def _message(note: dict[str, Any]) -> Any:
+    return (note["error"] or {}).get("message") or note["message"]
+
+
+NOTIFICATIONS = Listing(
+    columns=("id", "created", "task_id", "status", "exit_code", "dismissed", "message"),
+    important=("id", "task_id", "status", "message", "exit_code", "created", "dismissed"),
+    fields=fields_of("Notification"),
+    sparse=("dismissed",),
+    computed={"dismissed": _dismissed, "message": _message},
+)
 
 
 @click.group()
@@ -20,9 +38,9 @@ def notifications() -> None:
 @notifications.command("list")
 @click.option("--all", "everything", is_flag=True, help="The dismissed ones too.")
 @click.option("--task", "task_id", help="Only of this task.")
-@click.option("--where", multiple=True, metavar="COLUMN=JSON", help="A condition.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True)
+@where_option
+@page_options
+@columns_option
 @json_option
 def list_notifications(
     everything: bool,
@@ -30,34 +48,20 @@ def list_notifications(
     where: tuple[str, ...],
     limit: int,
     offset: int,
+    columns: str | None,
     as_json: bool,
 ) -> None:
     """List notifications that were not dismissed, the newest first."""
-    conditions: dict[str, Any] = {} if everything else {"enabled": True}
-    conditions |= dict(read_pairs(where, "--where"))
-    if task_id is not None:
-        conditions["task_id"] = task_id
+    chosen = NOTIFICATIONS.choose(columns, as_json)
+    conditions = read_where(where, task_id=task_id)
+    if not everything:
+        conditions.setdefault("enabled", True)
     page = call("notifications.list", conditions=conditions, limit=limit, offset=offset)
     if as_json:
         print_json(page)
         return
-    rows = [
-        (
-            note["id"],
-            _created(note),
-            note["task_id"],
-            note["status"],
-            note["exit_code"],
-            "" if note["enabled"] else "yes",
-            (note["error"] or {}).get("message") or note["message"],
-        )
-        for note in page["data"]
-    ]
-    columns = ("id", "created", "task_id", "status", "exit_code", "dismissed", "message")
-    print_table(columns, rows, optional=("dismissed",))
-    shown = offset + len(rows)
-    if shown < page["count"]:
-        click.echo(f"{shown} of {page['count']}; --offset {shown} shows more", err=True)
+    NOTIFICATIONS.print(page["data"], chosen)
+    print_rest(page)
 
 
 @notifications.command()
@@ -69,8 +73,7 @@ def show(id: str, as_json: bool) -> None:
     if as_json:
         print_json(note)
     else:
-        shown = {**note, "created": _created(note), "error": _error(note)}
-        print_fields([(name, value) for name, value in shown.items() if value not in (None, {})])
+        print_fields([(name, value) for name, value in note.items() if value not in (None, {})])
 
 
 @notifications.command(short_help="Take a notification off the list.")
@@ -91,18 +94,9 @@ def dismiss(id: str, as_json: bool) -> None:
 def delete(id: str, as_json: bool) -> None:
     """Delete a notification."""
     deleted = call("notifications.delete", id=id)
-    if not deleted["deleted"]:
-        raise not_found(f"there is no notification {id!r}")
     if as_json:
         print_json(deleted)
+    elif not deleted["deleted"]:
+        raise Failed(f"there is no notification {id!r}")
     else:
         click.echo("deleted")
-
-
-def _created(note: dict[str, Any]) -> str:
-    return moment(note["created"])
-
-
-def _error(note: dict[str, Any]) -> str | None:
-    error = note["error"]
-    return None if error is None else f"{error['type']}: {error['message']}"

@@ -1,27 +1,39 @@
-"""What commands print: tables for people, JSON for programs."""
+"""What commands print: fields and values for people, JSON for programs."""
 
 import json
-import shutil
-import sys
-import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from kaiju_tasks.cli.text import one_line, pad, width
 from kaiju_tasks.times import show_time
 
-__all__ = [
-    "json_option",
-    "moment",
-    "one_line",
-    "print_fields",
-    "print_json",
-    "print_table",
-    "short",
-]
+__all__ = ["TIMES", "error_line", "json_option", "print_fields", "print_json", "shown"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+TIMES = frozenset(
+    {
+        "applied_at",
+        "at",
+        "connected_at",
+        "created",
+        "ended_at",
+        "exec_deadline",
+        "last_ping",
+        "lease_until",
+        "next_change",
+        "next_run",
+        "queued_at",
+        "scheduled_at",
+        "started_at",
+        "status_change",
+        "until",
+        "wait_deadline",
+    }
+)
+"""Fields that hold times, in whatever is listed or shown."""
 
 json_option: Callable[[F], F] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for programs."
@@ -33,63 +45,27 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], optional: Collection[str] = ()
-) -> None:
-    """Print rows under their columns. On a terminal they are cut to its width.
-
-    :param rows: each as long as `columns`
-    :param optional: columns that are left out where no row has anything in them
-    """
-    kept = [
-        i
-        for i, column in enumerate(columns)
-        if column not in optional or any(row[i] is not None and row[i] != "" for row in rows)
-    ]
-    columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
-    lines = [[column.upper() for column in columns]]
-    lines += [[_cell(value) for value in row] for row in rows]
-    widths = [max(_width(line[i]) for line in lines) for i in range(len(columns))]
-    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in lines:
-        text = "  ".join(_padded(cell, width) for cell, width in zip(line, widths, strict=True))
-        click.echo(short(text.rstrip(), limit) if limit else text.rstrip())
-
-
 def print_fields(pairs: Sequence[tuple[str, Any]]) -> None:
     """Print names and values, one pair a line."""
-    width = max((len(name) for name, _ in pairs), default=0)
+    room = max((width(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        click.echo(f"{name:<{width}}  {_cell(value)}".rstrip())
+        click.echo(f"{pad(name, room)}  {shown(name, value)}".rstrip(" "))
 
 
-def moment(value: float | str | None) -> str:
-    """A time of an answer, as `show_time` shows it; empty where there is none."""
-    return "" if value is None else show_time(value)
+def shown(name: str, value: Any) -> str:
+    """A field's value for people, in one line.
 
-
-def one_line(text: str) -> str:
-    """A text without control characters: those of a task's data are not for the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def short(text: str, width: int) -> str:
-    """Cut a text to a width."""
-    return text if _width(text) <= width else text[: max(0, width - 1)] + "…"
-
-
-def _cell(value: Any) -> str:
+    :param name: of the field: times and errors have a form of their own
+    """
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return one_line(text)
+    if name in TIMES and isinstance(value, int | float | str):
+        return show_time(value)
+    if name == "error" and isinstance(value, dict):
+        return error_line(value)
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
+def error_line(error: dict[str, Any]) -> str:
+    """An error in a line."""
+    return one_line(f"{error.get('type', 'failed')}: {error.get('message', '')}")

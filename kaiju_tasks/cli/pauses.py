@@ -6,12 +6,42 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.files import read_json, read_time
-from kaiju_tasks.cli.output import json_option, moment, print_json, print_table
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
+from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["pauses"]
 
-COLUMNS = ("id", "holds", "now", "changes", "window", "author", "reason")
+
+def _holds(pause: dict[str, Any]) -> str:
+    names = ("app_name", "group", "group_id", "method")
+    held = [f"{name}={pause[name]}" for name in names if pause[name] is not None]
+    if pause["condition"] is not None:
+        held.append(json.dumps(pause["condition"], ensure_ascii=False))
+    return " ".join(held)
+
+
+def _now(pause: dict[str, Any]) -> str:
+    return "held" if pause["active"] else "open"
+
+
+def _window(pause: dict[str, Any]) -> str | None:
+    if pause["cron"] is None:
+        return None
+    return f"{pause['cron']} {pause['timezone'] or 'UTC'}, {pause['duration']:g} s"
+
+
+def _fields() -> list[str]:
+    return [*fields_of("Pause")(), "active", "next_change"]
+
+
+PAUSES = Listing(
+    columns=("id", "holds", "now", "next_change", "window", "author", "reason"),
+    important=("id", "holds", "now", "reason", "next_change", "window", "author"),
+    fields=_fields,
+    sparse=("next_change", "window", "author"),
+    computed={"holds": _holds, "now": _now, "window": _window},
+)
 
 
 @click.group()
@@ -49,14 +79,16 @@ def add(as_json: bool, condition: str | None, until: str | None, **fields: Any) 
 
 
 @pauses.command("list")
+@columns_option
 @json_option
-def list_pauses(as_json: bool) -> None:
+def list_pauses(columns: str | None, as_json: bool) -> None:
     """List pauses."""
+    chosen = PAUSES.choose(columns, as_json)
     found = call("pauses.list")
     if as_json:
         print_json(found)
-        return
-    print_table(COLUMNS, [_row(pause) for pause in found], optional=("window", "author"))
+    else:
+        PAUSES.print(found, chosen)
 
 
 @pauses.command()
@@ -69,26 +101,3 @@ def remove(id: str, as_json: bool) -> None:
         print_json(removed)
     else:
         click.echo("removed")
-
-
-def _row(pause: dict[str, Any]) -> list[Any]:
-    window = ""
-    if pause["cron"] is not None:
-        window = f"{pause['cron']} {pause['timezone'] or 'UTC'}, {pause['duration']:g} s"
-    return [
-        pause["id"],
-        _holds(pause),
-        "held" if pause["active"] else "open",
-        moment(pause["next_change"]),
-        window,
-        pause["author"],
-        pause["reason"],
-    ]
-
-
-def _holds(pause: dict[str, Any]) -> str:
-    names = ("app_name", "group", "group_id", "method")
-    parts = [f"{name}={pause[name]}" for name in names if pause[name] is not None]
-    if pause["condition"] is not None:
-        parts.append(json.dumps(pause["condition"], ensure_ascii=False))
-    return " ".join(parts)

@@ -4,7 +4,7 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from kaiju_tasks.cli.output import one_line
+from kaiju_tasks.cli.text import one_line
 
 __all__ = ["Progress", "make_progress"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from kaiju_tasks.address import check_token, read_url
-from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed, when_interrupted
+from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed
 from kaiju_tasks.errors import InvalidParams
 
 __all__ = ["DEFAULT_URL", "CallFailed", "call", "manager_token", "manager_url"]
@@ -16,10 +16,6 @@ __all__ = ["DEFAULT_URL", "CallFailed", "call", "manager_token", "manager_url"]
 DEFAULT_URL = "http://127.0.0.1:8077"
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
-READING = frozenset(
-    {"commands", "count", "explain", "get", "list", "preview", "runs", "stages", "validate", "wait"}
-)
-"""Verbs of the methods that change nothing."""
 
 
 class CallFailed(Failed):
@@ -30,14 +26,14 @@ class CallFailed(Failed):
     """
 
     def __init__(self, error: dict[str, Any]) -> None:
+        self.code = error.get("code", 0)
         data = error.get("data")
+        self.data: dict[str, Any] = data if isinstance(data, dict) else {}
         message = str(error.get("message", "the call failed"))
-        field = data.get("field") if isinstance(data, dict) else None
+        field = self.data.get("field")
         if isinstance(field, str) and field not in message:
             message = f"{field}: {message}"
         super().__init__(message)
-        self.code = error.get("code", 0)
-        self.data = data if isinstance(data, dict) else {}
 
 
 def manager_url() -> str:
@@ -61,7 +57,7 @@ def manager_token() -> str | None:
     try:
         check_token(token, "KAIJU_TOKEN")
     except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE, error) from error
+        raise Failed(f"{error}.", USAGE) from error
     return token
 
 
@@ -72,24 +68,16 @@ def call(method: str, /, **params: Any) -> Any:
     :returns: its result, as plain data
     :raises CallFailed: the manager answers with an error
     :raises Failed: no manager can be asked
-    :raises Interrupted: by Ctrl-C, before the answer
     """
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     try:
         body = json.dumps(request, allow_nan=False).encode()
     except ValueError as error:
         raise Failed(f"This cannot be sent as JSON: {error}.", USAGE) from error
-    with when_interrupted(_goes_on(method)):
-        answer = _post(body)
+    answer = _post(body)
     if "error" in answer:
         raise CallFailed(answer["error"])
     return answer.get("result")
-
-
-def _goes_on(method: str) -> str:
-    if method.rpartition(".")[2] in READING:
-        return "Interrupted before the manager answered."
-    return f"Interrupted before the manager answered; it may still carry out `{method}`."
 
 
 def _post(body: bytes) -> dict[str, Any]:
@@ -128,7 +116,7 @@ def _parts(url: str) -> SplitResult:
     try:
         return read_url(url, "KAIJU_URL")
     except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE, error) from error
+        raise Failed(f"{error}.", USAGE) from error
 
 
 def _read(url: str, status: int, text: bytes) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import click
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.files import read_pairs, read_task
-from kaiju_tasks.cli.output import one_line, print_json
+from kaiju_tasks.cli.output import print_json
+from kaiju_tasks.cli.text import one_line
 
 __all__ = ["run"]
 

@@ -1,37 +1,25 @@
 """`kaiju-tasks task …`"""
 
-import shlex
 import sys
 from typing import Any
 
 import click
 
-from kaiju_tasks.cli.choice import choice_options, read_choice
-from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found, when_interrupted
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
 from kaiju_tasks.cli.operate import OPERATIONS, print_status, progress_line
 from kaiju_tasks.cli.output import (
+    error_line,
     json_option,
-    moment,
-    one_line,
     print_fields,
     print_json,
-    print_table,
 )
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.task_lists import COMMANDS, LISTS
+from kaiju_tasks.cli.text import one_line
 
 __all__ = ["task"]
 
-LIST_COLUMNS = (
-    "id",
-    "app_name",
-    "status",
-    "status_reason",
-    "stage",
-    "exit_code",
-    "next_run",
-    "description",
-)
 # Of fields that stand in every task, what `show` does not say.
 DEFAULTS = {
     "enabled": True,
@@ -47,7 +35,6 @@ DEFAULTS = {
     "system": False,
     "retries": 0,
 }
-SPARSE_COLUMNS = ("status_reason", "exit_code", "next_run", "description")
 ENDED = ("FINISHED", "FAILED")
 WAIT_SECONDS = 30
 
@@ -65,6 +52,7 @@ def task() -> None:
 @click.argument("file", required=False)
 @click.option("--method", help="Instead of a file: a task of this one command.")
 @click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="Of that command.")
+@click.option("--app", "app_name", help="The stream of the task.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=JSON", help="A field of the task.")
 @click.option("--kw", "kws", multiple=True, metavar="NAME=JSON", help="An entry of `kws`.")
 @click.option(
@@ -81,6 +69,7 @@ def create(
     file: str | None,
     method: str | None,
     params: tuple[str, ...],
+    app_name: str | None,
     fields: tuple[str, ...],
     kws: tuple[str, ...],
     on_conflict: str,
@@ -90,6 +79,8 @@ def create(
 ) -> None:
     """Create a task from FILE (JSON or YAML, `-` is standard input) or from --method."""
     data = _new_task(file, method, params, fields, kws)
+    if app_name is not None:
+        data["app_name"] = app_name
     created = call("tasks.create", data=data, on_conflict=on_conflict, strict=strict)
     for warning in created.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
@@ -125,39 +116,6 @@ def validate(file: str, strict: bool, as_json: bool) -> None:
         if found["valid"]:
             click.echo("valid")
     sys.exit(0 if found["valid"] else CALL_FAILED)
-
-
-@task.command("list")
-@choice_options
-@click.option("--sort", help="Columns with commas between; `-` before one is descending.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True)
-@json_option
-def list_tasks(
-    status: str | None,
-    app_name: str | None,
-    group: str | None,
-    where: tuple[str, ...],
-    sort: str | None,
-    limit: int,
-    offset: int,
-    as_json: bool,
-) -> None:
-    """List tasks, the newest first."""
-    conditions = read_choice(status, app_name, group, where)
-    params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
-    if sort is not None:
-        params["sort"] = sort.split(",")
-    page = call("tasks.list", **params)
-    if as_json:
-        print_json(page)
-        return
-    rows = [[_shown(row, name) for name in LIST_COLUMNS] for row in page["data"]]
-    print_table(LIST_COLUMNS, rows, optional=SPARSE_COLUMNS)
-    shown = offset + len(page["data"])
-    if shown < page["count"]:
-        more = "more than " if page.get("count_more") else ""
-        click.echo(f"{shown} of {more}{page['count']}; --offset {shown} shows more", err=True)
 
 
 @task.command(short_help="Show one task with its results.")
@@ -218,45 +176,12 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
 def delete(id: str, as_json: bool) -> None:
     """Delete a task and its history, whatever its status."""
     deleted = call("tasks.delete", id=id)
-    if not deleted["deleted"]:
-        raise not_found(f"there is no task {id!r}")
     if as_json:
         print_json(deleted)
+    elif not deleted["deleted"]:
+        raise Failed(f"there is no task {id!r}")
     else:
         click.echo("deleted")
-
-
-@task.command()
-@click.argument("id")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@json_option
-def runs(id: str, limit: int, as_json: bool) -> None:
-    """List the runs of a task, the newest first."""
-    found = call("tasks.runs", id=id, limit=limit)
-    if as_json:
-        print_json(found)
-        return
-    columns = ("job_id", "status", "started", "ended", "exit_code", "retries", "error")
-    print_table(columns, [_run_row(run) for run in found], optional=("error",))
-
-
-@task.command()
-@click.argument("id")
-@click.option("--job-id", help="A run of `task runs`; default is the latest.")
-@json_option
-def stages(id: str, job_id: str | None, as_json: bool) -> None:
-    """List the ended attempts of a run's stages, the oldest first."""
-    of_run = job_id or call("tasks.get", id=id)["job_id"]
-    found = [] if of_run is None else call("tasks.stages", job_id=of_run)
-    if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
-        raise not_found(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
-    if as_json:
-        print_json(found)
-        return
-    columns = (
-        "stage", "method", "attempt", "outcome", "started", "seconds", "executor", "result", "error"
-    )  # fmt: skip
-    print_table(columns, [_stage_row(record) for record in found], optional=("result", "error"))
 
 
 @task.command("run-now")
@@ -286,34 +211,27 @@ def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:
     print_status(call("tasks.update", id=id, data=dict(read_pairs(fields, "FIELD"))), as_json)
 
 
-for operation in OPERATIONS:
-    task.add_command(operation)
+for command in (*LISTS, *OPERATIONS):
+    task.add_command(command)
 
 
 def follow(id: str, as_json: bool) -> None:
     """Print a task's progress until its run ends, then end with its exit code."""
-    again = f"`kaiju-tasks task watch {shlex.quote(id)}`"
-    with when_interrupted(f"Stopped watching; task {id!r} goes on. Watch it again with {again}."):
-        task_ = _watched(id, as_json)
-    if as_json:
-        print_json(task_)
-    elif task_["exit_code"]:
-        click.echo(_error_line(task_["error"] or {}), err=True)
-    sys.exit(task_["exit_code"] or 0)
-
-
-def _watched(id: str, as_json: bool) -> dict[str, Any]:
-    task_: dict[str, Any] = call("tasks.get", id=id)
-    said = ""
+    task_, said = call("tasks.get", id=id), ""
     while True:
         line = progress_line(task_)
         if line != said and not as_json:
             click.echo(line)
             said = line
         if task_["status"] in ENDED or _ended_between_fires(task_):
-            return task_
+            break
         seen = {name: task_[name] for name in ("status", "stage", "status_reason")}
         task_ = call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
+    if as_json:
+        print_json(task_)
+    elif task_["exit_code"]:
+        click.echo(error_line(task_["error"] or {}), err=True)
+    sys.exit(task_["exit_code"] or 0)
 
 
 def _ended_between_fires(task_: dict[str, Any]) -> bool:
@@ -347,7 +265,7 @@ def _print_task(task_: dict[str, Any], as_json: bool) -> None:
         print_json(task_)
         return
     pairs = [
-        (name, _shown(task_, name))
+        (name, f"{value}/{task_['stages']}" if name == "stage" else value)
         for name, value in task_.items()
         if name not in ("commands", "result", "stages")
         and value not in (None, {})
@@ -355,12 +273,14 @@ def _print_task(task_: dict[str, Any], as_json: bool) -> None:
     ]
     print_fields(pairs)
     results = task_["result"] or []
-    rows = [
-        (i, command.get("name"), command["method"], results[i] if i < len(results) else None)
-        for i, command in enumerate(task_["commands"])
-    ]
     click.echo()
-    print_table(("stage", "name", "method", "result"), rows, optional=("name",))
+    COMMANDS.print(
+        [
+            {**command, "stage": i, "result": results[i] if i < len(results) else None}
+            for i, command in enumerate(task_["commands"])
+        ],
+        None,
+    )
     _print_traceback(task_["error"] or {})
 
 
@@ -371,51 +291,3 @@ def _print_traceback(error: dict[str, Any]) -> None:
         click.echo()
         for line in traceback.rstrip().splitlines():
             click.echo(one_line(line))
-
-
-def _error_line(error: dict[str, Any]) -> str:
-    return one_line(f"{error.get('type', 'failed')}: {error.get('message', '')}")
-
-
-def _shown(task_: dict[str, Any], name: str) -> Any:
-    value = task_.get(name)
-    if isinstance(value, float) and name in (
-        "next_run",
-        "queued_at",
-        "status_change",
-        "exec_deadline",
-        "wait_deadline",
-        "scheduled_at",
-    ):
-        return moment(value)
-    if name == "created" and isinstance(value, str):
-        return moment(value)
-    if name == "error" and value:
-        return _error_line(value)
-    if name == "stage":
-        return f"{value}/{task_['stages']}"
-    return value
-
-
-def _run_row(run: dict[str, Any]) -> list[Any]:
-    error = (run["error"] or {}).get("message") or run.get("note")
-    started, ended = moment(run["started_at"]), moment(run["ended_at"])
-    return [run["job_id"], run["status"], started, ended, run["exit_code"], run["retries"], error]
-
-
-def _seconds(start: float | None, end: float | None) -> str:
-    return "" if start is None or end is None else f"{end - start:.2f}"
-
-
-def _stage_row(record: dict[str, Any]) -> list[Any]:
-    return [
-        record["stage"],
-        record["method"],
-        record["attempt"],
-        record["outcome"],
-        moment(record["started_at"]),
-        _seconds(record["started_at"], record["ended_at"]),
-        record["executor_id"],
-        record["result"],
-        (record["error"] or {}).get("message"),
-    ]

@@ -27,7 +27,7 @@ from tests.cli.conftest import Invoke
         (["task", "create", "."], ". cannot be read"),
         (["cron", "preview", "* * * * *", "-n", "0"], "-n"),
         (["run", "nowhere.yaml"], "nowhere.yaml cannot be read"),
-        (["task", "list", "--status", "finishd"], "no status; there are idle, queued"),
+        (["task", "list", "--status", "finishd"], "is not a status; there are idle, queued"),
         (["executor"], "Name an Executor as MODULE:ATTR"),
         (["executor", "kaiju_tasks.samples:executor", "--app-name", "x"], "belongs to --forward"),
         (["executor", "--forward", "host/rpc"], "--forward must read http://host:port/rpc"),

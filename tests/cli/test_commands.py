@@ -81,7 +81,7 @@ async def test_the_history_names_the_executor_of_each_attempt(shell: Shell) -> N
     shell.run("task", "watch", "f")
     executor = shell.json("executors")[0]["id"]
     header, *rows = shell.run("task", "stages", "f").stdout.splitlines()
-    assert header.split()[4:] == ["STARTED", "SECONDS", "EXECUTOR", "ERROR"]
+    assert header.split()[4:] == ["STARTED_AT", "SECONDS", "EXECUTOR_ID", "ERROR"]
     assert [executor in row for row in rows] == [True, True]
     unknown = shell.run("task", "stages", "f", "--job-id", "nope")
     assert (unknown.returncode, "has no run 'nope'" in unknown.stderr) == (1, True)

@@ -13,7 +13,7 @@ from tests.cli.conftest import Invoke, Shell
         (["suspend", "a", "--where", "priority=1"], "not both"),
         (["reset", "a", "--rate", "5"], "--rate are for many tasks"),
         (["resume", "a", "--dry-run"], "--dry-run and --rate are for many tasks"),
-        (["reset", "--status", "nope"], "'nope' is no status"),
+        (["reset", "--status", "nope"], "'nope' is not a status"),
         (["reset", "--where", "priority"], "--where must read NAME=JSON"),
         (["reset", "--group", "g", "--rate", "0"], "--rate"),
     ],

@@ -11,7 +11,7 @@ async def test_a_pause_is_added_listed_explained_and_removed(shell: Shell) -> No
     assert told == "The task is QUEUED: a pause holds it (new disks), until it is removed.\n"
     assert shell.json("task", "explain", "t")["reasons"][0]["code"] == "paused"
     header, row = shell.run("pauses", "list").stdout.splitlines()
-    assert header.split() == ["ID", "HOLDS", "NOW", "CHANGES", "REASON"]
+    assert header.split() == ["ID", "HOLDS", "NOW", "REASON"]
     assert row.split() == ["p", "app_name=default", "held", "new", "disks"]
     assert shell.run("pauses", "remove", "p").stdout == "removed\n"
     assert shell.run("task", "watch", "t").returncode == 0

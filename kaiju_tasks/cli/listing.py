@@ -1,0 +1,170 @@
+"""What a command lists, and how its entries become a table."""
+
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.output import TIMES, shown
+from kaiju_tasks.cli.table import Column, table_lines
+from kaiju_tasks.cli.text import cut, cut_middle
+
+__all__ = ["Listing", "columns_option", "fields_of", "page_options", "print_rest"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Entry = Mapping[str, Any]
+
+ID_CELLS, TEXT_CELLS, MESSAGE_CELLS = 12, 16, 24
+"""Ids, texts and messages are not made shorter as long as another column can be left out."""
+IDS = ("next_task", "target")
+MESSAGES = ("error", "error.message", "message")
+
+columns_option: Callable[[F], F] = click.option(
+    "--columns",
+    metavar="NAME[,NAME…]",
+    help="Show these columns: fields as --json names them, or paths as error.message.",
+)
+
+
+def page_options(command: F) -> F:
+    """Give a command `--limit` and `--offset`."""
+    for option in (
+        click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
+        click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+def print_rest(page: dict[str, Any]) -> None:
+    """Say on stderr how to see the entries that follow those of a page."""
+    seen = page["offset"] + len(page["data"])
+    if seen < page["count"]:
+        more = "more than " if page.get("count_more") else ""
+        click.echo(f"{seen} of {more}{page['count']}; --offset {seen} shows more", err=True)
+
+
+def fields_of(name: str) -> Callable[[], Sequence[str]]:
+    """The fields of a type of `kaiju_tasks.types`, which is not imported before they are asked."""
+
+    def fields() -> Sequence[str]:
+        from kaiju_tasks import types
+
+        found: tuple[str, ...] = getattr(types, name).__struct_fields__
+        return found
+
+    return fields
+
+
+class Listing:
+    """A kind of list.
+
+    :param columns: shown where nobody chooses others, in this order
+    :param important: the same, the most important first; on a narrow terminal the last ones are
+        left out
+    :param fields: gives the names of the fields of an entry
+    :param sparse: columns that are left out where no entry has anything in them
+    :param computed: columns that show something else than the field of their name
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        important: Sequence[str],
+        fields: Callable[[], Iterable[str]],
+        *,
+        sparse: Collection[str] = (),
+        computed: Mapping[str, Callable[[Any], Any]] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.important = important
+        self._fields = fields
+        self._sparse = sparse
+        self._computed = {"error": _brief_error, **(computed or {})}
+
+    def known(self) -> list[str]:
+        """Names that a column may have, or begin with."""
+        fields = set(self._fields())
+        return sorted(fields | (self._computed.keys() - {"error"}) | set(self.columns))
+
+    def choose(self, text: str | None, as_json: bool) -> list[str] | None:
+        """The columns that --columns names; None when it is not given.
+
+        :raises Failed: a name that no column has, or --json beside it
+        """
+        if text is None:
+            return None
+        if as_json:
+            raise Failed("--columns is for tables: --json prints every field.", USAGE)
+        names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+        known = self.known()
+        for name in names:
+            if name.partition(".")[0] not in known:
+                raise Failed(
+                    f"--columns: there is no column {name!r:.100}; there are {', '.join(known)}.",
+                    USAGE,
+                )
+        return names
+
+    def print(self, entries: Sequence[Entry], chosen: Sequence[str] | None) -> None:
+        """Print a table, as wide as it is, or as a terminal can show it.
+
+        :param chosen: as `choose` returned it
+        """
+        columns = [self._column(name, entries) for name in chosen or self.columns]
+        if chosen is None:
+            columns = [
+                column for column in columns if column.name not in self._sparse or any(column.cells)
+            ]
+        limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        important = chosen or self.important
+        for line in table_lines(columns, limit, important, asked=chosen is not None):
+            click.echo(line)
+
+    def _column(self, name: str, entries: Sequence[Entry]) -> Column:
+        values = [self._value(name, entry) for entry in entries]
+        cells = [shown(name, value) for value in values]
+        if name in TIMES:
+            return Column(name, cells)
+        if name == "seconds" or _are_numbers(values):
+            return Column(name, cells, right=True)
+        if _is_id(name):
+            return Column(name, cells, cut_middle, ID_CELLS)
+        return Column(name, cells, cut, MESSAGE_CELLS if name in MESSAGES else TEXT_CELLS)
+
+    def _value(self, name: str, entry: Entry) -> Any:
+        if name in self._computed:
+            return self._computed[name](entry)
+        value: Any = entry
+        for part in name.split("."):
+            value = _part(value, part)
+        return value
+
+
+def _part(value: Any, part: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part)
+    if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+        return value[int(part)]
+    return None
+
+
+def _is_id(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return last == "id" or last.endswith("_id") or last in IDS
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    kinds = {type(value) for value in values if value is not None}
+    return bool(kinds) and kinds <= {int, float}
+
+
+def _brief_error(entry: Entry) -> Any:
+    """An error in a line, without the type that most errors have."""
+    error = entry.get("error")
+    if isinstance(error, dict) and error.get("type") == "execution_error":
+        return error.get("message")
+    return error

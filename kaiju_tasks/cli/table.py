@@ -1,0 +1,134 @@
+"""How a table is laid out: which columns have room, and how much of it each gets."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from kaiju_tasks.cli.text import cut, pad, width
+
+__all__ = ["Column", "table_lines"]
+
+GAP = "  "
+SHORT, NARROW = 6, 3
+"""So few cells a column that was asked for may get, first those that shorten, then all."""
+
+
+class Column(NamedTuple):
+    """A column with its cells.
+
+    :param cells: one for each row, in one line each
+    :param shortens: makes a cell fit; None when its values are worth nothing unless whole
+    :param least: cells down to which it is shortened before another column is left out
+    :param right: numbers stand under each other
+    """
+
+    name: str
+    cells: Sequence[str]
+    shortens: Callable[[str, int], str] | None = None
+    least: int = 0
+    right: bool = False
+
+    @property
+    def head(self) -> str:
+        return self.name.upper()
+
+    @property
+    def natural(self) -> int:
+        """Cells in which all of it is seen."""
+        return max(width(text) for text in (self.head, *self.cells))
+
+
+class _Range(NamedTuple):
+    """From how many to how many cells a column may have."""
+
+    column: Column
+    least: int
+    most: int
+
+
+def table_lines(
+    columns: Sequence[Column], limit: int | None, important: Sequence[str], *, asked: bool = False
+) -> list[str]:
+    """The lines of a table, the heads first.
+
+    :param columns: in the order in which they are shown
+    :param limit: cells that a line may take; None is any number
+    :param important: names, the most important first: the last ones are left out where there is
+        no room for all
+    :param asked: somebody named these columns: shorten them further before one is left out
+    """
+    widths = _widths(columns, limit, important, asked)
+    shown = [(column, widths[column.name]) for column in columns if column.name in widths]
+    rows = zip(*([column.head, *column.cells] for column, _ in shown), strict=True)
+    return [
+        GAP.join(
+            pad(_shortened(column, text, room), room, right=column.right)
+            for text, (column, room) in zip(row, shown, strict=True)
+        ).rstrip(" ")
+        for row in rows
+    ]
+
+
+def _shortened(column: Column, text: str, room: int) -> str:
+    return (column.shortens or cut)(text, room)
+
+
+def _widths(
+    columns: Sequence[Column], limit: int | None, important: Sequence[str], asked: bool
+) -> dict[str, int]:
+    ranges = [_Range(column, _least(column), column.natural) for column in columns]
+    if limit is None:
+        return {column.name: most for column, _, most in ranges}
+    ranges.sort(key=lambda one: important.index(one.column.name))
+    if asked and not _fit(ranges, limit):
+        ranges = [_to(SHORT, one) if one.column.shortens else one for one in ranges]
+    if asked and not _fit(ranges, limit):
+        ranges = [_to(NARROW, one) for one in ranges]
+    while len(ranges) > 1 and not _fit(ranges, limit):
+        ranges.pop()
+    return _shared(ranges, limit - len(GAP) * (len(ranges) - 1))
+
+
+def _to(cells: int, one: _Range) -> _Range:
+    return one._replace(least=min(one.least, cells))
+
+
+def _least(column: Column) -> int:
+    natural = column.natural
+    if column.shortens is None:
+        return natural
+    return min(natural, max(column.least, width(column.head)))
+
+
+def _fit(ranges: Sequence[_Range], limit: int) -> bool:
+    return sum(one.least for one in ranges) + len(GAP) * (len(ranges) - 1) <= limit
+
+
+def _shared(ranges: Sequence[_Range], room: int) -> dict[str, int]:
+    """Room for each column: all may grow to the same width, and stop at what they need."""
+    level = _highest(ranges, room)
+    widths = {one.column.name: _at(one, level) for one in ranges}
+    left = room - sum(widths.values())
+    for one in ranges:
+        name = one.column.name
+        more = max(0, min(left, _at(one, level + 1) - widths[name]))
+        widths[name] += more
+        left -= more
+    if left < 0:  # a single column on a terminal that is narrower than its least
+        widths = dict.fromkeys(widths, max(1, room))
+    return widths
+
+
+def _highest(ranges: Sequence[_Range], room: int) -> int:
+    """The widest level for which there is room."""
+    low, high = 0, max(0, room)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(_at(one, middle) for one in ranges) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _at(one: _Range, level: int) -> int:
+    return min(one.most, max(one.least, level))

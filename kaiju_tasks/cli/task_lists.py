@@ -1,0 +1,196 @@
+"""`kaiju-tasks task list|count|runs|stages`"""
+
+from typing import Any
+
+import click
+
+from kaiju_tasks.cli.choice import choice_options, read_choice
+from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
+from kaiju_tasks.cli.output import json_option, print_json
+from kaiju_tasks.cli.remote import call
+
+__all__ = ["COMMANDS", "LISTS"]
+
+
+def _stage_of_stages(entry: dict[str, Any]) -> str:
+    return f"{entry['stage']}/{entry['stages']}"
+
+
+def _seconds(entry: dict[str, Any]) -> str | None:
+    start, end = entry["started_at"], entry["ended_at"]
+    return None if start is None or end is None else f"{end - start:.2f}"
+
+
+TASKS = Listing(
+    columns=(
+        "id",
+        "app_name",
+        "status",
+        "status_reason",
+        "stage",
+        "exit_code",
+        "error",
+        "next_run",
+        "description",
+    ),
+    important=(
+        "id",
+        "status",
+        "error",
+        "exit_code",
+        "status_reason",
+        "stage",
+        "app_name",
+        "next_run",
+        "description",
+    ),
+    fields=fields_of("Task"),
+    sparse=("status_reason", "exit_code", "error", "next_run", "description"),
+    computed={"stage": _stage_of_stages},
+)
+RUNS = Listing(
+    columns=(
+        "job_id",
+        "status",
+        "started_at",
+        "ended_at",
+        "exit_code",
+        "retries",
+        "error",
+        "note",
+    ),
+    important=(
+        "job_id",
+        "status",
+        "error",
+        "exit_code",
+        "started_at",
+        "ended_at",
+        "note",
+        "retries",
+    ),
+    fields=fields_of("Run"),
+    sparse=("error", "note"),
+    computed={"stage": _stage_of_stages, "seconds": _seconds},
+)
+STAGES = Listing(
+    columns=(
+        "stage",
+        "method",
+        "attempt",
+        "outcome",
+        "started_at",
+        "seconds",
+        "executor_id",
+        "result",
+        "error",
+    ),
+    important=(
+        "stage",
+        "method",
+        "outcome",
+        "error",
+        "attempt",
+        "result",
+        "seconds",
+        "started_at",
+        "executor_id",
+    ),
+    fields=fields_of("StageRecord"),
+    sparse=("result", "error"),
+    computed={"seconds": _seconds},
+)
+COMMANDS = Listing(
+    columns=("stage", "name", "method", "result"),
+    important=("stage", "method", "result", "name"),
+    fields=tuple,
+    sparse=("name",),
+)
+
+
+@click.command("list")
+@choice_options
+@click.option("--sort", help="Columns with commas between; `-` before one is descending.")
+@page_options
+@columns_option
+@json_option
+def list_tasks(
+    status: str | None,
+    app_name: str | None,
+    group: str | None,
+    where: tuple[str, ...],
+    sort: str | None,
+    limit: int,
+    offset: int,
+    columns: str | None,
+    as_json: bool,
+) -> None:
+    """List tasks, the newest first."""
+    chosen = TASKS.choose(columns, as_json)
+    conditions = read_choice(status, app_name, group, where)
+    params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
+    if sort is not None:
+        params["sort"] = sort.split(",")
+    if chosen is not None:
+        params["columns"] = sorted({name.partition(".")[0] for name in chosen} | {"stages"})
+    page = call("tasks.list", **params)
+    if as_json:
+        print_json(page)
+        return
+    TASKS.print(page["data"], chosen)
+    print_rest(page)
+
+
+@click.command()
+@choice_options
+@json_option
+def count(
+    status: str | None,
+    app_name: str | None,
+    group: str | None,
+    where: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Count tasks."""
+    counted = call("tasks.count", conditions=read_choice(status, app_name, group, where))
+    if as_json:
+        print_json(counted)
+    else:
+        click.echo(counted["count"])
+
+
+@click.command()
+@click.argument("id")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@columns_option
+@json_option
+def runs(id: str, limit: int, columns: str | None, as_json: bool) -> None:
+    """List the runs of a task, the newest first."""
+    chosen = RUNS.choose(columns, as_json)
+    found = call("tasks.runs", id=id, limit=limit)
+    if as_json:
+        print_json(found)
+    else:
+        RUNS.print(found, chosen)
+
+
+@click.command()
+@click.argument("id")
+@click.option("--job-id", help="A run of `task runs`; default is the latest.")
+@columns_option
+@json_option
+def stages(id: str, job_id: str | None, columns: str | None, as_json: bool) -> None:
+    """List the ended attempts of a run's stages, the oldest first."""
+    chosen = STAGES.choose(columns, as_json)
+    of_run = job_id or call("tasks.get", id=id)["job_id"]
+    found = [] if of_run is None else call("tasks.stages", job_id=of_run)
+    if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
+        raise Failed(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
+    if as_json:
+        print_json(found)
+    else:
+        STAGES.print(found, chosen)
+
+
+LISTS = [list_tasks, count, runs, stages]
