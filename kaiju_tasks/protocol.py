@@ -38,7 +38,13 @@ __all__ = [
 
 
 class Lease(Struct, frozen=True):
-    """The token under which an executor holds a task. All four must match."""
+    """The token under which an executor holds a task. All four must match.
+
+    :param id: of the task
+    :param job_id: of the run
+    :param epoch: rises with every lease of the run
+    :param nonce: random, for each lease
+    """
 
     id: str
     job_id: str
@@ -49,6 +55,9 @@ class Lease(Struct, frozen=True):
 class CommandInfo(Struct, omit_defaults=True):
     """A registered method: its JSON Schema for params, and its docstring.
 
+    :param method: its name
+    :param params: JSON Schema of the parameters
+    :param doc: docstring
     :param app_name: the one stream that has it; None is all streams of the executor
     """
 
@@ -62,9 +71,14 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
     """`manager.connect`: who I am, what I can do and what I still hold.
 
     :param id: stable for the life of the process, over reconnects to any manager
+    :param protocol: version that the executor speaks
     :param app_names: the streams it serves
+    :param commands: its registered methods; none: it takes any
     :param capacity: tasks it may hold at once, from 0
     :param holding: leases it still works on or has unacknowledged reports for
+    :param host: for people: the machine it runs on
+    :param pid: for people: its process
+    :param version: for people: of its program
     """
 
     id: str
@@ -81,6 +95,12 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
 class ConnectResult(Struct, kw_only=True):
     """Answer to `manager.connect`.
 
+    :param protocol: version that both speak
+    :param manager_id: the manager that answered
+    :param ping_interval: seconds between pings
+    :param lease_seconds: silence after which the leases end
+    :param orphan_seconds: how long to go on when no manager can be reached
+    :param max_result_bytes: of a stage's result as JSON
     :param revoked: those of `holding` that are not its own any more: stop them
     :param status: ACTIVE, DRAINING or SUSPENDED
     """
@@ -96,20 +116,34 @@ class ConnectResult(Struct, kw_only=True):
 
 
 class PingParams(Struct, omit_defaults=True):
-    """`manager.ping`, every `ping_interval` seconds. `capacity` replaces the announced one."""
+    """`manager.ping`, every `ping_interval` seconds.
+
+    :param id: of the executor
+    :param capacity: replaces the announced one
+    """
 
     id: str
     capacity: int | None = None
 
 
 class PingResult(Struct):
-    """Answer to a ping. A 404 error instead means: expelled, drop all work and connect anew."""
+    """Answer to a ping. A 404 error instead means: expelled, drop all work and reconnect.
+
+    :param status: ACTIVE, DRAINING or SUSPENDED
+    """
 
     status: str
 
 
 class SegmentCommand(Struct, omit_defaults=True):
-    """One command of a segment. `params` and `condition` are unfilled templates."""
+    """One command of a segment.
+
+    :param method: registered method
+    :param params: unfilled template
+    :param max_timeout: seconds that the stage may run
+    :param condition: unfilled; null: none
+    :param name: of the stage, for templates
+    """
 
     method: str
     params: Raw = Raw(b"{}")
@@ -121,6 +155,14 @@ class SegmentCommand(Struct, omit_defaults=True):
 class Assignment(Struct, kw_only=True, omit_defaults=True):
     """A task to run: its commands from `stage` up to the next hook or the end.
 
+    :param id: of the task
+    :param job_id: of the run
+    :param epoch: of the lease
+    :param nonce: of the lease
+    :param app_name: the stream it came from
+    :param commands: to run one after the other
+    :param scheduled_at: the fire that the run belongs to, UNIX seconds
+    :param retries: of this run
     :param stage: index of the first of `commands` within the task, from 0
     :param stages: commands the whole task has
     :param kws: the task's extra template arguments
@@ -151,19 +193,28 @@ class Assignment(Struct, kw_only=True, omit_defaults=True):
 
 
 class RunParams(Struct):
-    """`executor.run`: start these."""
+    """`executor.run`: start these.
+
+    :param tasks: each under its own lease
+    """
 
     tasks: list[Assignment]
 
 
 class RevokeParams(Struct):
-    """`executor.revoke`: stop these, report nothing more of them."""
+    """`executor.revoke`: stop these, report nothing more of them.
+
+    :param leases: those that are over
+    """
 
     leases: list[Lease]
 
 
 class DrainParams(Struct, omit_defaults=True):
-    """`executor.drain`: take no new work; end when what runs has ended."""
+    """`executor.drain`: take no new work; end when what runs has ended.
+
+    :param reason: for people
+    """
 
     reason: str | None = None
 
@@ -181,7 +232,12 @@ class ReportState(StrEnum):
 
 
 class ReportError(Struct, omit_defaults=True):
-    """Why a stage failed: `type` is one of `kaiju_tasks.types.ErrorType`."""
+    """Why a stage failed.
+
+    :param type: one of those in docs/lifecycle.md, such as `execution_error`
+    :param message: a sentence
+    :param data: details for programs
+    """
 
     type: str
     message: str
@@ -191,6 +247,12 @@ class ReportError(Struct, omit_defaults=True):
 class Report(Struct, kw_only=True, omit_defaults=True):
     """What became of a stage, under a lease.
 
+    :param id: of the task
+    :param job_id: of the run
+    :param epoch: of the lease
+    :param nonce: of the lease
+    :param stage: index of the stage, from 0
+    :param state: what became of it
     :param result: for finished: the JSON value; for progress: `{done, total, message}`
     :param error: for failed
     :param seconds: how long the stage ran; for extend: how many seconds more it asks for
@@ -208,7 +270,10 @@ class Report(Struct, kw_only=True, omit_defaults=True):
 
 
 class WriteStageParams(Struct):
-    """`manager.write_stage`: reports, at most 500."""
+    """`manager.write_stage`.
+
+    :param reports: at most 500, each answered on its own
+    """
 
     reports: list[Report]
 
@@ -225,6 +290,7 @@ class AckState(StrEnum):
 class Ack(Struct, omit_defaults=True):
     """Answer to one report, sent after the commit.
 
+    :param state: what became of the report
     :param exec_seconds: seconds of execution that are left, after extend
     """
 
@@ -233,13 +299,20 @@ class Ack(Struct, omit_defaults=True):
 
 
 class WriteStageResult(Struct):
-    """Answer to `manager.write_stage`: one ack for each report, in order."""
+    """Answer to `manager.write_stage`.
+
+    :param acks: one for each report, in order
+    """
 
     acks: list[Ack]
 
 
 class SuspendExecutorParams(Struct, omit_defaults=True):
-    """`manager.suspend_executor`: I leave; what I hold goes back to its stream."""
+    """`manager.suspend_executor`: I leave; what I hold goes back to its stream.
+
+    :param id: of the executor
+    :param reason: for people
+    """
 
     id: str
     reason: str | None = None

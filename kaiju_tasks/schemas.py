@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks import __version__, protocol
+from kaiju_tasks import protocol
 from kaiju_tasks.rpc.draft7 import DRAFT_7, components
-from kaiju_tasks.rpc.openrpc import openrpc_document
 from kaiju_tasks.types import NewTask
 
 __all__ = ["DOCUMENTS", "FOLDER", "render", "stale", "write"]
@@ -28,7 +27,7 @@ PROTOCOL_METHODS: dict[str, tuple[str, Any, Any]] = {
     "manager.connect": (TO_MANAGER, protocol.ConnectParams, protocol.ConnectResult),
     "manager.ping": (TO_MANAGER, protocol.PingParams, protocol.PingResult),
     "manager.write_stage": (TO_MANAGER, protocol.WriteStageParams, protocol.WriteStageResult),
-    "manager.suspend_executor": (TO_MANAGER, protocol.SuspendExecutorParams, Any),
+    "manager.suspend_executor": (TO_MANAGER, protocol.SuspendExecutorParams, protocol.PingResult),
     "executor.run": (TO_EXECUTOR, protocol.RunParams, None),
     "executor.revoke": (TO_EXECUTOR, protocol.RevokeParams, None),
     "executor.drain": (TO_EXECUTOR, protocol.DrainParams, None),
@@ -37,9 +36,9 @@ PROTOCOL_METHODS: dict[str, tuple[str, Any, Any]] = {
 
 def openrpc() -> dict[str, Any]:
     """Describe the public methods."""
-    from kaiju_tasks.api import method_registry
+    from kaiju_tasks.api.document import api_document
 
-    return openrpc_document(method_registry(), "kaiju_tasks", __version__)
+    return api_document()
 
 
 def task() -> dict[str, Any]:

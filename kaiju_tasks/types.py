@@ -5,10 +5,13 @@ Times are UNIX seconds, sub-second kept; `created` is ISO-8601 UTC; durations ar
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
+from inspect import cleandoc
 from typing import Annotated, Any, ClassVar, Final, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, field
 
+from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.errors import InvalidParams
 
 __all__ = [
@@ -200,6 +203,11 @@ def as_text(name: str | int | None) -> str | None:
 
 
 Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
+Moment = Annotated[float, Meta(description="UNIX seconds, sub-second kept")]
+Number = Annotated[int, Meta(ge=0)]
+IsoTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Question = dict[str, Any] | list[Any]
+"""A condition on data (docs/templates.md): an object, or a list of them."""
 
 
 MANAGER_APP = "manager"
@@ -222,7 +230,7 @@ class TaskCommand(Struct, omit_defaults=True, forbid_unknown_fields=True):
     method: MethodName
     params: dict[str, Any] | None = field(default_factory=dict)
     max_timeout: Annotated[float, Meta(gt=0, le=Limit.MAX_WAIT)] | None = None
-    condition: dict[str, Any] | list[Any] | None = None
+    condition: Question | None = None
     name: CommandName | None = None
     id: str | int | float | None = None
     jsonrpc: str | None = None
@@ -423,7 +431,12 @@ def _check_task(name: str, task: Any) -> None:
 
 
 class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """At most `limit` runs with this key are EXECUTED at once."""
+    """At most `limit` runs with this key are EXECUTED at once.
+
+    :param key: a template over `kws`, `app_name` and `id`, filled when the task is created
+    :param limit: runs at once, 1 to 100,000
+    :param on_full: the others wait in order, or are dropped
+    """
 
     key: Annotated[str, Meta(min_length=1, max_length=255)]
     limit: Annotated[int, Meta(ge=1, le=100_000)]
@@ -431,7 +444,13 @@ class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One open run for a key."""
+    """One open run for a key.
+
+    :param key: a template; or `task` (same stream and methods), `arguments` (same commands and
+        `kws` as well)
+    :param scope: which runs hold the key: all that are open, or only those not begun
+    :param on_conflict: answer with the task that is there, or with an error that names it
+    """
 
     key: Annotated[str, Meta(min_length=1, max_length=255)]
     scope: Literal["active", "queued"] = "active"
@@ -441,12 +460,19 @@ class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
 class Pause(Struct, kw_only=True):
     """Holds what stands in its stream: a stream, a group, or the commands a glob names.
 
-    What is None is not asked. Times are UNIX seconds, `created` is ISO-8601 UTC.
+    What is null is not asked.
 
+    :param app_name: the stream that it holds
+    :param group: holds tasks of this group
+    :param group_id: holds tasks of this `group_id`
+    :param reason: for people
+    :param author: who added it
+    :param timezone: of `cron`
+    :param duration: seconds that a window lasts
     :param method: glob (`*`, `?`, `[…]`, case-sensitive) that the next command's method must match
     :param condition: of `kws` and of the literal `params` of that command (docs/templates.md)
     :param until: when the pause is over for good
-    :param cron: and `duration` (seconds), `timezone`: it holds only in a window that recurs
+    :param cron: it holds only in windows that begin at these moments
     :param stop_running: running stages were taken back too when it began
     """
 
@@ -455,11 +481,11 @@ class Pause(Struct, kw_only=True):
     group: str | None = None
     group_id: str | None = None
     method: str | None = None
-    condition: Any = None
+    condition: Annotated[Any, DescribedAs(Question | None)] = None
     reason: str
     author: str | None = None
-    created: str
-    until: float | None = None
+    created: IsoTime
+    until: Moment | None = None
     cron: str | None = None
     duration: float | None = None
     timezone: str | None = None
@@ -483,7 +509,39 @@ class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a client may set in `tasks.create` (docs/concepts.md explains each field)."""
+    """What a client may set in `tasks.create`.
+
+    :param id: your own; made up when absent
+    :param app_name: the executor stream
+    :param commands: the stages, in order
+    :param kws: arguments for templates
+    :param enabled: false: nothing new is started
+    :param cron: five or six fields (seconds last), or `@daily` and the like; not with `every`
+    :param timezone: IANA name, of `cron` and of times without an offset; default UTC
+    :param every: seconds between fires, counted from the first; not with `cron`
+    :param misfire: what becomes of fires that were missed
+    :param jitter: seconds at most by which a fire is put off, the same for each fire of a task
+    :param next_run: the first run, UNIX seconds or ISO-8601; not with `delay`
+    :param delay: the first run, seconds from now
+    :param max_exec_timeout: seconds that a run may execute in all; waiting does not count
+    :param max_queue_time: seconds that a task may stand QUEUED
+    :param max_retries: how often a failed run is tried again
+    :param restart_policy: where a retry starts
+    :param retry_delay: seconds before the first retry
+    :param retry_backoff: the delay grows by this factor with each retry
+    :param retry_max_delay: seconds that a delay may grow to
+    :param priority: higher ones come first within a stream
+    :param concurrency: how many runs of a key may execute at once
+    :param unique: create finds the open task of the same key
+    :param notify: write a notification on every final outcome
+    :param webhook: a URL to call on every final outcome
+    :param next_task: id of the task to start when this one has finished
+    :param system: never deleted by `tasks.delete_old_tasks`
+    :param description: for people
+    :param meta: for people and programs; kaiju_tasks does not read it
+    :param group: a filter; an integer is kept as text
+    :param group_id: a filter; an integer is kept as text
+    """
 
     READ_ONLY: ClassVar[frozenset[str]] = frozenset(
         {
@@ -558,63 +616,101 @@ class TaskError(Struct):
 
 
 class Task(Struct, kw_only=True):
-    """A task as users read it; every field is present."""
+    """A task as users read it; every field is present.
+
+    What a client sets is explained with `tasks.create`.
+
+    :param next_run: the next fire, or the moment of a run to come
+    :param webhook: its secret is masked
+    :param status_reason: why the task stands where it stands
+    :param result: results of the finished stages, by index
+    :param stage: finished stages
+    :param stages: commands of the task
+    :param queued_at: when it came into its stream
+    :param exec_deadline: when the run will have executed too long
+    :param wait_deadline: when the wait of a hook ends
+    :param status_change: when `status` last changed
+    :param user_id: the owner; null while no tokens are configured
+    :param executor_id: who runs it
+    :param job_id: names the run
+    :param scheduled_at: the fire that the run belongs to
+    :param retries: of this run
+    :param created: when it was created, ISO-8601 UTC
+    :param exit_code: of the last run that ended; null during a run
+    :param error: why the run, or its last attempt, failed
+    :param parent_id: the task whose stage created it
+    """
 
     id: str
     app_name: str
-    commands: Any
-    kws: Any
+    commands: Annotated[Any, DescribedAs(list[TaskCommand])]
+    kws: Annotated[Any, DescribedAs(dict[str, Any])]
     enabled: bool
     cron: str | None
     timezone: str | None
     every: float | None
-    misfire: str
+    misfire: Annotated[str, DescribedAs(Misfire)]
     jitter: float
-    next_run: float | None
+    next_run: Moment | None
     max_exec_timeout: float
     max_queue_time: float | None
     max_retries: int
-    restart_policy: str
+    restart_policy: Annotated[str, DescribedAs(RestartPolicy)]
     retry_delay: float
     retry_backoff: float
     retry_max_delay: float | None
     priority: int
-    concurrency: Any
-    unique: Any
+    concurrency: Annotated[Any, DescribedAs(Concurrency | None)]
+    unique: Annotated[Any, DescribedAs(Unique | None)]
     notify: bool
-    webhook: Any
+    webhook: Annotated[Any, DescribedAs(Webhook | None)]
     next_task: str | None
     system: bool
     description: str | None
-    meta: Any
+    meta: Annotated[Any, DescribedAs(dict[str, Any])]
     group: str | None
     group_id: str | None
     status: TaskStatus
-    status_reason: str | None
-    result: Any
-    stage: int
-    stages: int
-    queued_at: float | None
-    exec_deadline: float | None
-    wait_deadline: float | None
-    status_change: float
+    status_reason: Annotated[str | None, DescribedAs(Reason | None)]
+    result: Annotated[Any, DescribedAs(list[Any])]
+    stage: Number
+    stages: Number
+    queued_at: Moment | None
+    exec_deadline: Moment | None
+    wait_deadline: Moment | None
+    status_change: Moment
     user_id: str | None
     executor_id: str | None
     job_id: str | None
-    scheduled_at: float | None
-    retries: int
-    created: Any
-    exit_code: int | None
-    error: Any
+    scheduled_at: Moment | None
+    retries: Number
+    created: Annotated[Any, DescribedAs(IsoTime)]
+    exit_code: Annotated[int | None, DescribedAs(ExitCode | None)]
+    error: Annotated[Any, DescribedAs(TaskError | None)]
     parent_id: str | None
 
 
-class TaskList(Struct):
-    """A page of tasks. `count` is exact to 10,000; beyond that `count_more` is true."""
+ListedTask: Any = msgspec.defstruct(
+    "ListedTask",
+    [(one.name, one.type, UNSET) for one in msgspec.structs.fields(Task)],
+    namespace={"__doc__": f"Some fields of a task.\n\n{cleandoc(Task.__doc__ or '')}"},
+    kw_only=True,
+)
+"""A task of a page: only the fields that were asked for."""
 
-    data: list[Any]
-    count: int
-    offset: int
+
+class TaskList(Struct):
+    """A page of tasks.
+
+    :param count: how many match, exact to 10,000
+    :param offset: as it was asked for
+    :param cursor: asks for the next page; null on the last
+    :param count_more: true when more than 10,000 match
+    """
+
+    data: Annotated[list[Any], DescribedAs(list[ListedTask])]
+    count: Number
+    offset: Number
     cursor: str | None
     count_more: bool | UnsetType = UNSET
 
@@ -624,6 +720,7 @@ class MessageReceipt(Struct):
 
     :param state: delivered (a waiting hook took it), buffered (kept for a later hook),
         duplicate (this `message_id` came before), rejected (`reason` says why)
+    :param message_id: as it was sent, or the one that was made up
     """
 
     accepted: bool
@@ -637,6 +734,7 @@ class WhyNot(Struct):
 
     :param code: one word, for programs (docs/explain.md lists them)
     :param message: a sentence
+    :param data: details, by name; which ones depends on `code`
     """
 
     code: str
@@ -648,7 +746,8 @@ class Explanation(Struct):
     """Why a task is not running now, the most telling reason first.
 
     :param running: an executor works on it
-    :param now: the moment this was true, UNIX seconds
+    :param message: a sentence
+    :param now: the moment this was true
     """
 
     id: str
@@ -656,24 +755,36 @@ class Explanation(Struct):
     running: bool
     message: str
     reasons: list[WhyNot]
-    now: float
+    now: Moment
+
+
+RunStatus: Any = Literal.__getitem__(
+    tuple(dict.fromkeys(one.value for one in (*TaskStatus, *Outcome)))
+)
 
 
 class Run(Struct, kw_only=True):
-    """One run of a task, open or ended. `status` MISSED is a fire that was not run."""
+    """One run of a task, open or ended.
+
+    :param job_id: names the run; null for a missed fire
+    :param status: of an open run the task's status, else the outcome; MISSED is a fire that was
+        not run
+    :param scheduled_at: the fire that it belongs to
+    :param note: what else is to be known of it
+    """
 
     task_id: str
     job_id: str | None
-    status: str
-    scheduled_at: float | None
-    queued_at: float | None
-    started_at: float | None
-    ended_at: float | None
-    exit_code: int | None
-    error: Any
-    retries: int
-    stage: int
-    stages: int
+    status: Annotated[str, DescribedAs(RunStatus)]
+    scheduled_at: Moment | None
+    queued_at: Moment | None
+    started_at: Moment | None
+    ended_at: Moment | None
+    exit_code: Annotated[int | None, DescribedAs(ExitCode | None)]
+    error: Annotated[Any, DescribedAs(TaskError | None)]
+    retries: Number
+    stage: Number
+    stages: Number
     executor_id: str | None
     note: str | None = None
 
@@ -681,43 +792,56 @@ class Run(Struct, kw_only=True):
 class StageRecord(Struct, kw_only=True):
     """One attempt of one stage of a run.
 
+    :param stage: index of the stage, from 0
+    :param name: the command's
     :param attempt: from 1, counted within the stage (under FIRST each retry counts anew
         in its `cycle`)
     :param cycle: 0, and one more for each retry from the first stage
     :param rescued: the attempt's executor was lost or gave it back, and it was queued again
+    :param result: of the stage, where it finished
+    :param error: why the attempt failed
     """
 
     job_id: str
-    stage: int
-    cycle: int
-    attempt: int
+    stage: Number
+    cycle: Number
+    attempt: Annotated[int, Meta(ge=1)]
     method: str
     name: str | None
     executor_id: str | None
-    queued_at: float | None
-    started_at: float | None
-    ended_at: float | None
-    outcome: str
+    queued_at: Moment | None
+    started_at: Moment | None
+    ended_at: Moment | None
+    outcome: Annotated[str, DescribedAs(Outcome)]
     rescued: bool
     result: Any
-    error: Any
+    error: Annotated[Any, DescribedAs(TaskError | None)]
 
 
 class Notification(Struct, kw_only=True):
-    """Written in the transaction that ends a run of a task with `notify`."""
+    """Written in the transaction that ends a run of a task with `notify`.
+
+    :param message: a sentence
+    :param kws: of the task
+    :param enabled: for a user interface: false once it is dismissed
+    :param user_id: owner of the task
+    :param status: how the run ended
+    :param result: results of the finished stages, by index
+    :param error: why the run failed
+    """
 
     id: str
     message: str
-    kws: Any
-    created: str
+    kws: Annotated[Any, DescribedAs(dict[str, Any])]
+    created: IsoTime
     enabled: bool
     user_id: str | None
     task_id: str
     job_id: str | None
-    status: str
-    result: Any
-    exit_code: int | None
-    error: Any
+    status: Annotated[str, DescribedAs(TaskStatus)]
+    result: Annotated[Any, DescribedAs(list[Any])]
+    exit_code: Annotated[int | None, DescribedAs(ExitCode | None)]
+    error: Annotated[Any, DescribedAs(TaskError | None)]
 
 
 class AuditRecord(Struct, kw_only=True):
@@ -732,12 +856,12 @@ class AuditRecord(Struct, kw_only=True):
     """
 
     id: str
-    at: float = 0.0
+    at: Moment = 0.0
     user_id: str | None
     remote: str | None
     action: str
     target: str | None
-    data: Any
+    data: Annotated[Any, DescribedAs(dict[str, Any])]
 
 
 class EventName(StrEnum):
@@ -800,17 +924,25 @@ class ExecutorStatus(StrEnum):
 
 
 class ExecutorInfo(Struct, kw_only=True):
-    """An executor as users read it."""
+    """An executor as users read it.
+
+    :param id: stable for the life of its process
+    :param app_names: the streams that it serves
+    :param capacity: tasks that it may hold at once
+    :param running: tasks that it holds
+    :param lease_until: when its leases end unless it pings
+    :param manager_id: the manager that it is connected to
+    """
 
     id: str
     app_names: list[str]
     status: ExecutorStatus
-    capacity: int
-    running: int
+    capacity: Number
+    running: Number
     host: str | None
     pid: int | None
     version: str | None
-    connected_at: float
-    last_ping: float
-    lease_until: float
+    connected_at: Moment
+    last_ping: Moment
+    lease_until: Moment
     manager_id: str | None

@@ -1,7 +1,7 @@
 """`audit.*`"""
 
 from kaiju_tasks.api.caller import Caller
-from kaiju_tasks.api.params import AuditList, PageParams
+from kaiju_tasks.api.params import AuditListParams, AuditPage
 from kaiju_tasks.api.queries import next_cursor, read_page
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.store.base import AUDIT_COLUMNS
@@ -15,8 +15,8 @@ class AuditApi:
     def __init__(self, manager: Manager) -> None:
         self._store = manager.store
 
-    async def list(self, caller: Caller, params: PageParams) -> AuditList:
+    async def list(self, caller: Caller, params: AuditListParams) -> AuditPage:
         """List what operators did, the newest first."""
         query = read_page(params, AUDIT_COLUMNS, NEWEST_FIRST)
         found, count = await self._store.audit(query)
-        return AuditList(found, count, params.offset, next_cursor(found, query))
+        return AuditPage(found, count, params.offset, next_cursor(found, query))

@@ -14,9 +14,10 @@ class Caller:
     :param remote: address it calls from
     :param connection: its WebSocket; None over HTTP
     :param system: it is the manager's own executor
+    :param url: where it calls the methods; None inside the process
     """
 
-    __slots__ = ("connection", "remote", "session", "subscriptions", "system", "user_id")
+    __slots__ = ("connection", "remote", "session", "subscriptions", "system", "url", "user_id")
 
     def __init__(
         self,
@@ -25,11 +26,13 @@ class Caller:
         remote: str | None = None,
         connection: Connection | None = None,
         system: bool = False,
+        url: str | None = None,
     ) -> None:
         self.user_id = user_id
         self.remote = remote
         self.connection = connection
         self.system = system
+        self.url = url
         self.session: Session | None = None
         self.subscriptions: dict[str, Subscription] = {}
 

@@ -1,9 +1,16 @@
 """Parameters and results of the public methods."""
 
+from inspect import cleandoc
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct
 
+from kaiju_tasks.api.filters import columns_of, conditions_of, sort_of
+from kaiju_tasks.api.views import TASK_FIELDS
+from kaiju_tasks.described import DescribedAs
+from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
+from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, TASK_COLUMNS
 from kaiju_tasks.types import (
     AuditRecord,
     CommandName,
@@ -11,23 +18,45 @@ from kaiju_tasks.types import (
     Id,
     Label,
     Limit,
+    Moment,
     NewTask,
     Notification,
+    Number,
     Pause,
+    Question,
     Task,
     TaskStatus,
 )
 
 Ids = Annotated[list[Id], Meta(max_length=1000)]
-Conditions = dict[str, Any] | None
 Offset = Annotated[int, Meta(ge=0, le=10_000_000)]
 Cursor = Annotated[str, Meta(max_length=4096)]
 PageLimit = Annotated[int, Meta(ge=1, le=1000)]
 MessageText = Id
 
+# Checked by name and value in queries.py, which says more than a type could.
+TaskConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Task", TASK_COLUMNS))]
+NotificationConditions = Annotated[
+    dict[str, Any], DescribedAs(conditions_of("Notification", NOTIFICATION_COLUMNS))
+]
+AuditConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Audit", AUDIT_COLUMNS))]
+EventConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Event", EVENT_COLUMNS))]
+TaskSort = Annotated[list[Any], DescribedAs(sort_of(TASK_COLUMNS))]
+NotificationSort = Annotated[list[Any], DescribedAs(sort_of(NOTIFICATION_COLUMNS))]
+
+TaskChanges: Any = msgspec.defstruct(
+    "TaskChanges",
+    [(one.name, one.type, UNSET) for one in msgspec.structs.fields(NewTask)],
+    namespace={"__doc__": f"The fields to change.\n\n{cleandoc(NewTask.__doc__ or '')}"},
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+Changes = Annotated[dict[str, Any], DescribedAs(TaskChanges)]
+
 
 class CreateParams(Struct, forbid_unknown_fields=True):
     """
+    :param data: the task
     :param on_conflict: when the id is taken: refuse, return that task, or redefine it
     :param strict: refuse what no connected executor can run, instead of warning of it
     """
@@ -37,28 +66,40 @@ class CreateParams(Struct, forbid_unknown_fields=True):
     strict: bool = False
 
 
-NEW_TASKS = {"type": "array", "items": {"$ref": "#/components/schemas/NewTask"}}
+NewTasks = Annotated[list[NewTask], Meta(min_length=1, max_length=1000)]
 
 
 class CreateManyParams(Struct, forbid_unknown_fields=True):
-    """:param strict: as in `tasks.create`"""
+    """
+    :param data: the tasks
+    :param strict: as in `tasks.create`
+    """
 
-    # Any, and each converted on its own: so an error tells the index
-    data: Annotated[list[Any], Meta(min_length=1, max_length=1000, extra_json_schema=NEW_TASKS)]
+    # each converted on its own, so that an error names the index
+    data: Annotated[list[Any], Meta(min_length=1, max_length=1000), DescribedAs(NewTasks)]
     strict: bool = False
 
 
 class CreatedTask(Task):
-    """The task; `created` is true when this call made it."""
+    """The task, and what is to be known before it runs.
 
+    :param created: this call made it
+    :param warnings: what no connected executor can run, or no result will fill; sentences
+    """
+
+    created: bool
     warnings: list[str]
 
 
 class IdParams(Struct, forbid_unknown_fields=True):
+    """:param id: its id"""
+
     id: Id
 
 
 class IdsParams(Struct, forbid_unknown_fields=True):
+    """:param ids: at most 1000"""
+
     ids: Ids
 
 
@@ -67,34 +108,48 @@ class ListParams(Struct, forbid_unknown_fields=True):
     :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
         times are UNIX seconds or ISO-8601, read in UTC where it has no offset
     :param sort: columns, "-" before one for descending; default newest first
+    :param offset: how many to leave out
     :param cursor: from the answer before; instead of `offset`
+    :param limit: how many to list at most
     :param columns: fields of a task; without it all but commands, kws, result
     """
 
-    conditions: Conditions = None
-    sort: list[Any] | None = None
+    conditions: TaskConditions | None = None
+    sort: TaskSort | None = None
     offset: Offset = 0
     cursor: Cursor | None = None
     limit: PageLimit = 100
-    columns: list[str] | None = None
+    columns: Annotated[list[str], DescribedAs(columns_of(TASK_FIELDS))] | None = None
 
 
 class ConditionsParams(Struct, forbid_unknown_fields=True):
     """:param conditions: as in `tasks.list`"""
 
-    conditions: Conditions = None
+    conditions: TaskConditions | None = None
 
 
 class Count(Struct):
-    count: int
+    """How many there are."""
+
+    count: Number
 
 
 class Deleted(Struct):
+    """Whether something was deleted.
+
+    :param deleted: false when there was none
+    """
+
     deleted: bool
 
 
 class DeletedCount(Struct):
-    deleted: int
+    """How many were deleted.
+
+    :param deleted: unknown ones do not count
+    """
+
+    deleted: Number
 
 
 class BulkParams(Struct, forbid_unknown_fields=True):
@@ -104,27 +159,27 @@ class BulkParams(Struct, forbid_unknown_fields=True):
     :param rate: tasks per second at most; without it as fast as the database takes them
     """
 
-    conditions: dict[str, Any]
+    conditions: TaskConditions
     dry_run: bool = False
     rate: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
 class BulkSuspendParams(BulkParams):
-    """
-    :param conditions: which tasks, as in `tasks.list`; at least one
-    :param dry_run: change nothing, only count the tasks and show a few
-    :param rate: tasks per second at most; without it as fast as the database takes them
-    :param wait_stage: let running stages end first
-    """
+    """:param wait_stage: let running stages end first"""
 
     wait_stage: bool = False
 
 
 class Refusal(Struct):
-    """Why a task was left as it was. `status`: null where it is not known, or the task is gone."""
+    """Why a task was left as it was.
+
+    :param id: of the task
+    :param status: of the task; null where it is not known, or the task is gone
+    :param message: a sentence
+    """
 
     id: str
-    status: str | None
+    status: Annotated[str | None, DescribedAs(TaskStatus | None)]
     message: str
 
 
@@ -139,10 +194,10 @@ class BulkResult(Struct, kw_only=True):
     :param errors: the first 20 of the refused
     """
 
-    matched: int
-    done: int = 0
-    refused: int = 0
-    pending: int = 0
+    matched: Number
+    done: Number = 0
+    refused: Number = 0
+    pending: Number = 0
     sample: list[str]
     errors: list[Refusal]
 
@@ -151,71 +206,99 @@ class PageParams(Struct, forbid_unknown_fields=True):
     """
     :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
         times are UNIX seconds or ISO-8601, read in UTC where it has no offset
+    :param offset: how many to leave out
     :param cursor: from the answer before; instead of `offset`
+    :param limit: how many to list at most
     """
 
-    conditions: Conditions = None
+    conditions: dict[str, Any] | None = None
     offset: Offset = 0
     cursor: Cursor | None = None
     limit: PageLimit = 100
 
 
 class NotificationListParams(PageParams):
-    """
-    :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
-        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
-    :param cursor: from the answer before; instead of `offset`
-    :param sort: columns, "-" before one for descending; default newest first
-    """
+    """:param sort: columns, "-" before one for descending; default newest first"""
 
-    sort: list[Any] | None = None
+    conditions: NotificationConditions | None = None
+    sort: NotificationSort | None = None
+
+
+class AuditListParams(PageParams):
+    conditions: AuditConditions | None = None
 
 
 class NotificationList(Struct):
-    """A page of notifications. `count` is how many match."""
+    """A page of notifications.
+
+    :param count: how many match
+    :param offset: as it was asked for
+    :param cursor: asks for the next page; null on the last
+    """
 
     data: list[Notification]
-    count: int
-    offset: int
+    count: Number
+    offset: Number
     cursor: str | None
 
 
 class NotificationChange(Struct, forbid_unknown_fields=True):
-    """What may be changed of a notification."""
+    """What may be changed of a notification.
+
+    :param enabled: for a user interface: false dismisses it
+    """
 
     enabled: bool
 
 
 class NotificationUpdateParams(Struct, forbid_unknown_fields=True):
+    """
+    :param id: of the notification
+    :param data: what to change
+    """
+
     id: Id
     data: NotificationChange
 
 
-class AuditList(Struct):
-    """A page of audit records, the newest first. `count` is how many match."""
+class AuditPage(Struct):
+    """A page of audit records, the newest first.
+
+    :param count: how many match
+    :param offset: as it was asked for
+    :param cursor: asks for the next page; null on the last
+    """
 
     data: list[AuditRecord]
-    count: int
-    offset: int
+    count: Number
+    offset: Number
     cursor: str | None
 
 
 class UpdateManyParams(Struct, forbid_unknown_fields=True):
-    """:param data: the fields to change, the same in each task, as in `tasks.create`"""
+    """
+    :param ids: at most 1000
+    :param data: the fields to change, the same in each task, as in `tasks.create`
+    """
 
     ids: Ids
-    data: dict[str, Any]
+    data: Changes
 
 
 class UpdateParams(Struct, forbid_unknown_fields=True):
-    """:param data: the fields to change, as in `tasks.create`"""
+    """
+    :param id: of the task
+    :param data: the fields to change, as in `tasks.create`
+    """
 
     id: Id
-    data: dict[str, Any]
+    data: Changes
 
 
 class MessageParams(Struct, forbid_unknown_fields=True):
     """
+    :param id: of the task
+    :param data: becomes the result of the hook's stage
     :param name: for the hook of this name
     :param message_id: unique in the run: a repeat is harmless; made up when absent
     :param job_id: only for this run
@@ -229,21 +312,30 @@ class MessageParams(Struct, forbid_unknown_fields=True):
 
 
 class SuspendParams(Struct, forbid_unknown_fields=True):
-    """:param wait_stage: let the running stage end first"""
+    """
+    :param id: of the task
+    :param wait_stage: let the running stage end first
+    """
 
     id: Id
     wait_stage: bool = False
 
 
 class RestartFromParams(Struct, forbid_unknown_fields=True):
-    """:param stage: index of a stage, or its name"""
+    """
+    :param id: of the task
+    :param stage: index of a stage, or its name
+    """
 
     id: Id
     stage: Annotated[int, Meta(ge=0, le=100)] | CommandName
 
 
 class Seen(Struct, forbid_unknown_fields=True):
-    """Where a task stood when the caller last saw it."""
+    """Where a task stood when the caller last saw it.
+
+    :param stage: finished stages
+    """
 
     status: TaskStatus
     stage: int
@@ -252,6 +344,7 @@ class Seen(Struct, forbid_unknown_fields=True):
 
 class WaitParams(Struct, forbid_unknown_fields=True):
     """
+    :param id: of the task
     :param timeout: seconds, 0 to 60
     :param seen: {status, stage, status_reason}: the wait is over, too, when the task stands
         elsewhere
@@ -269,7 +362,10 @@ class SubscriptionParams(Struct, forbid_unknown_fields=True):
 
 
 class Subscribed(Struct):
-    """:param subscription: names the subscription in each of its notifications"""
+    """A subscription has begun.
+
+    :param subscription: names it in each of its notifications
+    """
 
     subscription: str
 
@@ -280,33 +376,54 @@ class SubscribeParams(Struct, forbid_unknown_fields=True):
         times are UNIX seconds or ISO-8601, read in UTC where it has no offset
     """
 
-    conditions: Conditions = None
+    conditions: EventConditions | None = None
 
 
 class RunsParams(Struct, forbid_unknown_fields=True):
-    """:param limit: the newest so many, 1 to 1000"""
+    """
+    :param id: of the task
+    :param limit: the newest so many, 1 to 1000
+    """
 
     id: Id
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
 
 
 class StagesParams(Struct, forbid_unknown_fields=True):
+    """:param job_id: of the run"""
+
     job_id: Id
 
 
 class ValidateParams(Struct, forbid_unknown_fields=True):
-    """:param strict: as in `tasks.create`"""
+    """
+    :param data: a task, as in `tasks.create`
+    :param strict: as in `tasks.create`
+    """
 
     data: dict[str, Any]
     strict: bool = False
 
 
 class Problem(Struct):
+    """What is wrong with a task.
+
+    :param field: path of what is wrong: `data.commands.0.name`
+    :param message: a sentence: what would be right
+    """
+
     field: str | None
     message: str
 
 
 class Validation(Struct):
+    """What `tasks.create` would say of a task.
+
+    :param valid: `tasks.create` would take it
+    :param errors: what is wrong, in the order of the task
+    :param warnings: as in the answer of `tasks.create`
+    """
+
     valid: bool
     errors: list[Problem]
     warnings: list[str]
@@ -320,6 +437,8 @@ class DeleteOldParams(Struct, forbid_unknown_fields=True):
 
 class PreviewParams(Struct, forbid_unknown_fields=True):
     """
+    :param cron: five or six fields (seconds last), or `@daily` and the like
+    :param timezone: IANA name
     :param n: how many fires, 1 to 1000
     :param after: UNIX seconds, or ISO-8601, read in `timezone` where it has no offset; default now
     """
@@ -335,6 +454,9 @@ class PauseParams(Struct, forbid_unknown_fields=True):
     given is not asked, and at least one of `app_name`, `group`, `group_id`, `method` is.
 
     :param reason: for people
+    :param app_name: the stream to hold
+    :param group: hold tasks of this group
+    :param group_id: hold tasks of this `group_id`
     :param method: glob (`*`, `?`, `[…]`, case-sensitive) of the next command's method
     :param condition: of `kws` and of that command's literal `params`, as of a command
     :param until: when the pause is over for good, UNIX time or ISO-8601
@@ -351,7 +473,7 @@ class PauseParams(Struct, forbid_unknown_fields=True):
     group: GroupName | None = None
     group_id: GroupName | None = None
     method: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
-    condition: dict[str, Any] | list[Any] | None = None
+    condition: Question | None = None
     until: float | str | None = None
     cron: Label | None = None
     duration: Annotated[float, Meta(gt=0, le=Limit.MAX_WAIT)] | None = None
@@ -369,38 +491,56 @@ class PauseView(Pause):
     """
 
     active: bool
-    next_change: float | None
+    next_change: Moment | None
 
 
 class Removed(Struct):
+    """The pause has ended.
+
+    :param removed: true
+    """
+
     removed: bool
 
 
 class CommandsParams(Struct, forbid_unknown_fields=True):
+    """:param app_name: only this stream"""
+
     app_name: Id | None = None
 
 
 class CommandView(Struct):
-    """A registered method of a stream. `params` is a JSON Schema."""
+    """A registered method of a stream.
+
+    :param params: JSON Schema of the parameters
+    :param doc: the command's docstring
+    :param executors: how many have registered it
+    """
 
     app_name: str
     method: str
-    params: Any
+    params: Annotated[Any, DescribedAs(dict[str, Any])]
     doc: str
-    executors: int
+    executors: Number
 
 
-class SystemInfo(Struct, kw_only=True):
-    """
+class SystemView(Struct, kw_only=True):
+    """What runs here, and what it keeps.
+
+    :param manager_id: the manager that answered
+    :param store: its kind: sqlite or postgresql
     :param now: the store's clock
+    :param up_since: since when the manager has reached the store
     :param tasks: number of tasks by stream and status
+    :param executors: number of executors by status
+    :param limits: fixed limits, and those that are settings
     """
 
     version: str
     manager_id: str
     store: str
-    now: float
-    up_since: float
+    now: Moment
+    up_since: Moment
     tasks: dict[str, dict[str, int]]
     executors: dict[str, int]
     limits: dict[str, float]

@@ -8,32 +8,13 @@ from typing import Any
 
 import msgspec
 
+from kaiju_tasks.api.filters import CHOICES, GROUPS, ISO_TIMES, OPERATORS, UNIX_TIMES
 from kaiju_tasks.api.params import PageParams
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery
-from kaiju_tasks.types import EventName, TaskStatus
 
-CHOICES = {"status": tuple(map(str, TaskStatus)), "event": tuple(map(str, EventName))}
-"""Columns that take only some values."""
-UNIX_TIMES = frozenset(
-    {
-        "next_run",
-        "queued_at",
-        "exec_deadline",
-        "wait_deadline",
-        "scheduled_at",
-        "status_change",
-        "at",
-        "time",
-    }
-)
-ISO_TIMES = frozenset({"created"})
-"""Columns that hold times. Conditions on both take UNIX seconds and ISO-8601."""
 LAST_SECOND = 253_402_300_799  # of the year 9999
-OPERATORS = ("gt", "ge", "lt", "le", "like")
-GROUPS = ("group", "group_id")
-"""Columns whose integers are kept as text."""
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
 Sort = tuple[tuple[str, bool], ...]
 
@@ -93,7 +74,7 @@ def _value(value: Any, kind: type, field: str) -> Any:
     if column in UNIX_TIMES | ISO_TIMES and not field.endswith(".like"):
         return _time(column, value, field)
     choices = CHOICES.get(column)
-    if choices is not None and not field.endswith(".like") and value not in choices:
+    if choices is not None and not field.endswith(".like") and value not in list(choices):
         raise InvalidParams(f"`{field}` must be one of {', '.join(choices)}", field=field)
     ok = {
         str: isinstance(value, str),

@@ -48,6 +48,10 @@ from kaiju_tasks.types import (
     TaskList,
 )
 
+TITLE = "kaiju_tasks"
+DEFAULT_URL = "http://127.0.0.1:8077/rpc"
+"""Where a manager is called that was not given another address."""
+
 _READ: tuple[type[KaijuError], ...] = (NotFound, Unavailable)
 _WRITE: tuple[type[KaijuError], ...] = (NotFound, Conflict, Unavailable)
 
@@ -69,7 +73,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_events(registry, _maker(EventsApi, target))
     _add_system(registry, _maker(SystemApi, target))
     _add_audit(registry, _maker(AuditApi, target))
-    add_discover(registry, "kaiju_tasks", __version__)
+    add_discover(registry, TITLE, __version__, lambda caller: caller.url or DEFAULT_URL)
     return registry
 
 
@@ -170,8 +174,8 @@ def _add_audit(registry: Registry, audit: Any) -> None:
     registry.add(
         "audit.list",
         _available(audit.list),
-        params=p.PageParams,
-        result=p.AuditList,
+        params=p.AuditListParams,
+        result=p.AuditPage,
         errors=(Unavailable,),
     )
 
@@ -238,5 +242,5 @@ def _add_events(registry: Registry, events: Any) -> None:
 
 def _add_system(registry: Registry, system: Any) -> None:
     info = _available(_without_params(system.info))
-    registry.add("system.info", info, result=p.SystemInfo)
+    registry.add("system.info", info, result=p.SystemView)
     registry.add("cron.preview", system.preview, params=p.PreviewParams, result=list[float])

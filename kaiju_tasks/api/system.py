@@ -3,7 +3,7 @@
 from kaiju_tasks import __version__
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import is_shown
-from kaiju_tasks.api.params import PreviewParams, SystemInfo
+from kaiju_tasks.api.params import PreviewParams, SystemView
 from kaiju_tasks.cron import parse_time, preview
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.types import Limit
@@ -15,7 +15,7 @@ class SystemApi:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
-    async def info(self, caller: Caller) -> SystemInfo:
+    async def info(self, caller: Caller) -> SystemView:
         """What runs here, and what it keeps."""
         manager = self._manager
         tasks: dict[str, dict[str, int]] = {}
@@ -25,7 +25,7 @@ class SystemApi:
         for executor in await manager.store.executors():
             if is_shown(executor):
                 executors[executor.status] = executors.get(executor.status, 0) + 1
-        return SystemInfo(
+        return SystemView(
             version=__version__,
             manager_id=manager.id,
             store=manager.settings.db.partition(":")[0],

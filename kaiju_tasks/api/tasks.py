@@ -339,8 +339,10 @@ class TasksApi:
         return await self._store.stage_records(params.job_id)
 
     async def wait(self, caller: Caller, params: WaitParams) -> Task:
-        """Wait until the run ends (a schedule's: the open or else the coming one), or the
-        time is over; the task as it then is."""
+        """Wait until the run ends, or the time is over; the task as it then is.
+
+        Of a schedule that is the open run, or else the coming one.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + params.timeout
         pause = WAIT_POLL_SECONDS if self._manager.relay.alone else FIRST_LOOK_SECONDS
@@ -377,8 +379,11 @@ class TasksApi:
         return caller.audit(self._dice.new_id(), f"tasks.{action}", task_id, **data)
 
     async def update(self, caller: Caller, params: UpdateParams) -> Task:
-        """Change fields of a task. During a run `commands kws app_name unique concurrency`
-        are fixed; the others act from the next transition."""
+        """Change fields of a task.
+
+        During a run `commands kws app_name unique concurrency` are fixed; the others act from the
+        next transition.
+        """
         await self._check_next_task(_next_task(params.data), of=params.id)
         change = self._change(params.data)
         return await self._operate(caller, "update", params.id, change, fields=sorted(params.data))

@@ -2,8 +2,6 @@
 
 import click
 
-from kaiju_tasks import __version__
-
 __all__ = ["openrpc"]
 
 
@@ -12,8 +10,6 @@ def openrpc() -> None:
     """Print the OpenRPC document of this version's methods; no manager is asked."""
     import msgspec
 
-    from kaiju_tasks.api import method_registry
-    from kaiju_tasks.rpc import openrpc_document
+    from kaiju_tasks.api.document import api_document
 
-    document = openrpc_document(method_registry(), "kaiju_tasks", __version__)
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    click.echo(msgspec.json.format(msgspec.json.encode(api_document()), indent=2).decode())

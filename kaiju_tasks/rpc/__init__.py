@@ -11,7 +11,7 @@ from kaiju_tasks.rpc.messages import (
     encode_result,
     read_response,
 )
-from kaiju_tasks.rpc.openrpc import add_discover, openrpc_document
+from kaiju_tasks.rpc.openrpc import add_discover, openrpc_document, servers
 from kaiju_tasks.rpc.registry import Handler, Method, NoParams, Registry
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "encode_result",
     "openrpc_document",
     "read_response",
+    "servers",
 ]

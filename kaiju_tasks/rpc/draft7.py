@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.rpc.plain import Plain
+from kaiju_tasks.rpc.plain import ANY_JSON, Plain
 
 __all__ = ["DRAFT_7", "components", "prose"]
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 
+_TYPES = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
 _FIELD = re.compile(r"^:param (\w+):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 
 
@@ -53,6 +54,12 @@ def _draft7(schema: Any) -> Any:
         key: held if key in ("default", "enum", "const", "examples") else _draft7(held)
         for key, held in schema.items()
     }
+    if schema.get("type") == "object" and not {"properties", "additionalProperties"} & set(schema):
+        schema["additionalProperties"] = {"description": ANY_JSON}
+    if "enum" in schema and "type" not in schema:
+        schema["type"] = _type_of(schema["enum"])
+    if schema.get("type") == "array" and not {"items", "prefixItems"} & set(schema):
+        schema["items"] = {"description": ANY_JSON}
     if isinstance(schema.get("prefixItems"), list):
         rest = schema.pop("items", True)
         schema["items"] = schema.pop("prefixItems")
@@ -62,8 +69,13 @@ def _draft7(schema: Any) -> Any:
     return schema
 
 
+def _type_of(values: list[Any]) -> str | list[str]:
+    types = sorted({_TYPES[type(value)] for value in values})
+    return types[0] if len(types) == 1 else types
+
+
 def _described(schema: dict[str, Any]) -> dict[str, Any]:
-    text, fields = prose(schema.get("description", ""))
+    text, fields = prose(schema.pop("description", ""))
     if text:
         schema["description"] = text
     for name, said in fields.items():
@@ -75,6 +87,8 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
 def _with_description(schema: dict[str, Any], said: str) -> dict[str, Any]:
     if "$ref" in schema:
         return {"allOf": [schema], "description": said}
+    if schema.get("description") == ANY_JSON:
+        said = f"{said.rstrip('.')}: {ANY_JSON}"
     return {**schema, "description": said}
 
 

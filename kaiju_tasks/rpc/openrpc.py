@@ -1,24 +1,45 @@
 """OpenRPC 1.3.2 from the types of the methods."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from kaiju_tasks.errors import InvalidParams, KaijuError
 from kaiju_tasks.rpc.draft7 import components, prose
 from kaiju_tasks.rpc.registry import Method, NoParams, Registry
 
-__all__ = ["OPENRPC_VERSION", "add_discover", "openrpc_document"]
+__all__ = ["OPENRPC_VERSION", "add_discover", "openrpc_document", "servers"]
 
 OPENRPC_VERSION = "1.3.2"
 
 _REF_PREFIX = "#/components/schemas/"
 
 
-def openrpc_document(registry: Registry, title: str, version: str) -> dict[str, Any]:
+class OpenRpcDocument(Struct):
+    """An OpenRPC document.
+
+    :param openrpc: version of OpenRPC
+    :param info: title and version of the service
+    :param servers: where it is called
+    :param methods: each with its parameters, result and errors
+    :param components: the schemas that methods refer to
+    """
+
+    openrpc: str
+    info: dict[str, str]
+    servers: list[dict[str, Any]]
+    methods: list[dict[str, Any]]
+    components: dict[str, Any]
+
+
+def openrpc_document(registry: Registry, title: str, version: str, url: str) -> dict[str, Any]:
     """Describe the methods of a registry.
 
     :param title: name of the service
     :param version: version of the service
+    :param url: where it is called
     :returns: an OpenRPC 1.3.2 document, its schemas JSON Schema draft 7
     :raises ValueError: a type holds itself
     """
@@ -34,25 +55,38 @@ def openrpc_document(registry: Registry, title: str, version: str) -> dict[str, 
     return {
         "openrpc": OPENRPC_VERSION,
         "info": {"title": title, "version": version},
+        "servers": servers(title, url),
         "methods": described,
         "components": {"schemas": {name: named[name] for name in named if name in used}},
     }
 
 
-def add_discover(registry: Registry, title: str, version: str) -> None:
+def servers(title: str, url: str) -> list[dict[str, Any]]:
+    """What a document says of where the service is called."""
+    return [{"name": title, "url": url}]
+
+
+def add_discover(
+    registry: Registry, title: str, version: str, url_for: Callable[[Any], str]
+) -> None:
     """Add `rpc.discover`, which gives the OpenRPC document of all methods of the registry.
 
     :param title: name of the service
     :param version: version of the service
+    :param url_for: where a caller calls it
     """
 
+    @cache
+    def document() -> dict[str, Any]:
+        return openrpc_document(registry, title, version, "")
+
     async def discover(caller: Any, params: NoParams) -> dict[str, Any]:
-        return openrpc_document(registry, title, version)
+        return {**document(), "servers": servers(title, url_for(caller))}
 
     registry.add(
         "rpc.discover",
         discover,
-        result=dict[str, Any],
+        result=OpenRpcDocument,
         doc="Describe all methods: this OpenRPC document.",
     )
 

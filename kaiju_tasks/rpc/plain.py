@@ -1,33 +1,45 @@
-"""Types without `msgspec.Raw`: what the bytes hold is any JSON value, defaults included.
+"""Types as they are described: `DescribedAs` followed, docs of bases included, no `msgspec.Raw`.
 
-msgspec cannot write the schema of a struct that has a `Raw` as a default.
+What the bytes of a `Raw` hold is any JSON value, its default included: msgspec cannot write the
+schema of a struct that has a `Raw` as a default.
 """
 
+import re
+from inspect import cleandoc
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
-from msgspec import NODEFAULT, Raw, Struct
+from msgspec import NODEFAULT, Meta, Raw, Struct
 
-__all__ = ["Plain"]
+from kaiju_tasks.described import DescribedAs
+
+__all__ = ["ANY_JSON", "Plain"]
+
+ANY_JSON = "any JSON value"
+_ANYTHING = Annotated[Any, Meta(description=ANY_JSON)]
+_PARAM = re.compile(r"^:param (\w+):", re.MULTILINE)
 
 
 class Plain:
-    """Gives types without `Raw`, the same one for the same type; others as they are."""
+    """Gives the described types, the same one for the same type; others as they are."""
 
     def __init__(self) -> None:
         self._known: dict[type[Struct], Any] = {}
 
     def of(self, type_: Any) -> Any:
-        """Give the type without `Raw`.
+        """Give the type as it is described.
 
         :param type_: any type that msgspec decodes
         :raises ValueError: a struct holds itself
         """
-        if type_ is Raw:
-            return Any
+        if type_ is Raw or type_ is Any:
+            return _ANYTHING
         if isinstance(type_, type) and issubclass(type_, Struct):
             return self._struct(type_)
+        for metadata in getattr(type_, "__metadata__", ()):
+            if isinstance(metadata, DescribedAs):
+                return self.of(metadata.type)
         arguments = get_args(type_)
         plain = tuple(self.of(argument) for argument in arguments)
         if all(new is old for new, old in zip(plain, arguments, strict=True)):
@@ -40,15 +52,17 @@ class Plain:
     def _struct(self, struct: type[Struct]) -> Any:
         if struct not in self._known:
             self._known[struct] = None
-            self._known[struct] = self._without_raw(struct)
+            self._known[struct] = self._described(struct)
         if self._known[struct] is None:
             raise ValueError(f"types must not hold themselves: {struct.__name__}")
         return self._known[struct]
 
-    def _without_raw(self, struct: type[Struct]) -> type[Struct]:
+    def _described(self, struct: type[Struct]) -> type[Struct]:
         fields = msgspec.structs.fields(struct)
         types = [self.of(field.type) for field in fields]
-        if all(new is field.type for new, field in zip(types, fields, strict=True)):
+        doc = _doc(struct)
+        same = all(new is field.type for new, field in zip(types, fields, strict=True))
+        if same and doc == struct.__doc__:
             return struct
         config = struct.__struct_config__
         return msgspec.defstruct(
@@ -57,12 +71,29 @@ class Plain:
                 (field.name, type_, _field(field))
                 for field, type_ in zip(fields, types, strict=True)
             ],
-            namespace={"__doc__": struct.__doc__},
+            namespace={"__doc__": doc},
             kw_only=True,
             forbid_unknown_fields=config.forbid_unknown_fields,
             tag=config.tag,
             tag_field=config.tag_field,
         )
+
+
+def _doc(struct: type[Struct]) -> str | None:
+    """The docstring, and what those of the bases say of parameters that it does not name."""
+    doc = struct.__doc__
+    for base in struct.__mro__[1:]:
+        if base in (Struct, object) or not base.__doc__ or base.__doc__ == doc:
+            continue
+        known = {match[1] for match in _PARAM.finditer(cleandoc(doc or ""))}
+        inherited = [
+            part.strip()
+            for part in re.split(r"^(?=:param )", cleandoc(base.__doc__), flags=re.MULTILINE)
+            if (match := _PARAM.match(part)) and match[1] not in known
+        ]
+        if inherited:
+            doc = "\n".join([cleandoc(doc or ""), "", *inherited])
+    return doc
 
 
 def _field(field: msgspec.structs.FieldInfo) -> Any:

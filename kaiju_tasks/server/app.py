@@ -6,12 +6,14 @@ import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 
 from kaiju_tasks import __version__
+from kaiju_tasks.api.document import api_document
 from kaiju_tasks.api.frames import Frames
+from kaiju_tasks.api.registry import TITLE
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rpc import Registry, openrpc_document
+from kaiju_tasks.rpc import Registry, servers
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import why_not_ready
-from kaiju_tasks.server.http import serve_post
+from kaiju_tasks.server.http import rpc_url, serve_post
 from kaiju_tasks.server.metrics import Metrics
 from kaiju_tasks.server.page import PAGE
 from kaiju_tasks.server.websocket import Sockets, serve_socket
@@ -26,7 +28,7 @@ MANAGER = web.AppKey("manager", Manager)
 FRAMES = web.AppKey("frames", Frames)
 GUARD = web.AppKey("guard", Guard)
 METRICS = web.AppKey("metrics", Metrics)
-OPENRPC = web.AppKey("openrpc", bytes)
+OPENRPC = web.AppKey("openrpc", dict)
 SOCKETS = web.AppKey("sockets", Sockets)
 
 # Asked by machines that name a manager as they like, and telling them nothing.
@@ -51,7 +53,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[FRAMES] = Frames(manager, registry, settings)
     app[GUARD] = Guard(settings.host)
     app[METRICS] = Metrics(manager)
-    app[OPENRPC] = msgspec.json.encode(openrpc_document(registry, "kaiju_tasks", __version__))
+    app[OPENRPC] = api_document(registry)
     app.cleanup_ctx.append(_sockets)
     app.on_shutdown.append(_close_sockets)
     app.router.add_get("/", _page, allow_head=True)
@@ -111,7 +113,9 @@ async def _page(request: web.Request) -> web.StreamResponse:
 
 
 async def _openrpc(request: web.Request) -> web.StreamResponse:
-    return web.Response(body=request.app[OPENRPC], content_type="application/json")
+    document = request.app[OPENRPC].copy()
+    document["servers"] = servers(TITLE, rpc_url(request))
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
 
 async def _healthz(request: web.Request) -> web.StreamResponse:

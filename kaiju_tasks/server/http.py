@@ -10,7 +10,7 @@ from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.errors import InvalidRequest, TooLarge
 from kaiju_tasks.rpc import encode_error
 
-__all__ = ["serve_post"]
+__all__ = ["rpc_url", "serve_post"]
 
 BODY_SECONDS = 60.0
 
@@ -34,8 +34,13 @@ async def serve_post(request: web.Request, frames: Frames) -> web.Response:
         return response
     except TooLarge as error:
         return _json(encode_error(None, error))
-    answer = await frames.answer(body, Caller(remote=request.remote))
+    answer = await frames.answer(body, Caller(remote=request.remote, url=rpc_url(request)))
     return web.Response(status=204) if answer is None else _json(answer)
+
+
+def rpc_url(request: web.Request) -> str:
+    """Where the methods are called, as the client names the manager."""
+    return f"{request.scheme}://{request.host}/rpc"
 
 
 async def _read(request: web.Request, max_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ from kaiju_tasks.api.frames import Frames, RpcConnection
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.server.http import rpc_url
 from kaiju_tasks.server.peer import Peer
 
 __all__ = ["Sockets", "serve_socket"]
@@ -37,7 +38,7 @@ async def serve_socket(
     )
     await socket.prepare(request)
     peer = Peer(socket)
-    caller = Caller(remote=request.remote, connection=peer)
+    caller = Caller(remote=request.remote, connection=peer, url=rpc_url(request))
     sockets.add(socket)
     calls = _Calls(frames.connection(caller), peer)
     try:

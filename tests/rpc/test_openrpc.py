@@ -1,10 +1,11 @@
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
 from msgspec import Meta, Raw, Struct
 
+from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TemplateError
 from kaiju_tasks.rpc import Limits, Registry, add_discover, dispatch, openrpc_document
 from kaiju_tasks.rpc.draft7 import components
@@ -56,13 +57,13 @@ def registry() -> Registry:
     made.add("tasks.create", handler, params=Create, result=Task, errors=[Conflict])
     made.add("tasks.get", handler, params=Get, result=Task, errors=[NotFound, TemplateError])
     made.add("carry", handler, params=Carrier, result=list[Carrier], tolerant=True)
-    add_discover(made, "test", "1.2")
+    add_discover(made, "test", "1.2", lambda caller: caller or "http://here/rpc")
     return made
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openrpc_document(registry(), "test", "1.2")
+    return openrpc_document(registry(), "test", "1.2", "http://here/rpc")
 
 
 def method(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def keywords(schema: Any) -> set[str]:
 def test_the_document_names_version_and_all_methods(document: dict[str, Any]) -> None:
     assert document["openrpc"] == "1.3.2"
     assert document["info"] == {"title": "test", "version": "1.2"}
+    assert document["servers"] == [{"name": "test", "url": "http://here/rpc"}]
     assert [method["name"] for method in document["methods"]] == [
         "tasks.create",
         "tasks.get",
@@ -158,9 +160,10 @@ def test_a_reference_stands_alone(document: dict[str, Any]) -> None:
 
 def test_carried_bytes_are_any_json_value_with_their_default() -> None:
     _, named = components([Carrier], "#/definitions/")
-    assert named["Carrier"]["properties"]["data"] == {"default": {}}
+    anything = {"description": "any JSON value"}
+    assert named["Carrier"]["properties"]["data"] == {"default": {}, **anything}
     assert named["RawDefault"]["properties"] == {
-        "value": {"default": None},
+        "value": {"default": None, **anything},
         "count": {"type": "integer", "default": 3},
     }
 
@@ -170,8 +173,59 @@ def test_a_type_that_holds_itself_is_refused() -> None:
         components([list[Circle]], "#/definitions/")
 
 
+class Base(Struct):
+    """Base.
+
+    :param a: the base's
+    :param b: the base's
+    """
+
+    a: int
+    b: int
+
+
+class Derived(Base):
+    """:param b: its own"""
+
+    c: Annotated[Any, DescribedAs(list[int] | None)]
+
+
+def test_fields_of_a_base_keep_what_is_said_of_them() -> None:
+    _, named = components([Derived], "#/definitions/")
+    properties = named["Derived"]["properties"]
+    assert "description" not in named["Derived"]
+    assert properties["a"] == {"type": "integer", "description": "the base's"}
+    assert properties["b"] == {"type": "integer", "description": "its own"}
+
+
+def test_a_field_is_described_as_another_type() -> None:
+    _, named = components([Derived], "#/definitions/")
+    numbers = {"type": "array", "items": {"type": "integer"}}
+    assert named["Derived"]["properties"]["c"] == {"anyOf": [numbers, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("type_", "schema"),
+    [
+        (list[Any], {"type": "array", "items": {"description": "any JSON value"}}),
+        (
+            dict[str, Any],
+            {"type": "object", "additionalProperties": {"description": "any JSON value"}},
+        ),
+        (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
+        (Literal[1, 2], {"type": "integer", "enum": [1, 2]}),
+    ],
+)
+def test_open_lists_objects_and_choices_say_their_type(type_: Any, schema: Any) -> None:
+    assert components([type_], "#/")[0] == [schema]
+
+
 async def test_discover_gives_the_document(document: dict[str, Any]) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}'
     answer = await dispatch(registry(), body, None, Limits())
     assert answer is not None
     assert json.loads(answer)["result"] == json.loads(json.dumps(document))
+    named = await dispatch(registry(), body, "https://there/base/rpc", Limits())
+    assert named is not None
+    (server,) = json.loads(named)["result"]["servers"]
+    assert server["url"] == "https://there/base/rpc"

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kaiju_tasks import __version__
-from kaiju_tasks.api import method_registry
-from kaiju_tasks.rpc import openrpc_document
+from kaiju_tasks.api.document import api_document
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 BEGIN = "<!-- methods: generated, see tests/server/api_document.py -->"
 END = "<!-- /methods -->"
+CHOICES_SHOWN = 10
+"""More of them are in the OpenRPC document only."""
 TYPES = {
     "string": "text",
     "number": "number",
@@ -21,7 +21,7 @@ TYPES = {
 
 def render() -> str:
     """Every method with its parameters, result and errors."""
-    document = openrpc_document(method_registry(), "kaiju_tasks", __version__)
+    document = api_document()
     return "\n\n".join(_method(method) for method in document["methods"])
 
 
@@ -58,8 +58,12 @@ def _param(param: dict[str, Any]) -> str:
 def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return f"`{schema['$ref'].rpartition('/')[2]}`"
+    if "allOf" in schema:
+        return _type(schema["allOf"][0])
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(part) for part in schema["anyOf"]))
+    if len(schema.get("enum", ())) > CHOICES_SHOWN:
+        return "text"
     if "enum" in schema:
         return ", ".join(f"`{_json(value)}`" for value in schema["enum"])
     if schema.get("type") == "array":

@@ -207,6 +207,20 @@ async def test_openrpc_is_what_discover_says(site: Site) -> None:
     document = await response.json()
     assert document["openrpc"] == "1.3.2"
     assert "tasks.create" in {method["name"] for method in document["methods"]}
+    assert document == (await site.call("rpc.discover"))["result"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_the_document_names_the_address_that_it_was_asked_at(site: Site, host: str) -> None:
+    headers = {"Host": f"{host}:{site.port}"}
+    response = await site.session.get(f"{site.url}/openrpc.json", headers=headers)
+    server = {"name": "kaiju_tasks", "url": f"http://{host}:{site.port}/rpc"}
+    assert (await response.json())["servers"] == [server]
+    answer = await site.post(request("rpc.discover"), headers=headers)
+    assert (await answer.json())["result"]["servers"] == [server]
+    async with site.socket(headers=headers) as socket:
+        await socket.send_json(request("rpc.discover"))
+        assert (await socket.receive_json())["result"]["servers"] == [server]
 
 
 async def test_metrics_count_tasks_by_status_and_stream(site: Site) -> None:

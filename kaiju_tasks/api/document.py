@@ -1,0 +1,18 @@
+"""The OpenRPC document of the public methods."""
+
+from typing import Any
+
+from kaiju_tasks import __version__
+from kaiju_tasks.api.registry import DEFAULT_URL, TITLE, method_registry
+from kaiju_tasks.rpc import Registry, openrpc_document
+
+__all__ = ["api_document"]
+
+
+def api_document(registry: Registry | None = None, url: str = DEFAULT_URL) -> dict[str, Any]:
+    """Describe the public methods.
+
+    :param registry: the methods; default: those of this version
+    :param url: where they are called
+    """
+    return openrpc_document(registry or method_registry(), TITLE, __version__, url)

@@ -1,0 +1,110 @@
+"""What `conditions`, `sort` and `columns` take, described for programs; queries.py checks it."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import GenericAlias
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from kaiju_tasks.types import EventName, TaskStatus
+
+__all__ = [
+    "CHOICES",
+    "GROUPS",
+    "ISO_TIMES",
+    "OPERATORS",
+    "UNIX_TIMES",
+    "columns_of",
+    "conditions_of",
+    "sort_of",
+]
+
+OPERATORS = ("gt", "ge", "lt", "le", "like")
+GROUPS = ("group", "group_id")
+"""Columns whose integers are kept as text."""
+CHOICES: dict[str, Any] = {"status": TaskStatus, "event": EventName}
+"""Columns that take only some values."""
+UNIX_TIMES = frozenset(
+    {
+        "next_run",
+        "queued_at",
+        "exec_deadline",
+        "wait_deadline",
+        "scheduled_at",
+        "status_change",
+        "at",
+        "time",
+    }
+)
+ISO_TIMES = frozenset({"created"})
+"""Columns that hold times. Conditions on both take UNIX seconds and ISO-8601."""
+_INTEGER: Any = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+_NAMES = {str: "Text", int: "Integer", float: "Number", bool: "Flag"}
+
+
+def conditions_of(what: str, columns: Mapping[str, type]) -> Any:
+    """The type of `conditions` on these columns.
+
+    :param what: they filter: `Task`
+    """
+    doc = (
+        "All must hold. By column: a value, a list of which one must be equal, "
+        f"or an object with some of {', '.join(OPERATORS)}."
+    )
+    return msgspec.defstruct(
+        f"{what}Conditions",
+        [(name, _of_column(name, kind), UNSET) for name, kind in columns.items()],
+        namespace={"__doc__": doc},
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def sort_of(columns: Iterable[str]) -> Any:
+    """The type of `sort` by these columns."""
+    names = sorted(columns)
+    keys = _literal(key for name in names for key in (name, f"-{name}"))
+    either_way = GenericAlias(dict, (str, str))  # {"desc": "created"} or {"created": "desc"}
+    return _list(keys | Annotated[either_way, Meta(min_length=1, max_length=1)])
+
+
+def columns_of(fields: Iterable[str]) -> Any:
+    """The type of `columns`: some of these fields."""
+    return _list(_literal(fields))
+
+
+def _of_column(name: str, kind: type) -> Any:
+    value: Any = CHOICES.get(name, _INTEGER if kind is int else kind)
+    label = value.__name__ if name in CHOICES else _NAMES[kind]
+    if name in GROUPS:
+        value, label = str | int, "Group"
+    if name in UNIX_TIMES | ISO_TIMES:
+        value, label = float | str, "IsoTime" if name in ISO_TIMES else "Time"
+    return value | None | _list(value | None) | _operators(label, value)
+
+
+@cache
+def _operators(label: str, value: Any) -> Any:
+    """The object of operators on values of a type; only text has `like`."""
+    text = label not in ("Integer", "Number", "Flag", "Time")
+    fields = [(name, value, UNSET) for name in OPERATORS if name != "like"]
+    return msgspec.defstruct(
+        f"{label}Operators",
+        [*fields, ("like", str, UNSET)] if text else fields,
+        namespace={
+            "__doc__": "Operators that must all hold, at least one."
+            "\n\n:param like: `%` stands for any text, `_` for one character; case-sensitive"
+        },
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def _list(items: Any) -> Any:
+    return GenericAlias(list, (items,))
+
+
+def _literal(names: Iterable[str]) -> Any:
+    return Literal.__getitem__(tuple(names))
