@@ -28,8 +28,8 @@ class EventsApi:
 
     async def subscribe(self, caller: Caller, params: SubscribeParams) -> Subscribed:
         """Be told of events over this WebSocket, as notifications named by the event."""
-        connection = _connection(caller, "events.subscribe")
         conditions = read_conditions(params.conditions, EVENT_COLUMNS)
+        connection = _connection(caller, "events.subscribe")
         if len(caller.subscriptions) >= SUBSCRIPTIONS_MAX:
             raise TooManyRequests(
                 f"a WebSocket may hold {SUBSCRIPTIONS_MAX} subscriptions: end one, or open another",

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.api.filters import ISO_TIMES, UNIX_TIMES, read_conditions
+from kaiju_tasks.api.filters import ISO_TIMES, UNIX_TIMES
+from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
