@@ -170,18 +170,47 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
     sys.exit(0 if receipt["accepted"] else CALL_FAILED)
 
 
-@task.command()
-@click.argument("id")
+@task.command(short_help="Delete tasks and their history.")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @json_option
-def delete(id: str, as_json: bool) -> None:
-    """Delete a task and its history, whatever its status."""
-    deleted = call("tasks.delete", id=id)
+def delete(ids: tuple[str, ...], as_json: bool) -> None:
+    """Delete tasks and their history, whatever their status."""
+    if len(ids) == 1:
+        deleted = call("tasks.delete", id=ids[0])
+        found, unknown = int(deleted["deleted"]), f"there is no task {ids[0]!r}"
+    else:
+        wanted = list(dict.fromkeys(ids))
+        deleted = call("tasks.m_delete", ids=wanted)
+        found = deleted["deleted"]
+        unknown = f"deleted {found} of {len(wanted)} tasks; the others do not exist"
     if as_json:
         print_json(deleted)
-    elif not deleted["deleted"]:
-        raise Failed(f"there is no task {id!r}")
+    elif found < len(set(ids)):
+        raise Failed(unknown)
     else:
-        click.echo("deleted")
+        click.echo("deleted" if found == 1 else f"deleted {found} tasks")
+
+
+@task.command("delete-old", short_help="Delete tasks whose last run ended long ago.")
+@click.option(
+    "--days",
+    type=click.FloatRange(0, 36_500),
+    default=7,
+    show_default=True,
+    help="Since the end of the last run.",
+)
+@json_option
+def delete_old(days: float, as_json: bool) -> None:
+    """Delete tasks whose last run ended long ago, with their history.
+
+    Tasks with a schedule, tasks of the system and those that have not ended are kept.
+    """
+    deleted = call("tasks.delete_old_tasks", interval_days=days)
+    if as_json:
+        print_json(deleted)
+    else:
+        count = deleted["deleted"]
+        click.echo(f"deleted {count} {'task' if count == 1 else 'tasks'}")
 
 
 @task.command("run-now")
