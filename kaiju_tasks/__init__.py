@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaiju_tasks.client import Client
+    from kaiju_tasks.client import Client, SyncClient
     from kaiju_tasks.errors import Abort, KaijuError
     from kaiju_tasks.executor import Context, Executor
     from kaiju_tasks.types import (
@@ -35,6 +35,7 @@ __all__ = [
     "Message",
     "NewTask",
     "RestartPolicy",
+    "SyncClient",
     "Task",
     "TaskCommand",
     "TaskStatus",
@@ -49,6 +50,7 @@ _HOMES = {
     "Context": "executor",
     "Executor": "executor",
     "KaijuError": "errors",
+    "SyncClient": "client",
 }
 
 

@@ -1,48 +1,43 @@
 """`kaiju-tasks events`"""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kaiju_tasks.cli.choice import read_where, where_option
-from kaiju_tasks.cli.fail import NO_MANAGER, Failed
+from kaiju_tasks.cli.following import follow, retry_option
 from kaiju_tasks.cli.output import json_option
-from kaiju_tasks.cli.remote import manager_token, manager_url
 from kaiju_tasks.cli.text import one_line
 from kaiju_tasks.times import show_time
+
+if TYPE_CHECKING:
+    from kaiju_tasks.client import Client
 
 __all__ = ["events"]
 
 
 @click.command(short_help="Print what happens to tasks, until Ctrl-C.")
 @where_option
+@retry_option
 @json_option
-def events(where: tuple[str, ...], as_json: bool) -> None:
+def events(where: tuple[str, ...], retry_seconds: float, as_json: bool) -> None:
     """Print what happens to tasks, as it happens, until Ctrl-C.
 
     With --json one object a line. The columns for --where are the fields of an event, as in
-    `--where event=task.failed` or `--where group='["a", "b"]'`.
+    `--where event=task.failed` or `--where group='["a", "b"]'`. A manager that restarts is waited
+    for; `events.lost` stands where events may be missing.
     """
-    from kaiju_tasks.cli.loop import run_loop
-    from kaiju_tasks.errors import KaijuError, Unavailable
-
+    conditions = read_where(where)
     try:
-        run_loop(_print(read_where(where), as_json))
+        follow(lambda client: _print(client, conditions, as_json), retry_seconds)
     except KeyboardInterrupt:
         return
-    except Unavailable as error:
-        raise Failed(f"{error}. Is KAIJU_URL right?", NO_MANAGER) from error
-    except KaijuError as error:
-        raise Failed(str(error)) from error
 
 
-async def _print(conditions: dict[str, Any], as_json: bool) -> None:
-    from kaiju_tasks.client import Client
-
-    async with Client(manager_url(), manager_token()) as client:
-        async for event in client.events(conditions):
-            click.echo(json.dumps(event, ensure_ascii=False) if as_json else _line(event))
+async def _print(client: "Client", conditions: dict[str, Any], as_json: bool) -> None:
+    async for event in client.events(conditions):
+        click.echo(json.dumps(event, ensure_ascii=False) if as_json else _line(event))
 
 
 def _line(event: dict[str, Any]) -> str:

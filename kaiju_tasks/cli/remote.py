@@ -11,9 +11,10 @@ from kaiju_tasks.address import check_token, read_url
 from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed
 from kaiju_tasks.errors import InvalidParams
 
-__all__ = ["DEFAULT_URL", "CallFailed", "call", "manager_token", "manager_url"]
+__all__ = ["DEFAULT_URL", "START_ONE", "CallFailed", "call", "manager_token", "manager_url"]
 
 DEFAULT_URL = "http://127.0.0.1:8077"
+START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to where one runs."
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
 
@@ -139,7 +140,4 @@ def _no_manager(url: str, error: Exception) -> str:
         reason = "the host is not known"
     else:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return (
-        f"No manager at {url} ({reason.lower()}). Start one with `kaiju-tasks serve`, "
-        "or set KAIJU_URL to where one runs."
-    )
+    return f"No manager at {url} ({reason.lower()}). {START_ONE}"

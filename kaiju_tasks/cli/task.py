@@ -7,9 +7,9 @@ import click
 
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
-from kaiju_tasks.cli.operate import OPERATIONS, print_status, progress_line
+from kaiju_tasks.cli.following import retry_option
+from kaiju_tasks.cli.operate import OPERATIONS, print_status
 from kaiju_tasks.cli.output import (
-    error_line,
     json_option,
     print_fields,
     print_json,
@@ -17,6 +17,7 @@ from kaiju_tasks.cli.output import (
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.task_lists import COMMANDS, LISTS
 from kaiju_tasks.cli.text import one_line
+from kaiju_tasks.cli.watch import watch_task
 
 __all__ = ["task"]
 
@@ -35,8 +36,6 @@ DEFAULTS = {
     "system": False,
     "retries": 0,
 }
-ENDED = ("FINISHED", "FAILED")
-WAIT_SECONDS = 30
 
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what no connected executor can run, instead of warning."
@@ -64,6 +63,7 @@ def task() -> None:
 )
 @strict_option
 @click.option("--watch", is_flag=True, help="Follow it until its run ends; see `task watch`.")
+@retry_option
 @json_option
 def create(
     file: str | None,
@@ -75,6 +75,7 @@ def create(
     on_conflict: str,
     strict: bool,
     watch: bool,
+    retry_seconds: float,
     as_json: bool,
 ) -> None:
     """Create a task from FILE (JSON or YAML, `-` is standard input) or from --method."""
@@ -89,7 +90,7 @@ def create(
         what = "it was redefined" if redefined else "nothing was created"
         click.echo(one_line(f"{created['id']!r} was there already; {what}"), err=True)
     if watch:
-        follow(created["id"], as_json)
+        watch_task(created["id"], as_json, retry_seconds)
     elif as_json:
         print_json(created)
     else:
@@ -145,10 +146,14 @@ def explain(id: str, as_json: bool) -> None:
 
 @task.command(short_help="Follow a task until its run ends.")
 @click.argument("id")
+@retry_option
 @json_option
-def watch(id: str, as_json: bool) -> None:
-    """Follow a task until its run ends; its exit code is this command's."""
-    follow(id, as_json)
+def watch(id: str, retry_seconds: float, as_json: bool) -> None:
+    """Follow a task until its run ends; its exit code is this command's.
+
+    A manager that restarts meanwhile is waited for.
+    """
+    watch_task(id, as_json, retry_seconds)
 
 
 @task.command(short_help="Send DATA to a task's Message hook.")
@@ -242,29 +247,6 @@ def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:
 
 for command in (*LISTS, *OPERATIONS):
     task.add_command(command)
-
-
-def follow(id: str, as_json: bool) -> None:
-    """Print a task's progress until its run ends, then end with its exit code."""
-    task_, said = call("tasks.get", id=id), ""
-    while True:
-        line = progress_line(task_)
-        if line != said and not as_json:
-            click.echo(line)
-            said = line
-        if task_["status"] in ENDED or _ended_between_fires(task_):
-            break
-        seen = {name: task_[name] for name in ("status", "stage", "status_reason")}
-        task_ = call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
-    if as_json:
-        print_json(task_)
-    elif task_["exit_code"]:
-        click.echo(error_line(task_["error"] or {}), err=True)
-    sys.exit(task_["exit_code"] or 0)
-
-
-def _ended_between_fires(task_: dict[str, Any]) -> bool:
-    return task_["status"] == "IDLE" and task_["exit_code"] is not None
 
 
 def _new_task(

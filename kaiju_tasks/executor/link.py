@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec import Raw, structs
 
+from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.errors import MethodNotFound, NotAManager
-from kaiju_tasks.executor.backoff import Backoff
 from kaiju_tasks.executor.clock import Clock, within
 from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
 from kaiju_tasks.executor.messages import (

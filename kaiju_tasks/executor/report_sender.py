@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.executor.backoff import Backoff
+from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.messages import RpcError, decode_write_stage
 from kaiju_tasks.executor.outbox import Entry, Outbox

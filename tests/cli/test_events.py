@@ -32,13 +32,17 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
         assert "Traceback" not in process.log
 
 
-async def test_watch_tells_each_stage(shell: Shell) -> None:
-    commands = [{"method": "do.sleep", "params": {"seconds": 0.2}} for _ in range(3)]
+async def test_watch_tells_each_stage(shell: Shell, processes: Processes) -> None:
+    ask = {"method": "_MESSAGE_"}
+    commands = [ask, {"method": "do.echo"}, ask]
     fields = ("--set", f"commands={json.dumps(commands)}", "--set", "id=three")
     shell.run("task", "create", "--method", "x", *fields)
-    watched = shell.run("task", "watch", "three").stdout.splitlines()
-    assert "three: FINISHED, stage 3 of 3" in watched
-    assert "three: EXECUTED, stage 2 of 3" in watched
+    watch = processes.kaiju("task", "watch", "three", env={"KAIJU_URL": shell.url})
+    for stage in (0, 2):
+        await watch.logged(rf"^three: WAITING \(message\), stage {stage} of 3$", 60)
+        shell.run("task", "message", "three")
+    assert await watch.ended(60) == 0
+    assert watch.log.splitlines()[-1] == "three: FINISHED, stage 3 of 3"
 
 
 def test_without_a_manager_events_say_so(invoke: Invoke) -> None:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from kaiju_tasks import Client
 from kaiju_tasks.api import method_registry
-from kaiju_tasks.client import POSITIONAL
+from kaiju_tasks.client.methods import POSITIONAL
 from kaiju_tasks.errors import (
     Conflict,
     InvalidParams,
@@ -54,7 +54,7 @@ async def test_errors_are_raised_by_their_class(client: Client) -> None:
     with pytest.raises(NotFound):
         await client.tasks.get("nope")
     with pytest.raises(MethodNotFound):
-        await client.tasks.nope("x")
+        await client.call("tasks.nope", id="x")
     with pytest.raises(InvalidParams) as wrong:
         await client.tasks.create({"commands": []})
     assert wrong.value.field == "data.commands"
@@ -100,7 +100,7 @@ async def test_wait_returns_at_the_timeout(client: Client) -> None:
 async def test_wait_asks_again_when_it_waits_long(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kaiju_tasks.client.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("kaiju_tasks.client.waiting.WAIT_SECONDS", 0.05)
     await client.tasks.create({**ECHO, "id": "a"})
     waiting = asyncio.create_task(client.tasks.wait("a"))
     await client.tasks.wait("a", timeout=0.2)
@@ -143,9 +143,9 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 
 async def test_too_many_positional_parameters_are_refused(client: Client) -> None:
     with pytest.raises(TypeError, match="by name"):
-        await client.tasks.get("a", "b")
+        await client.tasks.get("a", "b")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="`id` twice"):
-        await client.tasks.get("a", id="b")
+        await client.tasks.get("a", id="b")  # type: ignore[misc]
 
 
 def test_positional_parameters_are_those_of_the_methods() -> None:

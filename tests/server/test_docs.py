@@ -3,7 +3,7 @@
 import re
 
 from kaiju_tasks import errors
-from tests.server import api_document
+from tests.server import api_document, client_signatures
 
 
 def test_every_method_is_in_the_page_as_it_is() -> None:
@@ -21,3 +21,9 @@ def test_every_error_code_is_explained() -> None:
     ]
     told = set(re.findall(r"^\| `(-?\d+)` \|", text, re.MULTILINE))
     assert told == {str(kind.code) for kind in kinds}
+
+
+def test_type_checkers_know_every_method_as_it_is() -> None:
+    assert client_signatures.PATH.read_text() == client_signatures.render(), (
+        "signatures.pyi is stale: python -m tests.server.client_signatures"
+    )

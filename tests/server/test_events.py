@@ -259,8 +259,8 @@ async def test_the_client_says_what_is_wrong(site: Site) -> None:
             await soon(nowhere.events())
 
 
-async def test_a_client_whose_connection_is_cut_is_told_and_may_connect_anew(site: Site) -> None:
-    async with Client(site.url) as client, client.events() as events:
+async def test_a_client_that_does_not_retry_raises_when_it_is_cut_and_may_go_on(site: Site) -> None:
+    async with Client(site.url, retry_seconds=0) as client, client.events() as events:
         assert len(site.manager.events.subscriptions) == 1
         waiting = asyncio.ensure_future(soon(events))
         await asyncio.sleep(0)

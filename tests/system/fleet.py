@@ -107,9 +107,9 @@ class Fleet:
 
         await wait_until(active, f"{executor.id} is connected", START_SECONDS)
 
-    def client(self, manager: ManagerProcess) -> Client:
-        """A client of one manager, closed at the end of the test."""
-        self._clients.append(Client(manager.url))
+    def client(self, manager: ManagerProcess, retry_seconds: float = 0.0) -> Client:
+        """A client of one manager, closed at the end of the test; it hides no outage."""
+        self._clients.append(Client(manager.url, retry_seconds=retry_seconds))
         return self._clients[-1]
 
     def file(self, name: str) -> "Trace":

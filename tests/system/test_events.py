@@ -65,7 +65,7 @@ async def test_a_wait_at_one_manager_ends_with_the_run_at_another(team: Fleet) -
         assert (await waiting)["status"] == "FINISHED"
 
 
-async def test_a_client_is_told_when_its_manager_dies(team: Fleet) -> None:
+async def test_a_client_that_does_not_retry_raises_when_its_manager_dies(team: Fleet) -> None:
     here = await team.manager()
     async with team.client(here).events() as events:
         here.process.kill()

@@ -1,0 +1,8 @@
+"""Clients of a manager: `Client` for a loop, `SyncClient` for everything else."""
+
+from kaiju_tasks.client.client import Client
+from kaiju_tasks.client.events import Events
+from kaiju_tasks.client.methods import Methods
+from kaiju_tasks.client.sync import SyncClient, SyncEvents
+
+__all__ = ["Client", "Events", "Methods", "SyncClient", "SyncEvents"]

@@ -1,0 +1,133 @@
+"""The asynchronous client: the manager's methods by their names."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from kaiju_tasks.client.calls import READS, make_call
+from kaiju_tasks.client.events import Events
+from kaiju_tasks.client.methods import Methods, TaskMethods
+from kaiju_tasks.client.outage import RETRY_SECONDS, Outage
+from kaiju_tasks.client.transport import (
+    ANSWER_SECONDS,
+    Answer,
+    Transport,
+    Unsent,
+    read_outcome,
+    read_result,
+)
+from kaiju_tasks.errors import NotAManager
+from kaiju_tasks.rpc.messages import encode_request
+
+if TYPE_CHECKING:
+    from kaiju_tasks.client.signatures import ClientMethods
+else:
+    ClientMethods = object
+
+__all__ = ["Client"]
+
+
+class Client(ClientMethods):
+    """Calls a manager.
+
+    Methods are attributes, as `client.tasks.create({...})` or `client.tasks.get(id="x")`;
+    results are plain data. An error that the manager answers with is raised as the class of
+    `kaiju_tasks.errors` that has its code.
+
+    While a manager that has answered before is away, calls that may be repeated are (docs/api.md
+    says which), and the log has a warning. A manager that has never answered is not waited for.
+
+    :param url: the manager, as `http://127.0.0.1:8077`
+    :param token: sent as `Authorization: Bearer`
+    :param retry_seconds: how long a call, a wait or a subscription goes on asking a manager that
+        does not answer; 0 raises at once, `math.inf` never gives up
+    :raises InvalidParams: one of them is malformed; `field` names it
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, *, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
+        self._transport = Transport(url, token)
+        self._outage = Outage(url, retry_seconds, partial(self._ask_once, "system.info", {}))
+        self._ids = itertools.count(1)
+
+    if not TYPE_CHECKING:  # type checkers know the methods by their signatures
+
+        def __getattr__(self, prefix: str) -> Methods:
+            if prefix.startswith("_"):
+                raise AttributeError(prefix)
+            return TaskMethods(self, prefix) if prefix == "tasks" else Methods(self, prefix)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """Call a method.
+
+        :param method: its full name, as `tasks.create`
+        :returns: its result
+        :raises KaijuError: of the class that has the answer's code
+        :raises Unavailable: no manager could be asked
+        :raises NotAManager: what answers is none
+        """
+        call = make_call(self._ask_once, method, params)
+        return await self._outage.outlast(call.once, call.may_repeat)
+
+    async def _ask_once(
+        self, method: str, params: Mapping[str, Any], seconds: float = ANSWER_SECONDS
+    ) -> Any:
+        """Call a method, once.
+
+        :param seconds: how long the answer may take
+        """
+        answer = await self._transport.post(
+            encode_request(next(self._ids), method, params), seconds=seconds
+        )
+        if isinstance(answer, list):
+            raise NotAManager(f"{self._transport.url} answered with a batch, not as a manager does")
+        return read_result(answer)
+
+    async def batch(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        """Make several calls in one request; they are independent of each other.
+
+        :param calls: pairs of method and params, at most 100
+        :returns: for each call its result, or its KaijuError, in the order of `calls`
+        :raises KaijuError: the batch as a whole is refused
+        :raises Unavailable: no manager could be asked
+        """
+        listed = list(calls)
+        if not listed:
+            return []
+        reads = all(method in READS for method, _ in listed)
+        return await self._outage.outlast(
+            partial(self._batch_once, listed),
+            lambda error: reads or isinstance(error, Unsent),
+        )
+
+    async def _batch_once(self, calls: list[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+        bodies = {next(self._ids): call for call in calls}
+        requests = [encode_request(id_, method, params) for id_, (method, params) in bodies.items()]
+        answer = await self._transport.post(b"[%b]" % b",".join(requests))
+        if isinstance(answer, Answer):
+            read_result(answer)
+            raise NotAManager(f"{self._transport.url} answered a batch with one answer")
+        answers = {one.id: one for one in answer}
+        return [read_outcome(answers.get(id_)) for id_ in bodies]
+
+    def events(self, conditions: Mapping[str, Any] | None = None) -> Events:
+        """Subscribe to what happens to tasks: `async for event in client.events({...})`.
+
+        As `async with client.events() as events:` the subscription begins with the block and
+        ends with it.
+
+        :param conditions: by field of an event, as in `tasks.list`
+        """
+        return Events(self._transport, self._outage, conditions)

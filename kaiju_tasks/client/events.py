@@ -1,0 +1,107 @@
+"""A client's subscription to events."""
+
+import asyncio
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from kaiju_tasks.backoff import Backoff
+from kaiju_tasks.client.outage import Outage, always
+from kaiju_tasks.client.transport import Answer, InDoubt, Transport, read_result
+from kaiju_tasks.errors import TooSlow, Unavailable
+from kaiju_tasks.rpc.messages import encode_request
+
+__all__ = ["Events"]
+
+SUBSCRIBE_SECONDS = 10.0
+CUT = "the connection to the manager was cut and opened again; look at the rows"
+
+
+class Events:
+    """Events of a manager's tasks, one after the other, as plain data (docs/events.md).
+
+    A connection that is cut is opened again. `events.lost` among the events means that some did
+    not come through, there or on their way: look at the tasks.
+    """
+
+    def __init__(
+        self, transport: Transport, outage: Outage, conditions: Mapping[str, Any] | None
+    ) -> None:
+        self._transport = transport
+        self._outage = outage
+        self._conditions = conditions
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._backoff = Backoff(Random())
+
+    async def __aenter__(self) -> Self:
+        """
+        :raises InvalidParams: a condition is wrong
+        :raises Unavailable: no manager can be reached
+        """
+        await self._outage.outlast(self._subscribe, always)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        """
+        :raises TooSlow: events came faster than they were read, and come no more
+        :raises Unavailable: the connection is cut, and no manager answers
+        """
+        if self._socket is None:
+            await self.__aenter__()
+        try:
+            said = await self._receive()
+        except Unavailable:
+            if not self._outage.seconds:
+                raise
+            return await self._resubscribe()
+        self._backoff.reset()
+        event: dict[str, Any] = {"event": said["method"], **said["params"]}
+        del event["subscription"]
+        if said["method"] == "events.dropped":
+            await self.close()
+            raise TooSlow(event["reason"])
+        return event
+
+    async def close(self) -> None:
+        """End the subscription; the events after it are of a new one."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
+
+    async def _resubscribe(self) -> dict[str, Any]:
+        await asyncio.sleep(self._backoff.next())
+        await self._outage.outlast(self._subscribe, always)
+        return {"event": "events.lost", "reason": CUT}
+
+    async def _subscribe(self) -> None:
+        self._socket = socket = await self._transport.open_socket()
+        try:
+            params = {"conditions": self._conditions}
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await socket.send_str(encode_request(0, "events.subscribe", params).decode())
+                answer = await self._receive()
+            read_result(msgspec.convert(answer, Answer))
+        except (aiohttp.ClientError, OSError) as error:
+            await self.close()
+            raise InDoubt(f"the manager does not answer: {error}") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _receive(self) -> dict[str, Any]:
+        assert self._socket is not None
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            await self.close()
+            raise InDoubt("the connection to the manager is cut: no more events come")
+        said: dict[str, Any] = msgspec.json.decode(message.data)
+        return said

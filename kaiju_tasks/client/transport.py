@@ -1,0 +1,138 @@
+"""The bytes between a client and its manager."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from kaiju_tasks.address import check_token, is_temporary, read_url
+from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable
+from kaiju_tasks.rpc.messages import remote_error
+
+__all__ = ["Answer", "InDoubt", "Transport", "Unsent", "read_outcome", "read_result"]
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 90.0
+HEARTBEAT_SECONDS = 20.0
+
+
+class Unsent(Unavailable):
+    """No connection could be opened: nothing was asked."""
+
+
+class InDoubt(Unavailable):
+    """The answer did not come: the manager may or may not have done what was asked."""
+
+
+class Answer(msgspec.Struct):
+    """One JSON-RPC answer."""
+
+    id: Any = None
+    result: Any = None
+    error: dict[str, Any] | None = None
+
+
+_decoder: msgspec.json.Decoder[Answer | list[Answer]] = msgspec.json.Decoder(Answer | list[Answer])
+
+
+class Transport:
+    """POSTs and WebSockets to one manager.
+
+    :param url: as `http://127.0.0.1:8077`
+    :param token: sent as `Authorization: Bearer`
+    :raises InvalidParams: one of them is malformed; `field` names it
+    """
+
+    def __init__(self, url: str, token: str | None) -> None:
+        read_url(url, "url")
+        address = URL(url)
+        self.url = address.with_path("/rpc") if address.path in ("", "/") else address
+        self._headers = {"Content-Type": "application/json"}
+        if token is not None:
+            check_token(token, "token")
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def post(self, body: bytes, seconds: float = ANSWER_SECONDS) -> Answer | list[Answer]:
+        """Ask for an answer.
+
+        :param seconds: how long it may take
+        :raises Unsent, InDoubt: there is none
+        :raises NotAManager: what answers is none
+        """
+        session = self._open_session()
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                session.post(self.url, data=body, headers=self._headers) as response,
+            ):
+                text = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unsent(f"no manager can be reached at {self.url}: {error}") from error
+        except TimeoutError as error:
+            raise InDoubt(f"the manager at {self.url} did not answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise InDoubt(f"the manager at {self.url} did not answer: {reason}") from error
+        try:
+            return _decoder.decode(text)
+        except msgspec.DecodeError as error:
+            raise self._no_answer(response.status, text) from error
+
+    async def open_socket(self) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket.
+
+        :raises Unsent: it cannot be opened
+        :raises NotAManager: what answers is none, or refuses
+        """
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await self._open_session().ws_connect(
+                    self.url, headers=self._headers, heartbeat=HEARTBEAT_SECONDS
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            kind = Unsent if is_temporary(error.status) else NotAManager
+            raise kind(f"{self.url} opens no WebSocket: HTTP {error.status}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unsent(f"no manager can be reached at {self.url}: {reason}") from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        return self._session
+
+    def _no_answer(self, status: int, text: bytes) -> Unavailable:
+        kind = InDoubt if is_temporary(status) else NotAManager
+        body = text.decode(errors="replace").strip()
+        said = f"HTTP {status}: {body:.200}"
+        return kind(f"what is at {self.url} does not answer as a manager: {said}")
+
+
+def read_result(answer: Answer) -> Any:
+    """The result that an answer has.
+
+    :raises KaijuError: the error that it has, of the class with its code
+    """
+    if answer.error is None:
+        return answer.result
+    error = answer.error
+    raise remote_error(error.get("code", 0), str(error.get("message")), error.get("data"))
+
+
+def read_outcome(answer: Answer | None) -> Any:
+    """The result or the KaijuError of one call of a batch."""
+    if answer is None:
+        return Unavailable("the manager did not answer this call of the batch")
+    try:
+        return read_result(answer)
+    except KaijuError as error:
+        return error
