@@ -138,7 +138,7 @@ class TasksApi:
         return task
 
     def _replacement(self, caller: Caller, new: NewTask) -> Callable[[TaskState], Event]:
-        now = self._now_about()
+        now = self._manager.clock.now()
 
         def build(state: TaskState) -> Event:
             defined = self._define_at(new, now, caller)
@@ -221,7 +221,7 @@ class TasksApi:
             return (await review(self._known, defined, strict=strict, prefix=prefix)).accepted()
 
     def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
-        return self._define_at(new, self._now_about(), caller, prefix)
+        return self._define_at(new, self._manager.clock.now(), caller, prefix)
 
     def _define_at(self, new: NewTask, now: float, caller: Caller, prefix: str = "data") -> Defined:
         defined = define(
@@ -239,9 +239,6 @@ class TasksApi:
         self._own.check(defined.definition, prefix)
         for place, child in defined.children:
             self._own.check(child, f"{prefix}.{place}")
-
-    def _now_about(self) -> float:
-        return self._manager.scheduler.now_about()
 
     def _draft(self, defined: Defined) -> Draft:
         return Draft(
@@ -404,7 +401,7 @@ class TasksApi:
         return [task_view(views[task_id]) for task_id in ids if task_id in views]
 
     def _change(self, data: dict[str, Any]) -> Callable[[TaskState], Event]:
-        now = self._now_about()
+        now = self._manager.clock.now()
         default_app = self._manager.settings.default_app_name
 
         def build(state: TaskState) -> Event:

@@ -5,7 +5,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
 
-from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.progress import ProgressEvents
@@ -16,17 +15,18 @@ from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
+from kaiju_tasks.manager.publisher import Publisher
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.store_clock import StoreClock
+from kaiju_tasks.manager.wakes import Wakes, read_wake
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, WorkSummary
 
 log = logging.getLogger(__name__)
-
-STREAM, REVOKE, PAUSES = "q:", "r:", "p"
 
 
 class Manager:
@@ -41,6 +41,8 @@ class Manager:
         self.settings = settings
         self.dice = dice or Dice()
         self.id = self.dice.new_id()
+        self.clock = StoreClock()
+        self.wakes = Wakes(store, self.spawn)
         self.sessions = Sessions()
         self.waiters = Waiters(on_first=lambda task_id: self.relay.wait(task_id))
         self.events = EventHub(self.id, changed=lambda: self.relay.want())
@@ -54,14 +56,14 @@ class Manager:
             store,
             self.dice,
             settings,
-            publish=self._publish,
+            publish=lambda changes: self._publisher.publish(changes),
             reached=self.uptime.reached,
         )
         self.pauses = PauseBook(
             store,
             self.committer,
-            lambda: self.scheduler.now_about(),
-            on_change=lambda: self._wake_others({PAUSES}),
+            self.clock,
+            on_change=self.wakes.pauses,
             batch_rows=settings.batch_rows,
         )
         self.streams = Streams(
@@ -70,7 +72,7 @@ class Manager:
         self.reports = Reports(
             self.committer,
             settings,
-            lambda: self.scheduler.now_about(),
+            self.clock,
             ProgressEvents(self.events, self.committer.states.definitions, self.id).publish,
         )
         self.roster = Roster(
@@ -81,23 +83,31 @@ class Manager:
             self.dice,
             settings,
             self.id,
-            on_change=lambda executor_id: self._wake_others({REVOKE + executor_id}),
+            on_change=self.wakes.executor,
         )
         self.scheduler = Scheduler(
             store,
             self.committer,
             self.uptime,
             self.dice,
+            self.clock,
             seen=self._seen,
             expel=self.roster.expel,
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
         )
         self.retention = Retention(store, self.committer, settings)
-        self._topics: set[str] = set()
-        self._waking: asyncio.Task[None] | None = None
+        self._publisher = Publisher(
+            self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
+        )
+        self._heartbeat = Loop(
+            "the heartbeat",
+            wait=self._until_next_beat,
+            work=self._beat,
+            retry_seconds=settings.ping_interval,
+            on_outage=self._out_of_reach,
+        )
         self._background: set[asyncio.Task[None]] = set()
-        self._heartbeat: asyncio.Task[None] | None = None
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -115,13 +125,11 @@ class Manager:
         listening = self.store.listen(self._heard, self.relay.received)
         await self._exit.enter_async_context(listening)
         self.relay.greet()
-        self._heartbeat = asyncio.create_task(self._beat())
+        self._heartbeat.start()
 
     async def stop(self) -> None:
         """End all duties; executors keep their work and go to another manager."""
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-            await asyncio.gather(self._heartbeat, return_exceptions=True)
+        await self._heartbeat.stop()
         for session in self.sessions:
             self.sessions.close(session)
         await self._exit.aclose()
@@ -145,34 +153,7 @@ class Manager:
         finally:
             await self.stop()
 
-    # -- after a commit ------------------------------------------------------------------
-
-    def _publish(self, changes: list[Change]) -> None:
-        """Tell whoever has to act on what was written; all of it is a hint, rows are the truth."""
-        topics: set[str] = set()
-        for change in changes:
-            row = change.step.row
-            if row.ready and not change.step.deleted:
-                self.streams.feed(row.app_name, row.ready)
-                if not self.streams.covers(row.app_name):
-                    topics.add(STREAM + row.app_name)
-            if row.due_at is not None:
-                self.scheduler.expect(row.due_at)
-            step = change.step
-            if step.run_end is not None or step.signal or step.spawn is not None:
-                self.scheduler.look()
-            revoke = change.step.revoke
-            if revoke is not None:
-                session = self.sessions.get(revoke.executor_id)
-                if session is None:
-                    topics.add(REVOKE + revoke.executor_id)
-                else:
-                    session.revoke([revoke.lease])
-        self.streams.credit()
-        self.waiters.changed(change.step.row.id for change in changes)
-        if topics:
-            self._wake_others(topics)
-        self.events.publish(changes)
+    # -- what changes outside -----------------------------------------------------------------
 
     def serve_session(self, session: Session) -> None:
         """An executor has come, or has places free: its streams may go on."""
@@ -180,36 +161,21 @@ class Manager:
             self.streams.feed(app_name)
         self.scheduler.look()
 
-    def _wake_others(self, topics: set[str]) -> None:
-        """Wake other managers; what gathers while one wake is sent goes with the next."""
-        self._topics |= topics
-        if self._waking is None or self._waking.done():
-            self._waking = self.spawn(self._send_topics())
-
-    async def _send_topics(self) -> None:
-        while self._topics:
-            topics, self._topics = self._topics, set()
-            try:
-                await self.store.wake(topics)
-            except StoreError as exc:
-                log.warning("other managers were not woken, they will find out by polling: %s", exc)
-
-    # -- from outside ----------------------------------------------------------------------
-
     def _heard(self, topics: Iterable[str]) -> None:
+        """Another manager has woken this one; no topics: wake-ups may have been missed."""
         topics = frozenset(topics)
+        woken = read_wake(topics)
         if not topics:
             self.scheduler.look()
             self.relay.missed()
-        if not topics or PAUSES in topics:
+        if not topics or woken.pauses:
             self.pauses.changed()
-        for topic in topics:
-            if topic.startswith(STREAM):
-                self.streams.feed(topic.removeprefix(STREAM))
-            elif topic.startswith(REVOKE):
-                session = self.sessions.get(topic.removeprefix(REVOKE))
-                if session is not None:
-                    self.spawn(self._reconcile(session))
+        for app_name in woken.streams:
+            self.streams.feed(app_name)
+        for executor_id in woken.executors:
+            session = self.sessions.get(executor_id)
+            if session is not None:
+                self.spawn(self._reconcile(session))
 
     async def _reconcile(self, session: Session) -> None:
         try:
@@ -222,18 +188,16 @@ class Manager:
         served = self.streams.served()
         self.streams.feed_all(summary.ready & served, summary.suspect & served)
 
+    async def _until_next_beat(self) -> None:
+        await asyncio.sleep(self.settings.ping_interval)
+
     async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.ping_interval)
-            try:
-                self.relay.renew()
-                await self._seen_up()
-                await self.roster.check()
-            except (Unavailable, StoreError) as exc:
-                self.uptime.reached(False)
-                log.warning("the database cannot be reached: %s", exc)
-            except Exception:
-                log.exception("the heartbeat failed; trying again")
+        self.relay.renew()
+        await self._seen_up()
+        await self.roster.check()
+
+    def _out_of_reach(self) -> None:
+        self.uptime.reached(False)
 
     async def _seen_up(self) -> None:
         self.uptime.up_since = await self.store.manager_seen(self.id, self.settings.lease_seconds)

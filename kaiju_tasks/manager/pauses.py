@@ -6,17 +6,17 @@ held at once and not one by one, and that those which a pause held go on when it
 """
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 
-from kaiju_tasks.errors import Conflict, NotFound, Unavailable
+from kaiju_tasks.errors import Conflict, NotFound
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pause_gate
+from kaiju_tasks.manager.loop import Loop
+from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
+from kaiju_tasks.store.base import Condition, Store, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
-
-log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
 MARGIN_SECONDS = 0.01
@@ -26,7 +26,6 @@ MARGIN_SECONDS = 0.01
 class PauseBook:
     """Begins and ends pauses.
 
-    :param now_about: the store's clock, or nearly so
     :param on_change: called when the pauses have changed
     """
 
@@ -34,30 +33,34 @@ class PauseBook:
         self,
         store: Store,
         committer: Committer,
-        now_about: Callable[[], float],
+        clock: StoreClock,
         *,
         on_change: Callable[[], None],
         batch_rows: int,
     ) -> None:
         self._store = store
         self._committer = committer
-        self._now_about = now_about
+        self._clock = clock
         self._on_change = on_change
         self._batch_rows = batch_rows
-        self._reload = True
+        self._reload = False
         self._held: frozenset[str] = frozenset()
         self._began: set[str] = set()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            "beginning and ending pauses",
+            wait=self._until_change,
+            work=self._turn,
+            retry_seconds=RETRY_SECONDS,
+        )
 
     async def start(self) -> None:
         await self._committer.transact(self._read)
-        self._task = asyncio.create_task(self._run())
+        self._wake.set()
+        self._loop.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._loop.stop()
 
     # -- what operators do ---------------------------------------------------------------
 
@@ -127,42 +130,37 @@ class PauseBook:
         return []
 
     def _over(self, gates: Iterable[str]) -> list[str]:
-        now = self._now_about()
+        now = self._clock.now()
         pauses = self._pauses
         return [gate for gate in gates if not pauses.active(gate_pause(gate) or "", now)]
 
     # -- the loop ----------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                if self._reload:
-                    self._reload = False
-                    await self._committer.transact(self._read)
-                await self._turn()
-                left = self._seconds_left()
-            except (Unavailable, StoreError) as exc:
-                log.warning("pauses wait for the database: %s", exc)
-                left = RETRY_SECONDS
-            except Exception:
-                log.exception("pauses could not be begun or ended; trying again")
-                left = RETRY_SECONDS
-            try:
-                async with asyncio.timeout(left):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+    async def _until_change(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds_left()):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _reread(self) -> None:
+        self._reload = False  # before the look: what changes meanwhile is looked at again
+        try:
+            await self._committer.transact(self._read)
+        except BaseException:
+            self._reload = True
+            raise
 
     def _seconds_left(self) -> float | None:
-        now = self._now_about()
+        now = self._clock.now()
         change = self._pauses.next_change(now)
         return None if change is None else max(0.0, change - now) + MARGIN_SECONDS
 
     async def _turn(self) -> None:
         """Hold what stands in streams already, once for each beginning of a pause; let go on
         what stands at gates of pauses that hold no more."""
-        now = self._now_about()
+        if self._reload:
+            await self._reread()
+        now = self._clock.now()
         active = {pause.id: pause for pause in self._pauses if self._pauses.active(pause.id, now)}
         ended = self._began - active.keys()
         for pause_id in sorted(active.keys() - self._began):

@@ -1,15 +1,13 @@
 """What is old is pruned, a little at a time."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
+from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import Store, StoreError, Transaction
-
-log = logging.getLogger(__name__)
+from kaiju_tasks.store.base import Store, Transaction
 
 PRUNE_EVERY_SECONDS = 3600.0
 PRUNE_BATCH = 500
@@ -26,25 +24,15 @@ class Retention:
         self._committer = committer
         self._kept_seconds = settings.retention_days * DAY_SECONDS
         self._audit_kept_seconds = settings.audit_retention_days * DAY_SECONDS
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            "pruning", wait=_an_hour, work=self.prune, retry_seconds=PRUNE_EVERY_SECONDS
+        )
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._loop.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(PRUNE_EVERY_SECONDS)
-            try:
-                await self.prune()
-            except StoreError as exc:
-                log.warning("what is old stays for now: %s", exc)
-            except Exception:
-                log.exception("what is old stays for now")
+        await self._loop.stop()
 
     async def prune(self) -> int:
         """Prune once. Returns how many runs went."""
@@ -74,6 +62,10 @@ class Retention:
 
         await self._committer.transact(work)
         return len(deleted)
+
+
+async def _an_hour() -> None:
+    await asyncio.sleep(PRUNE_EVERY_SECONDS)
 
 
 async def _all(prune: Callable[[float, int], Awaitable[int]], before: float) -> int:

@@ -5,21 +5,19 @@ that other managers filled and executors whose lease ends.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.loop import Loop
+from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.consequences import TooManyChildren
 from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.slots import Slots
-from kaiju_tasks.store.base import Store, StoreError, Transaction, WorkSummary
-
-log = logging.getLogger(__name__)
+from kaiju_tasks.store.base import Store, Transaction, WorkSummary
 
 LOCKED_RETRY_SECONDS = 0.05
 OUTAGE_PAUSE_SECONDS = 0.25
@@ -39,6 +37,7 @@ class Scheduler:
         committer: Committer,
         uptime: Uptime,
         dice: Dice,
+        clock: StoreClock,
         *,
         seen: Callable[[WorkSummary], None],
         expel: Callable[[], Awaitable[None]],
@@ -49,24 +48,29 @@ class Scheduler:
         self._committer = committer
         self._uptime = uptime
         self._dice = dice
+        self._clock = clock
         self._seen = seen
         self._expel = expel
         self._poll_interval = poll_interval
         self._batch_rows = batch_rows
-        self._offset = 0.0
         self._next_due: float | None = None
+        self._pause = 0.0
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            "the scheduler",
+            wait=self._sleep,
+            work=self._pass,
+            retry_seconds=OUTAGE_PAUSE_SECONDS,
+            on_outage=lambda: uptime.reached(False),
+        )
 
     async def start(self) -> None:
         """Read the clock, and begin."""
-        self._offset = await self._store.now() - asyncio.get_running_loop().time()
-        self._task = asyncio.create_task(self._run())
+        self._clock.set(await self._store.now())
+        self._loop.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._loop.stop()
 
     def expect(self, due_at: float) -> None:
         """A task was written whose moment may be the earliest."""
@@ -74,33 +78,13 @@ class Scheduler:
             self._next_due = due_at
             self._wake.set()
 
-    def now_about(self) -> float:
-        """The store's clock as it stood at the latest look, carried on; for what may be a
-        little off, such as the moment a delay counts from."""
-        return self._offset + asyncio.get_running_loop().time()
-
     def look(self) -> None:
         """Look at the database now: something changed that this manager did not do."""
         self._next_due = float("-inf")
         self._wake.set()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                pause = await self._pass()
-            except (Unavailable, StoreError) as exc:
-                self._uptime.reached(False)
-                log.warning("the scheduler waits for the database: %s", exc)
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-                continue
-            except Exception:
-                log.exception("the scheduler failed; trying again")
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-                continue
-            await self._sleep(pause)
-
-    async def _pass(self) -> float:
-        """Do what is due, look ahead. Returns the seconds until the next pass at the latest."""
+    async def _pass(self) -> None:
+        """Do what is due, look ahead, and decide how long to sleep at most."""
         summary = await self._look_ahead()
         pause = self._poll_interval
         while summary.next_due is not None and summary.next_due <= summary.now:
@@ -117,14 +101,14 @@ class Scheduler:
             pause = min(pause, LOCKED_RETRY_SECONDS)
         if summary.next_expiry is not None:
             pause = min(pause, await self._judge(summary))
-        return pause
+        self._pause = pause
 
     async def _look_ahead(self) -> WorkSummary:
         self._wake.clear()
         self._next_due = None
         summary = await self._store.work_summary()
         self._uptime.reached(True)
-        self._offset = summary.now - asyncio.get_running_loop().time()
+        self._clock.set(summary.now)
         if summary.next_due is not None:
             self._next_due = min(summary.next_due, self._next_due or summary.next_due)
         self._seen(summary)
@@ -180,12 +164,12 @@ class Scheduler:
         await self._expel()
         return self._poll_interval
 
-    async def _sleep(self, pause: float) -> None:
+    async def _sleep(self) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + pause
+        until = loop.time() + self._pause
         while True:
             due = self._next_due
-            moment = until if due is None else min(until, due - self._offset)
+            moment = until if due is None else min(until, self._clock.loop_time(due))
             left = moment - loop.time()
             if left <= 0:
                 return

@@ -58,7 +58,7 @@ async def deliver(
     :raises Abort: the receiver wants no more calls (410)
     :raises ReportedError: it did not take this one: to be tried again
     """
-    headers = _headers(delivery_id, webhook, body, int(manager.scheduler.now_about()))
+    headers = _headers(delivery_id, webhook, body, int(manager.clock.now()))
     seconds = manager.settings.webhook_timeout
     started = time.monotonic()
     try:

@@ -15,6 +15,7 @@ from kaiju_tasks.lifecycle import (
     given_back,
 )
 from kaiju_tasks.manager.executors.sessions import Session
+from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw
@@ -32,7 +33,6 @@ ENDS_STAGE = (ReportState.FINISHED, ReportState.SKIPPED)
 class Reports:
     """Writes what executors report.
 
-    :param now_about: the store's clock, or nearly so
     :param on_progress: is given what executors say of running stages
     """
 
@@ -40,12 +40,12 @@ class Reports:
         self,
         committer: Committer,
         settings: Settings,
-        now_about: Callable[[], float],
+        clock: StoreClock,
         on_progress: Callable[[Report, Session, float], None],
     ) -> None:
         self._on_progress = on_progress
         self._committer = committer
-        self._now_about = now_about
+        self._clock = clock
         self._max_run_bytes = settings.max_run_results_bytes
         self._limits = Limits(
             max_result_bytes=settings.max_result_bytes, max_depth=settings.max_json_depth
@@ -84,7 +84,7 @@ class Reports:
         """Pass on what is said of running stages, under leases that are the session's."""
         for report, lease in zip(reports, leases, strict=True):
             if report.state is ReportState.PROGRESS and session.leases.get(report.id) == lease:
-                self._on_progress(report, session, self._now_about())
+                self._on_progress(report, session, self._clock.now())
 
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:
         state = report.state
@@ -146,6 +146,6 @@ class Reports:
         goes_on = row.epoch == lease.epoch and row.nonce == lease.nonce
         if row.status is TaskStatus.EXECUTED and goes_on:
             if report.state is ReportState.EXTEND and row.exec_deadline is not None:
-                return Ack(AckState.OK, max(0.0, row.exec_deadline - self._now_about()))
+                return Ack(AckState.OK, max(0.0, row.exec_deadline - self._clock.now()))
             return OK
         return RELEASED if outcome.changed else STALE

@@ -5,16 +5,15 @@ a place or hears of another manager's work says so; the loop serves until nothin
 """
 
 import asyncio
-import logging
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, Event, Row, SlotFull, Step, TaskState, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.assignments import assign
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
+from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Change
@@ -22,8 +21,6 @@ from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import ExecutorStatus, TaskStatus
-
-log = logging.getLogger(__name__)
 
 READY, SUSPECT = 1, 2
 SHARE_AMONG_MANY = 8
@@ -68,15 +65,18 @@ class Streams:
         self._served_last = ""
         self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            "serving the streams",
+            wait=self._until_hungry,
+            work=self._serve_all,
+            retry_seconds=OUTAGE_PAUSE_SECONDS,
+        )
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._loop.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._loop.stop()
 
     def feed(self, app_name: str, ready: int = READY) -> None:
         """A stream may have tasks that can be acquired."""
@@ -115,20 +115,9 @@ class Streams:
         if call is not None:
             call()
 
-    async def _run(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            try:
-                await self._serve_all()
-            except Unavailable as exc:
-                log.warning("streams wait: %s", exc)
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-                self._work.set()
-            except Exception:
-                log.exception("streams failed to serve; trying again")
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-                self._work.set()
+    async def _until_hungry(self) -> None:
+        await self._work.wait()
+        self._work.clear()
 
     async def _serve_all(self) -> None:
         busy = True

@@ -1,0 +1,64 @@
+"""What happens after a commit: each change is made known to all that have to act on it."""
+
+from collections.abc import Sequence
+
+from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.manager.events.hub import EventHub
+from kaiju_tasks.manager.events.waiters import Waiters
+from kaiju_tasks.manager.executors.sessions import Sessions
+from kaiju_tasks.manager.executors.streams import Streams
+from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.wakes import Wakes
+from kaiju_tasks.manager.writing.entries import Change
+
+
+class Publisher:
+    """Passes committed changes on. All of it is a hint: the rows are the truth."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        scheduler: Scheduler,
+        sessions: Sessions,
+        waiters: Waiters,
+        events: EventHub,
+        wakes: Wakes,
+    ) -> None:
+        self._streams = streams
+        self._scheduler = scheduler
+        self._sessions = sessions
+        self._waiters = waiters
+        self._events = events
+        self._wakes = wakes
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._feed(change.step)
+            self._schedule(change.step)
+            self._revoke(change.step)
+        self._streams.credit()
+        self._waiters.changed(change.step.row.id for change in changes)
+        self._events.publish(changes)
+
+    def _feed(self, step: Step) -> None:
+        """A task that can be acquired goes to an executor, here or at another manager."""
+        row = step.row
+        if row.ready and not step.deleted:
+            self._streams.feed(row.app_name, row.ready)
+            if not self._streams.covers(row.app_name):
+                self._wakes.stream(row.app_name)
+
+    def _schedule(self, step: Step) -> None:
+        if step.row.due_at is not None:
+            self._scheduler.expect(step.row.due_at)
+        if step.run_end is not None or step.signal or step.spawn is not None:
+            self._scheduler.look()
+
+    def _revoke(self, step: Step) -> None:
+        if step.revoke is None:
+            return
+        session = self._sessions.get(step.revoke.executor_id)
+        if session is None:
+            self._wakes.executor(step.revoke.executor_id)
+        else:
+            session.revoke([step.revoke.lease])
