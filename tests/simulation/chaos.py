@@ -123,7 +123,7 @@ class Chaos:
     def _part(self) -> None:
         """An executor cannot reach a manager any more, or none of them."""
         executor = self._executor()
-        if executor is None:
+        if executor is None or not self._town.managers:
             return
         urls = [manager.url for manager in self._town.managers]
         if self._random.random() < 0.5:

@@ -37,7 +37,7 @@ READS = [
     "set_notification",
     "delete_notifications",
     "now",
-    "summary",
+    "work_summary",
     "tasks",
     "pauses",
     "ping",
@@ -46,7 +46,7 @@ READS = [
     "manager_gone",
 ]
 
-OWN = frozenset({"summary", "ping", "manager_seen"})
+OWN = frozenset({"work_summary", "ping", "manager_seen"})
 """Reads that a manager makes for itself; it need not take a client's for the database's health."""
 
 

@@ -40,8 +40,17 @@ class Process:
         return self.alive and not self.stopped
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-        """Run something in this process."""
-        return self._loop.create_task(work, context=self.context)
+        """Run something in this process. A fault that ends it goes to the loop's handler: the
+        task is kept alive, so asyncio would never report it."""
+        task = self._loop.create_task(work, context=self.context)
+        task.add_done_callback(self._report_fault)
+        return task
+
+    def _report_fault(self, task: "asyncio.Task[Any]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler(
+                {"message": f"a task of {self.name} failed", "exception": error}
+            )
 
     def call_later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> TimerHandle:
         """Call something in this process, if it still lives then."""

@@ -65,3 +65,8 @@ def digests(hash_seed: str) -> str:
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True, timeout=120
     ).stdout
+
+
+def test_a_fault_of_the_world_itself_is_no_quiet_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.simulation.database.READS", ["no such method of a store"])
+    assert any("no such method" in line for line in simulate(0).violations)
