@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import AuditRecord
 
@@ -24,9 +24,9 @@ async def audited(committer: Committer, record: AuditRecord) -> AsyncIterator[No
 
 
 async def _write(committer: Committer, record: AuditRecord) -> None:
-    async def work(tx: Transaction) -> list[Change]:
+    async def work(tx: Transaction) -> Written[None]:
         await tx.lock([])
         await tx.add_audit([record])
-        return []
+        return Written(None, [])
 
     await committer.transact(work)

@@ -8,15 +8,18 @@ held at once and not one by one, and that those which a pause held go on when it
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from kaiju_tasks.errors import Conflict, NotFound
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pause_gate
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
+from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.store.base import Condition, Store, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
+
+T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
 MARGIN_SECONDS = 0.01
@@ -70,11 +73,11 @@ class PauseBook:
         :raises Conflict: there is another one of this id
         """
 
-        async def work(tx: Transaction) -> list[Change]:
+        async def work(tx: Transaction) -> Written[None]:
             if not await tx.put_pause(pause) and pause not in await tx.pauses():
                 raise Conflict(f"there is a pause {pause.id!r} already", field="id", id=pause.id)
             await tx.add_audit([audit])
-            return []
+            return Written(None, [])
 
         await self._change(work)
 
@@ -83,24 +86,22 @@ class PauseBook:
 
         :raises NotFound: no such pause
         """
-        found = False
 
-        async def work(tx: Transaction) -> list[Change]:
-            nonlocal found
-            if await tx.delete_pause(pause_id):
-                found = True
+        async def work(tx: Transaction) -> Written[bool]:
+            found = await tx.delete_pause(pause_id)
+            if found:
                 await tx.add_audit([audit])
-            return []
+            return Written(found, [])
 
-        await self._change(work)
-        if not found:
+        if not await self._change(work):
             raise NotFound(f"there is no pause {pause_id!r}", id=pause_id)
 
-    async def _change(self, work: Callable[[Transaction], Awaitable[list[Change]]]) -> None:
-        await self._committer.transact(work)
+    async def _change(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
+        value = await self._committer.transact(work)
         await self._committer.transact(self._read)
         self._on_change()
         self._wake.set()
+        return value
 
     # -- what the other duties ask and report ------------------------------------------------
 
@@ -125,9 +126,9 @@ class PauseBook:
     def _pauses(self) -> Pauses:
         return self._committer.states.pauses
 
-    async def _read(self, tx: Transaction) -> list[Change]:
+    async def _read(self, tx: Transaction) -> Written[None]:
         self._committer.states.pauses = await tx.pauses()
-        return []
+        return Written(None, [])
 
     def _over(self, gates: Iterable[str]) -> list[str]:
         now = self._clock.now()
@@ -188,16 +189,12 @@ class PauseBook:
 
     async def _open(self, gate: str) -> int:
         """Let a batch go on. Returns how many did."""
-        opened = 0
+        event = GateOpened(gate=gate)
 
-        async def work(tx: Transaction) -> list[Change]:
-            nonlocal opened
+        async def work(tx: Transaction) -> Written[int]:
             gated = await tx.lock_gated({gate: self._batch_rows})
             rows = gated[gate].rows if gate in gated else []
             changes = await self._committer.advance_rows(tx, rows, lambda state: event)
-            opened = sum(change.step.row.gate != gate for change in changes)
-            return changes
+            return Written(sum(change.step.row.gate != gate for change in changes), changes)
 
-        event = GateOpened(gate=gate)
-        await self._committer.transact(work)
-        return opened
+        return await self._committer.transact(work)

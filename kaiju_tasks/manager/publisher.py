@@ -9,7 +9,7 @@ from kaiju_tasks.manager.executors.sessions import Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.wakes import Wakes
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.changes import Change
 
 
 class Publisher:

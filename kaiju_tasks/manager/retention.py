@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from kaiju_tasks.manager.loop import Loop
+from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, Transaction
 
@@ -54,14 +54,10 @@ class Retention:
         return total
 
     async def _delete_some(self, before: float) -> int:
-        deleted: list[str] = []
+        async def work(tx: Transaction) -> Written[int]:
+            return Written(len(await tx.delete_ended(before, PRUNE_BATCH)), [])
 
-        async def work(tx: Transaction) -> list[Change]:
-            deleted[:] = await tx.delete_ended(before, PRUNE_BATCH)
-            return []
-
-        await self._committer.transact(work)
-        return len(deleted)
+        return await self._committer.transact(work)
 
 
 async def _an_hour() -> None:

@@ -13,9 +13,9 @@ from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
+from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.consequences import TooManyChildren
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.store.base import Store, Transaction, WorkSummary
 
@@ -119,41 +119,38 @@ class Scheduler:
         total, at_once = 0, self._batch_rows
         while True:
             try:
-                changes = await self._committer.transact(partial(self._due_batch, at_once=at_once))
+                done = await self._committer.transact(partial(self._due_batch, at_once=at_once))
             except TooManyChildren:
                 at_once = _fewer(at_once)
                 continue
-            total += len(changes)
-            if len(changes) < at_once:
+            total += done
+            if done < at_once:
                 return total
 
-    async def _due_batch(self, tx: Transaction, *, at_once: int) -> list[Change]:
+    async def _due_batch(self, tx: Transaction, *, at_once: int) -> Written[int]:
         rows = await tx.lock_due(at_once)
         up_since = self._uptime.up_since
-        return await self._committer.advance_rows(
+        changes = await self._committer.advance_rows(
             tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since)
         )
+        return Written(len(changes), changes)
 
     async def _do_signals(self) -> bool:
         """Look at some tasks that wait for others. Returns whether more are to be looked at."""
-        at_once, more = SIGNALS_AT_ONCE, False
-
-        async def work(tx: Transaction) -> list[Change]:
-            nonlocal more
-            changes, more = await self._committer.consequences.family.look(tx, at_once)
-            await self._committer.save(tx, changes)
-            return changes
-
+        at_once = SIGNALS_AT_ONCE
         while True:
             try:
-                await self._committer.transact(work)
+                return await self._committer.transact(partial(self._signal_batch, at_once=at_once))
             except TooManyChildren:
                 at_once = _fewer(at_once)
-                continue
-            return more
 
-    async def _settle(self, tx: Transaction) -> list[Change]:
-        return await Slots(self._committer.states, tx).settle_unsettled()
+    async def _signal_batch(self, tx: Transaction, *, at_once: int) -> Written[bool]:
+        changes, more = await self._committer.consequences.family.look(tx, at_once)
+        await self._committer.save(tx, changes)
+        return Written(more, changes)
+
+    async def _settle(self, tx: Transaction) -> Written[None]:
+        return Written(None, await Slots(self._committer.states, tx).settle_unsettled())
 
     async def _judge(self, summary: WorkSummary) -> float:
         """Expel whom it is time to expel. Returns the seconds until the next look."""

@@ -9,14 +9,15 @@ import pytest
 from kaiju_tasks.executor.session import Session
 from kaiju_tasks.lifecycle.handlers import operators
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reports import Reports
-from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
-from kaiju_tasks.manager.writing import committer, slots
+from kaiju_tasks.manager.writing import batch, slots
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import Family
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.consequences import Consequences
 from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.protocol import Ack, AckState, Lease
 from kaiju_tasks.store.sqlite import saving
@@ -59,29 +60,33 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.Monk
     async def none(*_: Any) -> list[Any]:
         return []
 
-    monkeypatch.setattr(Streams, "_leased_before", none)
+    monkeypatch.setattr(Acquisition, "_leased_before", none)
 
 
 def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "_began_before", lambda move, event: False)
-    monkeypatch.setattr(committer, "resolve_in_doubt", lambda entry, tried, row: False)
+    monkeypatch.setattr(batch, "resolve_in_doubt", lambda entry, tried, row: False)
 
 
 def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def save(self: Committer, tx: Any, changes: Any) -> None:
+    async def save(self: Consequences, tx: Any, changes: Any, slots: Any) -> None:
         await tx.save([change.step for change in changes if change.before is not None])
 
-    monkeypatch.setattr(Committer, "save", save)
+    monkeypatch.setattr(Consequences, "save", save)
 
 
 def tells_events_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    save = Committer.save
+    commit = Committer._commit
 
-    async def hasty(self: Committer, tx: Any, changes: Any) -> None:
-        self._publish(changes)
-        await save(self, tx, changes)
+    async def hasty(self: Committer, work: Any) -> Any:
+        async def published(tx: Any) -> Any:
+            written = await work(tx)
+            self._publish(written.changes)
+            return written
 
-    monkeypatch.setattr(Committer, "save", hasty)
+        return await commit(self, published)
+
+    monkeypatch.setattr(Committer, "_commit", hasty)
 
 
 def keeps_the_slot_of_a_lost_executor(monkeypatch: pytest.MonkeyPatch) -> None:

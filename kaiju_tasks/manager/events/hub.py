@@ -8,7 +8,7 @@ import msgspec
 
 from kaiju_tasks.manager.events.event_matcher import Matcher
 from kaiju_tasks.manager.events.public import events_of
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.types import TaskEvent
 

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, RunRecord
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.protocol import Report
 from kaiju_tasks.types import Outcome, TaskError, TaskEvent, TaskStatus
 

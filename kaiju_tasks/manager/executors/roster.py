@@ -12,8 +12,8 @@ from kaiju_tasks.lifecycle import ExecutorLost, Row, TaskState, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.sessions import Connection, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import ExecutorRow, Ping, Store, StoreError, Transaction
@@ -68,31 +68,9 @@ class Roster:
         """
         _check_version(params.protocol)
         nonce = self._dice.nonce()
-        status = ExecutorStatus.ACTIVE
-        kept: list[Lease] = []
-        lost: list[Lease] = []
-
-        async def work(tx: Transaction) -> list[Change]:
-            nonlocal status
-            known = await tx.lock_executor(params.id)
-            status = ExecutorStatus.ACTIVE
-            if known is not None and known.status not in GONE:
-                status = known.status
-            leased = {row.id: row for row in await tx.lock_leased(params.id)}
-            kept[:] = [
-                lease
-                for lease in params.holding
-                if lease.id in leased and _lease(leased[lease.id]) == lease
-            ]
-            for lease in kept:
-                del leased[lease.id]
-            lost[:] = [_lease(row) for row in leased.values()]
-            await tx.put_executor(self._row(params, nonce, status, tx.now))
-            return await self._committer.advance_rows(
-                tx, leased.values(), _always(given_back(params.id))
-            )
-
-        await self._committer.transact(work)
+        status, kept, lost = await self._committer.transact(
+            lambda tx: self._take_in(tx, params, nonce)
+        )
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
         before = self._sessions.get(params.id)
@@ -112,6 +90,28 @@ class Roster:
             revoked=[lease for lease in params.holding if lease not in held],
         )
         return result, session
+
+    async def _take_in(
+        self, tx: Transaction, params: ConnectParams, nonce: str
+    ) -> Written[tuple[ExecutorStatus, list[Lease], list[Lease]]]:
+        """:returns: its status, the leases that go on, and those that it has never heard of"""
+        known = await tx.lock_executor(params.id)
+        status = ExecutorStatus.ACTIVE
+        if known is not None and known.status not in GONE:
+            status = known.status
+        leased = {row.id: row for row in await tx.lock_leased(params.id)}
+        kept = [
+            lease
+            for lease in params.holding
+            if lease.id in leased and _lease(leased[lease.id]) == lease
+        ]
+        for lease in kept:
+            del leased[lease.id]
+        await tx.put_executor(self._row(params, nonce, status, tx.now))
+        changes = await self._committer.advance_rows(
+            tx, leased.values(), _always(given_back(params.id))
+        )
+        return Written((status, kept, [_lease(row) for row in leased.values()]), changes)
 
     def _row(
         self, params: ConnectParams, nonce: str, status: ExecutorStatus, now: float
@@ -234,7 +234,7 @@ class Roster:
     async def _set_status(
         self, executor_id: str, status: ExecutorStatus, audit: AuditRecord | None
     ) -> None:
-        async def work(tx: Transaction) -> list[Change]:
+        async def work(tx: Transaction) -> Written[None]:
             executor = await tx.lock_executor(executor_id)
             if executor is None or executor.status in GONE:
                 raise _no_executor(executor_id)
@@ -242,7 +242,7 @@ class Roster:
                 await tx.add_audit([audit])
             executor.status = status
             await tx.put_executor(executor)
-            return []
+            return Written(None, [])
 
         await self._committer.transact(work)
         session = self._sessions.get(executor_id)
@@ -260,7 +260,7 @@ class Roster:
         outcome: Outcome,
         audit: AuditRecord | None = None,
     ) -> None:
-        async def work(tx: Transaction) -> list[Change]:
+        async def work(tx: Transaction) -> Written[list[Change]]:
             executor = await tx.lock_executor(executor_id)
             if executor is None:
                 raise _no_executor(executor_id)
@@ -270,11 +270,9 @@ class Roster:
                     await tx.add_audit([audit])
             await tx.put_executor(executor)
             rows = await tx.lock_leased(executor_id)
-            return await self._committer.advance_rows(
-                tx,
-                rows,
-                _always(ExecutorLost(executor_id=executor_id, counted=False, outcome=outcome)),
-            )
+            lost = ExecutorLost(executor_id=executor_id, counted=False, outcome=outcome)
+            changes = await self._committer.advance_rows(tx, rows, _always(lost))
+            return Written(changes, changes)
 
         changes = await self._committer.transact(work)
         self._revoke(executor_id, changes)
@@ -300,24 +298,7 @@ class Roster:
             pass
 
     async def _expel_some(self) -> int:
-        expired: list[ExecutorRow] = []
-
-        async def work(tx: Transaction) -> list[Change]:
-            expired.clear()
-            if self._uptime.seconds_until_judge() > 0:  # the database went away meanwhile
-                return []
-            expired[:] = await tx.lock_expired(EXPIRED_PER_PASS)
-            changes: list[Change] = []
-            for executor in expired:
-                executor.status = ExecutorStatus.LOST
-                await tx.put_executor(executor)
-                counted = executor.last_ping >= self._uptime.up_since
-                rows = await tx.lock_leased(executor.id)
-                lost = ExecutorLost(executor_id=executor.id, counted=counted)
-                changes += await self._committer.advance_rows(tx, rows, _always(lost))
-            return changes
-
-        changes = await self._committer.transact(work)
+        expired, changes = await self._committer.transact(self._expire)
         for executor in expired:
             mine = [c for c in changes if c.before and c.before.executor_id == executor.id]
             log.warning("executor %s is lost; %d tasks go back", executor.id, len(mine))
@@ -326,6 +307,20 @@ class Roster:
             if session is not None:
                 self._sessions.close(session)
         return len(expired)
+
+    async def _expire(self, tx: Transaction) -> Written[tuple[list[ExecutorRow], list[Change]]]:
+        changes: list[Change] = []
+        if self._uptime.seconds_until_judge() > 0:  # the database went away meanwhile
+            return Written(([], changes), changes)
+        expired = await tx.lock_expired(EXPIRED_PER_PASS)
+        for executor in expired:
+            executor.status = ExecutorStatus.LOST
+            await tx.put_executor(executor)
+            counted = executor.last_ping >= self._uptime.up_since
+            rows = await tx.lock_leased(executor.id)
+            lost = ExecutorLost(executor_id=executor.id, counted=counted)
+            changes += await self._committer.advance_rows(tx, rows, _always(lost))
+        return Written((expired, changes), changes)
 
     # -- what other managers did ---------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Executors connected to this manager, and what they hold."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from kaiju_tasks.protocol import Assignment, DrainParams, Lease, RevokeParams, RunParams
@@ -58,10 +58,10 @@ class Session:
             return 0
         return self.capacity - len(self.leases)
 
-    def push(self, assignments: list[Assignment]) -> None:
+    def push(self, assignments: Sequence[Assignment]) -> None:
         for a in assignments:
             self.leases[a.id] = Lease(a.id, a.job_id, a.epoch, a.nonce)
-        self.connection.send(encode_notification("executor.run", RunParams(assignments)))
+        self.connection.send(encode_notification("executor.run", RunParams(list(assignments))))
 
     def revoke(self, leases: list[Lease]) -> None:
         """Tell the executor to stop; its places are free again."""

@@ -7,37 +7,20 @@ a place or hears of another manager's work says so; the loop serves until nothin
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-from kaiju_tasks.lifecycle import Acquired, Event, Row, SlotFull, Step, TaskState, given_back
+from kaiju_tasks.lifecycle import given_back
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.executors.assignments import assign
+from kaiju_tasks.manager.executors.acquisition import Acquisition, Found
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.entries import Change
-from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.protocol import Assignment
-from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.types import ExecutorStatus, TaskStatus
+from kaiju_tasks.types import ExecutorStatus
 
 READY, SUSPECT = 1, 2
 SHARE_AMONG_MANY = 8
 OUTAGE_PAUSE_SECONDS = 0.5
-
-
-class _Found(NamedTuple):
-    """What an acquisition met.
-
-    :param looked: how many tasks it leased or held
-    :param more: there may be more of them
-    :param held_back: some of them for want of a slot; others like them may follow
-    """
-
-    looked: int = 0
-    more: bool = False
-    held_back: bool = False
 
 
 class Streams:
@@ -186,92 +169,36 @@ class Streams:
 
     async def _acquire(
         self, session: Session, app_name: str, places: int, ready: int, feed_again: set[str]
-    ) -> "_Found":
+    ) -> Found:
         """Lease up to `places` tasks to an executor and push them; those that slots and pauses
         hold are held on the way."""
-        nonce = self._dice.nonce()
-        assignments: list[Assignment] = []
-        over = tried = False
-        found = _Found()
-        limit = max(places, self._batch_rows) if app_name in self._held_back else places
-
-        async def work(tx: Transaction) -> list[Change]:
-            nonlocal assignments, over, tried, found
-            assignments, over, found = [], False, _Found()
-            if tried:  # the try before may have been committed: then its tasks are ours
-                assignments = await self._leased_before(tx, session, nonce)
-                if assignments:
-                    found = _Found(len(assignments), more=True)
-                    return []
-            tried = True
-            rows = await tx.lock_ready(
-                app_name,
-                limit,
-                executor_id=session.executor_id,
-                session=session.nonce,
-                ready=ready,
-            )
-            if rows is None:
-                over, found = True, _Found(more=True)
-                return []
-            if not rows:
-                return []
-            changes, assignments, held = await self._lease(tx, rows, places, acquired)
-            looked = len(assignments) + held  # less than all: no places left, or a fault of ours
-            more = looked > 0 and (len(rows) == limit or looked < len(rows))
-            found = _Found(looked, more, held_back=held > 0)
-            return changes
-
-        acquired = Acquired(executor_id=session.executor_id, nonce=nonce)
+        acquisition = Acquisition(
+            self._committer,
+            self._pauses,
+            session,
+            app_name,
+            self._dice.nonce(),
+            places=places,
+            limit=max(places, self._batch_rows) if app_name in self._held_back else places,
+            ready=ready,
+        )
         try:
-            await self._committer.transact(work)
+            found = await self._committer.transact(acquisition.attempt)
         except BaseException:
             feed_again.add(app_name)
-            if tried:  # tasks may be leased that nobody was sent: at its next connect they go back
-                self._sessions.close(session)
+            if acquisition.tried:  # tasks may be leased that nobody was sent: they go back at the
+                self._sessions.close(session)  # executor's next connect
             raise
-        (self._held_back.add if found.held_back else self._held_back.discard)(app_name)
-        if over:
+        (self._held_back.add if found.held else self._held_back.discard)(app_name)
+        if found.session_over:
             self._sessions.close(session)
-        elif assignments and session.open:
-            session.push(assignments)
-        elif assignments:
-            await self._give_back(session.executor_id, assignments)
+        elif found.assignments and session.open:
+            session.push(found.assignments)
+        elif found.assignments:
+            await self._give_back(session.executor_id, found.assignments)
         return found
 
-    async def _lease(
-        self, tx: Transaction, rows: Sequence[Row], places: int, acquired: Acquired
-    ) -> tuple[list[Change], list[Assignment], int]:
-        """Lease as many of some locked tasks as there are places; hold those that must wait.
-
-        :returns: also what is to be pushed, and how many are held
-        """
-        await self._pauses.refresh(tx)
-        states = await self._committer.states.load(tx, rows)
-        slots = Slots(self._committer.states, tx)
-        admitted, full = await slots.admit(states.values(), places)
-
-        def event(state: TaskState) -> Event:
-            return SlotFull() if state.row.id in full else acquired
-
-        looked_at = [states[id] for id in (*admitted, *full)]
-        changes = self._committer.states.advance(tx, looked_at, event)
-        leased = [
-            (c.step, c.definition) for c in changes if c.step.row.status is TaskStatus.EXECUTED
-        ]
-        held = len(changes) - len(leased)
-        assignments = await assign(tx, leased)
-        await self._committer.save(tx, changes, slots)
-        return changes, assignments, held
-
-    async def _leased_before(
-        self, tx: Transaction, session: Session, nonce: str
-    ) -> list[Assignment]:
-        rows = [r for r in await tx.lock_leased(session.executor_id) if r.nonce == nonce]
-        states = await self._committer.states.load(tx, rows)
-        return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
-
-    async def _give_back(self, executor_id: str, assignments: list[Assignment]) -> None:
+    async def _give_back(self, executor_id: str, assignments: Sequence[Assignment]) -> None:
         """The socket closed while the lease was written: nobody has begun the work."""
         await self._committer.apply_all(
             [(a.id, given_back(executor_id, epoch=a.epoch)) for a in assignments]

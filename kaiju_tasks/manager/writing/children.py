@@ -27,8 +27,8 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.lifecycle.children import Verdict
 from kaiju_tasks.lifecycle.compiled import compiled_tasks
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import let_go
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.outcomes import outcomes
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings

@@ -1,30 +1,32 @@
 """Lock, advance, save: every change of a task goes through here, committed in groups.
 
 What arrives while a transaction runs is written together by the next one; nothing waits when
-the committer is idle. A caller is answered after the commit, never before, and one caller's error
-is never another's.
+the committer is idle. A caller is answered after the commit, never before, and one caller's
+error is never another's.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
-from kaiju_tasks.errors import Conflict, KaijuError, NotFound, Unavailable
-from kaiju_tasks.lifecycle import Event, Row, Step, TaskState, advance
+from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
+from kaiju_tasks.lifecycle import Event, Row, Step, TaskState
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.writing.claims import held_elsewhere
+from kaiju_tasks.manager.writing.batch import Batch
+from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.consequences import Consequences
 from kaiju_tasks.manager.writing.entries import (
     AlreadyExists,
-    Change,
     Draft,
+    DraftEntry,
     Duplicate,
     Entry,
+    EventEntry,
     EventSource,
     Group,
-    resolve_in_doubt,
 )
+from kaiju_tasks.manager.writing.entry_queue import EntryQueue
 from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.states import States
@@ -40,11 +42,10 @@ from kaiju_tasks.types import AuditRecord
 log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 20
-LOOK_PAST = 4
-"""Batches of entries that must wait, past which the queue is not searched."""
-BATCH_BYTES = 4 * 1024 * 1024
 OUTAGE_PATIENCE_SECONDS = 10.0
 OUTAGE_RETRY_SECONDS = 0.1
+
+T = TypeVar("T")
 
 
 class Committer:
@@ -69,25 +70,22 @@ class Committer:
         self._dice = dice
         self._publish = publish
         self._reached = reached
-        self._batch_rows = settings.batch_rows
         self._lanes = lanes
-        self._queue: deque[Entry] = deque()
-        self._being_written: set[str] = set()
+        self._queue = EntryQueue(settings.batch_rows)
         self._stopping = False
-        self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.states = States()
         self.consequences = Consequences(self.states, dice, settings)
+        self._batch = Batch(self.states, self.consequences)
         self._inserts = Inserts(self.states)
 
     def start(self) -> None:
-        self._stopping = False
         self._tasks = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
 
     async def stop(self) -> None:
-        """Write what is queued, then end; who comes later is refused."""
+        """Write what is queued, then end; later calls are refused."""
         self._stopping = True
-        self._work.set()
+        self._queue.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # -- what callers do -----------------------------------------------------------------
@@ -102,10 +100,7 @@ class Committer:
         :raises Conflict: the status does not allow it
         :raises Unavailable: the database cannot be reached
         """
-        (outcome,) = await self._submit([(task_id, event, None)], [audit])
-        if isinstance(outcome, Step):
-            return outcome
-        raise outcome
+        return await self._submit_one(EventEntry(task_id, event, audit))
 
     async def apply_all(
         self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord] = ()
@@ -114,7 +109,7 @@ class Committer:
 
         :param audits: none, or one for each pair, written with it if it changes the task
         """
-        return await self._submit([(task_id, event, None) for task_id, event in pairs], audits)
+        return await self._submit(_entries(pairs, audits))
 
     async def apply_together(
         self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord]
@@ -124,17 +119,15 @@ class Committer:
         :param audits: one for each pair, written with it if it changes the task
         :raises Conflict: a status does not allow it; `id` names the task. Nothing was written
         """
-        entries = [Entry(task_id, event, None) for task_id, event in pairs]
-        for entry, audit in zip(entries, audits, strict=True):
-            entry.audit = audit
+        entries = _entries(pairs, audits)
 
-        async def work(tx: Transaction) -> list[Change]:
-            changes = await self._advance_batch(tx, entries)
+        async def work(tx: Transaction) -> Written[None]:
+            written = await self._batch.write(tx, entries)
             for entry in entries:
                 if isinstance(entry.error, KaijuError) and not isinstance(entry.error, NotFound):
                     entry.error.data.setdefault("id", entry.task_id)
                     raise entry.error
-            return changes
+            return written
 
         await self.transact(work)
 
@@ -144,10 +137,7 @@ class Committer:
         :raises AlreadyExists: the id is taken; nothing was written
         :raises Duplicate: another task holds its unique key; nothing was written
         """
-        (outcome,) = await self._submit([(draft.definition.id, None, draft)])
-        if isinstance(outcome, Step):
-            return outcome
-        raise outcome
+        return await self._submit_one(DraftEntry(draft))
 
     async def create_all(self, drafts: Sequence[Draft]) -> list[Step | Duplicate]:
         """Insert tasks in one transaction, all or none but for those of which another task holds
@@ -156,43 +146,45 @@ class Committer:
         :raises AlreadyExists: args are the taken ids; nothing was written
         :raises Duplicate: a unique key is held that no other task may hold; nothing was written
         """
-        outcomes: list[Step | Duplicate] = []
 
-        async def work(tx: Transaction) -> list[Change]:
+        async def work(tx: Transaction) -> Written[list[Step | Duplicate]]:
             await tx.lock([])
-            inserted = await self._inserts.insert(tx, drafts)
-            outcomes[:] = [one for one in inserted if not isinstance(one, AlreadyExists)]
-            if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
-                raise AlreadyExists(*sorted(str(one) for one in taken))
-            for one, draft in zip(outcomes, drafts, strict=True):
-                if isinstance(one, Duplicate) and draft.refuses_duplicates:
-                    raise one
+            outcomes = _all_or_none(drafts, await self._inserts.insert(tx, drafts))
             changes = [
                 Change(one, draft.definition, None)
                 for one, draft in zip(outcomes, drafts, strict=True)
                 if isinstance(one, Step)
             ]
             await self.save(tx, changes)
-            return changes
+            return Written(outcomes, changes)
 
-        await self.transact(work)
-        return outcomes
+        return await self.transact(work)
 
-    async def transact(
-        self, work: Callable[[Transaction], Awaitable[list[Change]]]
-    ) -> list[Change]:
+    async def transact(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
         """Run one transaction of its own, retried whole when it conflicts or the database is
         away for a moment, and publish its changes.
 
+        :param work: one try; it must leave nothing behind but what it returns
+        :returns: the value of the try that was committed
         :raises Unavailable: the database cannot be reached
         """
+        written = await self._commit(work)
+        self._reached(True)
+        try:
+            self.states.published(written.changes)
+            self._publish(written.changes)
+        except Exception:  # what is written is written: it must not be written again for this
+            log.exception("changes could not be published")
+        return written.value
+
+    async def _commit(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> Written[T]:
         conflicts = 0
         patience = asyncio.get_running_loop().time() + OUTAGE_PATIENCE_SECONDS
         while True:
             try:
                 async with self._store.transaction() as tx:
-                    changes = await work(tx)
-                break
+                    written = await work(tx)
+                return written
             except TransactionConflict:
                 conflicts += 1
                 if conflicts > MAX_CONFLICTS:
@@ -203,169 +195,58 @@ class Committer:
                 if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
-        self._reached(True)
-        try:
-            self._published(changes)
-        except Exception:  # what is written is written: it must not be written again for this
-            log.exception("changes could not be published")
-        return changes
 
     # -- groups --------------------------------------------------------------------------
 
-    async def _submit(
-        self,
-        items: Sequence[tuple[str, EventSource | None, Draft | None]],
-        audits: Sequence[AuditRecord | None] = (),
-    ) -> list[Step | BaseException]:
-        if not items:
+    async def _submit_one(self, entry: Entry) -> Step:
+        (outcome,) = await self._submit([entry])
+        if isinstance(outcome, Step):
+            return outcome
+        raise outcome
+
+    async def _submit(self, entries: Sequence[Entry]) -> list[Step | BaseException]:
+        if not entries:
             return []
         if self._stopping:
             raise Unavailable("the manager is stopping")
-        group = Group(len(items))
-        entries = [Entry(task_id, event, draft, group) for task_id, event, draft in items]
-        for entry, audit in zip(entries, audits, strict=False):
-            entry.audit = audit
-        self._queue.extend(entries)
-        self._work.set()
+        group = Group(len(entries))
+        for entry in entries:
+            entry.group = group
+        self._queue.put(entries)
         await group.done
         return [entry.outcome() for entry in entries]
 
     async def _lane(self) -> None:
-        while True:
-            await self._work.wait()
-            batch = self._take()
-            if not batch:
-                if self._stopping and not self._queue:
-                    return
-                self._work.clear()
-                continue
-            ids = {entry.task_id for entry in batch}
-            self._being_written |= ids
+        while batch := await self._queue.next_batch():
             try:
                 await self._write(batch)
             except BaseException as exc:
                 for entry in batch:
-                    self._done(entry, Unavailable("the manager is stopping"))
+                    entry.done(Unavailable("the manager is stopping"))
                 if not isinstance(exc, Exception):
                     raise
                 log.exception("a batch could not be written")
             finally:
-                self._being_written -= ids
-                if self._queue or self._stopping:
-                    self._work.set()
-
-    def _take(self) -> list[Entry]:
-        """Up to a batch of entries, in order: at most one for a task, and none for a task that
-        another lane is writing, so that one task's entries are written as they came."""
-        queue = self._queue
-        batch: dict[str, Entry] = {}
-        later: list[Entry] = []
-        size = 0
-        rows = self._batch_rows
-        while queue and len(batch) < rows and len(later) < LOOK_PAST * rows and size < BATCH_BYTES:
-            entry = queue.popleft()
-            if entry.task_id in batch or entry.task_id in self._being_written:
-                later.append(entry)
-            else:
-                batch[entry.task_id] = entry
-                size += entry.size
-        queue.extendleft(reversed(later))
-        return list(batch.values())
+                self._queue.written(batch)
 
     async def _write(self, batch: list[Entry]) -> None:
         """Write a batch; when it fails as a whole, each entry on its own."""
         try:
-            await self.transact(lambda tx: self._advance_batch(tx, batch))
+            await self.transact(lambda tx: self._batch.write(tx, batch))
         except Unavailable as exc:
             for entry in batch:
-                self._done(entry, exc)
+                entry.done(exc)
         except Exception as exc:
             if len(batch) == 1:
                 if not isinstance(exc, KaijuError):
                     log.exception("task %s could not be written", batch[0].task_id)
-                self._done(batch[0], exc)
+                batch[0].done(exc)
             else:
                 for entry in batch:
                     await self._write([entry])
         else:
             for entry in batch:
-                self._done(entry, None)
-
-    def _done(self, entry: Entry, error: BaseException | None) -> None:
-        if entry.group is None:
-            return
-        entry.error = entry.error or error
-        group, entry.group = entry.group, None
-        group.one_done()
-
-    async def _advance_batch(self, tx: Transaction, batch: list[Entry]) -> list[Change]:
-        rows = await tx.lock([entry.task_id for entry in batch])
-        changes: list[Change] = []
-        drafts: list[Entry] = []
-        known: list[Entry] = []
-        advanced: list[tuple[Entry, Change]] = []
-        decided: list[Change] = []
-        audits: list[AuditRecord] = []
-        for entry in batch:
-            entry.tried = entry.step or entry.tried
-            entry.error = entry.step = None
-            (known if entry.draft is None else drafts).append(entry)
-        if drafts:
-            changes += await self._insert(tx, drafts)
-        states = await self.states.load(tx, [rows[e.task_id] for e in known if e.task_id in rows])
-        for entry in known:
-            state = states.get(entry.task_id)
-            if state is None and entry.tried is not None and entry.tried.deleted:
-                entry.step = entry.tried
-                continue
-            if state is None:
-                entry.error = NotFound(f"there is no task {entry.task_id!r}", id=entry.task_id)
-                continue
-            if entry.tried is not None and resolve_in_doubt(entry, entry.tried, state):
-                if entry.step is not None:
-                    decided.append(Change(entry.step, state.definition, None))
-                continue
-            change = self._advance_entry(entry, state, tx.now)
-            if change is not None:
-                advanced.append((entry, change))
-        held = await held_elsewhere(tx, [change.step for _, change in advanced])
-        for entry, change in advanced:
-            if (holder := held.get(entry.task_id)) is not None:
-                entry.step, entry.error = None, _key_held(holder, change)
-                continue
-            changes.append(change)
-            if entry.audit is not None:
-                audits.append(entry.audit)
-        await self.save(tx, changes)
-        if audits:
-            await tx.add_audit(audits)
-        return changes + decided
-
-    def _advance_entry(self, entry: Entry, state: TaskState, now: float) -> Change | None:
-        event = entry.event
-        assert event is not None
-        try:
-            if not isinstance(event, Event):
-                event = event(state)
-            entry.step = step = advance(state, event, now)
-        except KaijuError as exc:
-            entry.error = exc
-            return None
-        if not step.changed:
-            return None
-        return Change.of(step, state)
-
-    async def _insert(self, tx: Transaction, entries: list[Entry]) -> list[Change]:
-        drafts = [entry.draft for entry in entries if entry.draft is not None]
-        changes: list[Change] = []
-        outcomes = await self._inserts.insert(tx, drafts)
-        for entry, draft, outcome in zip(entries, drafts, outcomes, strict=True):
-            if isinstance(outcome, Step):
-                entry.step = outcome
-                changes.append(Change(outcome, draft.definition, None))
-            else:
-                entry.error = outcome
-        return changes
+                entry.done(None)
 
     # -- pieces of a transaction, for the manager's duties -----------------------------------
 
@@ -388,16 +269,27 @@ class Committer:
         """
         await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
 
-    def _published(self, changes: list[Change]) -> None:
-        self.states.published(changes)
-        self._publish(changes)
+
+def _entries(
+    pairs: Sequence[tuple[str, EventSource]], audits: Sequence[AuditRecord]
+) -> list[EventEntry]:
+    if not audits:
+        return [EventEntry(task_id, event) for task_id, event in pairs]
+    return [
+        EventEntry(task_id, event, audit)
+        for (task_id, event), audit in zip(pairs, audits, strict=True)
+    ]
 
 
-def _key_held(holder: str, change: Change) -> Conflict:
-    before = change.before
-    return Conflict(
-        f"the task {holder!r} holds the same unique key",
-        status=None if before is None else before.status,
-        field="data.unique",
-        id=holder,
-    )
+def _all_or_none(
+    drafts: Sequence[Draft], inserted: Sequence[Step | AlreadyExists | Duplicate]
+) -> list[Step | Duplicate]:
+    """:raises AlreadyExists: an id is taken
+    :raises Duplicate: a unique key is held that no other task may hold
+    """
+    if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
+        raise AlreadyExists(*sorted(str(one) for one in taken))
+    for one, draft in zip(inserted, drafts, strict=True):
+        if isinstance(one, Duplicate) and draft.refuses_duplicates:
+            raise one
+    return [one for one in inserted if not isinstance(one, AlreadyExists)]

@@ -2,8 +2,8 @@
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import Family
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.manager.writing.states import States

@@ -1,4 +1,4 @@
-"""What waits in the committer to be written, and what is published once it is."""
+"""What waits in the committer to be written."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from kaiju_tasks.lifecycle import (
     Event,
     ExecutorLost,
     MessageCame,
-    Row,
     StageExtended,
     StageFailed,
     StageFinished,
@@ -51,31 +50,6 @@ class Draft:
         return unique is not None and unique.on_conflict == "error"
 
 
-class Change:
-    """A Step and the definition it was made with, as it is published after the commit.
-
-    :ivar before: the row as it was; None for a new task
-    :ivar replaced: the definition as it was, where it changed
-    """
-
-    __slots__ = ("before", "definition", "replaced", "step")
-
-    def __init__(self, step: Step, definition: Definition, before: Row | None) -> None:
-        self.step = step
-        self.definition = definition
-        self.before = before
-        self.replaced: Definition | None = None
-
-    @classmethod
-    def of(cls, step: Step, state: TaskState) -> "Change":
-        """What a step changed of a state."""
-        if step.definition is None:
-            return cls(step, state.definition, state.row)
-        change = cls(step, step.definition, state.row)
-        change.replaced = state.definition
-        return change
-
-
 class Group:
     """Entries that one caller waits for together."""
 
@@ -92,43 +66,75 @@ class Group:
 
 
 class Entry:
-    """One event for one task, or one task to be created, on its way into a batch."""
+    """What a caller asks to be written, on its way into a batch.
 
-    __slots__ = ("audit", "draft", "error", "event", "group", "size", "step", "task_id", "tried")
+    :ivar size: bytes of what may be large in it
+    :ivar step: what the latest try did
+    :ivar tried: what an earlier try did, whose commit may be in doubt
+    """
 
-    def __init__(
-        self,
-        task_id: str,
-        event: EventSource | None,
-        draft: Draft | None,
-        group: Group | None = None,
-    ) -> None:
+    __slots__ = ("error", "group", "size", "step", "task_id", "tried")
+
+    def __init__(self, task_id: str, size: int) -> None:
         self.task_id = task_id
-        self.event = event
-        self.draft = draft
-        self.size = size_of(event, draft)
-        self.group: Group | None = group
+        self.size = size
+        self.group: Group | None = None
         self.step: Step | None = None
         self.tried: Step | None = None
         self.error: BaseException | None = None
-        self.audit: AuditRecord | None = None
+
+    def try_again(self) -> None:
+        """A try of the transaction begins."""
+        self.tried = self.step or self.tried
+        self.error = self.step = None
 
     def outcome(self) -> Step | BaseException:
         outcome = self.error or self.step
         assert outcome is not None
         return outcome
 
+    def done(self, error: BaseException | None) -> None:
+        """It is committed, or failed with an error; its caller is answered once."""
+        if self.group is None:
+            return
+        self.error = self.error or error
+        group, self.group = self.group, None
+        group.one_done()
 
-def size_of(event: EventSource | None, draft: Draft | None) -> int:
-    """Bytes of what may be large."""
+
+class EventEntry(Entry):
+    """One event for one task.
+
+    :param audit: written with it, if it changes the task
+    """
+
+    __slots__ = ("audit", "event")
+
+    def __init__(self, task_id: str, event: EventSource, audit: AuditRecord | None = None) -> None:
+        super().__init__(task_id, _event_size(event))
+        self.event = event
+        self.audit = audit
+
+
+class DraftEntry(Entry):
+    """One task to be created."""
+
+    __slots__ = ("draft",)
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(draft.definition.id, definition_bytes(draft.definition))
+        self.draft = draft
+
+
+def _event_size(event: EventSource) -> int:
     if isinstance(event, StageFinished):
         return len(event.result)
     if isinstance(event, MessageCame):
         return len(event.data)
-    return 0 if draft is None else definition_bytes(draft.definition)
+    return 0
 
 
-def resolve_in_doubt(entry: Entry, tried: Step, state: TaskState) -> bool:
+def resolve_in_doubt(entry: EventEntry, tried: Step, state: TaskState) -> bool:
     """Whether it is decided already what an earlier try of a transaction, whose commit may be in
     doubt, has done. What a lease, an epoch or a message id fences can simply be tried again."""
     row = state.row

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from kaiju_tasks.lifecycle import Definition, GateOpened, Row, SlotFull, TaskState, slot_gate
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import Concurrency, TaskStatus

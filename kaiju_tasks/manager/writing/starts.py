@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from kaiju_tasks.lifecycle import Start, TaskState
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 

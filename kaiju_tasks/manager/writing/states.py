@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from kaiju_tasks.lifecycle import NO_PAUSES, Event, Pauses, Row, TaskState, advance
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
-from kaiju_tasks.manager.writing.entries import Change
 from kaiju_tasks.store.base import Transaction
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.lifecycle import Command, Definition, RunRecord, create
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.writing.entries import Change
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import MANAGER_APP, Concurrency, Limit, TaskStatus, Webhook

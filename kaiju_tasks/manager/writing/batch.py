@@ -1,0 +1,113 @@
+"""One transaction for many entries: create, advance, save."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kaiju_tasks.errors import Conflict, KaijuError, NotFound
+from kaiju_tasks.lifecycle import Event, Step, TaskState, advance
+from kaiju_tasks.manager.writing.changes import Change, Written
+from kaiju_tasks.manager.writing.claims import held_elsewhere
+from kaiju_tasks.manager.writing.consequences import Consequences
+from kaiju_tasks.manager.writing.entries import DraftEntry, Entry, EventEntry, resolve_in_doubt
+from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.slots import Slots
+from kaiju_tasks.manager.writing.states import States
+from kaiju_tasks.store.base import Transaction
+
+
+class Batch:
+    """Writes entries, at most one for a task. Each is left with a step or an error."""
+
+    def __init__(self, states: States, consequences: Consequences) -> None:
+        self._states = states
+        self._inserts = Inserts(states)
+        self._consequences = consequences
+
+    async def write(self, tx: Transaction, entries: Sequence[Entry]) -> Written[None]:
+        for entry in entries:
+            entry.try_again()
+        rows = await tx.lock([entry.task_id for entry in entries])
+        changes = await self._create(tx, [e for e in entries if isinstance(e, DraftEntry)])
+        known = [entry for entry in entries if isinstance(entry, EventEntry)]
+        states = await self._states.load(tx, [rows[e.task_id] for e in known if e.task_id in rows])
+        undecided, decided = _decided_before(known, states)
+        advanced = await self._without_held_keys(tx, self._advance(tx, undecided, states))
+        changes += [change for _, change in advanced]
+        await self._consequences.save(tx, changes, Slots(self._states, tx))
+        if audits := [entry.audit for entry, _ in advanced if entry.audit is not None]:
+            await tx.add_audit(audits)
+        return Written(None, changes + decided)
+
+    async def _create(self, tx: Transaction, entries: Sequence[DraftEntry]) -> list[Change]:
+        changes: list[Change] = []
+        if not entries:
+            return changes
+        outcomes = await self._inserts.insert(tx, [entry.draft for entry in entries])
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if isinstance(outcome, Step):
+                entry.step = outcome
+                changes.append(Change(outcome, entry.draft.definition, None))
+            else:
+                entry.error = outcome
+        return changes
+
+    def _advance(
+        self, tx: Transaction, entries: Iterable[EventEntry], states: Mapping[str, TaskState]
+    ) -> list[tuple[EventEntry, Change]]:
+        advanced: list[tuple[EventEntry, Change]] = []
+        for entry in entries:
+            state = states[entry.task_id]
+            try:
+                event = entry.event if isinstance(entry.event, Event) else entry.event(state)
+                entry.step = step = advance(state, event, tx.now)
+            except KaijuError as exc:
+                entry.error = exc
+                continue
+            if step.changed:
+                advanced.append((entry, Change.of(step, state)))
+        return advanced
+
+    async def _without_held_keys(
+        self, tx: Transaction, advanced: list[tuple[EventEntry, Change]]
+    ) -> list[tuple[EventEntry, Change]]:
+        """Refuse edits that would take a unique key from its holder."""
+        held = await held_elsewhere(tx, [change.step for _, change in advanced])
+        if not held:
+            return advanced
+        for entry, change in advanced:
+            if (holder := held.get(entry.task_id)) is not None:
+                entry.step, entry.error = None, _key_held(holder, change)
+        return [(entry, change) for entry, change in advanced if entry.task_id not in held]
+
+
+def _decided_before(
+    entries: Iterable[EventEntry], states: Mapping[str, TaskState]
+) -> tuple[list[EventEntry], list[Change]]:
+    """Answer what needs no advance: unknown tasks, and what an earlier try has committed.
+
+    :returns: the entries that are left, and changes of an earlier try that nobody has published
+    """
+    undecided: list[EventEntry] = []
+    decided: list[Change] = []
+    for entry in entries:
+        state = states.get(entry.task_id)
+        tried = entry.tried
+        if state is None:
+            if tried is not None and tried.deleted:
+                entry.step = tried
+            else:
+                entry.error = NotFound(f"there is no task {entry.task_id!r}", id=entry.task_id)
+        elif tried is None or not resolve_in_doubt(entry, tried, state):
+            undecided.append(entry)
+        elif entry.step is not None:
+            decided.append(Change(entry.step, state.definition, None))
+    return undecided, decided
+
+
+def _key_held(holder: str, change: Change) -> Conflict:
+    before = change.before
+    return Conflict(
+        f"the task {holder!r} holds the same unique key",
+        status=None if before is None else before.status,
+        field="data.unique",
+        id=holder,
+    )

@@ -1,0 +1,66 @@
+"""Entries that wait to be written, and those that are being written."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from kaiju_tasks.manager.writing.entries import Entry
+
+LOOK_PAST = 4
+"""Batches of entries that must wait, past which the queue is not searched."""
+BATCH_BYTES = 4 * 1024 * 1024
+
+
+class EntryQueue:
+    """Gives entries out in batches, one task's entries in the order in which they came.
+
+    :param batch_rows: entries of a batch, at most
+    """
+
+    def __init__(self, batch_rows: int) -> None:
+        self._batch_rows = batch_rows
+        self._entries: deque[Entry] = deque()
+        self._being_written: set[str] = set()
+        self._closed = False
+        self._work = asyncio.Event()
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        self._entries.extend(entries)
+        self._work.set()
+
+    def close(self) -> None:
+        """Nothing more comes: `next_batch` returns what is left, then nothing."""
+        self._closed = True
+        self._work.set()
+
+    async def next_batch(self) -> list[Entry]:
+        """Wait for entries and take up to a batch of them. Empty: the queue is closed."""
+        while True:
+            await self._work.wait()
+            batch = self._take()
+            if batch or (self._closed and not self._entries):
+                self._being_written.update(entry.task_id for entry in batch)
+                return batch
+            self._work.clear()
+
+    def written(self, batch: Iterable[Entry]) -> None:
+        """A batch is through, well or not: other entries of its tasks may follow."""
+        self._being_written.difference_update(entry.task_id for entry in batch)
+        if self._entries or self._closed:
+            self._work.set()
+
+    def _take(self) -> list[Entry]:
+        """At most one entry for a task, and none for a task that another lane is writing."""
+        queue, rows = self._entries, self._batch_rows
+        batch: dict[str, Entry] = {}
+        later: list[Entry] = []
+        size = 0
+        while queue and len(batch) < rows and len(later) < LOOK_PAST * rows and size < BATCH_BYTES:
+            entry = queue.popleft()
+            if entry.task_id in batch or entry.task_id in self._being_written:
+                later.append(entry)
+            else:
+                batch[entry.task_id] = entry
+                size += entry.size
+        queue.extendleft(reversed(later))
+        return list(batch.values())
