@@ -59,7 +59,7 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
             raise InvalidParams(f"`{field}.{operator}` needs a value", field=f"{field}.{operator}")
         if operator == "like" and kind is not str:
             raise InvalidParams(
-                f"`{field}.like` is for text; {column} is none", field=f"{field}.like"
+                f"`{field}.like` compares text, and `{column}` holds none", field=f"{field}.like"
             )
         read.append(Condition(column, operator, _value(operand, kind, f"{field}.{operator}")))
     return read

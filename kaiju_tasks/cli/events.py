@@ -1,13 +1,12 @@
 """`kaiju-tasks events`"""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.following import follow, retry_option
-from kaiju_tasks.cli.output import json_option
+from kaiju_tasks.cli.output import json_option, json_text
 from kaiju_tasks.cli.text import one_line
 from kaiju_tasks.times import show_time
 
@@ -37,7 +36,7 @@ def events(where: tuple[str, ...], retry_seconds: float, as_json: bool) -> None:
 
 async def _print(client: "Client", conditions: dict[str, Any], as_json: bool) -> None:
     async for event in client.events(conditions):
-        click.echo(json.dumps(event, ensure_ascii=False) if as_json else _line(event))
+        click.echo(json_text(event) if as_json else _line(event))
 
 
 def _line(event: dict[str, Any]) -> str:

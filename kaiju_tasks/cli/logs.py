@@ -12,7 +12,7 @@ import msgspec
 
 from kaiju_tasks.settings import Settings, service_variables
 
-__all__ = ["JsonFormatter", "TextFormatter", "configure_logging"]
+__all__ = ["JsonFormatter", "TextFormatter", "configure_logging", "show_warnings"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,12 @@ class _OneLine(logging.Filter):
             record.args = ()
             record.exc_info = record.exc_text = None
         return True
+
+
+def show_warnings() -> None:
+    """Send warnings to stderr, as text, unless the program configures logging itself."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(TextFormatter())
 
 
 def configure_logging(settings: Settings) -> None:

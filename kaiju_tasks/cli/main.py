@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import os
 import sys
 from typing import Any
@@ -72,6 +73,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding that lacks a character is no failure
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(prog_name="kaiju-tasks")
     except BrokenPipeError:

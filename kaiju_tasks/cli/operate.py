@@ -16,7 +16,8 @@ __all__ = ["OPERATIONS", "print_status", "progress_line"]
 def progress_line(task_: dict[str, Any]) -> str:
     """Where a task stands."""
     reason = f" ({task_['status_reason']})" if task_["status_reason"] else ""
-    return f"{task_['id']}: {task_['status']}{reason}, stage {task_['stage']} of {task_['stages']}"
+    stage = f"stage {task_['stage']} of {task_['stages']}"
+    return one_line(f"{task_['id']}: {task_['status']}{reason}, {stage}")
 
 
 def print_status(task_: dict[str, Any], as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What commands print: fields and values for people, JSON for programs."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ import click
 from kaiju_tasks.cli.text import one_line, pad, width
 from kaiju_tasks.times import show_time
 
-__all__ = ["TIMES", "error_line", "json_option", "print_fields", "print_json", "shown"]
+__all__ = ["TIMES", "error_line", "json_option", "json_text", "print_fields", "print_json", "shown"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +43,13 @@ json_option: Callable[[F], F] = click.option(
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, with escapes where standard output cannot show all characters."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, indent=indent, ensure_ascii=not unicode)
 
 
 def print_fields(pairs: Sequence[tuple[str, Any]]) -> None:

@@ -54,6 +54,7 @@ def run(
     data = _read(file, kws)
     pairs = read_pairs(messages, "--message")
 
+    from kaiju_tasks.cli.logs import show_warnings
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.cli.pipeline import Pipeline
     from kaiju_tasks.cli.progress import make_progress
@@ -61,6 +62,7 @@ def run(
     from kaiju_tasks.executor.load import LoadError, load_executor
     from kaiju_tasks.executor.runtime import by_app_name
 
+    show_warnings()
     try:
         executors = [load_executor(place) for place in dict.fromkeys(places)]
         by_app_name(executors)

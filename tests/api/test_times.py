@@ -87,6 +87,11 @@ async def test_a_condition_that_is_no_time_is_refused(call: Calls, column: str, 
     assert "must be UNIX seconds or ISO-8601" in str(refused.value)
 
 
+async def test_a_pattern_on_numbers_is_refused(call: Calls) -> None:
+    with pytest.raises(InvalidParams, match=r"like` compares text, and `next_run` holds none"):
+        await call("tasks.list", conditions={"next_run": {"like": "2026%"}})
+
+
 @pytest.mark.parametrize("after", [2211613200, "2040-01-31T09:00", "2040-01-31T08:00:00+00:00"])
 async def test_a_preview_begins_after_either_form(call: Calls, after: Any) -> None:
     fires = await call("cron.preview", cron="0 9 * * *", timezone="Europe/Berlin", n=1, after=after)

@@ -89,6 +89,27 @@ def test_a_traceback_stands_below_the_line() -> None:
     assert (rest[0], rest[-1]) == ("Traceback (most recent call last):", "ValueError: wrong")
 
 
+async def test_a_pipeline_without_a_manager_shows_warnings_with_their_fields(
+    processes: Processes, tmp_path: Path
+) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "from kaiju_tasks import Context, Executor\n"
+        'executor = Executor("default")\n'
+        '@executor.command("noisy.get")\n'
+        "async def get(ctx: Context) -> None:\n"
+        '    ctx.log("slow", level="warning", seconds=5)\n'
+        '    ctx.log("done", url="u")\n'
+    )
+    (tmp_path / "task.json").write_text('[{"method": "noisy.get"}]')
+    env = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    path = str(tmp_path / "task.json")
+    run = processes.kaiju("run", path, "--executor", "noisy:executor", env=env)
+    assert await run.ended(30) == 0, run.log
+    (line,) = [line for line in run.log.splitlines() if "noisy" in line and "WARNING" in line]
+    assert line.endswith(" method=noisy.get seconds=5")
+    assert "url=u" not in run.log
+
+
 @pytest.mark.parametrize("process", [False, True], ids=["coroutine", "process"])
 async def test_what_a_command_logs_is_in_the_log_with_its_fields(
     processes: Processes, tmp_path: Path, process: bool

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kaiju_tasks.cli.operate import progress_line
 from tests.cli.conftest import Invoke, Shell
 
 
@@ -24,6 +25,11 @@ def test_it_is_said_which_tasks_are_meant_and_in_one_way(
     refused = invoke("task", *arguments)
     assert refused.exit_code == 2
     assert said in refused.output
+
+
+def test_an_id_does_not_act_on_the_terminal_that_shows_it() -> None:
+    task = {"id": "a\u202eb", "status": "IDLE", "status_reason": None, "stage": 0, "stages": 1}
+    assert progress_line(task) == "a b: IDLE, stage 0 of 1"
 
 
 async def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:

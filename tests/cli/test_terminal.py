@@ -176,3 +176,15 @@ def test_every_list_refuses_unknown_columns_and_names_those_it_has(
     both = invoke(*arguments, "--columns", "nope", "--json")
     assert both.exit_code == 2
     assert "--columns is for tables" in both.output
+
+
+async def test_an_encoding_that_lacks_characters_is_no_failure(
+    busy_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    listed = busy_shell.run("task", "list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert r"\u8acb\u6c42\u66f8" in listed.stdout
+    assert WIDE in [task["id"] for task in busy_shell.json("task", "list")["data"]]
+    narrow = on_terminal(busy_shell, 40, "task", "list")
+    assert any(LONG[:6] in line for line in narrow)
