@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 CORE := errors types settings protocol rpc templates cron lifecycle
 UNIT := $(wildcard tests/core $(foreach part,$(CORE),tests/test_$(part)*.py tests/$(part)))
 
-.PHONY: help run test lint types imports postgres pytest unit sim bench schemas clean
+.PHONY: help run test lint types imports postgres node pytest unit sim bench schemas clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -26,7 +26,7 @@ run: $(VENV)/.run ## start a manager and the sample executor (PORT=8077 DB=sqlit
 	@exec $(BIN)/kaiju-tasks serve --executor kaiju_tasks.samples:executor \
 		--port '$(PORT)' --db '$(DB)'
 
-test: lint types imports postgres pytest ## the whole gate (WORKERS=2)
+test: lint types imports postgres node pytest ## the whole gate (WORKERS=2)
 
 lint: $(VENV)/.dev ## ruff
 	@echo "lint: ruff"
@@ -42,6 +42,9 @@ imports: $(VENV)/.dev ## imports point one way
 
 postgres: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.postgres_binaries
+
+node: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.node
 
 pytest: $(VENV)/.dev
 	@echo "tests: pytest"
@@ -62,7 +65,7 @@ schemas: $(VENV)/.run ## write schemas/ from the types
 	@$(BIN)/python -m kaiju_tasks.schemas --write
 
 clean: ## remove the environment and what the tools left
-	@rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) tests/node/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:

