@@ -14,7 +14,6 @@ from random import Random
 from kaiju_tasks import __version__
 from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
 from kaiju_tasks.executor.clock import Clock, LoopClock
-from kaiju_tasks.executor.health import health_server
 from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.registry import Executor
@@ -101,6 +100,9 @@ async def run_executor(
                 if stop is not None:
                     stack.enter_context(process.stopped_by(stop))
                 if health_port is not None:
+                    # aiohttp's server costs 50 ms of start-up, which most executors do not need
+                    from kaiju_tasks.executor.health import health_server
+
                     health = health_server(health_port, lambda: link.connected, host=health_host)
                     await stack.enter_async_context(health)
                 code = await process.run()

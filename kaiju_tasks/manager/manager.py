@@ -10,6 +10,7 @@ from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
+from kaiju_tasks.manager.events.wakes import Wakes, read_wake
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
@@ -21,7 +22,6 @@ from kaiju_tasks.manager.publisher import Publisher
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.store_clock import StoreClock
-from kaiju_tasks.manager.wakes import Wakes, read_wake
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, WorkSummary

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from kaiju_tasks.lifecycle import Step
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.waiters import Waiters
+from kaiju_tasks.manager.events.wakes import Wakes
 from kaiju_tasks.manager.executors.sessions import Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.scheduler import Scheduler
-from kaiju_tasks.manager.wakes import Wakes
 from kaiju_tasks.manager.writing.changes import Change
 
 

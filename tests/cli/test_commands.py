@@ -240,3 +240,10 @@ def test_a_one_shot_command_starts_without(module: str) -> None:
         f"sys.exit({module!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["aiohttp.web", "prometheus_client", "kaiju_tasks.server"])
+@pytest.mark.parametrize("users", ["kaiju_tasks.testing", "kaiju_tasks.executor.process"])
+def test_tests_and_executors_load_no_server(users: str, module: str) -> None:
+    code = f"import sys, {users}; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
