@@ -1,6 +1,7 @@
 """Text on a terminal: how wide it is, and how it is made to fit."""
 
 import unicodedata
+from collections.abc import Iterable
 
 __all__ = ["cut", "cut_middle", "one_line", "pad", "width"]
 
@@ -8,6 +9,8 @@ ELLIPSIS = "…"
 JOINER = "\u200d"
 NON_JOINER = "\u200c"
 EMOJI_STYLE = "\ufe0f"
+POINTS_A_CELL = 16
+"""More code points than any character that people write takes for each of its cells."""
 TAGS = ("\U000e0020", "\U000e007f")
 
 
@@ -51,19 +54,24 @@ def pad(text: str, room: int, *, right: bool = False) -> str:
 
 def _ends(text: str, head: int, tail: int) -> str:
     """The first and the last cells of a text, whole characters only."""
-    sizes = _characters(text)
-    first = last = ""
-    for character, size in sizes:
-        head -= size
-        if head < 0:
+    first = _within(_characters(text[: _near(head)]), head)
+    last = _within(reversed(_characters(text[-_near(tail) :])), tail)
+    return "".join([*first, ELLIPSIS, *reversed(last)])
+
+
+def _near(cells: int) -> int:
+    """So much of a text, however long it is, is enough to fill the cells."""
+    return (cells + 1) * POINTS_A_CELL
+
+
+def _within(characters: Iterable[tuple[str, int]], room: int) -> list[str]:
+    taken = []
+    for character, size in characters:
+        room -= size
+        if room < 0:
             break
-        first += character
-    for character, size in reversed(sizes):
-        tail -= size
-        if tail < 0:
-            break
-        last = character + last
-    return first + ELLIPSIS + last
+        taken.append(character)
+    return taken
 
 
 def _characters(text: str) -> list[tuple[str, int]]:
@@ -85,7 +93,7 @@ def _harmless(text: str, index: int) -> str:
 
 
 def _joins_emoji(text: str, index: int) -> bool:
-    before = text[:index].removesuffix(EMOJI_STYLE)[-1:]
+    before = text[max(0, index - 2) : index].removesuffix(EMOJI_STYLE)[-1:]
     after = text[index + 1 : index + 2]
     return _category(before) in ("So", "Sk") and _category(after) in ("So", "Sm")
 

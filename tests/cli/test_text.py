@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from kaiju_tasks.cli import text as text_module
 from kaiju_tasks.cli.text import cut, cut_middle, one_line, pad, width
 from tests.cli.unicode import any_text
 
@@ -109,3 +110,30 @@ def test_padded_cells_beside_each_other_are_as_wide_as_they_are_alone(
 ) -> None:
     cells = [pad(left, width(left) + more), pad(right, width(right) + more, right=True)]
     assert cell_len("  ".join(cells)) == width(left) + width(right) + 2 * more + 2
+
+
+def test_a_cut_looks_at_no_more_of_a_text_than_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    split = text_module._characters
+
+    def count(text: str) -> list[tuple[str, int]]:
+        looked.append(len(text))
+        return split(text)
+
+    monkeypatch.setattr(text_module, "_characters", count)
+    assert cut_middle("日" * 500_000 + "本", 8) == "日日…本"
+    assert cut("日" * 500_000, 8) == "日日日…"
+    assert sum(looked) < 1000
+
+
+def test_a_joiner_is_judged_by_its_neighbours_only() -> None:
+    class Sliced(str):
+        longest = 0
+
+        def __getitem__(self, key):
+            part = super().__getitem__(key)
+            Sliced.longest = max(Sliced.longest, len(part))
+            return part
+
+    assert one_line(Sliced(f"{FAMILY}\n" * 1000)) == f"{FAMILY} " * 1000
+    assert Sliced.longest <= 2
