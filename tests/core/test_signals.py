@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kaiju_tasks.signals import handling_signals
+from tests.support.wait import PATIENCE_SECONDS
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -28,7 +29,7 @@ async def test_every_signal_that_asks_to_end_is_handled_each_time(number: signal
     with handling_signals(lambda: heard.put_nowait(True)):
         for _ in range(2):
             os.kill(os.getpid(), number)
-            await asyncio.wait_for(heard.get(), 10)
+            await asyncio.wait_for(heard.get(), PATIENCE_SECONDS)
 
 
 async def test_after_the_block_signals_do_what_they_do_by_default() -> None:
@@ -43,7 +44,7 @@ async def test_handled_once_the_next_signal_ends_the_process() -> None:
     heard: asyncio.Queue[bool] = asyncio.Queue()
     with handling_signals(lambda: heard.put_nowait(True), once=True):
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(heard.get(), 10)
+        await asyncio.wait_for(heard.get(), PATIENCE_SECONDS)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 

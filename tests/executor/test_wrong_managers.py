@@ -18,7 +18,7 @@ from kaiju_tasks.executor.process import EXIT_ORPHANED, run_executor
 from tests.executor.commands import executor as commands
 from tests.executor.fakes import FakeManager
 from tests.executor.server import serving
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -202,7 +202,7 @@ async def test_a_manager_that_was_there_is_waited_for_whatever_answers_in_its_pl
         await wait_until(lambda: server.sockets, "the executor is connected")
         manager.errors["manager.connect"] = (503, "away")
         await server.cut()
-        await asyncio.wait_for(seen.wait(), 20)
+        await asyncio.wait_for(seen.wait(), PATIENCE_SECONDS)
         assert await running == EXIT_ORPHANED
 
 

@@ -171,12 +171,13 @@ async def test_a_cancelled_transaction_is_whole_or_nothing_and_blocks_nobody(
             for index in range(3)
         ]
 
-    callers = []
-    for number in range(30):
-        callers.append(asyncio.create_task(call("tasks.m_create", data=batch(number))))
-        await asyncio.sleep(0.0005 * (number % 7))
-        callers[-1].cancel()
-    await asyncio.gather(*callers, return_exceptions=True)
+    async def cancelled(number: int) -> None:
+        creating = asyncio.create_task(call("tasks.m_create", data=batch(number)))
+        await asyncio.sleep(0.0005 * number)
+        creating.cancel()
+        await asyncio.gather(creating, return_exceptions=True)
+
+    await asyncio.gather(*map(cancelled, range(30)))
     async with asyncio.timeout(PATIENCE_SECONDS):
         await call.create("a", id="after", delay=3600)
         ids = [task["id"] for task in (await call("tasks.list", limit=1000))["data"]]
