@@ -8,6 +8,7 @@ from kaiju_tasks.lifecycle.move import SUSPECT_LOSSES
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import TaskStatus
 from tests.simulation.executor import SimExecutor
+from tests.simulation.invariants import Invariant
 from tests.simulation.oracle import ENDED, Oracle, lease_of
 from tests.simulation.ties import Ties
 from tests.simulation.trace import EPOCH, Trace
@@ -18,8 +19,8 @@ IDLE_HANDS_SECONDS = 4.0
 RESERVED_SECONDS = 150.0
 TIED_SECONDS = 4.0
 
-Wrong = tuple[tuple[object, ...], float, Callable[[], str]]
-"""What stands wrong, for how many seconds it may, and what to say of it then."""
+Wrong = tuple[Invariant, tuple[object, ...], float, Callable[[], str]]
+"""What is broken, by what, for how many seconds it may be, and what to say of it then."""
 
 
 class Calm:
@@ -35,12 +36,12 @@ class Calm:
     def look(self, now: float, executors: list[SimExecutor]) -> None:
         """:param now: virtual seconds"""
         seen: set[tuple[object, ...]] = set()
-        for key, bound, text in self._wrong(now, executors):
+        for invariant, key, bound, text in self._wrong(now, executors):
             seen.add(key)
             since = self._since.setdefault(key, now)
             if now - since > bound and key not in self._told:
                 self._told.add(key)
-                self._trace.violated(f"for {now - since:.1f} s: {text()}")
+                self._trace.violated(invariant, f"for {now - since:.1f} s: {text()}")
         self._since = {key: since for key, since in self._since.items() if key in seen}
 
     def _wrong(self, now: float, executors: list[SimExecutor]) -> Iterator[Wrong]:
@@ -49,12 +50,23 @@ class Calm:
         suspects = {row.app_name for row in rows if row.losses >= SUSPECT_LOSSES}
         for row in rows:
             if row.due_at is not None and row.due_at < EPOCH + now:
-                yield ("late", row.id, row.version), LATE_SECONDS, partial(_late, row)
+                yield (
+                    Invariant.NOTHING_OVERDUE,
+                    ("late", row.id, row.version),
+                    LATE_SECONDS,
+                    partial(_late, row),
+                )
             if row.status is TaskStatus.EXECUTED:
                 if not _is_held(row, by_name):
-                    yield ("adrift", row.id, row.epoch), ADRIFT_SECONDS, partial(_adrift, row)
+                    yield (
+                        Invariant.EXECUTED_IS_HELD,
+                        ("adrift", row.id, row.epoch),
+                        ADRIFT_SECONDS,
+                        partial(_adrift, row),
+                    )
                 elif not _is_at_work(row, by_name):
                     yield (
+                        Invariant.EXECUTED_IS_AT_WORK,
                         ("mute", row.id, row.epoch, row.stage),
                         ADRIFT_SECONDS,
                         partial(_mute, row),
@@ -62,11 +74,16 @@ class Calm:
             if row.ready and any(_has_place(executor, row) for executor in executors):
                 behind = row.app_name in suspects
                 bound = RESERVED_SECONDS if behind else IDLE_HANDS_SECONDS
-                yield ("queued", row.id, row.version, behind), bound, partial(_queued, row)
+                yield (
+                    Invariant.NO_IDLE_HANDS,
+                    ("queued", row.id, row.version, behind),
+                    bound,
+                    partial(_queued, row),
+                )
         for executor in executors:
             yield from self._zombies(executor)
-        for key, text in self._ties.stuck(now):
-            yield key, TIED_SECONDS, partial(str, text)
+        for invariant, key, text in self._ties.stuck(now):
+            yield invariant, key, TIED_SECONDS, partial(str, text)
 
     def _zombies(self, executor: SimExecutor) -> Iterator[Wrong]:
         if executor.runner is None or not executor.process.alive:
@@ -75,7 +92,12 @@ class Calm:
         for lease in executor.runner.holding():
             row = self._oracle.rows.get(lease.id)
             if row is None or lease_of(row) != lease:
-                yield ("zombie", name, lease), ADRIFT_SECONDS, partial(_zombie, name, lease)
+                yield (
+                    Invariant.NO_ZOMBIES,
+                    ("zombie", name, lease),
+                    ADRIFT_SECONDS,
+                    partial(_zombie, name, lease),
+                )
 
     def unfinished(self) -> list[Row]:
         """One-offs that have not ended."""

@@ -122,10 +122,9 @@ class Chaos:
 
     def _part(self) -> None:
         """An executor cannot reach a manager any more, or none of them."""
-        executor = self._executor()
-        if executor is None or not self._town.managers:
+        executor, urls = self._executor(), [manager.url for manager in self._town.managers]
+        if executor is None or not urls:
             return
-        urls = [manager.url for manager in self._town.managers]
         if self._random.random() < 0.5:
             urls = [self._random.choice(urls)]
         pairs = {(executor.process.name, url) for url in urls}

@@ -1,6 +1,7 @@
 """One SQLite in memory that all managers share, each through a connection that may fail."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -16,38 +17,17 @@ Committed = Callable[["StoreLine", list[Step], list[ExecutorRow]], None]
 Heard = Callable[[frozenset[str]], None]
 Received = Callable[[bytes], None]
 
-READS = [
-    "find",
-    "count",
-    "runs",
-    "stage_records",
-    "status_counts",
-    "executors",
-    "forget_executors",
-    "forget_slots",
-    "ahead",
-    "slot_used",
-    "children",
-    "pauses",
-    "prune_runs",
-    "prune_notifications",
-    "prune_audit",
-    "notifications",
-    "audit",
-    "set_notification",
-    "delete_notifications",
-    "now",
-    "work_summary",
-    "tasks",
-    "pauses",
-    "ping",
-    "shorten_lease",
-    "manager_seen",
-    "manager_gone",
-]
+NOT_CALLED_BY_MANAGERS = {"open", "close"}
+OTHERWISE = {"wake", "send"}
+CALLS = sorted(
+    name
+    for name, method in vars(Store).items()
+    if inspect.iscoroutinefunction(method) and name not in NOT_CALLED_BY_MANAGERS | OTHERWISE
+)
+"""Methods of a store that go to the database and come back, each on its own."""
 
-OWN = frozenset({"work_summary", "ping", "manager_seen"})
-"""Reads that a manager makes for itself; it need not take a client's for the database's health."""
+OWN = frozenset(method.__name__ for method in (Store.work_summary, Store.ping, Store.manager_seen))
+"""Calls that a manager makes for itself; it need not take a client's for the database's health."""
 
 
 class Faults:
@@ -93,20 +73,20 @@ class StoreLine:
         self.process = process
         self.cut = False
         self.failed_at = float("-inf")
-        for name in READS:
-            setattr(self, name, self._read(name))
+        for name in CALLS:
+            setattr(self, name, self._call(name))
 
-    def _read(self, name: str) -> Callable[..., Any]:
+    def _call(self, name: str) -> Callable[..., Any]:
         inner = getattr(self._store, name)
         own = name in OWN
 
-        async def read(*args: Any, **kwargs: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
             await self._reach(own=own)
             answer = await inner(*args, **kwargs)
             await self._delay()
             return answer
 
-        return read
+        return call
 
     async def ids(self, *args: Any) -> AsyncIterator[list[str]]:
         """Batches of ids, each read on its own."""

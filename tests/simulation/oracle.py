@@ -13,6 +13,7 @@ from kaiju_tasks.store import ExecutorRow
 from kaiju_tasks.types import MESSAGE, ExecutorStatus, TaskEvent, TaskStatus
 from tests.simulation.database import StoreLine
 from tests.simulation.executor import SimExecutor
+from tests.simulation.invariants import Invariant
 from tests.simulation.manager import SimManager
 from tests.simulation.network import Wire
 from tests.simulation.trace import EPOCH, Trace
@@ -56,6 +57,7 @@ class Execution(Struct):
     task_id: str
     job_id: str
     stage: int
+    epoch: int | None
 
 
 class Oracle:
@@ -92,25 +94,33 @@ class Oracle:
     def count(self, what: str) -> None:
         self.stats[what] = self.stats.get(what, 0) + 1
 
-    def _wrong(self, task_id: str, text: str) -> None:
-        self._trace.violated(f"task {task_id}: {text}")
+    def _wrong(self, invariant: Invariant, task_id: str, text: str) -> None:
+        self._trace.violated(invariant, f"task {task_id}: {text}")
 
     # -- executors --------------------------------------------------------------------------
 
     def began(self, executor: SimExecutor, ctx: Context) -> int:
         """A stage's code begins: at most once under one lease."""
-        n = len(self.executions)
-        self.executions.append(Execution(executor.process.name, ctx.task_id, ctx.job_id, ctx.stage))
-        self._trace(executor.process.name, f"runs {ctx.task_id}/{ctx.stage} {ctx.method} n={n}")
-        self.count("execution")
+        name, n = executor.process.name, len(self.executions)
         assert executor.runner is not None
-        for segment in executor.runner._segments.values():
-            lease = segment.lease()
-            if lease.id == ctx.task_id and lease.job_id == ctx.job_id:
-                key = (executor.process.name, lease.job_id, lease.nonce, lease.epoch, ctx.stage)
-                if key in self.begun:
-                    self._wrong(ctx.task_id, f"stage {ctx.stage} begins twice under one lease")
-                self.begun.add(key)
+        leases = [
+            lease
+            for segment in executor.runner._segments.values()
+            if (lease := segment.lease()).id == ctx.task_id and lease.job_id == ctx.job_id
+        ]
+        epoch = leases[0].epoch if leases else None
+        self.executions.append(Execution(name, ctx.task_id, ctx.job_id, ctx.stage, epoch))
+        self._trace(name, f"runs {ctx.task_id}/{ctx.stage} {ctx.method} n={n}")
+        self.count("execution")
+        for lease in leases:
+            key = (name, lease.job_id, lease.nonce, lease.epoch, ctx.stage)
+            if key in self.begun:
+                self._wrong(
+                    Invariant.BEGUN_ONCE,
+                    ctx.task_id,
+                    f"stage {ctx.stage} begins twice under one lease",
+                )
+            self.begun.add(key)
         return n
 
     def asked(self, wire: Wire, frame: bytes) -> None:
@@ -129,7 +139,9 @@ class Oracle:
             n = _number(report)
             if ack.state is not AckState.STALE and n is not None and n not in self.stored:
                 self._wrong(
-                    report.id, f"stage {report.stage} execution {n}: {ack.state} before its commit"
+                    Invariant.ACK_AFTER_COMMIT,
+                    report.id,
+                    f"stage {report.stage} execution {n}: {ack.state} before its commit",
                 )
 
     # -- commits ----------------------------------------------------------------------------
@@ -163,11 +175,15 @@ class Oracle:
         since = self.now - line.failed_at
         if since < self._lease_seconds:
             self._trace.violated(
+                Invariant.SIGHT_BEFORE_JUDGEMENT,
                 f"executor {executor.id} is expelled by {line.process.name} only {since:.2f} s "
-                "after it lost its database"
+                "after it lost its database",
             )
         if executor.lease_until > EPOCH + self.now:
-            self._trace.violated(f"executor {executor.id} is expelled before its lease ends")
+            self._trace.violated(
+                Invariant.LEASES_ARE_KEPT,
+                f"executor {executor.id} is expelled before its lease ends",
+            )
 
     def _forget(self, task_id: str) -> None:
         self.deleted.add(task_id)
@@ -182,7 +198,11 @@ class Oracle:
         row = step.row
         task_id = row.id
         if before is not None and not step.deleted and row.version != before.version + 1:
-            self._wrong(task_id, f"version goes from {before.version} to {row.version}")
+            self._wrong(
+                Invariant.VERSIONS_RISE,
+                task_id,
+                f"version goes from {before.version} to {row.version}",
+            )
         if row.job_id is not None:
             self.owner[row.job_id] = task_id
         self._leases(row, before)
@@ -201,13 +221,17 @@ class Oracle:
             return
         manager = self.connected_to.get((executor_id, self.session.get(executor_id, "")))
         if manager != who:
-            self._wrong(row.id, f"{who} leases it to {executor_id}, which is at {manager}")
+            self._wrong(
+                Invariant.LEASED_WHERE_CONNECTED,
+                row.id,
+                f"{who} leases it to {executor_id}, which is at {manager}",
+            )
 
     def _leases(self, row: Row, before: Row | None) -> None:
         epoch = 0 if before is None else before.epoch
         if row.executor_id is None:
             if row.epoch != epoch:
-                self._wrong(row.id, "the epoch changes without a lease")
+                self._wrong(Invariant.EPOCHS_RISE, row.id, "the epoch changes without a lease")
             return
         if before is not None and (before.executor_id, before.nonce) == (
             row.executor_id,
@@ -215,10 +239,12 @@ class Oracle:
         ):
             return
         if row.epoch != epoch + 1:
-            self._wrong(row.id, f"a new lease has epoch {row.epoch} after {epoch}")
+            self._wrong(
+                Invariant.EPOCHS_RISE, row.id, f"a new lease has epoch {row.epoch} after {epoch}"
+            )
         token = (row.id, row.epoch, row.nonce or "")
         if token in self.tokens and row.id not in self.deleted:
-            self._wrong(row.id, "a lease's token is given twice")
+            self._wrong(Invariant.EPOCHS_RISE, row.id, "a lease's token is given twice")
         self.tokens.add(token)
         self.count("lease")
 
@@ -230,7 +256,9 @@ class Oracle:
         if attempt.outcome in SUCCESS:
             done = self.results.setdefault(key, {})
             if attempt.stage in done:
-                self._wrong(task_id, f"stage {attempt.stage} of {key} has two results")
+                self._wrong(
+                    Invariant.ONE_RESULT, task_id, f"stage {attempt.stage} of {key} has two results"
+                )
             assert attempt.result is not None
             done[attempt.stage] = bytes(attempt.result)
         if attempt.rescued:
@@ -240,10 +268,11 @@ class Oracle:
         """What is stored was said by the executor that held the lease, of that very stage."""
         ran = self.executions[n]
         self.stored.add(n)
-        said = (ran.executor, ran.task_id, ran.job_id, ran.stage)
-        held = before.executor_id if before is not None else None
-        if said != (held, task_id, attempt.job_id, attempt.stage):
+        said = (ran.executor, ran.epoch, ran.task_id, ran.job_id, ran.stage)
+        held = (before.executor_id, before.epoch) if before is not None else (None, None)
+        if said != (*held, task_id, attempt.job_id, attempt.stage):
             self._wrong(
+                Invariant.HOLDER_REPORTS,
                 task_id,
                 f"stage {attempt.stage} takes the report of execution {n} {said}, "
                 f"but {held} holds the lease",
@@ -258,17 +287,18 @@ class Oracle:
                 if run.note is None or not run.note.startswith("skipped"):
                     self._decide(row.id, run.scheduled_at)
             elif run.job_id in self.closed:
-                self._wrong(row.id, f"run {run.job_id} ends twice")
+                self._wrong(Invariant.RUNS_END_ONCE, row.id, f"run {run.job_id} ends twice")
             else:
                 self.closed.add(run.job_id)
         if before is not None and before.begun and not step.deleted:
             over = not row.open or row.job_id != before.job_id
             if over and before.job_id not in ended:
-                self._wrong(row.id, f"run {before.job_id} is over without a record")
-        same = before is not None and before.job_id == row.job_id
-        if row.open and not same:
-            if row.job_id in self.closed:
-                self._wrong(row.id, f"run {row.job_id} opens again")
+                self._wrong(
+                    Invariant.RUNS_END_ONCE, row.id, f"run {before.job_id} is over without a record"
+                )
+        if row.open and row.job_id in self.closed and not step.deleted:
+            self._wrong(Invariant.RUNS_END_ONCE, row.id, f"run {row.job_id} is open again")
+        if row.open and (before is None or before.job_id != row.job_id):
             self._decide(row.id, row.scheduled_at)
 
     def told(self, manager: SimManager, event: TaskEvent) -> None:
@@ -277,17 +307,25 @@ class Oracle:
         self.count("event of another manager" if elsewhere else "event")
         if event.event in ("task.finished", "task.failed"):
             if event.job_id not in self.closed:
-                self._wrong(event.id, f"{event.event} is told of {event.job_id} before its commit")
+                self._wrong(
+                    Invariant.EVENTS_AFTER_COMMIT,
+                    event.id,
+                    f"{event.event} is told of {event.job_id} before its commit",
+                )
             heard = (manager.process.name, event.job_id or "")
             if heard in self.heard:
-                self._wrong(event.id, f"the end of {event.job_id} is told twice")
+                self._wrong(
+                    Invariant.EVENTS_ONCE, event.id, f"the end of {event.job_id} is told twice"
+                )
             self.heard.add(heard)
 
     def _decide(self, task_id: str, scheduled_at: float | None) -> None:
         if scheduled_at is None:
             return
         if (task_id, scheduled_at) in self.decided:
-            self._wrong(task_id, f"the fire of {scheduled_at} is decided twice")
+            self._wrong(
+                Invariant.FIRES_ONCE, task_id, f"the fire of {scheduled_at} is decided twice"
+            )
         self.decided.add((task_id, scheduled_at))
 
     def _messages(self, step: Step) -> None:
@@ -300,7 +338,11 @@ class Oracle:
                 mail.consumed = False
         if (message := step.message) is not None:
             if message.message_id in box:
-                self._wrong(task_id, f"message {message.message_id} is stored twice")
+                self._wrong(
+                    Invariant.MESSAGES_ONCE,
+                    task_id,
+                    f"message {message.message_id} is stored twice",
+                )
             box[message.message_id] = Mail(message.name, bytes(message.data))
         if step.receipt is not None and step.receipt.accepted:
             self.stored_messages.add((task_id, step.receipt.message_id))
@@ -310,7 +352,11 @@ class Oracle:
     def _consume(self, task_id: str, message_id: str, box: dict[str, Mail]) -> None:
         mail = box.get(message_id)
         if mail is None or mail.consumed:
-            self._wrong(task_id, f"message {message_id} is consumed twice, or from nowhere")
+            self._wrong(
+                Invariant.MESSAGES_ONCE,
+                task_id,
+                f"message {message_id} is consumed twice, or from nowhere",
+            )
         else:
             mail.consumed = True
             self.count("message consumed")
@@ -322,17 +368,27 @@ class Oracle:
         if row.job_id is not None:
             done = self.results.get((row.job_id, row.cycle), {})
             if set(done) != set(range(row.stage)):
-                self._wrong(row.id, f"at stage {row.stage} with results of {sorted(done)}")
+                self._wrong(
+                    Invariant.STAGE_AFTER_RESULTS,
+                    row.id,
+                    f"at stage {row.stage} with results of {sorted(done)}",
+                )
         if row.retries > definition.max_retries:
-            self._wrong(row.id, f"{row.retries} retries of {definition.max_retries}")
+            self._wrong(
+                Invariant.BOUNDED_TRIES,
+                row.id,
+                f"{row.retries} retries of {definition.max_retries}",
+            )
         if row.losses > LOSSES_MAX:
-            self._wrong(row.id, f"{row.losses} losses of a stage")
+            self._wrong(Invariant.BOUNDED_TRIES, row.id, f"{row.losses} losses of a stage")
         if row.status is TaskStatus.FINISHED and (
             row.stage != row.stages or row.error is not None or row.exit_code != 0
         ):
-            self._wrong(row.id, "FINISHED with an error, or before its last stage")
+            self._wrong(
+                Invariant.ENDS_ARE_WHOLE, row.id, "FINISHED with an error, or before its last stage"
+            )
         if row.status in ENDED and row.open:
-            self._wrong(row.id, f"{row.status} and its run is open")
+            self._wrong(Invariant.ENDS_ARE_WHOLE, row.id, f"{row.status} and its run is open")
         if row.status is TaskStatus.WAITING:
             self._waiting(row, definition)
 
@@ -343,7 +399,11 @@ class Oracle:
         name = msgspec.json.decode(command.params).get("name")
         for message_id, mail in self.mail.get(row.id, {}).items():
             if not mail.consumed and name in (None, mail.name):
-                self._wrong(row.id, f"waits although message {message_id} is there")
+                self._wrong(
+                    Invariant.NO_WAIT_BESIDE_A_MESSAGE,
+                    row.id,
+                    f"waits although message {message_id} is there",
+                )
 
     def _next_tasks(self, steps: list[Step]) -> None:
         for index, step in enumerate(steps):
@@ -353,7 +413,9 @@ class Oracle:
             self.count("next task")
             later = [s for s in steps[index + 1 :] if s.row.id == target]
             if not any(_started(s) for s in later):
-                self._wrong(step.row.id, f"finished without starting {target}")
+                self._wrong(
+                    Invariant.NEXT_TASKS_START, step.row.id, f"finished without starting {target}"
+                )
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -367,7 +429,8 @@ class Oracle:
         for key in sorted(mine.keys() | table.keys()):
             if mine.get(key) != table.get(key):
                 self._trace.violated(
-                    f"result {key} is {table.get(key)!r}, was committed as {mine.get(key)!r}"
+                    Invariant.RESULTS_ARE_STORED,
+                    f"result {key} is {table.get(key)!r}, was committed as {mine.get(key)!r}",
                 )
 
 

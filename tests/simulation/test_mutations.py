@@ -1,185 +1,253 @@
-"""The simulation finds bugs: each of these is planted, and some seed must come upon it."""
+"""The simulation finds bugs: each of these is planted, and breaks the invariant that it names."""
 
 import asyncio
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
-from kaiju_tasks.executor.session import Session
+from kaiju_tasks.executor.session import Session as ExecutorSession
+from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.lifecycle.events import Reset, RestartFrom, RunNow
 from kaiju_tasks.lifecycle.handlers import operators
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reports import Reports
+from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing import batch, slots
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import Family
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.manager.writing.consequences import Consequences
 from kaiju_tasks.manager.writing.inserts import Inserts
-from kaiju_tasks.protocol import Ack, AckState, Lease
+from kaiju_tasks.manager.writing.starts import Starts
+from kaiju_tasks.protocol import Ack, AckState, Lease, Report
+from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.types import Outcome
+from tests.simulation.invariants import Invariant
 from tests.simulation.world import simulate
 
 SEEDS = range(200)
 
 
-def acks_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+class Plant:
+    """Puts bugs in the place of functions, each of which can be called as the original one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, owner: Any, name: str, bug: Callable[..., Any]) -> None:
+        original = getattr(owner, name)
+        assert _called_as(bug) == _called_as(original), f"{name} is called in another way"
+        self._monkeypatch.setattr(owner, name, bug)
+
+
+def _called_as(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]]]:
+    parameters = inspect.signature(function).parameters.values()
+    known = [(one.name, one.kind, one.default) for one in parameters]
+    return inspect.iscoroutinefunction(function), known
+
+
+def acknowledges_before_the_commit(plant: Plant) -> None:
     write = Reports.write
 
-    async def hasty(self: Reports, reports: Any, session: Any) -> list[Ack]:
+    async def hasty(self: Reports, reports: Sequence[Report], session: Session | None) -> list[Ack]:
         asyncio.get_running_loop().create_task(write(self, reports, session))
         return [Ack(AckState.OK) for _ in reports]
 
-    monkeypatch.setattr(Reports, "write", hasty)
+    plant(Reports, "write", hasty)
 
 
-def takes_reports_under_any_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def takes_reports_under_any_lease(plant: Plant) -> None:
     def holds(self: Move, lease: Lease) -> bool:
         return self.row.id == lease.id and self.row.job_id == lease.job_id
 
-    monkeypatch.setattr(Move, "holds", holds)
+    plant(Move, "holds", holds)
 
 
-def waits_for_ever_for_the_answers_of_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose_all(self: Session) -> None:
+def waits_for_ever_for_the_answers_of_a_lost_connection(plant: Plant) -> None:
+    def lose_all(self: ExecutorSession) -> None:
         self.lost = True
         self._asked.clear()
 
-    monkeypatch.setattr(Session, "_lose_all", lose_all)
+    plant(ExecutorSession, "_lose_all", lose_all)
 
 
-def judges_right_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Uptime, "seconds_until_judge", lambda self: 0.0)
+def judges_right_after_an_outage(plant: Plant) -> None:
+    def at_once(self: Uptime) -> float:
+        return 0.0
+
+    plant(Uptime, "seconds_until_judge", at_once)
 
 
-def forgets_what_it_leased_when_the_commit_was_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def none(*_: Any) -> list[Any]:
+def forgets_what_it_leased_when_the_commit_was_in_doubt(plant: Plant) -> None:
+    async def none(self: Acquisition, tx: Transaction) -> list[Any]:
         return []
 
-    monkeypatch.setattr(Acquisition, "_leased_before", none)
+    plant(Acquisition, "_leased_before", none)
 
 
-def begins_a_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "_began_before", lambda move, event: False)
-    monkeypatch.setattr(batch, "resolve_in_doubt", lambda entry, tried, row: False)
+def begins_a_run_twice(plant: Plant) -> None:
+    def never(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
+        return False
+
+    def undecided(entry: Any, tried: Step, state: Any) -> bool:
+        return False
+
+    plant(operators, "_began_before", never)
+    plant(batch, "resolve_in_doubt", undecided)
 
 
-def leaves_the_next_task_to_another_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def save(self: Consequences, tx: Any, changes: Any, slots: Any) -> None:
-        await tx.save([change.step for change in changes if change.before is not None])
+def starts_no_next_task(plant: Plant) -> None:
+    async def follow(
+        self: Starts, tx: Transaction, changes: Iterable[Change], chain: int
+    ) -> list[Change]:
+        return []
 
-    monkeypatch.setattr(Consequences, "save", save)
+    plant(Starts, "follow", follow)
 
 
-def tells_events_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def publishes_events_before_the_commit(plant: Plant) -> None:
     commit = Committer._commit
 
-    async def hasty(self: Committer, work: Any) -> Any:
-        async def published(tx: Any) -> Any:
+    async def hasty(self: Committer, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
+        async def published(tx: Transaction) -> Any:
             written = await work(tx)
             self._publish(written.changes)
             return written
 
         return await commit(self, published)
 
-    monkeypatch.setattr(Committer, "_commit", hasty)
+    plant(Committer, "_commit", hasty)
 
 
-def keeps_the_slot_of_a_lost_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+def keeps_the_slot_of_a_lost_executor(plant: Plant) -> None:
     add = slots._Tally.add
 
     def forgetful(self: slots._Tally, change: Change) -> None:
         if not any(attempt.outcome == Outcome.LOST for attempt in change.step.attempts):
             add(self, change)
 
-    monkeypatch.setattr(slots._Tally, "add", forgetful)
+    plant(slots._Tally, "add", forgetful)
 
 
-def lets_nobody_into_the_place_of_a_cancelled_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def lets_nobody_into_the_place_of_a_cancelled_task(plant: Plant) -> None:
     add = slots._Tally.add
 
     def forgetful(self: slots._Tally, change: Change) -> None:
         if change.before is None or not change.before.ready or change.step.row.open:
             add(self, change)
 
-    monkeypatch.setattr(slots._Tally, "add", forgetful)
+    plant(slots._Tally, "add", forgetful)
 
 
-def tells_no_parent_of_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "_tell", lambda db, steps: None)
+def notes_no_end_for_parents(plant: Plant) -> None:
+    def nothing(db: Any, steps: Sequence[Step]) -> None:
+        return
+
+    plant(saving, "_tell", nothing)
 
 
-def signals_no_parent_of_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def signals_no_parent(plant: Plant) -> None:
     many = saving._many
 
-    def silent(db: Any, name: str, values: Any) -> None:
+    def silent(db: Any, name: str, values: Iterable[tuple[Any, ...]]) -> None:
         if name != "signal_parents":
             many(db, name, values)
 
-    monkeypatch.setattr(saving, "_many", silent)
+    plant(saving, "_many", silent)
 
 
-def leaves_siblings_running_at_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+def leaves_siblings_running_at_a_retry(plant: Plant) -> None:
     abandoned = Family.abandoned
 
-    async def lenient(self: Family, tx: Any, changes: Any) -> list[str]:
+    async def lenient(self: Family, tx: Transaction, changes: Iterable[Change]) -> list[str]:
         return await abandoned(self, tx, [c for c in changes if not c.step.row.retries])
 
-    monkeypatch.setattr(Family, "abandoned", lenient)
+    plant(Family, "abandoned", lenient)
 
 
-def opens_nothing_at_the_end_of_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+def opens_nothing_at_the_end_of_a_pause(plant: Plant) -> None:
     async def nobody(self: PauseBook, gate: str) -> int:
         return 0
 
-    monkeypatch.setattr(PauseBook, "_open", nobody)
+    plant(PauseBook, "_open", nobody)
 
 
-def acquires_by_the_pauses_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def as_known(self: PauseBook, tx: Any) -> None:
+def acquires_by_the_pauses_it_knows(plant: Plant) -> None:
+    async def as_known(self: PauseBook, tx: Transaction) -> None:
         return
 
-    monkeypatch.setattr(PauseBook, "refresh", as_known)
+    plant(PauseBook, "refresh", as_known)
 
 
-def makes_two_tasks_of_one_unique_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nobody(self: Inserts, tx: Any, drafts: Any) -> dict[str, str]:
+def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
+    claim = Inserts._claim
+
+    async def nobody(self: Inserts, tx: Transaction, drafts: Sequence[Any]) -> dict[str, str]:
         await claim(self, tx, drafts)
         return {}
 
-    claim = Inserts._claim
-    monkeypatch.setattr(Inserts, "_claim", nobody)
+    plant(Inserts, "_claim", nobody)
 
 
 @pytest.mark.parametrize(
-    ("plant", "faults"),
+    ("bug", "faults", "invariant"),
     [
-        (acks_before_the_commit, {}),
-        (takes_reports_under_any_lease, {"cut": 0.1}),
-        (waits_for_ever_for_the_answers_of_a_lost_connection, {"cut": 0.02}),
-        (judges_right_after_an_outage, {}),
-        (forgets_what_it_leased_when_the_commit_was_in_doubt, {"unknown": 0.3}),
-        (begins_a_run_twice, {"unknown": 0.3}),
-        (leaves_the_next_task_to_another_transaction, {}),
-        (tells_events_before_the_commit, {}),
-        (keeps_the_slot_of_a_lost_executor, {}),
-        (lets_nobody_into_the_place_of_a_cancelled_task, {}),
-        (tells_no_parent_of_an_end, {}),
-        (signals_no_parent_of_an_end, {}),
-        (leaves_siblings_running_at_a_retry, {}),
-        (opens_nothing_at_the_end_of_a_pause, {}),
-        (acquires_by_the_pauses_it_knows, {}),
-        (makes_two_tasks_of_one_unique_key, {}),
+        (acknowledges_before_the_commit, {}, Invariant.ACK_AFTER_COMMIT),
+        (takes_reports_under_any_lease, {"twice": 0.5}, Invariant.HOLDER_REPORTS),
+        (
+            waits_for_ever_for_the_answers_of_a_lost_connection,
+            {"cut": 0.02},
+            Invariant.EXECUTED_IS_AT_WORK,
+        ),
+        (judges_right_after_an_outage, {}, Invariant.SIGHT_BEFORE_JUDGEMENT),
+        (
+            forgets_what_it_leased_when_the_commit_was_in_doubt,
+            {"unknown": 0.3},
+            Invariant.EXECUTED_IS_HELD,
+        ),
+        (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
+        (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
+        (publishes_events_before_the_commit, {}, Invariant.EVENTS_AFTER_COMMIT),
+        (keeps_the_slot_of_a_lost_executor, {}, Invariant.SLOTS_ARE_COUNTED),
+        (lets_nobody_into_the_place_of_a_cancelled_task, {}, Invariant.SLOTS_ARE_PASSED_ON),
+        (notes_no_end_for_parents, {}, Invariant.AWAITED_LIVE),
+        (signals_no_parent, {}, Invariant.WAITS_FOR_SOMEBODY),
+        (leaves_siblings_running_at_a_retry, {}, Invariant.CHILDREN_ARE_CLOSED),
+        (opens_nothing_at_the_end_of_a_pause, {}, Invariant.GATES_OPEN),
+        (acquires_by_the_pauses_it_knows, {}, Invariant.PAUSES_HOLD),
+        (creates_two_tasks_of_one_unique_key, {}, Invariant.KEYS_ARE_UNIQUE),
     ],
+    ids=lambda value: value.__name__ if callable(value) else str(value),
 )
-def test_a_planted_bug_is_found(
-    plant: Callable[[pytest.MonkeyPatch], None],
+def test_a_planted_bug_breaks_its_invariant(
+    bug: Callable[[Plant], None],
     faults: dict[str, float],
+    invariant: Invariant,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plant(monkeypatch)
-    assert any(simulate(seed, faults=faults).violations for seed in SEEDS)
+    bug(Plant(monkeypatch))
+    assert any(
+        invariant in {one.invariant for one in simulate(seed, faults=faults).violations}
+        for seed in SEEDS
+    )
+
+
+def test_a_bug_that_is_called_in_another_way_is_not_planted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def narrow(self: Starts, tx: Transaction, changes: Iterable[Change]) -> list[Change]:
+        return []
+
+    def blocking(
+        self: Starts, tx: Transaction, changes: Iterable[Change], chain: int
+    ) -> list[Change]:
+        return []
+
+    for bug in (narrow, blocking):
+        with pytest.raises(AssertionError, match="follow is called in another way"):
+            Plant(monkeypatch)(Starts, "follow", bug)

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.simulation.invariants import Invariant
 from tests.simulation.world import simulate
 
 SEEDS = 200
@@ -55,6 +57,13 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
     }
 
 
+def test_every_invariant_is_looked_at() -> None:
+    folder = Path(__file__).parent
+    files = [path for path in folder.glob("*.py") if not path.name.startswith("test_")]
+    source = "\n".join(path.read_text() for path in files)
+    assert [one.name for one in Invariant if f"Invariant.{one.name}," not in source] == []
+
+
 def test_a_seed_is_the_same_world_in_every_process() -> None:
     assert digests("1") == digests("2")
 
@@ -68,5 +77,7 @@ def digests(hash_seed: str) -> str:
 
 
 def test_a_fault_of_the_world_itself_is_no_quiet_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.simulation.database.READS", ["no such method of a store"])
-    assert any("no such method" in line for line in simulate(0).violations)
+    monkeypatch.setattr("tests.simulation.database.CALLS", ["no such method of a store"])
+    violation, *_ = simulate(0).violations
+    assert violation.invariant is Invariant.NO_EXCEPTION_UNSEEN
+    assert "no such method" in violation.text

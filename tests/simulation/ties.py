@@ -14,6 +14,7 @@ from msgspec import Struct
 from kaiju_tasks.lifecycle import Definition, Row, Step
 from kaiju_tasks.store import Store
 from kaiju_tasks.types import TASKS, Pause, TaskStatus
+from tests.simulation.invariants import Invariant
 from tests.simulation.oracle import ENDED, Oracle
 from tests.simulation.trace import EPOCH, Trace
 
@@ -21,6 +22,8 @@ NOT_STARTED = (TaskStatus.IDLE, TaskStatus.QUEUED, TaskStatus.SUSPENDED)
 _pause = msgspec.json.Decoder(Pause).decode
 
 Wait = tuple[str, int]
+Stuck = tuple[Invariant, tuple[object, ...], str]
+"""What may not stand for long, what it is known by, and what to say of it."""
 
 
 class Child(Struct):
@@ -71,8 +74,8 @@ class Ties:
         db: sqlite3.Connection = self._store._writer._db  # type: ignore[attr-defined]
         return db
 
-    def _wrong(self, text: str) -> None:
-        self._trace.violated(text)
+    def _wrong(self, invariant: Invariant, text: str) -> None:
+        self._trace.violated(invariant, text)
 
     def _key(self, task_id: str) -> str | None:
         return self._oracle.definitions[task_id].slot_key
@@ -106,19 +109,28 @@ class Ties:
         for key in sorted(used.keys() | limits.keys()):
             if used.get(key, 0) != executed[key]:
                 self._wrong(
-                    f"slots of {key}: {used.get(key, 0)} used, but {executed[key]} EXECUTED"
+                    Invariant.SLOTS_ARE_COUNTED,
+                    f"slots of {key}: {used.get(key, 0)} used, but {executed[key]} EXECUTED",
                 )
             if executed[key] > limits.get(key, 0):
-                self._wrong(f"slots of {key}: {executed[key]} EXECUTED of {limits.get(key)}")
+                self._wrong(
+                    Invariant.LIMITS_HOLD,
+                    f"slots of {key}: {executed[key]} EXECUTED of {limits.get(key)}",
+                )
         for key, app_name in sorted(gated):
             self._oracle.count("waits for a slot")
             if executed[key] + ready[key, app_name] < limits[key]:
-                self._wrong(f"a slot of {key} is free, nobody of {app_name} comes for it")
+                self._wrong(
+                    Invariant.SLOTS_ARE_PASSED_ON,
+                    f"a slot of {key} is free, nobody of {app_name} comes for it",
+                )
 
     def _check_gated(self, row: Row, definition: Definition) -> None:
         assert definition.concurrency is not None
         if definition.concurrency.on_full == "drop" and row.run_started_at is None:
-            self._wrong(f"task {row.id} waits for a slot, and was to be dropped")
+            self._wrong(
+                Invariant.FULL_DROPS, f"task {row.id} waits for a slot, and was to be dropped"
+            )
 
     # -- unique keys ---------------------------------------------------------------------------
 
@@ -127,9 +139,15 @@ class Ties:
         claims: dict[str, str] = dict(self._db.execute("SELECT key, task_id FROM claims"))
         for key, task_id in claims.items():
             if task_id not in rows or not _is_claiming(rows[task_id], definitions[task_id]):
-                self._wrong(f"task {task_id} holds the unique key {key}, and is over")
+                self._wrong(
+                    Invariant.KEYS_OF_THE_LIVING,
+                    f"task {task_id} holds the unique key {key}, and is over",
+                )
             elif definitions[task_id].unique_key != key:
-                self._wrong(f"task {task_id} holds the unique key {key}, which is not its own")
+                self._wrong(
+                    Invariant.KEYS_OF_THE_LIVING,
+                    f"task {task_id} holds the unique key {key}, which is not its own",
+                )
         self._sole = {
             task_id: key
             for task_id, key in self._sole.items()
@@ -137,7 +155,9 @@ class Ties:
         }
         for task_id, key in self._sole.items():
             if claims.get(key) != task_id:
-                self._wrong(f"task {task_id} has lost the unique key {key}")
+                self._wrong(
+                    Invariant.KEYS_ARE_KEPT, f"task {task_id} has lost the unique key {key}"
+                )
         for step in steps:
             if step.row.version == 0:
                 self._born(step.row.id, claims)
@@ -152,9 +172,14 @@ class Ties:
         self._oracle.count("claim")
         holder = self._claims.get(key)
         if holder not in (None, task_id) and claims.get(key) == holder:
-            self._wrong(f"task {task_id} is made, though {holder} holds its unique key {key}")
+            self._wrong(
+                Invariant.KEYS_ARE_UNIQUE,
+                f"task {task_id} is made, though {holder} holds its unique key {key}",
+            )
         if claims.get(key) != task_id:
-            self._wrong(f"task {task_id} is made without its unique key {key}")
+            self._wrong(
+                Invariant.KEYS_ARE_KEPT, f"task {task_id} is made without its unique key {key}"
+            )
         self._sole[task_id] = key
 
     # -- children ------------------------------------------------------------------------------
@@ -185,11 +210,14 @@ class Ties:
         row = self._oracle.rows.get(child.child_id)
         name = f"{child.parent_id} waits for {child.child_id}"
         if row is None or row.status in ENDED:
-            self._wrong(f"{name}, which is over")
+            self._wrong(Invariant.AWAITED_LIVE, f"{name}, which is over")
         elif not row.awaited:
-            self._wrong(f"{name}, which does not know")
+            self._wrong(Invariant.AWAITED_LIVE, f"{name}, which does not know")
         if child.made and not self._waits(child):
-            self._wrong(f"{child.child_id} is left open by {child.parent_id}, which waits no more")
+            self._wrong(
+                Invariant.CHILDREN_ARE_CLOSED,
+                f"{child.child_id} is left open by {child.parent_id}, which waits no more",
+            )
 
     def _waits(self, child: Child) -> bool:
         row = self._oracle.rows.get(child.parent_id)
@@ -207,21 +235,30 @@ class Ties:
             row = self._oracle.rows.get(child.child_id)
             known = (child.wait, child.position, child.child_id) in ended
             if row is not None and row.open and not known:
-                self._wrong(f"{child.child_id} is left alone by {child.parent_id}, and open")
+                self._wrong(
+                    Invariant.CHILDREN_ARE_CLOSED,
+                    f"{child.child_id} is left alone by {child.parent_id}, and open",
+                )
 
     def _check_result(self, wait: Wait, result: bytes, children: list[Child]) -> None:
         mine = [child for child in children if child.wait == wait]
         told = _outcomes(result)
         expected = [(child.child_id, child.status, child.exit_code) for child in mine]
         if [(one.id, one.status, one.exit_code) for one in told] != expected:
-            self._wrong(f"children of {wait} are told as {told}, but are {expected}")
+            self._wrong(
+                Invariant.CHILDREN_AS_ENDED,
+                f"children of {wait} are told as {told}, but are {expected}",
+            )
             return
         for one, child in zip(told, mine, strict=True):
             if one.result is not None and child.job_id is not None:
                 done = self._oracle.results.get((child.job_id, child.job_cycle or 0), {})
                 stored = [done[stage] for stage in range(child.stages or 0) if stage in done]
                 if one.id in self._oracle.rows and [bytes(raw) for raw in one.result] != stored:
-                    self._wrong(f"child {one.id} of {wait} is told with {one.result}, not {stored}")
+                    self._wrong(
+                        Invariant.CHILDREN_AS_ENDED,
+                        f"child {one.id} of {wait} is told with {one.result}, not {stored}",
+                    )
 
     def compare_runs(self) -> None:
         """At the end: what was noted of children is what their runs came to."""
@@ -235,7 +272,10 @@ class Ties:
             if child.job_id in runs and child.child_id not in self._oracle.deleted:
                 told = (child.status, child.exit_code)
                 if runs[child.job_id] != told:
-                    self._wrong(f"{child} was told, but its run is {runs[child.job_id]}")
+                    self._wrong(
+                        Invariant.CHILDREN_AS_ENDED,
+                        f"{child} was told, but its run is {runs[child.job_id]}",
+                    )
 
     # -- pauses --------------------------------------------------------------------------------
 
@@ -253,12 +293,15 @@ class Ties:
             definition = self._oracle.definitions[row.id]
             for pause in pauses:
                 if is_active(pause, row.status_change) and _holds(pause, definition, row.stage):
-                    self._wrong(f"task {row.id} is acquired, though {pause.id} holds it")
+                    self._wrong(
+                        Invariant.PAUSES_HOLD,
+                        f"task {row.id} is acquired, though {pause.id} holds it",
+                    )
 
     # -- what may not stand for long -------------------------------------------------------------
 
-    def stuck(self, now: float) -> Iterator[tuple[tuple[object, ...], str]]:
-        """What must not be so for long in calm: what it is known by, and what to say of it.
+    def stuck(self, now: float) -> Iterator[Stuck]:
+        """What must not be so for long in calm.
 
         :param now: virtual seconds
         """
@@ -268,19 +311,25 @@ class Ties:
             if row.gate is not None and row.gate.startswith("p:"):
                 self._oracle.count("waits for a pause")
                 if row.gate[2:] not in active:
-                    yield ("paused", row.id, row.version), f"{row.id} stands at {row.gate}: over"
+                    yield (
+                        Invariant.GATES_OPEN,
+                        ("paused", row.id, row.version),
+                        f"{row.id} stands at {row.gate}: over",
+                    )
         yield from self._should_stop(pauses, now)
         left = {child.wait for child in self._children if child.status is None}
         for row in self._oracle.rows.values():
             waits = row.status is TaskStatus.WAITING and row.reason == "tasks"
             if waits and (row.job_id, row.stage) not in left:
-                yield ("waits", row.id, row.version), f"{row.id} waits for nobody"
+                yield (
+                    Invariant.WAITS_FOR_SOMEBODY,
+                    ("waits", row.id, row.version),
+                    f"{row.id} waits for nobody",
+                )
         for seq, task_id in self._db.execute("SELECT seq, task_id FROM signals"):
-            yield ("signal", seq), f"a signal for {task_id} is left"
+            yield Invariant.SIGNALS_ARE_TAKEN, ("signal", seq), f"a signal for {task_id} is left"
 
-    def _should_stop(
-        self, pauses: list[Pause], now: float
-    ) -> Iterator[tuple[tuple[object, ...], str]]:
+    def _should_stop(self, pauses: list[Pause], now: float) -> Iterator[Stuck]:
         """A pause that stops what runs has not stopped what ran before it was made."""
         for pause in pauses:
             if not pause.stop_running or not is_active(pause, EPOCH + now):
@@ -289,7 +338,11 @@ class Ties:
                 executed = row.status is TaskStatus.EXECUTED
                 if executed and _holds(pause, self._oracle.definitions[row.id], row.stage):
                     key = ("runs", pause.id, row.id, row.epoch, row.stage)
-                    yield key, f"{row.id} runs, though {pause.id} stops what runs"
+                    yield (
+                        Invariant.PAUSES_STOP,
+                        key,
+                        f"{row.id} runs, though {pause.id} stops what runs",
+                    )
 
 
 def _is_claiming(row: Row, definition: Definition) -> bool:

@@ -4,13 +4,25 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import NamedTuple
+
+from tests.simulation.invariants import Invariant
 
 EPOCH = 1_800_000_000.0
 TAIL_LINES = 60
 
 
-class Violation(AssertionError):
-    """Something happened that must never happen."""
+class Violation(NamedTuple):
+    """Something happened that must never happen.
+
+    :param text: what, and when
+    """
+
+    invariant: Invariant
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.invariant.name}: {self.invariant})"
 
 
 class Trace:
@@ -25,7 +37,7 @@ class Trace:
         self._echo = echo
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._hash = hashlib.sha256()
-        self.violations: list[str] = []
+        self.violations: list[Violation] = []
 
     def __call__(self, who: str, what: str) -> None:
         line = f"{self._clock():10.3f}  {who:<8} {what}"
@@ -34,11 +46,10 @@ class Trace:
         if self._echo:
             print(line, flush=True)
 
-    def violated(self, text: str) -> None:
+    def violated(self, invariant: Invariant, text: str) -> None:
         """Note that an invariant is broken; the first ones are the ones to read."""
-        line = f"{self._clock():.3f}: {text}"
         self("ORACLE", text)
-        self.violations.append(line)
+        self.violations.append(Violation(invariant, f"{self._clock():.3f}: {text}"))
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.types import MESSAGE, TIMER, TaskStatus
+from tests.simulation.invariants import Invariant
 from tests.simulation.loop import Process
 from tests.simulation.manager import SimManager
 from tests.simulation.network import Network
@@ -59,7 +60,9 @@ class Client:
                 await asyncio.sleep(self._random.random())
                 continue
             if error["code"] not in DOMAIN_ERRORS:
-                self._trace.violated(f"{method} {params} is answered {error}")
+                self._trace.violated(
+                    Invariant.CALLS_ARE_ANSWERED, f"{method} {params} is answered {error}"
+                )
             raise Fault(error["code"], error["message"])
 
     async def _post(self, manager: SimManager, method: str, params: Any) -> Any:
@@ -122,7 +125,9 @@ class Workload:
             return
         task_id = task["id"]
         if task_id not in self._oracle.rows and task_id not in self._oracle.deleted:
-            self._trace.violated(f"task {task_id} was created, and is not there")
+            self._trace.violated(
+                Invariant.CREATED_IS_THERE, f"task {task_id} was created, and is not there"
+            )
         self.created.append(task_id)
 
     # -- definitions -------------------------------------------------------------------------
@@ -302,7 +307,9 @@ class Workload:
         self._oracle.count(f"message {receipt['state']}")
         key = (task_id, params["message_id"])
         if receipt["accepted"] and key not in self._oracle.stored_messages:
-            self._trace.violated(f"message {key} was accepted and is not stored")
+            self._trace.violated(
+                Invariant.ACCEPTED_IS_STORED, f"message {key} was accepted and is not stored"
+            )
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -16,12 +16,13 @@ from tests.simulation.calm import Calm
 from tests.simulation.chaos import Chaos
 from tests.simulation.database import Database, StoreLine
 from tests.simulation.executor import SimExecutor
+from tests.simulation.invariants import Invariant
 from tests.simulation.loop import Deadlock, Process, SimLoop
 from tests.simulation.manager import SimManager
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.ties import Ties
-from tests.simulation.trace import Trace
+from tests.simulation.trace import Trace, Violation
 from tests.simulation.workload import Client, Workload
 
 TROUBLE_SECONDS = 20.0
@@ -30,6 +31,8 @@ SCHEDULES_SECONDS = 9.0
 REST_SECONDS = 600.0
 LOOK_SECONDS = 0.5
 NO_FAULTS: Mapping[str, float] = {}
+WEATHER = {"cut", "twice"}
+"""Faults of the network; all others are of the database."""
 
 
 class Outcome(Struct):
@@ -40,7 +43,7 @@ class Outcome(Struct):
     """
 
     seed: int
-    violations: list[str]
+    violations: list[Violation]
     digest: str
     tail: str
     seconds: float
@@ -55,7 +58,7 @@ class Outcome(Struct):
     @property
     def verdict(self) -> str:
         """What was wrong, and how to see it again."""
-        return "\n".join([*self.violations[:10], "", f"SEED={self.seed} make sim"])
+        return "\n".join([*map(str, self.violations[:10]), "", f"SEED={self.seed} make sim"])
 
 
 class World:
@@ -118,7 +121,7 @@ class World:
         if not self._quiet:
             self.chaos.start_weather()
             for name, chance in self.faults.items():
-                target = self.network.weather if name == "cut" else self.database.faults
+                target = self.network.weather if name in WEATHER else self.database.faults
                 setattr(target, name, chance)
         works = [
             self.client.process.spawn(
@@ -152,7 +155,9 @@ class World:
                 break
             if waited > REST_SECONDS:
                 for row in left:
-                    self._trace.violated(f"task {row.id} does not end: {row}")
+                    self._trace.violated(
+                        Invariant.EVERYTHING_ENDS, f"task {row.id} does not end: {row}"
+                    )
                 break
             await asyncio.sleep(LOOK_SECONDS)
         self._trace_sessions()
@@ -231,7 +236,7 @@ class _LogWatch(logging.Handler):
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         if record.levelno >= logging.ERROR or record.exc_info:
-            self._trace.violated(f"log: {text}")
+            self._trace.violated(Invariant.NO_ERRORS_LOGGED, f"log: {text}")
         elif record.levelno >= logging.WARNING:
             self._trace("log", text)
 
@@ -261,7 +266,9 @@ def simulate(
     loop = SimLoop()
     trace = Trace(loop.time, echo=echo)
     asyncio.set_event_loop(loop)
-    loop.set_exception_handler(lambda _, context: trace.violated(_unhandled(context)))
+    loop.set_exception_handler(
+        lambda _, context: trace.violated(Invariant.NO_EXCEPTION_UNSEEN, _unhandled(context))
+    )
     try:
         with _watched_logs(trace):
             world = World(seed, loop, trace, quiet=quiet)
@@ -269,7 +276,7 @@ def simulate(
             try:
                 loop.run_until_complete(world.live())
             except Deadlock as deadlock:
-                trace.violated(f"deadlock: {deadlock}")
+                trace.violated(Invariant.NO_DEADLOCK, f"deadlock: {deadlock}")
         digest = trace.digest
         outcome = Outcome(
             seed, trace.violations, digest, trace.tail, loop.now, loop.turns, world.oracle.stats
