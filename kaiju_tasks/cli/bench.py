@@ -1,14 +1,20 @@
 """`kaiju-tasks bench`"""
 
 import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
 
 import click
 import msgspec
 
-from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.fail import USAGE, Failed, when_interrupted
+from kaiju_tasks.cli.streams import OutputFailed
 from kaiju_tasks.errors import KaijuError, SettingsError
 
 __all__ = ["bench"]
+
+STOPPED = "Stopped measuring; the processes have ended and the temporary database is removed."
 
 
 @click.command(short_help="Measure this machine beside its database's limit.")
@@ -41,11 +47,29 @@ def bench(db: str, tasks: int, delays: int, future: int, concurrency: int, as_js
     from kaiju_tasks.store.base import StoreError
 
     try:
-        asyncio.run(_bench(db, tasks, delays, future, concurrency, as_json))
+        with when_interrupted(STOPPED):
+            asyncio.run(_bench(db, tasks, delays, future, concurrency, as_json))
     except SettingsError as error:
-        raise Failed(str(error), USAGE) from error
+        raise Failed(str(error), USAGE, error) from error
+    except OutputFailed:
+        raise
     except (KaijuError, StoreError, OSError) as error:
-        raise Failed(f"bench could not go on: {error}", 1) from error
+        raise Failed(f"bench could not go on: {error}") from error
+
+
+@contextlib.contextmanager
+def _ending_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP too end it with its processes and its database removed.
+
+    Within the loop only: there Ctrl-C cancels, so that no process is lost while it starts.
+    """
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.getsignal(signal.SIGINT)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 async def _bench(
@@ -61,15 +85,16 @@ async def _bench(
 
     jobs = [Job("no-op tasks", tasks, 1), Job("3-stage pipelines", tasks // 2, 3)]
     rates: list[measure.Rate] = []
-    async with fresh_place(db) as place:
-        if future:
-            say(f"storing {future} tasks of another day")
-            await place.plant_future(future)
-        say("the limit: the same work by hand")
-        limits = await place.limit(jobs)
-        for job in jobs:
-            rates += await measure.throughput(place, job, limits[job.name], concurrency, say)
-        times = await measure.delays(place, delays, say)
+    with _ending_like_ctrl_c():
+        async with fresh_place(db) as place:
+            if future:
+                say(f"storing {future} tasks of another day")
+                await place.plant_future(future)
+            say("the limit: the same work by hand")
+            limits = await place.limit(jobs)
+            for job in jobs:
+                rates += await measure.throughput(place, job, limits[job.name], concurrency, say)
+            times = await measure.delays(place, delays, say)
     if as_json:
         figures = {
             "rates": [{**msgspec.to_builtins(rate), "ratio": rate.ratio} for rate in rates],

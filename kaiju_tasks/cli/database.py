@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.listing import Listing, columns_option
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.settings import read_settings, setting_options
@@ -18,6 +18,9 @@ __all__ = ["db"]
 COLUMNS = ("version", "name", "state", "applied_at")
 MIGRATIONS = Listing(
     columns=COLUMNS, important=("version", "state", "name", "applied_at"), fields=lambda: COLUMNS
+)
+INTERRUPTED_MIGRATION = (
+    "Interrupted; `kaiju-tasks db status` lists the migrations that were applied."
 )
 
 
@@ -52,16 +55,17 @@ def _statuses(config: str | None, given: dict[str, Any], *, change: bool) -> "li
     settings = read_settings(config, given)
 
     from kaiju_tasks.cli.loop import run_loop
-    from kaiju_tasks.errors import SettingsError
+    from kaiju_tasks.errors import SettingsError, Unavailable
     from kaiju_tasks.store.base import StoreError
     from kaiju_tasks.store.open import migrate, migration_status
 
     try:
-        return run_loop((migrate if change else migration_status)(settings.db))
+        with when_interrupted(INTERRUPTED_MIGRATION if change else "Interrupted."):
+            return run_loop((migrate if change else migration_status)(settings.db))
     except SettingsError as error:
-        raise Failed(str(error), USAGE) from error
+        raise Failed(str(error), USAGE, error) from error
     except StoreError as error:
-        raise Failed(str(error)) from error
+        raise Failed(str(error), CALL_FAILED, Unavailable(str(error))) from error
 
 
 def _print(found: "list[Status]", chosen: list[str] | None, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kaiju_tasks.cli.choice import read_where, where_option
+from kaiju_tasks.cli.fail import when_interrupted
 from kaiju_tasks.cli.following import follow, retry_option
 from kaiju_tasks.cli.output import json_option, json_text
 from kaiju_tasks.cli.text import one_line
@@ -28,10 +29,8 @@ def events(where: tuple[str, ...], retry_seconds: float, as_json: bool) -> None:
     for; `events.lost` stands where events may be missing.
     """
     conditions = read_where(where)
-    try:
+    with when_interrupted("Stopped printing events; the tasks go on."):
         follow(lambda client: _print(client, conditions, as_json), retry_seconds)
-    except KeyboardInterrupt:
-        return
 
 
 async def _print(client: "Client", conditions: dict[str, Any], as_json: bool) -> None:

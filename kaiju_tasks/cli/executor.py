@@ -120,7 +120,7 @@ def executor(
     except HealthPortTaken as error:
         raise Failed(_sentence(str(error))) from error
     except NotAManager as error:
-        raise Failed(str(error), USAGE) from error
+        raise Failed(str(error), USAGE, error) from error
     sys.exit(code)
 
 
@@ -128,7 +128,7 @@ def _manager(url: str) -> str:
     try:
         read_url(url.strip(), "--manager", schemes=WEBSOCKET_SCHEMES)
     except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE) from error
+        raise Failed(f"{error}.", USAGE, error) from error
     return url.strip()
 
 

@@ -45,6 +45,9 @@ def executors(ctx: click.Context, columns: str | None, as_json: bool) -> None:
     """Look at executors and operate them; without a command, list them."""
     if ctx.invoked_subcommand is None:
         _list(columns, as_json)
+    elif as_json or columns is not None:
+        command = ctx.invoked_subcommand
+        raise click.UsageError(f"Options stand after the command: executors {command} --json")
 
 
 @executors.command("list")

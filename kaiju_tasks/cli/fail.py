@@ -1,10 +1,34 @@
 """How a command fails: a sentence on stderr and an exit code."""
 
-__all__ = ["CALL_FAILED", "NO_MANAGER", "USAGE", "Failed"]
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from kaiju_tasks.errors import InvalidParams, KaijuError, NotFound, Unavailable
+
+__all__ = [
+    "CALL_FAILED",
+    "INTERRUPTED",
+    "NO_MANAGER",
+    "USAGE",
+    "Failed",
+    "Interrupted",
+    "not_found",
+    "show_error",
+    "when_interrupted",
+]
 
 CALL_FAILED = 1
 USAGE = 2
 NO_MANAGER = 3
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+_KINDS: dict[int, type[KaijuError]] = {USAGE: InvalidParams, NO_MANAGER: Unavailable}
 
 
 class Failed(Exception):
@@ -12,9 +36,69 @@ class Failed(Exception):
 
     :param message: one line for people
     :param exit_code: 1 the call failed, 2 wrong arguments, 3 no manager there
+    :param error: what it comes from, if that has a code and data of its own
+    :ivar code: for programs, as the manager's errors have it
+    :ivar data: details for programs; `type` names the kind
     """
 
-    def __init__(self, message: str, exit_code: int = CALL_FAILED) -> None:
+    def __init__(
+        self, message: str, exit_code: int = CALL_FAILED, error: KaijuError | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+        kind = _KINDS.get(exit_code, KaijuError)(message) if error is None else error
+        self.code: int = kind.code
+        self.data: dict[str, Any] = kind.data
+
+
+class Interrupted(Failed):
+    """Ctrl-C ended the command.
+
+    :param message: says what goes on without it
+    """
+
+    def __init__(self, message: str = "Interrupted.") -> None:
+        super().__init__(message, INTERRUPTED)
+        self.code = 499
+        self.data = {"type": "interrupted"}
+
+
+def not_found(message: str) -> Failed:
+    """The failure of a command whose object is not there, as the manager's methods answer it."""
+    return Failed(message, CALL_FAILED, NotFound(message))
+
+
+@contextlib.contextmanager
+def when_interrupted(message: str) -> Iterator[None]:
+    """Say this when Ctrl-C ends the block. An outer block knows better than one within it.
+
+    :raises Interrupted: Ctrl-C was pressed
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(message) from None
+
+
+def show_error(error: Failed | click.ClickException, *, as_json: bool) -> None:
+    """Say on stderr why the command ended.
+
+    :param as_json: in one line, `{"error": {"code", "message", "data"}}`
+    """
+    if isinstance(error, Interrupted) and sys.stderr.isatty():
+        click.echo(err=True)  # the terminal has shown ^C
+    if as_json:
+        failed = _usage(error) if isinstance(error, click.ClickException) else error
+        shown = {"code": failed.code, "message": failed.message, "data": failed.data}
+        click.echo(json.dumps({"error": shown}, ensure_ascii=False), err=True)
+    elif isinstance(error, click.ClickException):
+        error.show()
+    else:
+        click.echo(error.message, err=True)
+
+
+def _usage(error: click.ClickException) -> Failed:
+    name = getattr(getattr(error, "param", None), "name", None)
+    message = error.format_message()
+    return Failed(message, error.exit_code, InvalidParams(message, field=name))

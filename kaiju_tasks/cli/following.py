@@ -47,9 +47,9 @@ def follow(work: "Callable[[Client], Coroutine[Any, Any, T]]", retry_seconds: fl
     try:
         return run_loop(run())
     except Unavailable as error:
-        raise Failed(f"{error}. {START_ONE}", NO_MANAGER) from error
+        raise Failed(f"{error}. {START_ONE}", NO_MANAGER, error) from error
     except KaijuError as error:
-        raise CallFailed({"message": error.message, "data": error.data}) from error
+        raise CallFailed(error.code, error.message, error.data) from error
 
 
 def _show_outages() -> None:

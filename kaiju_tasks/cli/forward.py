@@ -39,5 +39,5 @@ def _service(url: str) -> str:
     try:
         read_url(url, "--forward", shape="http://host:port/rpc")
     except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE) from error
+        raise Failed(f"{error}.", USAGE, error) from error
     return url

@@ -2,15 +2,15 @@
 
 import importlib
 import importlib.util
-import io
-import os
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from kaiju_tasks import __version__
-from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.fail import Failed, Interrupted, show_error
+from kaiju_tasks.cli.streams import guard_streams, when_output_fails
 
 __all__ = ["cli", "main"]
 
@@ -49,9 +49,35 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except Failed as failure:
-            click.echo(failure.message, err=True)
-            ctx.exit(failure.exit_code)
+        except KeyboardInterrupt:
+            raise Interrupted from None  # click would say only that it was aborted
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Run a command and end the process with its exit code."""
+        given = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            with when_output_fails():
+                code = _ended(lambda: super(_Commands, self).main(given, *more, **extra))
+                sys.stdout.flush()
+        except (Failed, click.ClickException) as error:
+            show_error(error, as_json="--json" in given[: _options_end(given)])
+            code = error.exit_code
+        sys.exit(code)
+
+
+def _ended(run: Callable[[], Any]) -> int | str | None:
+    try:
+        returned = run()
+    except SystemExit as end:
+        return end.code
+    except click.Abort:
+        raise Interrupted from None
+    return returned if isinstance(returned, int) else 0
+
+
+def _options_end(arguments: list[str]) -> int:
+    return arguments.index("--") if "--" in arguments else len(arguments)
 
 
 def _exists(place: str) -> bool:
@@ -67,18 +93,12 @@ def cli() -> None:
     """Pipelines of commands, kept by a manager and run by executors.
 
     Commands that ask a manager find it by KAIJU_URL (default http://127.0.0.1:8077) and show it
-    KAIJU_TOKEN. Exit codes: 0 well, 1 the call failed, 2 wrong arguments, 3 no manager there.
+    KAIJU_TOKEN. Exit codes: 0 well, 1 the call failed, 2 wrong arguments, 3 no manager there,
+    74 the output cannot be written, 130 interrupted. With --json an error is JSON too, on stderr.
     """
 
 
 def main() -> None:
     """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # an encoding that lacks a character is no failure
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        cli.main(prog_name="kaiju-tasks")
-    except BrokenPipeError:
-        # Whoever read our output has ended (`| head`); nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    guard_streams()
+    cli.main(prog_name="kaiju-tasks")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.choice import read_where, where_option
-from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.fail import not_found
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -94,9 +94,9 @@ def dismiss(id: str, as_json: bool) -> None:
 def delete(id: str, as_json: bool) -> None:
     """Delete a notification."""
     deleted = call("notifications.delete", id=id)
+    if not deleted["deleted"]:
+        raise not_found(f"there is no notification {id!r}")
     if as_json:
         print_json(deleted)
-    elif not deleted["deleted"]:
-        raise Failed(f"there is no notification {id!r}")
     else:
         click.echo("deleted")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.choice import choice_options, read_choice
-from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.fail import USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.text import one_line
@@ -52,7 +52,8 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
             return
         if rate is not None:
             more["rate"] = rate
-        result = call(f"tasks.m_{name}", conditions=conditions, dry_run=dry_run, **more)
+        with when_interrupted(_bulk_goes_on(name, dry_run)):
+            result = call(f"tasks.m_{name}", conditions=conditions, dry_run=dry_run, **more)
         if as_json:
             print_json(result)
         else:
@@ -62,6 +63,15 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
         operate = option(operate)
     help_text = f"{text}\n\nWithout an ID: of all tasks that --status, --app, --group, --where say."
     return click.command(name, help=help_text, short_help=text)(operate)
+
+
+def _bulk_goes_on(name: str, dry_run: bool) -> str:
+    if dry_run:
+        return "Interrupted; nothing was changed."
+    return (
+        f"Interrupted; the manager goes on with `tasks.m_{name}`. "
+        "The same command with --dry-run counts the tasks that still match."
+    )
 
 
 def _check(id: str | None, conditions: dict[str, Any], *, bulk_only: bool) -> None:

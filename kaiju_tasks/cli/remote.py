@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from kaiju_tasks.address import check_token, read_url
-from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed
+from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.errors import InvalidParams
 
 __all__ = ["DEFAULT_URL", "START_ONE", "CallFailed", "call", "manager_token", "manager_url"]
@@ -17,6 +17,10 @@ DEFAULT_URL = "http://127.0.0.1:8077"
 START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to where one runs."
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
+READING = frozenset(
+    {"commands", "count", "explain", "get", "list", "preview", "runs", "stages", "validate", "wait"}
+)
+"""Verbs of the methods that change nothing."""
 
 
 class CallFailed(Failed):
@@ -26,15 +30,13 @@ class CallFailed(Failed):
     :ivar data: details
     """
 
-    def __init__(self, error: dict[str, Any]) -> None:
-        self.code = error.get("code", 0)
-        data = error.get("data")
-        self.data: dict[str, Any] = data if isinstance(data, dict) else {}
-        message = str(error.get("message", "the call failed"))
-        field = self.data.get("field")
+    def __init__(self, code: int, message: str, data: dict[str, Any]) -> None:
+        field = data.get("field")
         if isinstance(field, str) and field not in message:
             message = f"{field}: {message}"
         super().__init__(message)
+        self.code = code
+        self.data = data
 
 
 def manager_url() -> str:
@@ -58,7 +60,7 @@ def manager_token() -> str | None:
     try:
         check_token(token, "KAIJU_TOKEN")
     except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE) from error
+        raise Failed(f"{error}.", USAGE, error) from error
     return token
 
 
@@ -69,16 +71,30 @@ def call(method: str, /, **params: Any) -> Any:
     :returns: its result, as plain data
     :raises CallFailed: the manager answers with an error
     :raises Failed: no manager can be asked
+    :raises Interrupted: by Ctrl-C, before the answer
     """
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     try:
         body = json.dumps(request, allow_nan=False).encode()
     except ValueError as error:
         raise Failed(f"This cannot be sent as JSON: {error}.", USAGE) from error
-    answer = _post(body)
+    with when_interrupted(_goes_on(method)):
+        answer = _post(body)
     if "error" in answer:
-        raise CallFailed(answer["error"])
+        raise _call_failed(answer["error"])
     return answer.get("result")
+
+
+def _call_failed(error: dict[str, Any]) -> CallFailed:
+    data = error.get("data")
+    message = str(error.get("message", "the call failed"))
+    return CallFailed(error.get("code", 0), message, data if isinstance(data, dict) else {})
+
+
+def _goes_on(method: str) -> str:
+    if method.rpartition(".")[2] in READING:
+        return "Interrupted before the manager answered."
+    return f"Interrupted before the manager answered; it may still carry out `{method}`."
 
 
 def _post(body: bytes) -> dict[str, Any]:
@@ -117,7 +133,7 @@ def _parts(url: str) -> SplitResult:
     try:
         return read_url(url, "KAIJU_URL")
     except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE) from error
+        raise Failed(f"{error}.", USAGE, error) from error
 
 
 def _read(url: str, status: int, text: bytes) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **gi
             )
         )
     except SettingsError as error:
-        raise Failed(str(error), USAGE) from error
+        raise Failed(str(error), USAGE, error) from error
     except CannotServe as error:
         raise Failed(str(error), error.exit_code) from error
 

@@ -39,7 +39,7 @@ def read_settings(config: str | None, given: dict[str, Any]) -> Settings:
     try:
         return load_settings(config, overrides=given)
     except SettingsError as error:
-        raise Failed(str(error), USAGE) from error
+        raise Failed(str(error), USAGE, error) from error
 
 
 def _option(field: SettingField) -> Callable[[F], F]:

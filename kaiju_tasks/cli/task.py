@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
 from kaiju_tasks.cli.following import retry_option
 from kaiju_tasks.cli.operate import OPERATIONS, print_status
@@ -188,10 +188,10 @@ def delete(ids: tuple[str, ...], as_json: bool) -> None:
         deleted = call("tasks.m_delete", ids=wanted)
         found = deleted["deleted"]
         unknown = f"deleted {found} of {len(wanted)} tasks; the others do not exist"
+    if found < len(set(ids)):
+        raise not_found(unknown)
     if as_json:
         print_json(deleted)
-    elif found < len(set(ids)):
-        raise Failed(unknown)
     else:
         click.echo("deleted" if found == 1 else f"deleted {found} tasks")
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.choice import choice_options, read_choice
-from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.fail import not_found
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
@@ -186,7 +186,7 @@ def stages(id: str, job_id: str | None, columns: str | None, as_json: bool) -> N
     of_run = job_id or call("tasks.get", id=id)["job_id"]
     found = [] if of_run is None else call("tasks.stages", job_id=of_run)
     if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
-        raise Failed(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
+        raise not_found(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
     if as_json:
         print_json(found)
     else:

@@ -1,10 +1,12 @@
 """Following one task until its run ends."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kaiju_tasks.cli.fail import when_interrupted
 from kaiju_tasks.cli.following import follow
 from kaiju_tasks.cli.operate import progress_line
 from kaiju_tasks.cli.output import error_line, print_json
@@ -20,7 +22,9 @@ WAIT_SECONDS = 30
 
 def watch_task(id: str, as_json: bool, retry_seconds: float) -> None:
     """Print a task's progress until its run ends, then end with its exit code."""
-    ended = follow(lambda client: _until_ended(client, id, quiet=as_json), retry_seconds)
+    again = f"`kaiju-tasks task watch {shlex.quote(id)}`"
+    with when_interrupted(f"Stopped watching; task {id!r} goes on. Watch it again with {again}."):
+        ended = follow(lambda client: _until_ended(client, id, quiet=as_json), retry_seconds)
     if as_json:
         print_json(ended)
     elif ended["exit_code"]:

@@ -28,8 +28,10 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
     assert json.loads(as_json.log.splitlines()[0])["event"] == "task.queued"
     for process in told:
         process.send(signal.SIGINT)
-        assert await process.ended() == 0
+        assert await process.ended() == 130
         assert "Traceback" not in process.log
+    assert events.log.endswith("\nStopped printing events; the tasks go on.\n")
+    assert json.loads(as_json.log.splitlines()[-1])["error"]["data"]["type"] == "interrupted"
 
 
 async def test_watch_tells_each_stage(shell: Shell, processes: Processes) -> None:

@@ -156,4 +156,6 @@ async def test_several_tasks_are_deleted_at_once(shell: Shell) -> None:
     some = shell.run("task", "delete", "c", "d")
     assert (some.returncode, some.stdout) == (1, "")
     assert some.stderr.startswith("deleted 1 of 2 tasks")
-    assert shell.json("task", "delete", "c", "d") == {"deleted": 0}
+    none = shell.run("task", "delete", "c", "d", "--json")
+    assert (none.returncode, none.stdout) == (1, "")
+    assert json.loads(none.stderr)["error"]["code"] == 404

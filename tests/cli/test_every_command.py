@@ -1,0 +1,268 @@
+"""What holds for every command, found by walking their tree: a new one is met here too."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kaiju_tasks.cli.main import cli
+from tests.cli import walk
+from tests.cli.conftest import Invoke, Shell
+from tests.support.processes import ROOT, Processes
+
+REFUSAL = {"code": 409, "message": "not now", "data": {"type": "conflict", "status": "IDLE"}}
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A manager that refuses every call."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "error": REFUSAL}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def error_of(result: Result) -> dict[str, Any]:
+    """The error in the last line of stderr."""
+    error: dict[str, Any] = json.loads(result.stderr.splitlines()[-1])["error"]
+    assert error.keys() == {"code", "message", "data"}
+    assert isinstance(error["code"], int)
+    assert error["message"]
+    assert error["data"]["type"]
+    return error
+
+
+def ended_well(result: Result) -> bool:
+    return result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_every_command_prints_json_except_these(tmp_path: Path) -> None:
+    assert {leaf.path for leaf in walk.leaves(tmp_path) if not leaf.has_json} == walk.PRINT_NO_JSON
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--columns", "id"]])
+def test_an_option_before_the_command_that_it_belongs_to_is_refused(
+    invoke: Invoke, option: list[str]
+) -> None:
+    result = invoke("executors", *option, "list")
+    assert result.exit_code == 2
+    assert "Options stand after the command: executors list --json" in result.stderr
+
+
+def test_a_wrong_option_is_exit_code_2_and_json_with_json(invoke: Invoke, tmp_path: Path) -> None:
+    for leaf in walk.leaves(tmp_path):
+        plain = invoke(*leaf.words, "--no-such-option")
+        as_json = invoke(*leaf.path, "--json", *leaf.arguments, "--no-such-option")
+        assert (plain.exit_code, as_json.exit_code) == (2, 2), leaf
+        assert "No such option" in plain.stderr
+        assert error_of(as_json)["code"] == -32602
+        assert (plain.stdout, as_json.stdout) == ("", "")
+
+
+def test_without_a_manager_the_exit_code_is_3_and_the_error_json_with_json(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    for leaf in walk.asking(tmp_path):
+        plain, as_json = invoke(*leaf.words), invoke(*leaf.words, "--json")
+        assert (plain.exit_code, as_json.exit_code) == (3, 3), leaf
+        error = error_of(as_json)
+        assert (error["code"], error["data"]["type"]) == (503, "unavailable")
+        assert plain.stderr == f"{error['message']}\n"
+        assert (plain.stdout, as_json.stdout) == ("", "")
+
+
+def test_the_managers_error_is_handed_on_with_its_code_and_data(
+    invoke: Invoke, refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIJU_URL", refusing)
+    for leaf in walk.asking(tmp_path):
+        if leaf.path == ("events",):
+            continue  # has a WebSocket
+        plain, as_json = invoke(*leaf.words), invoke(*leaf.words, "--json")
+        assert (plain.exit_code, plain.stdout, plain.stderr) == (1, "", "not now\n"), leaf
+        assert (as_json.exit_code, as_json.stdout, error_of(as_json)) == (1, "", REFUSAL), leaf
+
+
+async def test_with_a_manager_the_exit_code_is_the_same_with_and_without_json(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIJU_URL", shell.url)
+    codes = {}
+    for leaf in walk.asking(shell.folder):
+        if leaf.path == ("events",):
+            continue  # goes on until Ctrl-C
+        # In a thread: some commands run a loop of their own.
+        plain = await asyncio.to_thread(CliRunner().invoke, cli, leaf.words)
+        as_json = await asyncio.to_thread(CliRunner().invoke, cli, [*leaf.words, "--json"])
+        assert ended_well(plain), leaf
+        assert ended_well(as_json), leaf
+        assert plain.exit_code == as_json.exit_code, leaf
+        if as_json.exit_code == 0:
+            json.loads(as_json.stdout)
+        else:
+            assert (plain.stdout, as_json.stdout) == ("", "")
+            assert plain.stderr == f"{error_of(as_json)['message']}\n"
+        codes[leaf.path] = as_json.exit_code
+    assert codes["task", "delete"] == codes["notifications", "delete"] == 1
+    assert codes["task", "list"] == codes["executors",] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["plain", "json"])
+async def test_ctrl_c_ends_every_command_with_130_and_a_sentence(
+    processes: Processes, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    few = asyncio.Semaphore(4)
+
+    async def interrupt(leaf: walk.Leaf) -> None:
+        asked = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        async with few, await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            process = processes.kaiju(*leaf.words, *more, env={"KAIJU_URL": url})
+            await asyncio.wait_for(asked.wait(), 30)
+            process.send(signal.SIGINT)
+            assert await process.ended(30) == 130, leaf
+            [line] = process.log.splitlines()
+            if more:
+                error = json.loads(line)["error"]
+                assert (error["code"], error["data"]["type"]) == (499, "interrupted")
+                line = error["message"]
+            assert line.startswith(("Interrupted", "Stopped")), leaf
+            assert line.endswith("."), leaf
+
+    await asyncio.gather(*(interrupt(leaf) for leaf in walk.asking(tmp_path)))
+
+
+def kaiju(*words: str, stdout: Any, folder: Path, url: str = "", **more: Any) -> tuple[int, str]:
+    """Run a command to its end.
+
+    :returns: its exit code and what it wrote to stderr
+    """
+    ended = subprocess.run(
+        [sys.executable, "-m", "kaiju_tasks.cli", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KAIJU_URL": url},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+        **more,
+    )
+    return ended.returncode, ended.stderr
+
+
+FULL = (74, "The output cannot be written: No space left on device.\n")
+
+
+def test_a_full_disk_is_exit_code_74_and_a_sentence_for_every_command(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        for leaf in walk.leaves(tmp_path):
+            assert kaiju(*leaf.path, "--help", stdout=full, folder=tmp_path) == FULL, leaf
+
+
+LOCAL = [
+    ("openrpc",),
+    ("--version",),
+    ("db", "status"),
+    ("db", "status", "--json"),
+    ("run", "task.json", "--quiet"),
+    ("run", "task.json", "--quiet", "--json"),
+    ("serve", "--port", "0", "--log-level", "error"),
+]
+
+
+@pytest.mark.parametrize("words", LOCAL, ids=" ".join)
+def test_a_result_that_cannot_be_written_ends_the_command(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    walk.leaves(tmp_path)  # writes task.json
+    with open("/dev/full", "wb") as full:
+        code, said = kaiju(*words, stdout=full, folder=tmp_path)
+    if "--json" in words:
+        said = json.loads(said)["error"]["message"] + "\n"
+    assert (code, said) == FULL
+
+
+@pytest.mark.parametrize("words", LOCAL, ids=" ".join)
+def test_a_reader_that_has_gone_ends_the_command_quietly(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    walk.leaves(tmp_path)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    assert kaiju(*words, stdout=write_end, folder=tmp_path) == (141, "")
+    os.close(write_end)
+
+
+def test_a_closed_standard_output_is_said(tmp_path: Path) -> None:
+    code, said = kaiju("openrpc", stdout=None, folder=tmp_path, preexec_fn=lambda: os.close(1))
+    assert (code, said) == (74, "The output cannot be written: Bad file descriptor.\n")
+
+
+async def test_the_answer_of_a_manager_that_cannot_be_written_ends_the_command(
+    shell: Shell,
+) -> None:
+    with open("/dev/full", "wb") as full:
+        for words in (("task", "list"), ("task", "list", "--json"), ("executors",)):
+            code, said = kaiju(*words, stdout=full, folder=shell.folder, url=shell.url)
+            assert (code, "No space left on device" in said) == (74, True)
+            assert len(said.splitlines()) == 1
+
+
+async def test_events_end_when_their_reader_has_gone(shell: Shell) -> None:
+    read_end, write_end = os.pipe()
+    reading = asyncio.create_task(
+        asyncio.to_thread(kaiju, "events", stdout=write_end, folder=shell.folder, url=shell.url)
+    )
+    echo = ("task", "create", "--method", "do.echo", "--watch")
+
+    def read_one() -> None:
+        os.set_blocking(read_end, False)
+        while True:
+            shell.run(*echo)
+            try:
+                assert os.read(read_end, 65_536)
+                return
+            except BlockingIOError:
+                pass  # it has not subscribed yet
+
+    await asyncio.to_thread(read_one)
+    os.close(read_end)
+    await asyncio.to_thread(shell.run, *echo)
+    assert await reading == (141, "")
+    os.close(write_end)

@@ -1,0 +1,101 @@
+"""Ctrl-C: what goes on without the command is said."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.support.processes import Processes
+
+SLEEP = ("--method", "do.sleep", "--param", "seconds=60")
+
+
+async def test_a_task_goes_on_when_it_is_not_watched_any_more(
+    shell: Shell, processes: Processes
+) -> None:
+    environ = {"KAIJU_URL": shell.url}
+    creating = processes.kaiju("task", "create", *SLEEP, "--set", "id=it's", "--watch", env=environ)
+    await creating.logged("it's: EXECUTED")
+    watching = processes.kaiju("task", "watch", "it's", env=environ)
+    await watching.logged("it's: EXECUTED")
+    for process in (creating, watching):
+        process.send(signal.SIGINT)
+        assert await process.ended() == 130
+        assert process.log.splitlines()[-1] == (
+            'Stopped watching; task "it\'s" goes on. Watch it again with '
+            "`kaiju-tasks task watch 'it'\"'\"'s'`."
+        )
+        assert "Traceback" not in process.log
+    assert shell.json("task", "show", "it's")["status"] == "EXECUTED"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("task", "cancel", "--status", "failed"),
+            "Interrupted; the manager goes on with `tasks.m_cancel`. "
+            "The same command with --dry-run counts the tasks that still match.",
+        ),
+        (
+            ("task", "reset", "--status", "failed", "--dry-run"),
+            "Interrupted; nothing was changed.",
+        ),
+        (
+            ("task", "run-now", "x"),
+            "Interrupted before the manager answered; it may still carry out `tasks.run_now`.",
+        ),
+        (("task", "list"), "Interrupted before the manager answered."),
+    ],
+)
+async def test_a_call_that_is_not_answered_yet_may_go_on(
+    processes: Processes, words: tuple[str, ...], said: str
+) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        process = processes.kaiju(*words, env={"KAIJU_URL": url})
+        await asyncio.wait_for(asked.wait(), 30)
+        process.send(signal.SIGINT)
+        assert await process.ended() == 130
+    assert process.log == f"{said}\n"
+
+
+async def test_before_a_manager_is_asked_it_is_only_interrupted(processes: Processes) -> None:
+    fifo = processes.start([sys.executable, "-c", "import os; os.mkfifo('task.json')"], "fifo")
+    assert await fifo.ended() == 0
+    process = processes.kaiju("task", "create", "task.json")
+    folder = Path(fifo.log_path).parent
+    writer = await asyncio.to_thread(os.open, folder / "task.json", os.O_WRONLY)  # it reads now
+    process.send(signal.SIGINT)
+    assert await process.ended() == 130
+    assert process.log == "Interrupted.\n"
+    os.close(writer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("phase", ["the limit", "through manager and executor"])
+async def test_a_measurement_that_is_stopped_leaves_nothing_behind(
+    processes: Processes, tmp_path: Path, number: signal.Signals, phase: str
+) -> None:
+    db = f"sqlite:///{tmp_path}/tasks.db"
+    process = processes.kaiju("bench", "--tasks", "500", "--db", db)
+    await process.logged(phase, 60)
+    assert list(tmp_path.glob("kaiju-bench-*"))
+    process.send(number)
+    assert await process.ended(60) == 130
+    assert process.log.splitlines()[-1].startswith("Stopped measuring; ")
+    assert not list(tmp_path.glob("kaiju-bench-*"))
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
