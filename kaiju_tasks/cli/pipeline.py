@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ import msgspec
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.files import read_json
-from kaiju_tasks.cli.progress import Progress
+from kaiju_tasks.cli.progress import Progress, can_ask
+from kaiju_tasks.cli.standstill import hook_name, moves, what_blocks, why_it_stands
 from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import load_settings
@@ -22,7 +22,9 @@ from kaiju_tasks.types import MANAGER_APP
 __all__ = ["Pipeline"]
 
 ENDED = ("FINISHED", "FAILED")
+OPEN = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED")
 LOOK_SECONDS = 0.25
+LOOK_TASKS = 1000
 
 
 class Pipeline:
@@ -45,13 +47,18 @@ class Pipeline:
         self._progress = progress
         self._task: dict[str, Any] = {}
         self._asks: set[asyncio.Task[Any]] = set()
+        self._served = [*(executor.app_name for executor in executors), MANAGER_APP]
+        self._stood: list[tuple[str, float]] = []
+        self._stands: str | None = None
+        self.interrupted = False
 
     async def run(self) -> dict[str, Any]:
         """Run it to its end.
 
         :returns: the task
         :raises KaijuError: it is not created
-        :raises Failed: no executor serves its stream, or nothing takes a message
+        :raises Failed: no executor serves its stream, nothing takes a message, or nobody answers
+            what the run waits for
         """
         settings = msgspec.structs.replace(
             load_settings(), db=MEMORY, default_app_name=self._executors[0].app_name
@@ -63,11 +70,11 @@ class Pipeline:
                 return await self._follow(inside, created)
 
     def _check(self, created: dict[str, Any]) -> None:
-        served = [*(executor.app_name for executor in self._executors), MANAGER_APP]
-        if created["app_name"] not in served:
+        if created["app_name"] not in self._served:
             raise Failed(
                 f"No executor here serves the stream {created['app_name']!r}; "
-                f"given are: {', '.join(served)}. Name one that does with --executor module:attr.",
+                f"given are: {', '.join(self._served)}. "
+                "Name one that does with --executor module:attr.",
                 USAGE,
             )
 
@@ -81,8 +88,36 @@ class Pipeline:
                 self._progress.show(task, await self._records(inside, task))
                 if task["status"] in ENDED:
                     await self._deliver(inside, task)
-                    return task
+                    break
+                if await self._stands_still(inside):
+                    break
                 await inside.manager.waiters.wait(task["id"], LOOK_SECONDS)
+
+        if self._stands is not None:
+            raise Failed(self._stands, USAGE)
+        return task
+
+    async def _stands_still(self, inside: Embedded) -> bool:
+        """End a run that nothing will move any more.
+
+        :returns: it does not even come to its end
+        """
+        if self._task["status"] not in ("WAITING", "SUSPENDED", "QUEUED"):
+            return False
+        if self._task["status_reason"] == "message" and can_ask():
+            return False
+        page = await inside.call("tasks.list", conditions={"status": OPEN}, limit=LOOK_TASKS)
+        found = page["data"]
+        all_stand = page["count"] == len(found) and not any(moves(t, self._served) for t in found)
+        stood, self._stood = self._stood, [(t["id"], t["status_change"]) for t in found]
+        if not all_stand or stood != self._stood:  # what the first look sees may be on its way
+            return False
+        if self._stands is not None:
+            return True
+        blocking = await inside.call("tasks.get", id=what_blocks(self._task, found)["id"])
+        self._stands = why_it_stands(self._task, blocking)
+        await inside.call("tasks.cancel", id=self._task["id"])
+        return False
 
     async def _deliver(self, inside: Embedded, task: dict[str, Any]) -> None:
         """Nothing outlives this process: its webhook is called now, and once."""
@@ -110,14 +145,16 @@ class Pipeline:
             raise Failed(f"The message {name!r} is not taken: {receipt['reason']}.", USAGE)
 
     def _interrupts(self, inside: Embedded) -> contextlib.AbstractContextManager[None]:
-        return handling_signals(
-            lambda: self._ask(inside.call("tasks.cancel", id=self._task["id"])), once=True
-        )
+        def cancel() -> None:
+            self.interrupted = True
+            self._ask(inside.call("tasks.cancel", id=self._task["id"]))
+
+        return handling_signals(cancel, once=True)
 
     @contextlib.contextmanager
     def _typing(self, inside: Embedded) -> Iterator[None]:
         """On a terminal, each line that is typed is a message to the hook that waits."""
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not can_ask():
             yield
             return
         loop = asyncio.get_running_loop()
@@ -126,7 +163,7 @@ class Pipeline:
             line = os.read(0, 65_536).decode(errors="replace").strip()
             self._progress.typed()
             if line and self._task["status_reason"] == "message":
-                self._ask(self._send(inside, _hook_name(self._task), read_json(line, "message")))
+                self._ask(self._send(inside, hook_name(self._task), read_json(line, "message")))
 
         loop.add_reader(0, typed)
         try:
@@ -138,8 +175,3 @@ class Pipeline:
         ask = asyncio.ensure_future(call)
         self._asks.add(ask)
         ask.add_done_callback(self._asks.discard)
-
-
-def _hook_name(task: dict[str, Any]) -> str | None:
-    name: str | None = task["commands"][task["stage"]].get("params", {}).get("name")
-    return name

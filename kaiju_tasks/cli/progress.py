@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 
 from kaiju_tasks.cli.text import one_line
 
-__all__ = ["Progress", "make_progress"]
+__all__ = ["Progress", "can_ask", "make_progress"]
 
 
 class Progress(Protocol):
@@ -25,6 +25,11 @@ class Progress(Protocol):
 
     def typed(self) -> None:
         """A line was typed on the terminal, and moved what stands there."""
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal who reads the question and can type the answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def make_progress(quiet: bool) -> Progress:
@@ -149,5 +154,5 @@ def _waiting_for(task: dict[str, Any]) -> str:
         return f"waiting ({task['status_reason']})"
     wanted = task["commands"][task["stage"]].get("params", {}).get("name")
     called = f"the message {wanted!r}" if wanted else "a message"
-    how = "type it (JSON)" if sys.stdin.isatty() else f"give it with --message {wanted or ''}=…"
+    how = "type it (JSON)" if can_ask() else f"give it with --message {wanted or ''}=…"
     return f"waiting for {called}; {how}"

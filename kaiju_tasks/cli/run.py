@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.fail import USAGE, Failed, Interrupted, when_interrupted
 from kaiju_tasks.cli.files import read_pairs, read_task
 from kaiju_tasks.cli.output import print_json
 from kaiju_tasks.cli.text import one_line
@@ -33,7 +33,8 @@ SCHEDULE = ("cron", "every", "next_run", "delay")
     "messages",
     multiple=True,
     metavar="NAME=JSON",
-    help="Send this message to the run at once; it is kept until its hook is reached.",
+    help="Send this message to the run at once; it is kept until its hook is reached. "
+    "`=JSON` is one without a name.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole task, for programs.")
@@ -49,7 +50,8 @@ def run(
 
     Nothing is kept: manager, database and executors live in this process. The result of the last
     stage is printed, progress goes to stderr, and the run's exit code is this command's. Ctrl-C
-    cancels. A Message hook is answered by --message, or by typing on a terminal.
+    cancels. A Message hook is answered by --message, or by typing on a terminal; without either the
+    run ends with 2, unless the hook has a max_timeout.
     """
     data = _read(file, kws)
     pairs = read_pairs(messages, "--message")
@@ -69,12 +71,19 @@ def run(
     except (LoadError, ValueError) as error:
         raise Failed(f"{error}.", USAGE) from error
     try:
-        task = run_loop(Pipeline(data, executors, pairs, make_progress(quiet)).run())
+        pipeline = Pipeline(data, executors, pairs, make_progress(quiet))
+        with when_interrupted("Stopped; the run has ended and nothing of it is kept."):
+            task = run_loop(pipeline.run())
     except KaijuError as error:
         field = f"{error.data['field']}: " if "field" in error.data else ""
         said = str(error) if field.rstrip(": ") in str(error) else f"{field}{error}"
-        raise Failed(f"{file}: {said}", USAGE if error.code == -32602 else 1) from error
+        raise Failed(f"{file}: {said}", USAGE if error.code == -32602 else 1, error) from error
     _print(task, as_json)
+    if pipeline.interrupted and task["exit_code"]:
+        raise Interrupted(
+            f"Stopped; the run was cancelled after {task['stage']} of {task['stages']} stages and "
+            "nothing of it is kept."
+        )
     sys.exit(task["exit_code"])
 
 

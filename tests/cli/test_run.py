@@ -112,7 +112,138 @@ async def test_a_signal_cancels(processes: Processes, shell: Shell, number: sign
     process.send(number)
     assert await process.ended() == 130
     assert "cancelled" in process.log
+    assert process.log.splitlines()[-1] == (
+        "Stopped; the run was cancelled after 1 of 2 stages and nothing of it is kept."
+    )
     assert "Traceback" not in process.log
+
+
+MESSAGE = {"method": "_MESSAGE_", "params": {"name": "go"}}
+NO_TERMINAL = "and there is no terminal to type it on. Give it ahead: --message"
+
+
+def children(*tasks: dict[str, Any]) -> dict[str, Any]:
+    return {"method": "_TASKS_", "params": {"create": tasks}}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (MESSAGE, f"Stage 1 waits for the message 'go', {NO_TERMINAL} go=JSON."),
+        (
+            {"method": "_MESSAGE_", "params": {"name": "it is"}},
+            f"Stage 1 waits for the message 'it is', {NO_TERMINAL} 'it is'=JSON.",
+        ),
+        (
+            {"method": "_MESSAGE_"},
+            f"Stage 1 waits for a message without a name, {NO_TERMINAL} =JSON.",
+        ),
+        (
+            children({"id": "kid", "commands": [MESSAGE]}),
+            "The task kid waits for the message 'go'. `run` answers only the messages of its own "
+            "pipeline: create it on a manager with `kaiju-tasks task create`, and answer with "
+            "`kaiju-tasks task message kid`.",
+        ),
+        (
+            children({"id": "kid", "app_name": "billing", "commands": [{"method": "x"}]}),
+            "No executor here serves the stream 'billing' of the task kid. "
+            "Name one that does with --executor module:attr.",
+        ),
+        (
+            children(
+                {
+                    "id": "kid",
+                    "app_name": "manager",
+                    "commands": [
+                        {"method": "tasks.suspend", "params": {"id": "kid"}},
+                        {"method": "tasks.count"},
+                    ],
+                }
+            ),
+            "The task kid is SUSPENDED, and nobody else is here to change that.",
+        ),
+    ],
+    ids=["named", "quoted", "unnamed", "child", "stream", "suspended"],
+)
+def test_a_run_that_nothing_moves_any_more_ends_with_2_and_says_what_it_waits_for(
+    shell: Shell, command: dict[str, Any], said: str
+) -> None:
+    file = write(shell, {"method": "do.echo"}, command)
+    ran = shell.run("run", file, "--quiet")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"{said}\n")
+    as_json = shell.run("run", file, "--quiet", "--json")
+    assert (as_json.returncode, as_json.stdout) == (2, "")
+    assert json.loads(as_json.stderr)["error"]["message"] == said
+
+
+def test_a_run_that_nobody_answers_is_cancelled(shell: Shell) -> None:
+    ran = shell.run("run", write(shell, MESSAGE))
+    lines = ran.stderr.splitlines()
+    assert lines[0].endswith("waiting for the message 'go'; give it with --message go=…")
+    assert "_MESSAGE_: cancelled" in lines[1]
+    assert len(lines) == 3
+
+
+def test_a_message_with_a_limit_is_waited_for_until_then(shell: Shell) -> None:
+    ran = shell.run("run", write(shell, {**MESSAGE, "max_timeout": 1}))
+    assert ran.returncode == 130
+    assert "stage 0: message_timeout: " in ran.stderr
+
+
+def test_a_child_that_answers_another_is_not_taken_for_a_standstill(shell: Shell) -> None:
+    answer = {
+        "id": "answer",
+        "app_name": "manager",
+        "commands": [
+            {"method": "_TIMER_", "params": {"timer": 1}},
+            {"method": "tasks.message", "params": {"id": "asks", "name": "go", "data": 5}},
+        ],
+    }
+    asks = {"id": "asks", "commands": [MESSAGE]}
+    ran = shell.run("run", write(shell, children(asks, answer)))
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)[0]["result"] == [5]
+
+
+def test_a_message_without_a_name_is_given_ahead(shell: Shell) -> None:
+    ran = shell.run("run", write(shell, {"method": "_MESSAGE_"}), "--message", '={"a": 1}')
+    assert (ran.returncode, json.loads(ran.stdout)) == (0, {"a": 1})
+
+
+@pytest.mark.parametrize("closed", [(0,), (2,), (0, 2)])
+def test_it_runs_with_standard_streams_that_are_closed(
+    shell: Shell, closed: tuple[int, ...]
+) -> None:
+    file = write(shell, {"method": "do.echo", "params": {"data": 5}})
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "kaiju_tasks.cli", "run", file],
+        cwd=shell.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=close,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "5\n")
+
+
+def test_a_task_from_a_standard_input_that_is_closed_is_refused(shell: Shell) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "kaiju_tasks.cli", "run", "-"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: os.close(0),
+    )
+    assert (ran.returncode, ran.stderr) == (2, "- cannot be read: Bad file descriptor.\n")
 
 
 def test_on_a_terminal_a_message_can_be_typed(shell: Shell) -> None:
