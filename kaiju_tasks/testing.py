@@ -8,8 +8,10 @@ async def test_an_invoice_is_rendered():
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from enum import Enum, auto
 from typing import Any
 
 import msgspec
@@ -24,6 +26,9 @@ __all__ = ["Kaiju", "running"]
 
 ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 LOOK_SECONDS = 0.002
+PATIENCE_SECONDS = 10.0
+STUCK_SECONDS = 60.0
+"""Real time without a commit in which the manager should have done what is due."""
 
 
 class Kaiju:
@@ -36,6 +41,7 @@ class Kaiju:
         self.manager = inside.manager
         self._inside = inside
         self._clock = clock
+        self._moving = asyncio.Lock()
 
     @property
     def now(self) -> float:
@@ -112,69 +118,116 @@ class Kaiju:
                 watch.clear()
         return task
 
-    async def move(self, seconds: float, patience: float = 1.0) -> None:
+    async def move(self, seconds: float, patience: float = PATIENCE_SECONDS) -> None:
         """Let time pass, stopping at each moment at which something is due.
 
-        What becomes due is done and may run before time goes on. Executors stay connected; the
-        commands' own clocks are real.
+        Time stands still at each stop, and goes on when nothing is left that can happen at that
+        moment. Executors stay connected; the commands' own clocks are real.
 
         :param seconds: how far, from 0
-        :param patience: real seconds that running stages get at each stop
+        :param patience: real seconds after which stages that run on are left to run; what
+            becomes due for them, as the end of their `max_timeout`, then does
+        :raises TimeoutError: the manager does not finish what is due
         """
-        if seconds < 0:
+        if not 0 <= seconds < math.inf:
             raise ValueError("time goes forward: `seconds` must be from 0")
-        target = self._clock() + seconds
-        await self.settle(patience)
-        while (due := await self._next_due()) is not None and due <= target:
-            await self._set(max(due, self._clock()))
-            await self.settle(patience)
-        await self._set(target)
-        await self.settle(patience)
+        async with self._moving:
+            with self._clock.stopped():
+                target = self._clock() + seconds
+                await self.settle(patience)
+                while (moment := await self._next_moment()) is not None and moment <= target:
+                    await self._set(moment)
+                    await self.settle(patience)
+                await self._set(target)
+                await self.settle(patience)
 
-    async def settle(self, patience: float = 1.0) -> None:
+    async def settle(self, patience: float = PATIENCE_SECONDS) -> None:
         """Wait until nothing is due and nothing runs.
 
-        :param patience: real seconds that running stages get
+        :param patience: real seconds after which stages that run on are left to run
+        :raises TimeoutError: the manager does not finish what is due
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        while await self._busy():
-            if loop.time() >= until:
+        written, since = self.manager.committer.written, loop.time()
+        while (busy := await self._look()) is not _Busy.NOBODY:
+            if written != self.manager.committer.written:
+                written, since = self.manager.committer.written, loop.time()
+            waited = loop.time() - since
+            if busy is _Busy.STAGES and waited >= patience:
                 return
+            if waited >= STUCK_SECONDS:
+                raise TimeoutError(f"the manager has not finished what is due at {self.now:.3f}")
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _busy(self) -> bool:
-        summary = await self.manager.store.work_summary()
-        if summary.next_due is not None and summary.next_due <= summary.now:
-            self.manager.scheduler.look()
-            return True
-        if summary.ready & self.manager.streams.served():
-            return True
-        running = Condition("status", "eq", TaskStatus.EXECUTED)
-        return await self.manager.store.count([running]) > 0
+    async def _look(self) -> "_Busy":
+        """Who has something to do at this moment.
 
-    async def _next_due(self) -> float | None:
-        return (await self.manager.store.work_summary()).next_due
+        Whatever the manager or an executor is about to do stands in the rows: as due, signalled,
+        ready or executed. It is read inside a transaction of its own, so that no other one is
+        under way or comes between.
+        """
+        store = self.manager.store
+        async with store.transaction():
+            summary = await store.work_summary()
+            running = await store.count([Condition("status", "eq", TaskStatus.EXECUTED)])
+        due = summary.next_due is not None and summary.next_due <= summary.now
+        if due or summary.signals or summary.unsettled:
+            self.manager.scheduler.look()
+            return _Busy.MANAGER
+        if not self.manager.pauses.at_rest(summary.paused):
+            return _Busy.MANAGER
+        ready = (summary.ready | summary.suspect) & self.manager.streams.served()
+        return _Busy.STAGES if running or ready else _Busy.NOBODY
+
+    async def _next_moment(self) -> float | None:
+        """When the next thing happens by itself."""
+        due = (await self.manager.store.work_summary()).next_due
+        moments = [m for m in (due, self.manager.pauses.next_change()) if m is not None]
+        return max(min(moments), self._clock()) if moments else None
 
     async def _set(self, moment: float) -> None:
-        """Leases are renewed before time moves, so that no executor is lost by it."""
-        ahead = moment - self._clock()
-        lease_seconds = self.manager.settings.lease_seconds + ahead
-        pings = [Ping(s.executor_id, s.nonce, s.capacity) for s in self.manager.sessions]
+        """Leases are renewed before time moves, so that nobody is lost by it."""
+        store, manager = self.manager.store, self.manager
+        lease_seconds = manager.settings.lease_seconds + moment - self._clock()
+        pings = [Ping(s.executor_id, s.nonce, s.capacity) for s in manager.sessions]
         if pings:
-            await self.manager.store.ping(pings, lease_seconds)
-        self._clock.ahead += ahead
-        self.manager.scheduler.look()
+            await store.ping(pings, lease_seconds)
+        await store.manager_seen(manager.id, lease_seconds)
+        self._clock.move_to(moment)
+        manager.scheduler.look()
+
+
+class _Busy(Enum):
+    NOBODY = auto()
+    STAGES = auto()
+    MANAGER = auto()
 
 
 class MovedClock:
     """The real time, and how far a test has moved it."""
 
     def __init__(self) -> None:
-        self.ahead = 0.0
+        self._ahead = 0.0
+        self._stands_at: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        stands_at = self._stands_at  # once: the thread of the database asks, too
+        return time.time() + self._ahead if stands_at is None else stands_at
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let time stand still, and go on from where it then is."""
+        self._stands_at = self()
+        try:
+            yield
+        finally:
+            self._ahead = self._stands_at - time.time()
+            self._stands_at = None
+
+    def move_to(self, moment: float) -> None:
+        """While it stands still: stand at another moment, not before this one."""
+        assert self._stands_at is not None
+        self._stands_at = max(moment, self._stands_at)
 
 
 @contextlib.asynccontextmanager
@@ -192,6 +245,7 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         settings = msgspec.structs.replace(settings, db=MEMORY)
         inside = await stack.enter_async_context(embedded(settings, clock))
+        inside.manager.clock.follow(clock)
         if executors:
             linked = link_executors(inside, executors, concurrency=concurrency)
             await stack.enter_async_context(linked)

@@ -122,6 +122,23 @@ class PauseBook:
         if self._over(held):
             self._wake.set()
 
+    def next_change(self) -> float | None:
+        """When a pause next begins or ends by itself, UNIX seconds."""
+        return self._pauses.next_change(self._clock.now())
+
+    def at_rest(self, held: frozenset[str]) -> bool:
+        """Whether all that pauses hold is held, and all that they no longer hold goes on.
+
+        :param held: gates of pauses at which tasks stand, as the store says
+        """
+        now = self._clock.now()
+        active = {pause.id for pause in self._pauses if self._pauses.active(pause.id, now)}
+        rests = not self._reload and self._began == active and not self._over(held)
+        if not rests:
+            self._held = held
+            self._wake.set()
+        return rests
+
     @property
     def _pauses(self) -> Pauses:
         return self._committer.states.pauses

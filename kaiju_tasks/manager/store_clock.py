@@ -1,6 +1,7 @@
 """The store's clock between two looks at it."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class StoreClock:
@@ -12,6 +13,11 @@ class StoreClock:
 
     def __init__(self) -> None:
         self._offset = 0.0
+        self._exact: Callable[[], float] | None = None
+
+    def follow(self, clock: Callable[[], float]) -> None:
+        """Show exactly what the store's own clock shows, where it is in this process."""
+        self._exact = clock
 
     def set(self, now: float) -> None:
         """:param now: the store's clock as just read, UNIX seconds"""
@@ -19,8 +25,12 @@ class StoreClock:
 
     def now(self) -> float:
         """About what the store's clock shows, UNIX seconds."""
+        if self._exact is not None:
+            return self._exact()
         return self._offset + asyncio.get_running_loop().time()
 
     def loop_time(self, moment: float) -> float:
         """The event loop's time at a moment of the store's clock."""
+        if self._exact is not None:
+            return moment - self._exact() + asyncio.get_running_loop().time()
         return moment - self._offset

@@ -54,6 +54,7 @@ class Committer:
     :param publish: called with the changes of each committed transaction
     :param reached: called after each transaction with True, or False when the store is away
     :param lanes: transactions that may run side by side
+    :ivar written: changes committed so far
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Committer:
         self._publish = publish
         self._reached = reached
         self._lanes = lanes
+        self.written = 0
         self._queue = EntryQueue(settings.batch_rows)
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -169,6 +171,7 @@ class Committer:
         :raises Unavailable: the database cannot be reached
         """
         written = await self._commit(work)
+        self.written += len(written.changes)
         self._reached(True)
         try:
             self.states.published(written.changes)
