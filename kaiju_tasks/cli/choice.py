@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kaiju_tasks.cli.completion import complete_app, complete_words
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.files import read_pairs
 
@@ -30,8 +31,13 @@ def choice_options(command: F) -> F:
     for option in (
         where_option,
         click.option("--group", help="Only this group."),
-        click.option("--app", "app_name", help="Only this stream."),
-        click.option("--status", metavar="STATUS[,STATUS…]", help=f"Only these: {known}."),
+        click.option("--app", "app_name", shell_complete=complete_app, help="Only this stream."),
+        click.option(
+            "--status",
+            shell_complete=complete_words(map(str.lower, STATUSES), separator=","),
+            metavar="STATUS[,STATUS…]",
+            help=f"Only these: {known}.",
+        ),
     ):
         command = option(command)
     return command

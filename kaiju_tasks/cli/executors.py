@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.cli.completion import complete_app, complete_executor
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -59,7 +60,7 @@ def list_executors(columns: str | None, as_json: bool) -> None:
 
 
 @executors.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_executor)
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show one executor."""
@@ -71,7 +72,7 @@ def show(id: str, as_json: bool) -> None:
 
 
 @executors.command()
-@click.option("--app", "app_name", help="Only of this stream.")
+@click.option("--app", "app_name", shell_complete=complete_app, help="Only of this stream.")
 @columns_option
 @json_option
 def commands(app_name: str | None, columns: str | None, as_json: bool) -> None:
@@ -96,7 +97,7 @@ def _list(columns: str | None, as_json: bool) -> None:
 
 def _add_operation(name: str, text: str) -> None:
     @executors.command(name, help=text)
-    @click.argument("id")
+    @click.argument("id", shell_complete=complete_executor)
     @json_option
     def operate(id: str, as_json: bool) -> None:
         changed = call(f"executors.{name}", id=id)

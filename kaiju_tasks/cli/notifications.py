@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.choice import read_where, where_option
+from kaiju_tasks.cli.completion import complete_notification, complete_task
 from kaiju_tasks.cli.fail import not_found
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
@@ -37,7 +38,7 @@ def notifications() -> None:
 
 @notifications.command("list")
 @click.option("--all", "everything", is_flag=True, help="The dismissed ones too.")
-@click.option("--task", "task_id", help="Only of this task.")
+@click.option("--task", "task_id", shell_complete=complete_task, help="Only of this task.")
 @where_option
 @page_options
 @columns_option
@@ -65,7 +66,7 @@ def list_notifications(
 
 
 @notifications.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_notification)
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show one notification with the results of its run."""
@@ -77,7 +78,7 @@ def show(id: str, as_json: bool) -> None:
 
 
 @notifications.command(short_help="Take a notification off the list.")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_notification)
 @json_option
 def dismiss(id: str, as_json: bool) -> None:
     """Take a notification off the list; it stays until it is deleted or too old."""
@@ -89,7 +90,7 @@ def dismiss(id: str, as_json: bool) -> None:
 
 
 @notifications.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_notification)
 @json_option
 def delete(id: str, as_json: bool) -> None:
     """Delete a notification."""

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.choice import choice_options, read_choice
+from kaiju_tasks.cli.completion import complete_task
 from kaiju_tasks.cli.fail import USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
@@ -29,7 +30,7 @@ def print_status(task_: dict[str, Any], as_json: bool) -> None:
 
 
 def _operation(name: str, text: str, *options: Any) -> click.Command:
-    @click.argument("id", required=False)
+    @click.argument("id", required=False, shell_complete=complete_task)
     @choice_options
     @click.option("--dry-run", is_flag=True, help="Only count the tasks and show a few.")
     @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Tasks per second.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.cli.completion import complete_app, complete_method, complete_pause
 from kaiju_tasks.cli.files import read_json, read_time
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
@@ -51,10 +52,14 @@ def pauses() -> None:
 
 @pauses.command(short_help="Hold what the options name.")
 @click.option("--reason", required=True, help="For people.")
-@click.option("--app", "app_name", help="This stream.")
+@click.option("--app", "app_name", shell_complete=complete_app, help="This stream.")
 @click.option("--group", help="This group.")
 @click.option("--group-id", help="This group id.")
-@click.option("--method", help="Commands whose method this glob matches; `*` is every one.")
+@click.option(
+    "--method",
+    shell_complete=complete_method,
+    help="Commands whose method this glob matches; `*` is every one.",
+)
 @click.option("--condition", metavar="JSON", help="Of kws and literal params.")
 @click.option("--until", metavar="TIME", help="UNIX time or ISO-8601; it is over for good then.")
 @click.option("--cron", help="Only in windows that begin at these moments.")
@@ -92,7 +97,7 @@ def list_pauses(columns: str | None, as_json: bool) -> None:
 
 
 @pauses.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_pause)
 @json_option
 def remove(id: str, as_json: bool) -> None:
     """End a pause: what it holds goes on."""

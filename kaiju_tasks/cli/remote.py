@@ -11,7 +11,15 @@ from kaiju_tasks.address import check_token, read_url
 from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.errors import InvalidParams
 
-__all__ = ["DEFAULT_URL", "START_ONE", "CallFailed", "call", "manager_token", "manager_url"]
+__all__ = [
+    "DEFAULT_URL",
+    "START_ONE",
+    "CallFailed",
+    "call",
+    "call_within",
+    "manager_token",
+    "manager_url",
+]
 
 DEFAULT_URL = "http://127.0.0.1:8077"
 START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to where one runs."
@@ -73,13 +81,18 @@ def call(method: str, /, **params: Any) -> Any:
     :raises Failed: no manager can be asked
     :raises Interrupted: by Ctrl-C, before the answer
     """
+    return call_within(ANSWER_SECONDS, method, **params)
+
+
+def call_within(seconds: float, method: str, /, **params: Any) -> Any:
+    """Call a method, as `call` does, and wait so long at most for the answer."""
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     try:
         body = json.dumps(request, allow_nan=False).encode()
     except ValueError as error:
         raise Failed(f"This cannot be sent as JSON: {error}.", USAGE) from error
     with when_interrupted(_goes_on(method)):
-        answer = _post(body)
+        answer = _post(body, seconds)
     if "error" in answer:
         raise _call_failed(answer["error"])
     return answer.get("result")
@@ -97,11 +110,11 @@ def _goes_on(method: str) -> str:
     return f"Interrupted before the manager answered; it may still carry out `{method}`."
 
 
-def _post(body: bytes) -> dict[str, Any]:
+def _post(body: bytes, seconds: float) -> dict[str, Any]:
     url = manager_url()
     parts = _parts(url)
     try:
-        connection = _connect(parts)
+        connection = _connect(parts, seconds)
         try:
             path = parts.path if parts.path.strip("/") else "/rpc"
             connection.request("POST", path, body, _headers())
@@ -114,11 +127,11 @@ def _post(body: bytes) -> dict[str, Any]:
     return _read(url, response.status, text)
 
 
-def _connect(parts: SplitResult) -> http.client.HTTPConnection:
+def _connect(parts: SplitResult, seconds: float) -> http.client.HTTPConnection:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+    connection = kind(parts.hostname or "", parts.port, timeout=min(CONNECT_SECONDS, seconds))
     connection.connect()
-    connection.sock.settimeout(ANSWER_SECONDS)
+    connection.sock.settimeout(seconds)
     return connection
 
 

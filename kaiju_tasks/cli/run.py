@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.cli.completion import complete_file
 from kaiju_tasks.cli.fail import USAGE, Failed, Interrupted, when_interrupted
 from kaiju_tasks.cli.files import read_pairs, read_task
 from kaiju_tasks.cli.output import print_json
@@ -17,7 +18,7 @@ SCHEDULE = ("cron", "every", "next_run", "delay")
 
 
 @click.command(short_help="Run the pipeline of FILE here and now.")
-@click.argument("file")
+@click.argument("file", shell_complete=complete_file)
 @click.option(
     "--executor",
     "places",

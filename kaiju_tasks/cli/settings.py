@@ -1,10 +1,11 @@
 """Settings as options of a command."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
+from kaiju_tasks.cli.completion import complete_file, complete_words
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.settings import SettingField, Settings, load_settings, setting_fields
@@ -25,7 +26,12 @@ def setting_options(*names: str) -> Callable[[F], F]:
     def add(command: F) -> F:
         for field in reversed(chosen):
             command = _option(field)(command)
-        return click.option("--config", metavar="FILE", help="A TOML file with settings.")(command)
+        return click.option(
+            "--config",
+            metavar="FILE",
+            shell_complete=complete_file,
+            help="A TOML file with settings.",
+        )(command)
 
     return add
 
@@ -47,7 +53,9 @@ def _option(field: SettingField) -> Callable[[F], F]:
     text = f"{field.meaning} Default {field.default}."
     if isinstance(field.default, bool):
         return click.option(f"{option}/--no{option[1:]}", default=None, help=text)
-    return click.option(option, metavar=_metavar(field), help=text)
+    choices = [word for word in get_args(get_args(field.annotation)[0]) if isinstance(word, str)]
+    complete = complete_words(choices) if choices else None
+    return click.option(option, metavar=_metavar(field), help=text, shell_complete=complete)
 
 
 def _metavar(field: SettingField) -> str:

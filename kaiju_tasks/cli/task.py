@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.cli.completion import complete_app, complete_file, complete_method, complete_task
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
 from kaiju_tasks.cli.files import read_json, read_pairs, read_task
 from kaiju_tasks.cli.following import retry_option
@@ -48,10 +49,14 @@ def task() -> None:
 
 
 @task.command(short_help="Create a task from FILE or from --method.")
-@click.argument("file", required=False)
-@click.option("--method", help="Instead of a file: a task of this one command.")
+@click.argument("file", required=False, shell_complete=complete_file)
+@click.option(
+    "--method",
+    shell_complete=complete_method,
+    help="Instead of a file: a task of this one command.",
+)
 @click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="Of that command.")
-@click.option("--app", "app_name", help="The stream of the task.")
+@click.option("--app", "app_name", shell_complete=complete_app, help="The stream of the task.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=JSON", help="A field of the task.")
 @click.option("--kw", "kws", multiple=True, metavar="NAME=JSON", help="An entry of `kws`.")
 @click.option(
@@ -98,7 +103,7 @@ def create(
 
 
 @task.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_file)
 @strict_option
 @json_option
 def validate(file: str, strict: bool, as_json: bool) -> None:
@@ -120,7 +125,7 @@ def validate(file: str, strict: bool, as_json: bool) -> None:
 
 
 @task.command(short_help="Show one task with its results.")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show one task with its results.
@@ -131,7 +136,7 @@ def show(id: str, as_json: bool) -> None:
 
 
 @task.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @json_option
 def explain(id: str, as_json: bool) -> None:
     """Say why a task is not running now."""
@@ -145,7 +150,7 @@ def explain(id: str, as_json: bool) -> None:
 
 
 @task.command(short_help="Follow a task until its run ends.")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @retry_option
 @json_option
 def watch(id: str, retry_seconds: float, as_json: bool) -> None:
@@ -157,7 +162,7 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
 
 
 @task.command(short_help="Send DATA to a task's Message hook.")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @click.argument("data", default="null")
 @click.option("--name", help="For the hook of this name.")
 @click.option("--message-id", help="Makes a repeat harmless.")
@@ -176,7 +181,7 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
 
 
 @task.command(short_help="Delete tasks and their history.")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_task)
 @json_option
 def delete(ids: tuple[str, ...], as_json: bool) -> None:
     """Delete tasks and their history, whatever their status."""
@@ -219,7 +224,7 @@ def delete_old(days: float, as_json: bool) -> None:
 
 
 @task.command("run-now")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @json_option
 def run_now(id: str, as_json: bool) -> None:
     """Do not wait for the next moment."""
@@ -227,7 +232,7 @@ def run_now(id: str, as_json: bool) -> None:
 
 
 @task.command("restart-from", short_help="Start a new run from STAGE (an index or a name) on.")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @click.argument("stage")
 @json_option
 def restart_from(id: str, stage: str, as_json: bool) -> None:
@@ -237,7 +242,7 @@ def restart_from(id: str, stage: str, as_json: bool) -> None:
 
 
 @task.command(short_help="Change fields of a task.")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=JSON...")
 @json_option
 def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:

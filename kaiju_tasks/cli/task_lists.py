@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.choice import choice_options, read_choice
+from kaiju_tasks.cli.completion import complete_task
 from kaiju_tasks.cli.fail import not_found
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_json
@@ -161,7 +162,7 @@ def count(
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @columns_option
 @json_option
@@ -176,7 +177,7 @@ def runs(id: str, limit: int, columns: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_task)
 @click.option("--job-id", help="A run of `task runs`; default is the latest.")
 @columns_option
 @json_option

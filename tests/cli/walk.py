@@ -33,11 +33,13 @@ class Leaf(NamedTuple):
 
     :ivar path: its words
     :ivar arguments: that it takes
+    :ivar command: what click has of it
     """
 
     path: tuple[str, ...]
     arguments: tuple[str, ...]
     has_json: bool
+    command: click.Command
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ def leaves(folder: Path) -> list[Leaf]:
     file.write_text(json.dumps({"commands": [{"method": "do.echo"}]}))
     context = click.Context(cli, info_name="kaiju-tasks")
     return [
-        Leaf(path, _arguments(command, str(file)), _has_json(command))
+        Leaf(path, _arguments(command, str(file)), _has_json(command), command)
         for path, command in _below(context, cli, ())
     ]
 

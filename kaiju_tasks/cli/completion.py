@@ -1,0 +1,97 @@
+"""What a shell offers at the Tab key: ids and names that the manager knows, statuses, files."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from kaiju_tasks.cli.fail import Failed
+from kaiju_tasks.cli.remote import call_within
+
+__all__ = [
+    "Complete",
+    "complete_app",
+    "complete_executor",
+    "complete_file",
+    "complete_method",
+    "complete_notification",
+    "complete_pause",
+    "complete_task",
+    "complete_words",
+]
+
+TAB_SECONDS = 2.0
+TAB_TASKS = 100
+"""More are not offered: a longer beginning finds them."""
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+Offer = tuple[str, str | None]
+
+
+def complete_task(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of tasks, with their statuses."""
+    conditions = {"id": {"like": f"{incomplete}%"}}
+    page = _asked("tasks.list", conditions=conditions, limit=TAB_TASKS) or {"data": []}
+    return _offered(((task["id"], task["status"]) for task in page["data"]), incomplete)
+
+
+def complete_notification(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of notifications, with the tasks that they are about."""
+    page = _asked("notifications.list", limit=TAB_TASKS) or {"data": []}
+    return _offered(((note["id"], note["task_id"]) for note in page["data"]), incomplete)
+
+
+def _of_list(method: str, offer: Callable[[dict[str, Any]], Iterable[Offer]]) -> Complete:
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        entries = _asked(method) or []
+        return _offered((found for entry in entries for found in offer(entry)), incomplete)
+
+    return complete
+
+
+complete_executor = _of_list("executors.list", lambda one: [(one["id"], one["status"])])
+complete_app = _of_list("executors.list", lambda one: [(name, None) for name in one["app_names"]])
+complete_method = _of_list("executors.commands", lambda one: [(one["method"], one["app_name"])])
+complete_pause = _of_list("pauses.list", lambda one: [(one["id"], one["reason"])])
+
+
+def complete_words(words: Iterable[str], *, separator: str = "\0") -> Complete:
+    """Offer some words.
+
+    :param separator: several may be given with this between them; no argument has the default
+    """
+    offered = list(words)
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before = "".join(incomplete.rpartition(separator)[:2])
+        return _offered(((before + word, None) for word in offered), incomplete)
+
+    return complete
+
+
+def complete_file(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Leave it to the shell, which knows the files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _asked(method: str, **params: Any) -> Any:
+    try:
+        return call_within(TAB_SECONDS, method, **params)
+    except Failed:
+        return None  # a shell shows nothing where it has nothing to offer
+
+
+def _offered(offers: Iterable[Offer], incomplete: str) -> list[CompletionItem]:
+    found = dict(offers)
+    return [CompletionItem(v, help=found[v]) for v in found if v.startswith(incomplete)]
