@@ -43,7 +43,7 @@ def restart_process() -> None:
 
 async def run_executor(
     executors: Executor | Sequence[Executor],
-    manager_urls: Sequence[str],
+    manager_urls: str | Sequence[str],
     *,
     token: str | None = None,
     concurrency: int = 32,
@@ -61,9 +61,9 @@ async def run_executor(
     health_port: int | None = None,
     health_host: str = "127.0.0.1",
 ) -> int:
-    """Serve managers with these executors until told to stop.
+    """Serve managers with these executors until the process is asked to end.
 
-    :param manager_urls: at least one, tried in turn; `/rpc` is added where there is no path
+    :param manager_urls: one, or several that are tried in turn; without a path `/rpc` is added
     :param token: of the kind `executor`
     :param concurrency: tasks held at once, from 1
     :param max_tasks: start anew after this many tasks; None is never
@@ -81,8 +81,9 @@ async def run_executor(
     """
     if concurrency < 1:
         raise ValueError(f"`concurrency` must be at least 1, not {concurrency}")
+    urls = [manager_urls] if isinstance(manager_urls, str) else list(manager_urls)
     if transport is None:
-        for url in manager_urls:
+        for url in urls:
             read_url(url, "manager_urls", schemes=WEBSOCKET_SCHEMES)
     served = [executors] if isinstance(executors, Executor) else list(executors)
     clock = LoopClock() if clock is None else clock
@@ -90,7 +91,7 @@ async def run_executor(
     runner = Runner(runtime, Outbox(), concurrency=concurrency, max_tasks=max_tasks)
     identity = _identity(served, executor_id)
     wire = WebSocketTransport(token) if transport is None else transport
-    link = Link(list(manager_urls), identity, runner, wire, clock, Random())
+    link = Link(urls, identity, runner, wire, clock, Random())
     idle = idle_seconds if until_idle else None
     process = _Process(link, runner, clock, idle_seconds=idle, grace_seconds=shutdown_grace)
     runtime.on_stuck = process.stuck

@@ -230,6 +230,17 @@ async def test_a_malformed_url_is_refused_before_anything_starts(url: str) -> No
     assert began == []
 
 
+async def test_a_single_url_is_not_taken_for_a_list_of_letters() -> None:
+    manager = FakeManager()
+    async with serving(manager) as server:
+        run_one = run_executor(
+            commands, server.url, handle_signals=False, until_idle=True, idle_seconds=0.0
+        )
+        assert await asyncio.wait_for(run_one, 30) == 0
+    with pytest.raises(InvalidParams, match="not 'nope'"):
+        await run_executor(commands, "nope", handle_signals=False)
+
+
 async def test_a_url_without_its_scheme_is_guessed_in_the_error() -> None:
     with pytest.raises(InvalidParams, match=r"did you mean 'http://127.0.0.1:8077'"):
         await run("127.0.0.1:8077")
