@@ -1,5 +1,15 @@
 """The command line: `kaiju-tasks`."""
 
-from kaiju_tasks.cli.main import main
+import sys
+from importlib import import_module
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        import_module("kaiju_tasks.cli.main").main()
+    except KeyboardInterrupt:  # before there is anything that could say more
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)

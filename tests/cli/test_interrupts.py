@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
-from tests.support.processes import Processes
+from tests.support.processes import ROOT, Processes
 
 SLEEP = ("--method", "do.sleep", "--param", "seconds=60")
 
@@ -82,6 +82,20 @@ async def test_before_a_manager_is_asked_it_is_only_interrupted(processes: Proce
     assert await process.ended() == 130
     assert process.log == "Interrupted.\n"
     os.close(writer)
+
+
+async def test_before_the_program_is_imported_it_is_only_interrupted(
+    processes: Processes, tmp_path: Path
+) -> None:
+    (tmp_path / "click.py").write_text(
+        "print('importing', flush=True)\nimport time\ntime.sleep(60)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    process = processes.kaiju("task", "list", env={"PYTHONPATH": path})
+    await process.logged("importing")
+    process.send(signal.SIGINT)
+    assert await process.ended() == 130
+    assert process.log == "importing\nInterrupted.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
