@@ -11,10 +11,10 @@ SEEDS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
-CORE := errors types settings protocol rpc templates cron lifecycle
-UNIT := $(wildcard tests/core $(foreach part,$(CORE),tests/test_$(part)*.py tests/$(part)))
+UNIT := tests/core tests/rpc
+QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test lint types imports postgres node pytest unit sim bench schemas clean
+.PHONY: help run test quick lint types imports postgres node pytest unit sim bench schemas dist clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -27,6 +27,10 @@ run: $(VENV)/.run ## start a manager and the sample executor (PORT=8077 DB=sqlit
 		--port '$(PORT)' --db '$(DB)'
 
 test: lint types imports postgres node pytest ## the whole gate (WORKERS=2)
+
+quick: lint types ## before each commit: ruff, mypy, the tests that need only SQLite (TESTS=)
+	@echo "tests: pytest --quick"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --quick $(or $(TESTS),$(QUICK))
 
 lint: $(VENV)/.dev ## ruff
 	@echo "lint: ruff"
@@ -51,7 +55,7 @@ pytest: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --every-postgres $(TESTS)
 
 unit: $(VENV)/.dev ## the tests of the pure core alone
-	@$(BIN)/python -m pytest -q $(or $(UNIT),$(error no tests of the core))
+	@$(BIN)/python -m pytest -q $(UNIT)
 
 sim: $(VENV)/.dev ## the seeded simulation (SEED=123 replays that one; SEEDS=0-5000 runs many)
 	@$(if $(SEED),$(BIN)/python -m tests.simulation --trace --seeds '$(SEED)',$(if $(SEEDS),\
@@ -63,6 +67,11 @@ bench: $(VENV)/.run ## measure this machine beside the limit of its database (DB
 
 schemas: $(VENV)/.run ## write schemas/ from the types
 	@$(BIN)/python -m kaiju_tasks.schemas --write
+
+dist: $(VENV)/.dev ## build wheel and sdist, install each in a fresh environment, and try it
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation > $(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
+	@$(BIN)/python -m tests.dist dist
 
 clean: ## remove the environment and what the tools left
 	@rm -rf $(VENV) tests/node/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -15,6 +15,8 @@ from tests.support.processes import Processes
 EXTERNAL = "KAIJU_TEST_PG"
 EVERY_VERSION = ("store", "system")
 """Folders of the tests that a version of PostgreSQL may fail and another one not."""
+NOT_QUICK = {"postgres_dsn", "postgres_server", "own_postgres_server", "processes"}
+"""Fixtures that start a database server or processes."""
 
 hypothesis.settings.register_profile(
     "kaiju",
@@ -33,13 +35,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "the default; what asks no statement of its own has the same answers on all of them",
     )
 
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="run only what needs neither PostgreSQL nor processes and is not slow",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        left_out = [item for item in items if not _is_quick(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _is_quick(item)]
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    needs = set(getattr(item, "fixturenames", ()))
+    return not needs & NOT_QUICK and item.get_closest_marker("slow") is None
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_kind" in metafunc.fixturenames:
         room = metafunc.definition.path.relative_to(metafunc.config.rootpath).parts[1]
         every = metafunc.config.getoption("--every-postgres") and room in EVERY_VERSION
         postgres = list(postgres_versions()) if every else ["postgres"]
-        metafunc.parametrize("store_kind", ["sqlite", *postgres])
+        kinds = ["sqlite"] if metafunc.config.getoption("--quick") else ["sqlite", *postgres]
+        metafunc.parametrize("store_kind", kinds)
 
 
 @pytest.hookimpl(wrapper=True)

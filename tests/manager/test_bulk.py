@@ -136,6 +136,7 @@ async def test_a_running_stage_may_end_before_the_hold(call: Calls, executor: Ha
     assert only(await call.get("t"), "status", "stage") == ["SUSPENDED", 1]
 
 
+@pytest.mark.slow
 async def test_5000_tasks_are_taken_in_bounded_batches(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -468,6 +468,7 @@ async def test_outcomes_that_fit_in_no_result_fail_the_stage(
     assert (await call.until("p", "FAILED"))["error"]["type"] == "result_too_large"
 
 
+@pytest.mark.slow
 async def test_a_thousand_children_end_in_time_linear_in_them(
     call: Calls, executor: HandExecutor, manager: Manager
 ) -> None:
