@@ -231,6 +231,10 @@ class ReportState(StrEnum):
     EXTEND = "extend"
 
 
+STAGE_DONE = (ReportState.FINISHED, ReportState.SKIPPED)
+"""The states after which the next stage may begin."""
+
+
 class ReportError(Struct, omit_defaults=True):
     """Why a stage failed.
 

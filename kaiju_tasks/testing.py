@@ -20,11 +20,10 @@ from kaiju_tasks.embedded import MEMORY, Embedded, EventStream, embedded, link_e
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.base import Condition, Ping
-from kaiju_tasks.types import NewTask, TaskStatus
+from kaiju_tasks.types import ENDED, NewTask, TaskStatus
 
 __all__ = ["Kaiju", "running"]
 
-ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 LOOK_SECONDS = 0.002
 PATIENCE_SECONDS = 10.0
 STUCK_SECONDS = 60.0

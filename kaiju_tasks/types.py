@@ -79,6 +79,10 @@ class TaskStatus(StrEnum):
     FAILED = "FAILED"
 
 
+ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
+"""The statuses of a task whose run has ended."""
+
+
 class Reason(StrEnum):
     """Why a task stands where it stands (`status_reason`)."""
 
@@ -127,6 +131,10 @@ class Outcome(StrEnum):
     SUSPENDED = "SUSPENDED"
     CANCELLED = "CANCELLED"
     MISSED = "MISSED"
+
+
+ENDED_WELL = (Outcome.FINISHED, Outcome.SKIPPED)
+"""The outcomes after which the next stage may begin."""
 
 
 class ErrorType(StrEnum):

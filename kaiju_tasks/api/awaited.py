@@ -2,9 +2,7 @@
 
 from kaiju_tasks.api.params import Seen
 from kaiju_tasks.store.base import TaskView
-from kaiju_tasks.types import TaskStatus
-
-ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
+from kaiju_tasks.types import ENDED
 
 
 class Awaited:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.api.awaited import ENDED, Awaited
+from kaiju_tasks.api.awaited import Awaited
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.explain import explain
 from kaiju_tasks.api.known import KnownMethods
@@ -66,6 +66,7 @@ from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
+    ENDED,
     AuditRecord,
     Explanation,
     MessageReceipt,

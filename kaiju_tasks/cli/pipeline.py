@@ -17,12 +17,11 @@ from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import load_settings
 from kaiju_tasks.signals import handling_signals
-from kaiju_tasks.types import MANAGER_APP
+from kaiju_tasks.types import ENDED, MANAGER_APP, TaskStatus
 
 __all__ = ["Pipeline"]
 
-ENDED = ("FINISHED", "FAILED")
-OPEN = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED")
+OPEN = [status for status in TaskStatus if status not in ENDED]
 LOOK_SECONDS = 0.25
 LOOK_TASKS = 1000
 

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from kaiju_tasks.cli.text import one_line
+from kaiju_tasks.types import ENDED, ENDED_WELL
 
 __all__ = ["Progress", "can_ask", "make_progress"]
 
@@ -111,7 +112,7 @@ class _Live(_Silent):
                 state = _waiting_for(task) if waits else task["status"].lower()
                 table.add_row(Spinner("dots"), name, Text(state))
             elif index in latest:
-                mark = "✓" if latest[index]["outcome"] in ("FINISHED", "SKIPPED") else "✗"
+                mark = "✓" if latest[index]["outcome"] in ENDED_WELL else "✗"
                 table.add_row(mark, name, Text(_outcome(latest[index])))
             else:
                 table.add_row(" ", name, "")
@@ -121,7 +122,7 @@ class _Live(_Silent):
 def _window(task: dict[str, Any], room: int) -> list[tuple[int, dict[str, Any]]]:
     """The stages that a terminal has room for, the running one among them."""
     stages = list(enumerate(task["commands"]))
-    if task["status"] in ("FINISHED", "FAILED"):
+    if task["status"] in ENDED:
         return stages
     first = max(0, min(task["stage"] - room // 2, len(stages) - room))
     return stages[first : first + room]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["watch_task"]
 
-ENDED = ("FINISHED", "FAILED")
 WAIT_SECONDS = 30
 
 
@@ -33,6 +32,8 @@ def watch_task(id: str, as_json: bool, retry_seconds: float) -> None:
 
 
 async def _until_ended(client: "Client", id: str, *, quiet: bool) -> dict[str, Any]:
+    from kaiju_tasks.types import ENDED
+
     task, shown = await client.tasks.get(id), ""
     while True:
         line = progress_line(task)

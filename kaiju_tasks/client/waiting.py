@@ -7,10 +7,10 @@ from typing import Any
 from kaiju_tasks.client.calls import Ask
 from kaiju_tasks.client.outage import Outage, always
 from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.types import ENDED
 
 __all__ = ["Waiting"]
 
-ENDED = ("FINISHED", "FAILED")
 WAIT_SECONDS = 30.0
 ANSWER_GRACE_SECONDS = 15.0
 RUNS_LOOKED_AT = 10

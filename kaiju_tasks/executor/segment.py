@@ -10,6 +10,7 @@ from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.executor.stage import NULL, Stage
 from kaiju_tasks.protocol import (
+    STAGE_DONE,
     Ack,
     AckState,
     Assignment,
@@ -24,7 +25,6 @@ __all__ = ["Segment", "Token", "token_of"]
 Token = tuple[str, str, int, str]
 """What names a lease; all four must match."""
 
-_GOES_ON = frozenset({ReportState.FINISHED, ReportState.SKIPPED})
 _WHILE_RUNNING = frozenset({ReportState.PROGRESS, ReportState.EXTEND})
 
 
@@ -119,7 +119,7 @@ class Segment:
             return
         self._stage = None
         self._exec_seconds -= seconds
-        if state in _GOES_ON:
+        if state in STAGE_DONE:
             name = self.assignment.commands[self._position].name
             self._scope.add(self._index(), name, result)
         self._put(state, result, error, seconds)
@@ -145,7 +145,7 @@ class Segment:
         self, state: ReportState, result: Raw, error: ReportError | None, seconds: float
     ) -> None:
         report = self._report(state, result, error, seconds)
-        goes_on = state in _GOES_ON
+        goes_on = state in STAGE_DONE
 
         def heard(ack: Ack) -> None:
             self._heard(ack, goes_on)

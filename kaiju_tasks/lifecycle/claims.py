@@ -2,9 +2,9 @@
 
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.state import Row
-from kaiju_tasks.lifecycle.statuses import FAILED, FINISHED, IDLE, QUEUED, SUSPENDED
+from kaiju_tasks.lifecycle.statuses import IDLE, QUEUED, SUSPENDED
+from kaiju_tasks.types import ENDED
 
-ENDED = (FINISHED, FAILED)
 NOT_STARTED = (IDLE, QUEUED, SUSPENDED)
 
 

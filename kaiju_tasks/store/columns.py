@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step, Wait
 from kaiju_tasks.store.base import Child, ExecutorRow, StoredDefinition
 from kaiju_tasks.types import (
+    ENDED_WELL,
     AuditRecord,
     ExecutorStatus,
     Notification,
@@ -26,7 +27,6 @@ RENAMED = {"reason": "status_reason", "open": "run_open"}
 ROW_FIELDS = Row.__struct_fields__
 ROW_COLUMNS = tuple(RENAMED.get(name, name) for name in ROW_FIELDS)
 ROW_WIDTH = len(ROW_COLUMNS)
-ENDED_WELL = ("FINISHED", "SKIPPED")
 EXECUTOR_COLUMNS = tuple(name for name in ExecutorRow.__struct_fields__ if name != "running")
 AUDIT_COLUMNS = AuditRecord.__struct_fields__
 NOTIFICATION_COLUMNS = Notification.__struct_fields__

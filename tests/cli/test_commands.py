@@ -232,7 +232,7 @@ async def test_the_tables_are_migrated_and_looked_at(shell: Shell) -> None:
     assert {one["state"] for one in shell.json("db", "status", "--db", url)} == {"applied"}
 
 
-@pytest.mark.parametrize("module", ["aiohttp", "asyncpg", "asyncio", "rich", "yaml"])
+@pytest.mark.parametrize("module", ["aiohttp", "asyncpg", "asyncio", "msgspec", "rich", "yaml"])
 def test_a_one_shot_command_starts_without(module: str) -> None:
     code = (
         "import sys; from kaiju_tasks.cli.main import cli\n"

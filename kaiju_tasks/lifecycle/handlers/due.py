@@ -14,8 +14,8 @@ from kaiju_tasks.lifecycle.run import (
 )
 from kaiju_tasks.lifecycle.schedule import missed_run, next_moment, pass_fire, record_missed
 from kaiju_tasks.lifecycle.state import Row
-from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE, QUEUED, WAITING
-from kaiju_tasks.types import ErrorType, Outcome
+from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, WAITING
+from kaiju_tasks.types import ENDED, ErrorType, Outcome
 
 BACKSTOP_SECONDS = 2.0
 """The manager acts on an execution deadline only this much after it: the executor's own
@@ -120,9 +120,9 @@ def start(move: Move, event: Start) -> None:
         move.step.runs.append(missed_run(row, move.now, move.now, note, event.by))
     elif event.later:
         row.start_next = True
-        if row.status in (FINISHED, FAILED):
+        if row.status in ENDED:
             move.idle(move.now)
-    elif row.status in (FINISHED, FAILED):
+    elif row.status in ENDED:
         begin(move, event.job_id)
     elif row.status is IDLE and not row.begun:
         if row.open:

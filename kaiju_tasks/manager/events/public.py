@@ -6,7 +6,7 @@ from msgspec import Struct
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, RunRecord
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.protocol import Report
-from kaiju_tasks.types import Outcome, TaskError, TaskEvent, TaskStatus
+from kaiju_tasks.types import ENDED, ENDED_WELL, TaskError, TaskEvent, TaskStatus
 
 TEXT_MAX = 500
 """Characters of an event's message; the whole of it stands in the row."""
@@ -24,8 +24,6 @@ STATUS_OF = {
     FAILED: TaskStatus.FAILED,
 }
 ENDS = (FINISHED, FAILED)
-DONE = (Outcome.FINISHED, Outcome.SKIPPED)
-ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 
 _decode_error = msgspec.json.Decoder(TaskError).decode
 
@@ -44,7 +42,7 @@ _decode_progress = msgspec.json.Decoder(Progress).decode
 def events_of(change: Change, manager_id: str) -> list[TaskEvent]:
     """The events of a change, in order."""
     step = change.step
-    done = (attempt for attempt in step.attempts if attempt.outcome in DONE)
+    done = (attempt for attempt in step.attempts if attempt.outcome in ENDED_WELL)
     run = next((run for run in step.runs if run.status in ENDED), None)
     events = []
     for name in step.events:

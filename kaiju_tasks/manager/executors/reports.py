@@ -17,7 +17,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.protocol import Ack, AckState, Lease, Report, ReportState
+from kaiju_tasks.protocol import STAGE_DONE, Ack, AckState, Lease, Report, ReportState
 from kaiju_tasks.rpc import Limits, check_raw
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
@@ -27,7 +27,6 @@ OK, RELEASED, STALE = Ack(AckState.OK), Ack(AckState.RELEASED), Ack(AckState.STA
 MAX_REPORTS = 500
 MAX_ERROR_TEXT = 10_000
 MAX_ERROR_TYPE = 255
-ENDS_STAGE = (ReportState.FINISHED, ReportState.SKIPPED)
 
 
 class Reports:
@@ -74,7 +73,7 @@ class Reports:
             for report, lease, ack in zip(reports, leases, acks, strict=True):
                 if ack is not OK and ack.state is not AckState.OK:
                     session.drop(lease)
-                elif session.alone is not None and report.state in ENDS_STAGE:
+                elif session.alone is not None and report.state in STAGE_DONE:
                     session.cleared(lease)
         return acks
 
@@ -88,7 +87,7 @@ class Reports:
 
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:
         state = report.state
-        if state is ReportState.FINISHED or state is ReportState.SKIPPED:
+        if state in STAGE_DONE:
             return self._finished(report, lease)
         if state is ReportState.FAILED:
             return StageFailed(lease=lease, stage=report.stage, error=self._error(report))

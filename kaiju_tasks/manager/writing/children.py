@@ -33,9 +33,7 @@ from kaiju_tasks.manager.writing.outcomes import outcomes
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Child, Summary, Transaction
-from kaiju_tasks.types import TASKS, ErrorType, TaskError, TaskStatus
-
-ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
+from kaiju_tasks.types import ENDED, TASKS, ErrorType, TaskError, TaskStatus
 
 
 class Family:
