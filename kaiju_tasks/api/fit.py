@@ -11,8 +11,7 @@ from msgspec import Struct, field
 from kaiju_tasks.api.dialect import JUDGED, Fault, Form, Judge
 from kaiju_tasks.api.nearest import did_you_mean
 from kaiju_tasks.api.wording import describe
-from kaiju_tasks.lifecycle.compiled import compiled_params
-from kaiju_tasks.templates import MISSING
+from kaiju_tasks.templates import MISSING, compiled_template
 
 __all__ = ["ANYTHING", "Misfit", "Shape", "shape"]
 
@@ -75,7 +74,7 @@ class Shape:
         return (_kept_misfits if len(params) <= KEPT_BYTES else _misfits)(self, params)
 
     def _find(self, params: bytes) -> Iterator[Misfit]:
-        values = compiled_params(params).outline()
+        values = compiled_template(params).outline()
         if values is None:
             return
         for name in self._required:

@@ -11,10 +11,10 @@ from kaiju_tasks.api.fit import Misfit, Shape, shape
 from kaiju_tasks.api.nearest import nearest
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.store.base import Store
+from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS
 from kaiju_tasks.types import HOOKS, MANAGER_APP, ExecutorStatus
 
 FRESH_SECONDS = 2.0
-KNOWN_ROOTS = frozenset({"id", "job_id", "kws", "scheduled_at", "executor", "*"})
 
 
 class Announced(Struct):
@@ -159,7 +159,7 @@ def _findings(
 
 def template_warnings(definition: Definition) -> list[str]:
     """What the templates read though nothing fills it."""
-    known = KNOWN_ROOTS | set(definition.stage_of_name)
+    known = {ANY_ROOT} | OWN_ROOTS | definition.stage_of_name.keys()
     warnings = []
     for index, command in enumerate(definition.commands):
         for ref in sorted(command.refs - known):

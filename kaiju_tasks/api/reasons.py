@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct, field
 
 from kaiju_tasks.lifecycle import Definition, Pauses, Row, gate_pause
-from kaiju_tasks.lifecycle.compiled import compiled_tasks
+from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.times import show_time
 from kaiju_tasks.types import (

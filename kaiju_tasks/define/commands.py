@@ -11,12 +11,17 @@ from msgspec import Raw
 from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command
-from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.rpc import convert
-from kaiju_tasks.templates import compile_condition, compile_template
+from kaiju_tasks.templates import (
+    OWN_ROOTS,
+    compile_condition,
+    compile_template,
+    compiled_condition,
+    compiled_template,
+)
 from kaiju_tasks.types import HOOKS, MANAGER_APP, MESSAGE, TASKS, TIMER, Id, Limit, TaskCommand
 
-OWN_NAMES = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
 MESSAGE_PARAMS = frozenset({"name", "default"})
 MessageName = Id
 _encode = msgspec.json.encode
@@ -30,7 +35,7 @@ def check_commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
     for index, command in enumerate(commands):
         field = f"{prefix}.commands.{index}"
         if command.name is not None:
-            if command.name in OWN_NAMES:
+            if command.name in OWN_ROOTS:
                 raise InvalidParams(
                     f"`{field}.name`: {command.name!r} means something else in templates",
                     field=f"{field}.name",
@@ -82,7 +87,7 @@ def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: s
             compiled_tasks(bytes(params))
     try:
         if command.method != TASKS:
-            compiled_params(bytes(params))
+            compiled_template(bytes(params))
         if command.condition is not None:
             compiled_condition(bytes(condition))
     except InvalidParams:

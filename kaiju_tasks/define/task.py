@@ -13,8 +13,7 @@ from kaiju_tasks.define.keys import Keys, without_keys
 from kaiju_tasks.define.webhook import check_webhook
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
-from kaiju_tasks.lifecycle.children import FILLED
-from kaiju_tasks.lifecycle.compiled import compiled_tasks
+from kaiju_tasks.lifecycle.children import FILLED, compiled_tasks
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.types import (
     MASKED_SECRET,

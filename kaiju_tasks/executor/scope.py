@@ -1,24 +1,15 @@
-"""What a stage's templates read, and the templates themselves, compiled once."""
+"""What a stage's templates read."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.protocol import Assignment
-from kaiju_tasks.templates import (
-    ANY_ROOT,
-    Condition,
-    Template,
-    compile_condition,
-    compile_template,
-)
+from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS, compiled_condition, compiled_template
 
 __all__ = ["Scope"]
-
-CACHED_BYTES = 4_096
 
 _decode = msgspec.json.decode
 
@@ -45,7 +36,7 @@ class Scope:
     def params(self, raw: Raw) -> Any:
         """Filled parameters, owned by the caller. Raises TemplateError."""
         source = bytes(raw)
-        template = _template(source)
+        template = compiled_template(source)
         if template.constant:
             return _decode(source)
         # to_builtins copies: a command may change what it is given, the cached template not.
@@ -56,11 +47,11 @@ class Scope:
         source = bytes(raw)
         if source == b"null":
             return True
-        condition = _condition(source)
+        condition = compiled_condition(source)
         return condition.holds(self._data(condition.refs))
 
     def _data(self, refs: Iterable[str]) -> dict[str, Any]:
-        known = _OWN | self._results.keys()
+        known = OWN_ROOTS | self._results.keys()
         wanted = known if ANY_ROOT in refs else known.intersection(refs)
         return {ref: self._read(ref) for ref in wanted}
 
@@ -78,26 +69,3 @@ class Scope:
                 return self._executor_data
             case _:
                 return _decode(self._results[ref])
-
-
-_OWN = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
-
-
-def _template(source: bytes) -> Template:
-    return _cached_template(source) if len(source) <= CACHED_BYTES else _new_template(source)
-
-
-def _condition(source: bytes) -> Condition:
-    return _cached_condition(source) if len(source) <= CACHED_BYTES else _new_condition(source)
-
-
-def _new_template(source: bytes) -> Template:
-    return compile_template(_decode(source))
-
-
-def _new_condition(source: bytes) -> Condition:
-    return compile_condition(_decode(source))
-
-
-_cached_template = lru_cache(maxsize=1024)(_new_template)
-_cached_condition = lru_cache(maxsize=1024)(_new_condition)

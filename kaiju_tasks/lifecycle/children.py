@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.templates import Template, compile_template
+from kaiju_tasks.templates import Template, compile_template, compiled_with
 
 MAX_CHILDREN = 5_000
 MAX_FILLED_BYTES = 16 * 1024 * 1024
@@ -165,6 +165,9 @@ def compile_children(params: Any) -> ChildrenHook:
     if params.get("on_error", "fail") not in ("fail", "continue"):
         raise _wrong("params.on_error", 'must be "fail" or "continue"')
     return ChildrenHook(params)
+
+
+compiled_tasks = compiled_with(compile_children, 256)
 
 
 def _check_source(name: str, params: dict[str, Any]) -> None:

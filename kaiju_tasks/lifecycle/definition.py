@@ -5,8 +5,8 @@ from functools import cached_property
 from msgspec import Raw, Struct
 
 from kaiju_tasks.cron import CronSchedule, IntervalSchedule, cron_schedule, every_schedule
-from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
-from kaiju_tasks.templates import ANY_ROOT
+from kaiju_tasks.lifecycle.children import compiled_tasks
+from kaiju_tasks.templates import ANY_ROOT, compiled_condition, compiled_template
 from kaiju_tasks.types import (
     HOOKS,
     MESSAGE,
@@ -45,7 +45,7 @@ class Command(Struct, omit_defaults=True):
     @property
     def refs(self) -> frozenset[str]:
         """Root keys its templates read."""
-        compiled = compiled_tasks if self.method == TASKS else compiled_params
+        compiled = compiled_tasks if self.method == TASKS else compiled_template
         refs = compiled(bytes(self.params)).refs
         if self.conditional:
             refs |= compiled_condition(bytes(self.condition)).refs

@@ -7,13 +7,13 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params, compiled_tasks
+from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.lifecycle.definition import Command
 from kaiju_tasks.lifecycle.move import NULL, Move
 from kaiju_tasks.lifecycle.state import InboxMessage
 from kaiju_tasks.lifecycle.statuses import WAITING
 from kaiju_tasks.lifecycle.step import Spawn, Wait
-from kaiju_tasks.templates import Template
+from kaiju_tasks.templates import Template, compiled_condition, compiled_template
 from kaiju_tasks.types import MESSAGE, TASKS, TIMER, Limit, Outcome, Reason
 
 _decode = msgspec.json.decode
@@ -180,7 +180,7 @@ def can_be_taken(move: Move, message: InboxMessage) -> bool:
     for stage, command in enumerate(move.definition.commands[first:], first):
         if command.method != MESSAGE:
             continue
-        params = compiled_params(bytes(command.params))
+        params = compiled_template(bytes(command.params))
         if stage == row.stage and move.at_hook:
             name = waiting_name(move)
         elif params.constant:
@@ -202,7 +202,7 @@ def _constant_name(params: Template) -> str | None:
 
 
 def _filled(move: Move, command: Command) -> dict[str, Any]:
-    params = compiled_params(bytes(command.params))
+    params = compiled_template(bytes(command.params))
     filled = params.fill(_template_data(move) if params.refs else {})
     if not isinstance(filled, dict):
         raise TemplateError(f"the parameters of {command.method} must be an object", field="params")

@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from kaiju_tasks.cron import cron_schedule
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle.compiled import compiled_condition, compiled_params
 from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.templates import compiled_condition, compiled_template
 from kaiju_tasks.types import Pause
 
 MAX_JOINED_WINDOWS = 1000
@@ -129,7 +129,7 @@ def _literal(params: Raw) -> dict[str, Any]:
     given = _decode(params)
     literal: dict[str, Any] = {}
     for name, value in given.items():
-        template = compiled_params(_encode(value))
+        template = compiled_template(_encode(value))
         if not template.refs:
             literal[name] = template.fill({})
     return literal

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates.functions import FUNCTIONS
 from kaiju_tasks.templates.nodes import Call, Concat, Const, Node, Select
+from kaiju_tasks.templates.roots import ANY_ROOT
 from kaiju_tasks.templates.values import INTEGERS, shown
 
 __all__ = [
-    "ANY_ROOT",
     "MAX_NESTING",
     "MAX_REFERENCES",
     "MAX_SEGMENTS",
@@ -26,7 +26,6 @@ MAX_TEMPLATE_TEXT = 65_536
 MAX_NESTING = 32
 MAX_SEGMENTS = 64
 MAX_REFERENCES = 10_000
-ANY_ROOT = "*"
 
 HINT = (
     " To pass brackets as plain text, put them in backticks: `[text]`,"

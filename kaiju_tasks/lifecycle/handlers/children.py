@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kaiju_tasks.lifecycle.compiled import compiled_tasks
+from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.lifecycle.events import ChildrenLooked, Watched
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import fail, fail_results_too_large, proceed

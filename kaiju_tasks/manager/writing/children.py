@@ -24,8 +24,7 @@ from kaiju_tasks.lifecycle import (
     claimed,
     create,
 )
-from kaiju_tasks.lifecycle.children import Verdict
-from kaiju_tasks.lifecycle.compiled import compiled_tasks
+from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import let_go
