@@ -1,6 +1,7 @@
 """The bytes between a client and its manager."""
 
 import asyncio
+import os
 from typing import Any
 
 import aiohttp
@@ -75,11 +76,11 @@ class Transport:
             ):
                 text = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unsent(f"no manager can be reached at {self.url}: {error}") from error
+            raise Unsent(f"no manager can be reached at {self.url}: {_reason(error)}") from error
         except TimeoutError as error:
             raise InDoubt(f"the manager at {self.url} did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
+            reason = _reason(error)
             raise InDoubt(f"the manager at {self.url} did not answer: {reason}") from error
         try:
             return _decoder.decode(text)
@@ -101,8 +102,7 @@ class Transport:
             kind = Unsent if is_temporary(error.status) else NotAManager
             raise kind(f"{self.url} opens no WebSocket: HTTP {error.status}") from error
         except (aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise Unsent(f"no manager can be reached at {self.url}: {reason}") from error
+            raise Unsent(f"no manager can be reached at {self.url}: {_reason(error)}") from error
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -126,6 +126,15 @@ def read_result(answer: Answer) -> Any:
         return answer.result
     error = answer.error
     raise remote_error(error.get("code", 0), str(error.get("message")), error.get("data"))
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no answer, in the system's words where it has some."""
+    below = getattr(error, "os_error", error)
+    number = getattr(below, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number).lower()
+    return str(below) or type(error).__name__
 
 
 def read_outcome(answer: Answer | None) -> Any:

@@ -3,7 +3,16 @@
 import re
 
 from kaiju_tasks import errors
+from kaiju_tasks.api import method_registry
+from kaiju_tasks.client.calls import READS
 from tests.server import api_document, client_signatures
+
+# Methods that a client must not simply repeat.
+WRITES = re.compile(
+    r"events\..*|manager\.(?!list_).*|executors\.(drain|resume|suspend)|notifications\.(delete|update)"
+    r"|pauses\.(add|remove)|tasks\.(m_)?(cancel|create|delete|reset|resume|suspend|update)"
+    r"|tasks\.(delete_old_tasks|message|restart_from|run_now|write_message)"
+)
 
 
 def test_every_method_is_in_the_page_as_it_is() -> None:
@@ -27,3 +36,10 @@ def test_type_checkers_know_every_method_as_it_is() -> None:
     assert client_signatures.PATH.read_text() == client_signatures.render(), (
         "signatures.pyi is stale: python -m tests.server.client_signatures"
     )
+
+
+def test_clients_know_which_methods_they_may_repeat() -> None:
+    names = {method.name for method in method_registry()}
+    unknown = {name for name in names if (name in READS) == bool(WRITES.fullmatch(name))}
+    assert not unknown, "a read belongs in READS of kaiju_tasks/client/calls.py, a write in WRITES"
+    assert names >= READS

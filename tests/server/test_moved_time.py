@@ -16,7 +16,7 @@ from tests.server.world_commands import executor
 from tests.system_executor.receiver import receiving
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
-WORLDS_OF_A_SHAPE = 14
+WORLDS_OF_A_SHAPE = 15
 LOADED_WORLDS_OF_A_SHAPE = 2
 Json = dict[str, Any]
 
