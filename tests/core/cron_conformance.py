@@ -51,7 +51,7 @@ class Kind:
 
 
 MADE_UP = Kind(
-    "a missing time is made up for",
+    "a skipped time fires after the gap",
     "cronsim does so only where neither minute nor hour begins with `*` and there are no seconds",
     ("*/30 2 * * *", "America/New_York", "2024-03-10"),
 )
@@ -61,38 +61,38 @@ ONCE = Kind(
     ("*/30 1 * * *", "America/New_York", "2024-11-03"),
 )
 STEPPED = Kind(
-    "a step over a range is hourly",
-    "for cronsim an hour that does not begin with `*` is fixed: it does not repeat it",
+    "a step over a range counts as hourly",
+    "cronsim treats an hour field that does not begin with `*` as fixed and does not repeat it",
     ("30 1-13/12 * * *", "America/New_York", "2024-11-03"),
 )
 COMES_ROUND = Kind(
-    "what comes round is not made up for",
-    "the same: cronsim makes up for the 2:30 of a fixed hour, though 4:30 is two hours after it",
+    "a skipped time that recurs anyway does not fire after the gap",
+    "as above: cronsim fires late for the 2:30 of a fixed hour, though 4:30 is two hours later",
     ("30 2-4/2 * * *", "Antarctica/Troll", "2024-03-31"),
 )
 PARTS_OF_AN_HOUR = Kind(
-    "named times after a change by, or within, part of an hour",
-    "cronsim steps by whole hours of elapsed time and passes over them",
+    "times near a change by, or within, part of an hour fire",
+    "cronsim steps by whole hours of elapsed time and skips them",
     ("*/20 2 * * *", "Australia/Lord_Howe", "2024-04-07"),
 )
 NO_MIDNIGHT = Kind(
-    "times of a day that has no midnight",
-    "cronsim steps to a named day by its midnight, and an hour on from there it is 2:00",
+    "times on a day without midnight fire",
+    "cronsim steps to the midnight of a day; an hour after that instant it is already 2:00",
     ("*/30 1 * * 0", "America/Havana", "2024-03-10"),
 )
 SECONDS = Kind(
-    "a gap that ends within a minute",
-    "cronsim looks for its end minute by minute",
+    "a gap may end within a minute",
+    "cronsim looks for the end of the gap in steps of a minute",
     ("0 0 * * *", "Africa/Monrovia", "1972-01-07"),
 )
 CIRCLES = Kind(
-    "a clock put back within an hour",
-    "cronsim goes back to the full hour, which has no second pass, and never gets any further",
+    "a clock may be put back within an hour",
+    "cronsim goes back to the full hour, which has no second pass, and does not advance from there",
     ("*/20 0 * * *", "America/Goose_Bay", "1987-10-25"),
 )
 EITHER = Kind(
-    "a step in the days beside a weekday",
-    "for cronsim a field that begins with `*` and the other must both match",
+    "a step in the day field and a weekday: either matches",
+    "cronsim requires both fields to match if one begins with `*`",
     ("0 12 */2 * 1", "UTC", "2024-01-03"),
 )
 KINDS: Final = [
@@ -241,7 +241,7 @@ def groups(
 def table() -> str:
     """The kinds, for docs/cron.md."""
     lines = [
-        "| what we do | for example | on | we fire at | cronsim at | because |",
+        "| rule of kaiju_tasks | example | on | kaiju_tasks fires at | cronsim fires at | reason |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for kind in KINDS:
