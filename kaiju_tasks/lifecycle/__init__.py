@@ -1,7 +1,8 @@
 """The life of a task is a pure function: `advance(task, event, now) -> Step`.
 
-The only code that knows states. No clock, no randomness, no I/O. An operator's illegal call
-raises and changes nothing; a late or stale event is a Step that does nothing.
+Only this package changes the status of a task. It has no clock, no randomness and no I/O. An
+operator's call that the status does not allow raises and changes nothing; for a late or stale
+event the Step has no effect.
 """
 
 from kaiju_tasks.errors import Conflict
@@ -118,9 +119,9 @@ __all__ = [
 def advance(task: TaskState, event: Event, now: float) -> Step:
     """Apply one event to a task.
 
-    :param task: left as it is
+    :param task: is not modified
     :param now: UNIX seconds
-    :returns: the changed task and its effects; `changed` is False when nothing happened
+    :returns: the changed task and its effects; `changed` is False if the event has no effect
     :raises Conflict: an operator's call that the status does not allow
     :raises InvalidParams: an operator's call with a wrong argument
     """
@@ -160,12 +161,12 @@ def create(
     pauses: Pauses = NO_PAUSES,
     awaited: bool = False,
 ) -> Step:
-    """A new task. One that is due now is advanced at once, without a stop at IDLE.
+    """Create a task. A task that is due now skips IDLE and proceeds at once.
 
-    :param job_id: of a one-off's run; a scheduled task gets one at each fire
-    :param next_run: explicit first run, UNIX seconds; the past means now
-    :param pauses: those that there are
-    :param awaited: another task waits for the end of its run
+    :param job_id: of a one-off's run; a scheduled task gets a new one at each fire
+    :param next_run: explicit first run, UNIX seconds; a time in the past means now
+    :param pauses: all pauses
+    :param awaited: another task waits for the end of this one's run
     """
     row = Row(
         id=definition.id,

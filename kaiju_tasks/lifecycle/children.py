@@ -1,7 +1,7 @@
-"""What a `_TASKS_` hook asks for: tasks to create or to name, and when its wait is over.
+"""The parameters of a `_TASKS_` hook: tasks to create or to wait for, and when the wait ends.
 
-Of a task to be created only `id`, `kws` and `meta` are templates: its commands have templates of
-their own, which are for its own results.
+In a task to be created, only `id`, `kws` and `meta` are templates of the parent. The commands of
+the new task have their own templates, which read the results of that task.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ Verdict = Literal["wait", "done", "failed"]
 class ChildPlan(Struct):
     """One task to wait for.
 
-    :param id: of the named task, or of the one to create; None lets the manager choose
-    :param data: as `tasks.create` takes it, for one to be created
+    :param id: of the existing task, or of the one to create; None lets the manager generate one
+    :param data: for a task to be created, as `tasks.create` takes it
     """
 
     id: str | None
@@ -35,7 +35,7 @@ class ChildPlan(Struct):
 
 
 class ChildFailure(Struct):
-    """The first child that failed. `error`: JSON of a TaskError."""
+    """The first child that failed; `error` is the JSON of a TaskError."""
 
     id: str
     exit_code: int
@@ -45,9 +45,9 @@ class ChildFailure(Struct):
 class ChildrenHook:
     """A compiled hook; made by `compile_children`.
 
-    :ivar refs: root keys its templates read
-    :ivar tasks: the tasks it may create, as given, with the place of each
-    :ivar named: ids it names that are no templates
+    :ivar refs: root keys that its templates read
+    :ivar tasks: the tasks that it may create, each with its path in the params
+    :ivar named: ids of existing tasks that contain no template
     """
 
     __slots__ = (
@@ -94,7 +94,7 @@ class ChildrenHook:
     def fill(self, data: Mapping[str, Any]) -> list[ChildPlan]:
         """The tasks to wait for, in order.
 
-        :raises TemplateError: something cannot be filled, or is not what it should be
+        :raises TemplateError: a template cannot be filled, or gives a value of the wrong type
         """
         if self._ids is not None:
             return _named(self._ids.fill(data))
@@ -115,11 +115,16 @@ class ChildrenHook:
         return [task.fill({**data, "item": item, "index": i}) for i, item in enumerate(items)]
 
     def default(self, data: Mapping[str, Any]) -> Any:
-        """The result when the time is over; UNSET where there is none."""
+        """The result after a timeout; UNSET if the hook has no default."""
         return UNSET if self._default is None else self._default.fill(data)
 
     def verdict(self, *, left: bool, finished: bool, failed: bool) -> Verdict:
-        """Whether the wait is over, by whether any child has not ended, finished, failed."""
+        """Decide whether the wait is over.
+
+        :param left: some children have not ended
+        :param finished: some have finished
+        :param failed: some have failed
+        """
         if self.mode == "any" and finished:
             return "done"
         if self.on_error == "fail" and failed:
@@ -150,12 +155,12 @@ class _TaskPlan:
 def compile_children(params: Any) -> ChildrenHook:
     """Compile the parameters of a `_TASKS_` hook.
 
-    :raises TemplateError: malformed; `field` tells where
+    :raises TemplateError: malformed; `field` names the place
     """
     if not isinstance(params, dict):
         raise _wrong("params", "must be an object")
     if unknown := sorted(set(params) - _PARAMS):
-        raise _wrong(f"params.{unknown[0]}", f"is unknown: there are {', '.join(sorted(_PARAMS))}")
+        raise _wrong(f"params.{unknown[0]}", f"is unknown; there are {', '.join(sorted(_PARAMS))}")
     given = [name for name in _SOURCES if name in params]
     if len(given) != 1:
         raise _wrong("params", "must have exactly one of `create`, `ids`, `foreach`")
@@ -173,7 +178,7 @@ compiled_tasks = compiled_with(compile_children, 256)
 def _check_source(name: str, params: dict[str, Any]) -> None:
     value = params[name]
     if (name == "foreach") != ("task" in params):
-        raise _wrong("params.task", "goes with `foreach`: the task to create for each item")
+        raise _wrong("params.task", "and `foreach` must be given together")
     if name == "foreach":
         _check_task(params["task"], "params.task")
         return
@@ -213,7 +218,7 @@ def _check_list(value: Any, name: str, wanted: str) -> None:
         raise TemplateError(f"`{name}` must be {wanted}", field=f"params.{name}")
     if len(value) > MAX_CHILDREN:
         raise TemplateError(
-            f"`{name}` has {len(value)} items; at most {MAX_CHILDREN} can be waited for",
+            f"`{name}` has {len(value)} items; a stage can wait for at most {MAX_CHILDREN} tasks",
             field=f"params.{name}",
         )
 

@@ -9,7 +9,7 @@ NOT_STARTED = (IDLE, QUEUED, SUSPENDED)
 
 
 def claimed(row: Row, definition: Definition) -> str | None:
-    """The unique key that a task holds: while it is not over, or only until it starts."""
+    """The unique key that a task holds, if any: until it ends, or only until it starts."""
     if definition.unique is None:
         return None
     if definition.unique.scope == "active":
@@ -20,7 +20,7 @@ def claimed(row: Row, definition: Definition) -> str | None:
 
 
 def claim_change(old: Row, before: Definition, new: Row, after: Definition) -> str | None:
-    """What becomes of the claim: a key to be taken, "" to let go of it, None for no change."""
+    """How the claim changes: a key to acquire, "" to release it, None for no change."""
     held, wanted = claimed(old, before), claimed(new, after)
     if held == wanted:
         return None

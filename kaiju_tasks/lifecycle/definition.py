@@ -1,4 +1,4 @@
-"""What a client defined: the part of a task that does not change while it runs."""
+"""The definition of a task: the part that does not change while the task runs."""
 
 from functools import cached_property
 
@@ -26,7 +26,7 @@ NO_CONDITION = Raw(b"null")
 
 
 class Command(Struct, omit_defaults=True):
-    """One stage as it is stored: params and condition stay bytes."""
+    """One stage as it is stored; params and condition remain encoded."""
 
     method: str
     params: Raw = Raw(b"{}")
@@ -44,7 +44,7 @@ class Command(Struct, omit_defaults=True):
 
     @property
     def refs(self) -> frozenset[str]:
-        """Root keys its templates read."""
+        """Root keys that its templates read."""
         compiled = compiled_tasks if self.method == TASKS else compiled_template
         refs = compiled(bytes(self.params)).refs
         if self.conditional:
@@ -67,10 +67,10 @@ NO_HOOKS = Hooks((), False, frozenset())
 
 
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
-    """What a client defined. Written at create and update, else never.
+    """What the client defined; written only at create and update.
 
     :param slot_key: the filled key of `concurrency`
-    :param unique_key: the filled key of `unique`, of its kind and owner
+    :param unique_key: the filled key of `unique`, with its kind and the owner
     """
 
     id: str
@@ -123,7 +123,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
 
     @property
     def hook_results(self) -> frozenset[int]:
-        """Stages whose results the manager needs to fill hooks."""
+        """Stages whose results the manager needs to fill the templates of hooks."""
         return self.hooks.read
 
     @cached_property
@@ -132,7 +132,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
 
     @property
     def hooks(self) -> "Hooks":
-        """What the manager must know of the hooks; by hand, as cached_property takes a lock."""
+        """The hooks of the commands. Cached by hand, because cached_property takes a lock."""
         known: Hooks | None = self.__dict__.get("_hooks")
         if known is None:
             known = self.__dict__["_hooks"] = self._look_at_hooks()
@@ -149,7 +149,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
         return Hooks(stages, take_messages, self.stages_read(refs))
 
     def stages_read(self, refs: set[str] | frozenset[str]) -> frozenset[int]:
-        """Stages that template references name, by index or by name."""
+        """Stages that the given root keys refer to, by index or by name."""
         if ANY_ROOT in refs:
             return frozenset(range(len(self.commands)))
         stage_of = {str(stage): stage for stage in range(len(self.commands))} | self.stage_of_name

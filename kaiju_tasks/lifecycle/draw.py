@@ -1,7 +1,7 @@
-"""Draws the transition table into docs/lifecycle.md.
+"""Generates parts of docs/lifecycle.md from the transition table.
 
-`python -m kaiju_tasks.lifecycle.draw --write` does it; without `--write` the exit code tells
-whether the page is current.
+`python -m kaiju_tasks.lifecycle.draw --write` updates the page. Without `--write` nothing is
+written, and the exit code is 1 if the page is out of date.
 """
 
 import re
@@ -19,7 +19,7 @@ NOTHING = "\N{EN DASH}"
 
 
 def diagram() -> str:
-    """A mermaid state diagram: the moves from status to status, with the events that make them."""
+    """A mermaid state diagram: the status changes, with the events that cause them."""
     moves: dict[tuple[TaskStatus, TaskStatus], list[str]] = defaultdict(list)
     for event in EVENTS:
         for status, rule in TABLE[event].items():
@@ -36,7 +36,7 @@ def diagram() -> str:
 
 
 def table() -> str:
-    """A table: for each event and status, where it may lead."""
+    """A table of the possible target statuses, by event and status."""
     lines = [
         "| event | " + " | ".join(TaskStatus) + " |",
         "| --- |" + " --- |" * len(TaskStatus),
@@ -57,7 +57,7 @@ def _cell(event: type[Event], status: TaskStatus) -> str:
 
 
 def events() -> str:
-    """A list of the events with their first lines."""
+    """A list of the events with the first lines of their docstrings."""
     return "\n".join(f"- `{e.__name__}`: {(e.__doc__ or '').splitlines()[0]}" for e in EVENTS)
 
 
@@ -65,7 +65,7 @@ DRAWINGS = {"diagram": diagram, "table": table, "events": events}
 
 
 def drawn(page: str) -> str:
-    """The page with its drawings made anew."""
+    """The page with its generated parts updated."""
     for name, draw in DRAWINGS.items():
         block = re.compile(rf"(<!-- drawn: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         page, count = block.subn(lambda m, d=draw: f"{m[1]}{d()}\n{m[2]}", page)  # type: ignore[misc]

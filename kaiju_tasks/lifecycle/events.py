@@ -1,6 +1,7 @@
-"""Everything that can happen to a task: one tagged union.
+"""Everything that can happen to a task, as one tagged union.
 
-What is random (ids, nonces) or measured comes with the event: the core has no clock and no dice.
+Random values (ids, nonces) and measured ones are part of the event, because the core has neither
+a clock nor a source of randomness.
 """
 
 from msgspec import Raw, Struct
@@ -15,14 +16,14 @@ DEFAULT_MAX_RUN_BYTES = 16 * 1024 * 1024
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """Base of the events."""
+    """Base class of the events."""
 
 
 class Due(Event, frozen=True, kw_only=True):
-    """The moment `due_at` has come, or somebody thinks so: late and early ones do no harm.
+    """`due_at` may have passed. An early or late event is harmless.
 
     :param job_id: for the run that may start
-    :param up_since: managers have been up without a break since then
+    :param up_since: since when at least one manager has been up without a break, UNIX seconds
     """
 
     job_id: str
@@ -37,19 +38,19 @@ class Acquired(Event, frozen=True, kw_only=True):
 
 
 class SlotFull(Event, frozen=True, kw_only=True):
-    """Its concurrency key has no free slot: it waits for one, or is dropped."""
+    """The concurrency key has no free slot: the task waits for one, or is dropped."""
 
 
 class GateOpened(Event, frozen=True, kw_only=True):
-    """What held the task in its stream may do so no more."""
+    """A gate that held the task in its stream may be open: a slot is free, or a pause has ended."""
 
     gate: str
 
 
 class PauseBegan(Event, frozen=True, kw_only=True):
-    """A pause may hold the task from now on.
+    """A pause that may hold the task has begun.
 
-    :param recall: also take back a running stage
+    :param recall: also stop a running stage
     """
 
     recall: bool = False
@@ -60,13 +61,13 @@ class Watched(Event, frozen=True, kw_only=True):
 
 
 class ChildrenLooked(Event, frozen=True, kw_only=True):
-    """How the tasks stand that a `_TASKS_` stage waits for.
+    """The state of the tasks that a `_TASKS_` stage waits for was read.
 
     :param left: some have not ended
     :param finished: some have finished
     :param failure: the first that failed
-    :param result: the stage's result, if the wait is over and well
-    :param refusal: the wait cannot begin, or its result cannot be kept
+    :param result: the stage's result, if the wait has ended successfully
+    :param refusal: why the wait cannot begin, or why its result cannot be stored
     """
 
     wait: Wait
@@ -79,7 +80,7 @@ class ChildrenLooked(Event, frozen=True, kw_only=True):
 
 
 class StageFinished(Event, frozen=True, kw_only=True):
-    """A stage ended well, or its condition skipped it."""
+    """A stage finished, or its condition did not hold and it was skipped."""
 
     lease: Lease
     stage: int
@@ -89,7 +90,7 @@ class StageFinished(Event, frozen=True, kw_only=True):
 
 
 class StageFailed(Event, frozen=True, kw_only=True):
-    """A stage failed. `error.type` decides whether it may be retried."""
+    """A stage failed. `error.type` decides whether it can be retried."""
 
     lease: Lease
     stage: int
@@ -97,7 +98,7 @@ class StageFailed(Event, frozen=True, kw_only=True):
 
 
 class StageExtended(Event, frozen=True, kw_only=True):
-    """A running stage asks for more seconds of execution."""
+    """A running stage requests more execution time."""
 
     lease: Lease
     stage: int
@@ -105,9 +106,10 @@ class StageExtended(Event, frozen=True, kw_only=True):
 
 
 class ExecutorLost(Event, frozen=True, kw_only=True):
-    """The executor that holds the task is gone, or gives it back.
+    """The executor that holds the task is lost, or gives the task back.
 
-    :param epoch: and `nonce`: only that lease; None takes whichever that executor holds
+    :param epoch: with `nonce`, restricts the event to this lease; None means any lease of the
+        executor
     :param counted: the loss counts towards quarantine
     """
 
@@ -121,7 +123,7 @@ class ExecutorLost(Event, frozen=True, kw_only=True):
 def given_back(
     executor_id: str, *, epoch: int | None = None, nonce: str | None = None
 ) -> ExecutorLost:
-    """The executor gives a task back unharmed: this counts as no loss."""
+    """The executor gives a task back; this does not count as a loss."""
     return ExecutorLost(
         executor_id=executor_id,
         epoch=epoch,
@@ -132,7 +134,7 @@ def given_back(
 
 
 class MessageCame(Event, frozen=True, kw_only=True):
-    """Somebody sent a message."""
+    """A message for the task arrived."""
 
     message_id: str
     name: str | None
@@ -142,9 +144,10 @@ class MessageCame(Event, frozen=True, kw_only=True):
 
 
 class Start(Event, frozen=True, kw_only=True):
-    """Another task names this one as its `next_task`.
+    """A task that names this one as its `next_task` has finished.
 
-    :param later: not in this transaction, but as the next thing the manager does
+    :param by: id of that task
+    :param later: do not start in this transaction, but make the task due at once
     """
 
     job_id: str
@@ -153,7 +156,7 @@ class Start(Event, frozen=True, kw_only=True):
 
 
 class Suspend(Event, frozen=True, kw_only=True):
-    """An operator holds the task.
+    """An operator suspends the task.
 
     :param wait_stage: let the running stage end first
     """
@@ -162,19 +165,19 @@ class Suspend(Event, frozen=True, kw_only=True):
 
 
 class Resume(Event, frozen=True, kw_only=True):
-    """An operator lifts the hold."""
+    """An operator resumes a suspended task."""
 
 
 class Cancel(Event, frozen=True, kw_only=True):
-    """An operator, or a parent, ends the run."""
+    """An operator, or the parent task, cancels the run."""
 
     message: str = "cancelled"
 
 
 class Reset(Event, frozen=True, kw_only=True):
-    """An operator, or a parent, wants a new run from the first stage, now.
+    """An operator, or the parent task, starts a new run from the first stage.
 
-    :param definition: and `rev`: a parent creates the task anew, with this definition
+    :param definition: with `rev`, a new definition: the parent creates the task once more
     """
 
     job_id: str
@@ -183,22 +186,22 @@ class Reset(Event, frozen=True, kw_only=True):
 
 
 class RunNow(Event, frozen=True, kw_only=True):
-    """An operator does not want to wait for the next moment."""
+    """An operator starts the run now, without waiting for its scheduled time."""
 
     job_id: str
 
 
 class RestartFrom(Event, frozen=True, kw_only=True):
-    """An operator wants a new run from a stage on, with the earlier results copied."""
+    """An operator starts a new run from a given stage, with the earlier results copied."""
 
     job_id: str
     stage: int
 
 
 class Update(Event, frozen=True, kw_only=True):
-    """A client changed the definition.
+    """A client updates the definition.
 
-    :param changed: names of the fields that are really different
+    :param changed: names of the fields whose values differ
     :param next_run: an explicit first run, UNIX seconds
     :param job_id: for the run that may be opened
     """
@@ -212,7 +215,7 @@ class Update(Event, frozen=True, kw_only=True):
 
 
 class Delete(Event, frozen=True, kw_only=True):
-    """The task is to go."""
+    """A client deletes the task."""
 
 
 EVENTS: tuple[type[Event], ...] = (

@@ -1,4 +1,4 @@
-"""Hooks: what they wait for, and what ends the wait. None of them holds an executor."""
+"""Hooks: what each one waits for, and what ends the wait. Hooks hold no executor."""
 
 import re
 from typing import Any
@@ -23,9 +23,10 @@ _NAME = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_NAME}}}")
 
 
 def reach(move: Move, command: Command) -> bool:
-    """Come to a hook. True: its result stands, go on. False: the task is parked.
+    """Reach a hook.
 
-    :raises TemplateError: its parameters or its condition cannot be filled, or make no sense
+    :returns: True if the hook has its result and the run continues; False if the task now waits
+    :raises TemplateError: the parameters or the condition cannot be filled, or are invalid
     """
     if command.conditional:
         condition = compiled_condition(bytes(command.condition))
@@ -95,14 +96,14 @@ def _message_name(params: dict[str, Any]) -> str | None:
         raise TemplateError("a message's name must be text", field="params.name")
     if name is not None and not _NAME.fullmatch(name):
         raise TemplateError(
-            f"a message's name must have 1 to {MAX_NAME} characters, none of them a control one",
+            f"a message's name must have 1 to {MAX_NAME} characters and no control characters",
             field="params.name",
         )
     return name
 
 
 def take_kept(move: Move, name: str | None) -> bool:
-    """Consume the oldest message that a hook of this name takes, if there is one."""
+    """Consume the oldest stored message that a hook with this name accepts, if there is one."""
     for message in move.inbox:
         if not message.consumed and name in (None, message.name):
             move.consume(message)
@@ -111,7 +112,7 @@ def take_kept(move: Move, name: str | None) -> bool:
 
 
 def go_back(move: Move) -> bool:
-    """Back at a hook after a hold: True when a message that came meanwhile ends the wait."""
+    """Return to a hook after a hold. True: a message that arrived meanwhile ends the wait."""
     if move.command.method == TIMER:
         move.stand(WAITING, Reason.TIMER)
         return False
@@ -124,12 +125,12 @@ def go_back(move: Move) -> bool:
 
 
 def waiting_name(move: Move) -> str | None:
-    """The name that the current Message hook waits for."""
+    """The message name that the current Message hook waits for; None accepts any message."""
     return _message_name(_filled(move, move.command))
 
 
 def offer(move: Move, message: InboxMessage) -> bool:
-    """Give a new message to the hook that waits, if it takes it."""
+    """Deliver a new message to the waiting hook, if the hook accepts it."""
     at_message = move.row.status is WAITING and move.command.method == MESSAGE
     if not at_message or waiting_name(move) not in (None, message.name):
         return False
@@ -138,9 +139,9 @@ def offer(move: Move, message: InboxMessage) -> bool:
 
 
 def time_is_up(move: Move) -> bool:
-    """The wait's deadline has come: True when the hook has a result for that.
+    """Handle the deadline of a wait. True: the hook has a result and the run continues.
 
-    :raises TemplateError: its parameters cannot be filled
+    :raises TemplateError: the parameters cannot be filled
     """
     command = move.command
     if command.method == TIMER and command.max_timeout is None:
@@ -169,9 +170,9 @@ def _children_late(move: Move, command: Command) -> bool:
 
 
 def can_be_taken(move: Move, message: InboxMessage) -> bool:
-    """Whether a Message stage is left for it, after the stages that take those before it.
+    """Whether a Message stage remains for a message, once the earlier messages are consumed.
 
-    A name that is a template may turn out to be any name.
+    A name that is a template may be filled to any name.
     """
     row = move.row
     first = row.stage if row.open else 0

@@ -1,7 +1,7 @@
-"""One move of one task: a working copy of its row, and the verbs that change it.
+"""One transition of one task: a working copy of its row, and the verbs that change it.
 
-Each verb has one outcome. They are the only code that writes `status`; handlers compose them.
-What comes after what is decided in `run.py`.
+Each verb has one outcome. Only verbs write `status`; handlers compose them. The order of steps is
+decided in `run.py`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SUSPECT_LOSSES = 2
 
 IN_LINE = frozenset({QUEUED, SUSPENDED})
 
-# what copy.copy finds out anew each time; msgspec's stubs do not know it
+# What copy.copy looks up on each call; msgspec's stubs do not declare it.
 _copy_row: Callable[[Row], Row] = Row.__copy__  # type: ignore[attr-defined]
 _encode_error = msgspec.json.Encoder().encode
 
 
 class Move:
-    """A move in the making: read `row`, call verbs, take `step`."""
+    """A transition in progress: read `row`, call verbs, return `step`."""
 
     __slots__ = ("definition", "inbox", "now", "pauses", "results", "row", "step")
 
@@ -58,13 +58,13 @@ class Move:
 
     @property
     def at_hook(self) -> bool:
-        """It waits at a hook, or would but for an operator's hold."""
+        """Whether the task waits at a hook, or is held by an operator while at one."""
         row = self.row
         return row.status is WAITING or row.held == WAITING
 
     @property
     def pause(self) -> Pause | None:
-        """What holds it before its current stage."""
+        """The pause that holds the task before its current stage, if any."""
         if not self.pauses:
             return None
         return self.pauses.holding(self.definition, self.row.stage, self.now)
@@ -79,20 +79,20 @@ class Move:
         )
 
     def exec_spent(self) -> float:
-        """Seconds of execution used up, the present lease included."""
+        """Seconds of execution used so far, including the current lease."""
         row = self.row
         if row.executor_id is None:
             return row.exec_used
         return row.exec_used + max(0.0, self.now - row.status_change)
 
     def take(self, definition: Definition, rev: int) -> None:
-        """Go on by another definition."""
+        """Switch to another definition."""
         row = self.row
         self.definition = self.step.definition = definition
         row.rev = rev
         row.app_name, row.priority = definition.app_name, definition.priority
 
-    # -- places a task can stand -------------------------------------------------------
+    # -- statuses ----------------------------------------------------------------------
 
     def stand(self, status: TaskStatus, reason: Reason | None) -> None:
         row = self.row
@@ -104,7 +104,7 @@ class Move:
             row.status_change = self.now
 
     def idle(self, next_run: float | None) -> None:
-        """Wait for a moment, holding no place in the stream."""
+        """Wait until `next_run`, outside the stream."""
         row = self.row
         row.next_run = next_run
         row.queue_deadline = row.queue_left = None
@@ -113,7 +113,7 @@ class Move:
         self.stand(IDLE, reason if row.enabled else Reason.DISABLED)
 
     def queue(self) -> None:
-        """Stand in the executor stream; a task that was held there keeps its place in line."""
+        """Enter the executor stream. A task that was held there keeps its place in the queue."""
         row = self.row
         if row.queued_at is None or row.status not in IN_LINE:
             row.queued_at = self.now
@@ -123,7 +123,7 @@ class Move:
         self.stand(QUEUED, self._reason_in_line())
 
     def _reason_in_line(self) -> Reason | None:
-        """Whether it may be acquired, and why it stands there."""
+        """Set whether the task may be acquired, and return the reason for its status."""
         row = self.row
         row.gate = None
         pause = self.pause if row.enabled else None
@@ -140,7 +140,7 @@ class Move:
         return Reason.SUSPECT if suspect else Reason.RETRY if row.error else None
 
     def wait_for_slot(self) -> None:
-        """Keep its place in line until a slot of its concurrency key is free."""
+        """Wait in the stream until a slot of the concurrency key is free."""
         row = self.row
         assert self.definition.slot_key is not None
         row.ready = 0
@@ -148,7 +148,7 @@ class Move:
         self.stand(QUEUED, Reason.CONCURRENCY)
 
     def execute(self, executor_id: str, nonce: str) -> None:
-        """Give the task to an executor, under a new lease."""
+        """Lease the task to an executor."""
         row = self.row
         row.executor_id, row.nonce = executor_id, nonce
         row.epoch += 1
@@ -166,7 +166,7 @@ class Move:
             self.step.events.append("task.started")
 
     def wait(self, reason: Reason, deadline: float | None) -> None:
-        """Park at a hook."""
+        """Wait at a hook."""
         row = self.row
         row.ready = 0
         row.wait_deadline = deadline
@@ -175,7 +175,7 @@ class Move:
         self.step.events.append("task.waiting")
 
     def hold(self, status: TaskStatus) -> None:
-        """An operator's hold over `status`, which is where the task goes on."""
+        """Suspend the task; at resume it continues in `status`."""
         row = self.row
         if row.status is QUEUED:
             self._stop_queue_clock()
@@ -188,7 +188,7 @@ class Move:
         self.step.events.append("task.suspended")
 
     def show_next_run(self) -> None:
-        """Let `next_run` tell the coming fire, unless it tells when the open run goes on."""
+        """Set `next_run` to the next fire, unless it gives the time when the open run continues."""
         row = self.row
         if not (row.open and IDLE in (row.status, row.held)):
             row.next_run = next_moment(row, self.definition)
@@ -208,21 +208,21 @@ class Move:
     # -- leases --------------------------------------------------------------------------
 
     def unlease(self) -> None:
-        """End the lease; what it used up of the execution time stays counted."""
+        """End the lease; the execution time used under it still counts."""
         row = self.row
         if row.executor_id is not None:
             row.exec_used = self.exec_spent()
             row.executor_id = row.nonce = row.exec_deadline = row.stage_started_at = None
 
     def revoke(self) -> None:
-        """Tell the executor that its lease is over; it ends with this move."""
+        """Revoke the lease after the commit, if there is one."""
         row = self.row
         if row.executor_id is not None and row.nonce is not None and row.job_id is not None:
             lease = Lease(row.id, row.job_id, row.epoch, row.nonce)
             self.step.revoke = Revoke(row.executor_id, lease)
 
     def interrupt(self, outcome: Outcome, error: str | None = None) -> None:
-        """Stop what runs or waits, if anything does; the attempt stands in the history."""
+        """Stop a running or waiting stage, if there is one, and record the attempt."""
         if self.row.status is EXECUTED or self.at_hook:
             self.record(outcome, error=error, rescued=outcome is Outcome.SUSPENDED)
         self.leave_children()
@@ -230,8 +230,8 @@ class Move:
         self.unlease()
 
     def leave_children(self) -> None:
-        """If it waits for tasks, wait no more: those it created and that have not ended are to
-        be cancelled."""
+        """If the task waits for other tasks, end that wait; the tasks that it created and that
+        have not ended will be cancelled."""
         row = self.row
         if self.at_hook and self.command.method == TASKS and row.job_id is not None:
             self.step.abandon = Wait(row.job_id, row.stage)
@@ -239,7 +239,7 @@ class Move:
     # -- stages --------------------------------------------------------------------------
 
     def stage_done(self, result: Raw, outcome: Outcome = Outcome.FINISHED) -> None:
-        """Append the current stage's result and step to the next stage."""
+        """Store the current stage's result and advance to the next stage."""
         row = self.row
         self.record(outcome, result=result)
         if self.definition.hook_results:
@@ -284,7 +284,7 @@ class Move:
         )
 
     def error(self, type: str, message: str, data: Any = None) -> str:
-        """JSON of an error of the current stage."""
+        """The JSON of an error of the current stage."""
         row = self.row
         stage = row.stage if row.stage < row.stages else None
         return _encode_error(TaskError(type, message or type, stage, data)).decode()
@@ -299,7 +299,7 @@ class Move:
         self.stage_done(message.data)
 
     def replay_messages(self) -> None:
-        """Let the run's consumed messages be consumed once more."""
+        """Make the run's consumed messages available again."""
         self.step.inbox = "replay"
         self.step.consumed.clear()
         self.inbox = tuple(msgspec.structs.replace(m, consumed=False) for m in self.inbox)
@@ -314,7 +314,7 @@ class Move:
     # -- answers ---------------------------------------------------------------------------
 
     def nothing(self) -> None:
-        """The event does nothing: late, early or repeated."""
+        """The event has no effect: it is late, early or repeated."""
         self.step.changed = False
 
     def stale(self) -> None:

@@ -1,4 +1,4 @@
-"""Pauses: which of them holds a task in its stream at some moment."""
+"""Pauses: which pause, if any, holds a task in its stream at a given time."""
 
 import fnmatch
 import re
@@ -20,9 +20,9 @@ _encode = msgspec.json.encode
 
 
 class Pauses:
-    """All pauses, as they stood at one revision.
+    """All pauses at one revision.
 
-    :param revision: rises with each change of them
+    :param revision: increases with each change to the pauses
     """
 
     def __init__(self, pauses: Iterable[Pause] = (), revision: int = -1) -> None:
@@ -36,7 +36,7 @@ class Pauses:
         return iter([one.pause for one in self._armed.values()])
 
     def holding(self, definition: Definition, stage: int, now: float) -> Pause | None:
-        """The pause that holds a task before a stage, if one does.
+        """The pause that holds a task before a stage, if any.
 
         :param now: UNIX seconds
         """
@@ -46,18 +46,18 @@ class Pauses:
         return None
 
     def active(self, pause_id: str, now: float) -> bool:
-        """Whether there is such a pause, and it holds at this moment."""
+        """Whether this pause exists and is active."""
         one = self._armed.get(pause_id)
         return one is not None and one.active(now)
 
     def next_change(self, now: float) -> float | None:
-        """The next moment after `now` at which one of them begins or ends to hold."""
+        """The next time after `now` at which a pause becomes active or inactive."""
         moments = [one.next_change(now) for one in self._armed.values()]
         return min((moment for moment in moments if moment is not None), default=None)
 
 
 class _Armed:
-    """One pause with what is compiled of it, and the span for which `active` is known."""
+    """A pause with its compiled patterns, and the time span for which `active` is known."""
 
     def __init__(self, pause: Pause) -> None:
         self.pause = pause
@@ -79,7 +79,7 @@ class _Armed:
         return None if till == float("inf") else till
 
     def _look(self, now: float) -> tuple[float, bool]:
-        """Until when it is as it is now, and whether it is active."""
+        """Whether the pause is active, and until when this will not change."""
         pause = self.pause
         end = float("inf") if pause.until is None else pause.until
         if now >= end:
@@ -90,7 +90,7 @@ class _Armed:
         return (min(closes, end), True) if opens <= now else (min(opens, end), False)
 
     def _window(self, now: float) -> tuple[float, float]:
-        """The present window, or else the coming one; those that touch are one."""
+        """The current window, or else the next one; adjacent windows are joined."""
         pause = self.pause
         assert pause.cron is not None
         schedule, seconds = cron_schedule(pause.cron, pause.timezone or "UTC"), pause.duration or 0
@@ -120,12 +120,12 @@ class _Armed:
         try:
             data = {"kws": _decode(definition.kws), "params": _literal(params)}
             return self._condition.holds(data)
-        except TemplateError:  # it asks of what this task does not have
+        except TemplateError:  # the task lacks a value that the condition reads
             return False
 
 
 def _literal(params: Raw) -> dict[str, Any]:
-    """The parameters that no template fills."""
+    """The parameters without templates."""
     given = _decode(params)
     literal: dict[str, Any] = {}
     for name, value in given.items():

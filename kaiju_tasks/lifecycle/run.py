@@ -1,4 +1,4 @@
-"""A run: how it opens, goes on, is retried and ends."""
+"""Runs: how a run opens, proceeds, is retried and ends."""
 
 import zlib
 from typing import Any
@@ -23,7 +23,7 @@ BACKOFF_JITTER = 0.1
 
 
 def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None = None) -> None:
-    """A new run that begins at some moment, from the first stage."""
+    """Open a new run that begins at a given time, from the first stage."""
     row = move.row
     row.job_id = job_id
     row.open = True
@@ -41,14 +41,14 @@ def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None =
 
 
 def begin(move: Move, job_id: str, *, scheduled_at: float | None = None) -> None:
-    """A new run, now; a disabled task's run stays IDLE until it is enabled."""
+    """Begin a new run now. The run of a disabled task stays IDLE until the task is enabled."""
     open_run(move, job_id, at=move.now, scheduled_at=scheduled_at)
     if move.row.enabled:
         proceed(move)
 
 
 def proceed(move: Move) -> None:
-    """Go on from the current stage: to the stream, through hooks, or to the end."""
+    """Continue from the current stage: to the stream, through hooks, or to the end of the run."""
     row = move.row
     if row.run_queued_at is None:
         row.run_queued_at = move.now
@@ -83,7 +83,7 @@ def _queue_within_time(move: Move) -> None:
 
 
 def fail(move: Move, type: str, message: str, data: Any = None) -> None:
-    """The current stage failed: retry it, or end the run."""
+    """Fail the current stage: retry, or end the run."""
     error = move.error(type, message, data)
     move.record(Outcome.FAILED, error=error)
     move.leave_children()
@@ -111,12 +111,12 @@ def fail_exec_timeout(move: Move) -> None:
     fail(
         move,
         ErrorType.EXEC_TIMEOUT,
-        f"the run executed longer than its {seconds:g} seconds (max_exec_timeout)",
+        f"the run executed longer than its max_exec_timeout of {seconds:g} seconds",
     )
 
 
 def abort(move: Move, type: ErrorType, message: str, outcome: Outcome, data: Any = None) -> None:
-    """End the run, whatever retries are left; what ran or waited gets its record."""
+    """End the run without a retry; a running or waiting stage is recorded."""
     error = move.error(type, message, data)
     if move.row.status is EXECUTED or move.at_hook:
         move.record(outcome, error=error)
@@ -151,16 +151,16 @@ def _rewind(move: Move) -> None:
 
 
 def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
-    """Seconds before a retry; the jitter of a backoff is the same whenever it is asked for.
+    """Seconds before a retry. The jitter is derived from the run, so repeated calls agree.
 
-    :param retries: which one, from 1
+    :param retries: number of the retry, from 1
     """
     cap = definition.retry_max_delay
     cap = float(Limit.MAX_WAIT) if cap is None else cap
     delay = min(cap, definition.retry_delay * definition.retry_backoff ** (retries - 1))
     if definition.retry_backoff > 1 and delay:
-        dice = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
-        delay = min(cap, delay * (1 + BACKOFF_JITTER * dice))
+        share = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
+        delay = min(cap, delay * (1 + BACKOFF_JITTER * share))
     return delay
 
 
@@ -168,8 +168,8 @@ def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
 
 
 def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None = None) -> None:
-    """A final outcome: history, notification, webhook, next task; a schedule waits for its next
-    fire."""
+    """End the run: write history, notification, webhook and next task. A scheduled task then waits
+    for its next fire."""
     row, definition, step = move.row, move.definition, move.step
     executor_id, hold = row.executor_id, row.hold_next
     move.unlease()
@@ -227,7 +227,7 @@ def close_run(
 
 
 def rest(move: Move) -> None:
-    """No run is open: wait for the coming fire or start, else stand where the last run ended."""
+    """Set the status of a task without an open run: IDLE if a run is planned, else the outcome."""
     row = move.row
     miss_fires(move)
     coming = move.now if row.start_next else next_moment(row, move.definition)
@@ -240,7 +240,7 @@ def rest(move: Move) -> None:
 
 
 def miss_fires(move: Move) -> None:
-    """Fires that have passed by now were missed; those of a disabled task never were."""
+    """Record fires that have passed as missed; fires of a disabled task are not recorded."""
     row, definition = move.row, move.definition
     if row.fire_at is None or row.explicit:
         return

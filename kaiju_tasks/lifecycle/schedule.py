@@ -1,4 +1,4 @@
-"""Fires of a task: the coming one, and what becomes of the missed ones (docs/cron.md)."""
+"""Fires of a task: the next one, and what happens to missed ones (docs/cron.md)."""
 
 from kaiju_tasks.cron import fires_between, jitter_offset
 from kaiju_tasks.lifecycle.definition import Definition, Schedule
@@ -9,31 +9,31 @@ from kaiju_tasks.types import Misfire, Outcome
 
 MAX_MAKE_UP_RUNS = 100
 MAX_LISTED = 500
-"""Missed fires that are recorded at once; the earlier ones are only mentioned."""
+"""Missed fires that are recorded at once; earlier ones are only summarized in a note."""
 
 
 def next_moment(row: Row, definition: Definition) -> float | None:
-    """When the coming fire is due, jitter included."""
+    """When the next fire is due, jitter included."""
     if row.fire_at is None or row.explicit:
         return row.fire_at
     return row.fire_at + _offset(row, definition)
 
 
 def plan_next(row: Row, definition: Definition, after: float) -> None:
-    """Set the first fire whose moment, jitter included, lies after `after`."""
+    """Set the first fire that, jitter included, is due after `after`."""
     pass_fire(row, definition, after - _offset(row, definition))
 
 
 def let_pass(row: Row, definition: Definition, now: float) -> None:
-    """Let fires of a disabled task go by, unrecorded."""
-    # Only forward: a jitter that has grown would bring back a fire that is decided.
+    """Skip past fires of a disabled task without recording them."""
+    # Only forward: a larger jitter would bring back a fire that is already decided.
     moment = next_moment(row, definition)
     if moment is not None and moment <= now and not row.explicit:
         plan_next(row, definition, now)
 
 
 def pass_fire(row: Row, definition: Definition, fire: float) -> None:
-    """Set the fire that follows the nominal moment `fire`."""
+    """Set the fire that follows the nominal time `fire`."""
     row.fire_at = definition.schedule(row.anchor).next_fire(fire) if definition.scheduled else None
     row.explicit = False
 
@@ -45,7 +45,7 @@ def _offset(row: Row, definition: Definition) -> float:
 def record_missed(
     row: Row, definition: Definition, step: Step, misfire: Misfire, *, before: float, now: float
 ) -> None:
-    """Treat fires due before some moment as missed, each as `misfire` says, and set the next."""
+    """Handle fires due before `before` as missed, according to `misfire`, and set the next fire."""
     fire = row.fire_at
     if fire is None or row.explicit:
         return
@@ -56,7 +56,9 @@ def record_missed(
     missed, listed = _missed(schedule, fire, bound)
     make_up = missed[-_MAKE_UP[misfire] :] if _MAKE_UP[misfire] else []
     note = (
-        "missed" if listed else f"missed, as were those since {show_time(fire)} that are not listed"
+        "missed"
+        if listed
+        else f"missed; earlier missed fires since {show_time(fire)} are not listed"
     )
     for moment in missed[: len(missed) - len(make_up)]:
         step.runs.append(missed_run(row, moment, now, note))
@@ -65,12 +67,12 @@ def record_missed(
 
 
 def _missed(schedule: Schedule, first: float, bound: float) -> tuple[list[float], bool]:
-    """The last fires from `first` on and before `bound`; whether that is all of them."""
+    """The latest fires from `first` on and before `bound`, and whether these are all of them."""
     fires = [first, *_fires(schedule, first, bound, MAX_LISTED)]
     if len(fires) <= MAX_LISTED:
         return fires, True
     low, high = first, bound
-    for _ in range(64):  # halves the span in which the wanted ones begin
+    for _ in range(64):  # bisect for the start of the wanted fires
         middle = (low + high) / 2
         found = _fires(schedule, middle, bound, 2 * MAX_LISTED)
         if len(found) < MAX_LISTED:
@@ -90,7 +92,7 @@ _MAKE_UP = {Misfire.SKIP: 0, Misfire.LAST: 1, Misfire.ALL: MAX_MAKE_UP_RUNS}
 
 
 def missed_run(row: Row, moment: float, now: float, note: str, by: str = "") -> RunRecord:
-    """History of a fire, or a start by another task, that was not run."""
+    """The history record of a fire, or of a start by another task, that was not run."""
     return RunRecord(
         f"missed:{row.id}:{moment!r}:{by}" if by else f"missed:{row.id}:{moment!r}",
         row.id,

@@ -1,4 +1,4 @@
-"""What `advance` works on: the row that changes, beside the definition that does not."""
+"""The input of `advance`: the row, which changes, and the definition, which does not."""
 
 from collections.abc import Mapping
 
@@ -10,30 +10,30 @@ from kaiju_tasks.types import TaskStatus
 
 
 class Row(Struct):
-    """The narrow part of a task, which changes often. Times are UNIX seconds.
+    """The part of a task that changes often. Times are UNIX seconds.
 
-    Every field has a default, so that a store may build a row by position.
+    Every field has a default, so that a store can build a row by position.
 
-    :param reason: why it stands where it stands
-    :param ready: 0 held, 1 may be acquired, 2 may be acquired by an executor with nothing to lose
-    :param open: a run is open (for a one-off from its creation on)
-    :param cycle: rises with each retry from the first stage; results of earlier cycles are history
+    :param reason: why the task has its current status
+    :param ready: 0 held; 1 may be acquired; 2 only by an executor that holds nothing else
+    :param open: a run is open (for a one-off, from its creation on)
+    :param cycle: increases with each retry from the first stage; earlier cycles are history
     :param attempt: ended attempts of the current stage
     :param losses: executors lost in the current stage
-    :param epoch: rises with each acquisition
-    :param held: the status under an operator's hold
-    :param hold_next: an operator's hold begins when the running stage ends
-    :param start_next: another task's `next_task` wants one run after this one
-    :param due_at: the next moment the manager must look at the task
-    :param fire_at: nominal moment of a schedule's coming fire
-    :param explicit: `fire_at` was asked for: no jitter, and it cannot be missed
+    :param epoch: increases with each acquisition
+    :param held: the status to which `resume` returns
+    :param hold_next: suspend the task when the running stage ends
+    :param start_next: start one more run after this one: another task's `next_task` asked for it
+    :param due_at: when the manager must next handle the task
+    :param fire_at: nominal time of the schedule's next fire
+    :param explicit: a client set `fire_at`: it has no jitter and cannot be missed
     :param anchor: first fire of an interval schedule
-    :param queue_left: what is left of max_queue_time during a hold
-    :param exec_used: seconds of execution this attempt of the run has used up
+    :param queue_left: what remains of max_queue_time during a hold
+    :param exec_used: seconds of execution that this attempt of the run has used
     :param stage_started_at: when the running stage began, on the manager's clock
-    :param rev: identifies the definition this row belongs to
-    :param version: rises with each write
-    :param gate: what holds it in its stream: `slot_gate` or `pause_gate`
+    :param rev: identifies the definition of this row
+    :param version: increases with each write
+    :param gate: what holds the task in its stream: `slot_gate` or `pause_gate`
     :param awaited: another task may wait for the end of this one's run
     """
 
@@ -84,12 +84,12 @@ class Row(Struct):
 
     @property
     def begun(self) -> bool:
-        """The open run has been queued at least once."""
+        """Whether the open run has been queued at least once."""
         return self.open and self.run_queued_at is not None
 
 
 def slot_gate(key: str) -> str:
-    """The gate of tasks that wait for a slot of a key."""
+    """The gate of tasks that wait for a slot of a concurrency key."""
     return f"c:{key}"
 
 
@@ -99,12 +99,12 @@ def pause_gate(pause_id: str) -> str:
 
 
 def gate_pause(gate: str) -> str | None:
-    """The pause behind a gate, if it is one."""
+    """The id of the pause behind a gate; None for any other gate."""
     return gate[2:] if gate.startswith("p:") else None
 
 
 class InboxMessage(Struct):
-    """A message of the open or the coming run, in order of arrival."""
+    """A message for the open or the next run."""
 
     message_id: str
     name: str | None
@@ -115,9 +115,9 @@ class InboxMessage(Struct):
 class TaskState(Struct):
     """A task as `advance` takes it.
 
-    :param results: results of `definition.hook_results`, by stage; more do no harm
-    :param inbox: needed when `definition.takes_messages`
-    :param pauses: those that there are
+    :param results: results of `definition.hook_results`, by stage; more results are allowed
+    :param inbox: stored messages in order of arrival; required if `definition.takes_messages`
+    :param pauses: all pauses
     """
 
     row: Row

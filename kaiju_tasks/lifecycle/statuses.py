@@ -1,5 +1,5 @@
-"""The statuses under their bare names: `TaskStatus.IDLE` costs 0.2 µs on Python 3.11, and a
-task passes a dozen of them on its way."""
+"""The statuses as module constants: the lookup `TaskStatus.IDLE` takes 0.2 µs on Python 3.11, and
+each task needs about a dozen."""
 
 from kaiju_tasks.types import TaskStatus
 

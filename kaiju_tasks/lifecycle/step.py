@@ -1,4 +1,4 @@
-"""What `advance` returns: the changed row, and effects as data."""
+"""The output of `advance`: the changed row, and its effects as data."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from kaiju_tasks.types import MessageReceipt, Outcome, TaskStatus
 
 
 class Attempt(Struct):
-    """One ended attempt of a stage, appended to the history; `result` is the stage's result.
+    """One ended attempt of a stage, for the history; `result` is the stage's result.
 
     :param error: JSON of a TaskError
     """
@@ -34,9 +34,9 @@ class Attempt(Struct):
 
 
 class RunRecord(Struct):
-    """One ended run, or a fire that was missed, appended to the history.
+    """One ended run, or one missed fire, for the history.
 
-    :param run_id: `job_id`, or for a missed fire an id made of task and moment
+    :param run_id: `job_id`; for a missed fire, an id made of the task's id and the time
     """
 
     run_id: str
@@ -57,7 +57,7 @@ class RunRecord(Struct):
 
 
 class NotificationDraft(Struct):
-    """A notification to be written; the store adds the results."""
+    """A notification to write; the store adds the results."""
 
     task_id: str
     job_id: str
@@ -68,7 +68,7 @@ class NotificationDraft(Struct):
 
 
 class CopyResults(Struct):
-    """Copy the results of an earlier run's first stages into the new one."""
+    """Copy the results of the first stages of an earlier run into a new run."""
 
     from_job: str
     from_cycle: int
@@ -77,21 +77,21 @@ class CopyResults(Struct):
 
 
 class Revoke(Struct, frozen=True):
-    """A lease that is no longer valid: tell its executor."""
+    """A lease that is no longer valid; its executor must be notified."""
 
     executor_id: str
     lease: Lease
 
 
 class Wait(Struct, frozen=True):
-    """A `_TASKS_` stage of a run, which waits for other tasks."""
+    """A `_TASKS_` stage that waits for other tasks."""
 
     job_id: str
     stage: int
 
 
 class Spawn(Struct):
-    """A `_TASKS_` stage begins to wait: create or find the tasks it waits for."""
+    """A `_TASKS_` stage begins to wait: create or find these tasks."""
 
     wait: Wait
     cycle: int
@@ -102,7 +102,7 @@ class RunEnd(Struct):
     """The end of a run, for the tasks that wait for it.
 
     :param error: JSON of a TaskError
-    :param stages: how many results it has
+    :param stages: number of results
     """
 
     status: TaskStatus
@@ -114,20 +114,20 @@ class RunEnd(Struct):
 
 
 class Step(Struct):
-    """The changed task and what else must be saved with it, or made known after the commit.
+    """The changed task, what must be saved with it, and what must be published after the commit.
 
-    :param changed: False: nothing is to be written
-    :param stale: the event came under a token that is no longer valid
-    :param definition: to be written, when it changed
-    :param inbox: what becomes of the stored messages, before `message` is added
-    :param consumed: message ids that a hook took
-    :param start_next: the task to be started in the same transaction
+    :param changed: False if there is nothing to write
+    :param stale: the event carried a token that is no longer valid
+    :param definition: the new definition, if it changed
+    :param inbox: what to do with the stored messages before `message` is added
+    :param consumed: ids of messages that a hook consumed
+    :param start_next: the task to start in the same transaction
     :param call: the run that ended, for the task's webhook
-    :param claim: the unique key to be held from now on, if it is free; "" lets go of it
-    :param abandon: this wait is over: cancel the tasks it created that have not ended
-    :param spawn: what to wait for, after `abandon`
+    :param claim: the unique key to acquire, if it is free; "" releases the current one
+    :param abandon: this wait is over: cancel the tasks that it created and that have not ended
+    :param spawn: the tasks to wait for; processed after `abandon`
     :param run_end: for the tasks that wait for this one
-    :param signal: the manager must look again at what this task waits for
+    :param signal: the manager must check again what this task waits for
     :param events: names of public events, in order
     """
 

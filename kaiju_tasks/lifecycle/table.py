@@ -1,7 +1,8 @@
-"""The transition table: for each event and status, who handles it and where it may lead.
+"""The transition table: the handler and the possible target statuses of each event and status.
 
-`docs/lifecycle.md` is drawn from it. What is not listed for an event is a conflict for an
-operator's call, and nothing for everything else: late, early and repeated events do no harm.
+Parts of `docs/lifecycle.md` are generated from it. If a status is not listed for an event, an
+operator's call is a conflict, and any other event has no effect: late, early and repeated events
+are harmless.
 """
 
 from collections.abc import Callable
@@ -54,7 +55,7 @@ from kaiju_tasks.types import TaskStatus
 
 
 class Rule(NamedTuple):
-    """A handler, and every status in which it may leave the task."""
+    """A handler, and every status that the task may have afterwards."""
 
     handler: Callable[[Move, Any], None]
     targets: frozenset[TaskStatus]

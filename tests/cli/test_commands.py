@@ -120,9 +120,9 @@ async def test_a_message_reaches_its_hook(shell: Shell) -> None:
 async def test_a_message_that_no_hook_takes_is_named(shell: Shell) -> None:
     shell.run("task", "create", "--set", "id=m", "--method", "_MESSAGE_", "--param", "name=paid")
     other = shell.run("task", "message", "m", "--name", "pay")
-    assert other.stdout == "rejected: no Message stage that is left takes a message named 'pay'\n"
+    assert other.stdout == "rejected: no remaining Message stage takes a message named 'pay'\n"
     none = shell.run("task", "message", "m")
-    assert none.stdout == "rejected: no Message stage that is left takes a message without a name\n"
+    assert none.stdout == "rejected: no remaining Message stage takes a message without a name\n"
 
 
 async def test_create_says_when_the_task_was_there(shell: Shell) -> None:

@@ -197,7 +197,9 @@ def test_very_many_missed_fires_are_listed_up_to_a_limit_and_the_last_are_made_u
     assert ran == [40 * 24 - n / 60 for n in range(count)][::-1]
     lost = [run for run in world.runs if run.status == "MISSED"]
     assert len(lost) == MAX_LISTED - count
-    assert lost[0].note == "missed, as were those since 1970-01-01 00:17:00 UTC that are not listed"
+    assert (
+        lost[0].note == "missed; earlier missed fires since 1970-01-01 00:17:00 UTC are not listed"
+    )
     assert {run.note for run in lost[1:]} == {"missed"}
     assert world.row.next_run == 40 * 86400.0 + 60
 

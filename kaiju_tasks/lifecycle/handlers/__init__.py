@@ -1,1 +1,1 @@
-"""What each event does to a task: one module for each kind of event; `table.py` names them."""
+"""The event handlers, one module for each kind of event; `table.py` refers to them."""

@@ -1,4 +1,4 @@
-"""Handlers of tasks that wait for other tasks, and of those that are waited for."""
+"""Handlers for tasks that wait for other tasks, and for tasks that are waited for."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ def watched(move: Move, event: Watched) -> None:
 
 
 def children_looked(move: Move, event: ChildrenLooked) -> None:
-    """Go on when the wait is over; the tasks that are left are wanted no more."""
+    """Continue if the wait is over; children that have not ended are then cancelled."""
     row, command, wait = move.row, move.command, event.wait
     if command.method != TASKS or (row.job_id, row.stage) != (wait.job_id, wait.stage):
         move.nothing()

@@ -1,4 +1,4 @@
-"""Handlers of moments: first runs, retries, fires, deadlines; and starts by other tasks."""
+"""Handlers for due times: first runs, retries, fires, deadlines; and for `next_task` starts."""
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
@@ -18,12 +18,12 @@ from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, WAITING
 from kaiju_tasks.types import ENDED, ErrorType, Outcome
 
 BACKSTOP_SECONDS = 2.0
-"""The manager acts on an execution deadline only this much after it: the executor's own
-enforcement, which can stop the work, comes first."""
+"""How long after an execution deadline the manager acts. The executor, which can stop the work,
+enforces the deadline first."""
 
 
 def due_at(row: Row) -> float | None:
-    """The next moment at which the manager must look at a row."""
+    """When the manager must next handle a row."""
     status = row.status
     if status is EXECUTED:
         assert row.exec_deadline is not None
@@ -57,7 +57,7 @@ def due_idle(move: Move, event: Due) -> None:
 
 
 def fire(move: Move, event: Due) -> None:
-    """Begin the run of the coming fire, unless it was missed."""
+    """Begin the run of the next fire, unless it was missed."""
     row, definition = move.row, move.definition
     record_missed(
         row, definition, move.step, definition.misfire, before=event.up_since, now=move.now
@@ -82,7 +82,7 @@ def due_queued(move: Move, event: Due) -> None:
 
 
 def due_executed(move: Move, event: Due) -> None:
-    """The executor did not enforce its own deadline: revoke, and fail the stage."""
+    """Revoke the lease and fail the stage: the executor did not enforce the deadline itself."""
     move.revoke()
     fail_exec_timeout(move)
 
@@ -99,7 +99,7 @@ def due_waiting(move: Move, event: Due) -> None:
     abort(
         move,
         ErrorType.MESSAGE_TIMEOUT,
-        f"the wait was not over within its max_timeout, {move.command.max_timeout or 0:g} seconds",
+        f"the wait exceeded its max_timeout of {move.command.max_timeout or 0:g} seconds",
         Outcome.FAILED,
     )
 
@@ -113,7 +113,7 @@ WHEN_DUE = {
 
 
 def start(move: Move, event: Start) -> None:
-    """Start one run, or have one start right after the open one."""
+    """Start one run now, or one run right after the open run."""
     row = move.row
     if not row.enabled:
         note = f"skipped: next_task of {event.by}, but this task is disabled"

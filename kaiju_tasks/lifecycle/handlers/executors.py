@@ -1,4 +1,4 @@
-"""Handlers of what executors do and say."""
+"""Handlers for acquisitions, reports and losses of executors."""
 
 from kaiju_tasks.lifecycle.events import (
     Acquired,
@@ -28,7 +28,7 @@ MANAGERS_OWN = frozenset(
         ErrorType.CANCELLED,
     }
 )
-"""Error types that only the manager gives; an executor that reports one means its own failure."""
+"""Only the manager sets these error types; from an executor they become `execution_error`."""
 
 
 def acquired(move: Move, event: Acquired) -> None:
@@ -67,7 +67,7 @@ def stage_failed(move: Move, event: StageFailed) -> None:
 
 
 def stage_extended(move: Move, event: StageExtended) -> None:
-    """More time, as long as the lease does not last longer than MAX_T with what is used up."""
+    """Grant more time, as far as lease and time already used stay within MAX_T."""
     row = move.row
     if not _is_current(move, event):
         return
@@ -82,7 +82,7 @@ def stage_extended(move: Move, event: StageExtended) -> None:
 
 
 def _is_current(move: Move, event: StageFinished | StageFailed | StageExtended) -> bool:
-    """False, and nothing done, for a stale token or a repeated report."""
+    """Whether a report is current; a stale or repeated one is answered without an effect."""
     stage = move.row.stage
     if event.stage == stage and move.holds(event.lease):
         return True
@@ -94,7 +94,7 @@ def _is_current(move: Move, event: StageFinished | StageFailed | StageExtended) 
 
 
 def executor_lost(move: Move, event: ExecutorLost) -> None:
-    """Put the task back at the same stage; a stage that loses executors is quarantined."""
+    """Put the task back at the same stage; a stage that lost three executors ends the run."""
     row = move.row
     if (
         row.executor_id != event.executor_id

@@ -1,4 +1,4 @@
-"""Handlers of what holds a task in its stream: slots of a concurrency key, and pauses."""
+"""Handlers for gates, which hold a task in its stream: concurrency slots and pauses."""
 
 from kaiju_tasks.lifecycle.events import GateOpened, PauseBegan, SlotFull
 from kaiju_tasks.lifecycle.move import Move
@@ -9,7 +9,7 @@ from kaiju_tasks.types import ErrorType, Outcome
 
 
 def slot_full(move: Move, event: SlotFull) -> None:
-    """Wait for a slot; a run that may be dropped is, unless it has executed already."""
+    """Wait for a slot, or drop the run if `on_full` is "drop" and it has not executed yet."""
     row, concurrency = move.row, move.definition.concurrency
     if not row.ready or concurrency is None:
         move.nothing()
@@ -17,7 +17,7 @@ def slot_full(move: Move, event: SlotFull) -> None:
         abort(
             move,
             ErrorType.CANCELLED,
-            f"dropped: {concurrency.limit} of this concurrency key execute already",
+            f"dropped: {concurrency.limit} runs with this concurrency key are already executing",
             Outcome.CANCELLED,
             {"reason": "concurrency", "key": move.definition.slot_key, "limit": concurrency.limit},
         )
@@ -26,7 +26,7 @@ def slot_full(move: Move, event: SlotFull) -> None:
 
 
 def gate_opened(move: Move, event: GateOpened) -> None:
-    """Stand in the stream anew, at the same place: it may be acquired, or another gate holds it."""
+    """Return to the stream at the same place: acquirable, or held by another gate."""
     if move.row.gate != event.gate:
         move.nothing()
         return
@@ -43,7 +43,7 @@ def pause_began(move: Move, event: PauseBegan) -> None:
 
 
 def recalled(move: Move, event: PauseBegan) -> None:
-    """Stop the running stage, which a pause holds; it will be run again afterwards."""
+    """Stop a running stage that a pause holds; it runs again after the pause."""
     if not event.recall or move.pause is None:
         move.nothing()
         return

@@ -1,4 +1,4 @@
-"""Handler of messages."""
+"""Handlers for messages."""
 
 from kaiju_tasks.lifecycle.events import MessageCame
 from kaiju_tasks.lifecycle.hooks import can_be_taken, offer
@@ -8,7 +8,7 @@ from kaiju_tasks.lifecycle.state import InboxMessage
 
 
 def message_came(move: Move, event: MessageCame) -> None:
-    """A hook that waits takes it at once; else it is kept for the hook that will take it."""
+    """Deliver the message to the waiting hook, or store it for a later hook."""
     if any(m.message_id == event.message_id for m in move.inbox):
         move.nothing()
         move.receipt("duplicate", event.message_id)
@@ -34,12 +34,12 @@ def message_late(move: Move, event: MessageCame) -> None:
 def _refusal(move: Move, event: MessageCame, message: InboxMessage) -> str | None:
     row = move.row
     if event.job_id is not None and event.job_id != row.job_id:
-        return f"the run is now {row.job_id}"
+        return f"the current run is {row.job_id}"
     if event.job_id is not None and not row.open:
         return "the run is over"
     if not can_be_taken(move, message):
         named = "without a name" if message.name is None else f"named {message.name!r:.300}"
-        return f"no Message stage that is left takes a message {named}"
+        return f"no remaining Message stage takes a message {named}"
     kept = sum(len(m.data) for m in move.inbox if not m.consumed)
     if row.result_bytes + kept + len(event.data) > event.max_run_bytes:
         return f"the results of the run would exceed {event.max_run_bytes} bytes"

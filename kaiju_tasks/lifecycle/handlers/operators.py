@@ -1,4 +1,4 @@
-"""Handlers of what operators and clients do."""
+"""Handlers for calls of operators and clients."""
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import hooks
@@ -31,7 +31,7 @@ def suspend_executed(move: Move, event: Suspend) -> None:
 
 
 def resume(move: Move, event: Resume) -> None:
-    """Back to the status under the hold; deadlines that have passed act at once, by `due_at`."""
+    """Return to the held status; deadlines that have passed take effect at once (`due_at`)."""
     row = move.row
     held, row.held = row.held, None
     if held == WAITING:
@@ -64,8 +64,8 @@ def reset(move: Move, event: Reset) -> None:
 
 
 def _began_before(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
-    """Whether this very event has begun its run already: it is repeated when it is not known
-    whether its transaction was committed, and a `job_id` is given to one run only."""
+    """Whether this event has already begun its run. An event is repeated if the outcome of its
+    commit is unknown, and each `job_id` belongs to one run only."""
     if event.job_id != move.row.job_id:
         return False
     move.nothing()
@@ -73,7 +73,7 @@ def _began_before(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
 
 
 def _drop_run(move: Move, note: str) -> None:
-    """End an open run without an outcome."""
+    """End an open run without a final outcome."""
     row = move.row
     executor_id = row.executor_id
     move.interrupt(Outcome.CANCELLED)
@@ -100,7 +100,7 @@ def run_now_ended(move: Move, event: RunNow) -> None:
 
 
 def restart_from(move: Move, event: RestartFrom) -> None:
-    """A new run that begins at a stage, with copies of the results before it."""
+    """Begin a new run at a stage, with copies of the earlier results."""
     row = move.row
     if _began_before(move, event):
         return

@@ -1,4 +1,4 @@
-"""Handler of a changed definition. What is open goes on by it from the next transition."""
+"""Handler for updates. An open run uses the new definition from its next transition on."""
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle.events import Update
@@ -13,7 +13,7 @@ SCHEDULE_FIELDS = frozenset({"cron", "timezone", "every", "jitter"})
 
 
 def update(move: Move, event: Update) -> None:
-    if event.rev == move.row.rev:  # a repeat: it was not known whether it had been committed
+    if event.rev == move.row.rev:  # a repeat after a commit whose outcome was unknown
         move.nothing()
         return
     _refuse_fixed(move, event)
@@ -42,7 +42,7 @@ def _refuse_fixed(move: Move, event: Update) -> None:
 
 
 def _write_off_fires(move: Move) -> None:
-    """Record the fires that were missed so far; none of them is made up for any more."""
+    """Record the fires missed so far, without make-up runs."""
     row = move.row
     if row.enabled:
         record_missed(row, move.definition, move.step, Misfire.SKIP, before=move.now, now=move.now)
@@ -59,7 +59,7 @@ def _take_definition(move: Move, event: Update) -> None:
 
 
 def _leave_first_run(move: Move) -> None:
-    """A one-off that has not begun becomes scheduled: its fires are its runs from now on."""
+    """Close the unbegun run of a one-off that becomes scheduled: from now on each fire is a run."""
     row = move.row
     if row.open and not row.begun and row.stage == 0:
         row.open, row.job_id = False, None
@@ -83,7 +83,7 @@ def _first_run(move: Move, event: Update, next_run: float) -> None:
 
 
 def _reschedule(move: Move, event: Update) -> None:
-    """The schedule changed: its next fire moves, or it is gone."""
+    """Move the next fire after a change of the schedule, or remove it with the schedule."""
     row, definition = move.row, move.definition
     if not definition.scheduled:
         row.fire_at, row.explicit = None, False
@@ -95,8 +95,8 @@ def _reschedule(move: Move, event: Update) -> None:
 
 
 def _replan(move: Move, event: Update) -> None:
-    """The first fire after now. Where only the jitter changed the nominal moment stays, so that
-    no fire is decided twice."""
+    """Plan the first fire after now. If only the jitter changed, keep the nominal time, so that no
+    fire is decided twice."""
     row, definition = move.row, move.definition
     if event.changed & SCHEDULE_FIELDS == {"jitter"}:
         return
@@ -119,7 +119,7 @@ def _unschedule(move: Move) -> None:
     if row.exit_code is None and not row.start_next:
         raise InvalidParams(
             "a task that has never run needs a schedule or a first run: "
-            "give `next_run` or `delay` too, or delete the task",
+            "also give `next_run` or `delay`, or delete the task",
             field="cron",
         )
     if row.start_next and row.status is SUSPENDED:
