@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kaiju_tasks.version import __version__
+
 if TYPE_CHECKING:
     from kaiju_tasks.client import Client, SyncClient
     from kaiju_tasks.errors import Abort, KaijuError
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
         TaskStatus,
         Timer,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Abort",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from kaiju_tasks import __version__
 from kaiju_tasks.api.registry import DEFAULT_URL, TITLE, method_registry
 from kaiju_tasks.rpc import Registry, openrpc_document
+from kaiju_tasks.version import __version__
 
 __all__ = ["api_document"]
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from kaiju_tasks import __version__
 from kaiju_tasks.api import params as p
 from kaiju_tasks.api.audit import AuditApi
 from kaiju_tasks.api.bulk import BulkApi
@@ -47,6 +46,7 @@ from kaiju_tasks.types import (
     Task,
     TaskList,
 )
+from kaiju_tasks.version import __version__
 
 TITLE = "kaiju_tasks"
 DEFAULT_URL = "http://127.0.0.1:8077/rpc"

@@ -1,12 +1,12 @@
 """`system.*` and `cron.*`"""
 
-from kaiju_tasks import __version__
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import is_shown
 from kaiju_tasks.api.params import PreviewParams, SystemView
 from kaiju_tasks.cron import parse_time, preview
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.types import Limit
+from kaiju_tasks.version import __version__
 
 
 class SystemApi:

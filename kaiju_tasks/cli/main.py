@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from kaiju_tasks import __version__
 from kaiju_tasks.cli.fail import Failed, Interrupted, show_error
 from kaiju_tasks.cli.streams import guard_streams, when_output_fails
+from kaiju_tasks.version import __version__
 
 __all__ = ["cli", "main"]
 

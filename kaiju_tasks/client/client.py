@@ -17,6 +17,7 @@ from kaiju_tasks.client.transport import (
     read_outcome,
     read_result,
 )
+from kaiju_tasks.client.waiting import Waiting
 from kaiju_tasks.errors import NotAManager
 from kaiju_tasks.rpc.messages import encode_request
 
@@ -57,7 +58,9 @@ class Client(ClientMethods):
         def __getattr__(self, prefix: str) -> Methods:
             if prefix.startswith("_"):
                 raise AttributeError(prefix)
-            return TaskMethods(self, prefix) if prefix == "tasks" else Methods(self, prefix)
+            if prefix == "tasks":
+                return TaskMethods(self.call, self._wait)
+            return Methods(self.call, prefix)
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,6 +97,9 @@ class Client(ClientMethods):
         if isinstance(answer, list):
             raise NotAManager(f"{self._transport.url} answered with a batch, not as a manager does")
         return read_result(answer)
+
+    async def _wait(self, id: str, timeout: float | None) -> dict[str, Any]:
+        return await Waiting(self._ask_once, self._outage, id, timeout).run()
 
     async def batch(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         """Make several calls in one request; they are independent of each other.

@@ -1,11 +1,8 @@
 """A manager's methods as attributes. Their signatures are in `signatures.pyi`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kaiju_tasks.client.waiting import Waiting
-
-if TYPE_CHECKING:
-    from kaiju_tasks.client.client import Client
+from kaiju_tasks.client.calls import Ask
 
 __all__ = ["POSITIONAL", "Method", "Methods", "TaskMethods", "named"]
 
@@ -61,34 +58,44 @@ def named(method: str, values: tuple[Any, ...], params: dict[str, Any]) -> dict[
 
 
 class Methods:
-    """The methods of one prefix."""
+    """The methods of one prefix.
 
-    def __init__(self, client: "Client", prefix: str) -> None:
-        self._client = client
+    :param call: `Client.call`
+    """
+
+    def __init__(self, call: Ask, prefix: str) -> None:
+        self._call = call
         self._prefix = prefix
 
     def __getattr__(self, verb: str) -> "Method":
         if verb.startswith("_"):
             raise AttributeError(verb)
-        return Method(self._client, f"{self._prefix}.{verb}")
+        return Method(self._call, f"{self._prefix}.{verb}")
 
 
 class Method:
     """One method."""
 
-    def __init__(self, client: "Client", name: str) -> None:
-        self._client = client
+    def __init__(self, call: Ask, name: str) -> None:
+        self._call = call
         self._name = name
 
     def __repr__(self) -> str:
         return f"<method {self._name}>"
 
     async def __call__(self, *values: Any, **params: Any) -> Any:
-        return await self._client.call(self._name, **named(self._name, values, params))
+        return await self._call(self._name, **named(self._name, values, params))
 
 
 class TaskMethods(Methods):
-    """`tasks.*`."""
+    """`tasks.*`.
+
+    :param wait: waits for the run of a task, over any number of calls
+    """
+
+    def __init__(self, call: Ask, wait: Ask) -> None:
+        super().__init__(call, "tasks")
+        self._wait = wait
 
     async def wait(self, id: str, timeout: float | None = None) -> dict[str, Any]:
         """Wait until the run ends (a schedule's: the open or else the coming one), or the time
@@ -100,4 +107,5 @@ class TaskMethods(Methods):
         :raises NotFound: there is no such task
         :raises Unavailable: no manager answers, for `retry_seconds` or at the timeout
         """
-        return await Waiting(self._client._ask_once, self._client._outage, id, timeout).run()
+        task: dict[str, Any] = await self._wait(id, timeout)
+        return task

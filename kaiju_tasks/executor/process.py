@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from random import Random
 
-from kaiju_tasks import __version__
 from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
 from kaiju_tasks.executor.clock import Clock, LoopClock
 from kaiju_tasks.executor.link import Link, Orphaned
@@ -23,6 +22,7 @@ from kaiju_tasks.executor.transport import Refused, Transport
 from kaiju_tasks.executor.websocket import WebSocketTransport
 from kaiju_tasks.protocol import CommandInfo, ConnectParams
 from kaiju_tasks.signals import handling_signals
+from kaiju_tasks.version import __version__
 
 __all__ = ["EXIT_ORPHANED", "EXIT_REFUSED", "restart_process", "run_executor"]
 

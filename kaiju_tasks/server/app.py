@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 
-from kaiju_tasks import __version__
 from kaiju_tasks.api.document import api_document
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.registry import TITLE
@@ -19,6 +18,7 @@ from kaiju_tasks.server.page import PAGE
 from kaiju_tasks.server.websocket import Sockets, serve_socket
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
+from kaiju_tasks.version import __version__
 
 __all__ = ["create_app"]
 

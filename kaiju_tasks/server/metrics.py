@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kaiju_tasks import __version__
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.version import __version__
 
 __all__ = ["Metrics"]
 

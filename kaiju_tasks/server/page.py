@@ -1,6 +1,6 @@
 """The page at `/`."""
 
-from kaiju_tasks import __version__
+from kaiju_tasks.version import __version__
 
 __all__ = ["PAGE"]
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
-from kaiju_tasks import __version__
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.manager import Manager
@@ -24,6 +23,7 @@ from kaiju_tasks.server.signals import Stop, stop_signals
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.store.open import make_store
+from kaiju_tasks.version import __version__
 
 __all__ = ["CannotServe", "serve"]
 

@@ -10,7 +10,6 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks import __version__
 from kaiju_tasks.define.webhook import secret_key, signature
 from kaiju_tasks.errors import Abort, Unavailable
 from kaiju_tasks.executor.failures import ReportedError
@@ -19,6 +18,7 @@ from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.store.base import StoreError, Transaction
 from kaiju_tasks.types import ErrorType, Webhook
+from kaiju_tasks.version import __version__
 
 __all__ = ["deliver", "http_session", "message"]
 

@@ -1,0 +1,3 @@
+"""The version: of the distribution, of managers and of executors."""
+
+__version__ = "0.1.0"
