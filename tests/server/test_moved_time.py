@@ -5,12 +5,17 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from kaiju_tasks.manager.executors.reports import Reports
+from kaiju_tasks.manager.executors.streams import Streams
+from kaiju_tasks.manager.pauses import PauseBook
+from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.testing import Kaiju, running
 from tests.server.world_commands import executor
 from tests.system_executor.receiver import receiving
@@ -150,6 +155,46 @@ async def test_all_worlds_of_a_shape_end_alike(shape: str) -> None:
     assert not [end for end in first.values() if end[0] in ("QUEUED", "EXECUTED")]
 
 
+SLOW_SECONDS = 0.03
+DUTIES = [
+    (Scheduler, "_pass"),
+    (Scheduler, "_do_signals"),
+    (PauseBook, "_turn"),
+    (Streams, "_serve_all"),
+    (Reports, "write"),
+    (Committer, "_commit"),
+]
+
+
+def slowed(duty: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def slow(self: Any, *values: Any, **named: Any) -> Any:
+        await asyncio.sleep(SLOW_SECONDS)
+        return await duty(self, *values, **named)
+
+    return slow
+
+
+@pytest.mark.parametrize(("owner", "duty"), DUTIES)
+async def test_a_world_ends_alike_when_one_duty_of_the_manager_is_slow(
+    owner: type, duty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = [shape for shape in SHAPES if "slots" not in shape]
+    quick = [(await worlds(shape, 1))[0] for shape in shapes]
+    monkeypatch.setattr(owner, duty, slowed(getattr(owner, duty)))
+    for shape, expected in zip(shapes, quick, strict=True):
+        assert await worlds(shape, 1) == [expected], shape
+
+
+async def test_what_a_pause_held_goes_on_at_the_moment_the_pause_ends() -> None:
+    async with running(executor) as kaiju:
+        until = kaiju.now + HOUR
+        await kaiju.call("pauses.add", app_name="world", reason="test", until=until)
+        await kaiju.create(task("t", "on_the_loop"))
+        await kaiju.move(DAY)
+        (run,) = await kaiju.call("tasks.runs", id="t")
+        assert (run["started_at"], run["ended_at"]) == (until, until)
+
+
 async def test_time_stands_still_at_each_stop_and_ends_where_it_was_moved_to() -> None:
     async with running(executor) as kaiju:
         pairs: list[Json | str] = [timer(60), "in_a_thread"]
@@ -162,7 +207,10 @@ async def test_time_stands_still_at_each_stop_and_ends_where_it_was_moved_to() -
         assert ends == [first + 60 * (n // 2) for n in range(40)] + [first + 60 * 20]
 
 
-async def test_a_delay_counts_from_the_time_that_was_moved_to() -> None:
+async def test_a_delay_counts_from_the_time_that_was_moved_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Scheduler, "_look_ahead", slowed(Scheduler._look_ahead))
     async with running(executor) as kaiju:
         for number in range(20):
             await kaiju.move(HOUR)
