@@ -61,7 +61,8 @@ class CreateParams(Struct, forbid_unknown_fields=True):
     :param strict: refuse what no connected executor can run, instead of warning of it
     """
 
-    data: NewTask
+    # checked by the method, so that the error is the first of those that `tasks.validate` lists
+    data: Annotated[Any, DescribedAs(NewTask)]
     on_conflict: Literal["error", "ignore", "replace"] = "error"
     strict: bool = False
 
@@ -420,7 +421,7 @@ class Validation(Struct):
     """What `tasks.create` would say of a task.
 
     :param valid: `tasks.create` would take it
-    :param errors: what is wrong, in the order of the task
+    :param errors: what is wrong, at most 100, in the order of the task
     :param warnings: as in the answer of `tasks.create`
     """
 

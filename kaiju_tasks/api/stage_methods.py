@@ -1,5 +1,6 @@
 """What the manager's own executor can run: the public methods, as stages."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from msgspec import Struct
 from kaiju_tasks.api.nearest import did_you_mean
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
-from kaiju_tasks.rpc import Method, Registry, convert
+from kaiju_tasks.rpc import Method, Registry, problems
 from kaiju_tasks.rpc.plain import Plain
 from kaiju_tasks.templates import compile_template
 from kaiju_tasks.types import MANAGER_APP
@@ -39,16 +40,25 @@ class StageMethods:
 
         :raises InvalidParams: there is no such method, or a parameter cannot fit
         """
-        if definition.app_name != MANAGER_APP:
+        if definition.app_name == MANAGER_APP:
+            for index, command in enumerate(definition.commands):
+                field = f"{prefix}.commands.{index}"
+                for problem in self.problems(MANAGER_APP, command, field):
+                    raise problem
+
+    def problems(self, app_name: str, command: Command, field: str) -> Iterator[InvalidParams]:
+        """What is wrong with a command of a stream, where that is this one.
+
+        :param field: the command's
+        """
+        if app_name != MANAGER_APP or command.is_hook:
             return
         names = self.names()
-        for index, command in enumerate(definition.commands):
-            field = f"{prefix}.commands.{index}"
-            if command.is_hook:
-                continue
-            if command.method not in names:
-                raise _unknown(command.method, names, field)
-            _check_params(self._registry.find(command.method), command, f"{field}.params")
+        if command.method not in names:
+            yield _unknown(command.method, names, field)
+        else:
+            method = self._registry.find(command.method)
+            yield from _params_problems(method, command, f"{field}.params")
 
 
 def _unknown(method: str, names: list[str], field: str) -> InvalidParams:
@@ -61,12 +71,12 @@ def _unknown(method: str, names: list[str], field: str) -> InvalidParams:
     )
 
 
-def _check_params(method: Method, command: Command, field: str) -> None:
+def _params_problems(method: Method, command: Command, field: str) -> Iterator[InvalidParams]:
     params: dict[str, Any] = msgspec.json.decode(command.params)
     templates = {
         name for name, value in params.items() if not compile_template(value, field=field).constant
     }
-    convert(params, _with_open(method.params, templates), prefix=field)
+    yield from problems(params, _with_open(method.params, templates), field)
 
 
 def _with_open(type_: type[Struct], names: set[str]) -> type[Struct]:

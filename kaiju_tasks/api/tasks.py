@@ -45,7 +45,16 @@ from kaiju_tasks.api.queries import (
 from kaiju_tasks.api.review import review
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
-from kaiju_tasks.define import Defined, define, read_new_task, redefine, succeed
+from kaiju_tasks.define import (
+    PROBLEMS_MAX,
+    Defined,
+    Surroundings,
+    define,
+    read_new_task,
+    redefine,
+    succeed,
+    task_problems,
+)
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
@@ -64,11 +73,13 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
+from kaiju_tasks.rpc import convert
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
     ENDED,
     AuditRecord,
     Explanation,
+    Id,
     MessageReceipt,
     NewTask,
     Run,
@@ -102,8 +113,10 @@ class TasksApi:
 
         `created` of the answer says whether this call made it (not when it was made).
         """
-        defined = self._define(params.data, caller)
-        await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
+        try:
+            defined = await self._checked(params.data, caller)
+        except InvalidParams as exc:
+            raise next(iter(await self._problems(params.data, caller)), exc) from None
         warnings = await self._warnings(defined, params.strict)
         draft = self._draft(defined)
         for _ in range(DUPLICATE_TRIES):
@@ -125,7 +138,7 @@ class TasksApi:
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
         if params.on_conflict == "replace":
             audit = self._audit(caller, "create", task_id, on_conflict="replace")
-            replacement = self._replacement(caller, params.data)
+            replacement = self._replacement(caller, read_new_task(params.data))
             await self._committer.apply(task_id, replacement, audit=audit)
         task = await self._task(task_id)
         if params.on_conflict == "error":
@@ -158,7 +171,7 @@ class TasksApi:
         for index, item in enumerate(params.data):
             prefix = f"data.{index}"
             with _of_item(index):
-                defined = self._define(read_new_task(item, prefix), caller, prefix)
+                defined = self._define(item, caller, prefix)
                 if seen.setdefault(defined.definition.id, index) != index:
                     raise InvalidParams(
                         f"`{prefix}.id` {defined.definition.id!r} is given twice",
@@ -205,14 +218,18 @@ class TasksApi:
         )
 
     async def validate(self, caller: Caller, params: ValidateParams) -> Validation:
-        """Check a task as `tasks.create` would, and create nothing."""
+        """Check a task as `tasks.create` would, and create nothing.
+
+        All problems are listed in the order of the task, at most 100; `tasks.create` fails with the
+        first. What executors cannot run is looked at when the task itself is right.
+        """
         try:
-            defined = self._define(read_new_task(params.data), caller)
-            await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
-        except InvalidParams as exc:
-            return Validation(False, [Problem(exc.field, str(exc))], [])
+            defined = await self._checked(params.data, caller)
+        except InvalidParams:
+            wrong = await self._problems(params.data, caller)
+            return Validation(False, [Problem(one.field, str(one)) for one in wrong], [])
         found = await review(self._known, defined, strict=params.strict)
-        return Validation(not found.problems, found.problems, found.warnings)
+        return Validation(not found.problems, found.problems[:PROBLEMS_MAX], found.warnings)
 
     async def _warnings(
         self, defined: Defined, strict: bool, index: int | None = None
@@ -221,8 +238,37 @@ class TasksApi:
         with _of_item(index):
             return (await review(self._known, defined, strict=strict, prefix=prefix)).accepted()
 
-    def _define(self, new: NewTask, caller: Caller, prefix: str = "data") -> Defined:
-        return self._define_at(new, self._manager.clock.now(), caller, prefix)
+    async def _checked(self, data: Any, caller: Caller) -> Defined:
+        """:raises InvalidParams: there are problems; this is any one of them"""
+        defined = self._define_at(read_new_task(data), self._manager.clock.now(), caller)
+        await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
+        return defined
+
+    async def _problems(self, data: Any, caller: Caller) -> "list_[InvalidParams]":
+        known: dict[str, InvalidParams] = {}
+        if isinstance(data, dict) and (target := _next_task(data)) is not None:
+            try:
+                await self._check_next_task(target, of=data.get("id"))
+            except InvalidParams as exc:
+                known["next_task"] = exc
+        return list(task_problems(data, self._surroundings(caller), known=known))
+
+    def _define(self, data: Any, caller: Caller, prefix: str) -> Defined:
+        """:raises InvalidParams: the first problem of one of several tasks"""
+        try:
+            new = read_new_task(data, prefix)
+            return self._define_at(new, self._manager.clock.now(), caller, prefix)
+        except InvalidParams as exc:
+            found = task_problems(data, self._surroundings(caller), prefix=prefix)
+            raise next(found, exc) from None
+
+    def _surroundings(self, caller: Caller) -> Surroundings:
+        return Surroundings(
+            new_id=self._dice.new_id(),
+            default_app=self._manager.settings.default_app_name,
+            user_id=caller.user_id,
+            also=self._own.problems,
+        )
 
     def _define_at(self, new: NewTask, now: float, caller: Caller, prefix: str = "data") -> Defined:
         defined = define(
@@ -250,7 +296,7 @@ class TasksApi:
             next_run=defined.next_run,
         )
 
-    async def _check_next_task(self, target: str | None, *, of: str) -> None:
+    async def _check_next_task(self, target: str | None, *, of: str | None) -> None:
         if target != of:
             await self._refuse_unknown([(None, target)])
 
@@ -542,8 +588,11 @@ def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:
 
 
 def _next_task(changes: dict[str, Any]) -> str | None:
-    target = changes.get("next_task")
-    return target if isinstance(target, str) else None
+    """The task to look for; what can be none is refused by its type."""
+    try:
+        return convert(changes.get("next_task"), Id | None)
+    except InvalidParams:
+        return None
 
 
 def _columns(columns: list_[str] | None) -> tuple[str, ...]:

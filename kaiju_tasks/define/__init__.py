@@ -1,5 +1,6 @@
 """From what a client sends to a checked definition: pure, without a transaction."""
 
+from kaiju_tasks.define.problems import PROBLEMS_MAX, Surroundings, task_problems
 from kaiju_tasks.define.task import (
     Defined,
     as_new_task,
@@ -9,4 +10,14 @@ from kaiju_tasks.define.task import (
     succeed,
 )
 
-__all__ = ["Defined", "as_new_task", "define", "read_new_task", "redefine", "succeed"]
+__all__ = [
+    "PROBLEMS_MAX",
+    "Defined",
+    "Surroundings",
+    "as_new_task",
+    "define",
+    "read_new_task",
+    "redefine",
+    "succeed",
+    "task_problems",
+]

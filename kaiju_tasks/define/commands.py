@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -11,14 +11,15 @@ from msgspec import Raw
 from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command
-from kaiju_tasks.lifecycle.children import compiled_tasks
-from kaiju_tasks.rpc import convert
+from kaiju_tasks.lifecycle.children import children_problems, compiled_tasks
+from kaiju_tasks.rpc import problems
 from kaiju_tasks.templates import (
     OWN_ROOTS,
-    compile_condition,
     compile_template,
     compiled_condition,
     compiled_template,
+    condition_problems,
+    template_problems,
 )
 from kaiju_tasks.types import HOOKS, MANAGER_APP, MESSAGE, TASKS, TIMER, Id, Limit, TaskCommand
 
@@ -29,124 +30,135 @@ _encode = msgspec.json.encode
 _HOOK_LIKE = re.compile(r"_[A-Z]+_")
 
 
-def check_commands(commands: list[TaskCommand], prefix: str) -> list[Command]:
+def to_command(command: TaskCommand) -> Command:
+    """A command as it is kept, unchecked."""
+    params, condition = Raw(_encode(command.params or {})), Raw(_encode(command.condition))
+    return Command(command.method, params, command.max_timeout, condition, command.name)
+
+
+def commands_problems(
+    commands: Sequence[TaskCommand], made: Sequence[Command], app_name: str, prefix: str
+) -> Iterator[InvalidParams]:
+    """Check commands.
+
+    :param made: the same, as they are kept
+    """
     names: set[str] = set()
-    made: list[Command] = []
-    for index, command in enumerate(commands):
-        field = f"{prefix}.commands.{index}"
-        if command.name is not None:
-            if command.name in OWN_ROOTS:
-                raise InvalidParams(
-                    f"`{field}.name`: {command.name!r} means something else in templates",
-                    field=f"{field}.name",
-                )
-            if command.name in names:
-                raise InvalidParams(
-                    f"`{field}.name` {command.name!r} is used twice", field=f"{field}.name"
-                )
-            names.add(command.name)
-        made.append(_command(command, field))
-    return made
+    for index, (command, kept) in enumerate(zip(commands, made, strict=True)):
+        yield from command_problems(command, kept, app_name, names, f"{prefix}.commands.{index}")
 
 
-def refuse_internal(app_name: str, commands: list[Command], prefix: str) -> None:
-    for index, command in enumerate(commands):
-        if app_name == MANAGER_APP and command.method == DELIVER:
-            field = f"{prefix}.commands.{index}.method"
-            raise InvalidParams(
-                f"`{field}`: {DELIVER} is what the manager does for `webhook`", field=field
-            )
+def command_problems(
+    command: TaskCommand, made: Command, app_name: str, names: set[str], field: str
+) -> Iterator[InvalidParams]:
+    """Check one command.
 
-
-def _command(command: TaskCommand, field: str) -> Command:
-    params = Raw(_encode(command.params or {}))
-    condition = Raw(_encode(command.condition))
-    _check_templates(command, params, condition, field)
+    :param names: of the commands before it; gets its own
+    """
+    yield from _name_problems(command.name, names, field)
+    yield from _params_problems(command, made, field)
+    yield from _condition_problems(command, made, field)
     if _HOOK_LIKE.fullmatch(command.method) and command.method not in HOOKS:
-        raise InvalidParams(
+        yield InvalidParams(
             f"`{field}.method` {command.method!r:.50} is no hook; there are "
             f"{', '.join(sorted(HOOKS))}",
             field=f"{field}.method",
         )
-    if command.method == TIMER:
-        _check_timer(command, field)
-    elif command.method == MESSAGE:
-        _check_message(command, field)
-    elif command.method not in HOOKS and (command.max_timeout or 0) > Limit.MAX_T:
-        raise InvalidParams(
+    if command.method not in HOOKS and (command.max_timeout or 0) > Limit.MAX_T:
+        yield InvalidParams(
             f"`{field}.max_timeout` of a command must be at most {Limit.MAX_T:d} seconds",
             field=f"{field}.max_timeout",
         )
-    return Command(command.method, params, command.max_timeout, condition, command.name)
-
-
-def _check_templates(command: TaskCommand, params: Raw, condition: Raw, field: str) -> None:
-    """Compile through the cache; only for the error, once more with the field's name."""
-    if command.method == TASKS:
-        with _inside(field):
-            compiled_tasks(bytes(params))
-    try:
-        if command.method != TASKS:
-            compiled_template(bytes(params))
-        if command.condition is not None:
-            compiled_condition(bytes(condition))
-    except InvalidParams:
-        if command.method != TASKS:
-            compile_template(command.params or {}, field=f"{field}.params")
-        compile_condition(command.condition, field=f"{field}.condition")
-        raise
-
-
-@contextmanager
-def _inside(field: str) -> Iterator[None]:
-    """What is wrong inside is named from the task on."""
-    try:
-        yield
-    except InvalidParams as exc:
-        inner = exc.field or "params"
-        message = str(exc).replace(f"`{inner}`", f"`{field}.{inner}`")
-        raise InvalidParams(message, **{**exc.data, "field": f"{field}.{inner}"}) from None
-
-
-def _check_timer(command: TaskCommand, field: str) -> None:
-    params = command.params or {}
-    if set(params) != {"timer"}:
-        raise InvalidParams(
-            f'`{field}.params` of {TIMER} must be just {{"timer": seconds}}',
-            field=f"{field}.params",
+    if app_name == MANAGER_APP and command.method == DELIVER:
+        yield InvalidParams(
+            f"`{field}.method`: {DELIVER} is what the manager does for `webhook`",
+            field=f"{field}.method",
         )
+
+
+def _name_problems(name: str | None, names: set[str], field: str) -> Iterator[InvalidParams]:
+    if name in OWN_ROOTS:
+        yield InvalidParams(
+            f"`{field}.name`: {name!r} means something else in templates", field=f"{field}.name"
+        )
+    elif name in names:
+        yield InvalidParams(f"`{field}.name` {name!r} is used twice", field=f"{field}.name")
+    elif name is not None:
+        names.add(name)
+
+
+def _params_problems(command: TaskCommand, made: Command, field: str) -> Iterator[InvalidParams]:
+    """Compile through the cache; only for the errors, once more with their fields' names."""
+    params = command.params or {}
+    if command.method == TASKS:
+        try:
+            compiled_tasks(bytes(made.params))
+        except InvalidParams:
+            for problem in children_problems(params):
+                yield _inside(problem, field)
+        return
+    try:
+        compiled_template(bytes(made.params))
+    except InvalidParams:
+        yield from template_problems(params, f"{field}.params")
+        return
+    if command.method == TIMER:
+        yield from _timer_problems(command, params, field)
+    elif command.method == MESSAGE:
+        yield from _message_problems(params, field)
+
+
+def _condition_problems(command: TaskCommand, made: Command, field: str) -> Iterator[InvalidParams]:
+    if command.condition is None:
+        return
+    try:
+        compiled_condition(bytes(made.condition))
+    except InvalidParams:
+        yield from condition_problems(command.condition, f"{field}.condition")
+
+
+def _inside(problem: InvalidParams, field: str) -> InvalidParams:
+    """What is wrong inside is named from the task on."""
+    inner = problem.field or "params"
+    message = str(problem).replace(f"`{inner}`", f"`{field}.{inner}`")
+    return InvalidParams(message, **{**problem.data, "field": f"{field}.{inner}"})
+
+
+def _timer_problems(
+    command: TaskCommand, params: dict[str, Any], field: str
+) -> Iterator[InvalidParams]:
     if command.max_timeout is not None:
-        raise InvalidParams(
+        yield InvalidParams(
             f"`{field}.max_timeout`: a timer takes none, its wait is `params.timer`",
             field=f"{field}.max_timeout",
         )
-    timer = params["timer"]
+    if set(params) != {"timer"}:
+        yield InvalidParams(
+            f'`{field}.params` of {TIMER} must be just {{"timer": seconds}}',
+            field=f"{field}.params",
+        )
+    elif not _is_wait(params["timer"]):
+        yield InvalidParams(
+            f"`{field}.params.timer` must be seconds between 0 and {Limit.MAX_WAIT:d}, "
+            "or a template that gives them",
+            field=f"{field}.params.timer",
+        )
+
+
+def _is_wait(timer: Any) -> bool:
     if isinstance(timer, str):
-        if compile_template(timer).constant:
-            raise _timer_error(field)
-        return
+        return not compile_template(timer).constant
     number = isinstance(timer, int | float) and not isinstance(timer, bool)
-    if not number or not math.isfinite(timer) or not 0 <= timer <= Limit.MAX_WAIT:
-        raise _timer_error(field)
+    return number and math.isfinite(timer) and 0 <= timer <= Limit.MAX_WAIT
 
 
-def _timer_error(field: str) -> InvalidParams:
-    return InvalidParams(
-        f"`{field}.params.timer` must be seconds between 0 and {Limit.MAX_WAIT:d}, "
-        "or a template that gives them",
-        field=f"{field}.params.timer",
-    )
-
-
-def _check_message(command: TaskCommand, field: str) -> None:
-    params = command.params or {}
-    unknown = sorted(set(params) - MESSAGE_PARAMS)
-    if unknown:
-        raise InvalidParams(
-            f"`{field}.params.{unknown[0]}` is unknown: {MESSAGE} takes `name` and `default`",
-            field=f"{field}.params.{unknown[0]}",
+def _message_problems(params: dict[str, Any], field: str) -> Iterator[InvalidParams]:
+    for unknown in sorted(set(params) - MESSAGE_PARAMS):
+        yield InvalidParams(
+            f"`{field}.params.{unknown}` is unknown: {MESSAGE} takes `name` and `default`",
+            field=f"{field}.params.{unknown}",
         )
     name = params.get("name")
     if name is None or (isinstance(name, str) and not compile_template(name).constant):
         return
-    convert(name, MessageName, prefix=f"{field}.params.name")  # else no message could ever have it
+    yield from problems(name, MessageName, f"{field}.params.name")  # no message could ever have it

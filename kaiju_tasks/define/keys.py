@@ -1,11 +1,12 @@
 """Keys of concurrency and uniqueness, filled when a task is defined."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from kaiju_tasks.define.raised import raised
 from kaiju_tasks.errors import InvalidParams, TemplateError
 from kaiju_tasks.lifecycle import Command
 from kaiju_tasks.templates import compile_template
@@ -85,18 +86,24 @@ def _indexed(key: str) -> str:
     return f"{shown}… {hashlib.sha256(encoded).hexdigest()}"
 
 
+def key_problems(keyed: Concurrency | Unique | None, field: str) -> Iterator[InvalidParams]:
+    """Whether a key can be filled at all.
+
+    :param field: of `concurrency` or `unique`
+    """
+    if keyed is not None:
+        for problem in raised(compile_template, keyed.key, field=f"{field}.key"):
+            yield InvalidParams(str(problem), **{**problem.data, "field": f"{field}.key"})
+
+
 def without_keys(new: NewTask, prefix: str) -> NewTask:
     """A task whose keys cannot be filled yet, without them.
 
     :raises InvalidParams: a key is malformed
     """
-    for name, keyed in (("concurrency", new.concurrency), ("unique", new.unique)):
-        if keyed is not None:
-            field = f"{prefix}.{name}.key"
-            try:
-                compile_template(keyed.key, field=field)
-            except TemplateError as exc:
-                raise InvalidParams(str(exc), **{**exc.data, "field": field}) from None
+    for name in ("concurrency", "unique"):
+        for problem in key_problems(getattr(new, name), f"{prefix}.{name}"):
+            raise problem
     return msgspec.structs.replace(new, concurrency=None, unique=None)
 
 

@@ -7,10 +7,14 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec import field as struct_field
 
-from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
-from kaiju_tasks.define.commands import check_commands, refuse_internal
+from kaiju_tasks.define.commands import commands_problems, to_command
+from kaiju_tasks.define.fields import (
+    child_schedule_problems,
+    field_problems,
+    first_run,
+    own_id_problems,
+)
 from kaiju_tasks.define.keys import Keys, without_keys
-from kaiju_tasks.define.webhook import check_webhook
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.lifecycle.children import FILLED, compiled_tasks
@@ -66,11 +70,12 @@ def define(
     :param new_id: used when the client gave none
     :raises InvalidParams: names the wrong field
     """
-    check_webhook(new.webhook, prefix)
-    _check_schedule(new, prefix)
     task_id, app_name = new.id or new_id, new.app_name or default_app
-    commands = check_commands(new.commands, prefix)
-    refuse_internal(app_name, commands, prefix)
+    commands = [to_command(command) for command in new.commands]
+    for problem in field_problems(new, prefix):
+        raise problem
+    for problem in commands_problems(new.commands, commands, app_name, prefix):
+        raise problem
     children = _children(commands, task_id, now, default_app, prefix)
     keys = Keys(task_id, app_name, new.kws, user_id, prefix)
     definition = Definition(
@@ -106,7 +111,7 @@ def define(
         group_id=as_text(new.group_id),
         user_id=user_id,
     )
-    return Defined(definition, new.enabled, _first_run(new, now, prefix), children)
+    return Defined(definition, new.enabled, first_run(new, now), children)
 
 
 def redefine(
@@ -192,58 +197,17 @@ def _children(
         stage = f"commands.{index}"
         field = f"{prefix}.{stage}"
         hook = compiled_tasks(bytes(command.params))
-        if task_id in hook.named:
-            raise InvalidParams(
-                f"`{field}.params.ids`: a task cannot wait for itself", field=f"{field}.params.ids"
-            )
+        for problem in own_id_problems(task_id, hook.named, field):
+            raise problem
         for place, task in hook.tasks:
             constant = {name: value for name, value in task.items() if name not in FILLED}
             where = f"{field}.{place}"
             new = read_new_task({**constant, "id": task_id}, where)
-            _refuse_schedule(new, where)
+            for problem in child_schedule_problems(new, where):
+                raise problem
             new = without_keys(new, where)  # which may read what is filled
             made = define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
             at = f"{stage}.{place}"
             children.append((at, made.definition))
             children += [(f"{at}.{inner}", child) for inner, child in made.children]
     return children
-
-
-def _refuse_schedule(new: NewTask, prefix: str) -> None:
-    for name in ("cron", "every"):
-        if getattr(new, name) is not None:
-            raise InvalidParams(
-                f"`{prefix}.{name}`: a task that a stage waits for has no schedule: it would go on "
-                "for ever",
-                field=f"{prefix}.{name}",
-            )
-
-
-# -- moments -----------------------------------------------------------------------------
-
-
-def _check_schedule(new: NewTask, prefix: str) -> None:
-    if new.cron is not None and new.every is not None:
-        raise InvalidParams(
-            f"`{prefix}.every`: give either `cron` or `every`, not both", field=f"{prefix}.every"
-        )
-    try:
-        if new.timezone is not None:
-            check_timezone(new.timezone)
-        if new.cron is not None:
-            cron_schedule(new.cron, new.timezone or "UTC")
-    except InvalidParams as exc:
-        raise InvalidParams(str(exc), field=f"{prefix}.{exc.field}") from None
-
-
-def _first_run(new: NewTask, now: float, prefix: str) -> float | None:
-    if new.next_run is not None and new.delay is not None:
-        raise InvalidParams(
-            f"`{prefix}.delay`: give either `next_run` or `delay`, not both",
-            field=f"{prefix}.delay",
-        )
-    if new.delay is not None:
-        return now + new.delay
-    if new.next_run is None:
-        return None
-    return parse_time(new.next_run, new.timezone or "UTC", field=f"{prefix}.next_run")

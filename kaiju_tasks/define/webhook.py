@@ -7,8 +7,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from kaiju_tasks.define.raised import raised
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.types import MASKED_SECRET, Webhook
 
@@ -18,7 +20,7 @@ MAX_HOST = 253
 """Characters of a name in the DNS; RFC 1035, section 2.3.4, without the root."""
 
 
-def check_webhook(webhook: Webhook | None, prefix: str) -> None:
+def webhook_problems(webhook: Webhook | None, prefix: str) -> Iterator[InvalidParams]:
     if webhook is None:
         return
     try:
@@ -27,17 +29,17 @@ def check_webhook(webhook: Webhook | None, prefix: str) -> None:
     except ValueError:
         reachable = False
     if not reachable:
-        raise InvalidParams(
+        yield InvalidParams(
             f"`{prefix}.webhook.url` must be a URL as in https://host:port/path",
             field=f"{prefix}.webhook.url",
         )
     if webhook.secret == MASKED_SECRET:
-        raise InvalidParams(
+        yield InvalidParams(
             f"`{prefix}.webhook.secret`: {MASKED_SECRET} stands for a secret: give the secret",
             field=f"{prefix}.webhook.secret",
         )
-    if webhook.secret is not None:
-        secret_key(webhook.secret, f"{prefix}.webhook.secret")
+    elif webhook.secret is not None:
+        yield from raised(secret_key, webhook.secret, f"{prefix}.webhook.secret")
 
 
 def secret_key(secret: str, field: str = "secret") -> bytes:

@@ -4,14 +4,14 @@ In a task to be created, only `id`, `kws` and `meta` are templates of the parent
 the new task have their own templates, which read the results of that task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.templates import Template, compile_template, compiled_with
+from kaiju_tasks.templates import Template, compile_template, compiled_with, template_problems
 
 MAX_CHILDREN = 5_000
 MAX_FILLED_BYTES = 16 * 1024 * 1024
@@ -157,49 +157,80 @@ def compile_children(params: Any) -> ChildrenHook:
 
     :raises TemplateError: malformed; `field` names the place
     """
-    if not isinstance(params, dict):
-        raise _wrong("params", "must be an object")
-    if unknown := sorted(set(params) - _PARAMS):
-        raise _wrong(f"params.{unknown[0]}", f"is unknown; there are {', '.join(sorted(_PARAMS))}")
-    given = [name for name in _SOURCES if name in params]
-    if len(given) != 1:
-        raise _wrong("params", "must have exactly one of `create`, `ids`, `foreach`")
-    _check_source(given[0], params)
-    if params.get("mode", "all") not in ("all", "any"):
-        raise _wrong("params.mode", 'must be "all" or "any"')
-    if params.get("on_error", "fail") not in ("fail", "continue"):
-        raise _wrong("params.on_error", 'must be "fail" or "continue"')
+    for problem in _shape_problems(params):
+        raise problem
     return ChildrenHook(params)
 
 
 compiled_tasks = compiled_with(compile_children, 256)
 
 
-def _check_source(name: str, params: dict[str, Any]) -> None:
+def children_problems(params: Any) -> Iterator[TemplateError]:
+    """Find all that is malformed in the parameters of a `_TASKS_` hook."""
+    yield from _shape_problems(params)
+    if not isinstance(params, dict):
+        return
+    for name in ("ids", "foreach", "default"):
+        if name in params:
+            yield from template_problems(params[name], f"params.{name}")
+    for place, task in created_tasks(params):
+        for name in FILLED:
+            if name in task:
+                yield from template_problems(task[name], f"{place}.{name}")
+
+
+def created_tasks(params: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tasks that a hook may create, each with its place: `params.create.1`."""
+    create = params.get("create")
+    for index, task in enumerate(create if isinstance(create, list) else ()):
+        if isinstance(task, dict):
+            yield f"params.create.{index}", task
+    if isinstance(task := params.get("task"), dict):
+        yield "params.task", task
+
+
+def _shape_problems(params: Any) -> Iterator[TemplateError]:
+    if not isinstance(params, dict):
+        yield _wrong("params", "must be an object")
+        return
+    for unknown in sorted(set(params) - _PARAMS):
+        yield _wrong(f"params.{unknown}", f"is unknown; there are {', '.join(sorted(_PARAMS))}")
+    given = [name for name in _SOURCES if name in params]
+    if len(given) != 1:
+        yield _wrong("params", "must have exactly one of `create`, `ids`, `foreach`")
+    else:
+        yield from _source_problems(given[0], params)
+    if params.get("mode", "all") not in ("all", "any"):
+        yield _wrong("params.mode", 'must be "all" or "any"')
+    if params.get("on_error", "fail") not in ("fail", "continue"):
+        yield _wrong("params.on_error", 'must be "fail" or "continue"')
+
+
+def _source_problems(name: str, params: dict[str, Any]) -> Iterator[TemplateError]:
     value = params[name]
     if (name == "foreach") != ("task" in params):
-        raise _wrong("params.task", "and `foreach` must be given together")
-    if name == "foreach":
-        _check_task(params["task"], "params.task")
-        return
-    if name == "ids" and isinstance(value, str):
+        yield _wrong("params.task", "and `foreach` must be given together")
+    elif name == "foreach":
+        yield from _task_problems(params["task"], "params.task")
+    if name == "foreach" or (name == "ids" and isinstance(value, str)):
         return
     if not isinstance(value, list):
-        raise _wrong(f"params.{name}", "must be a list")
+        yield _wrong(f"params.{name}", "must be a list")
+        return
     if not value:
-        raise _wrong(f"params.{name}", "must not be empty")
+        yield _wrong(f"params.{name}", "must not be empty")
     if len(value) > MAX_CHILDREN:
-        raise _wrong(f"params.{name}", f"may have at most {MAX_CHILDREN} items")
+        yield _wrong(f"params.{name}", f"may have at most {MAX_CHILDREN} items")
     for i, item in enumerate(value):
         if name == "create":
-            _check_task(item, f"params.create.{i}")
+            yield from _task_problems(item, f"params.create.{i}")
         elif not isinstance(item, str) or not item:
-            raise _wrong(f"params.ids.{i}", "must be the id of a task")
+            yield _wrong(f"params.ids.{i}", "must be the id of a task")
 
 
-def _check_task(task: Any, field: str) -> None:
+def _task_problems(task: Any, field: str) -> Iterator[TemplateError]:
     if not isinstance(task, dict):
-        raise _wrong(field, "must be a task, as `tasks.create` takes it")
+        yield _wrong(field, "must be a task, as `tasks.create` takes it")
 
 
 def _named(ids: Any) -> list[ChildPlan]:

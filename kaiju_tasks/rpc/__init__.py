@@ -12,6 +12,7 @@ from kaiju_tasks.rpc.messages import (
     read_response,
 )
 from kaiju_tasks.rpc.openrpc import add_discover, openrpc_document, servers
+from kaiju_tasks.rpc.problems import problems
 from kaiju_tasks.rpc.registry import Handler, Method, NoParams, Registry
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "encode_request",
     "encode_result",
     "openrpc_document",
+    "problems",
     "read_response",
     "servers",
 ]

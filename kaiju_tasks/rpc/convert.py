@@ -77,7 +77,8 @@ def explain(
     if prefix:
         segments.insert(0, prefix)
     if named := _NAMED.fullmatch(what):
-        return _named(named["fault"], named["name"], segments, type_)
+        of_name = missing_field if named["fault"] == "missing required" else unknown_field
+        return of_name(named["name"], type_, ".".join(segments))
     field = ".".join(segments)
     if what.endswith("out of range") and "umber" not in describe(type_):
         return number_out_of_range(field)
@@ -85,15 +86,26 @@ def explain(
     return InvalidParams(f"{subject} must be {_expected(what, type_, value)}", field=field or None)
 
 
-def _named(fault: str, name: str, segments: list[str], type_: Any) -> InvalidParams:
-    name = name[:NAME_LENGTH_MAX]
-    field = ".".join([*segments, name])
-    fields = _fields(type_)
-    if fault == "missing required":
-        said = f"`{field}` is required"
-        if name in fields:
-            said += f": {describe(fields[name])}"
-        return InvalidParams(said, field=field)
+def missing_field(name: str, type_: Any, prefix: str) -> InvalidParams:
+    """A required member of an object is missing.
+
+    :param type_: of the object
+    :param prefix: path of the object
+    """
+    field, fields = _path(prefix, name), _fields(type_)
+    said = f"`{field}` is required"
+    if name in fields:
+        said += f": {describe(fields[name])}"
+    return InvalidParams(said, field=field)
+
+
+def unknown_field(name: str, type_: Any, prefix: str) -> InvalidParams:
+    """An object has a member that is not known.
+
+    :param type_: of the object
+    :param prefix: path of the object
+    """
+    field, fields = _path(prefix, name), _fields(type_)
     said = f"`{field}` is not known"
     if name in getattr(type_, "READ_ONLY", ()):
         said = f"`{field}` is set by the manager only: leave it out"
@@ -102,6 +114,11 @@ def _named(fault: str, name: str, segments: list[str], type_: Any) -> InvalidPar
     elif fields:
         said += f"; known are {', '.join(fields)}"
     return InvalidParams(said, field=field)
+
+
+def _path(prefix: str, name: str) -> str:
+    name = name[:NAME_LENGTH_MAX]
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _expected(what: str, type_: Any, value: Any) -> str:
@@ -150,7 +167,7 @@ def _child(type_: Any, segment: str) -> Any:
     fields = _fields(type_)
     if segment in fields:
         return fields[segment]
-    for member in _members(type_):
+    for member in union_members(type_):
         origin, arguments = get_origin(member), get_args(member)
         if not arguments:
             continue
@@ -164,20 +181,27 @@ def _child(type_: Any, segment: str) -> Any:
     return _UNKNOWN
 
 
+def child_type(type_: Any, segment: str) -> Any | None:
+    """The type of a member or an item; None: it is not known."""
+    found = _child(type_, segment)
+    return None if found is _UNKNOWN else found
+
+
 def _fields(type_: Any) -> dict[str, Any]:
     return {
         field.encode_name: field.type
-        for member in _members(type_)
+        for member in union_members(type_)
         if isinstance(member, type) and issubclass(member, Struct)
         for field in msgspec.structs.fields(member)
     }
 
 
-def _members(type_: Any) -> tuple[Any, ...]:
+def union_members(type_: Any) -> tuple[Any, ...]:
+    """The types that a value may have."""
     if get_origin(type_) is Annotated:
-        return _members(get_args(type_)[0])
+        return union_members(get_args(type_)[0])
     if get_origin(type_) in (Union, UnionType):
-        return tuple(inner for member in get_args(type_) for inner in _members(member))
+        return tuple(inner for member in get_args(type_) for inner in union_members(member))
     return (type_,)
 
 

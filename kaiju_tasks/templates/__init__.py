@@ -11,6 +11,7 @@ from kaiju_tasks.templates.compiled import (
 )
 from kaiju_tasks.templates.condition import Condition, compile_condition
 from kaiju_tasks.templates.nodes import MISSING
+from kaiju_tasks.templates.problems import condition_problems, template_problems
 from kaiju_tasks.templates.roots import ANY_ROOT, OWN_ROOTS
 from kaiju_tasks.templates.template import Template, compile_template
 
@@ -25,4 +26,6 @@ __all__ = [
     "compiled_condition",
     "compiled_template",
     "compiled_with",
+    "condition_problems",
+    "template_problems",
 ]

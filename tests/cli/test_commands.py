@@ -247,3 +247,19 @@ def test_a_one_shot_command_starts_without(module: str) -> None:
 def test_tests_and_executors_load_no_server(users: str, module: str) -> None:
     code = f"import sys, {users}; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+async def test_validate_prints_every_problem(shell: Shell) -> None:
+    wrong = {
+        "priority": "high",
+        "commands": [{"method": "a", "params": {"x": "[0"}}, {"method": "_TIMER_"}],
+        "cron": "61 * * * *",
+    }
+    (shell.folder / "wrong.json").write_text(json.dumps(wrong))
+    said = shell.run("task", "validate", "wrong.json")
+    assert said.returncode == 1
+    fields = ["priority", "commands.0.params.x", "commands.1.params", "cron"]
+    lines = said.stderr.splitlines()
+    assert len(lines) == len(fields)
+    for line, field in zip(lines, fields, strict=True):
+        assert f"data.{field}" in line
