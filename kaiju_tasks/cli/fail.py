@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,8 @@ NO_MANAGER = 3
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells have it."""
 
+_ENDS = re.compile(r"([?!….])\.$")
+"""An error's text may end its sentence already, as in "did you mean …?"."""
 _KINDS: dict[int, type[KaijuError]] = {USAGE: InvalidParams, NO_MANAGER: Unavailable}
 
 
@@ -44,6 +47,7 @@ class Failed(Exception):
     def __init__(
         self, message: str, exit_code: int = CALL_FAILED, error: KaijuError | None = None
     ) -> None:
+        message = _ENDS.sub(r"\1", message)
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code

@@ -43,7 +43,7 @@ from tests.cli.conftest import Invoke
             ["executor", "x:y", "--manager", "127.0.0.1:8077"],
             "--manager must read http://host:port",
         ),
-        (["executor", "x:y", "--manager", "127.0.0.1:1"], "did you mean 'http://127.0.0.1:1'?"),
+        (["executor", "x:y", "--manager", "127.0.0.1:1"], "did you mean 'http://127.0.0.1:1'?\n"),
         (["executor", "x:y", "--manager", "http://h/", "--manager", ""], "--manager must read"),
         (["executor", "nowhere:x"], "no module `nowhere`"),
         (["executor", "kaiju_tasks.samples"], "must read module:attribute"),
