@@ -26,7 +26,11 @@ Task = NewTask | Mapping[str, Any]
 List = list
 '''
 # Parameters whose struct has them as plain data, for the manager to convert.
-TASKS = {("tasks.m_create", "data"): "Sequence[Task]", ("tasks.validate", "data"): "Task"}
+TASKS = {
+    ("tasks.create", "data"): "Task",
+    ("tasks.m_create", "data"): "Sequence[Task]",
+    ("tasks.validate", "data"): "Task",
+}
 OWN = {"tasks.wait": "id: str, timeout: float | None = ...", "rpc.discover": ""}
 NOT_CALLED = ("events", "manager")
 """What `Client.events` does, and the protocol of executors."""
