@@ -10,7 +10,6 @@ from kaiju_tasks.api import Caller, bulk
 from kaiju_tasks.errors import InvalidParams, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Step, TaskState, advance
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.writing import committer
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor
@@ -205,7 +204,7 @@ async def test_one_task_that_cannot_be_written_stops_no_other(
             raise RuntimeError("a fault of ours")
         return advance(state, event, now)
 
-    monkeypatch.setattr(committer, "advance", advance_or_fail)
+    monkeypatch.setattr("kaiju_tasks.manager.writing.batch.advance", advance_or_fail)
     await make(call, 3, "a", delay=3600)
     result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
     assert only(result, *COUNTS) == [3, 2, 1, 0]
