@@ -1,4 +1,4 @@
-"""The shell: everything that happens is lock, advance, save in one transaction."""
+"""Runs tasks: locks, advances and saves them, and distributes them to executors."""
 
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.manager import Manager

@@ -1,4 +1,4 @@
-"""Audit records of actions that take many transactions."""
+"""Writes the audit record of an action that takes several transactions."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +11,8 @@ from kaiju_tasks.types import AuditRecord
 
 @asynccontextmanager
 async def audited(committer: Committer, record: AuditRecord) -> AsyncIterator[None]:
-    """Record an action before it begins, so that one that breaks off is there too, and complete
-    the record's `data` when it ends, well or not.
+    """Write the record before the action begins, and write it again with its final `data` when
+    the action ends or fails. An interrupted action therefore also has a record.
 
     :raises Unavailable: the database cannot be reached
     """

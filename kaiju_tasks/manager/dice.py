@@ -1,28 +1,28 @@
-"""Everything that is random in a manager, from one source, so that a simulation can seed it."""
+"""Draws ids, nonces and jitter from one random source, which a simulation can seed."""
 
 import random
 
 
 class Dice:
-    """Ids and nonces.
+    """A source of ids, nonces and jitter.
 
-    :param source: the system's entropy unless a seeded one is given
+    :param source: the random generator; by default, the operating system's entropy
     """
 
     def __init__(self, source: random.Random | None = None) -> None:
         self._bits = (source or random.SystemRandom()).getrandbits
 
     def new_id(self) -> str:
-        """A task, job, message or session id: 128 random bits as hex."""
+        """A task, job, message or session id: 128 random bits as 32 hex digits."""
         return f"{self._bits(128):032x}"
 
     def nonce(self) -> str:
         return f"{self._bits(64):016x}"
 
     def rev(self) -> int:
-        """Identifies one writing of a definition; fits a signed 64-bit column."""
+        """The identifier of one version of a definition. It fits a signed 64-bit column."""
         return self._bits(62)
 
     def fraction(self) -> float:
-        """0 to below 1, for spreading retries."""
+        """A random number from 0 (included) to 1 (excluded), to spread retries."""
         return self._bits(24) / (1 << 24)

@@ -1,4 +1,4 @@
-"""The loop of a duty: it waits, does its work, and survives faults."""
+"""Runs background work in a loop that retries after failures."""
 
 import asyncio
 import logging
@@ -11,14 +11,14 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Waits for work and does it, again and again, in a task of its own.
+    """Repeatedly waits for work and does it, in its own asyncio task.
 
-    Work that fails is repeated after a pause, without waiting for more: an outage of the
-    database is logged as a warning, any other fault with its traceback.
+    Failed work is retried after a pause, without waiting for new work. A database outage is
+    logged as a warning, any other error with its traceback.
 
-    :param name: of the duty, for the log
+    :param name: the name of the work in log lines, as a noun
     :param wait: returns when there is work
-    :param work: does it
+    :param work: does the work
     :param retry_seconds: the pause after a failure
     :param on_outage: called when the database cannot be reached
     """
@@ -43,7 +43,7 @@ class Loop:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Cancel the loop, wherever it is; one that never started is left alone."""
+        """Cancel the loop, if it was started."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

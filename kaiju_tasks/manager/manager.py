@@ -1,4 +1,4 @@
-"""A manager: its duties put together over one store."""
+"""Assembles a manager from its parts, and starts and stops them."""
 
 import asyncio
 import contextlib
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Manager:
-    """Keeps the tasks of one store, beside any number of other managers.
+    """Manages the tasks of one store. Any number of managers can share a store.
 
-    :param store: opened by the caller, and closed by it
-    :param dice: ids and nonces
+    :param store: an open store; the caller closes it
+    :param dice: the source of ids and nonces
     """
 
     def __init__(self, store: Store, settings: Settings, dice: Dice | None = None) -> None:
@@ -101,7 +101,7 @@ class Manager:
             self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
         )
         self._heartbeat = Loop(
-            "the heartbeat",
+            "heartbeat",
             wait=self._until_next_beat,
             work=self._beat,
             retry_seconds=settings.ping_interval,
@@ -111,7 +111,7 @@ class Manager:
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        """Begin all duties.
+        """Start all parts.
 
         :raises StoreUnavailable: the database cannot be reached
         """
@@ -128,7 +128,7 @@ class Manager:
         self._heartbeat.start()
 
     async def stop(self) -> None:
-        """End all duties; executors keep their work and go to another manager."""
+        """Stop all parts. Executors keep their leases and reconnect to another manager."""
         await self._heartbeat.stop()
         for session in self.sessions:
             self.sessions.close(session)
@@ -153,16 +153,16 @@ class Manager:
         finally:
             await self.stop()
 
-    # -- what changes outside -----------------------------------------------------------------
+    # -- events from outside ------------------------------------------------------------------
 
     def serve_session(self, session: Session) -> None:
-        """An executor has come, or has places free: its streams may go on."""
+        """Serve the streams of an executor that has connected or has free capacity."""
         for app_name in session.app_names:
             self.streams.feed(app_name)
         self.scheduler.look()
 
     def _heard(self, topics: Iterable[str]) -> None:
-        """Another manager has woken this one; no topics: wake-ups may have been missed."""
+        """Handle a wake-up of another manager. No topics: wake-ups may have been lost."""
         topics = frozenset(topics)
         woken = read_wake(topics)
         if not topics:
@@ -181,7 +181,7 @@ class Manager:
         try:
             await self.roster.reconcile(session)
         except StoreError as exc:
-            log.warning("executor %s could not be checked: %s", session.executor_id, exc)
+            log.warning("checking the leases of executor %s failed: %s", session.executor_id, exc)
 
     def _seen(self, summary: WorkSummary) -> None:
         self.pauses.seen(summary.paused)
@@ -203,7 +203,7 @@ class Manager:
         self.uptime.up_since = await self.store.manager_seen(self.id, self.settings.lease_seconds)
 
     def spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
-        """Run something beside, ended with the manager."""
+        """Run a coroutine in the background. It is cancelled when the manager stops."""
         task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -1,8 +1,8 @@
-"""Pauses as a manager keeps them: known to every transaction, begun and ended on time.
+"""Applies pauses: holds queued tasks when a pause begins and releases them when it ends.
 
-Whether a pause holds a task is decided when the task comes to stand in its stream and, by the
-newest pauses, when it is acquired. What this duty adds is that tasks that stand there already are
-held at once and not one by one, and that those which a pause held go on when it is over.
+A task is also checked against the pauses when it is queued and, with the newest pauses, when it
+is acquired. This module adds two things: tasks that are already queued are held together when a
+pause begins, and the tasks that a pause held continue when it ends.
 """
 
 import asyncio
@@ -23,13 +23,14 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
 MARGIN_SECONDS = 0.01
-"""The loop's idea of the store's clock may be a little early."""
+"""The estimate of the store's clock may be a little ahead."""
 
 
 class PauseBook:
-    """Begins and ends pauses.
+    """Keeps the pauses up to date, and begins and ends them on time.
 
-    :param on_change: called when the pauses have changed
+    :param on_change: called when this manager has changed the pauses
+    :param batch_rows: maximum number of tasks in a transaction
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class PauseBook:
         self._began: set[str] = set()
         self._wake = asyncio.Event()
         self._loop = Loop(
-            "beginning and ending pauses",
+            "updating pauses",
             wait=self._until_change,
             work=self._turn,
             retry_seconds=RETRY_SECONDS,
@@ -65,24 +66,25 @@ class PauseBook:
     async def stop(self) -> None:
         await self._loop.stop()
 
-    # -- what operators do ---------------------------------------------------------------
+    # -- operator actions ------------------------------------------------------------------
 
     async def add(self, pause: Pause, audit: AuditRecord) -> None:
-        """Add a pause; no acquisition that begins when this has returned takes what it holds.
+        """Add a pause. Acquisitions that begin after the return take no task that it holds.
 
-        :raises Conflict: there is another one of this id
+        :raises Conflict: another pause has this id
         """
 
         async def work(tx: Transaction) -> Written[None]:
             if not await tx.put_pause(pause) and pause not in await tx.pauses():
-                raise Conflict(f"there is a pause {pause.id!r} already", field="id", id=pause.id)
+                message = f"a pause with the id {pause.id!r} already exists"
+                raise Conflict(message, field="id", id=pause.id)
             await tx.add_audit([audit])
             return Written(None, [])
 
         await self._change(work)
 
     async def remove(self, pause_id: str, audit: AuditRecord) -> None:
-        """End a pause: what it held goes on.
+        """Remove a pause. The tasks that it held continue.
 
         :raises NotFound: no such pause
         """
@@ -103,37 +105,37 @@ class PauseBook:
         self._wake.set()
         return value
 
-    # -- what the other duties ask and report ------------------------------------------------
+    # -- calls of the other modules ------------------------------------------------------------
 
     async def refresh(self, tx: Transaction) -> None:
-        """After `lock_ready`: know the pauses as they stand in this transaction."""
+        """Reread the pauses if they have changed. Call it after `lock_ready`."""
         if tx.pauses_revision != self._pauses.revision:
             await self._read(tx)
             self._wake.set()
 
     def changed(self) -> None:
-        """Another manager has changed the pauses, or may have."""
+        """Reread the pauses: another manager has changed them, or may have."""
         self._reload = True
         self._wake.set()
 
     def seen(self, held: frozenset[str]) -> None:
-        """Gates of pauses at which tasks stand, as the store says."""
+        """:param held: the gates of pauses that hold tasks, from the store"""
         self._held = held
-        if self._over(held):
+        if self._ended(held):
             self._wake.set()
 
     def next_change(self) -> float | None:
-        """When a pause next begins or ends by itself, UNIX seconds."""
+        """The next time at which a pause begins or ends, in UNIX seconds; None if there is none."""
         return self._pauses.next_change(self._clock.now())
 
     def at_rest(self, held: frozenset[str]) -> bool:
-        """Whether all that pauses hold is held, and all that they no longer hold goes on.
+        """Whether the loop has applied all pauses: it has no task left to hold or to release.
 
-        :param held: gates of pauses at which tasks stand, as the store says
+        :param held: the gates of pauses that hold tasks, from the store
         """
         now = self._clock.now()
         active = {pause.id for pause in self._pauses if self._pauses.active(pause.id, now)}
-        rests = not self._reload and self._began == active and not self._over(held)
+        rests = not self._reload and self._began == active and not self._ended(held)
         if not rests:
             self._held = held
             self._wake.set()
@@ -147,7 +149,7 @@ class PauseBook:
         self._committer.states.pauses = await tx.pauses()
         return Written(None, [])
 
-    def _over(self, gates: Iterable[str]) -> list[str]:
+    def _ended(self, gates: Iterable[str]) -> list[str]:
         now = self._clock.now()
         pauses = self._pauses
         return [gate for gate in gates if not pauses.active(gate_pause(gate) or "", now)]
@@ -161,7 +163,7 @@ class PauseBook:
         self._wake.clear()
 
     async def _reread(self) -> None:
-        self._reload = False  # before the look: what changes meanwhile is looked at again
+        self._reload = False  # reset first, so that a change during the read causes another read
         try:
             await self._committer.transact(self._read)
         except BaseException:
@@ -174,8 +176,8 @@ class PauseBook:
         return None if change is None else max(0.0, change - now) + MARGIN_SECONDS
 
     async def _turn(self) -> None:
-        """Hold what stands in streams already, once for each beginning of a pause; let go on
-        what stands at gates of pauses that hold no more."""
+        """Hold the queued tasks of pauses that have begun, once for each, and release the tasks
+        of pauses that have ended."""
         if self._reload:
             await self._reread()
         now = self._clock.now()
@@ -184,12 +186,12 @@ class PauseBook:
         for pause_id in sorted(active.keys() - self._began):
             await self._hold(active[pause_id])
             self._began.add(pause_id)
-        over = {*map(pause_gate, ended), *self._over(self._held)}
-        for gate in sorted(over):
+        to_open = {*map(pause_gate, ended), *self._ended(self._held)}
+        for gate in sorted(to_open):
             while await self._open(gate):
                 pass
         self._began -= ended
-        self._held -= over
+        self._held -= to_open
 
     async def _hold(self, pause: Pause) -> None:
         statuses = [str(TaskStatus.QUEUED)]
@@ -205,7 +207,7 @@ class PauseBook:
             await self._committer.apply_all([(task_id, event) for task_id in ids])
 
     async def _open(self, gate: str) -> int:
-        """Let a batch go on. Returns how many did."""
+        """Release a batch of tasks. Returns the number of released tasks."""
         event = GateOpened(gate=gate)
 
         async def work(tx: Transaction) -> Written[int]:

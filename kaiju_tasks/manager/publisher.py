@@ -1,4 +1,4 @@
-"""What happens after a commit: each change is made known to all that have to act on it."""
+"""Distributes committed changes to the parts of the manager that act on them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,10 @@ from kaiju_tasks.manager.writing.changes import Change
 
 
 class Publisher:
-    """Passes committed changes on. All of it is a hint: the rows are the truth."""
+    """Distributes committed changes.
+
+    Every notification is a hint. The rows in the database are authoritative.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Publisher:
         self._events.publish(changes)
 
     def _feed(self, step: Step) -> None:
-        """A task that can be acquired goes to an executor, here or at another manager."""
+        """Offer a ready task to the executors of this manager or, failing that, of others."""
         row = step.row
         if row.ready and not step.deleted:
             self._streams.feed(row.app_name, row.ready)

@@ -1,4 +1,4 @@
-"""What is old is pruned, a little at a time."""
+"""Prunes old runs, notifications and audit records, in small batches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,11 @@ GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 
 
 class Retention:
-    """Once an hour deletes runs and notifications older than `retention_days`, audit records
-    older than `audit_retention_days`, executors long gone, and concurrency keys out of use."""
+    """Prunes the database once an hour.
+
+    It deletes runs and notifications older than `retention_days`, audit records older than
+    `audit_retention_days`, executors that left more than a day ago, and unused concurrency keys.
+    """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings) -> None:
         self._store = store
@@ -25,7 +28,7 @@ class Retention:
         self._kept_seconds = settings.retention_days * DAY_SECONDS
         self._audit_kept_seconds = settings.audit_retention_days * DAY_SECONDS
         self._loop = Loop(
-            "pruning", wait=_an_hour, work=self.prune, retry_seconds=PRUNE_EVERY_SECONDS
+            "pruning", wait=_next_hour, work=self.prune, retry_seconds=PRUNE_EVERY_SECONDS
         )
 
     def start(self) -> None:
@@ -35,7 +38,10 @@ class Retention:
         await self._loop.stop()
 
     async def prune(self) -> int:
-        """Prune once. Returns how many runs went."""
+        """Prune once.
+
+        :returns: the number of deleted runs
+        """
         now = await self._store.now()
         await self._store.forget_executors(now - GONE_EXECUTORS_KEPT_SECONDS)
         await self._store.forget_slots()
@@ -46,8 +52,12 @@ class Retention:
         return runs
 
     async def delete_ended(self, before: float) -> int:
-        """Delete tasks that ended before a moment (UNIX seconds), never cron, system or
-        unfinished ones. Returns how many."""
+        """Delete tasks that ended before a time. Cron tasks, system tasks and unfinished tasks
+        are never deleted.
+
+        :param before: UNIX seconds
+        :returns: the number of deleted tasks
+        """
         total = 0
         while count := await self._delete_some(before):
             total += count
@@ -60,12 +70,12 @@ class Retention:
         return await self._committer.transact(work)
 
 
-async def _an_hour() -> None:
+async def _next_hour() -> None:
     await asyncio.sleep(PRUNE_EVERY_SECONDS)
 
 
 async def _all(prune: Callable[[float, int], Awaitable[int]], before: float) -> int:
-    """Prune batch by batch, so that no transaction is long."""
+    """Prune in batches, to keep transactions short."""
     total = 0
     while count := await prune(before, PRUNE_BATCH):
         total += count

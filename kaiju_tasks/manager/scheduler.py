@@ -1,7 +1,7 @@
-"""One timer for everything: sleeps until the earliest `due_at`, or a wake-up, or the slow poll.
+"""Advances due tasks: one timer sleeps until the earliest `due_at`, a wake-up or the next poll.
 
-Behind every wake-up stands the poll: one query each `poll_interval`, which also finds streams
-that other managers filled and executors whose lease ends.
+The poll, one query every `poll_interval` seconds, makes up for lost wake-ups. It also finds
+streams that other managers filled and executors whose lease has ended.
 """
 
 import asyncio
@@ -25,10 +25,12 @@ SIGNALS_AT_ONCE = 500
 
 
 class Scheduler:
-    """The due loop.
+    """The loop that advances due tasks.
 
-    :param seen: called with each summary: streams and roster look at it too
-    :param expel: called when an executor's lease has ended
+    :param seen: called with each work summary
+    :param expel: called when the lease of an executor has ended
+    :param poll_interval: seconds between two polls
+    :param batch_rows: maximum number of tasks in a transaction
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Scheduler:
         self._pause = 0.0
         self._wake = asyncio.Event()
         self._loop = Loop(
-            "the scheduler",
+            "scheduler pass",
             wait=self._sleep,
             work=self._pass,
             retry_seconds=OUTAGE_PAUSE_SECONDS,
@@ -65,7 +67,10 @@ class Scheduler:
         )
 
     async def start(self) -> None:
-        """Read the clock, and begin."""
+        """Read the store's clock and start the loop.
+
+        :raises StoreUnavailable: the database cannot be reached
+        """
         self._clock.set(await self._store.now())
         self._loop.start()
 
@@ -73,24 +78,24 @@ class Scheduler:
         await self._loop.stop()
 
     def expect(self, due_at: float) -> None:
-        """A task was written whose moment may be the earliest."""
+        """Take the `due_at` (UNIX seconds) of a written task into account."""
         if self._next_due is None or due_at < self._next_due:
             self._next_due = due_at
             self._wake.set()
 
     def look(self) -> None:
-        """Look at the database now: something changed that this manager did not do."""
+        """Query the database for work now, without waiting for the poll."""
         self._next_due = float("-inf")
         self._wake.set()
 
     async def _pass(self) -> None:
-        """Do what is due, look ahead, and decide how long to sleep at most."""
+        """Do all due work, then set the longest time to sleep."""
         summary = await self._look_ahead()
         pause = self._poll_interval
         while summary.next_due is not None and summary.next_due <= summary.now:
             done = await self._do_due()
             summary = await self._look_ahead()
-            if not done:  # others hold them: look again soon, not at once
+            if not done:  # other transactions hold the locks: try again shortly
                 pause = min(pause, LOCKED_RETRY_SECONDS)
                 self._next_due = None
                 break
@@ -100,7 +105,7 @@ class Scheduler:
             await self._committer.transact(self._settle)
             pause = min(pause, LOCKED_RETRY_SECONDS)
         if summary.next_expiry is not None:
-            pause = min(pause, await self._judge(summary))
+            pause = min(pause, await self._expel_expired(summary))
         self._pause = pause
 
     async def _look_ahead(self) -> WorkSummary:
@@ -115,7 +120,7 @@ class Scheduler:
         return summary
 
     async def _do_due(self) -> int:
-        """Advance due tasks until none is left that can be locked."""
+        """Advance due tasks until no more of them can be locked."""
         total, at_once = 0, self._batch_rows
         while True:
             try:
@@ -136,7 +141,7 @@ class Scheduler:
         return Written(len(changes), changes)
 
     async def _do_signals(self) -> bool:
-        """Look at some tasks that wait for others. Returns whether more are to be looked at."""
+        """Process a batch of signals of ended children. Returns whether more may be left."""
         at_once = SIGNALS_AT_ONCE
         while True:
             try:
@@ -145,17 +150,17 @@ class Scheduler:
                 at_once = _fewer(at_once)
 
     async def _signal_batch(self, tx: Transaction, *, at_once: int) -> Written[bool]:
-        changes, more = await self._committer.consequences.family.look(tx, at_once)
+        changes, more = await self._committer.consequences.children.look(tx, at_once)
         await self._committer.save(tx, changes)
         return Written(more, changes)
 
     async def _settle(self, tx: Transaction) -> Written[None]:
         return Written(None, await Slots(self._committer.states, tx).settle_unsettled())
 
-    async def _judge(self, summary: WorkSummary) -> float:
-        """Expel whom it is time to expel. Returns the seconds until the next look."""
+    async def _expel_expired(self, summary: WorkSummary) -> float:
+        """Expel executors whose lease has ended. Returns the seconds until the next check."""
         assert summary.next_expiry is not None
-        left = max(summary.next_expiry - summary.now, self._uptime.seconds_until_judge())
+        left = max(summary.next_expiry - summary.now, self._uptime.seconds_until_expel())
         if left > 0:
             return left + LOCKED_RETRY_SECONDS
         await self._expel()
@@ -163,11 +168,11 @@ class Scheduler:
 
     async def _sleep(self) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._pause
+        poll_at = loop.time() + self._pause
         while True:
             due = self._next_due
-            moment = until if due is None else min(until, self._clock.loop_time(due))
-            left = moment - loop.time()
+            wake_at = poll_at if due is None else min(poll_at, self._clock.loop_time(due))
+            left = wake_at - loop.time()
             if left <= 0:
                 return
             self._wake.clear()

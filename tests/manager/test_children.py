@@ -299,7 +299,7 @@ async def test_waiting_in_a_circle_is_refused(call: Calls, executor: HandExecuto
     await call.create(tasks(ids=["b"]), id="c")
     await call("tasks.message", id="a", data=None)
     circle = await call.until("a", "FAILED")
-    assert "in a circle" in circle["error"]["message"]
+    assert "form a cycle" in circle["error"]["message"]
     assert circle["error"]["type"] == "invalid_params"
     assert (await call.until("c", "FAILED"))["error"]["type"] == "child_failed"
 
@@ -309,20 +309,20 @@ async def test_a_child_that_waits_for_its_parent_is_refused(
 ) -> None:
     await call.create(tasks(create=[child(tasks(ids=["[kws.p]"]), kws={"p": "p"})]), id="p")
     ended = await call.until("p", "FAILED")
-    assert "in a circle" in ended["error"]["message"]
+    assert "form a cycle" in ended["error"]["message"]
 
 
 @pytest.mark.parametrize(
     ("hook", "said"),
     [
         (tasks(ids=["[kws.nobody]"]), "there is no task 'nobody'"),
-        (tasks(create=[child(id="taken")]), "'taken' exists already"),
+        (tasks(create=[child(id="taken")]), "'taken' already exists"),
         (tasks(create=[child(id="[kws.bad]")]), "text of 1 to 255 characters"),
         (tasks(create=[child(kws={"x": "[kws.missing]"})]), "kws.missing"),
         (tasks(create=[child(id="x"), child(id="[kws.x]")]), "'x' is named twice"),
         (tasks(foreach="[kws.bad]", task=child()), "`foreach` must be a list"),
         (tasks(create=[child(next_task="nobody")]), "there is no task 'nobody'"),
-        (tasks(create=[child(id="a", unique=KEY), child(id="b", unique=KEY)]), "one unique key"),
+        (tasks(create=[child(id="a", unique=KEY), child(id="b", unique=KEY)]), "same unique key"),
     ],
 )
 async def test_what_cannot_be_waited_for_fails_the_stage_and_leaves_nothing(
@@ -413,7 +413,7 @@ async def test_a_child_made_anew_leaves_the_slot_of_the_key_it_had(
 async def test_parents_that_are_due_at_once_create_their_children_by_turns(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consequences, "MAX_BORN", 5)
+    monkeypatch.setattr(consequences, "MAX_SPAWNED", 5)
     hook = tasks(create=[child()] * 3)
     due = (await manager.store.now()) + 0.5
     ids = [f"p{i}" for i in range(12)]
@@ -427,7 +427,7 @@ async def test_parents_that_are_due_at_once_create_their_children_by_turns(
 async def test_a_call_that_creates_too_many_tasks_at_once_is_refused_whole(
     call: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consequences, "MAX_BORN", 5)
+    monkeypatch.setattr(consequences, "MAX_SPAWNED", 5)
     hook = tasks(create=[child()] * 3)
     with pytest.raises(InvalidParams, match="create fewer of them in one call") as caught:
         await call("tasks.m_create", data=[{"commands": [hook]}] * 2)
@@ -451,7 +451,7 @@ async def test_a_circle_that_two_managers_would_close_at_once_is_seen_by_one(
             call("tasks.message", id=b, data=1), there("tasks.message", id=d, data=1)
         )
         ended = [await call.until(id, "FAILED") for id in (a, b, c, d)]
-        assert any("in a circle" in task["error"]["message"] for task in ended)
+        assert any("form a cycle" in task["error"]["message"] for task in ended)
 
 
 async def test_outcomes_that_fit_in_no_result_fail_the_stage(

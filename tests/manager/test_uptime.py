@@ -23,16 +23,16 @@ def uptime(clock: Clock) -> Uptime:
 
 
 def test_a_manager_that_has_not_reached_the_database_judges_nobody(uptime: Uptime) -> None:
-    assert uptime.seconds_until_judge() == 15.0
+    assert uptime.seconds_until_expel() == 15.0
 
 
 def test_it_judges_after_one_full_lease(clock: Clock, uptime: Uptime) -> None:
     uptime.reached(True)
     clock.now += 10
     uptime.reached(True)
-    assert uptime.seconds_until_judge() == 5.0
+    assert uptime.seconds_until_expel() == 5.0
     clock.now += 5
-    assert uptime.seconds_until_judge() == 0.0
+    assert uptime.seconds_until_expel() == 0.0
 
 
 def test_an_outage_begins_the_lease_anew(clock: Clock, uptime: Uptime) -> None:
@@ -41,14 +41,14 @@ def test_an_outage_begins_the_lease_anew(clock: Clock, uptime: Uptime) -> None:
     uptime.reached(False)
     assert not uptime.connected
     uptime.reached(True)
-    assert uptime.seconds_until_judge() == 15.0
+    assert uptime.seconds_until_expel() == 15.0
 
 
 def test_a_manager_that_was_frozen_was_away(clock: Clock, uptime: Uptime) -> None:
     uptime.reached(True)
     clock.now += 15
-    assert uptime.seconds_until_judge() == 0.0
+    assert uptime.seconds_until_expel() == 0.0
     clock.now += 3600
-    assert uptime.seconds_until_judge() == 15.0
+    assert uptime.seconds_until_expel() == 15.0
     uptime.reached(True)
-    assert uptime.seconds_until_judge() == 15.0
+    assert uptime.seconds_until_expel() == 15.0

@@ -19,7 +19,7 @@ from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing import batch, slots
 from kaiju_tasks.manager.writing.changes import Change
-from kaiju_tasks.manager.writing.children import Family
+from kaiju_tasks.manager.writing.children import ChildTasks
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.manager.writing.starts import Starts
@@ -76,11 +76,11 @@ def waits_for_ever_for_the_answers_of_a_lost_connection(plant: Plant) -> None:
     plant(ExecutorSession, "_lose_all", lose_all)
 
 
-def judges_right_after_an_outage(plant: Plant) -> None:
+def expels_right_after_an_outage(plant: Plant) -> None:
     def at_once(self: Uptime) -> float:
         return 0.0
 
-    plant(Uptime, "seconds_until_judge", at_once)
+    plant(Uptime, "seconds_until_expel", at_once)
 
 
 def forgets_what_it_leased_when_the_commit_was_in_doubt(plant: Plant) -> None:
@@ -162,12 +162,12 @@ def signals_no_parent(plant: Plant) -> None:
 
 
 def leaves_siblings_running_at_a_retry(plant: Plant) -> None:
-    abandoned = Family.abandoned
+    abandoned = ChildTasks.abandoned
 
-    async def lenient(self: Family, tx: Transaction, changes: Iterable[Change]) -> list[str]:
+    async def lenient(self: ChildTasks, tx: Transaction, changes: Iterable[Change]) -> list[str]:
         return await abandoned(self, tx, [c for c in changes if not c.step.row.retries])
 
-    plant(Family, "abandoned", lenient)
+    plant(ChildTasks, "abandoned", lenient)
 
 
 def opens_nothing_at_the_end_of_a_pause(plant: Plant) -> None:
@@ -204,7 +204,7 @@ def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
             {"cut": 0.02},
             Invariant.EXECUTED_IS_AT_WORK,
         ),
-        (judges_right_after_an_outage, {}, Invariant.SIGHT_BEFORE_JUDGEMENT),
+        (expels_right_after_an_outage, {}, Invariant.SIGHT_BEFORE_JUDGEMENT),
         (
             forgets_what_it_leased_when_the_commit_was_in_doubt,
             {"unknown": 0.3},

@@ -1,1 +1,1 @@
-"""Committed changes, made known: to subscribers, to those waiting for a task, to other managers."""
+"""Distributes committed changes to subscribers, waiting callers and other managers."""

@@ -1,4 +1,4 @@
-"""Conditions on events."""
+"""Tests whether an event meets the conditions of a subscription."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -29,13 +29,13 @@ EVENT_COLUMNS: dict[str, type] = {
     "time": float,
     "manager_id": str,
 }
-"""Columns that conditions on events may name, and the type of their values."""
+"""The columns that conditions on events may use, and the types of their values."""
 
 
 class Matcher:
-    """Conditions, all of which must hold.
+    """A list of conditions on events. An event matches if all of them hold.
 
-    :raises InvalidParams: a list or a pattern is too long, or a column is not known
+    :raises InvalidParams: a list or a pattern is too long, or events do not have a column
     """
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
@@ -55,7 +55,7 @@ class Matcher:
         self._tests.append((attrgetter(column), condition_test(condition)))
 
     def of_task(self, task_id: str) -> bool:
-        """Whether events of a task can match at all; cheap."""
+        """Whether events of this task can match at all. This is a cheap test."""
         return self._ids is None or task_id in self._ids
 
     def matches(self, event: TaskEvent) -> bool:

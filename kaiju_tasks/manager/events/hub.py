@@ -1,4 +1,7 @@
-"""Events: committed changes, told to whoever listens. Hints; rows are the truth."""
+"""Delivers events to the listeners of this manager.
+
+Events are hints. The rows in the database are authoritative.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -18,10 +21,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Listener(Protocol):
-    """Whoever is given events. No method waits."""
+    """A receiver of events. No method blocks."""
 
     def of_task(self, task_id: str) -> bool:
-        """Whether events of a task may be wanted; asked before they are made."""
+        """Whether events of a task may match. It is called before the events are built."""
         ...
 
     def matches(self, event: TaskEvent) -> bool: ...
@@ -29,12 +32,12 @@ class Listener(Protocol):
     def take(self, event: "EncodedEvent") -> None: ...
 
     def lost(self, reason: str) -> None:
-        """Some events did not come through."""
+        """Report that some events were not delivered."""
         ...
 
 
 class EncodedEvent:
-    """An event, encoded once for all who are given it."""
+    """An event that is encoded once for all its receivers."""
 
     __slots__ = ("_head", "event")
 
@@ -55,9 +58,10 @@ class EncodedEvent:
 class Subscription:
     """A listener in this process or behind a socket of this manager.
 
-    :param conditions: all must hold; none: every event
-    :param take: is given each event
-    :param lost: is told, in words, when events did not come through
+    :param conditions: all of them must hold; an empty list matches every event
+    :param take: called with each matching event
+    :param lost: called with a reason, as text, when events were not delivered
+    :raises InvalidParams: a condition is not valid
     """
 
     def __init__(
@@ -74,9 +78,9 @@ class Subscription:
 
 
 class EventHub:
-    """Hands events to listeners. Without any it costs nothing.
+    """Delivers events to listeners. Without listeners it costs nothing.
 
-    :param changed: called when subscriptions come or go
+    :param changed: called when a subscription is added or removed
     """
 
     def __init__(self, manager_id: str, changed: Callable[[], None] = lambda: None) -> None:
@@ -87,56 +91,56 @@ class EventHub:
 
     @property
     def listened(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a listener."""
         return bool(self._listeners)
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Begin to give events to a subscription, those of other managers too."""
+        """Deliver events to a subscription, including events of other managers."""
         self.add(subscription)
         self.subscriptions[subscription] = None
         self._changed()
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; one that has ended is left alone."""
+        """End a subscription, if it has not ended already."""
         if subscription in self.subscriptions:
             self.remove(subscription)
             del self.subscriptions[subscription]
             self._changed()
 
     def add(self, listener: Listener) -> None:
-        """Begin to give events to a listener, of which other managers are not told."""
+        """Deliver the events of this manager to a listener."""
         self._listeners[listener] = None
 
     def remove(self, listener: Listener) -> None:
         self._listeners.pop(listener, None)
 
     def publish(self, changes: Iterable[Change]) -> None:
-        """Tell of what this manager has committed."""
+        """Build and deliver the events of changes that this manager has committed."""
         if not self._listeners:
             return
         for change in changes:
             if not change.step.events:
                 continue
-            wanted = self._wanting(change.step.row.id)
-            if wanted:
+            listeners = self._listeners_of(change.step.row.id)
+            if listeners:
                 for event in events_of(change, self._manager_id):
-                    _give(event, wanted)
+                    _deliver(event, listeners)
 
     def deliver(self, events: Iterable[TaskEvent]) -> None:
-        """Tell of events, whoever wrote them."""
+        """Deliver events of any manager."""
         for event in events:
-            _give(event, self._wanting(event.id))
+            _deliver(event, self._listeners_of(event.id))
 
     def lost(self, reason: str) -> None:
-        """Tell the subscriptions that events did not come through."""
+        """Report to the subscriptions that events were not delivered."""
         for subscription in list(self.subscriptions):
             subscription.lost(reason)
 
-    def _wanting(self, task_id: str) -> list[Listener]:
+    def _listeners_of(self, task_id: str) -> list[Listener]:
         return [listener for listener in self._listeners if listener.of_task(task_id)]
 
 
-def _give(event: TaskEvent, listeners: list[Listener]) -> None:
+def _deliver(event: TaskEvent, listeners: list[Listener]) -> None:
     encoded: Any = None
     for listener in listeners:
         if listener.matches(event):

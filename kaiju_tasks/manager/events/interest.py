@@ -1,4 +1,4 @@
-"""What other managers have said they want to be told."""
+"""Keeps the event filters and the awaited tasks of other managers until they expire."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,10 @@ Conditions = Sequence[Condition]
 
 
 class Interest:
-    """Conditions and tasks that other managers asked for, each until a moment."""
+    """The filters and the awaited tasks of other managers. Each has an expiry time.
+
+    All times are seconds of the event loop's clock.
+    """
 
     def __init__(self) -> None:
         self._matchers: dict[str, tuple[float, list[Matcher]]] = {}
@@ -21,7 +24,7 @@ class Interest:
         return bool(self._matchers or self._ids)
 
     def listen(self, manager_id: str, filters: Iterable[Conditions], until: float) -> None:
-        """A manager wants what any of its filters lets through; without filters nothing."""
+        """Replace the filters of a manager, any of which must match. An empty list removes it."""
         matchers = [_matcher(conditions) for conditions in filters]
         if matchers:
             self._matchers[manager_id] = (until, matchers)
@@ -29,11 +32,11 @@ class Interest:
             self._matchers.pop(manager_id, None)
 
     def wait(self, task_ids: Iterable[str], until: float) -> None:
-        """Some manager waits for tasks."""
+        """Add tasks that another manager waits for."""
         self._ids.update(dict.fromkeys(task_ids, until))
 
     def forget(self, now: float) -> None:
-        """Forget what nobody has asked for again in time."""
+        """Remove filters and tasks that have expired."""
         self._matchers = {id: one for id, one in self._matchers.items() if one[0] > now}
         self._ids = {id: until for id, until in self._ids.items() if until > now}
 
@@ -53,4 +56,5 @@ def _matcher(conditions: Conditions) -> Matcher:
     try:
         return Matcher(conditions)
     except (InvalidParams, LookupError, TypeError):
-        return Matcher([])  # a later version's; it will choose for itself among all events
+        # A filter of a later version: send all events, which the other manager filters itself.
+        return Matcher([])

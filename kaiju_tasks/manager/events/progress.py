@@ -1,4 +1,4 @@
-"""Progress of running stages, told as events. It is nowhere stored."""
+"""Publishes the progress of running stages as events. Progress is not stored."""
 
 import logging
 
@@ -13,13 +13,13 @@ from kaiju_tasks.protocol import Report
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.1
-"""Between two events of one task; executors of ours report every 0.2 seconds at most."""
+"""The minimum between two events of one task; our executors report at most every 0.2 seconds."""
 KEPT_MAX = 10_000
 REPORT_BYTES_MAX = 65_536
 
 
 class ProgressEvents:
-    """Tells progress, at most every 0.1 seconds for a task."""
+    """Publishes progress, at most once every 0.1 seconds for each task."""
 
     def __init__(self, hub: EventHub, definitions: DefinitionCache, manager_id: str) -> None:
         self._hub = hub
@@ -28,9 +28,9 @@ class ProgressEvents:
         self._published_at: dict[str, float] = {}
 
     def publish(self, report: Report, session: Session, now: float) -> None:
-        """Tell what an executor reports.
+        """Publish a progress report. Reports that come too soon or are invalid are dropped.
 
-        :param now: the store's clock, or nearly so
+        :param now: approximate time of the store's clock, UNIX seconds
         """
         if not self._hub.listened or not self._may(report.id, now):
             return
@@ -40,7 +40,7 @@ class ProgressEvents:
         try:
             event = progress_event(report, definition, session.executor_id, self._manager_id, now)
         except (msgspec.DecodeError, RecursionError) as exc:
-            log.debug("executor %s: progress that is none: %s", session.executor_id, exc)
+            log.debug("ignored invalid progress from executor %s: %s", session.executor_id, exc)
             return
         self._hub.deliver([event])
 

@@ -1,4 +1,4 @@
-"""Public events: what is told of a committed change, and of a running stage's progress."""
+"""Builds the public events of a committed change and of a stage's progress."""
 
 import msgspec
 from msgspec import Struct
@@ -9,9 +9,9 @@ from kaiju_tasks.protocol import Report
 from kaiju_tasks.types import ENDED, ENDED_WELL, TaskError, TaskEvent, TaskStatus
 
 TEXT_MAX = 500
-"""Characters of an event's message; the whole of it stands in the row."""
+"""Maximum characters of an event's message. The row has the whole message."""
 
-# The names as the core gives them: text is looked up faster than members of an enum.
+# Plain strings, as in `Step.events`: looking them up is faster than enum members.
 QUEUED, STARTED, PROGRESS = "task.queued", "task.started", "task.progress"
 STAGE, WAITING, SUSPENDED = "task.stage", "task.waiting", "task.suspended"
 FINISHED, FAILED = "task.finished", "task.failed"
@@ -29,7 +29,7 @@ _decode_error = msgspec.json.Decoder(TaskError).decode
 
 
 class Progress(Struct):
-    """What a running stage says of itself."""
+    """The progress that a running stage reports."""
 
     done: float
     total: float | None = None
@@ -40,7 +40,7 @@ _decode_progress = msgspec.json.Decoder(Progress).decode
 
 
 def events_of(change: Change, manager_id: str) -> list[TaskEvent]:
-    """The events of a change, in order."""
+    """Build the events of a change, in order."""
     step = change.step
     done = (attempt for attempt in step.attempts if attempt.outcome in ENDED_WELL)
     run = next((run for run in step.runs if run.status in ENDED), None)
@@ -62,19 +62,19 @@ def events_of(change: Change, manager_id: str) -> list[TaskEvent]:
 def progress_event(
     report: Report, definition: Definition, executor_id: str, manager_id: str, now: float
 ) -> TaskEvent:
-    """What an executor says of a running stage.
+    """Build the event of a progress report.
 
-    :raises msgspec.DecodeError: it is no progress
+    :raises msgspec.DecodeError: the report does not contain valid progress
     """
-    said = _decode_progress(report.result)
-    if said.message is not None:
-        said.message = _short(said.message)
+    progress = _decode_progress(report.result)
+    if progress.message is not None:
+        progress.message = _short(progress.message)
     row = Row(id=report.id, job_id=report.job_id, stage=report.stage, status_change=now)
     row.app_name, row.priority = definition.app_name, definition.priority
     row.status, row.stages = TaskStatus.EXECUTED, len(definition.commands)
     event = _event(PROGRESS, row, definition, manager_id)
     event.retries, event.executor_id = None, executor_id
-    event.data = msgspec.structs.asdict(said)
+    event.data = msgspec.structs.asdict(progress)
     return event
 
 
@@ -108,7 +108,7 @@ def _add_start(event: TaskEvent, row: Row) -> None:
 
 
 def _add_running(event: TaskEvent, executor_id: str | None) -> None:
-    """It ran, or waited at a hook; what came of it right after is told by the next event."""
+    """Show the task as running or, at a hook, waiting: the next event shows what followed."""
     event.executor_id, event.status_reason = executor_id, None
     event.status = TaskStatus.WAITING if executor_id is None else TaskStatus.EXECUTED
 

@@ -1,8 +1,8 @@
-"""Events between managers: each says what it wants to be told, and tells what others want.
+"""Exchanges events with other managers: each sends its filters and gets the matching events.
 
-Nothing is said while no other manager is known, and no event is sent that nobody wants. Words may
-be lost: what is wanted is said again while it is wanted, and forgotten when it is not; events are
-hints.
+A manager sends no message while it knows no other manager, and no event that no other manager has
+asked for. Messages may be lost. A manager therefore repeats its filters while it needs them, and
+filters that are not repeated expire. Events are hints.
 """
 
 import asyncio
@@ -24,61 +24,67 @@ log = logging.getLogger(__name__)
 
 KEPT_INTERVALS = 3
 WAITING_BYTES_MAX = 50 * MESSAGE_BYTES
-"""Events that may wait to be sent; of those beyond only the number is told."""
+"""Bytes of events that may wait to be sent. Further events are dropped and only counted."""
 LOST_SECONDS = 1.0
+"""The minimum time between two messages that report dropped events."""
 ROOM_BYTES = MESSAGE_BYTES - 300
-"""For the items of a message, beside what names it and its manager."""
+"""Bytes for the items of a message, without its tag and its manager's id."""
 ALL: list[list[Condition]] = [[]]
 
 _encode = msgspec.json.Encoder().encode
 
 
 class _Event(TaskEvent, array_like=True):
-    """An event without the names of its fields."""
+    """An event encoded without the names of its fields."""
 
 
-class Word(Struct, tag_field="say"):
-    """What one manager says to all others."""
+class Message(Struct, tag_field="say"):
+    """A message from one manager to all others.
+
+    The tags and fields are a protocol between managers of different versions: do not rename them.
+    """
 
     manager_id: str
 
 
-class Hello(Word, tag="hello"):
-    """I have come, or have missed something: what do you want to be told?"""
+class Hello(Message, tag="hello"):
+    """Asks the other managers for their filters, after a start or a lost connection."""
 
 
-class Want(Word, tag="want"):
-    """Tell me, for some seconds, of events that any of these lists of conditions lets through."""
+class Subscribe(Message, tag="want"):
+    """Asks for events that match any of these lists of conditions, for this many seconds."""
 
     filters: list[list[Condition]]
     seconds: float
 
 
-class Wait(Word, tag="wait"):
-    """Tell me, for some seconds, of these tasks."""
+class WatchTasks(Message, tag="wait"):
+    """Asks for the events of these tasks, for this many seconds."""
 
     ids: list[str]
     seconds: float
 
 
-class Tell(Word, tag="tell"):
+class Deliver(Message, tag="tell"):
+    """Carries events that another manager has asked for."""
+
     events: list[_Event]
 
 
-class Lost(Word, tag="lost"):
-    """So many events were too many to be sent."""
+class Dropped(Message, tag="lost"):
+    """Reports how many events were dropped instead of sent."""
 
     count: int
 
 
-_decode = msgspec.json.Decoder(Hello | Want | Wait | Tell | Lost).decode
+_decode = msgspec.json.Decoder(Hello | Subscribe | WatchTasks | Deliver | Dropped).decode
 
 
 class Relay:
-    """This manager's part in the connection; a listener of its own hub, on behalf of the others.
+    """Exchanges events with the other managers. It listens to this manager's hub for them.
 
-    :param spawn: runs a coroutine beside
-    :param interval: seconds between two `renew`
+    :param spawn: runs a coroutine in the background
+    :param interval: seconds between two calls of `renew`
     """
 
     def __init__(
@@ -100,91 +106,92 @@ class Relay:
         self._missed_at = float("-inf")
         self._interest = Interest()
         self._known: set[str] = set()
-        self._words: list[bytes] = []
-        self._wanted = False
-        self._said: list[list[Condition]] | None = None
+        self._queued: list[bytes] = []
+        self._filters_due = False
+        self._filters_sent: list[list[Condition]] | None = None
         self._ids: set[str] = set()
         self._events: list[bytes] = []
         self._events_bytes = 0
-        self._lost = 0
-        self._lost_said_at = float("-inf")
+        self._dropped = 0
+        self._dropped_sent_at = float("-inf")
         self._sending: asyncio.Task[None] | None = None
 
     @property
     def alone(self) -> bool:
-        """No other manager has been heard of."""
+        """Whether no message of another manager has arrived."""
         return not self._known
 
-    # -- what this manager says ------------------------------------------------------------
+    # -- messages of this manager ----------------------------------------------------------
 
     def greet(self) -> None:
-        """Ask others what they want; those who hear it answer."""
-        self._words.append(_encode(Hello(self._manager_id)))
+        """Ask the other managers for their filters."""
+        self._queued.append(_encode(Hello(self._manager_id)))
         self._send_soon()
 
     def want(self) -> None:
-        """The subscriptions here are others than before."""
+        """Send the filters: the subscriptions of this manager have changed."""
         if self._known:
-            self._wanted = True
+            self._filters_due = True
             self._send_soon()
 
     def wait(self, task_id: str) -> None:
-        """Somebody here begins to wait for a task."""
+        """Ask for the events of a task that a caller of this manager waits for."""
         if self._known:
             self._ids.add(task_id)
             self._send_soon()
 
     def renew(self) -> None:
-        """Say again what is wanted here, and forget what others no longer want."""
+        """Repeat this manager's filters, and remove the expired filters of others."""
         if self._interest:
             self._interest.forget(asyncio.get_running_loop().time())
             self._listen()
         if self._known and (self._hub.subscriptions or self._waiters.task_ids):
-            self._say_again()
-        if self._lost:
+            self._repeat()
+        if self._dropped:
             self._send_soon()
 
-    def _say_again(self) -> None:
-        """As if nothing had been said before."""
-        self._said, self._wanted = None, True
+    def _repeat(self) -> None:
+        """Send the filters and the awaited tasks even if they have not changed."""
+        self._filters_sent, self._filters_due = None, True
         self._ids.update(self._waiters.task_ids)
         self._send_soon()
 
-    # -- what it hears ---------------------------------------------------------------------
+    # -- messages of other managers ----------------------------------------------------------
 
     def missed(self) -> None:
-        """Words of others may have been missed."""
+        """Recover after messages of other managers may have been lost."""
         now = asyncio.get_running_loop().time()
         if now - self._missed_at >= self._interval:
             self._missed_at = now
             self.greet()
-            self._say_again()
-            self._hub.lost("events of other managers may have been missed")
+            self._repeat()
+            self._hub.lost("events of other managers may have been lost")
 
     def received(self, message: bytes) -> None:
-        """Others have spoken."""
+        """Handle a message of another manager."""
         try:
-            word = _decode(message)
+            decoded = _decode(message)
         except msgspec.DecodeError as exc:
-            log.debug("a word that is not understood, perhaps of a later version: %s", exc)
+            log.debug("ignored an unknown message, possibly of a later version: %s", exc)
             return
-        self._known.add(word.manager_id)
-        until = asyncio.get_running_loop().time()
-        match word:
-            case Hello():  # what is wanted, be it nothing: so the other knows it is not alone
-                self._say_again()
-            case Want():
-                self._interest.listen(word.manager_id, word.filters, until + word.seconds)
+        self._known.add(decoded.manager_id)
+        now = asyncio.get_running_loop().time()
+        match decoded:
+            case Hello():  # answer even without filters: the sender learns that it is not alone
+                self._repeat()
+            case Subscribe():
+                until = now + decoded.seconds
+                self._interest.listen(decoded.manager_id, decoded.filters, until)
                 self._listen()
-            case Wait():
-                self._interest.wait(word.ids, until + word.seconds)
+            case WatchTasks():
+                self._interest.wait(decoded.ids, now + decoded.seconds)
                 self._listen()
-            case Tell():
-                events = [TaskEvent(*astuple(event)) for event in word.events]
+            case Deliver():
+                events = [TaskEvent(*astuple(event)) for event in decoded.events]
                 self._hub.deliver(events)
                 self._waiters.changed(event.id for event in events)
-            case Lost():
-                self._hub.lost(f"{word.count} events were too many to be sent between managers")
+            case Dropped():
+                self._hub.lost(f"{decoded.count} events were dropped between managers: too many")
 
     def _listen(self) -> None:
         if self._interest:
@@ -192,7 +199,7 @@ class Relay:
         else:
             self._hub.remove(self)
 
-    # -- as a listener of the hub ------------------------------------------------------------
+    # -- the listener of the hub ---------------------------------------------------------------
 
     def of_task(self, task_id: str) -> bool:
         return self._interest.of_task(task_id)
@@ -203,14 +210,14 @@ class Relay:
     def take(self, encoded: EncodedEvent) -> None:
         event = _encode(_Event(*astuple(encoded.event)))
         if len(event) > ROOM_BYTES or self._events_bytes + len(event) > WAITING_BYTES_MAX:
-            self._lost += 1
+            self._dropped += 1
         else:
             self._events.append(event)
             self._events_bytes += len(event)
         self._send_soon()
 
     def lost(self, reason: str) -> None:
-        """Others hear of it by themselves."""
+        """Do nothing: the other managers notice lost messages themselves."""
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -219,47 +226,47 @@ class Relay:
             self._sending = self._spawn(self._send())
 
     async def _send(self) -> None:
-        """What gathers while one message is sent goes with the next."""
+        """Send until nothing is queued. Items that arrive during a send go with the next."""
         while messages := self._messages():
             try:
                 await self._store.send(messages)
             except StoreError as exc:
-                log.warning("events were not published to other managers: %s", exc)
+                log.warning("publishing events to other managers failed: %s", exc)
 
     def _messages(self) -> list[bytes]:
-        words, self._words = self._words, []
-        if self._wanted:
-            self._wanted = False
-            want = self._want()
-            if want.filters != self._said:
-                self._said = want.filters
-                words.append(_encode(want))
+        messages, self._queued = self._queued, []
+        if self._filters_due:
+            self._filters_due = False
+            subscribe = self._subscribe()
+            if subscribe.filters != self._filters_sent:
+                self._filters_sent = subscribe.filters
+                messages.append(_encode(subscribe))
         ids, self._ids = self._ids, set()
         events, self._events, self._events_bytes = self._events, [], 0
-        words += [self._list(b"wait", b"ids", part) for part in _parts(map(_encode, sorted(ids)))]
-        words += [self._list(b"tell", b"events", part) for part in _parts(events)]
-        return words + self._lost_words()
+        encoded_ids = map(_encode, sorted(ids))
+        messages += [self._list(b"wait", b"ids", part) for part in _parts(encoded_ids)]
+        messages += [self._list(b"tell", b"events", part) for part in _parts(events)]
+        return messages + self._dropped_messages()
 
-    def _lost_words(self) -> list[bytes]:
-        """How many events were lost, said once a second at most."""
+    def _dropped_messages(self) -> list[bytes]:
         now = asyncio.get_running_loop().time()
-        if not self._lost or now - self._lost_said_at < LOST_SECONDS:
+        if not self._dropped or now - self._dropped_sent_at < LOST_SECONDS:
             return []
-        lost, self._lost, self._lost_said_at = self._lost, 0, now
-        return [_encode(Lost(self._manager_id, lost))]
+        count, self._dropped, self._dropped_sent_at = self._dropped, 0, now
+        return [_encode(Dropped(self._manager_id, count))]
 
-    def _want(self) -> Want:
+    def _subscribe(self) -> Subscribe:
         conditions = {_encode(s.conditions): s.conditions for s in self._hub.subscriptions}
         filters = list(conditions.values())
         too_long = sum(map(len, conditions)) + len(conditions) > ROOM_BYTES
         if [] in filters or too_long:
             filters = ALL
-        return Want(self._manager_id, filters, self._kept_seconds)
+        return Subscribe(self._manager_id, filters, self._kept_seconds)
 
-    def _list(self, say: bytes, field: bytes, items: bytes) -> bytes:
-        """A word with encoded items."""
+    def _list(self, tag: bytes, field: bytes, items: bytes) -> bytes:
+        """A message with encoded items."""
         return b'{"say":"%b","manager_id":%b,"seconds":%b,"%b":[%b]}' % (
-            say,
+            tag,
             _encode(self._manager_id),
             _encode(self._kept_seconds),
             field,
@@ -268,7 +275,7 @@ class Relay:
 
 
 def _parts(items: Iterable[bytes]) -> Iterator[bytes]:
-    """Items with commas between, in parts that fit a message."""
+    """Join items with commas, in parts that fit into a message."""
     part: list[bytes] = []
     size = 0
     for item in items:

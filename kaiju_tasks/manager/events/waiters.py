@@ -1,4 +1,4 @@
-"""Callers who wait for a task to change."""
+"""Wakes callers that wait for a task to change."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 
 class Watch:
-    """One caller's look-out for changes of a task. Clear it, then look at the row, then wait: so
-    no change falls in between.
+    """One caller's watch for changes of a task.
 
-    :param begin: called when it is waited for
+    To miss no change, clear the watch, then read the row, then wait.
+
+    :param begin: called when a wait begins
     """
 
     def __init__(self, begin: Callable[[], None]) -> None:
@@ -19,7 +20,7 @@ class Watch:
         self.set = self._changed.set
 
     async def wait(self, seconds: float) -> None:
-        """Return when the task has changed since `clear`, or after some seconds."""
+        """Return when the task has changed since `clear`, or after this many seconds."""
         self._begin()
         try:
             async with asyncio.timeout(seconds):
@@ -29,20 +30,20 @@ class Watch:
 
 
 class Waiters:
-    """Wakes whoever waits for a task that was written.
+    """Wakes callers that wait for a task when the task is written.
 
-    :param on_first: called with a task that somebody begins to wait for
+    :param on_first: called with a task id when the first caller begins to wait for it
     """
 
     def __init__(self, on_first: Callable[[str], None] = lambda task_id: None) -> None:
         self._on_first = on_first
         self._watches: dict[str, set[Watch]] = {}
-        self._waited: set[str] = set()
+        self._awaited: set[str] = set()
 
     @property
     def task_ids(self) -> Set[str]:
-        """Tasks that are waited for."""
-        return self._waited
+        """The tasks that callers wait for."""
+        return self._awaited
 
     def changed(self, task_ids: Iterable[str]) -> None:
         if self._watches:
@@ -52,7 +53,7 @@ class Waiters:
 
     @contextmanager
     def watch(self, task_id: str) -> Iterator[Watch]:
-        """Look out for changes of a task until the end of the block."""
+        """Watch a task for changes until the end of the block."""
         watch = Watch(lambda: self._begin(task_id))
         watches = self._watches.setdefault(task_id, set())
         watches.add(watch)
@@ -62,14 +63,14 @@ class Waiters:
             watches.discard(watch)
             if not watches:
                 del self._watches[task_id]
-                self._waited.discard(task_id)
+                self._awaited.discard(task_id)
 
     def _begin(self, task_id: str) -> None:
-        if task_id not in self._waited:
-            self._waited.add(task_id)
+        if task_id not in self._awaited:
+            self._awaited.add(task_id)
             self._on_first(task_id)
 
     async def wait(self, task_id: str, seconds: float) -> None:
-        """Return when the task is written, or after some seconds."""
+        """Return when the task is written, or after this many seconds."""
         with self.watch(task_id) as watch:
             await watch.wait(seconds)

@@ -1,4 +1,4 @@
-"""Wake-ups between managers: hints that there is work, an executor to look at, or a new pause."""
+"""Wakes other managers when a stream, an executor or the pauses need their attention."""
 
 import asyncio
 import logging
@@ -13,11 +13,11 @@ STREAM, EXECUTOR, PAUSES = "q:", "r:", "p"
 
 
 class Woken(NamedTuple):
-    """What another manager's wake-up is about.
+    """The content of a wake-up.
 
-    :param streams: may have tasks that can be acquired
-    :param executors: their leases may have changed
-    :param pauses: they may have changed
+    :param streams: streams that may have ready tasks
+    :param executors: executors whose leases may have changed
+    :param pauses: whether the pauses may have changed
     """
 
     streams: list[str]
@@ -26,9 +26,9 @@ class Woken(NamedTuple):
 
 
 class Wakes:
-    """Sends wake-ups. Those that gather while one is sent go with the next.
+    """Sends wake-ups. Topics that arrive during a send are sent together by the next one.
 
-    :param spawn: runs a coroutine beside, for as long as the manager runs
+    :param spawn: runs a coroutine in the background while the manager runs
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class Wakes:
         self._sending: asyncio.Task[None] | None = None
 
     def stream(self, app_name: str) -> None:
-        """A stream has tasks that no executor of this manager can take."""
+        """Report that a stream has tasks that no executor of this manager can take."""
         self._send(STREAM + app_name)
 
     def executor(self, executor_id: str) -> None:
-        """Leases of an executor that is not connected here have changed."""
+        """Report that leases of an executor of another manager have changed."""
         self._send(EXECUTOR + executor_id)
 
     def pauses(self) -> None:
-        """The pauses have changed."""
+        """Report that the pauses have changed."""
         self._send(PAUSES)
 
     def _send(self, topic: str) -> None:
@@ -66,7 +66,7 @@ class Wakes:
 
 
 def read_wake(topics: Iterable[str]) -> Woken:
-    """What the topics of a wake-up say. Topics of a later version are ignored."""
+    """Parse the topics of a wake-up. Unknown topics, of a later version, are ignored."""
     streams, executors, pauses = [], [], False
     for topic in topics:
         if topic == PAUSES:

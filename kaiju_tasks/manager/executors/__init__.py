@@ -1,1 +1,1 @@
-"""Executors as a manager sees them: who is connected, what they hold, what they report."""
+"""Manages executors: their sessions, leases, assignments and reports."""

@@ -1,4 +1,4 @@
-"""One acquisition: tasks of a stream are leased to an executor, in a transaction of their own."""
+"""Leases queued tasks of a stream to one executor, in one transaction."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from kaiju_tasks.types import TaskStatus
 
 
 class Found(NamedTuple):
-    """What an acquisition met.
+    """The result of an acquisition.
 
     :param assignments: leased tasks, to be pushed
-    :param held: tasks that must wait for a slot or the end of a pause
-    :param more: there may be more of them
-    :param session_over: the session may acquire no more: the executor is connected elsewhere
+    :param held: number of tasks that wait for a slot or for the end of a pause
+    :param more: whether the stream may have more ready tasks
+    :param session_over: whether the session has ended because the executor reconnected elsewhere
     """
 
     assignments: Sequence[Assignment] = ()
@@ -31,18 +31,18 @@ class Found(NamedTuple):
 
     @property
     def looked(self) -> int:
-        """How many tasks were leased or held."""
+        """The number of tasks that were leased or held."""
         return len(self.assignments) + self.held
 
 
 class Acquisition:
     """Leases tasks of a stream to the executor of a session.
 
-    :param nonce: of the leases
-    :param places: tasks to lease, at most
-    :param limit: tasks to look at, at most
-    :param ready: 1 for ordinary tasks, 2 for suspect ones
-    :ivar tried: an earlier try of unknown outcome may have leased tasks
+    :param nonce: the nonce of the leases
+    :param places: maximum number of tasks to lease
+    :param limit: maximum number of tasks to lock
+    :param ready: 1 for ordinary tasks, 2 for suspect tasks
+    :ivar tried: whether an earlier attempt with an unknown outcome may have leased tasks
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class Acquisition:
         self.tried = False
 
     async def attempt(self, tx: Transaction) -> Written[Found]:
-        """One try. A later one first looks for what an earlier one may have committed."""
+        """Make one attempt. A repeated attempt first looks for leases that the previous attempt
+        may have committed."""
         if self.tried:
             assignments = await self._leased_before(tx)
             if assignments:
@@ -94,7 +95,7 @@ class Acquisition:
         return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
 
     async def _lease(self, tx: Transaction, rows: Sequence[Row]) -> Written[Found]:
-        """Lease as many of some locked tasks as there are places; hold those that must wait."""
+        """Lease locked tasks while there are places, and hold those that must wait."""
         await self._pauses.refresh(tx)
         states = await self._committer.states.load(tx, rows)
         slots = Slots(self._committer.states, tx)
@@ -106,7 +107,7 @@ class Acquisition:
         looked_at = [states[id] for id in (*admitted, *full)]
         changes = self._committer.states.advance(tx, looked_at, event)
         leased = [(c.step, c.definition) for c in changes if _is_leased(c)]
-        looked = len(changes)  # less than all: no places left, or a fault of ours
+        looked = len(changes)  # fewer than `rows` if no place is left or `advance` failed
         found = Found(
             await assign(tx, leased),
             held=looked - len(leased),

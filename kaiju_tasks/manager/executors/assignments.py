@@ -1,4 +1,4 @@
-"""What an executor is sent: the commands up to the next hook, and the results they read."""
+"""Builds assignments: the commands up to the next hook, and the earlier results they read."""
 
 from functools import lru_cache
 from typing import Any
@@ -12,10 +12,10 @@ from kaiju_tasks.templates import ANY_ROOT
 
 
 class Segment(Struct, frozen=True):
-    """Commands from a stage up to the next hook or the end.
+    """The commands from a stage up to the next hook or the end of the task.
 
-    :param commands: they have the fields of `SegmentCommand`
-    :param reads: earlier stages whose results the templates read, with the key they use
+    :param commands: objects with the fields of `SegmentCommand`
+    :param reads: earlier stages whose results the templates read, and the key they use
     """
 
     commands: list[Any]
@@ -48,7 +48,7 @@ def _is_index(ref: str) -> bool:
 
 
 async def assign(tx: Transaction, steps: list[tuple[Step, Definition]]) -> list[Assignment]:
-    """Assignments of tasks that were just acquired; loads the results they read."""
+    """Build the assignments of newly acquired tasks, with the results that they read."""
     wanted = [
         (step.row.job_id or "", step.row.cycle, stage)
         for step, definition in steps

@@ -1,4 +1,4 @@
-"""Reports of executors: each becomes an event, each answer comes after the commit."""
+"""Applies the reports of executors to tasks, and acknowledges them after the commit."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,9 +30,9 @@ MAX_ERROR_TYPE = 255
 
 
 class Reports:
-    """Writes what executors report.
+    """Writes the reports of executors.
 
-    :param on_progress: is given what executors say of running stages
+    :param on_progress: called with each progress report, its session and the time (UNIX seconds)
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Reports:
         )
 
     async def write(self, reports: Sequence[Report], session: Session | None) -> list[Ack]:
-        """Advance each report's task.
+        """Advance the task of each report.
 
-        :returns: an ack for each, in order
-        :raises Unavailable: the database cannot be reached; nothing is acknowledged
+        :returns: one ack for each report, in order
+        :raises Unavailable: the database cannot be reached; no report is acknowledged
         """
         leases = [Lease(r.id, r.job_id, r.epoch, r.nonce) for r in reports]
         pairs = [
@@ -80,7 +80,7 @@ class Reports:
     def _progressed(
         self, reports: Sequence[Report], leases: Sequence[Lease], session: Session
     ) -> None:
-        """Pass on what is said of running stages, under leases that are the session's."""
+        """Forward progress reports whose lease belongs to the session."""
         for report, lease in zip(reports, leases, strict=True):
             if report.state is ReportState.PROGRESS and session.leases.get(report.id) == lease:
                 self._on_progress(report, session, self._clock.now())
@@ -102,7 +102,7 @@ class Reports:
         except KaijuError as exc:
             large = isinstance(exc, TooLarge)
             kind = ErrorType.RESULT_TOO_LARGE if large else ErrorType.EXECUTION
-            error = TaskError(kind, f"the result: {exc}", report.stage, exc.data)
+            error = TaskError(kind, f"the result is invalid: {exc}", report.stage, exc.data)
             return StageFailed(lease=lease, stage=report.stage, error=error)
         return StageFinished(
             lease=lease,
@@ -115,7 +115,8 @@ class Reports:
     def _error(self, report: Report) -> TaskError:
         error = report.error
         if error is None:
-            return TaskError(ErrorType.EXECUTION, "the executor gave no reason", report.stage)
+            message = "the executor reported a failure without details"
+            return TaskError(ErrorType.EXECUTION, message, report.stage)
         text = error.message
         if len(text) > MAX_ERROR_TEXT:
             text = f"{text[:MAX_ERROR_TEXT]}…"
@@ -124,7 +125,7 @@ class Reports:
         )
 
     def _storable(self, data: Any) -> Any:
-        """An error's data, or instead of data that no reader would take, why it is not there."""
+        """The data of an error or, if it exceeds the limits, the reason why it is left out."""
         try:
             check_raw(msgspec.json.encode(data), self._limits)
         except KaijuError as exc:
@@ -134,16 +135,16 @@ class Reports:
         return data
 
     def _ack(self, report: Report, lease: Lease, outcome: Step | BaseException) -> Ack:
-        """ok when the lease goes on, released when this report ended it, else stale."""
+        """ok if the lease continues, released if this report ended it, otherwise stale."""
         if isinstance(outcome, Unavailable | StoreError):
             raise outcome
-        if isinstance(outcome, BaseException):  # no task, or one that we cannot write: not again
+        if isinstance(outcome, BaseException):  # a retry of the report would fail as well
             return STALE
         row = outcome.row
         if outcome.stale:
             return STALE
-        goes_on = row.epoch == lease.epoch and row.nonce == lease.nonce
-        if row.status is TaskStatus.EXECUTED and goes_on:
+        lease_continues = row.epoch == lease.epoch and row.nonce == lease.nonce
+        if row.status is TaskStatus.EXECUTED and lease_continues:
             if report.state is ReportState.EXTEND and row.exec_deadline is not None:
                 return Ack(AckState.OK, max(0.0, row.exec_deadline - self._clock.now()))
             return OK

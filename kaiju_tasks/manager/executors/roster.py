@@ -1,4 +1,4 @@
-"""Executors: who is there, whose lease ended, who may take work."""
+"""Connects executors, renews their leases, and suspends, drains and expels them."""
 
 import asyncio
 import logging
@@ -28,9 +28,9 @@ GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 class Roster:
     """Connects, renews and expels executors.
 
-    :param manager_id: this manager
-    :param on_change: called with an executor whose leases changed and that is
-        connected to another manager
+    :param manager_id: the id of this manager
+    :param on_change: called with the id of an executor whose leases or status changed, if it is
+        not connected to this manager
     """
 
     def __init__(
@@ -56,27 +56,30 @@ class Roster:
         self._pings: dict[str, asyncio.Future[ExecutorStatus | None]] = {}
         self._pinging: asyncio.Task[None] | None = None
 
-    # -- coming ------------------------------------------------------------------------
+    # -- connect -----------------------------------------------------------------------
 
     async def connect(
         self, params: ConnectParams, connection: Connection
     ) -> tuple[ConnectResult, Session]:
-        """Take an executor in, or back after a cut.
+        """Register an executor, or register it again after its connection was lost.
 
-        Leases it holds and the store confirms go on; those the store does not know are
-        revoked; those it never heard of go back to their stream.
+        A lease that both the executor and the store hold continues. A lease that only the
+        executor holds is revoked. A task that only the store has leased to it is requeued.
+
+        :raises InvalidParams: the protocol version is not supported
+        :raises Unavailable: the database cannot be reached
         """
         _check_version(params.protocol)
         nonce = self._dice.nonce()
-        status, kept, lost = await self._committer.transact(
-            lambda tx: self._take_in(tx, params, nonce)
+        status, kept, requeued = await self._committer.transact(
+            lambda tx: self._register(tx, params, nonce)
         )
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
         before = self._sessions.get(params.id)
         self._sessions.add(session)
-        if lost and before is not None and before.connection is connection:
-            session.revoke(lost)  # what it was sent may have crossed with what it says it holds
+        if requeued and before is not None and before.connection is connection:
+            session.revoke(requeued)  # they may have been pushed just before it sent `holding`
         held = set(kept)
         settings = self._settings
         result = ConnectResult(
@@ -91,10 +94,10 @@ class Roster:
         )
         return result, session
 
-    async def _take_in(
+    async def _register(
         self, tx: Transaction, params: ConnectParams, nonce: str
     ) -> Written[tuple[ExecutorStatus, list[Lease], list[Lease]]]:
-        """:returns: its status, the leases that go on, and those that it has never heard of"""
+        """:returns: the status, the leases that continue, and the leases that were requeued"""
         known = await tx.lock_executor(params.id)
         status = ExecutorStatus.ACTIVE
         if known is not None and known.status not in GONE:
@@ -132,12 +135,12 @@ class Roster:
             lease_until=now + self._settings.lease_seconds,
         )
 
-    # -- staying -----------------------------------------------------------------------
+    # -- renew -------------------------------------------------------------------------
 
     async def ping(self, params: PingParams, session: Session | None) -> ExecutorStatus:
         """Renew an executor's lease.
 
-        :raises NotFound: it was expelled, or is connected elsewhere: it must connect anew
+        :raises NotFound: it was expelled, or is connected elsewhere: it must reconnect
         """
         if session is None or session.executor_id != params.id or not session.open:
             raise _unknown(params.id)
@@ -151,13 +154,13 @@ class Roster:
         return status
 
     async def _renew(self, session: Session) -> ExecutorStatus | None:
-        """Pings that come while a batch of them is written are written together."""
+        """Write a ping. Pings that arrive during a write are written together by the next one."""
         future = self._pings.get(session.executor_id)
         if future is None:
             future = self._pings[session.executor_id] = asyncio.get_running_loop().create_future()
         if self._pinging is None or self._pinging.done():
             self._pinging = asyncio.create_task(self._write_pings())
-        return await asyncio.shield(future)  # others may wait for it too
+        return await asyncio.shield(future)  # other pings of this executor may share it
 
     async def _write_pings(self) -> None:
         while self._pings:
@@ -177,7 +180,7 @@ class Roster:
                 for future in waiting.values():
                     if not future.done():
                         future.set_exception(error)
-                        future.exception()  # those who waited may all be gone: no complaint
+                        future.exception()  # retrieve it: its waiters may all be cancelled
                 continue
             self._uptime.reached(True)
             for executor_id, future in waiting.items():
@@ -185,14 +188,14 @@ class Roster:
                     future.set_result(statuses.get(executor_id))
 
     async def stop(self) -> None:
-        """Write the pings that have come, then end."""
+        """Write the pending pings, then return."""
         if self._pinging is not None:
             await asyncio.gather(self._pinging, return_exceptions=True)
 
-    # -- going -------------------------------------------------------------------------
+    # -- disconnect, leave, suspend ----------------------------------------------------
 
     async def closed(self, session: Session) -> None:
-        """The socket closed without a word: the lease ends after `reconnect_grace`."""
+        """Shorten the lease to `reconnect_grace` seconds: the socket closed without a leave."""
         was_open = session.open
         self._sessions.remove(session)
         if was_open:
@@ -201,32 +204,32 @@ class Roster:
             )
 
     async def leave(self, executor_id: str) -> None:
-        """An executor leaves by itself; what it holds goes back, and counts as no loss.
+        """Let an executor leave. Its tasks are requeued, which does not count as a loss.
 
         :raises NotFound: no such executor
         """
         await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
 
     async def suspend(self, executor_id: str, audit: AuditRecord | None = None) -> None:
-        """An operator refuses an executor until `resume`: its leases are revoked.
+        """Suspend an executor until `resume`: its leases are revoked and it gets no tasks.
 
-        :param audit: written with it, if it changes the executor's status
+        :param audit: written in the same transaction if the executor's status changes
         :raises NotFound: no such executor
         """
         await self._end(executor_id, ExecutorStatus.SUSPENDED, Outcome.SUSPENDED, audit)
 
     async def resume(self, executor_id: str, audit: AuditRecord | None = None) -> None:
-        """Let a suspended or draining executor take work again.
+        """Let a suspended or draining executor take tasks again.
 
-        :param audit: written with it, if it changes the executor's status
+        :param audit: written in the same transaction if the executor's status changes
         :raises NotFound: no such executor
         """
         await self._set_status(executor_id, ExecutorStatus.ACTIVE, audit)
 
     async def drain(self, executor_id: str, audit: AuditRecord | None = None) -> None:
-        """Give an executor no new work; what it holds goes on.
+        """Give an executor no new tasks. The tasks that it holds continue.
 
-        :param audit: written with it, if it changes the executor's status
+        :param audit: written in the same transaction if the executor's status changes
         :raises NotFound: no such executor
         """
         await self._set_status(executor_id, ExecutorStatus.DRAINING, audit)
@@ -248,7 +251,7 @@ class Roster:
         session = self._sessions.get(executor_id)
         if session is not None:
             if status is ExecutorStatus.DRAINING:
-                session.drain("an operator asked")
+                session.drain("requested by an operator")
             session.status = status
         else:
             self._on_change(executor_id)
@@ -264,7 +267,7 @@ class Roster:
             executor = await tx.lock_executor(executor_id)
             if executor is None:
                 raise _no_executor(executor_id)
-            if executor.status is not ExecutorStatus.SUSPENDED:  # which outlasts a leave
+            if executor.status is not ExecutorStatus.SUSPENDED:  # a suspension outlasts a leave
                 executor.status = status
                 if audit is not None:
                     await tx.add_audit([audit])
@@ -288,11 +291,11 @@ class Roster:
         elif leases:
             session.revoke(leases)
 
-    # -- expelling ---------------------------------------------------------------------
+    # -- expel -------------------------------------------------------------------------
 
     async def expel(self) -> None:
-        """Requeue the tasks of executors whose lease ended, if this manager may judge."""
-        if self._uptime.seconds_until_judge() > 0:
+        """Requeue the tasks of executors whose lease has ended, if this manager may expel them."""
+        if self._uptime.seconds_until_expel() > 0:
             return
         while await self._expel_some() == EXPIRED_PER_PASS:
             pass
@@ -301,7 +304,7 @@ class Roster:
         expired, changes = await self._committer.transact(self._expire)
         for executor in expired:
             mine = [c for c in changes if c.before and c.before.executor_id == executor.id]
-            log.warning("executor %s is lost; %d tasks go back", executor.id, len(mine))
+            log.warning("executor %s lost its lease: %d tasks requeued", executor.id, len(mine))
             session = self._sessions.get(executor.id)
             self._revoke(executor.id, mine)
             if session is not None:
@@ -310,7 +313,7 @@ class Roster:
 
     async def _expire(self, tx: Transaction) -> Written[tuple[list[ExecutorRow], list[Change]]]:
         changes: list[Change] = []
-        if self._uptime.seconds_until_judge() > 0:  # the database went away meanwhile
+        if self._uptime.seconds_until_expel() > 0:  # the database has been unreachable meanwhile
             return Written(([], changes), changes)
         expired = await tx.lock_expired(EXPIRED_PER_PASS)
         for executor in expired:
@@ -322,12 +325,12 @@ class Roster:
             changes += await self._committer.advance_rows(tx, rows, _always(lost))
         return Written((expired, changes), changes)
 
-    # -- what other managers did ---------------------------------------------------------
+    # -- changes by other managers -------------------------------------------------------
 
     async def check(self) -> None:
-        """Find what no wake-up told: sessions that are over, leases that were revoked.
+        """Find ended sessions and revoked leases whose wake-up was lost.
 
-        A session without leases has nothing to revoke; its next ping tells how it stands.
+        A session without leases has nothing to revoke; its next ping reads its status.
         """
         sessions = {session.executor_id: session for session in self._sessions if session.leases}
         if not sessions:
@@ -336,17 +339,17 @@ class Roster:
         for executor_id, session in sessions.items():
             row = rows.get(executor_id)
             running = 0 if row is None else row.running
-            if self._still_on(session, row) and running < len(session.leases):
+            if self._is_current(session, row) and running < len(session.leases):
                 await self._revoke_ended(session)
 
     async def reconcile(self, session: Session) -> None:
-        """Another manager changed leases of an executor connected here: revoke what is over."""
+        """Revoke the leases of a session that another manager has ended."""
         rows = await self._store.executors([session.executor_id])
-        if self._still_on(session, rows[0] if rows else None):
+        if self._is_current(session, rows[0] if rows else None):
             await self._revoke_ended(session)
 
-    def _still_on(self, session: Session, row: ExecutorRow | None) -> bool:
-        """Whether a session may go on; one that another manager has ended is closed."""
+    def _is_current(self, session: Session, row: ExecutorRow | None) -> bool:
+        """Whether a session continues. A session that another manager has ended is closed."""
         if row is None or row.session != session.nonce or row.status in GONE:
             self._sessions.close(session)
             return False
@@ -354,13 +357,13 @@ class Roster:
         return True
 
     async def _revoke_ended(self, session: Session) -> None:
-        leases = list(session.leases.values())  # what is pushed during the look is not looked at
+        leases = list(session.leases.values())  # without those pushed while the rows are read
         rows = await self._store.tasks([lease.id for lease in leases], results=False)
-        over = [
+        ended = [
             lease for lease in leases if lease.id not in rows or _lease(rows[lease.id].row) != lease
         ]
-        if over and session.open:
-            session.revoke(over)
+        if ended and session.open:
+            session.revoke(ended)
 
 
 def _lease(row: Row) -> Lease:
@@ -372,7 +375,7 @@ def _always(event: ExecutorLost) -> Callable[[TaskState], ExecutorLost]:
 
 
 def _unknown(executor_id: str) -> NotFound:
-    return NotFound(f"executor {executor_id!r} is not connected here: connect anew")
+    return NotFound(f"executor {executor_id!r} is not connected to this manager: it must reconnect")
 
 
 def _no_executor(executor_id: str) -> NotFound:
@@ -382,6 +385,7 @@ def _no_executor(executor_id: str) -> NotFound:
 def _check_version(protocol: int) -> None:
     if protocol not in (PROTOCOL_VERSION, PROTOCOL_VERSION - 1):
         raise InvalidParams(
-            f"this manager speaks executor protocol {PROTOCOL_VERSION}, not {protocol}",
+            f"executor protocol {protocol} is not supported: use version {PROTOCOL_VERSION} "
+            f"or {PROTOCOL_VERSION - 1}",
             field="protocol",
         )

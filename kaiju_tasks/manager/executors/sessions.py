@@ -1,4 +1,4 @@
-"""Executors connected to this manager, and what they hold."""
+"""Keeps the sessions of connected executors: their capacity, leases and connection."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -9,24 +9,25 @@ from kaiju_tasks.types import ExecutorStatus
 
 
 class Connection(Protocol):
-    """The manager's end of a socket. No method waits."""
+    """The manager's end of a socket. No method blocks."""
 
     def send(self, frame: bytes) -> None: ...
 
     def offer(self, frame: bytes) -> bool:
-        """Send a frame, unless too much that was offered still waits: then False."""
+        """Send a frame unless the send buffer is full. Returns whether it was accepted."""
         ...
 
     def close(self) -> None: ...
 
 
 class Session:
-    """One executor's connection: a credit of free places, and the leases pushed through it.
+    """One executor's connection: its free capacity, and the leases pushed through it.
 
-    :param nonce: the session id that the store knows; another connect replaces it
+    A suspect task runs alone. `reserved_for` is the stream that waits until the executor holds
+    no lease; `alone` is the id of the suspect task that runs there afterwards.
 
-    A suspect task runs alone: `reserved_for` is the stream that waits until the executor has
-    nothing left to lose, `alone` the task that then runs there.
+    :param nonce: the session id in the store; the next connect of the executor replaces it
+    :param capacity: maximum number of leases
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Session:
 
     @property
     def free(self) -> int:
-        """Places for work that may run beside other work."""
+        """The number of additional tasks that the executor can take."""
         if self.status is not ExecutorStatus.ACTIVE or self.reserved_for is not None:
             return 0
         if self.alone in self.leases:
@@ -64,7 +65,7 @@ class Session:
         self.connection.send(encode_notification("executor.run", RunParams(list(assignments))))
 
     def revoke(self, leases: list[Lease]) -> None:
-        """Tell the executor to stop; its places are free again."""
+        """Order the executor to stop these runs, and free their capacity."""
         for lease in leases:
             self.drop(lease)
         self.connection.send(encode_notification("executor.revoke", RevokeParams(leases)))
@@ -75,7 +76,7 @@ class Session:
             self.cleared(lease)
 
     def cleared(self, lease: Lease) -> None:
-        """The suspect stage is over: others may run beside its task, and beside its next lease."""
+        """Let other tasks run beside this one: its suspect stage has ended."""
         if self.alone == lease.id:
             self.alone = None
 
@@ -85,7 +86,7 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this manager, by executor."""
+    """The sessions of this manager, by executor id."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
@@ -113,7 +114,7 @@ class Sessions:
             del self._by_id[session.executor_id]
 
     def close(self, session: Session) -> None:
-        """End a session and its connection: the executor has to connect anew."""
+        """End a session and close its connection. The executor has to reconnect."""
         self.remove(session)
         session.connection.close()
 

@@ -1,7 +1,8 @@
-"""Executor streams: queued tasks are pushed to executors that have places free.
+"""Pushes queued tasks to executors with free capacity.
 
-A stream is *hungry* when it may have tasks that can be acquired. Whoever queues a task, frees
-a place or hears of another manager's work says so; the loop serves until nothing is left.
+A stream is *pending* while it may have tasks that can be acquired. Queued tasks, freed capacity
+and the wake-ups of other managers make a stream pending; the loop serves pending streams until
+none is left.
 """
 
 import asyncio
@@ -24,9 +25,11 @@ OUTAGE_PAUSE_SECONDS = 0.5
 
 
 class Streams:
-    """Pushes tasks of every stream that this manager's executors serve.
+    """Pushes the tasks of every stream that this manager's executors serve.
 
-    :ivar on_call: streams whose executor comes when it is called: there is work, and nobody serves
+    :param batch_rows: maximum number of tasks in a transaction
+    :ivar on_call: by stream, a function that starts its executor when the stream has work and no
+        executor serves it
     """
 
     def __init__(
@@ -42,15 +45,15 @@ class Streams:
         self._sessions = sessions
         self._dice = dice
         self._batch_rows = batch_rows
-        self._hungry: set[str] = set()
+        self._pending: set[str] = set()
         self._suspect: set[str] = set()
-        self._held_back: set[str] = set()
+        self._has_held: set[str] = set()
         self._served_last = ""
         self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
         self._loop = Loop(
-            "serving the streams",
-            wait=self._until_hungry,
+            "pushing tasks",
+            wait=self._until_pending,
             work=self._serve_all,
             retry_seconds=OUTAGE_PAUSE_SECONDS,
         )
@@ -62,43 +65,47 @@ class Streams:
         await self._loop.stop()
 
     def feed(self, app_name: str, ready: int = READY) -> None:
-        """A stream may have tasks that can be acquired."""
-        (self._suspect if ready == SUSPECT else self._hungry).add(app_name)
+        """Mark a stream as pending: it may have tasks that can be acquired."""
+        (self._suspect if ready == SUSPECT else self._pending).add(app_name)
         self._work.set()
 
     def feed_all(self, ready: frozenset[str], suspect: frozenset[str]) -> None:
-        """What the store says of all streams."""
+        """Mark streams as pending.
+
+        :param ready: streams that have ready tasks in the store
+        :param suspect: streams that have suspect tasks in the store
+        """
         self._suspect &= suspect
         for session in self._sessions:
             if session.reserved_for not in suspect:
                 session.reserved_for = None
         if ready or suspect:
-            self._hungry |= ready
+            self._pending |= ready
             self._suspect |= suspect
             self._work.set()
 
     def credit(self) -> None:
-        """An executor has places free."""
-        if self._hungry or self._suspect:
+        """Serve the pending streams: an executor has free capacity."""
+        if self._pending or self._suspect:
             self._work.set()
 
     def covers(self, app_name: str) -> bool:
-        """Whether this manager's executors have places free for a stream."""
+        """Whether this manager's executors have free capacity for a stream."""
         serving = self._sessions.serving(app_name)
         if not serving:
             return app_name in self.on_call
         return any(session.free > 0 for session in serving)
 
     def served(self) -> set[str]:
-        """Streams whose tasks this manager can push, now or after a call."""
+        """The streams whose tasks this manager can push, including those of on-call executors."""
         return self._sessions.app_names() | self.on_call.keys()
 
-    def _unserved(self, app_name: str) -> None:
-        call = self.on_call.get(app_name)
-        if call is not None:
-            call()
+    def _start_on_call(self, app_name: str) -> None:
+        start = self.on_call.get(app_name)
+        if start is not None:
+            start()
 
-    async def _until_hungry(self) -> None:
+    async def _until_pending(self) -> None:
         await self._work.wait()
         self._work.clear()
 
@@ -112,17 +119,17 @@ class Streams:
                 busy |= await self._serve(app_name)
 
     def _in_turn(self) -> list[str]:
-        """Hungry streams, the one served last at the end: none takes every free place."""
-        names = sorted(self._hungry)
+        """Pending streams in round-robin order, so that none takes all the free capacity."""
+        names = sorted(self._pending)
         turn = bisect_right(names, self._served_last)
         return names[turn:] + names[:turn]
 
     async def _serve(self, app_name: str) -> bool:
-        """One push. False when there is nobody to push to, or nothing to push."""
+        """Push once. Returns False if no executor is free or there is nothing to push."""
         serving = self._sessions.serving(app_name)
-        if not serving:  # whoever comes to serve it feeds it
-            self._hungry.discard(app_name)
-            self._unserved(app_name)
+        if not serving:  # an executor that connects makes its streams pending
+            self._pending.discard(app_name)
+            self._start_on_call(app_name)
         free = [s for s in serving if s.free > 0]
         if not free:
             return False
@@ -130,21 +137,22 @@ class Streams:
         limit = min(session.free, self._batch_rows)
         if len(free) > 1:
             limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
-        self._hungry.discard(app_name)
-        found = await self._acquire(session, app_name, limit, READY, feed_again=self._hungry)
+        self._pending.discard(app_name)
+        found = await self._acquire(session, app_name, limit, READY, feed_again=self._pending)
         if found.looked:
             self._served_last = app_name
         if found.more:
-            self._hungry.add(app_name)
+            self._pending.add(app_name)
             return True
         return bool(found.looked)
 
     async def _serve_suspect(self, app_name: str) -> bool:
-        """Suspect tasks run alone: find an executor with nothing to lose, or let one get so."""
+        """Push a suspect task, which runs alone, to an idle executor. If none is idle, reserve
+        one until its leases have ended."""
         serving = self._sessions.serving(app_name)
         if not serving:
             self._suspect.discard(app_name)
-            self._unserved(app_name)
+            self._start_on_call(app_name)
         sessions = [
             s
             for s in serving
@@ -170,8 +178,8 @@ class Streams:
     async def _acquire(
         self, session: Session, app_name: str, places: int, ready: int, feed_again: set[str]
     ) -> Found:
-        """Lease up to `places` tasks to an executor and push them; those that slots and pauses
-        hold are held on the way."""
+        """Lease up to `places` tasks to an executor and push them. Tasks that must wait for a
+        slot or for the end of a pause are held."""
         acquisition = Acquisition(
             self._committer,
             self._pauses,
@@ -179,17 +187,18 @@ class Streams:
             app_name,
             self._dice.nonce(),
             places=places,
-            limit=max(places, self._batch_rows) if app_name in self._held_back else places,
+            limit=max(places, self._batch_rows) if app_name in self._has_held else places,
             ready=ready,
         )
         try:
             found = await self._committer.transact(acquisition.attempt)
         except BaseException:
             feed_again.add(app_name)
-            if acquisition.tried:  # tasks may be leased that nobody was sent: they go back at the
-                self._sessions.close(session)  # executor's next connect
+            if acquisition.tried:
+                # Leases may have been committed but not sent; the next connect returns them.
+                self._sessions.close(session)
             raise
-        (self._held_back.add if found.held else self._held_back.discard)(app_name)
+        (self._has_held.add if found.held else self._has_held.discard)(app_name)
         if found.session_over:
             self._sessions.close(session)
         elif found.assignments and session.open:
@@ -199,7 +208,7 @@ class Streams:
         return found
 
     async def _give_back(self, executor_id: str, assignments: Sequence[Assignment]) -> None:
-        """The socket closed while the lease was written: nobody has begun the work."""
+        """Return leases whose connection closed before they were sent."""
         await self._committer.apply_all(
             [(a.id, given_back(executor_id, epoch=a.epoch)) for a in assignments]
         )

@@ -1,18 +1,20 @@
-"""Whether this manager reaches the database, and since when managers have been up at all."""
+"""Tracks how long the database has been reachable, to decide whether executors may be expelled."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Uptime:
-    """Since when the database has been reached without a break.
+    """The time since the database became reachable without interruption.
 
-    A manager expels nobody until it has itself reached the database for one full lease:
-    executors could not renew their leases while it was away. A manager that was stopped and
-    woken (a paused machine) was away too, though no call of its failed.
+    A manager expels no executor until it has reached the database for one full lease, because
+    executors cannot renew their leases during an outage. The same applies to a manager that was
+    suspended with its machine, although none of its calls failed.
 
-    :param silence_seconds: a longer time without reaching the database is a break
-    :param up_since: store time since when managers have been up without a break
+    :param lease_seconds: the lease of an executor
+    :param silence_seconds: a longer time without a successful call counts as an interruption
+    :param clock: monotonic seconds; by default, the event loop's time
+    :ivar up_since: store time (UNIX seconds) since which at least one manager has been up
     """
 
     def __init__(
@@ -29,7 +31,7 @@ class Uptime:
         self.up_since = 0.0
 
     def reached(self, ok: bool) -> None:
-        """The database was reached, or could not be."""
+        """Record whether a call reached the database."""
         now = self._clock()
         if not ok:
             self._reached_since = None
@@ -42,8 +44,8 @@ class Uptime:
     def connected(self) -> bool:
         return self._reached_since is not None
 
-    def seconds_until_judge(self) -> float:
-        """Seconds until executors may be judged by their pings; 0 when they may be now."""
+    def seconds_until_expel(self) -> float:
+        """Seconds until executors may be expelled for missing pings; 0 if they may be now."""
         now = self._clock()
         if self._reached_since is None or now - self._reached_last > self._silence_seconds:
             return self._lease_seconds

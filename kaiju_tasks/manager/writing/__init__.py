@@ -1,1 +1,1 @@
-"""Lock, advance, save: what writes tasks, and what follows from them in the same transaction."""
+"""Writes tasks and the consequences of each change, in one transaction."""

@@ -1,4 +1,4 @@
-"""One transaction for many entries: create, advance, save."""
+"""Writes a batch of entries in one transaction: creates, advances and saves tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from kaiju_tasks.store.base import Transaction
 
 
 class Batch:
-    """Writes entries, at most one for a task. Each is left with a step or an error."""
+    """Writes entries, at most one for each task. It sets a step or an error on each entry."""
 
     def __init__(self, states: States, consequences: Consequences) -> None:
         self._states = states
@@ -69,7 +69,7 @@ class Batch:
     async def _without_held_keys(
         self, tx: Transaction, advanced: list[tuple[EventEntry, Change]]
     ) -> list[tuple[EventEntry, Change]]:
-        """Refuse edits that would take a unique key from its holder."""
+        """Refuse edits that need a unique key that another task holds."""
         held = await held_elsewhere(tx, [change.step for _, change in advanced])
         if not held:
             return advanced
@@ -82,9 +82,10 @@ class Batch:
 def _decided_before(
     entries: Iterable[EventEntry], states: Mapping[str, TaskState]
 ) -> tuple[list[EventEntry], list[Change]]:
-    """Answer what needs no advance: unknown tasks, and what an earlier try has committed.
+    """Resolve the entries that need no advance: unknown tasks, and what an earlier attempt has
+    committed.
 
-    :returns: the entries that are left, and changes of an earlier try that nobody has published
+    :returns: the remaining entries, and the changes of earlier attempts, still to be published
     """
     undecided: list[EventEntry] = []
     decided: list[Change] = []

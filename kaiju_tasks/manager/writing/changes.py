@@ -1,4 +1,4 @@
-"""What a transaction changed, as it is published after the commit."""
+"""Holds the changes of a transaction until they are published after the commit."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class Change:
-    """A Step and the definition it was made with.
+    """A step and the definition of its task.
 
-    :ivar before: the row as it was; None for a new task
-    :ivar replaced: the definition as it was, where it changed
+    :ivar before: the row before the step; None for a new task
+    :ivar replaced: the previous definition, if the step changed it
     """
 
     __slots__ = ("before", "definition", "replaced", "step")
@@ -24,7 +24,7 @@ class Change:
 
     @classmethod
     def of(cls, step: Step, state: TaskState) -> "Change":
-        """What a step changed of a state."""
+        """The change that a step makes to a state."""
         if step.definition is None:
             return cls(step, state.definition, state.row)
         change = cls(step, step.definition, state.row)
@@ -33,10 +33,10 @@ class Change:
 
 
 class Written(NamedTuple, Generic[T]):
-    """What one try of a transaction did.
+    """The result of one attempt of a transaction.
 
-    :param value: the answer to the caller
-    :param changes: to be published after the commit
+    :param value: the value for the caller
+    :param changes: the changes to publish after the commit
     """
 
     value: T

@@ -1,7 +1,7 @@
-"""Tasks that wait for other tasks (`_TASKS_`): their children come, end, and are cancelled.
+"""Creates, awaits and cancels the child tasks of `_TASKS_` stages.
 
-A child's end notes itself in its own transaction, beside a signal for the parent, and never locks
-the parent's row; whoever takes the signals looks at each parent once for many of them.
+The transaction that ends a child records the end and a signal for the parent. It never locks the
+parent's row. The scheduler takes the signals and advances each parent once for many children.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
-from kaiju_tasks.manager.writing.claims import let_go
+from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.outcomes import outcomes
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
@@ -35,60 +35,61 @@ from kaiju_tasks.store.base import Child, Summary, Transaction
 from kaiju_tasks.types import ENDED, TASKS, ErrorType, TaskError, TaskStatus
 
 
-class Family:
-    """Serves `_TASKS_` stages."""
+class ChildTasks:
+    """Executes `_TASKS_` stages."""
 
     def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
         self._states = states
         self._dice = dice
         self._settings = settings
 
-    # -- the wait begins -----------------------------------------------------------------
+    # -- begin of a wait -----------------------------------------------------------------
 
     async def lock_named(self, tx: Transaction, changes: Iterable[Change]) -> None:
-        """Lock what several stages are about to name, all at once: each on its own would lock
-        the tasks in an order that another transaction does not keep."""
+        """Lock the tasks that several stages name, all at once. If each stage locked its own,
+        the lock order could differ from that of another transaction and cause a deadlock."""
         spawns = [change.step.spawn for change in changes if change.step.spawn is not None]
         named = {c.id for spawn in spawns for c in spawn.children if c.id is not None}
         if len(spawns) > 1 and named:
             await tx.lock(sorted(named))
 
     async def spawn(self, tx: Transaction, change: Change, *, refused: bool) -> list[Change]:
-        """Create and find what a stage waits for, all or nothing, and save that.
+        """Create or find all the tasks that a stage waits for, and save them. If one of them is
+        not valid, none is created and the stage fails.
 
-        :param refused: there is no room for more in this transaction
+        :param refused: whether the transaction has reached its limit of created tasks
         """
         spawn, parent = change.step.spawn, change.definition
         assert spawn is not None
         spawning = SpawnPlan()
         try:
             if refused:
-                raise _refusal("too many tasks are created at once by nested tasks")
+                raise _refusal("nested `_TASKS_` stages create too many tasks at once")
             await self._gather(tx, parent, spawn, spawning)
         except InvalidParams as exc:
-            await let_go(tx, self._states, spawning.claimed)
+            await release_keys(tx, self._states, spawning.claimed)
             return await self._refuse(tx, parent.id, spawn.wait, exc)
         if spawning.again:
             await tx.drop_children(spawn.wait, spawning.again)
         changes, taken = await self._create(tx, spawning)
         changes += self._watch(tx, spawning)
         await tx.save([one.step for one in changes if one.before is not None])
-        await self._note_ended(tx, spawning, changes)
-        born = [child for child in spawning.children if child.child_id not in taken]
-        if born:
-            await tx.put_children(parent.id, spawn.wait, born)
+        await self._record_ended(tx, spawning, changes)
+        children = [child for child in spawning.children if child.child_id not in taken]
+        if children:
+            await tx.put_children(parent.id, spawn.wait, children)
         if taken:
-            await let_go(tx, self._states, sorted(taken.intersection(spawning.claimed)))
-            error = _refusal(f"a task with the id {min(taken)!r} exists already")
+            await release_keys(tx, self._states, sorted(taken.intersection(spawning.claimed)))
+            error = _refusal(f"a task with the id {min(taken)!r} already exists")
             return changes + await self._refuse(tx, parent.id, spawn.wait, error)
-        if any(child.status is not None for child in born):
+        if any(child.status is not None for child in children):
             await tx.signal([parent.id])
         return changes
 
     async def _gather(
         self, tx: Transaction, parent: Definition, spawn: Spawn, spawning: "SpawnPlan"
     ) -> None:
-        """:raises InvalidParams: something of it cannot be waited for"""
+        """:raises InvalidParams: the stage cannot wait for one of these tasks"""
         known = {child.position: child for child in await tx.children(spawn.wait)}
         spawning.again = sorted(known)
         named: dict[str, int] = {}
@@ -101,8 +102,8 @@ class Family:
                 assert plan.id is not None
                 named[plan.id] = position
             else:
-                made_up = f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
-                child_id = made_up if plan.id is None else plan.id
+                generated_id = f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
+                child_id = generated_id if plan.id is None else plan.id
                 spawning.made[child_id] = self._define(tx, parent, plan, child_id, position)
                 spawning.children.append(Child(position, spawn.cycle, child_id, made=True))
         await self._reuse(tx, spawning, named)
@@ -110,7 +111,7 @@ class Family:
         self._check_made(parent, spawning)
         await self._check_next_tasks(tx, spawning)
         self._add_named(parent, spawn, spawning, named)
-        await _refuse_circle(tx, parent.id, named)
+        await _refuse_cycle(tx, parent.id, named)
 
     def _define(
         self, tx: Transaction, parent: Definition, plan: ChildPlan, child_id: str, position: int
@@ -129,13 +130,15 @@ class Family:
         return defined
 
     async def _reuse(self, tx: Transaction, spawning: "SpawnPlan", named: dict[str, int]) -> None:
-        """Wait for the tasks that hold the unique keys of those to be created."""
+        """Wait for the holder of a unique key instead of creating a second task with the key."""
         wanted: dict[str, str] = {}
         for child_id, defined in spawning.made.items():
             if (key := defined.definition.unique_key) is None:
                 continue
             if wanted.setdefault(key, child_id) != child_id:
-                raise _refusal(f"{wanted[key]!r} and {child_id!r} have one unique key")
+                raise _refusal(
+                    f"the tasks {wanted[key]!r} and {child_id!r} have the same unique key"
+                )
         held = await tx.claim(wanted) if wanted else {}
         spawning.claimed = [child_id for key, child_id in wanted.items() if key not in held]
         for key, holder in held.items():
@@ -153,7 +156,7 @@ class Family:
         for child_id in spawning.made:
             state = spawning.states.get(child_id)
             if state is not None and state.definition.parent_id != parent.id:
-                raise _refusal(f"a task with the id {child_id!r} exists already")
+                raise _refusal(f"a task with the id {child_id!r} already exists")
 
     async def _check_next_tasks(self, tx: Transaction, spawning: "SpawnPlan") -> None:
         wanted = (
@@ -183,7 +186,7 @@ class Family:
     async def _create(
         self, tx: Transaction, spawning: "SpawnPlan"
     ) -> tuple[list[Change], set[str]]:
-        """Insert new children, and let those that are there run anew."""
+        """Insert new children, and restart those that already exist."""
         pauses = self._states.pauses
         fresh = [d for child_id, d in spawning.made.items() if child_id not in spawning.states]
         steps = [
@@ -206,23 +209,23 @@ class Family:
             if step.row.id not in taken
         ]
         old = [state for child_id, state in spawning.states.items() if child_id in spawning.made]
-        return changes + self._states.advance(tx, old, lambda s: self._anew(spawning, s)), taken
+        return changes + self._states.advance(tx, old, lambda s: self._reset(spawning, s)), taken
 
-    async def _note_ended(
+    async def _record_ended(
         self, tx: Transaction, spawning: "SpawnPlan", changes: list[Change]
     ) -> None:
-        """Some run no executor's stage: they may be over already, and hold no key any more."""
+        """Record children without executor stages that have ended already, and free their keys."""
         run_ends = {one.step.row.id: one.step.run_end for one in changes}
         for child in spawning.children:
             if (end := run_ends.get(child.child_id)) is not None:
                 child.status, child.exit_code, child.error = end.status, end.exit_code, end.error
                 child.job_id, child.job_cycle, child.stages = end.job_id, end.cycle, end.stages
         keyed = [one for one in changes if one.step.row.id in spawning.claimed]
-        vain = [c.step.row.id for c in keyed if claimed(c.step.row, c.definition) is None]
-        if vain:
-            await tx.unclaim(vain)
+        ended = [c.step.row.id for c in keyed if claimed(c.step.row, c.definition) is None]
+        if ended:
+            await tx.unclaim(ended)
 
-    def _anew(self, spawning: "SpawnPlan", state: TaskState) -> Reset:
+    def _reset(self, spawning: "SpawnPlan", state: TaskState) -> Reset:
         definition = spawning.made[state.row.id].definition
         return Reset(job_id=self._dice.new_id(), definition=definition, rev=self._dice.rev())
 
@@ -241,13 +244,13 @@ class Family:
         await tx.save([change.step for change in changes])
         return changes
 
-    # -- the wait goes on ----------------------------------------------------------------
+    # -- signals of ended children -------------------------------------------------------
 
     async def look(self, tx: Transaction, at_once: int) -> tuple[list[Change], bool]:
-        """Look at tasks for which there are signals; the changes are still to be saved.
+        """Advance the parents for which there are signals. The caller saves the changes.
 
-        :param at_once: signals to be taken
-        :returns: also whether there may be more signals
+        :param at_once: maximum number of signals to take
+        :returns: the changes, and whether there may be more signals
         """
         ids = await tx.take_signals(at_once)
         states = await self._states.lock(tx, ids) if ids else {}
@@ -262,10 +265,10 @@ class Family:
                 continue
             left = [c.child_id for c in await tx.children(wait) if c.status is None]
             if not states.keys().isdisjoint(left):
-                later.append(state.row.id)  # a child may be about to end: then it is not left
+                later.append(state.row.id)  # an unfinished child may end in this transaction
             else:
                 if left:
-                    await tx.lock(left)  # one that ends right now is recorded with its own end
+                    await tx.lock(left)  # wait for children that are ending to be recorded
                 children = await tx.children(wait)
                 events[state.row.id] = await self._event(tx, wait, verdict, summary, children)
         if later:
@@ -283,12 +286,12 @@ class Family:
         children: list[Child],
     ) -> ChildrenLooked:
         result, refusal = Raw(b"null"), None
-        most = self._settings.max_result_bytes
+        max_bytes = self._settings.max_result_bytes
         if verdict == "done":
-            result = await outcomes(tx, children, most)
-        if len(result) > most:
-            said = f"the list of {len(children)} outcomes would exceed {most} bytes"
-            refusal = TaskError(ErrorType.RESULT_TOO_LARGE, said, wait.stage)
+            result = await outcomes(tx, children, max_bytes)
+        if len(result) > max_bytes:
+            message = f"the list of {len(children)} outcomes would exceed {max_bytes} bytes"
+            refusal = TaskError(ErrorType.RESULT_TOO_LARGE, message, wait.stage)
         return ChildrenLooked(
             wait=wait,
             left=summary.left,
@@ -299,11 +302,14 @@ class Family:
             max_run_bytes=self._settings.max_run_results_bytes,
         )
 
-    # -- the wait is over ----------------------------------------------------------------
+    # -- end of a wait -------------------------------------------------------------------
 
     async def abandoned(self, tx: Transaction, changes: Iterable[Change]) -> list[str]:
-        """Created children that these changes leave alone and that have not ended; to be asked
-        before a deletion is saved."""
+        """The unfinished created children whose parents no longer wait. Call it before deletions
+        are saved.
+
+        :returns: their ids
+        """
         found: list[str] = []
         for change in changes:
             if change.step.abandon is not None:
@@ -312,25 +318,25 @@ class Family:
         return found
 
     async def cancel(self, tx: Transaction, ids: list[str]) -> list[Change]:
-        """Cancel children whose parent waits no more, and save that."""
+        """Cancel children whose parent no longer waits, and save the changes."""
         if not ids:
             return []
         states = await self._states.lock(tx, ids)
         open_ = [state for state in states.values() if state.row.open]
-        event = Cancel(message="the task that created this one waits for it no more")
+        event = Cancel(message="the task that created this task no longer waits for it")
         changes = self._states.advance(tx, open_, lambda state: event)
         await tx.save([change.step for change in changes])
         return changes
 
 
 class SpawnPlan(Struct):
-    """What a stage is to wait for.
+    """The tasks that a stage is to wait for.
 
-    :param made: tasks to be created, by id
-    :param states: of those tasks, named or to be created, that are there already
-    :param children: as they are to be noted
-    :param claimed: tasks to be created whose unique keys were taken just now
-    :param again: positions that are noted of an earlier attempt, and count no more
+    :param made: the tasks to create, by id
+    :param states: the states of named tasks and of tasks to create that already exist
+    :param children: the records to write
+    :param claimed: the tasks to create whose unique keys were claimed by this transaction
+    :param again: the positions whose records of an earlier attempt are replaced
     """
 
     made: dict[str, Defined] = field(default_factory=dict)
@@ -341,7 +347,7 @@ class SpawnPlan(Struct):
 
 
 def _is_done(child: Child, plan: ChildPlan, cycle: int) -> bool:
-    """A retry keeps what has finished."""
+    """Whether a retry keeps this child: it has finished."""
     finished = child.status == TaskStatus.FINISHED and child.cycle == cycle
     return finished and plan.id in (None, child.child_id)
 
@@ -368,15 +374,15 @@ def _first_failure(children: list[Child]) -> ChildFailure | None:
     return None
 
 
-async def _refuse_circle(tx: Transaction, parent_id: str, named: Iterable[str]) -> None:
-    """:raises InvalidParams: one of these waits for the parent, over however many others"""
+async def _refuse_cycle(tx: Transaction, parent_id: str, named: Iterable[str]) -> None:
+    """:raises InvalidParams: one of these tasks waits for the parent, directly or indirectly"""
     seen, front = set[str](), set(named)
     while front:
         if parent_id in front:
-            raise _refusal("the task would wait for itself, in a circle")
+            raise _refusal("the task would wait for itself: its children form a cycle")
         seen |= front
         front = set(await tx.waits_of(front)) - seen
-        if front:  # locked, so that none of them begins to wait for others unseen
+        if front:  # the lock keeps them from starting to wait for other tasks meanwhile
             await tx.lock(front)
 
 

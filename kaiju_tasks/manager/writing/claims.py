@@ -1,4 +1,4 @@
-"""Unique keys that an edit takes, and those taken for tasks that were not made or are over."""
+"""Claims the unique keys that edits need, and releases keys that their tasks no longer need."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,15 +7,15 @@ from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
 
 
-async def let_go(tx: Transaction, states: States, ids: Sequence[str]) -> None:
-    """Tasks hold no more than the key that is their own; others may have taken theirs by id."""
+async def release_keys(tx: Transaction, states: States, ids: Sequence[str]) -> None:
+    """Release all unique keys of these tasks, except the key that an existing task still needs."""
     if not ids:
         return
-    there = await states.lock(tx, ids)
+    existing = await states.lock(tx, ids)
     await tx.unclaim(ids)
     own = {
         key: task_id
-        for task_id, state in there.items()
+        for task_id, state in existing.items()
         if (key := claimed(state.row, state.definition)) is not None
     }
     if own:
@@ -23,9 +23,9 @@ async def let_go(tx: Transaction, states: States, ids: Sequence[str]) -> None:
 
 
 async def held_elsewhere(tx: Transaction, steps: Iterable[Step]) -> dict[str, str]:
-    """Take the keys that edits bring along.
+    """Claim the unique keys that edits introduce.
 
-    :returns: of tasks whose new key another one holds, which
+    :returns: for each task whose new key is held by another task, the id of that other task
     """
     wanted: dict[str, str] = {}
     twice: dict[str, str] = {}

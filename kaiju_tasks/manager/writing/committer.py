@@ -1,8 +1,8 @@
-"""Lock, advance, save: every change of a task goes through here, committed in groups.
+"""Commits every change of a task, in groups: locks, advances and saves the rows.
 
-What arrives while a transaction runs is written together by the next one; nothing waits when
-the committer is idle. A caller is answered after the commit, never before, and one caller's
-error is never another's.
+Changes that arrive while a transaction runs are written together by the next one. An idle
+committer writes at once. A caller gets its answer after the commit, and never the error of
+another caller.
 """
 
 import asyncio
@@ -49,12 +49,12 @@ T = TypeVar("T")
 
 
 class Committer:
-    """The one writer of tasks in a manager.
+    """The only writer of tasks in a manager.
 
     :param publish: called with the changes of each committed transaction
-    :param reached: called after each transaction with True, or False when the store is away
-    :param lanes: transactions that may run side by side
-    :ivar written: changes committed so far
+    :param reached: called after each transaction with whether the store was reachable
+    :param lanes: maximum number of concurrent transactions for entries
+    :ivar written: the number of changes committed so far
     """
 
     def __init__(
@@ -85,21 +85,21 @@ class Committer:
         self._tasks = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
 
     async def stop(self) -> None:
-        """Write what is queued, then end; later calls are refused."""
+        """Write the queued entries, then end. Later calls raise Unavailable."""
         self._stopping = True
         self._queue.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # -- what callers do -----------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------
 
     async def apply(
         self, task_id: str, event: EventSource, *, audit: AuditRecord | None = None
     ) -> Step:
         """Advance one task by one event.
 
-        :param audit: written with it, if it changes the task
+        :param audit: written in the same transaction if the event changes the task
         :raises NotFound: no such task
-        :raises Conflict: the status does not allow it
+        :raises Conflict: the status of the task does not allow the event
         :raises Unavailable: the database cannot be reached
         """
         return await self._submit_one(EventEntry(task_id, event, audit))
@@ -107,19 +107,22 @@ class Committer:
     async def apply_all(
         self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord] = ()
     ) -> list[Step | BaseException]:
-        """Advance tasks, each on its own: an error of one is returned in its place.
+        """Advance tasks independently of each other.
 
-        :param audits: none, or one for each pair, written with it if it changes the task
+        :param audits: none, or one for each pair, written if its event changes the task
+        :returns: the step or the error of each pair, in order
+        :raises Unavailable: the manager is stopping
         """
         return await self._submit(_entries(pairs, audits))
 
     async def apply_together(
         self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord]
     ) -> None:
-        """Advance tasks in one transaction, all or none; unknown ones are left out.
+        """Advance tasks in one transaction, all or none. Unknown tasks are ignored.
 
-        :param audits: one for each pair, written with it if it changes the task
-        :raises Conflict: a status does not allow it; `id` names the task. Nothing was written
+        :param audits: one for each pair, written if its event changes the task
+        :raises Conflict: the status of a task does not allow its event; `id` in the error's data
+            names the task, and nothing was written
         """
         entries = _entries(pairs, audits)
 
@@ -142,11 +145,13 @@ class Committer:
         return await self._submit_one(DraftEntry(draft))
 
     async def create_all(self, drafts: Sequence[Draft]) -> list[Step | Duplicate]:
-        """Insert tasks in one transaction, all or none but for those of which another task holds
-        the unique key.
+        """Insert tasks in one transaction, all or none. Tasks that accept a duplicate are left
+        out if another task holds their unique key.
 
-        :raises AlreadyExists: args are the taken ids; nothing was written
-        :raises Duplicate: a unique key is held that no other task may hold; nothing was written
+        :returns: for each draft, the step or the duplicate, in order
+        :raises AlreadyExists: ids are taken, and are the `args`; nothing was written
+        :raises Duplicate: another task holds the unique key of a draft with `on_conflict`
+            "error"; nothing was written
         """
 
         async def work(tx: Transaction) -> Written[list[Step | Duplicate]]:
@@ -163,12 +168,12 @@ class Committer:
         return await self.transact(work)
 
     async def transact(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
-        """Run one transaction of its own, retried whole when it conflicts or the database is
-        away for a moment, and publish its changes.
+        """Run a separate transaction and publish its changes. The transaction is retried as a
+        whole after a conflict or a short database outage.
 
-        :param work: one try; it must leave nothing behind but what it returns
-        :returns: the value of the try that was committed
-        :raises Unavailable: the database cannot be reached
+        :param work: one attempt; it must have no effects outside the transaction
+        :returns: the value of the committed attempt
+        :raises Unavailable: the database cannot be reached, or the conflicts do not end
         """
         written = await self._commit(work)
         self.written += len(written.changes)
@@ -176,8 +181,8 @@ class Committer:
         try:
             self.states.published(written.changes)
             self._publish(written.changes)
-        except Exception:  # what is written is written: it must not be written again for this
-            log.exception("changes could not be published")
+        except Exception:  # the commit has succeeded: the caller must not retry it
+            log.exception("publishing committed changes failed")
         return written.value
 
     async def _commit(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> Written[T]:
@@ -191,7 +196,8 @@ class Committer:
             except TransactionConflict:
                 conflicts += 1
                 if conflicts > MAX_CONFLICTS:
-                    raise Unavailable("too many conflicting transactions: try again") from None
+                    message = f"the transaction conflicted {conflicts} times: try again"
+                    raise Unavailable(message) from None
                 await asyncio.sleep(0.002 * conflicts * self._dice.fraction())
             except StoreUnavailable as exc:
                 self._reached(False)
@@ -228,12 +234,12 @@ class Committer:
                     entry.done(Unavailable("the manager is stopping"))
                 if not isinstance(exc, Exception):
                     raise
-                log.exception("a batch could not be written")
+                log.exception("writing a batch failed")
             finally:
                 self._queue.written(batch)
 
     async def _write(self, batch: list[Entry]) -> None:
-        """Write a batch; when it fails as a whole, each entry on its own."""
+        """Write a batch. If it fails as a whole, write each entry separately."""
         try:
             await self.transact(lambda tx: self._batch.write(tx, batch))
         except Unavailable as exc:
@@ -242,7 +248,7 @@ class Committer:
         except Exception as exc:
             if len(batch) == 1:
                 if not isinstance(exc, KaijuError):
-                    log.exception("task %s could not be written", batch[0].task_id)
+                    log.exception("writing task %s failed", batch[0].task_id)
                 batch[0].done(exc)
             else:
                 for entry in batch:
@@ -251,7 +257,7 @@ class Committer:
             for entry in batch:
                 entry.done(None)
 
-    # -- pieces of a transaction, for the manager's duties -----------------------------------
+    # -- parts of a transaction ----------------------------------------------------------------
 
     async def advance_rows(
         self, tx: Transaction, rows: Iterable[Row], event: Callable[[TaskState], Event]
@@ -265,10 +271,11 @@ class Committer:
     async def save(
         self, tx: Transaction, changes: list[Change], slots: Slots | None = None
     ) -> None:
-        """Save changes (inserted ones are saved already) and what follows from them, which is
-        added to them.
+        """Save changes and their consequences.
 
-        :param slots: those that this transaction has locked
+        :param changes: the changes, of which insertions are saved already; the consequences are
+            appended
+        :param slots: the slots that this transaction has locked
         """
         await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
 
@@ -288,7 +295,7 @@ def _all_or_none(
     drafts: Sequence[Draft], inserted: Sequence[Step | AlreadyExists | Duplicate]
 ) -> list[Step | Duplicate]:
     """:raises AlreadyExists: an id is taken
-    :raises Duplicate: a unique key is held that no other task may hold
+    :raises Duplicate: another task holds the unique key of a draft that refuses duplicates
     """
     if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
         raise AlreadyExists(*sorted(str(one) for one in taken))

@@ -1,4 +1,4 @@
-"""Definitions the manager has lately used, so that a report costs no look-up."""
+"""Caches recently used task definitions, so that a report needs no query for one."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 def definition_bytes(definition: Definition) -> int:
-    """Bytes of what may be large in a definition."""
+    """The size in bytes of those parts of a definition that can be large."""
     size = len(definition.kws) + len(definition.meta) + len(definition.description or "")
     for command in definition.commands:
         size += len(command.params) + len(command.condition)
@@ -18,7 +18,11 @@ def definition_bytes(definition: Definition) -> int:
 
 
 class DefinitionCache:
-    """Definitions by task id and `rev`; the oldest entries go first."""
+    """A cache of definitions by task id and `rev`. It evicts the oldest entries first.
+
+    :param limit: maximum number of definitions
+    :param limit_bytes: maximum total size in bytes
+    """
 
     def __init__(self, limit: int = MAX_DEFINITIONS, limit_bytes: int = MAX_BYTES) -> None:
         self._limit = limit
@@ -36,7 +40,7 @@ class DefinitionCache:
             self.forget(next(iter(kept)))
 
     def known(self, task_id: str) -> Definition | None:
-        """The definition of a task, as it was when it was last used here."""
+        """The cached definition of a task, which may be outdated; None if there is none."""
         entry = self._kept.get(task_id)
         return None if entry is None else entry[1]
 
@@ -46,7 +50,7 @@ class DefinitionCache:
             self._bytes -= entry[2]
 
     async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, Definition]:
-        """Definitions of locked rows."""
+        """Load the definitions of locked rows, by task id."""
         found: dict[str, Definition] = {}
         missing: list[str] = []
         for row in rows:

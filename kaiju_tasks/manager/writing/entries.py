@@ -1,4 +1,4 @@
-"""What waits in the committer to be written."""
+"""Defines the entries of the committer: tasks to create and events to apply."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ EventSource = Event | Callable[[TaskState], Event]
 
 
 class Draft:
-    """A task to be created."""
+    """A task to create."""
 
     __slots__ = ("definition", "enabled", "job_id", "next_run", "rev")
 
@@ -45,13 +45,13 @@ class Draft:
 
     @property
     def refuses_duplicates(self) -> bool:
-        """It is an error when another task holds its unique key."""
+        """Whether it is an error if another task holds the unique key."""
         unique = self.definition.unique
         return unique is not None and unique.on_conflict == "error"
 
 
 class Group:
-    """Entries that one caller waits for together."""
+    """The entries of one call. The caller waits until all are done."""
 
     __slots__ = ("done", "left")
 
@@ -66,11 +66,11 @@ class Group:
 
 
 class Entry:
-    """What a caller asks to be written, on its way into a batch.
+    """One write that a caller has requested.
 
-    :ivar size: bytes of what may be large in it
-    :ivar step: what the latest try did
-    :ivar tried: what an earlier try did, whose commit may be in doubt
+    :ivar size: size in bytes of those parts that can be large
+    :ivar step: the step of the latest attempt
+    :ivar tried: the step of an earlier attempt whose commit is in doubt
     """
 
     __slots__ = ("error", "group", "size", "step", "task_id", "tried")
@@ -84,7 +84,7 @@ class Entry:
         self.error: BaseException | None = None
 
     def try_again(self) -> None:
-        """A try of the transaction begins."""
+        """Begin another attempt of the transaction."""
         self.tried = self.step or self.tried
         self.error = self.step = None
 
@@ -94,7 +94,8 @@ class Entry:
         return outcome
 
     def done(self, error: BaseException | None) -> None:
-        """It is committed, or failed with an error; its caller is answered once."""
+        """Record that the entry is committed, or has failed with an error. Only the first call
+        counts."""
         if self.group is None:
             return
         self.error = self.error or error
@@ -103,9 +104,9 @@ class Entry:
 
 
 class EventEntry(Entry):
-    """One event for one task.
+    """An event for a task.
 
-    :param audit: written with it, if it changes the task
+    :param audit: written in the same transaction if the event changes the task
     """
 
     __slots__ = ("audit", "event")
@@ -117,7 +118,7 @@ class EventEntry(Entry):
 
 
 class DraftEntry(Entry):
-    """One task to be created."""
+    """A task to create."""
 
     __slots__ = ("draft",)
 
@@ -135,8 +136,12 @@ def _event_size(event: EventSource) -> int:
 
 
 def resolve_in_doubt(entry: EventEntry, tried: Step, state: TaskState) -> bool:
-    """Whether it is decided already what an earlier try of a transaction, whose commit may be in
-    doubt, has done. What a lease, an epoch or a message id fences can simply be tried again."""
+    """Resolve an entry from an earlier attempt whose commit is in doubt, if the row shows it.
+
+    Events that a lease, an epoch or a message id fences are simply applied again.
+
+    :returns: whether the entry has got a step or an error
+    """
     row = state.row
     if not tried.changed or row.version < tried.row.version:
         return False
@@ -148,25 +153,25 @@ def resolve_in_doubt(entry: EventEntry, tried: Step, state: TaskState) -> bool:
     if isinstance(entry.event, FENCED):
         return False
     entry.error = Unavailable(
-        "the database failed while this was written, and the task has changed since: "
-        "it may have been done; look, and try again"
+        "the database failed during this write and the task has changed since: the change may "
+        "have been applied; read the task before you try again"
     )
     return True
 
 
 def _is_kept(event: MessageCame, state: TaskState) -> bool:
-    """A row tells nothing of the messages that were kept for it: others may have come."""
+    """Whether the inbox has the message. The row does not show which messages were kept."""
     return any(message.message_id == event.message_id for message in state.inbox)
 
 
 class AlreadyExists(Exception):
-    """A task with this id is there."""
+    """A task with this id already exists."""
 
 
 class Duplicate(Exception):
     """Another task holds the unique key.
 
-    :ivar holder: its id
+    :ivar holder: the id of that task
     """
 
     def __init__(self, holder: str) -> None:

@@ -1,4 +1,4 @@
-"""Entries that wait to be written, and those that are being written."""
+"""Queues entries for the committer and groups them into batches."""
 
 import asyncio
 from collections import deque
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from kaiju_tasks.manager.writing.entries import Entry
 
 LOOK_PAST = 4
-"""Batches of entries that must wait, past which the queue is not searched."""
+"""The search for a batch ends after this many batches of entries that must wait."""
 BATCH_BYTES = 4 * 1024 * 1024
 
 
 class EntryQueue:
-    """Gives entries out in batches, one task's entries in the order in which they came.
+    """Groups entries into batches. The entries of a task keep their order.
 
-    :param batch_rows: entries of a batch, at most
+    :param batch_rows: maximum number of entries in a batch
     """
 
     def __init__(self, batch_rows: int) -> None:
@@ -29,12 +29,12 @@ class EntryQueue:
         self._work.set()
 
     def close(self) -> None:
-        """Nothing more comes: `next_batch` returns what is left, then nothing."""
+        """Close the queue: `next_batch` returns the remaining entries, then an empty list."""
         self._closed = True
         self._work.set()
 
     async def next_batch(self) -> list[Entry]:
-        """Wait for entries and take up to a batch of them. Empty: the queue is closed."""
+        """Wait for entries and take a batch. An empty list: the queue is closed."""
         while True:
             await self._work.wait()
             batch = self._take()
@@ -44,13 +44,13 @@ class EntryQueue:
             self._work.clear()
 
     def written(self, batch: Iterable[Entry]) -> None:
-        """A batch is through, well or not: other entries of its tasks may follow."""
+        """Release the tasks of a batch, written or failed: their next entries may be taken."""
         self._being_written.difference_update(entry.task_id for entry in batch)
         if self._entries or self._closed:
             self._work.set()
 
     def _take(self) -> list[Entry]:
-        """At most one entry for a task, and none for a task that another lane is writing."""
+        """Take at most one entry for a task, and none for a task that another lane writes."""
         queue, rows = self._entries, self._batch_rows
         batch: dict[str, Entry] = {}
         later: list[Entry] = []

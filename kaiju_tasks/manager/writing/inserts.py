@@ -1,9 +1,9 @@
-"""New tasks: inserted if their ids and unique keys are free."""
+"""Inserts new tasks whose ids and unique keys are free."""
 
 from collections.abc import Sequence
 
 from kaiju_tasks.lifecycle import Step, claimed, create
-from kaiju_tasks.manager.writing.claims import let_go
+from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction, TransactionConflict
@@ -18,7 +18,11 @@ class Inserts:
     async def insert(
         self, tx: Transaction, drafts: Sequence[Draft]
     ) -> list[Step | AlreadyExists | Duplicate]:
-        """Insert what is new of some drafts; their ids differ."""
+        """Insert the drafts that are new.
+
+        :param drafts: drafts with different ids
+        :returns: the outcome of each draft, in order
+        """
         holders = await self._claim(tx, drafts)
         free = [draft for draft in drafts if draft.definition.id not in holders]
         steps = {draft.definition.id: self._created(draft, tx.now) for draft in free}
@@ -38,17 +42,20 @@ class Inserts:
         return outcomes
 
     async def _claim(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, str]:
-        """Take the unique keys of drafts. Returns of those whose key is held already, by whom."""
+        """Claim the unique keys of drafts.
+
+        :returns: for each draft whose key is held already, the id of the holder
+        """
         keyed = [draft for draft in drafts if draft.definition.unique_key is not None]
         if not keyed:
             return {}
-        there = await self._states.lock(tx, [draft.definition.id for draft in keyed])
+        existing = await self._states.lock(tx, [draft.definition.id for draft in keyed])
         holders: dict[str, str] = {}
         wanted: dict[str, str] = {}
         for draft in keyed:
             task_id, key = draft.definition.id, draft.definition.unique_key
             assert key is not None
-            state = there.get(task_id)
+            state = existing.get(task_id)
             if state is None:
                 wanted.setdefault(key, task_id)
             elif state.row.rev != draft.rev and claimed(state.row, state.definition) == key:
@@ -57,7 +64,7 @@ class Inserts:
         for draft in keyed:
             task_id, key = draft.definition.id, draft.definition.unique_key or ""
             holder = held.get(key, wanted.get(key))
-            if task_id not in there and holder is not None and holder != task_id:
+            if task_id not in existing and holder is not None and holder != task_id:
                 holders[task_id] = holder
         return holders
 
@@ -69,21 +76,21 @@ class Inserts:
         taken: set[str],
         holders: dict[str, str],
     ) -> None:
-        """Let go of keys that no task needs.
+        """Release keys that no task needs.
 
         :raises TransactionConflict: a key was claimed for a task whose id was taken meanwhile
         """
         keyed = {d.definition.id for d in inserted if d.definition.unique_key is not None}
         if taken.intersection(holders.values()) - holders.keys():
             raise TransactionConflict("an id was taken while its task claimed a unique key")
-        over = [id for id in keyed if id in taken or steps[id].claim is None]
-        await let_go(tx, self._states, sorted(over))
+        unneeded = [id for id in keyed if id in taken or steps[id].claim is None]
+        await release_keys(tx, self._states, sorted(unneeded))
 
     async def _written_before(
         self, tx: Transaction, drafts: Sequence[Draft], taken: set[str]
     ) -> dict[str, Step]:
-        """What an earlier try of this transaction, of unknown outcome, has written: it has had
-        its consequences."""
+        """Find tasks that an earlier attempt with an unknown outcome has inserted. Their
+        consequences were saved with them."""
         rows = await tx.lock(taken)
         revs = {draft.definition.id: draft.rev for draft in drafts}
         return {

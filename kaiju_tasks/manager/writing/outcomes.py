@@ -1,4 +1,4 @@
-"""The result of a `_TASKS_` stage: how the tasks ended that it waited for."""
+"""Builds the result of a `_TASKS_` stage from the outcomes of its children."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +17,13 @@ _decode = msgspec.json.decode
 
 
 async def outcomes(tx: Transaction, children: Sequence[Child], max_bytes: int) -> Raw:
-    """`{id, status, exit_code, result, error}` of each child, in order. A result that would make
-    the whole longer than `max_bytes` is null, with `truncated: true`.
+    """Build `{id, status, exit_code, result, error}` of each child, in order.
 
-    :param children: one that has not ended is, when the stage made it, being cancelled
+    A result that would make the whole list longer than `max_bytes` is null, with
+    `truncated: true`.
+
+    :param children: the children; an unfinished child that the stage created is reported as
+        cancelled
     """
     room = max_bytes // (4 * len(children) or 1)
     entries = [_entry(child, room) for child in children]
@@ -66,7 +69,7 @@ def _entry(child: Child, room: int) -> dict[str, Any]:
     if child.status is None and child.made:
         error: Any = {
             "type": ErrorType.CANCELLED,
-            "message": "no longer waited for",
+            "message": "the parent task no longer waits for this task",
             "stage": None,
             "data": None,
         }
@@ -87,7 +90,8 @@ def _outcome(
 
 
 def _fitting(error: str | None, room: int) -> Any:
-    """An error, without its details where thousands of tracebacks would leave no room."""
+    """The error, or a short form of it if it is longer than `room`: thousands of tracebacks
+    would not fit into the list."""
     if error is None or len(error) <= room:
         return None if error is None else Raw(error.encode())
     read = _decode(error)

@@ -1,8 +1,9 @@
-"""Slots of concurrency keys: counted in the transactions in which runs begin and end to execute.
+"""Counts the used slots of concurrency keys, and releases waiting tasks when slots become free.
 
-For each stream of a key in which tasks wait, its used slots and the tasks of that stream that may
-be acquired are together at least the limit: whoever takes one away puts the first waiter in its
-place. So no slot stays free while somebody waits for it, and a crash can leak none.
+The slots are counted in the transactions in which runs begin and stop executing. For each stream
+in which tasks wait for a key, the used slots and the ready tasks of the stream together are at
+least the limit: a transaction that reduces this sum releases the first waiting task. Therefore no
+slot stays free while a task waits for it, and a crash leaks no slot.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ MOST_AT_ONCE = 500
 
 
 class Slots:
-    """The slots of one transaction."""
+    """The slots that one transaction has locked."""
 
     def __init__(self, states: States, tx: Transaction) -> None:
         self._states = states
@@ -33,9 +34,10 @@ class Slots:
             self._used |= await self._tx.lock_slots(wanted)
 
     async def admit(self, states: Iterable[TaskState], places: int) -> tuple[list[str], set[str]]:
-        """Which of some tasks may be acquired, taken in order, and which find their slots full.
+        """Decide, in order, which tasks may be acquired.
 
-        :param places: that executors have; a task that a pause holds takes none
+        :param places: free capacity of the executor; a task that a pause holds uses none
+        :returns: the ids of the tasks that may be acquired, and of those without a free slot
         """
         states = list(states)
         await self._lock(key for state in states if (key := state.definition.slot_key) is not None)
@@ -47,7 +49,7 @@ class Slots:
             if places == 0:
                 break
             if state.pauses and state.pauses.holding(definition, row.stage, self._tx.now):
-                admitted.append(row.id)  # where it is held
+                admitted.append(row.id)  # the pause holds it there
                 continue
             key, concurrency = definition.slot_key, definition.concurrency
             if key is not None and concurrency is not None:
@@ -60,9 +62,9 @@ class Slots:
         return admitted, full
 
     async def settle(self, changes: Iterable[Change]) -> list[Change]:
-        """Count what changed, let waiters take the places of those that left, and save that.
+        """Count the changes, release waiting tasks for freed slots, and save both.
 
-        :returns: what changed by it
+        :returns: the resulting changes
         """
         tally = _Tally()
         for change in changes:
@@ -82,28 +84,28 @@ class Slots:
         return dropped + opened
 
     async def _drop(self, tally: "_Tally") -> list[Change]:
-        """Runs that would have to wait, and do not want to."""
-        late = [
+        """Drop runs that find no free slot and have `on_full` "drop"."""
+        to_drop = [
             task_id
             for key, task_id in tally.droppable
             if self._used[key] >= tally.limits[key].limit
         ]
-        if not late:
+        if not to_drop:
             return []
-        states = await self._states.lock(self._tx, late)
+        states = await self._states.lock(self._tx, to_drop)
         changes = self._states.advance(self._tx, states.values(), lambda state: SlotFull())
         await self._tx.save([change.step for change in changes])
         return changes
 
     async def _open(self, tally: "_Tally") -> tuple[list[Change], set[str]]:
-        """Let as many of each stream go on as have left, or one where somebody waits in vain."""
+        """Release as many waiting tasks of each stream as slots were freed."""
         wanted: dict[str, int] = {}
         for key in tally.keys:
             free = tally.limits[key].limit - self._used[key]
             if not tally.places(key) or free <= 0:
                 continue
             wanted[slot_gate(key)] = min(free, tally.places(key))
-            if key in tally.opened_in_vain:  # there may be many like them
+            if key in tally.opened_in_vain:  # a pause may hold many more of them
                 self._wide[key] = min(MOST_AT_ONCE, 4 * self._wide.get(key, 1))
                 wanted[slot_gate(key)] = self._wide[key]
         return await self._open_gates(wanted)
@@ -122,7 +124,7 @@ class Slots:
         return changes, unsettled
 
     async def settle_unsettled(self) -> list[Change]:
-        """Look again at keys of which a waiter was passed over."""
+        """Retry the keys of which a waiting task was locked by another transaction."""
         keys = await self._tx.unsettled_slots(UNSETTLED_AT_ONCE)
         await self._lock(keys)
         changes, unsettled = await self._open_gates({slot_gate(key): 1 for key in keys})
@@ -132,12 +134,11 @@ class Slots:
 
 
 class _Tally:
-    """What changes mean for slots.
+    """The effect of changes on slots.
 
-    :ivar executed: by how much the number of executing runs rises, by key
-    :ivar opened_in_vain: keys of which a waiter left the gate, and a pause holds it
-    :ivar droppable: key and id of tasks that have come to stand in their stream, and whose runs
-        are dropped when no slot is free
+    :ivar executed: the change of the number of executing runs, by key
+    :ivar opened_in_vain: keys of which a task left the gate but is now held by a pause
+    :ivar droppable: key and id of newly queued tasks whose runs are dropped if no slot is free
     """
 
     def __init__(self) -> None:
@@ -152,11 +153,11 @@ class _Tally:
         return sorted(self.limits)
 
     def places(self, key: str) -> int:
-        """How many places somebody left, who executed or could be acquired."""
+        """The number of tasks that stopped executing or being ready."""
         return self._left[key]
 
     def add(self, change: Change) -> None:
-        """Count a change; one of the key is two: somebody leaves, and somebody comes."""
+        """Count a change. A change of the key counts as a removal and an addition."""
         definition, replaced = change.definition, change.replaced
         after = None if change.step.deleted else change.step.row
         if replaced is None or replaced.slot_key == definition.slot_key:
@@ -170,8 +171,8 @@ class _Tally:
         if key is None or concurrency is None:
             return
         gate = slot_gate(key)
-        executed, was_ready, waited = _stood(before, gate)
-        executes, is_ready, waits = _stood(after, gate)
+        executed, was_ready, waited = _position(before, gate)
+        executes, is_ready, waits = _position(after, gate)
         if executes != executed:
             self.limits[key] = concurrency
             self.executed[key] += int(executes) - int(executed)
@@ -179,7 +180,7 @@ class _Tally:
             self.limits[key] = concurrency
             self._left[key] += 0 if was_ready and waits else 1
         elif waits and waited:
-            self.limits[key] = concurrency  # whoever freed a slot meanwhile passed it over
+            self.limits[key] = concurrency  # a slot freed meanwhile may have passed it over
             self._left[key] = max(1, self._left[key])
         if after is None:
             return
@@ -187,14 +188,14 @@ class _Tally:
             self.limits[key] = concurrency
             self._left[key] += 1
             self.opened_in_vain.add(key)
-        comes = is_ready and not was_ready and after.run_started_at is None
-        if comes and concurrency.on_full == "drop":
+        newly_queued = is_ready and not was_ready and after.run_started_at is None
+        if newly_queued and concurrency.on_full == "drop":
             self.limits[key] = concurrency
             self.droppable.append((key, after.id))
 
 
-def _stood(row: Row | None, gate: str) -> tuple[bool, bool, bool]:
-    """Whether it executes, may be acquired, waits at the gate."""
+def _position(row: Row | None, gate: str) -> tuple[bool, bool, bool]:
+    """Whether the task executes, is ready, and waits at the gate."""
     if row is None:
         return False, False, False
     return row.status is TaskStatus.EXECUTED, row.ready > 0, row.gate == gate

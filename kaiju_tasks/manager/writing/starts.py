@@ -1,7 +1,7 @@
-"""Next tasks, started in the transaction that ends the run before them.
+"""Starts next tasks in the transaction that ends the run before them.
 
-Each end of a run is one start. A chain of tasks that end at once is not followed for ever: from
-MAX_CHAIN on the next one is left to the scheduler.
+Each end of a run causes one start. In a chain of tasks that end immediately, the scheduler starts
+the tasks beyond MAX_CHAIN.
 """
 
 from collections import Counter
@@ -24,9 +24,9 @@ class Starts:
         self._dice = dice
 
     async def follow(self, tx: Transaction, changes: Iterable[Change], chain: int) -> list[Change]:
-        """Start what these changes name as next, each once for each end, and save that.
+        """Start the next tasks of these changes, once for each end, and save them.
 
-        :param chain: how many ends led here
+        :param chain: the number of ends in the chain so far
         """
         waiting = Counter(
             (change.step.start_next, change.step.row.id)
@@ -43,7 +43,7 @@ class Starts:
     async def _start(
         self, tx: Transaction, waiting: Counter[tuple[str, str]], chain: int
     ) -> list[Change]:
-        """Start each task once; what needs no further start is taken out of `waiting`."""
+        """Start each task once, and remove the completed starts from `waiting`."""
         by = dict(reversed(list(waiting)))
         states = await self._states.lock(tx, by)
 

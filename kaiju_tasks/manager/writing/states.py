@@ -1,4 +1,4 @@
-"""From locked rows to states that `advance` takes, and from these to changes."""
+"""Loads the states of locked rows and advances them."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class States:
-    """Reads what belongs to rows, and advances them.
+    """Loads and advances task states.
 
-    :ivar pauses: as this manager knows them
+    :ivar pauses: the latest pauses that this manager has read
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,10 @@ class States:
         self.pauses: Pauses = NO_PAUSES
 
     async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, TaskState]:
-        """Locked rows with all that `advance` needs beside them."""
+        """Load all that `advance` needs for locked rows. Rows without a definition are left out.
+
+        :returns: the states by task id
+        """
         rows = list(rows)
         definitions = await self.definitions.load(tx, rows)
         pauses = self.pauses
@@ -59,26 +62,27 @@ class States:
         return states
 
     async def lock(self, tx: Transaction, ids: Iterable[str]) -> dict[str, TaskState]:
-        """Lock tasks, in the order of their ids. Unknown ones are left out."""
+        """Lock tasks, in the order of their ids, and load their states. Unknown tasks are left
+        out."""
         return await self.load(tx, (await tx.lock(ids)).values())
 
     def advance(
         self, tx: Transaction, states: Iterable[TaskState], event: Callable[[TaskState], Event]
     ) -> list[Change]:
-        """Advance states; the changes are still to be saved."""
+        """Advance states. The caller saves the changes."""
         changes: list[Change] = []
         for state in states:
             try:
                 step = advance(state, event(state), tx.now)
-            except Exception:  # a fault of ours; one task's must not stop all the others
-                log.exception("task %s cannot go on", state.row.id)
+            except Exception:  # a bug met by one task must not stop the others
+                log.exception("advancing task %s failed", state.row.id)
                 continue
             if step.changed:
                 changes.append(Change.of(step, state))
         return changes
 
     def published(self, changes: Iterable[Change]) -> None:
-        """Keep the definitions that were written."""
+        """Update the definition cache after a commit."""
         for change in changes:
             step = change.step
             if step.deleted:

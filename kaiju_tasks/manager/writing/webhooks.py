@@ -1,6 +1,6 @@
-"""Webhooks: the end of a run becomes a task of the manager's own, which calls the URL.
+"""Inserts a delivery task for the webhook of each run that ends.
 
-The task is written in the transaction that ends the run, so a call can be late but not lost.
+The task is inserted in the transaction that ends the run, so a call can be late but not lost.
 """
 
 from collections.abc import Iterable
@@ -20,20 +20,22 @@ from kaiju_tasks.types import MANAGER_APP, Concurrency, Limit, TaskStatus, Webho
 
 GROUP = "webhooks"
 PRIORITY = -100
-"""After what people ask of the manager."""
+"""Lower than the priority of other tasks of the manager."""
 CALLS_AT_ONCE = 16
-"""To one host: a slow one leaves places to the others."""
+"""Maximum concurrent calls to one host, so that a slow host leaves capacity for others."""
 RETRY_SECONDS, RETRY_BACKOFF, RETRY_SECONDS_MAX = 5.0, 2.0, 3600.0
 EXEC_SECONDS = 600.0
 MAX_HOST = 200
 
 
 class Ended(Struct):
-    """What a delivery knows of the run by itself; results and `meta` are read when it is sent.
+    """The data of an ended run in a delivery task. Results and `meta` are read when it is sent.
 
-    :param error: JSON of a TaskError
-    :param cycle: of the results
-    :param stage: how many results there are
+    All times are UNIX seconds.
+
+    :param error: a TaskError as JSON, or null
+    :param cycle: the cycle of the results
+    :param stage: the number of results
     """
 
     task_id: str
@@ -57,15 +59,15 @@ class Ended(Struct):
 
 
 class Webhooks:
-    """Writes deliveries."""
+    """Inserts delivery tasks."""
 
     def __init__(self, states: States, dice: Dice) -> None:
         self._states = states
         self._dice = dice
 
     async def follow(self, tx: Transaction, changes: Iterable[Change]) -> list[Change]:
-        """Insert a delivery for each run that these changes end and that has a webhook. One that
-        is there was written by an earlier try of this transaction."""
+        """Insert a delivery task for each ended run with a webhook. A task that already exists
+        was inserted by an earlier attempt of this transaction."""
         made = deliveries(changes, tx.now)
         if not made:
             return []
@@ -88,7 +90,7 @@ class Webhooks:
 
 
 def deliveries(changes: Iterable[Change], now: float) -> list[Definition]:
-    """The tasks that call the webhooks of the runs that these changes end."""
+    """Build the delivery tasks for the webhooks of the runs that these changes end."""
     return [
         _delivery(change, change.step.call, webhook, now)
         for change in changes
@@ -99,7 +101,7 @@ def deliveries(changes: Iterable[Change], now: float) -> list[Definition]:
 
 
 def is_delivery(definition: Definition) -> bool:
-    """Whether it is such a task itself; its own end is nobody's business."""
+    """Whether a task is a delivery task, whose own end calls no webhook."""
     return definition.app_name == MANAGER_APP and definition.commands[0].method == DELIVER
 
 
