@@ -1,4 +1,4 @@
-"""The wall times that an expression names, in no zone: days and times of day."""
+"""The wall times that an expression selects, without a zone: days and times of day."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _ONE_DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class TimesOfDay:
-    """Each hour with each minute and each second; all rise and none is empty."""
+    """Each hour with each minute and each second; each tuple is sorted and not empty."""
 
     hours: tuple[int, ...]
     minutes: tuple[int, ...]
@@ -40,9 +40,9 @@ class TimesOfDay:
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Named days.
+    """Selected days.
 
-    :param midnights: a day is named by any of them; none: every day is
+    :param midnights: a day is selected if any of these selects it; if empty, every day is selected
     """
 
     midnights: "tuple[croniter, ...]"
@@ -57,13 +57,13 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Times of day on named days."""
+    """Times of day on selected days."""
 
     days: Days
     times: TimesOfDay
 
     def after(self, wall: datetime) -> datetime | None:
-        """The first named wall time strictly after another."""
+        """The first selected wall time strictly after `wall`."""
         start = wall + _SECOND
         day = self.days.first_from(start.date())
         if day is None:
@@ -79,21 +79,21 @@ class Calendar:
         return None if next_day is None else datetime.combine(next_day, self.times.first())
 
     def between(self, first: datetime, end: datetime) -> Iterator[datetime]:
-        """The named wall times with `first` <= t < `end`."""
+        """The selected wall times with `first` <= t < `end`."""
         wall = self.after(first - _SECOND)
         while wall is not None and wall < end:
             yield wall
             wall = self.after(wall)
 
     def names(self, wall: datetime) -> bool:
-        """Whether a wall time is one of them."""
+        """Whether a wall time is selected."""
         return self.after(wall - _SECOND) == wall
 
 
 def _step(midnights: "croniter", before: datetime) -> date | None:
     from croniter import CroniterBadDateError
 
-    # A copy, because stepping writes into the croniter and a schedule is shared between threads.
+    # A copy, because stepping modifies the croniter and threads share a schedule.
     try:
         return copy(midnights).get_next(datetime, start_time=before).date()
     except CroniterBadDateError:

@@ -1,4 +1,4 @@
-"""What the clock of a zone shows, and when it is changed.
+"""The local clock of a zone, and its changes.
 
 A *wall time* is a datetime without a zone; an instant is whole UNIX seconds.
 """
@@ -12,25 +12,25 @@ END_OF_TIME: Final = 253402300800  # the year 10000
 
 
 def wall_seconds(wall: datetime) -> int:
-    """Whole seconds from 1970 to a wall time, as if in UTC."""
+    """Whole seconds from 1970 to a wall time read as UTC."""
     return round((wall - EPOCH).total_seconds())
 
 
 def wall_at(seconds: int) -> datetime:
-    """The wall time so many seconds after 1970, as if in UTC."""
+    """The wall time in UTC, `seconds` after 1970."""
     return EPOCH + timedelta(seconds=seconds)
 
 
 def local_at(instant: int, zone: ZoneInfo) -> datetime:
-    """What the clock shows; `fold` is 1 in the second pass of a repeated time."""
+    """The local time at an instant; `fold` is 1 in the second pass of a repeated time."""
     return datetime.fromtimestamp(instant, zone).replace(tzinfo=None)
 
 
 def offsets(wall: datetime, zone: ZoneInfo) -> tuple[int, int]:
-    """Seconds from UTC before and after the change of clock that a wall time falls into.
+    """The UTC offsets, in seconds, before and after the change of clock that affects a wall time.
 
-    PEP 495: (more, less) for a time that exists twice, (less, more) for one that does not exist;
-    where the clock is not changed both are the same.
+    As in PEP 495, the first is larger for a time that exists twice and smaller for a time that
+    does not exist. If no change affects the wall time, both are equal.
     """
     return _utc_offset(wall, 0, zone), _utc_offset(wall, 1, zone)
 
@@ -45,7 +45,7 @@ def _offset(instant: int, zone: ZoneInfo) -> int:
 
 
 def first_instant(wall: datetime, zone: ZoneInfo) -> int:
-    """The first instant at which the clock shows a wall time, or has passed over it."""
+    """The first instant at which the clock shows a wall time, or has skipped it."""
     early, late = offsets(wall, zone)
     if early >= late:
         return wall_seconds(wall) - early
@@ -53,7 +53,7 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> int:
 
 
 def change_between(before: int, after: int, zone: ZoneInfo) -> int:
-    """The first instant after the one change of clock between two instants."""
+    """The first instant after the only change of clock between two instants."""
     old = _offset(before, zone)
     while after - before > 1:
         middle = (before + after) // 2
@@ -65,7 +65,7 @@ def change_between(before: int, after: int, zone: ZoneInfo) -> int:
 
 
 def latest_wall_shown(instant: int, zone: ZoneInfo) -> datetime:
-    """The latest wall time the clock has shown by then: its own, unless it was put back lately."""
+    """The latest wall time shown so far: the current one, unless the clock was just put back."""
     local = local_at(instant, zone)
     if local.fold == 0:
         return local

@@ -1,4 +1,4 @@
-"""Cron expressions: their fields, read and checked. croniter reads the values."""
+"""Cron expressions: parse and check the fields. croniter parses the values."""
 
 import re
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ _ONE_VALUE_RANGE: Final = re.compile(r"(\w+)-\1(/0*[1-9]\d*)?")
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What a cron expression means in any zone.
+    """The meaning of a cron expression, independent of a zone.
 
-    :param hourly: a wildcard or a step stands in the hour field
+    :param hourly: the hour field has a wildcard or a step
     """
 
     calendar: Calendar
@@ -49,22 +49,22 @@ class Expression:
 
 
 def read_expression(text: str) -> Expression:
-    """Read the fields of a cron expression, or what an alias stands for.
+    """Parse a cron expression or an alias.
 
-    :raises InvalidParams: with field `cron`; also when no such date ever comes
+    :raises InvalidParams: with field `cron`; also if no date ever matches
     """
     fields = _split_fields(text)
     values = _expand(fields)
     calendar = Calendar(_days(fields, values), _times_of_day(values))
     if calendar.after(datetime(2000, 1, 1)) is None:
-        raise bad_cron(f"{text!r} never fires: no year has such a date")
+        raise bad_cron(f"{text!r} never fires, because no year has such a date")
     return Expression(calendar, _is_hourly(fields[_HOUR], values[_HOUR]))
 
 
 def _split_fields(expression: str) -> list[str]:
     text = expression.strip().lower()
     if len(text) > MAX_EXPRESSION_LENGTH:
-        raise bad_cron(f"it has {len(text)} characters, more than {MAX_EXPRESSION_LENGTH}")
+        raise bad_cron(f"it has {len(text)} characters; the limit is {MAX_EXPRESSION_LENGTH}")
     _refuse_foreign_syntax(text)
     fields = _ALIASES.get(text, text).split()
     if len(fields) not in (5, 6):
@@ -76,7 +76,7 @@ def _split_fields(expression: str) -> list[str]:
         if any(_HASHED.match(item) for item in text.split(",")):
             raise bad_cron(
                 f"{text!r} in the {_FIELDS[number][0]} field is a hashed or random value, which is"
-                " not supported: give a number, and `jitter` to spread tasks"
+                " not supported: use a number, and `jitter` to spread tasks"
             )
         if not _ALLOWED.fullmatch(text):
             raise _bad_field(number, text)
@@ -85,15 +85,17 @@ def _split_fields(expression: str) -> list[str]:
 
 def _refuse_foreign_syntax(text: str) -> None:
     if _ZONE_PREFIX.match(text):
-        raise bad_cron("a zone does not belong in it: give the zone in `timezone`")
+        raise bad_cron("it cannot contain a zone: set `timezone` instead")
     if text.startswith("@every"):
-        raise bad_cron("@every is not supported: give the seconds in `every` instead of `cron`")
+        raise bad_cron(
+            "@every is not supported: set `every` to a number of seconds instead of `cron`"
+        )
     if text.startswith("@") and text not in _ALIASES:
         raise bad_cron(f"{shown(text)} is not one of {' '.join(_ALIASES)}")
 
 
 def _plain_single_values(number: int, text: str) -> str:
-    # croniter reads 9-9 as the whole field, and before version 7 also 59/15.
+    # croniter reads 9-9 as the whole field; before version 7 it also reads 59/15 so.
     return ",".join(_plain_single_value(item, _TOPS[number]) for item in text.split(","))
 
 
@@ -115,7 +117,7 @@ def _expand(fields: list[str]) -> list[list[int | str]]:
         for number, text in enumerate(fields):
             if not _is_good_field(number, text, len(fields)):
                 raise _bad_field(number, text) from error
-        raise bad_cron(f"{' '.join(fields)!r} cannot be read: {error}") from error
+        raise bad_cron(f"{' '.join(fields)!r} cannot be parsed: {error}") from error
 
 
 def _is_good_field(number: int, text: str, count: int) -> bool:
@@ -143,7 +145,7 @@ def _times_of_day(values: list[list[int | str]]) -> TimesOfDay:
 
 
 def _numbers(values: list[int | str], count: int) -> tuple[int, ...]:
-    if "*" in values:  # also beside others: *,5
+    if "*" in values:  # possibly with other values: *,5
         return tuple(range(count))
     return tuple(sorted({int(value) for value in values}))
 
@@ -156,7 +158,7 @@ def _days(fields: list[str], values: list[list[int | str]]) -> Days:
         return Days(())
     sides = [f"0 0 {day} {month} {weekday}"]
     if values[_DAY] != ["*"] and values[_WEEKDAY] != ["*"]:
-        # Apart: croniter's own union depends on its version and does not hold for # and W.
+        # Separate, because croniter's own union depends on its version and fails for # and W.
         sides = [f"0 0 {day} {month} *", f"0 0 * {month} {weekday}"]
     return Days(tuple(croniter(side, EPOCH) for side in sides))
 
@@ -166,13 +168,13 @@ def _is_hourly(text: str, values: list[int | str]) -> bool:
 
 
 def bad_cron(reason: str) -> InvalidParams:
-    """An error of the field `cron`."""
-    return InvalidParams(f"cron is not right: {reason}.", field="cron")
+    """An error in the field `cron`."""
+    return InvalidParams(f"cron is not valid: {reason}.", field="cron")
 
 
 def _bad_field(number: int, text: str) -> InvalidParams:
     name, values = _FIELDS[number]
     return bad_cron(
-        f"its {name} field {shown(text)} cannot be read; give {values}, or *, with lists (1,2),"
+        f"its {name} field {shown(text)} cannot be parsed; use {values}, or *, with lists (1,2),"
         " ranges (1-5) and steps (*/2)"
     )

@@ -11,7 +11,7 @@ MAX_PREVIEW: Final = 1000
 
 
 class Schedule(Protocol):
-    """Anything that fires at nominal times; immutable."""
+    """Anything that fires at nominal times. Immutable."""
 
     def next_fire(self, after: float) -> float | None:
         """The first nominal fire strictly after `after`.
@@ -27,7 +27,7 @@ def fires_between(schedule: Schedule, after: float, until: float, limit: int) ->
 
     :param after: UNIX seconds
     :param until: UNIX seconds
-    :param limit: how many at most
+    :param limit: the maximum number of fires
     """
     fires: list[float] = []
     while len(fires) < limit:
@@ -44,7 +44,7 @@ def preview(expression: str, timezone: str, n: int, after: float) -> list[float]
 
     :param expression: as for `cron_schedule`
     :param timezone: an IANA name
-    :param n: how many, 1 to 1000
+    :param n: number of fires, 1 to 1000
     :param after: UNIX seconds
     :return: UNIX seconds, at most `n`
     :raises InvalidParams: with field `cron`, `timezone` or `n`

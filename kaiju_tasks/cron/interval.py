@@ -1,4 +1,4 @@
-"""Intervals: a fire every so many seconds."""
+"""Intervals: fires at a fixed number of seconds."""
 
 import math
 from dataclasses import dataclass

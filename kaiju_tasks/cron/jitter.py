@@ -1,10 +1,10 @@
-"""Jitter: what share of it a task gets."""
+"""Jitter: the delay of a task's fires."""
 
 from hashlib import blake2b
 
 
 def jitter_offset(task_id: str, jitter: float) -> float:
-    """The share of `jitter` that a task's fires are put off by; always the same for the same task.
+    """The delay of a task's fires; always the same for the same task.
 
     :param task_id: any text
     :param jitter: seconds, 0 or more

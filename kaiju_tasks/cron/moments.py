@@ -1,4 +1,4 @@
-"""Moments that clients give: UNIX seconds or ISO-8601."""
+"""Times that clients send: UNIX seconds or ISO-8601."""
 
 import re
 from datetime import datetime
@@ -13,13 +13,13 @@ _ISO_SHAPE: Final = re.compile(r"([0-9W-]+(?:[Tt ][0-9:.,]+)?)(?: ?([Zz]|UTC|[+-
 
 
 def parse_time(value: float | int | str, timezone: str = "UTC", *, field: str) -> float:
-    """Read a moment.
+    """Parse a time.
 
-    :param value: UNIX seconds, or ISO-8601 text, also as `show_time` writes it; text without an
-        offset is local time in `timezone` (one that does not exist means the next instant that
-        does, one that exists twice the first)
+    :param value: UNIX seconds, or ISO-8601 text, also in the format of `show_time`. Text without an
+        offset is local time in `timezone`; a time that does not exist means the next instant that
+        exists, a time that exists twice means the first
     :param timezone: an IANA name
-    :param field: what to call it in errors
+    :param field: the field named in errors
     :return: UNIX seconds, sub-second kept, in the years 1970-9999
     :raises InvalidParams: with `field`, or with `timezone`
     """

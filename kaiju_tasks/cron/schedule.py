@@ -1,13 +1,13 @@
 """Cron schedules: the fires of an expression in a zone.
 
-croniter parses the fields and steps over days; the time of day and the zone's changes of clock are
-worked out here, because a fire is decided by these rules and no others:
+croniter parses the fields and steps over days. This module handles the time of day and the zone's
+changes of clock, by these rules:
 
-- a *fixed* time (the hour field names hours) that exists twice fires at the first; one that does
-  not exist fires once, at the next instant that does;
-- an *hourly* job (a wildcard or a step in the hour field) fires whenever the local clock shows a
-  matching time, so in both passes of a repeated hour; of the times that a gap leaves out, those
-  that come round anyway in elapsed time are not made up for.
+- A *fixed* time (the hour field lists hours) that exists twice fires the first time. A fixed time
+  that does not exist fires once, at the next instant that exists.
+- An *hourly* job (a wildcard or a step in the hour field) fires whenever the local clock shows a
+  matching time, and therefore in both passes of a repeated hour. Of the times that a gap skips,
+  those that recur anyway in elapsed time do not fire after the gap.
 """
 
 import math
@@ -32,7 +32,7 @@ from kaiju_tasks.cron.expression import bad_cron, read_expression
 from kaiju_tasks.cron.values import shown
 from kaiju_tasks.cron.zones import check_timezone
 
-_LAST_START: Final = END_OF_TIME - 2 * 86400  # local time stays within datetime's years
+_LAST_START: Final = END_OF_TIME - 2 * 86400  # keeps local times within the years of datetime
 _SECOND: Final = timedelta(seconds=1)
 
 
@@ -100,12 +100,12 @@ class CronSchedule:
 
 
 def cron_schedule(expression: str, timezone: str = "UTC") -> CronSchedule:
-    """Parse a cron expression. The same arguments give the same, cached, schedule.
+    """Parse a cron expression. Schedules are cached: equal arguments give the same object.
 
     :param expression: five fields (minute hour day month weekday), six (seconds last), or one of
         `@hourly @daily @midnight @weekly @monthly @yearly @annually`
     :param timezone: an IANA name
-    :raises InvalidParams: with field `cron` or `timezone`; also when no such date ever comes
+    :raises InvalidParams: with field `cron` or `timezone`; also if no date ever matches
     """
     if not isinstance(expression, str):
         raise bad_cron(f"it must be text such as '0 9 * * mon-fri', not {shown(expression)}")

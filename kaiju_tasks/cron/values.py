@@ -1,13 +1,13 @@
-"""Values that clients send: what they are, and how errors show them."""
+"""Values that clients send: type checks, and their text in errors."""
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a JSON number; True and False are none."""
+    """Whether a value is a JSON number; True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def shown(value: object) -> str:
-    """Its text for an error, 60 characters at most."""
+    """The text of a value for an error, at most 60 characters."""
     try:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python prints

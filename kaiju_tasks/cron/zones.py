@@ -1,4 +1,4 @@
-"""IANA zones by their names."""
+"""IANA time zones."""
 
 import re
 from difflib import get_close_matches
@@ -14,10 +14,10 @@ _NOT_ZONES: Final = frozenset({"localtime", "posixrules", "Factory", "posix", "r
 
 
 def check_timezone(name: str, *, field: str = "timezone") -> ZoneInfo:
-    """The zone of an IANA name.
+    """The zone with an IANA name.
 
-    :param name: such as `Europe/Berlin` or `UTC`, in exactly this spelling
-    :param field: what to call it in errors
+    :param name: such as `Europe/Berlin` or `UTC`, in its exact spelling
+    :param field: the field named in errors
     :raises InvalidParams: with `field`
     """
     if isinstance(name, str) and (zone := _zone(name)) is not None:

@@ -1,7 +1,7 @@
-"""Data between stages: templates filled from earlier results, conditions asked of them.
+"""Templates, which are filled from earlier results, and conditions on these results.
 
-Pure and bounded: nothing is evaluated, no attribute is read, and every template that compiles ends
-in a value or in a :class:`~kaiju_tasks.errors.TemplateError`. The language is in docs/templates.md.
+Pure and bounded: no code is evaluated and no attribute is read. Filling a compiled template gives a
+value or raises :class:`~kaiju_tasks.errors.TemplateError`. docs/templates.md defines the language.
 """
 
 from kaiju_tasks.templates.compiled import (

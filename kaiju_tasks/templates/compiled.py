@@ -1,4 +1,4 @@
-"""Templates and conditions as they are stored and sent: JSON text, compiled once if it is short."""
+"""Templates and conditions as stored and sent: JSON text. Short ones stay compiled in a cache."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,14 +14,14 @@ __all__ = ["compiled_condition", "compiled_template", "compiled_with"]
 T = TypeVar("T")
 
 KEPT_BYTES = 4096
-"""Longer ones would make the caches heavy."""
+"""Longer ones would use too much memory in the caches."""
 
 
 def compiled_with(compile: Callable[[Any], T], kept: int) -> Callable[[bytes], T]:
-    """A function that compiles JSON text and remembers what it made.
+    """A function that compiles JSON text and caches the results.
 
-    :param compile: makes something that is never changed, from a JSON value
-    :param kept: how many it remembers
+    :param compile: makes an immutable object from a JSON value
+    :param kept: size of the cache
     """
 
     def fresh(source: bytes) -> T:

@@ -1,4 +1,4 @@
-"""Condition: a schema that data satisfies or not."""
+"""Conditions: whether data meet them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ MAX_PATTERNS = 4_000
 class Condition:
     """A compiled condition; made by :func:`compile_condition`.
 
-    :ivar refs: the root keys it may read; `*` stands for any, where a path begins with a template
+    :ivar refs: the root keys that it may read; contains `*` if a path begins with a template
     """
 
     __slots__ = ("_question", "refs")
@@ -42,11 +42,11 @@ class Condition:
         self.refs = refs
 
     def holds(self, data: Mapping[str, Any]) -> bool:
-        """Whether the data satisfy the condition.
+        """Whether the data meet the condition.
 
         :param data: JSON values by root key
-        :raises TemplateError: a value is missing (`path` names it), or of a type that the operator
-            cannot look at, or a bound is exceeded
+        :raises TemplateError: a value is missing (`path` names it), an operator does not accept its
+            type, or a bound is exceeded
         """
         return self._question.holds(Scope(data))
 
@@ -54,9 +54,9 @@ class Condition:
 def compile_condition(value: Any, *, field: str = "condition") -> Condition:
     """Compile a condition.
 
-    :param value: an object (all its entries hold) or a list (one of its items holds)
-    :param field: where it stands, the prefix of paths in errors
-    :raises TemplateError: malformed; `field` tells where
+    :param value: an object (all entries must hold) or a list (one item must hold)
+    :param field: the path of the condition, a prefix of the paths in errors
+    :raises TemplateError: malformed; `field` names the place
     """
     compilation = Compilation()
     question = _Compiler(compilation).question(value, field, 1)
@@ -117,7 +117,7 @@ class _Compiler:
             )
         if not isinstance(value, dict):
             raise TemplateError(
-                f'{field}: a condition is an object such as {{"0.value": {{"gt": 5}}}},'
+                f'{field}: a condition must be an object such as {{"0.value": {{"gt": 5}}}},'
                 f" or a list of them, not {type_name(value)}.",
                 field=field,
             )
@@ -127,7 +127,7 @@ class _Compiler:
 
     def _entry(self, key: Any, value: Any, field: str, depth: int) -> _Question:
         if not isinstance(key, str):
-            raise TemplateError(f"{field}: keys must be texts.", field=field)
+            raise TemplateError(f"{field}: keys must be text.", field=field)
         if key == "not":
             return _Not(self.question(value, field, depth + 1))
         try:
@@ -147,7 +147,7 @@ class _Compiler:
         if isinstance(value, list):
             if not value:
                 raise TemplateError(
-                    f'{field}: a list is alternatives and this one has none; write {{"eq": []}}'
+                    f'{field}: a list of alternatives must not be empty; write {{"eq": []}}'
                     " to compare with an empty list.",
                     field=field,
                 )
@@ -159,7 +159,7 @@ class _Compiler:
     def _all(self, value: dict[str, Any], field: str, depth: int) -> Check:
         if not value:
             raise TemplateError(
-                f'{field}: there is no operator; write {{"eq": {{}}}} to compare with an empty'
+                f'{field}: an operator is missing; write {{"eq": {{}}}} to compare with an empty'
                 " object.",
                 field=field,
             )
@@ -187,7 +187,7 @@ class _Compiler:
             yield self._compare(name, operand, field)
         else:
             raise TemplateError(
-                f"{field}: unknown operator {shown(str(name))}; there are:"
+                f"{field}: unknown operator {shown(str(name))}; the operators are"
                 f" {', '.join(OPERATORS)}, not, agg."
                 ' To compare with an object write {"eq": {...}}.',
                 field=field,
@@ -200,7 +200,7 @@ class _Compiler:
     def _aggregate(self, name: Any, check: Any, field: str, depth: int) -> Check:
         if name not in AGGREGATES:
             raise TemplateError(
-                f"{field}: unknown aggregate {shown(str(name))}; there are:"
+                f"{field}: unknown aggregate {shown(str(name))}; the aggregates are"
                 f" {', '.join(AGGREGATES)}.",
                 field=field,
             )
@@ -222,7 +222,8 @@ class _Compiler:
         self._pattern_room -= len(pattern)
         if self._pattern_room < 0:
             raise TemplateError(
-                f"{field}: all patterns of a condition have at most {MAX_PATTERNS} characters.",
+                f"{field}: the patterns of a condition may have at most {MAX_PATTERNS} characters"
+                " in total.",
                 field=field,
             )
 
@@ -230,5 +231,5 @@ class _Compiler:
 def _check_depth(field: str, depth: int) -> None:
     if depth > MAX_CONDITION_DEPTH:
         raise TemplateError(
-            f"{field}: nested deeper than {MAX_CONDITION_DEPTH}; make it flatter.", field=field
+            f"{field}: nested deeper than {MAX_CONDITION_DEPTH} levels.", field=field
         )

@@ -1,4 +1,4 @@
-"""The fixed list of pure functions a template can call."""
+"""The pure functions that a template can call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ MAX_INT_TEXT = 40
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function with the number of arguments it takes.
+    """A named function with the number of arguments that it takes.
 
-    :param call: gets the arguments and the scope whose bounds it counts against
+    :param call: receives the arguments and the scope, whose bounds apply
     """
 
     name: str
@@ -29,9 +29,9 @@ class Function:
     call: Callable[[list[Any], Scope], Any]
 
     def __call__(self, args: list[Any], scope: Scope) -> Any:
-        """The function's value.
+        """Call the function.
 
-        :raises TemplateError: an argument is of the wrong type, or a bound is exceeded
+        :raises TemplateError: an argument has the wrong type, or a bound is exceeded
         """
         scope.work(1 + sum(map(weight, args)))
         try:
@@ -79,7 +79,7 @@ def _int(args: list[Any], scope: Scope) -> int:
         unsigned = digits[1:] if digits[:1] in ("+", "-") else digits
         if len(digits) > MAX_INT_TEXT or not (unsigned.isascii() and unsigned.isdigit()):
             raise TemplateError(
-                f"needs a whole number of at most {MAX_INT_TEXT} digits, but the text is none."
+                f"needs a text that is a whole number of at most {MAX_INT_TEXT} digits."
             )
         return int(_in_range(int(digits)))
     if not is_number(value):
@@ -116,7 +116,7 @@ def _diff(args: list[Any], scope: Scope) -> Any:
 def _comparable(args: list[Any]) -> list[Any]:
     items = _items(args)
     if not items:
-        raise TemplateError("needs at least one value, but the list is empty.")
+        raise TemplateError("needs at least one value, but got an empty list.")
     for item in items:
         if not isinstance(item, str) and not is_number(item):
             raise _wrong("numbers only or texts only", item)
@@ -148,7 +148,7 @@ def _end(position: int) -> Callable[[list[Any], Scope], Any]:
         if not isinstance(value, (str, list)):
             raise _wrong("a list or a text", value)
         if not value:
-            raise TemplateError("needs at least one item, but there is none.")
+            raise TemplateError("needs at least one item, but got none.")
         return value[position]
 
     return end

@@ -1,4 +1,4 @@
-"""Moments in time as templates write them: ISO 8601 from a UNIX time or an ISO text."""
+"""The time functions of templates: ISO 8601 from UNIX seconds or an ISO text."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -16,23 +16,23 @@ ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}", re.A
 
 
 def as_date(value: Any, zone: Any = "UTC") -> str:
-    """The date of a moment.
+    """The date of a time.
 
     :param value: UNIX seconds, or ISO text; without an offset it is read in `zone`
     :param zone: IANA name
     :returns: `YYYY-MM-DD` in `zone`
-    :raises TemplateError: no such moment or zone
+    :raises TemplateError: there is no such time or zone
     """
     return _moment(value, zone).date().isoformat()
 
 
 def as_datetime(value: Any, zone: Any = "UTC") -> str:
-    """A moment as ISO text with its offset.
+    """A time as ISO text with its offset.
 
     :param value: UNIX seconds, or ISO text; without an offset it is read in `zone`
     :param zone: IANA name
     :returns: `YYYY-MM-DDTHH:MM:SS[.ffffff]±HH:MM` in `zone`
-    :raises TemplateError: no such moment or zone
+    :raises TemplateError: there is no such time or zone
     """
     return _moment(value, zone).isoformat()
 
@@ -44,7 +44,7 @@ def _moment(value: Any, zone_name: Any) -> datetime:
     except (ValueError, OverflowError) as error:
         raise TemplateError(
             "needs UNIX seconds or an ISO 8601 text between the years 1 and 9999,"
-            f" but there is no such moment: {error}."
+            f" but there is no such time: {error}."
         ) from error
 
 

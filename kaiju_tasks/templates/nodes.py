@@ -1,4 +1,4 @@
-"""What a template is compiled into: small nodes, each filled from a scope."""
+"""The nodes of a compiled template; each is filled from a scope."""
 
 from typing import Any, Final, Protocol
 
@@ -39,7 +39,7 @@ class Node(Protocol):
 
 
 class Const:
-    """A value that is passed as it is."""
+    """A constant value."""
 
     __slots__ = ("value",)
 
@@ -52,7 +52,7 @@ class Const:
 
 
 class Concat:
-    """Parts put together to one text."""
+    """Parts that are joined to a text."""
 
     __slots__ = ("parts",)
 
@@ -90,7 +90,7 @@ class Select:
     """A value selected from the data by path.
 
     :param segments: keys and list positions; a node is filled to one key
-    :param default: what stands for a missing value
+    :param default: replaces a missing value
     """
 
     __slots__ = ("_default", "_keys", "_segments")
@@ -103,7 +103,7 @@ class Select:
     def fill(self, scope: Scope) -> Any:
         """The selected value, or the default.
 
-        :raises TemplateError: it is missing and there is no default
+        :raises TemplateError: the value is missing and there is no default
         """
         keys = self._filled_keys(scope)
         try:
@@ -122,7 +122,7 @@ class Select:
     def find(self, scope: Scope) -> Any:
         """The selected value, the default, or :data:`MISSING`.
 
-        :raises TemplateError: it is missing in an item of a list
+        :raises TemplateError: the value is missing in an item of a list
         """
         if self._default is not None:
             return self.fill(scope)
@@ -142,9 +142,9 @@ class Select:
 
 
 class TextNode:
-    """A text with templates in it; its errors name its field.
+    """A text that contains templates; its errors name its field.
 
-    :param node: what the text was compiled into
+    :param node: the compiled text
     :param field: the path of the text in the template
     """
 
@@ -165,9 +165,9 @@ class TextNode:
 
 
 class ObjectNode:
-    """An object some of whose values are filled.
+    """An object with some values that are filled.
 
-    :param base: every key in order, constant values in place
+    :param base: all keys in order, with the constant values
     :param filled: the keys that are filled
     """
 
@@ -185,12 +185,12 @@ class ObjectNode:
         return value
 
     def outline(self) -> dict[str, Any]:
-        """The constant values; `MISSING` where one is filled."""
+        """The constant values, and `MISSING` for each value that is filled."""
         return self._base | {key: MISSING for key, _ in self._filled}
 
 
 class ListNode:
-    """A list some of whose items are filled."""
+    """A list with some items that are filled."""
 
     __slots__ = ("_nodes",)
 
@@ -203,7 +203,7 @@ class ListNode:
 
 
 def located(error: TemplateError, field: str) -> TemplateError:
-    """The same error with the field it stands in, unless it names one already."""
+    """The same error with its field, unless it already has one."""
     if error.field is not None:
         return error
     return TemplateError(
@@ -248,7 +248,7 @@ def _walk_each(
 def _missing(keys: tuple[str, ...]) -> TemplateError:
     path = ".".join(_written(key) for key in keys)
     return TemplateError(
-        f"{shown(path)} is missing and has no default (a default is written [path:default]).",
+        f"{shown(path)} is missing and has no default. To set one, write [path:default].",
         path=path,
     )
 

@@ -1,4 +1,4 @@
-"""What a condition asks of one value: operators, aggregates, alternatives."""
+"""The checks of a condition on one value: operators, aggregates, alternatives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ Operator = Callable[[Any, Any, Scope], bool]
 
 
 class Subject:
-    """The value that checks look at, selected once.
+    """The value to check, selected once.
 
-    :param node: what selects it
+    :param node: selects the value
     """
 
     __slots__ = ("_found", "_node", "_scope")
@@ -48,17 +48,17 @@ class Subject:
         return self._node.fill(self._scope) if self._found is MISSING else self._found
 
     def value_or_null(self) -> Any:
-        """The value, null when it is missing."""
+        """The value, or null if it is missing."""
         return None if self._found is MISSING else self._found
 
 
 class Check(Protocol):
-    """A question about a value."""
+    """A check of a value."""
 
     def passes(self, subject: Subject, scope: Scope) -> bool:
         """Whether the value passes.
 
-        :raises TemplateError: it is missing, or of a type the operator cannot look at
+        :raises TemplateError: the value is missing, or the operator does not accept its type
         """
 
 
@@ -71,7 +71,7 @@ class Compare:
 
     @property
     def asks_for_null(self) -> bool:
-        """Whether this looks for null, so that a missing value is no error."""
+        """Whether the operand is null, so that a missing value is not an error."""
         return (
             self.name in ("eq", "ne")
             and isinstance(self.operand, Const)
@@ -134,13 +134,13 @@ class Any_:
 
 
 def check_operand(name: str, operand: Node) -> Node:
-    """Refuse a literal operand that its operator can never take; compile a literal pattern.
+    """Refuse a literal operand that the operator never accepts; compile a literal pattern.
 
-    :raises TemplateError: of the wrong type, or a malformed pattern
+    :raises TemplateError: the type is wrong, or the pattern is malformed
     """
     if not isinstance(operand, Const):
         if name == "match":
-            raise TemplateError("match needs a pattern as a text, which is never filled.")
+            raise TemplateError("match needs a literal pattern, because patterns are never filled.")
         return operand
     value = operand.value
     if name in ORDER and not is_number(value) and not isinstance(value, str):
@@ -187,9 +187,11 @@ def _has(value: Any, operand: Any, scope: Scope) -> bool:
     if isinstance(value, list):
         return any(equal(item, operand, scope) for item in value)
     if not isinstance(value, (str, dict)):
-        raise TemplateError(f"has looks into a list, a text or an object, not {type_name(value)}.")
+        raise TemplateError(f"has searches a list, a text or an object, not {type_name(value)}.")
     if not isinstance(operand, str):
-        raise TemplateError(f"has finds a text in {type_name(value)}, not {type_name(operand)}.")
+        raise TemplateError(
+            f"has searches {type_name(value)} for a text, not for {type_name(operand)}."
+        )
     scope.work(len(value) // 16 if isinstance(value, str) else 1)
     return operand in value
 
@@ -203,7 +205,7 @@ def _in(value: Any, operand: Any, scope: Scope) -> bool:
 def _matched(name: str) -> Operator:
     def match(value: Any, operand: Any, scope: Scope) -> bool:
         if not isinstance(value, str):
-            raise TemplateError(f"{name} looks at a text, not {type_name(value)}.")
+            raise TemplateError(f"{name} checks a text, not {type_name(value)}.")
         if isinstance(operand, Pattern):
             return operand.matches(value, scope)
         pattern = _pattern(name, operand)

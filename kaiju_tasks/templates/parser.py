@@ -1,4 +1,4 @@
-"""From the text of a template to its nodes. The grammar stands in docs/templates.md."""
+"""Parses the text of a template to nodes. docs/templates.md has the grammar."""
 
 import json
 import math
@@ -28,7 +28,7 @@ MAX_SEGMENTS = 64
 MAX_REFERENCES = 10_000
 
 HINT = (
-    " To pass brackets as plain text, put them in backticks: `[text]`,"
+    " To write brackets as plain text, put them in backticks: `[text]`,"
     ' or pass the whole value as {"$raw": value}.'
 )
 BARE_KEY = re.compile(r"[A-Za-z0-9_$@\-\x80-\U0010ffff]+")
@@ -44,9 +44,9 @@ WORDS = {"true": True, "false": False, "null": None}
 
 
 class Compilation:
-    """What the compilation of one whole value gathers.
+    """The state of the compilation of one whole value.
 
-    :ivar roots: the root keys that are read, `*` where they are not known
+    :ivar roots: the root keys that are read; `*` stands for an unknown one
     """
 
     __slots__ = ("_left", "roots")
@@ -56,13 +56,13 @@ class Compilation:
         self._left = MAX_REFERENCES
 
     def reference(self) -> bool:
-        """Count a reference or call; false when there are more than :data:`MAX_REFERENCES`."""
+        """Count a reference or call. False: there are more than :data:`MAX_REFERENCES`."""
         self._left -= 1
         return self._left >= 0
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has no brackets, so that it is passed as it is."""
+    """Whether a text has no brackets, so that it is passed unchanged."""
     return "[" not in text and "]" not in text
 
 
@@ -70,32 +70,32 @@ def parse(text: str, compilation: Compilation) -> Node:
     """Compile a text.
 
     :param text: the template
-    :param compilation: gets the root keys that the template reads
-    :raises TemplateError: malformed; `position` tells where
+    :param compilation: receives the root keys that the template reads
+    :raises TemplateError: malformed; `position` is the place in the text
     """
     parser = _start(text, compilation)
     node = parser.text()
     if parser.position < len(text):
-        parser.refuse('"]" closes nothing')
+        parser.refuse('"]" has no matching "["')
     return node
 
 
 def parse_path(text: str, compilation: Compilation) -> Select:
-    """Compile what stands between the brackets of a selection: `path[:default]`.
+    """Compile the inside of a selection: `path[:default]`.
 
-    :raises TemplateError: malformed; `position` tells where
+    :raises TemplateError: malformed; `position` is the place in the text
     """
     parser = _start(text, compilation)
     node = parser.select(BARE_KEY, ".", "]")
     if parser.position < len(text):
-        parser.refuse(f"{shown(text[parser.position])} does not belong into a path")
+        parser.refuse(f"{shown(text[parser.position])} is not allowed in a path")
     return node
 
 
 def _start(text: str, compilation: Compilation) -> "_Parser":
     if len(text) > MAX_TEMPLATE_TEXT:
         raise TemplateError(
-            f"A template has at most {MAX_TEMPLATE_TEXT} characters, this one has {len(text)}."
+            f"A template may have at most {MAX_TEMPLATE_TEXT} characters, this one has {len(text)}."
             + HINT,
             position=MAX_TEMPLATE_TEXT,
         )
@@ -122,7 +122,7 @@ class _Parser:
         while self._peek() and self._peek() in separators:
             self.position += 1
             if len(segments) == MAX_SEGMENTS:
-                self.refuse(f"A path has at most {MAX_SEGMENTS} parts")
+                self.refuse(f"A path may have at most {MAX_SEGMENTS} segments")
             segments.append(self._segment(bare))
         self._compilation.roots.add(segments[0] if isinstance(segments[0], str) else ANY_ROOT)
         default = None
@@ -136,13 +136,13 @@ class _Parser:
 
     def _count(self) -> None:
         if not self._compilation.reference():
-            self.refuse(f"A value has at most {MAX_REFERENCES} references and calls")
+            self.refuse(f"A value may have at most {MAX_REFERENCES} references and calls")
 
     def _bracket(self) -> Node:
         start = self.position
         self._nesting += 1
         if self._nesting > MAX_NESTING:
-            self.refuse(f"Templates nest at most {MAX_NESTING} deep")
+            self.refuse(f"Templates may be nested at most {MAX_NESTING} deep")
         self.position += 1
         if not self._peek():
             self.refuse('This "[" is not closed', start)
@@ -150,7 +150,7 @@ class _Parser:
         if not self._peek():
             self.refuse('This "[" is not closed', start)
         if self._peek() != "]":
-            self.refuse(f"{shown(self._peek())} does not belong into a path")
+            self.refuse(f"{shown(self._peek())} is not allowed in a path")
         self.position += 1
         self._nesting -= 1
         return node
@@ -162,7 +162,7 @@ class _Parser:
         if self.source.startswith("!x:", self.position):
             self.position += 3
             return self._call()
-        self.refuse('After "[!" comes f: (format) or x: (call a function)')
+        self.refuse('"[!" must be followed by f: (format) or x: (function call)')
 
     def _call(self) -> Node:
         self._count()
@@ -171,7 +171,7 @@ class _Parser:
         name = match.group() if match else ""
         function = FUNCTIONS.get(name)
         if function is None:
-            self.refuse(f"Unknown function {shown(name)}; there are: {', '.join(FUNCTIONS)}")
+            self.refuse(f"Unknown function {shown(name)}; the functions are {', '.join(FUNCTIONS)}")
         self.position += len(name)
         args: list[Node] = []
         while self._peek() == ":":
@@ -194,7 +194,7 @@ class _Parser:
             elif sign == "{":
                 parts.append(self._format_field())
             elif sign == "}":
-                self.refuse('"}" closes nothing; a brace as text is written twice: "}}"')
+                self.refuse('"}" has no matching "{"; to write a brace as text, double it: "}}"')
             else:
                 return Concat(tuple(parts))
 
@@ -203,9 +203,9 @@ class _Parser:
         self.position += 1
         node = self.select(BARE_FIELD_KEY, "-.", "}]")
         if not self._peek():
-            self.refuse('This "{" is not closed; a brace as text is written twice: "{{"', start)
+            self.refuse('This "{" is not closed; to write a brace as text, double it: "{{"', start)
         if self._peek() != "}":
-            self.refuse(f"{shown(self._peek())} does not belong into a path")
+            self.refuse(f"{shown(self._peek())} is not allowed in a path")
         self.position += 1
         return node
 
@@ -223,7 +223,7 @@ class _Parser:
             else:
                 break
         if not parts:
-            self.refuse("A path is made of names and numbers: a name is missing here")
+            self.refuse("A path consists of names and numbers: one is missing here")
         constant = [part.value for part in parts if isinstance(part, Const)]
         if len(constant) == len(parts):
             return "".join(constant)
@@ -243,7 +243,7 @@ class _Parser:
     def _json_string(self, match: re.Match[str]) -> str:
         text = str(json.loads(match.group()))
         if LONE_SURROGATE.search(text):
-            self.refuse("This text has half of a surrogate pair in it, which is no character")
+            self.refuse("This text contains half of a surrogate pair, which is not a character")
         self.position = match.end()
         return text
 
@@ -258,7 +258,7 @@ class _Parser:
                 return int(scalar)
         elif math.isfinite(float(scalar)):
             return float(scalar)
-        self.refuse("This number is too large; as a text it is written in backticks", start)
+        self.refuse("This number is too large; to write it as a text, put it in backticks", start)
 
     def _parts(self, ends: str) -> list[Node]:
         stop = STOPS[ends]
@@ -283,7 +283,9 @@ class _Parser:
         while True:
             end = self.source.find("`", self.position + 1)
             if end < 0:
-                self.refuse("This backtick is not closed; as text it is written ````", start)
+                self.refuse(
+                    "This backtick is not closed; to write a backtick as text, use ````", start
+                )
             pieces.append(self.source[self.position + 1 : end])
             self.position = end + 1
             if self._peek() != "`":

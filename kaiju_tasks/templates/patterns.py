@@ -1,8 +1,8 @@
-"""Patterns for `match` and `like`: a small regular-expression language that cannot run away.
+"""Patterns for `match` and `like`: a regular-expression language with bounded matching.
 
-A pattern becomes a Glushkov automaton: one position for each character it can read, sets of
-positions as the bits of an int. Matching takes one step for each character of the text, whatever
-the pattern, and every step is counted.
+A pattern is compiled to a Glushkov automaton: one position for each character that it can read, and
+sets of positions as the bits of an int. Matching takes one step for each character of the text,
+whatever the pattern, and every step is counted.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class _Chars:
-    """The characters one position can read, or the edge it stands for."""
+    """The characters that a position can read, or the edge that it stands for."""
 
     singles: frozenset[str] = frozenset()
     ranges: tuple[tuple[str, str], ...] = ()
@@ -69,7 +69,7 @@ ANY_BUT_NEWLINE = _Chars(singles=frozenset("\n"), negated=True)
 
 
 class _Piece(NamedTuple):
-    """A part of a pattern: whether it matches nothing, where it begins and ends."""
+    """A part of a pattern: whether it matches the empty text, and where it begins and ends."""
 
     nullable: bool
     first: int
@@ -116,7 +116,7 @@ class _Automaton:
         self._links += sources.bit_count()
         if self._links > MAX_LINKS:
             raise TemplateError(
-                "This pattern is too complicated: it has too many optional parts in a row.",
+                "The pattern is too complex: it has too many optional parts in a row.",
                 position=0,
             )
         for i in _bits(sources):
@@ -141,13 +141,13 @@ class Pattern:
         """Whether the text matches.
 
         :param text: at most :data:`MAX_MATCHED_TEXT` characters
-        :param scope: whose work is counted
+        :param scope: counts the work
         :raises TemplateError: the text is too long, or matching takes too much work
         """
         if len(text) > MAX_MATCHED_TEXT:
             raise TemplateError(
-                f"A text of {len(text)} characters is too long for a pattern,"
-                f" at most {MAX_MATCHED_TEXT} can be matched."
+                f"A text of {len(text)} characters is too long to be matched;"
+                f" the limit is {MAX_MATCHED_TEXT}."
             )
         scope.work(1 + len(text) // 8)
         again = self._first if self._anywhere else 0
@@ -189,17 +189,17 @@ class Pattern:
 
 
 def compile_match(pattern: str) -> Pattern:
-    """Compile a regular expression of the subset in docs/templates.md; it may match anywhere.
+    """Compile a regular expression of the subset in docs/templates.md. It matches anywhere.
 
     :param pattern: at most :data:`MAX_PATTERN` characters
-    :raises TemplateError: too long or malformed; `position` tells where in the pattern
+    :raises TemplateError: too long or malformed; `position` is the place in the pattern
     """
     _check_length(pattern)
     automaton = _Automaton()
     parser = _Parser(pattern, automaton)
     piece = parser.alternatives()
     if parser.position < len(pattern):
-        parser.refuse('")" closes nothing; as text it is written "\\)"')
+        parser.refuse('")" has no matching "("; to match it as text, write "\\)"')
     return automaton.finished(piece, anywhere=True)
 
 
@@ -207,7 +207,7 @@ def compile_like(pattern: str) -> Pattern:
     r"""Compile an SQL LIKE pattern: `%` any text, `_` any character, `\` before a literal one.
 
     :param pattern: at most :data:`MAX_PATTERN` characters; it must match the whole text
-    :raises TemplateError: too long, or ends in a single backslash
+    :raises TemplateError: too long, or ends with a single backslash
     """
     _check_length(pattern)
     automaton = _Automaton()
@@ -230,7 +230,7 @@ def compile_like(pattern: str) -> Pattern:
         escaped = False
     if escaped:
         raise TemplateError(
-            r"A LIKE pattern cannot end in a single backslash; as text it is written \\.",
+            r"A LIKE pattern cannot end with a single backslash; to match a backslash, write \\.",
             position=len(pattern) - 1,
         )
     return automaton.finished(piece, anywhere=False)
@@ -239,7 +239,7 @@ def compile_like(pattern: str) -> Pattern:
 def _check_length(pattern: str) -> None:
     if len(pattern) > MAX_PATTERN:
         raise TemplateError(
-            f"A pattern has at most {MAX_PATTERN} characters, this one has {len(pattern)}.",
+            f"A pattern may have at most {MAX_PATTERN} characters, this one has {len(pattern)}.",
             position=MAX_PATTERN,
         )
 
@@ -300,7 +300,7 @@ class _Parser:
             if self._peek() == "?":
                 self.position += 1
             if self._peek() and self._peek() in "*+?":
-                self.refuse("Nothing to repeat: a repetition stands before this one")
+                self.refuse("Nothing to repeat: this follows another repetition")
         return piece
 
     def _atom(self) -> _Piece:
@@ -311,11 +311,13 @@ class _Parser:
         if char == "[":
             return self._automaton.read(self._class(start))
         if char in "*+?":
-            self.refuse(f'Nothing to repeat before "{char}"; as text it is "\\{char}"', start)
+            self.refuse(
+                f'Nothing to repeat before "{char}"; to match it as text, write "\\{char}"', start
+            )
         if char in "{}":
             self.refuse(
-                "Counted repetition is not available: write the part as often as it is needed;"
-                f' as text it is "\\{char}"',
+                "Counted repetition is not supported: repeat the part itself;"
+                f' to match the brace as text, write "\\{char}"',
                 start,
             )
         if char in (START, END):
@@ -329,12 +331,12 @@ class _Parser:
     def _group(self, start: int) -> _Piece:
         self._groups += 1
         if self._groups > MAX_GROUPS:
-            self.refuse(f"Groups nest at most {MAX_GROUPS} deep", start)
+            self.refuse(f"Groups may be nested at most {MAX_GROUPS} deep", start)
         if self.source.startswith("?:", self.position):
             self.position += 2
         piece = self.alternatives()
         if self._peek() != ")":
-            self.refuse('This "(" is not closed; as text it is "\\("', start)
+            self.refuse('This "(" is not closed; to match it as text, write "\\("', start)
         self.position += 1
         self._groups -= 1
         return piece
@@ -379,14 +381,14 @@ class _Parser:
     def _class_item(self, start: int) -> _Chars:
         at = self.position
         if not self._peek():
-            self.refuse('This "[" is not closed; as text it is "\\["', start)
+            self.refuse('This "[" is not closed; to match it as text, write "\\["', start)
         char = self._next("a class")
         return self._escaped(at) if char == "\\" else _Chars(frozenset(char))
 
     def _range(self, low: _Chars, high: _Chars, at: int) -> tuple[str, str]:
         if len(low.singles) != 1 or len(high.singles) != 1 or high.negated:
-            self.refuse("A range goes from one character to another", at)
+            self.refuse("A range must go from one character to another", at)
         (first,), (last,) = low.singles, high.singles
         if first > last:
-            self.refuse(f"This range goes backwards: {shown(first)} to {shown(last)}", at)
+            self.refuse(f"This range is reversed: {shown(first)} to {shown(last)}", at)
         return first, last

@@ -1,4 +1,4 @@
-"""What one fill may read and how much it may do."""
+"""The data and the bounds of one fill."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,9 @@ MAX_FILLED_DEPTH = 128
 
 
 class Scope:
-    """The data of one fill, and what is left of its bounds.
+    """The data of one fill, and what remains of its bounds.
 
-    :param data: what references select from
+    :param data: the values by root key
     """
 
     __slots__ = ("_output_left", "_work_left", "data")
@@ -27,7 +27,7 @@ class Scope:
         self._work_left = MAX_WORK
 
     def emit(self, value: Any) -> None:
-        """Count a value that a template puts into its output.
+        """Count a value that a template inserts into its output.
 
         :raises TemplateError: the output is too large or too deep
         """
@@ -47,12 +47,12 @@ class Scope:
         self._work_left -= units
         if self._work_left < 0:
             raise TemplateError(
-                f"Filling this takes more than {MAX_WORK} steps: give it less data, or do this"
-                " work in a command."
+                f"Filling this takes more than {MAX_WORK} steps: use less data, or do the work"
+                " in a command."
             )
 
     def weigh(self, value: Any) -> None:
-        """Count the work of looking at every part of a value.
+        """Count the work of visiting every part of a value.
 
         :raises TemplateError: the value is too large or too deep
         """
@@ -60,7 +60,7 @@ class Scope:
 
     @staticmethod
     def room_for(characters: int) -> None:
-        """Check, before it is built, that a text may be that long.
+        """Check the length of a text before it is built.
 
         :raises TemplateError: longer than :data:`MAX_BUILT_TEXT`
         """
@@ -96,5 +96,5 @@ class Scope:
 
 def _too_large() -> TemplateError:
     return TemplateError(
-        f"The filled value is larger than {MAX_OUTPUT} characters: pass less, or a reference to it."
+        f"The filled value is larger than {MAX_OUTPUT} characters: pass less data, or a reference."
     )

@@ -1,4 +1,4 @@
-"""Template: a JSON value with texts in it that are filled from data."""
+"""Templates: JSON values with texts that are filled from data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +18,8 @@ RAW = "$raw"
 class Template:
     """A compiled template; made by :func:`compile_template`.
 
-    :ivar refs: the root keys it may read; `*` stands for any, where a path begins with a template
-    :ivar constant: there is nothing to fill
+    :ivar refs: the root keys that it may read; contains `*` if a path begins with a template
+    :ivar constant: whether there is nothing to fill
     """
 
     __slots__ = ("_node", "_value", "constant", "refs")
@@ -35,17 +35,18 @@ class Template:
 
         :param data: JSON values by root key
         :returns: a value that shares parts with the data and the template: do not change it
-        :raises TemplateError: a value is missing (`path` names it), of the wrong type or too large
+        :raises TemplateError: a value is missing (`path` names it), has the wrong type or is too
+            large
         """
         if self.constant:
             return self._value
         return self._node.fill(Scope(data))
 
     def outline(self) -> dict[str, Any] | None:
-        """What is known without data.
+        """The part that is known without data.
 
-        :returns: the value of each key, `MISSING` where something is filled in; do not change
-            it. None: this is no object
+        :returns: the value of each key, `MISSING` for values that are filled; do not change it.
+            None if the template is not an object
         """
         if isinstance(self._node, ObjectNode):
             return self._node.outline()
@@ -57,8 +58,8 @@ def compile_template(value: Any, *, field: str = "params") -> Template:
     """Compile a JSON value whose texts are templates.
 
     :param value: any JSON value, nested at most 64 deep
-    :param field: where it stands, the prefix of paths in errors
-    :raises TemplateError: malformed; `field` and `position` tell where
+    :param field: the path of the value, a prefix of the paths in errors
+    :raises TemplateError: malformed; `field` and `position` give the place
     """
     compilation = Compilation()
     node = compile_node(value, field, compilation)
@@ -68,13 +69,11 @@ def compile_template(value: Any, *, field: str = "params") -> Template:
 def compile_node(value: Any, field: str, compilation: Compilation, depth: int = 1) -> Node:
     """Compile a part of a template.
 
-    :param compilation: gets the root keys that it reads
+    :param compilation: receives the root keys that it reads
     :raises TemplateError: malformed
     """
     if depth > MAX_VALUE_DEPTH:
-        raise TemplateError(
-            f"{field}: nested deeper than {MAX_VALUE_DEPTH}; make it flatter.", field=field
-        )
+        raise TemplateError(f"{field}: nested deeper than {MAX_VALUE_DEPTH} levels.", field=field)
     if isinstance(value, str):
         return _compile_text(value, field, compilation)
     if isinstance(value, dict):
@@ -106,7 +105,7 @@ def _compile_object(
     changed = False
     for key, item in value.items():
         if not isinstance(key, str):
-            raise TemplateError(f"{field}: keys must be texts.", field=field)
+            raise TemplateError(f"{field}: keys must be text.", field=field)
         node = compile_node(item, f"{field}.{key}", compilation, depth + 1)
         if isinstance(node, Const):
             base[key] = node.value

@@ -1,4 +1,4 @@
-"""JSON values as templates see them: their types, their text, when two are equal."""
+"""JSON values in templates: their types, their text, and equality."""
 
 import json
 import math
@@ -13,7 +13,7 @@ INTEGERS = range(-(2**63), 2**64)
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's JSON type, for people."""
+    """The name of a value's JSON type, for messages."""
     match value:
         case None:
             return "null"
@@ -28,32 +28,32 @@ def type_name(value: Any) -> str:
         case dict():
             return "an object"
         case _:
-            return "no JSON value"
+            return "a value that is not JSON"
 
 
 def shown(text: str) -> str:
-    """A piece of somebody's text, quoted and shortened for a message."""
+    """A user's text, quoted and shortened for a message."""
     return json.dumps(text if len(text) <= 80 else text[:77] + "…", ensure_ascii=False)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; true and false are none."""
+    """Whether a value is a finite number; true and false are not."""
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def weight(value: Any) -> int:
-    """The work of touching a value once: its items, or its characters by 64."""
+    """The work of visiting a value once: its number of items, or of characters divided by 64."""
     if isinstance(value, (list, dict)):
         return len(value)
     return len(value) // 64 if isinstance(value, str) else 0
 
 
 def text_of(value: Any, scope: Scope) -> str:
-    """A value as it stands inside a text: texts as they are, others as compact JSON.
+    """A value as part of a text: texts unchanged, other values as compact JSON.
 
-    :raises TemplateError: it cannot be written as JSON, or is too large
+    :raises TemplateError: the value cannot be encoded as JSON, or is too large
     """
     if isinstance(value, str):
         return value
@@ -61,11 +61,11 @@ def text_of(value: Any, scope: Scope) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise TemplateError(f"This value cannot be written as text: {error}.") from error
+        raise TemplateError(f"This value cannot be encoded as JSON: {error}.") from error
 
 
 def equal(left: Any, right: Any, scope: Scope) -> bool:
-    """Whether two JSON values are the same; 1 is 1.0, true is not 1.
+    """Whether two JSON values are equal; 1 equals 1.0, true does not equal 1.
 
     :raises TemplateError: the comparison takes too much work
     """

@@ -254,9 +254,9 @@ def test_defaults_of_the_deepest_paths_do_not_exhaust_the_stack() -> None:
     assert fill(f"[{path}:end]", {"0": nested_list(62)}) == nested_list(62, "end")
 
 
-def test_a_path_has_at_most_64_parts() -> None:
+def test_a_path_has_at_most_64_segments() -> None:
     assert fill("[" + ".".join(["a"] * 64) + ":1]", {}) == 1
-    with pytest.raises(TemplateError, match="64 parts"):
+    with pytest.raises(TemplateError, match="64 segments"):
         compile_template("[" + ".".join(["a"] * 65) + "]")
 
 
