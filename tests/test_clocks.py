@@ -21,7 +21,7 @@ DEADLINES = {"timeout", "wait_for"}
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 ALLOWED = {
-    "tests/manager/test_committer.py": "a lower bound: whatever delays the test makes it larger",
+    "tests/manager/writing/test_committer.py": "a lower bound: whatever delays it makes it larger",
     "tests/support/pids.py": "ends a wait in vain, generously",
     "tests/support/postgres.py": "ends a wait in vain, generously",
     "tests/support/wait.py": "ends a wait in vain, generously",

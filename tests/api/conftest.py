@@ -1,3 +1,3 @@
-from tests.manager.conftest import call, manager, ping_interval, settings
+from tests.manager.conftest import call, executor, manager, other_manager, ping_interval, settings
 
-__all__ = ["call", "manager", "ping_interval", "settings"]
+__all__ = ["call", "executor", "manager", "other_manager", "ping_interval", "settings"]

@@ -17,7 +17,7 @@ from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.samples import executor as samples
 from kaiju_tasks.types import EventName, TaskEvent
-from tests.manager.test_matching import event
+from tests.manager.events.test_matching import event
 from tests.server.conftest import Site
 from tests.server.test_websocket import INFO, create_call
 from tests.support.wait import PATIENCE_SECONDS, wait_until

@@ -19,9 +19,9 @@ from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import MESSAGE_BYTES, Condition, Store
 from kaiju_tasks.store.open import make_store
+from tests.manager.events.test_events import Heard
+from tests.manager.events.test_matching import event
 from tests.manager.hand import Calls, HandExecutor, pinging
-from tests.manager.test_events import Heard
-from tests.manager.test_matching import event
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 INTERVAL = 0.2
