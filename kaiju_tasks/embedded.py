@@ -1,4 +1,4 @@
-"""A manager and its executors in one process and loop, without sockets."""
+"""Runs a manager and its executors in one process and event loop, without sockets."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ MEMORY = "sqlite://:memory:"
 
 
 class EventStream:
-    """Events in their order; each is read once."""
+    """Events in their order. Each event is read once."""
 
     def __init__(self) -> None:
         self._events: asyncio.Queue[TaskEvent] = asyncio.Queue()
@@ -44,14 +44,15 @@ class EventStream:
         return await self._events.get()
 
     def read(self) -> list[TaskEvent]:
-        """What has happened by now."""
+        """The events that have arrived and were not read yet."""
         return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
 
 class Embedded:
-    """Calls the manager of this process as a client does: data through JSON, errors as classes.
+    """Calls the manager in this process as a client does. Data passes through JSON, and errors are
+    raised as exceptions.
 
-    :ivar manager: the manager itself
+    :ivar manager: the manager
     """
 
     def __init__(self, manager: Manager, registry: Registry, settings: Settings) -> None:
@@ -61,43 +62,43 @@ class Embedded:
 
     @contextlib.contextmanager
     def events(self, conditions: dict[str, Any] | None = None) -> Iterator[EventStream]:
-        """Be told what happens, until the end of the block: `async for event in events`.
+        """Receive events until the end of the block: `async for event in events`.
 
-        :param conditions: by field of an event, as in `tasks.list`
-        :raises InvalidParams: names the wrong one
+        :param conditions: conditions by event field, in the format of `tasks.list`
+        :raises InvalidParams: a condition is not valid; `field` names it
         """
-        happened = EventStream()
-        read = read_conditions(conditions, EVENT_COLUMNS)
-        subscription = Subscription(read, lambda encoded: happened.put(encoded.event))
+        stream = EventStream()
+        checked = read_conditions(conditions, EVENT_COLUMNS)
+        subscription = Subscription(checked, lambda encoded: stream.put(encoded.event))
         self.manager.events.subscribe(subscription)
         try:
-            yield happened
+            yield stream
         finally:
             self.manager.events.unsubscribe(subscription)
 
     async def call(self, method: str, /, **params: Any) -> Any:
-        """Call a method.
+        """Call a method of the manager.
 
-        :param method: its full name, as `tasks.create`
-        :returns: its result, as plain data
-        :raises KaijuError: as the manager answers
+        :param method: the full name, such as `tasks.create`
+        :returns: the result as plain JSON data
+        :raises KaijuError: the error with which the manager answers
         """
         answer = await self.frames.answer(encode_request(1, method, params), self._caller)
-        assert answer is not None  # a request with an id is always answered
-        read = msgspec.json.decode(answer)
-        if "error" in read:
-            raise remote_error(**read["error"])
-        return read["result"]
+        assert answer is not None  # a request with an id always has a response
+        response = msgspec.json.decode(answer)
+        if "error" in response:
+            raise remote_error(**response["error"])
+        return response["result"]
 
 
 @contextlib.asynccontextmanager
 async def embedded(
     settings: Settings, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Embedded]:
-    """Run a manager with its own executor.
+    """Run a manager and its own executor until the end of the block.
 
-    :param settings: `db` says where the tasks are
-    :param clock: UNIX seconds; for SQLite only
+    :param settings: the settings; `db` names the database
+    :param clock: the source of the time in UNIX seconds, for SQLite only
     :raises StoreError: the database cannot be used
     """
     store = make_store(settings.db, clock=clock, connections=settings.db_connections)
@@ -121,11 +122,12 @@ async def _manager(store: Store, settings: Settings) -> AsyncIterator[Embedded]:
 async def link_executors(
     inside: Embedded, executors: Sequence[Executor], *, concurrency: int = 32, grace: float = 1.0
 ) -> AsyncIterator[None]:
-    """Run executors beside the manager. Returns when they are connected.
+    """Run executors in the manager's process until the end of the block, which begins when they
+    are connected.
 
-    :param executors: at least one
-    :param concurrency: tasks held at once, from 1
-    :param grace: seconds that running stages get at the end
+    :param executors: at least one executor
+    :param concurrency: maximum number of tasks held at once, from 1
+    :param grace: seconds that running stages get at the end of the block
     """
     transport = InProcessTransport(inside.manager, inside.frames)
     running = asyncio.create_task(
@@ -135,7 +137,7 @@ async def link_executors(
             concurrency=concurrency,
             transport=transport,
             shutdown_grace=grace,
-            restart=_stay,
+            restart=_no_restart,
             handle_signals=False,
         )
     )
@@ -151,9 +153,9 @@ async def _connected(manager: Manager, app_name: str, running: "asyncio.Task[int
     while not manager.sessions.serving(app_name):
         if running.done():
             running.result()
-            raise RuntimeError("the executors ended before they were connected")
+            raise RuntimeError("the executors ended before they connected")
         await asyncio.sleep(0.001)
 
 
-def _stay() -> None:
-    """An embedded executor cannot start its process anew: a stuck thread is left to itself."""
+def _no_restart() -> None:
+    """Do nothing: an embedded executor cannot restart its process, so a stuck thread remains."""

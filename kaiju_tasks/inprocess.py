@@ -1,4 +1,4 @@
-"""Executors in the manager's own process and loop: the same frames, without sockets."""
+"""Connects executors to a manager in the same process and event loop, without sockets."""
 
 import asyncio
 
@@ -10,14 +10,14 @@ from kaiju_tasks.manager import Manager
 __all__ = ["IN_PROCESS", "InProcessTransport"]
 
 IN_PROCESS = "inside:"
-"""The URL of the manager of this process."""
+"""The URL of the manager in this process."""
 OFFERED_FRAMES_MAX = 10_000
 
 
 class InProcessTransport:
-    """Connects executors to the manager of this process.
+    """Connects executors to the manager in this process, with the same frames as over a socket.
 
-    :param system: it is the manager's own executor that connects
+    :param system: whether the manager's own executor connects
     """
 
     def __init__(self, manager: Manager, frames: Frames, *, system: bool = False) -> None:
@@ -32,7 +32,7 @@ class InProcessTransport:
 
 
 class _ManagerEnd:
-    """What the manager holds of the connection."""
+    """The manager's end of the connection."""
 
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -51,7 +51,7 @@ class _ManagerEnd:
 
 
 class _Pair:
-    """What the executor holds of the connection."""
+    """The executor's end of the connection."""
 
     def __init__(self, manager: Manager, frames: Frames, system: bool) -> None:
         self._manager = manager

@@ -1,4 +1,4 @@
-"""The executor side: register commands, run them, report to the managers."""
+"""Registers commands, runs them as stages and reports their results to the managers."""
 
 from kaiju_tasks.executor.context import Context, Stopped
 from kaiju_tasks.executor.registry import Executor

@@ -1,4 +1,4 @@
-"""What a running stage says: progress, log lines, and that it needs more time."""
+"""Passes progress, log lines and requests for more time from a command to its stage."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ LEVELS = {
 
 
 class Listener(Protocol):
-    """The stage that is spoken for; called on the loop only."""
+    """The stage of a command. Its methods are called on the event loop only."""
 
     over: bool
 
@@ -33,7 +33,7 @@ class Listener(Protocol):
 
 
 class StageBridge:
-    """Takes a command's words from any thread to its stage."""
+    """Passes the calls of a command's context, from any thread, to its stage."""
 
     __slots__ = ("_info", "_listener", "_loop", "_thread")
 
@@ -44,7 +44,7 @@ class StageBridge:
         self._thread = threading.get_ident()
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
-        self._hand_over(self._listener.progress, done, total, message)
+        self._call(self._listener.progress, done, total, message)
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         details = {
@@ -57,7 +57,7 @@ class StageBridge:
         logger.log(LEVELS.get(level, logging.INFO), "%s", message, extra=details)
 
     def extend(self, seconds: float) -> None:
-        self._hand_over(self._listener.extend, seconds)
+        self._call(self._listener.extend, seconds)
 
     def seconds_left(self) -> float:
         return self._listener.seconds_left()
@@ -65,8 +65,8 @@ class StageBridge:
     def stopped(self) -> bool:
         return self._listener.over
 
-    def _hand_over(self, say: Callable[..., None], *words: Any) -> None:
+    def _call(self, method: Callable[..., None], *args: Any) -> None:
         if threading.get_ident() == self._thread:
-            say(*words)
+            method(*args)
         else:
-            self._loop.call_soon_threadsafe(say, *words)
+            self._loop.call_soon_threadsafe(method, *args)

@@ -1,4 +1,4 @@
-"""One call of a command: on the loop or in a thread. Processes are in `processes`."""
+"""Runs one call of a command on the event loop or in a thread."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,15 +13,15 @@ Done = Callable[["Call", Any, BaseException | None], None]
 
 
 class Call(Protocol):
-    """A command at work.
+    """A running call of a command.
 
-    `Done` is called once, on the loop, with the value or the error; also after `stop`.
+    `Done` is called once, on the event loop, with the value or the error, even after `stop`.
     """
 
     def start(self) -> None: ...
 
     def stop(self) -> None:
-        """Ask it to end: it may take time, or never happen. Not before `start`."""
+        """Ask the call to end, which may take time or never happen. Call `start` first."""
         ...
 
     @property
@@ -51,8 +51,8 @@ class LoopCall:
         try:
             value = await self._function(**self._arguments)
         except asyncio.CancelledError as error:
-            own = error if self._stopped else RuntimeError("the command was cancelled from inside")
-            self._end(None, own)
+            failure = error if self._stopped else RuntimeError("the command cancelled itself")
+            self._end(None, failure)
         except BaseException as error:  # sys.exit() in a command must not end the executor
             self._end(None, error)
         else:
@@ -74,7 +74,7 @@ class LoopCall:
 
 
 class ThreadCall:
-    """A `def` on a thread: it ends when it returns, or at its next `Context.check`."""
+    """A `def` on a thread. A stopped call ends at its next `Context.check`, or when it returns."""
 
     __slots__ = ("_alive", "_arguments", "_done", "_function", "_loop", "_pool", "_stopped")
 
@@ -101,9 +101,9 @@ class ThreadCall:
         self._alive = True  # before `_stopped` is read: a call stopped in the queue never runs
         try:
             if self._stopped:
-                raise Stopped("stopped before it began")
+                raise Stopped("the call was stopped before it started")
             value = self._function(**self._arguments)
-        except BaseException as error:  # reported; a pool's thread outlives every command
+        except BaseException as error:  # reported: the pool's thread must survive the command
             failure = error
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end, value, failure)

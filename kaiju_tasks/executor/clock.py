@@ -1,4 +1,4 @@
-"""The executor's only clock: monotonic, replaceable."""
+"""Provides the monotonic clock of an executor, which tests and simulations replace."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,13 @@ __all__ = ["Clock", "LoopClock", "TimerHandle", "within"]
 
 
 class TimerHandle(Protocol):
-    """A call that is due later, until cancelled."""
+    """A scheduled call that can be cancelled."""
 
     def cancel(self) -> None: ...
 
 
 class Clock(Protocol):
-    """Monotonic seconds, and the two ways to wait for them."""
+    """A monotonic clock in seconds, with two ways to wait."""
 
     def time(self) -> float: ...
 
@@ -42,10 +42,10 @@ class LoopClock:
 
 
 async def within(clock: Clock, seconds: float, future: "asyncio.Future[Any]") -> bool:
-    """Wait for a future, at most so long on this clock; the future itself is left alone.
+    """Wait for a future without cancelling it.
 
-    :param seconds: from 0
-    :returns: whether it was done in time
+    :param seconds: maximum time to wait, from 0
+    :returns: whether the future was done in time
     """
     if future.done():
         return True

@@ -1,4 +1,4 @@
-"""What a command may know and say about the stage it runs in."""
+"""Gives a command access to its stage: ids, deadline, progress and logging."""
 
 from typing import Any, Protocol
 
@@ -8,12 +8,18 @@ import msgspec
 
 
 class Stopped(BaseException):
-    """The stage is over (timed out, revoked): raised in a thread by `Context.check` and
-    `Context.progress`, so that its work ends. No `Exception`: `except Exception` lets it pass."""
+    """The stage has been stopped, for example by a timeout or a revoked lease.
+
+    `Context.check` and `Context.progress` raise it in a thread to end the command. It is not a
+    subclass of `Exception`, so `except Exception` does not catch it.
+    """
 
 
 class StageInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The plain facts of one stage; they travel to process commands as JSON."""
+    """The identifying data of a stage. Process commands get it as JSON.
+
+    :param scheduled_at: UNIX seconds
+    """
 
     task_id: str
     job_id: str
@@ -26,7 +32,7 @@ class StageInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContextBridge(Protocol):
-    """How a running stage is heard: on the loop, from a thread, through a worker's pipe."""
+    """Connects a Context to its stage: on the event loop, from a thread, or through a pipe."""
 
     def progress(self, done: float, total: float | None, message: str | None) -> None: ...
 
@@ -40,11 +46,11 @@ class ContextBridge(Protocol):
 
 
 class Context:
-    """Given to a command's parameter that is annotated `Context`.
+    """The stage in which a command runs. It is passed to the parameter annotated `Context`.
 
-    Usable from async, thread and process commands alike.
+    Async, thread and process commands can use it.
 
-    :ivar state: what the executor's `lifespan` yielded; None in a process command
+    :ivar state: the value of the executor's `lifespan`; None in a process command
     """
 
     __slots__ = ("_bridge", "_info", "state")
@@ -60,7 +66,7 @@ class Context:
 
     @property
     def job_id(self) -> str:
-        """Id of the run: new when a run starts or is reset, not at a retry."""
+        """The id of the run. A new run or a reset gets a new id; a retry keeps it."""
         return self._info.job_id
 
     @property
@@ -73,62 +79,67 @@ class Context:
 
     @property
     def stage(self) -> int:
-        """Index of this stage within the task, from 0."""
+        """The index of this stage in the task, from 0."""
         return self._info.stage
 
     @property
     def attempt(self) -> int:
-        """From 1; more when the stage is tried again."""
+        """The number of this attempt of the stage, from 1."""
         return self._info.attempt
 
     @property
     def scheduled_at(self) -> float | None:
-        """UNIX time of the schedule's fire; None for a task without a schedule."""
+        """The scheduled time of the run in UNIX seconds; None for a task without a schedule."""
         return self._info.scheduled_at
 
     @property
     def idempotency_key(self) -> str:
-        """The same over retries of this stage; a retry from the first stage has new ones."""
+        """A key that all retries of this stage share. A retry from the first stage changes it."""
         return idempotency_key(self._info)
 
     @property
     def deadline(self) -> float:
-        """Seconds left before the stage is stopped, never less than 0."""
+        """Seconds until the stage is stopped, from 0."""
         return max(0.0, self._bridge.seconds_left())
 
     @property
     def stopped(self) -> bool:
-        """Whether the stage is over already, so that its work is for nothing."""
+        """Whether the stage has been stopped, so that its result is no longer needed."""
         return self._bridge.stopped()
 
     def check(self) -> None:
-        """Raise `Stopped` when the stage is over: call it between steps of a thread's work."""
+        """Raise `Stopped` if the stage has been stopped. Call it regularly in a thread command.
+
+        :raises Stopped: the stage has been stopped
+        """
         if self._bridge.stopped():
-            raise Stopped("the stage is over")
+            raise Stopped("the stage has been stopped")
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the work is. Cheap: what comes too fast is thinned out.
+        """Report the progress of the stage. It is cheap to call often: at most one report every
+        0.2 seconds is sent.
 
-        :param done: units done
-        :param total: units in all, if known
+        :param done: the number of completed units
+        :param total: the total number of units, if known
         :param message: a short text for people
-        :raises Stopped: the stage is over (in threads and processes)
+        :raises Stopped: the stage has been stopped
         """
         self.check()
         self._bridge.progress(done, total, message)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Log a line that names the task, job and stage.
+        """Write a log line with the task, the job and the stage.
 
-        :param level: debug, info, warning or error
-        :param fields: details for programs
+        :param level: `debug`, `info`, `warning` or `error`
+        :param fields: structured details
         """
         self._bridge.log(level, message, fields)
 
     def extend(self, seconds: float) -> None:
-        """Ask the manager for more time; the deadline moves when it grants it.
+        """Ask the manager for more time. The deadline moves when the manager grants it.
 
-        :param seconds: more than the stage has now
+        :param seconds: additional seconds, above 0 and up to 14400
+        :raises ValueError: `seconds` is out of range
         """
         if not 0 < seconds <= 14_400:
             raise ValueError(f"`seconds` must be more than 0 and at most 14400, not {seconds}")
@@ -136,6 +147,6 @@ class Context:
 
 
 def idempotency_key(info: StageInfo) -> str:
-    """`job_id/stage`, and `job_id.cycle/stage` after a retry from the first stage."""
+    """`job_id/stage`, or `job_id.cycle/stage` after a retry from the first stage."""
     run = f"{info.job_id}.{info.cycle}" if info.cycle else info.job_id
     return f"{run}/{info.stage}"

@@ -1,4 +1,4 @@
-"""What went wrong in a stage, as the manager is told."""
+"""Turns the failure of a stage into the error of its report."""
 
 import traceback
 
@@ -13,17 +13,17 @@ TRACEBACK_CHARACTERS = 4_000
 
 
 class UnknownMethod(Exception):
-    """No command of this name is registered here."""
+    """The executor has no command with this name."""
 
 
 class ResultTooLarge(Exception):
-    """The encoded result is over the manager's limit."""
+    """The encoded result exceeds the manager's limit."""
 
 
 class StageTimeout(Exception):
-    """Time is over.
+    """The stage has reached its time limit.
 
-    :param whole_run: the run's `max_exec_timeout` was the smaller one
+    :param whole_run: whether the limit was the run's `max_exec_timeout`
     """
 
     def __init__(self, message: str, *, whole_run: bool) -> None:
@@ -32,7 +32,7 @@ class StageTimeout(Exception):
 
 
 def report_error(error: BaseException) -> ReportError:
-    """Turn what a stage raised into its report."""
+    """Convert an exception of a stage to the error of its report."""
     match error:
         case Abort():
             return ReportError(ErrorType.ABORT, _message(error))
@@ -55,7 +55,7 @@ def report_error(error: BaseException) -> ReportError:
 
 
 class ReportedError(Exception):
-    """A failure that comes as a report already, from another process."""
+    """A failure that another process has already converted to a report."""
 
     def __init__(self, report: ReportError) -> None:
         super().__init__(report.message)

@@ -1,4 +1,4 @@
-"""Commands that are calls to an existing JSON-RPC 2.0 service over HTTP."""
+"""Forwards commands to an existing JSON-RPC 2.0 service over HTTP."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,7 +22,7 @@ __all__ = ["Answer", "ForwardExecutor", "ServiceError", "failure_of"]
 
 
 class ServiceError(Exception):
-    """The service cannot be reached, or answers what is no JSON-RPC."""
+    """The service cannot be reached, or its answer is not JSON-RPC."""
 
 
 class Answer(Struct):
@@ -36,14 +36,14 @@ _decode = msgspec.json.Decoder(Answer).decode
 
 
 class ForwardExecutor(Executor):
-    """Serves a stream by calling a service: each method is one of the service's.
+    """Serves a stream by calling a service. Every method is a method of the service.
 
-    Every call has the headers `Correlation-Id` (the run's job id), `Deadline` (UNIX time),
-    `Timeout` (seconds left) and `Idempotency-Key` (the same over retries of the stage).
+    Every call has the headers `Correlation-Id` (the job id of the run), `Deadline` (UNIX time),
+    `Timeout` (seconds left) and `Idempotency-Key` (the same for all retries of the stage).
 
-    :param url: where the service takes JSON-RPC 2.0 by POST
-    :param headers: sent with every call, authorization for example
-    :param now: UNIX time
+    :param url: the URL at which the service accepts JSON-RPC 2.0 requests by POST
+    :param headers: sent with every call, for example for authorization
+    :param now: the source of the time, UNIX seconds
     :raises InvalidParams: the URL is malformed
     """
 
@@ -63,7 +63,7 @@ class ForwardExecutor(Executor):
         self._now = now
 
     def find(self, method: str) -> Command:
-        """Every method is known: the service says which it has."""
+        """The command of any name: the service rejects the methods that it does not have."""
         return self._commands.get(method) or Command(method, self._caller(method))
 
     def _caller(self, method: str) -> Callable[..., Any]:
@@ -86,7 +86,8 @@ class ForwardExecutor(Executor):
             answer = _decode(content)
         except msgspec.DecodeError as error:
             raise ServiceError(
-                f"{self._url} answered with HTTP status {response.status} and no JSON-RPC: {error}"
+                f"{self._url} answered with HTTP status {response.status} and not with JSON-RPC: "
+                f"{error}"
             ) from None
         if answer.error is not None:
             raise failure_of(answer.error)
@@ -118,7 +119,7 @@ def failure_of(error: RpcError) -> Exception:
 
 @asynccontextmanager
 async def _http_session(executor: Executor) -> AsyncIterator[aiohttp.ClientSession]:
-    # The stage's own deadline cancels a call; a second limit would only lie about it.
+    # The deadline of the stage cancels a call. A second limit would hide the real reason.
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:

@@ -1,4 +1,4 @@
-"""Two addresses for whoever watches over the process: alive, and ready."""
+"""Serves the liveness and readiness endpoints of an executor process."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ __all__ = ["HealthPortTaken", "health_server"]
 
 
 class HealthPortTaken(Exception):
-    """The health addresses cannot be served."""
+    """The health port cannot be used."""
 
 
 @asynccontextmanager
@@ -18,10 +18,10 @@ async def health_server(
 ) -> AsyncIterator[int]:
     """Serve `/healthz` (200 while the loop runs) and `/readyz` (200 or 503).
 
-    :param port: 0 takes a free one
-    :param ready: whether a manager is connected
+    :param port: the port; 0 chooses a free one
+    :param ready: returns whether a manager is connected
     :returns: the port
-    :raises HealthPortTaken: the port cannot be listened on
+    :raises HealthPortTaken: the server cannot listen on the port
     """
 
     async def healthz(_: web.Request) -> web.Response:

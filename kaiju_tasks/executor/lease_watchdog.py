@@ -1,4 +1,4 @@
-"""How long ago a manager was last heard, and what follows from silence."""
+"""Watches how long no manager has answered, and stops work before its leases end."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from kaiju_tasks.executor.clock import Clock, TimerHandle
 __all__ = ["LeaseWatchdog"]
 
 EXCLUSIVE_SHARE = 0.8
-"""Runs under `concurrency` stop after this share of a lease, so that they end before it does."""
+"""Runs with `concurrency` stop after this share of a lease, so that they end before the lease."""
 
 
 class LeaseWatchdog:
     """Calls back when no manager has answered for too long.
 
-    :param on_lease_ending: most of a lease is over without an answer
-    :param on_orphaned: `orphan_seconds` are over without an answer
-    :ivar lease_seconds: as the manager said
-    :ivar orphan_seconds: as the manager said
+    :param on_lease_ending: called when most of a lease has passed without an answer
+    :param on_orphaned: called when `orphan_seconds` have passed without an answer
+    :ivar lease_seconds: the setting of the manager
+    :ivar orphan_seconds: the setting of the manager
     """
 
     def __init__(
@@ -31,8 +31,9 @@ class LeaseWatchdog:
         self.lease_seconds = 15.0
         self.orphan_seconds = 300.0
 
-    def heard(self, asked_at: float) -> None:
-        """A manager answered what was asked at this moment: leases count from then."""
+    def renewed(self, asked_at: float) -> None:
+        """Restart the timers: a manager has answered a request that was sent at `asked_at`, and
+        leases count from then."""
         self.close()
         age = self._clock.time() - asked_at
         spans = (self.lease_seconds * EXCLUSIVE_SHARE, self.orphan_seconds)

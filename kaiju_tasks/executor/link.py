@@ -1,4 +1,4 @@
-"""The link to the managers: connects, announces, pings, and survives losing them."""
+"""Keeps an executor connected to one of several managers: connects, pings and reconnects."""
 
 import asyncio
 import contextlib
@@ -46,26 +46,26 @@ __all__ = ["Link", "Orphaned"]
 logger = logging.getLogger("kaiju_tasks.executor")
 
 FLUSH_SECONDS = 5.0
-GOODBYE_SECONDS = 2.0
+LEAVE_SECONDS = 2.0
 DEFAULT_PING_SECONDS = 5.0
 REFUSALS = frozenset({401, 403})
 NOT_FOUND = 404
 
 
 class Orphaned(Exception):
-    """No manager could be reached for `orphan_seconds`: all work was stopped."""
+    """No manager could be reached for `orphan_seconds`, and all work was stopped."""
 
 
 class Link:
-    """Serves a runner with work from one of several managers at a time.
+    """Connects a runner to one of several managers at a time.
 
-    :param urls: at least one manager, tried in turn
-    :param identity: who this executor is; capacity and holding are filled in
-    :param clock: every wait and every moment comes from it
-    :param random: scatters the waits between tries
-    :ivar connected: a manager has welcomed this executor and is still there
-    :ivar drain_asked: the manager wants it to end when what runs has ended
-    :ivar active_at: when it last took or finished work, by the clock
+    :param urls: at least one manager URL, tried in turn
+    :param identity: the description of this executor; capacity and holding are filled in
+    :param clock: the source of all times and waits
+    :param random: the source of jitter between attempts
+    :ivar connected: whether a manager has accepted this executor and the connection is open
+    :ivar drain_asked: whether the manager has asked this executor to end after its current tasks
+    :ivar active_at: the time of the last accepted or finished task, in seconds of the clock
     """
 
     def __init__(
@@ -89,26 +89,27 @@ class Link:
         self._sender = ReportSender(runner.outbox, clock, random, self._expelled)
         self._watchdog = LeaseWatchdog(clock, runner.release_exclusive, self._orphaned)
         self._ping_seconds = DEFAULT_PING_SECONDS
-        self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None
         self._announced = 0
-        self._known = False
-        self._complaints: set[str] = set()
+        self._was_connected = False
+        self._logged_failures: set[str] = set()
         self._stopping = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.connected = False
         self.drain_asked = False
         self.active_at = clock.time()
-        runner.on_change = self._worked
+        runner.on_change = self._tasks_changed
         runner.runtime.on_lingering = self._changed
 
     async def run(self) -> None:
-        """Stay connected until `stop` has ended.
+        """Stay connected until `stop` has completed.
 
-        :raises Orphaned: cut off for too long
-        :raises Refused: the first manager does not let this executor in
-        :raises NotAManager: the first that answers is no manager
+        :raises Orphaned: no manager could be reached for `orphan_seconds`
+        :raises Refused: a manager refuses this executor, and none has accepted it before
+        :raises NotAManager: a server is not a manager, and no manager has accepted this executor
+            before
         """
         connecting = asyncio.create_task(self._keep_connected())
         try:
@@ -123,14 +124,15 @@ class Link:
             await self._transport.close()
 
     async def stop(self, grace_seconds: float, reason: str | None = None) -> None:
-        """Let running stages end, give the rest back, say goodbye. `run` returns then.
+        """Let running stages end, release all other tasks and leave. Then `run` returns.
 
-        A second call, while the first waits, ends its waiting.
+        A second call ends the waits of the first.
 
-        :param grace_seconds: for running stages, from 0
+        :param grace_seconds: seconds for running stages, from 0
+        :param reason: the reason that is sent to the manager
         """
         if self._stopping:
-            self._hurry()
+            self._end_waits()
             return
         self._stopping = True
         self._runner.stop()
@@ -139,11 +141,11 @@ class Link:
             await self._until(lambda: self._runner.empty, grace_seconds)
             self._runner.release_all()
             await self._until(lambda: self._runner.empty, FLUSH_SECONDS)
-            await self._say_goodbye(reason)
+            await self._leave(reason)
         finally:
             self._end()
 
-    async def _say_goodbye(self, reason: str | None) -> None:
+    async def _leave(self, reason: str | None) -> None:
         if self._session is None or not self.connected:
             return
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -154,7 +156,7 @@ class Link:
 
         params = SuspendExecutorParams(self._identity.id, reason)
         self._session.request("manager.suspend_executor", params, answer)
-        await within(self._clock, GOODBYE_SECONDS, answered)
+        await within(self._clock, LEAVE_SECONDS, answered)
 
     def _end(self, error: Exception | None = None) -> None:
         if self._ended.done():
@@ -174,30 +176,30 @@ class Link:
                 finally:
                     await connection.close()
             except Refused as error:
-                if not self._known:
+                if not self._was_connected:
                     raise
-                self._complain(url, error)
+                self._log_failure(url, error)
             except NoManagerThere as error:
-                if not self._known:
+                if not self._was_connected:
                     raise _not_a_manager(url, error) from error
-                self._complain(url, error)
+                self._log_failure(url, error)
             except ConnectionClosed as error:
-                self._complain(url, error)
-            if self._ended.done():  # the cut may have come first, and the cancellation been lost
+                self._log_failure(url, error)
+            if self._ended.done():  # a failure of the connection may have hidden the cancellation
                 return
             await self._clock.sleep(self._backoff.next())
 
-    def _complain(self, url: str, error: ConnectionClosed) -> None:
-        complaint = f"manager {url}: {error}"
-        level = logging.DEBUG if complaint in self._complaints else logging.WARNING
-        logger.log(level, "%s; trying again", complaint)
-        self._complaints.add(complaint)
+    def _log_failure(self, url: str, error: ConnectionClosed) -> None:
+        failure = f"manager {url}: {error}"
+        level = logging.DEBUG if failure in self._logged_failures else logging.WARNING
+        logger.log(level, "%s; will reconnect", failure)
+        self._logged_failures.add(failure)
 
     async def _serve(self, connection: Connection) -> None:
         session = Session(connection, self._clock, self._notified)
         self._session = session
-        self._welcome = asyncio.get_running_loop().create_future()
-        self._greet(session)
+        self._accepted = asyncio.get_running_loop().create_future()
+        self._connect(session)
         try:
             await _first_of(session.run(), self._keep_alive(session))
         finally:
@@ -205,51 +207,51 @@ class Link:
             self.connected = False
             self._sender.close()
 
-    def _greet(self, session: Session) -> None:
+    def _connect(self, session: Session) -> None:
         asked_at = self._clock.time()
         self._announced = self._runner.capacity
         params = structs.replace(
             self._identity, capacity=self._announced, holding=self._runner.holding()
         )
 
-        def welcomed(answer: Raw | RpcError | Lost) -> None:
+        def answered(answer: Raw | RpcError | Lost) -> None:
             if isinstance(answer, RpcError):
-                raise _not_welcome(answer)
+                raise _connect_error(answer)
             if not isinstance(answer, Lost):
-                self._welcomed(session, decode_connect(answer), asked_at)
+                self._on_connected(session, decode_connect(answer), asked_at)
 
-        session.request("manager.connect", params, welcomed)
+        session.request("manager.connect", params, answered)
 
-    def _welcomed(self, session: Session, result: ConnectResult, asked_at: float) -> None:
+    def _on_connected(self, session: Session, result: ConnectResult, asked_at: float) -> None:
         if result.protocol < PROTOCOL_VERSION - 1:
             raise Refused(
-                f"the manager speaks protocol {result.protocol}, this executor "
-                f"{PROTOCOL_VERSION}: only neighbours work together"
+                f"the manager uses protocol {result.protocol}, this executor {PROTOCOL_VERSION}: "
+                "they must not differ by more than 1"
             )
-        self._known = self.connected = True
+        self._was_connected = self.connected = True
         self._backoff.reset()
-        self._complaints.clear()
+        self._logged_failures.clear()
         self._ping_seconds = result.ping_interval
-        if not self._welcome.done():
-            self._welcome.set_result(None)
+        if not self._accepted.done():
+            self._accepted.set_result(None)
         self._watchdog.lease_seconds = result.lease_seconds
         self._watchdog.orphan_seconds = result.orphan_seconds
         self._runner.runtime.max_result_bytes = result.max_result_bytes
-        self._watchdog.heard(asked_at)
+        self._watchdog.renewed(asked_at)
         self._runner.revoke(result.revoked)
         self._sender.open(session)
-        self._obey(result.status)
+        self._apply_status(result.status)
         self.active_at = self._clock.time()
         logger.info("connected to manager %s at %s", result.manager_id, self._url)
 
     async def _keep_alive(self, session: Session) -> None:
-        # From the welcome on, the manager's `ping_interval` counts: the first ping goes by it too.
-        await within(self._clock, self._ping_seconds, self._welcome)
+        # Wait for the answer to connect, because it brings the interval of the first ping, too.
+        await within(self._clock, self._ping_seconds, self._accepted)
         while True:
             await self._clock.sleep(self._ping_seconds)
             oldest = session.oldest_unanswered()
             if oldest is not None and self._clock.time() - oldest >= self._ping_seconds * 2:
-                raise ConnectionClosed("no answer in time")
+                raise ConnectionClosed("the manager did not answer in time")
             if self.connected:
                 self._ping(session)
 
@@ -263,12 +265,12 @@ class Link:
                     self._expelled()
                 return
             if not isinstance(answer, Lost):
-                self._watchdog.heard(asked_at)
-                self._obey(decode_ping(answer).status)
+                self._watchdog.renewed(asked_at)
+                self._apply_status(decode_ping(answer).status)
 
         session.request("manager.ping", PingParams(self._identity.id, self._announced), answered)
 
-    def _obey(self, status: str) -> None:
+    def _apply_status(self, status: str) -> None:
         self._runner.draining = status != ExecutorStatus.ACTIVE
         self.drain_asked = status == ExecutorStatus.DRAINING
         self._changed()
@@ -281,14 +283,14 @@ class Link:
                 self._runner.revoke(decode_revoke(params).leases)
             case "executor.drain":
                 logger.info("asked to drain: %s", decode_drain(params).reason or "no reason given")
-                self._obey(ExecutorStatus.DRAINING)
+                self._apply_status(ExecutorStatus.DRAINING)
             case _ if not self.connected:
-                raise NoManagerThere(f"it sent {method!r:.100} and no welcome")
+                raise NoManagerThere(f"it sent {method!r:.100} instead of an answer to connect")
             case _:
-                logger.debug("a newer manager sent %s, which is ignored", method)
+                logger.debug("ignored unknown notification %s, possibly of a newer manager", method)
 
     def _expelled(self) -> None:
-        logger.warning("expelled by the manager: all work is dropped")
+        logger.warning("expelled by the manager: all tasks are dropped")
         self._runner.drop_all()
         raise ConnectionClosed("the manager does not know this executor any more")
 
@@ -296,7 +298,7 @@ class Link:
         self._runner.drop_all()
         self._end(Orphaned("no manager answered in time: all work was stopped"))
 
-    def _worked(self) -> None:
+    def _tasks_changed(self) -> None:
         self.active_at = self._clock.time()
         self._changed()
 
@@ -305,7 +307,7 @@ class Link:
         if session is not None and self._announced != self._runner.capacity:
             self._ping(session)
         if self._watchers:
-            self._look()
+            self._check_watchers()
 
     async def _until(self, predicate: Callable[[], bool], seconds: float) -> None:
         if predicate():
@@ -318,30 +320,30 @@ class Link:
         finally:
             self._watchers.remove(watcher)
 
-    def _look(self) -> None:
+    def _check_watchers(self) -> None:
         for predicate, watched in self._watchers:
             if not watched.done() and predicate():
                 watched.set_result(None)
 
-    def _hurry(self) -> None:
+    def _end_waits(self) -> None:
         for _, watched in self._watchers:
             if not watched.done():
                 watched.set_result(None)
 
 
-def _not_welcome(answer: RpcError) -> ConnectionClosed:
+def _connect_error(answer: RpcError) -> ConnectionClosed:
     if answer.code in REFUSALS:
         return Refused(f"refused: {answer.message}")
     if answer.code == MethodNotFound.code:
-        return NoManagerThere(f"it takes no executors: {answer.message}")
+        return NoManagerThere(f"it does not accept executors: {answer.message}")
     return ConnectionClosed(f"refused: {answer.message}")
 
 
 def _not_a_manager(url: str, error: NoManagerThere) -> NotAManager:
     return NotAManager(
-        f"There is no kaiju_tasks manager at {url}: {error}. Give the URL at which "
-        "`kaiju-tasks serve` listens, as in http://127.0.0.1:8077; a proxy before it must pass "
-        "WebSockets on.",
+        f"There is no kaiju_tasks manager at {url}: {error}. Use the URL at which "
+        "`kaiju-tasks serve` listens, such as http://127.0.0.1:8077. A proxy in front of it must "
+        "forward WebSockets.",
         url=url,
     )
 

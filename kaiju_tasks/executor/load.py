@@ -1,4 +1,4 @@
-"""Find an Executor by `module:attribute`."""
+"""Imports an Executor by its path, `module:attribute`."""
 
 import importlib
 import importlib.util
@@ -12,25 +12,27 @@ __all__ = ["LoadError", "load_executor"]
 
 
 class LoadError(Exception):
-    """There is no Executor at that place; the message says what there is."""
+    """There is no Executor at that path. The message describes what was found."""
 
 
 def load_executor(path: str) -> Executor:
-    """Import an executor, looking in the working folder too.
+    """Import an executor from the working directory or an installed package.
 
-    :param path: `module:attribute`, as in `billing.tasks:executor`
-    :raises LoadError: no such module or attribute, or it is no Executor, or the module
-        cannot be imported
+    :param path: `module:attribute`, such as `billing.tasks:executor`
+    :raises LoadError: the module or the attribute does not exist, the attribute is not an
+        Executor, or the module cannot be imported
     """
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
-        raise LoadError(f"`{path}` must read module:attribute, as in billing.tasks:executor")
+        raise LoadError(
+            f"`{path}` must have the form module:attribute, as in billing.tasks:executor"
+        )
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     found = getattr(_module(module_name), attribute, None)
     if isinstance(found, Executor):
         return found
-    raise LoadError(_what_is_there(module_name, attribute, found))
+    raise LoadError(_mismatch(module_name, attribute, found))
 
 
 def _module(name: str) -> object:
@@ -55,11 +57,11 @@ def _broken(name: str, error: Exception) -> LoadError:
     ]
     if isinstance(error, SyntaxError):
         places.append(f"{error.filename}:{error.lineno}")
-    said = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
-    return LoadError(f"the module `{name}` cannot be imported: {said} ({', then '.join(places)})")
+    reason = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    return LoadError(f"the module `{name}` cannot be imported: {reason} ({', then '.join(places)})")
 
 
-def _what_is_there(module_name: str, attribute: str, found: object) -> str:
+def _mismatch(module_name: str, attribute: str, found: object) -> str:
     module = vars(sys.modules[module_name])
     names = [name for name, value in module.items() if isinstance(value, Executor)]
     hint = f"; it has: {', '.join(names)}" if names else "; it has no Executor"

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 as the link speaks it: typed, one message to a frame."""
+"""Defines the JSON-RPC 2.0 messages of a link, one for each frame."""
 
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ class RpcError(Struct, frozen=True):
 
 
 class Request(Struct):
-    """A call of ours."""
+    """A request from the executor to the manager."""
 
     id: int
     method: str
@@ -47,7 +47,7 @@ class Request(Struct):
 
 
 class Incoming(Struct):
-    """A notification (`method`), or the answer to a request of ours (`id`)."""
+    """A notification (`method`) or a response to a request (`id`) from the manager."""
 
     method: str | None = None
     params: Raw = Raw(b"{}")

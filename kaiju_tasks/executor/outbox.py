@@ -1,4 +1,4 @@
-"""Reports that no manager has acknowledged yet."""
+"""Queues reports until a manager has acknowledged them."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,11 +15,11 @@ OnAck = Callable[[Ack], None]
 
 
 class Entry:
-    """A report on its way.
+    """A report in the outbox.
 
-    :ivar sent: it stands in a frame that was sent; its report must not change any more
-    :ivar dead: nobody waits for it any more: it is not sent, its ack is nobody's
-    :ivar alone: send it in a frame of its own, because a manager refused its company
+    :ivar sent: whether it is part of a frame that was sent; then it must not change any more
+    :ivar dead: whether it is no longer needed; then it is not sent, and its ack is ignored
+    :ivar alone: whether to send it in a separate frame, because a manager refused a frame with it
     """
 
     __slots__ = ("alone", "dead", "on_ack", "report", "sent")
@@ -32,14 +32,14 @@ class Entry:
         self.alone = False
 
     def size(self) -> int:
-        """Bytes it takes in a frame, about."""
+        """The approximate size in a frame, in bytes."""
         return ENVELOPE_BYTES + len(memoryview(self.report.result))
 
 
 class Outbox:
-    """A queue with a way back: what was sent and not acknowledged is sent again.
+    """A queue of reports. Reports that were sent but not acknowledged are sent again.
 
-    :param on_put: called when something was put in
+    :param on_put: called when a report was added
     """
 
     def __init__(self, on_put: Callable[[], None] = lambda: None) -> None:
@@ -56,16 +56,16 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Reports that stand in no frame."""
+        """The number of reports that are not in flight."""
         return len(self._waiting)
 
     @property
     def empty(self) -> bool:
-        """Whether everything was acknowledged."""
+        """Whether every report was acknowledged."""
         return not self._waiting and not self._in_flight
 
     def take(self) -> list[Entry]:
-        """The next frame's reports: at most 500 and about 1 MiB, at least one if there is one."""
+        """Take the reports of the next frame: at most 500, and about 1 MiB."""
         batch: list[Entry] = []
         size = 0
         while self._waiting and len(batch) < MAX_REPORTS:
@@ -82,7 +82,7 @@ class Outbox:
         return batch
 
     def acknowledged(self, batch: Iterable[Entry], acks: Iterable[Ack]) -> None:
-        """Hand each entry its ack; both have the same length."""
+        """Pass each entry its ack. Both must have the same length."""
         for entry, ack in zip(batch, acks, strict=True):
             self._in_flight -= 1
             if not entry.dead:
@@ -90,6 +90,6 @@ class Outbox:
                 entry.on_ack(ack)
 
     def take_back(self, batch: list[Entry]) -> None:
-        """A frame was not answered: its reports go to the front, in their order."""
+        """Put the reports of an unanswered frame back to the front, in their order."""
         self._in_flight -= len(batch)
         self._waiting.extendleft(reversed(batch))

@@ -1,4 +1,4 @@
-"""A command's parameters: checked against its signature, described as JSON Schema."""
+"""Checks the parameters of a command against its signature, and describes them as JSON Schema."""
 
 import inspect
 from collections.abc import Callable
@@ -17,10 +17,11 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 class Signature:
-    """What a function takes, read once.
+    """The parameters of a function.
 
-    :param function: all its parameters can be given by name
-    :raises TypeError: it has `*args`, positional-only parameters, or hints that cannot be read
+    :param function: a function whose parameters can all be passed by name
+    :raises TypeError: the function has `*args`, positional-only parameters, or type hints that
+        cannot be resolved
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -44,8 +45,8 @@ class Signature:
             return None
         if parameter.kind not in _NAMED:
             raise TypeError(
-                f"command {function.__qualname__}: parameter `{parameter.name}` cannot be given "
-                "by name; commands take named parameters only"
+                f"command {function.__qualname__}: the parameter `{parameter.name}` cannot be "
+                "passed by name: commands take named parameters only"
             )
         if _is_context(hint):
             self.context_name = parameter.name
@@ -56,10 +57,11 @@ class Signature:
         return (parameter.name, Union[hint, UnsetType], UNSET)  # noqa: UP007
 
     def arguments(self, params: Any) -> dict[str, Any]:
-        """The keyword arguments of one call.
+        """Check the parameters of a call.
 
         :param params: a JSON object
-        :raises InvalidParams: a parameter is missing, unknown or of a wrong type
+        :returns: the keyword arguments of the call
+        :raises InvalidParams: a parameter is missing, unknown or has a wrong type
         """
         if not isinstance(params, dict):
             raise InvalidParams("`params` must be an object of named parameters", field="params")
@@ -82,7 +84,7 @@ class Signature:
             if name in self._names:
                 continue
             if name == self.context_name:
-                raise InvalidParams(f"`{name}` is given by the executor", field=name)
+                raise InvalidParams(f"`{name}` is set by the executor: remove it", field=name)
             try:
                 others[name] = msgspec.convert(value, self._open)
             except msgspec.ValidationError as error:
@@ -90,7 +92,7 @@ class Signature:
         return others
 
     def _explain(self, error: msgspec.ValidationError, params: dict[str, Any]) -> InvalidParams:
-        # msgspec names neither all missing nor all unknown fields; the signature knows them.
+        # msgspec does not name every missing or unknown field, so compare with the signature.
         missing = [n for n in self._names if n not in params and n not in self._defaults]
         unknown = [n for n in params if n not in self._names] if self._open is UNSET else []
         if unknown:
@@ -100,7 +102,7 @@ class Signature:
         return _wrong(error, "")
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of the parameters; {} where a type has none."""
+        """The JSON Schema of the parameters; {} if a type has none."""
         try:
             schema = msgspec.json.schema(self._struct)
         except TypeError:
@@ -121,7 +123,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as error:
         raise TypeError(
-            f"command {function.__qualname__}: its type hints cannot be read: {error}"
+            f"command {function.__qualname__}: the type hints cannot be resolved: {error}"
         ) from error
 
 
@@ -134,7 +136,7 @@ def _is_context(hint: Any) -> bool:
 def _unknown(name: str, known: tuple[str, ...]) -> InvalidParams:
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean `{near[0]}`?" if near else _choices(known)
-    return InvalidParams(f"`{name}` is not a parameter of this command; {hint}", field=name)
+    return InvalidParams(f"`{name}` is not a parameter of this command: {hint}", field=name)
 
 
 def _choices(known: tuple[str, ...]) -> str:

@@ -8,16 +8,16 @@ from msgspec import Raw, Struct
 from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.protocol import ReportError
 
-__all__ = ["HEADER_BYTES", "Said", "Start", "frame"]
+__all__ = ["HEADER_BYTES", "Start", "WorkerMessage", "frame"]
 
 HEADER_BYTES = 4
 
 
 class Start(Struct):
-    """Executor to worker, once: what to run.
+    """The first and only message to a worker: the function to run.
 
-    :param function: `module:qualified.name`
-    :param seconds: left before the worker is killed
+    :param function: the function, as `module:qualified.name`
+    :param seconds: seconds until the worker is killed
     """
 
     function: str
@@ -28,8 +28,11 @@ class Start(Struct):
     sys_path: list[str]
 
 
-class Said(Struct, omit_defaults=True):
-    """Worker to executor: `result` or `error` end it, the others come before."""
+class WorkerMessage(Struct, omit_defaults=True):
+    """A message from a worker. A `result` or an `error` is the last one.
+
+    :param kind: `progress`, `log`, `extend`, `result` or `error`
+    """
 
     kind: str
     result: Raw = Raw(b"null")
@@ -37,7 +40,7 @@ class Said(Struct, omit_defaults=True):
     data: Any = None
 
 
-def frame(message: Start | Said) -> bytes:
-    """A message with its length before it."""
+def frame(message: Start | WorkerMessage) -> bytes:
+    """Encode a message, prefixed with its length."""
     body = msgspec.json.encode(message)
     return len(body).to_bytes(HEADER_BYTES, "big") + body

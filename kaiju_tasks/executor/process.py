@@ -1,4 +1,4 @@
-"""An executor as a process: signals, lifespans, one link, an exit code."""
+"""Runs executors as a process: signals, lifespans, one link and an exit code."""
 
 import asyncio
 import contextlib
@@ -31,13 +31,13 @@ logger = logging.getLogger("kaiju_tasks.executor")
 EXIT_ORPHANED = 75
 """EX_TEMPFAIL of sysexits.h: no manager could be reached."""
 EXIT_REFUSED = 77
-"""EX_NOPERM of sysexits.h: the manager does not let this executor in."""
+"""EX_NOPERM of sysexits.h: the manager refuses this executor."""
 IDLE_SECONDS = 1.0
 IDLE_LOOK_SECONDS = 0.1
 
 
 def restart_process() -> None:
-    """Replace this process by a new one of the same command line, under the same pid."""
+    """Replace this process with a new one that has the same command line and pid."""
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -61,23 +61,25 @@ async def run_executor(
     health_port: int | None = None,
     health_host: str = "127.0.0.1",
 ) -> int:
-    """Serve managers with these executors until the process is asked to end.
+    """Run the tasks of managers with these executors until the process is stopped.
 
-    :param manager_urls: one, or several that are tried in turn; without a path `/rpc` is added
-    :param token: of the kind `executor`
-    :param concurrency: tasks held at once, from 1
-    :param max_tasks: start anew after this many tasks; None is never
-    :param until_idle: end when there was nothing to do for `idle_seconds`
-    :param stop: ends it when it is set, as SIGTERM does
-    :param shutdown_grace: seconds that running stages get at SIGTERM
-    :param kill_grace: seconds that a stopped stage gets before the process starts anew
-    :param executor_id: stable for the life of the process; made up when None
-    :param restart: starts the process anew; may return, then this returns too
-    :param handle_signals: take SIGTERM, SIGINT and SIGHUP
-    :param health_port: serve `/healthz` and `/readyz` there; None does not
-    :returns: exit code: 0, 75 when no manager could be reached any more, 77 when refused
+    :param manager_urls: a URL, or several that are tried in turn; `/rpc` is added to a URL
+        without a path
+    :param token: a token of the kind `executor`
+    :param concurrency: maximum number of tasks held at once, from 1
+    :param max_tasks: restart the process after this many tasks; None for no limit
+    :param until_idle: return after `idle_seconds` without tasks
+    :param stop: an event that stops the executors in the same way as SIGTERM
+    :param shutdown_grace: seconds that running stages get after SIGTERM
+    :param kill_grace: seconds that a stopped stage gets before the process restarts
+    :param executor_id: an id that is stable for the life of the process; None generates one
+    :param restart: restarts the process; if it returns, this function returns too
+    :param handle_signals: whether to handle SIGTERM, SIGINT and SIGHUP
+    :param health_port: the port of `/healthz` and `/readyz`; None for no health server
+    :returns: the exit code: 0, 75 if no manager could be reached, 77 if refused
+    :raises ValueError: `concurrency` is below 1, or executors or URLs are missing
     :raises InvalidParams: a URL or the token is malformed
-    :raises NotAManager: what answers at a URL is no manager, and none has answered before
+    :raises NotAManager: the server at a URL is not a manager, and no manager answered before
     """
     if concurrency < 1:
         raise ValueError(f"`concurrency` must be at least 1, not {concurrency}")
@@ -109,7 +111,7 @@ async def run_executor(
                 code = await process.run()
         runtime.threads.close()
         if runtime.lingering and process.restart_wanted:
-            # Inside the lifespans: a stuck thread may still use what they hold.
+            # Restart before the lifespans end: a stuck thread may still use their resources.
             process.restart(restart)
             return code
     if process.restart_wanted:
@@ -142,7 +144,7 @@ class _Process:
         except Orphaned as error:
             logger.error("%s", error)
             if self._idle_seconds is None:
-                self.restart_wanted = "cut off from every manager"
+                self.restart_wanted = "no manager could be reached"
             return EXIT_ORPHANED
         except Refused as error:
             logger.error("%s", error)
@@ -170,11 +172,11 @@ class _Process:
             waiting.cancel()
 
     def stuck(self) -> None:
-        self.restart_wanted = "a stage that was stopped does not end"
+        self.restart_wanted = "a stopped stage does not end"
         self._stop(0.0, "restart")
 
     def restart(self, restart: Callable[[], None] | None) -> None:
-        logger.warning("starting anew: %s", self.restart_wanted)
+        logger.warning("restarting the process: %s", self.restart_wanted)
         (restart_process if restart is None else restart)()
 
     def _stop(self, grace_seconds: float, reason: str) -> None:
@@ -187,7 +189,7 @@ class _Process:
             if not self._runner.empty:
                 continue
             if self._runner.used_up:
-                self.restart_wanted = "it has done its number of tasks"
+                self.restart_wanted = "max_tasks has been reached"
                 break
             if self._idle_seconds is None:
                 continue

@@ -1,4 +1,4 @@
-"""A command in a process of its own, killed when its stage is over."""
+"""Runs a call of a command in a separate process, and kills it when its stage is stopped."""
 
 import asyncio
 import contextlib
@@ -14,21 +14,21 @@ from msgspec import Raw
 from kaiju_tasks.executor.calls import Done
 from kaiju_tasks.executor.context import ContextBridge, StageInfo
 from kaiju_tasks.executor.failures import ReportedError
-from kaiju_tasks.executor.pipe import HEADER_BYTES, Said, Start, frame
+from kaiju_tasks.executor.pipe import HEADER_BYTES, Start, WorkerMessage, frame
 
 __all__ = ["ProcessCall", "WorkerDied"]
 
-_said = msgspec.json.Decoder(Said)
+_decode = msgspec.json.Decoder(WorkerMessage).decode
 
 
 class WorkerDied(Exception):
-    """The process ended without a result: killed from outside, out of memory, crashed."""
+    """The process ended without a result: it was killed, ran out of memory or crashed."""
 
 
 class ProcessCall:
-    """Runs `function` by its import path. The value it ends with is `Raw` JSON.
+    """Runs a function by its import path. The value of the call is `Raw` JSON.
 
-    :param params: the filled parameters, not yet checked against types
+    :param params: the filled parameters, not yet checked against the signature
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class ProcessCall:
         self._begun = True
         value, failure = None, None
         try:
-            value = await self._converse()
-        except BaseException as error:  # told to the runner, CancelledError too
+            value = await self._run_process()
+        except BaseException as error:  # passed to `done`, including CancelledError
             failure = error
         self._task = None
         self._done(self, value, failure)
 
-    async def _converse(self) -> Raw:
-        # A session of its own: a terminal's Ctrl-C leaves it alone, and killpg takes its children.
+    async def _run_process(self) -> Raw:
+        # A new session: Ctrl-C in a terminal does not reach it, and killpg kills its children.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -80,13 +80,13 @@ class ProcessCall:
         )
         self._process = process
         try:
-            return await self._listen(process)
+            return await self._result(process)
         finally:
             self._kill()
-            with contextlib.suppress(asyncio.CancelledError):  # killed: it ends at once
+            with contextlib.suppress(asyncio.CancelledError):  # a killed process ends immediately
                 await process.wait()
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> Raw:
+    async def _result(self, process: asyncio.subprocess.Process) -> Raw:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(frame(self._start))
@@ -95,23 +95,23 @@ class ProcessCall:
             while True:
                 header = await process.stdout.readexactly(HEADER_BYTES)
                 body = await process.stdout.readexactly(int.from_bytes(header, "big"))
-                said = _said.decode(body)
-                if said.kind == "result":
-                    return said.result
-                self._hear(said)
+                message = _decode(body)
+                if message.kind == "result":
+                    return message.result
+                self._handle(message)
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise WorkerDied(await _last_words(process)) from None
+            raise WorkerDied(await _describe_exit(process)) from None
 
-    def _hear(self, said: Said) -> None:
-        match said.kind:
-            case "error" if said.error is not None:
-                raise ReportedError(said.error)
+    def _handle(self, message: WorkerMessage) -> None:
+        match message.kind:
+            case "error" if message.error is not None:
+                raise ReportedError(message.error)
             case "progress":
-                self._bridge.progress(**said.data)
+                self._bridge.progress(**message.data)
             case "log":
-                self._bridge.log(**said.data)
+                self._bridge.log(**message.data)
             case "extend":
-                self._bridge.extend(said.data)
+                self._bridge.extend(message.data)
 
     def stop(self) -> None:
         self._stopped = True
@@ -130,7 +130,7 @@ class ProcessCall:
         return self._task is not None and (self._begun or not self._stopped)
 
 
-async def _last_words(process: asyncio.subprocess.Process) -> str:
+async def _describe_exit(process: asyncio.subprocess.Process) -> str:
     code = await process.wait()
     if code < 0:
         return f"the command's process was killed by {signal.Signals(-code).name}"

@@ -1,4 +1,4 @@
-"""Tokens of leases that are over: a late copy of their messages must change nothing."""
+"""Remembers the tokens of ended leases, so that late messages about them have no effect."""
 
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.segment import Token
@@ -7,10 +7,10 @@ __all__ = ["Recent"]
 
 
 class Recent:
-    """A bounded memory.
+    """A bounded set of tokens.
 
     :param seconds: how long a token is remembered, at most
-    :param limit: how many are, at most
+    :param limit: maximum number of tokens
     """
 
     def __init__(self, clock: Clock, *, seconds: float = 300.0, limit: int = 50_000) -> None:
@@ -20,7 +20,7 @@ class Recent:
         self._until: dict[Token, float] = {}
 
     def add(self, token: Token) -> None:
-        """Remember a token from now on."""
+        """Remember a token, starting now."""
         self._until.pop(token, None)
         self._until[token] = self._clock.time() + self._seconds
         if len(self._until) > self._limit:

@@ -1,4 +1,4 @@
-"""An application's commands, by name."""
+"""Registers the commands of an application by name."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ class CommandKind(Enum):
 
 
 class Command:
-    """One registered method.
+    """One registered command.
 
-    :param process: run it in a process of its own
+    :param process: whether each call runs in a separate process
     """
 
     __slots__ = ("doc", "function", "kind", "method", "signature")
@@ -43,20 +43,21 @@ class Command:
             refuse_unimportable(function)
 
     def info(self, app_name: str | None = None) -> CommandInfo:
-        """What is announced of it.
+        """The description of the command that is announced to managers.
 
-        :param app_name: its stream, when the process serves others too
+        :param app_name: the stream of the command, if the process serves several streams
         """
         return CommandInfo(self.method, self.signature.schema(), self.doc, app_name)
 
 
 class Executor:
-    """A stream's commands, and what they share.
+    """The commands of a stream and their shared state.
 
-    :param app_name: the stream it serves, 1 to 255 characters
-    :param lifespan: called with this executor, gives an async context manager that is held
-        while it runs; what it yields is `Context.state`
+    :param app_name: the stream that the executor serves, 1 to 255 characters
+    :param lifespan: called with this executor; returns an async context manager that stays open
+        while the executor runs and whose value is `Context.state`
     :param data: JSON values that templates read as `[executor.…]`
+    :raises ValueError: `app_name` is not valid
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Executor:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(app_name, str) or not 1 <= len(app_name) <= 255:
-            raise ValueError("`app_name` must be a text of 1 to 255 characters")
+            raise ValueError(
+                f"`app_name` must be a string of 1 to 255 characters, not {app_name!r}"
+            )
         self.app_name = app_name
         self.lifespan = lifespan
         self.data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data or {}))
@@ -76,11 +79,11 @@ class Executor:
 
     @property
     def commands(self) -> Mapping[str, Command]:
-        """Registered commands by method name."""
+        """The registered commands, by method name."""
         return self._commands
 
     def find(self, method: str) -> Command | None:
-        """The command of that name, if there is one."""
+        """The command of a method name, or None."""
         return self._commands.get(method)
 
     @overload
@@ -90,12 +93,14 @@ class Executor:
     def command(self, name: str | None = None, /, *, process: bool = False) -> Callable[[F], F]: ...
 
     def command(self, name: Any = None, /, *, process: bool = False) -> Any:
-        """Register the decorated function, which stays as it is.
+        """Register the decorated function as a command. The function is returned unchanged.
 
-        :param name: method name; the function's own by default
-        :param process: run it in a process of its own (a top-level function of a module)
-        :raises ValueError: the name is taken or reserved
-        :raises TypeError: its signature cannot be served by named JSON parameters
+        :param name: the method name; by default, the name of the function
+        :param process: whether each call runs in a separate process, which requires a top-level
+            function of an importable module
+        :raises ValueError: the name is taken, reserved or not valid, or the function cannot be
+            imported by another process
+        :raises TypeError: the function has parameters that cannot be passed by name
         """
         if callable(name):
             return self._register(None, name, process=False)
@@ -114,19 +119,21 @@ Lifespan = Callable[[Executor], AbstractAsyncContextManager[Any]]
 
 
 def refuse_name(method: str) -> None:
-    """Raise ValueError unless a command may have this name."""
+    """:raises ValueError: a command must not have this name"""
     if method in HOOKS:
-        raise ValueError(f"`{method}` is the name of a hook; choose another")
+        raise ValueError(f"`{method}` is the name of a hook: choose another name")
     if not 1 <= len(method) <= 255 or any(c.isspace() or not c.isprintable() for c in method):
-        raise ValueError("a method name has 1 to 255 printable characters and no spaces")
+        raise ValueError(
+            f"a method name must have 1 to 255 printable characters and no spaces, not {method!r}"
+        )
 
 
 def refuse_unimportable(function: Callable[..., Any]) -> None:
-    """Raise ValueError unless another process can import this function."""
+    """:raises ValueError: another process cannot import this function"""
     if "<" in function.__qualname__ or function.__module__ == "__main__":
         raise ValueError(
-            f"process command {function.__qualname__} must be a top-level function of an "
-            "importable module, so that its process can import it"
+            f"the command {function.__qualname__} with process=True must be a top-level function "
+            "of an importable module"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reports out, acknowledgements in: batches over whatever session there is."""
+"""Sends queued reports to the manager in batches, and handles their acknowledgements."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,16 +21,16 @@ __all__ = ["ReportSender"]
 
 MAX_IN_FLIGHT = 4
 PIPELINED_REPORTS = 100
-"""A second frame goes out before the first is answered only when so many reports wait."""
+"""A second frame is sent before the first is answered only if this many reports wait."""
 
 NOT_FOUND, TOO_LARGE = 404, 413
 REFUSALS = frozenset({-32700, -32600, -32602, TOO_LARGE})
 
 
 class ReportSender:
-    """Carries the outbox to the manager.
+    """Sends the reports of the outbox to the manager.
 
-    :param on_expelled: the manager does not know this executor any more
+    :param on_expelled: called when the manager does not know this executor any more
     """
 
     def __init__(
@@ -47,16 +47,17 @@ class ReportSender:
         outbox.on_put = self.flush_soon
 
     def open(self, session: Session) -> None:
-        """Send through this session from now on, what was not acknowledged first."""
+        """Use this session. Reports that were not acknowledged are sent first."""
         self._session = session
         self.flush_soon()
 
     def close(self) -> None:
-        """There is no session now."""
+        """Stop sending: the session has ended."""
         self._session = None
 
     def flush_soon(self) -> None:
-        """Send at the end of this turn of the loop, so that what comes together goes together."""
+        """Send in the next iteration of the event loop, so that simultaneous reports share a
+        frame."""
         if not self._due and self._can_send():
             self._due = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -96,7 +97,7 @@ class ReportSender:
             raise
         if len(acks) != len(batch):
             self._outbox.take_back(batch)
-            raise ConnectionClosed("the manager's acks do not match the reports")
+            raise ConnectionClosed(f"the manager sent {len(acks)} acks for {len(batch)} reports")
         return acks
 
     def _refused(self, batch: list[Entry], error: RpcError) -> None:
@@ -105,7 +106,7 @@ class ReportSender:
             self._on_expelled()
             return
         if error.code in REFUSALS:
-            self._part(batch, error)
+            self._isolate(batch, error)
         else:
             self._pause()
         self._outbox.take_back(batch)
@@ -118,9 +119,9 @@ class ReportSender:
         self._paused = False
         self.flush_soon()
 
-    def _part(self, batch: list[Entry], error: RpcError) -> None:
-        # One wrong report must not hold up the others: each is sent alone, and one that is
-        # refused alone becomes a failure of its stage; if even that is refused, it is given up.
+    def _isolate(self, batch: list[Entry], error: RpcError) -> None:
+        # One invalid report must not block the others. Each is sent alone; a report that is
+        # refused alone becomes a failure of its stage, and is dropped if that is refused too.
         if len(batch) > 1:
             for entry in batch:
                 entry.alone = True

@@ -1,4 +1,4 @@
-"""A stage's result as JSON bytes, or a clear refusal."""
+"""Encodes the result of a stage as JSON, or refuses it with a clear error."""
 
 import math
 import re
@@ -20,19 +20,20 @@ _long_number = re.compile(rb"\d{19}").search
 
 
 class Unencodable(Exception):
-    """The result has no exact form as JSON that every reader takes."""
+    """The result has no exact JSON form that every JSON reader accepts."""
 
 
 def encode_result(value: Any, max_bytes: int) -> Raw:
-    """The result as it is sent.
+    """Encode a result.
 
-    :param value: what the command returned
+    :param value: the return value of the command
     :param max_bytes: the manager's limit for one result
-    :raises ResultTooLarge: it is longer
-    :raises Unencodable: not JSON, not finite, beyond 64 bits, deeper than 64 levels
+    :raises ResultTooLarge: the encoded result is longer than `max_bytes`
+    :raises Unencodable: the result is not JSON, has numbers that are not finite or exceed 64 bits,
+        or is nested deeper than 64 levels
     """
     try:
-        if isinstance(value, Raw):  # it is not looked into when it is encoded
+        if isinstance(value, Raw):  # the encoder would copy it without a check
             value = msgspec.json.decode(value)
         encoded = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
@@ -43,7 +44,7 @@ def encode_result(value: Any, max_bytes: int) -> Raw:
         raise ResultTooLarge(
             f"the result has {len(encoded):,} bytes as JSON; at most {max_bytes:,} are allowed"
         )
-    # msgspec writes NaN as null and any integer: only results that look so are walked through.
+    # msgspec encodes NaN as null, and integers of any size: check only results with such a part.
     deep = encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH
     if deep or b"null" in encoded or _long_number(encoded):
         _refuse_odd_values(msgspec.to_builtins(value, str_keys=True))
@@ -58,9 +59,9 @@ def _refuse_odd_values(value: Any) -> None:
         if depth >= MAX_DEPTH and isinstance(item, dict | list | tuple):
             raise Unencodable(f"the result is nested deeper than {MAX_DEPTH} levels")
         if isinstance(item, float) and not math.isfinite(item):
-            raise Unencodable(f"the result is no JSON: {where} is {item}, not a finite number")
+            raise Unencodable(f"the result is not JSON: {where} is {item}, not a finite number")
         if isinstance(item, int) and not MIN_INT <= item <= MAX_INT:
-            raise Unencodable(f"the result is no JSON: {where} does not fit into 64 bits")
+            raise Unencodable(f"the result is not JSON: {where} does not fit into 64 bits")
         waiting.extend((_join(path, key), child, depth + 1) for key, child in _children(item))
 
 

@@ -1,4 +1,4 @@
-"""All assignments of this process: started once, stopped when told."""
+"""Runs the assignments of a process: starts each lease once, and stops revoked leases."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,11 +12,11 @@ __all__ = ["Runner"]
 
 
 class Runner:
-    """Holds the leases of this process.
+    """Holds the leases of a process.
 
-    :param concurrency: tasks it may hold at once, from 1
-    :param max_tasks: takes no more after this many; None is no limit
-    :ivar on_change: called when a lease was taken or is over
+    :param concurrency: maximum number of tasks held at once, from 1
+    :param max_tasks: total number of tasks to accept; None for no limit
+    :ivar on_change: called when a lease was accepted or has ended
     """
 
     def __init__(
@@ -41,32 +41,32 @@ class Runner:
 
     @property
     def capacity(self) -> int:
-        """Tasks it may hold at once now. A call that cannot be stopped keeps its slot."""
+        """The number of tasks that may be held now. A call that does not stop reduces it."""
         if self.closed:
             return 0
         return max(0, self._concurrency - self.runtime.lingering)
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no new work."""
+        """Whether no new tasks are accepted."""
         return self.draining or self._stopping or self.used_up
 
     @property
     def used_up(self) -> bool:
-        """Whether it has taken `max_tasks`."""
+        """Whether `max_tasks` have been accepted."""
         return self._max_tasks is not None and self.taken >= self._max_tasks
 
     @property
     def empty(self) -> bool:
-        """Whether it holds no lease."""
+        """Whether no lease is held."""
         return not self._segments
 
     def holding(self) -> list[Lease]:
-        """Leases it works on or has unacknowledged reports for."""
+        """The leases that run or have unacknowledged reports."""
         return [segment.lease() for segment in self._segments.values()]
 
     def run(self, assignments: Iterable[Assignment]) -> None:
-        """Start assignments; those known already, or revoked before they came, are left alone."""
+        """Start assignments, except those that are known already or were revoked before."""
         for assignment in assignments:
             token = token_of(assignment)
             if token in self._segments or token in self._recent:
@@ -78,8 +78,8 @@ class Runner:
         self.on_change()
 
     def _supersedes(self, assignment: Assignment) -> bool:
-        # A task has one lease: of two, the one with the lower epoch is over. Equal epochs
-        # happen after a database failover; then the later message is the true one.
+        # A task has one lease. Of two, the one with the lower epoch has ended. Equal epochs occur
+        # after a database failover; then the later message is valid.
         other = self._by_task.get(assignment.id)
         if other is None:
             return True
@@ -108,7 +108,8 @@ class Runner:
         self.on_change()
 
     def revoke(self, leases: Iterable[Lease]) -> None:
-        """Stop these and report nothing more of them, also when they come only later."""
+        """Stop these leases without further reports, and ignore assignments of them that arrive
+        later."""
         for lease in leases:
             token = token_of(lease)
             segment = self._segments.get(token)
@@ -118,24 +119,24 @@ class Runner:
                 segment.drop()
 
     def stop(self) -> None:
-        """Take no new work, and give tasks back after the stages that run now."""
+        """Accept no new tasks, and release each task after its current stage."""
         self._stopping = True
         for segment in self._all():
             segment.leave()
 
     def release_all(self) -> None:
-        """Give every task back now."""
+        """Release all tasks now."""
         self._stopping = True
         for segment in self._all():
             segment.release()
 
     def drop_all(self) -> None:
-        """Stop everything and keep nothing: no lease is ours any more."""
+        """Stop all tasks without further reports: the leases have ended."""
         for segment in self._all():
             segment.drop()
 
     def release_exclusive(self) -> None:
-        """Stop and give back what may not outlive its lease: runs under `concurrency`."""
+        """Release the tasks that must not outlive their lease: runs with `concurrency`."""
         for segment in self._all():
             if segment.assignment.exclusive:
                 segment.release()

@@ -1,4 +1,4 @@
-"""What all stages of a process share: clock, threads, commands, and calls that will not end."""
+"""Holds what all stages of a process share: clock, threads, commands and lingering calls."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,9 +14,9 @@ DEFAULT_MAX_RESULT_BYTES = 1024 * 1024
 
 
 class Runtime:
-    """Shared means of the running stages.
+    """The shared resources of the running stages.
 
-    :param thread_count: threads for `def` commands, from 1
+    :param thread_count: maximum number of threads for `def` commands, from 1
     :param kill_grace: seconds that a stopped call may take to end, from 0
     :ivar max_result_bytes: the manager's limit for one result
     :ivar on_lingering: called when the number of lingering calls changes
@@ -36,22 +36,24 @@ class Runtime:
         self._lingering: set[Call] = set()
 
     def find(self, app_name: str, method: str) -> tuple[Executor, Command]:
-        """Raises UnknownMethod."""
+        """:raises UnknownMethod: no executor of this process has the command"""
         executor = self.executors.get(app_name)
         command = None if executor is None else executor.find(method)
         if executor is None or command is None:
-            raise UnknownMethod(f"no command `{method}` is registered here for `{app_name}`")
+            raise UnknownMethod(
+                f"this executor has no command `{method}` for the stream `{app_name}`"
+            )
         return executor, command
 
     @property
     def lingering(self) -> int:
-        """Calls that were stopped and still run: each keeps its slot."""
+        """The number of stopped calls that still run. Each of them uses capacity."""
         return len(self._lingering)
 
     def linger(self, call: Call) -> None:
         """Watch a stopped call until it ends."""
         self._lingering.add(call)
-        self.clock.call_later(self._kill_grace, self._look_after, call)
+        self.clock.call_later(self._kill_grace, self._check_stuck, call)
         self.on_lingering()
 
     def ended(self, call: Call) -> None:
@@ -60,13 +62,16 @@ class Runtime:
             self._lingering.remove(call)
             self.on_lingering()
 
-    def _look_after(self, call: Call) -> None:
+    def _check_stuck(self, call: Call) -> None:
         if call in self._lingering:
             self.on_stuck()
 
 
 def by_app_name(executors: Sequence[Executor]) -> dict[str, Executor]:
-    """The executors of one process by stream. Raises ValueError when a stream comes twice."""
+    """The executors of one process, by stream.
+
+    :raises ValueError: there is no executor, or two executors serve the same stream
+    """
     if not executors:
         raise ValueError("at least one Executor is needed")
     found: dict[str, Executor] = {}

@@ -1,4 +1,4 @@
-"""What a stage's templates read."""
+"""Provides the data that the templates of a stage read."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,9 +15,9 @@ _decode = msgspec.json.decode
 
 
 class Scope:
-    """The data of one run: the task's own, the executor's, and results by index and name.
+    """The data of one run: of the task, of the executor, and results by index and name.
 
-    :param executor_data: `Executor(data=…)`
+    :param executor_data: the `data` of the Executor
     """
 
     __slots__ = ("_assignment", "_executor_data", "_results")
@@ -34,16 +34,23 @@ class Scope:
             self._results[name] = result
 
     def params(self, raw: Raw) -> Any:
-        """Filled parameters, owned by the caller. Raises TemplateError."""
+        """Fill parameters.
+
+        :returns: data that the caller may change
+        :raises TemplateError: a template cannot be filled
+        """
         source = bytes(raw)
         template = compiled_template(source)
         if template.constant:
             return _decode(source)
-        # to_builtins copies: a command may change what it is given, the cached template not.
+        # to_builtins copies: a command may change its arguments, but not the cached template.
         return msgspec.to_builtins(template.fill(self._data(template.refs)))
 
     def holds(self, raw: Raw) -> bool:
-        """Whether a condition is met; null always is. Raises TemplateError."""
+        """Whether a condition holds. null always holds.
+
+        :raises TemplateError: the condition cannot be evaluated
+        """
         source = bytes(raw)
         if source == b"null":
             return True

@@ -1,4 +1,4 @@
-"""One assignment at work: its stages one by one, each reported and acknowledged."""
+"""Runs one assignment: its stages one after another, each reported and acknowledged."""
 
 from collections.abc import Callable
 
@@ -23,13 +23,13 @@ from kaiju_tasks.protocol import (
 __all__ = ["Segment", "Token", "token_of"]
 
 Token = tuple[str, str, int, str]
-"""What names a lease; all four must match."""
+"""The id, job id, epoch and nonce of a lease. All four must match."""
 
 _WHILE_RUNNING = frozenset({ReportState.PROGRESS, ReportState.EXTEND})
 
 
 def token_of(lease: Lease | Assignment) -> Token:
-    """The token of a lease, or of the assignment that came with it."""
+    """The token of a lease or an assignment."""
     return lease.id, lease.job_id, lease.epoch, lease.nonce
 
 
@@ -38,17 +38,17 @@ def _replaceable(entry: Entry) -> bool:
 
 
 class Segment:
-    """Runs an assignment up to its last command, or until it is over for another reason.
+    """Runs an assignment until its last command, a failure, a release or a revocation.
 
-    :param gone: called once, when the lease is not held any more
+    :param gone: called once, when the lease is no longer held
     """
 
     __slots__ = (
         "_ending",
         "_exec_seconds",
         "_gone",
+        "_interim",
         "_leaving",
-        "_meanwhile",
         "_outbox",
         "_position",
         "_runtime",
@@ -79,18 +79,18 @@ class Segment:
         self._stage: Stage | None = None
         self._leaving = False
         self._ending: Entry | None = None
-        self._meanwhile: list[Entry] = []
+        self._interim: list[Entry] = []
 
     @property
     def running(self) -> bool:
-        """Whether a stage is at work, and not only a report on its way."""
+        """Whether a stage runs, rather than only a report waits for its ack."""
         return self._stage is not None
 
     def lease(self) -> Lease:
         return Lease(*self.token)
 
     def start(self) -> None:
-        """Begin with the first command."""
+        """Start the command at the current position."""
         assignment = self.assignment
         command = assignment.commands[self._position]
         info = StageInfo(
@@ -104,18 +104,18 @@ class Segment:
             scheduled_at=assignment.scheduled_at,
         )
         self._stage = Stage(
-            info, command, self._exec_seconds, self._scope, self._runtime, self._say
+            info, command, self._exec_seconds, self._scope, self._runtime, self._on_report
         )
         self._stage.start()
 
     def _index(self) -> int:
         return self.assignment.stage + self._position
 
-    def _say(
+    def _on_report(
         self, state: ReportState, result: Raw, error: ReportError | None, seconds: float
     ) -> None:
         if state in _WHILE_RUNNING:
-            self._say_meanwhile(state, result, seconds)
+            self._put_interim(state, result, seconds)
             return
         self._stage = None
         self._exec_seconds -= seconds
@@ -124,33 +124,33 @@ class Segment:
             self._scope.add(self._index(), name, result)
         self._put(state, result, error, seconds)
 
-    def _say_meanwhile(self, state: ReportState, result: Raw, seconds: float) -> None:
+    def _put_interim(self, state: ReportState, result: Raw, seconds: float) -> None:
         report = self._report(state, result, None, seconds)
-        self._meanwhile = [entry for entry in self._meanwhile if not entry.dead]
-        last = self._meanwhile[-1] if self._meanwhile else None
+        self._interim = [entry for entry in self._interim if not entry.dead]
+        last = self._interim[-1] if self._interim else None
         if state is ReportState.PROGRESS and last is not None and _replaceable(last):
             last.report = report
             return
         stage = self._stage
 
-        def heard(ack: Ack) -> None:
+        def on_ack(ack: Ack) -> None:
             if ack.state is not AckState.OK:
                 self.drop()
             elif state is ReportState.EXTEND and stage is not None:
                 stage.extended(seconds, ack.exec_seconds)
 
-        self._meanwhile.append(self._outbox.put(report, heard))
+        self._interim.append(self._outbox.put(report, on_ack))
 
     def _put(
         self, state: ReportState, result: Raw, error: ReportError | None, seconds: float
     ) -> None:
         report = self._report(state, result, error, seconds)
-        goes_on = state in STAGE_DONE
+        continues = state in STAGE_DONE
 
-        def heard(ack: Ack) -> None:
-            self._heard(ack, goes_on)
+        def on_ack(ack: Ack) -> None:
+            self._acknowledged(ack, continues)
 
-        self._ending = self._outbox.put(report, heard)
+        self._ending = self._outbox.put(report, on_ack)
 
     def _report(
         self, state: ReportState, result: Raw, error: ReportError | None, seconds: float
@@ -168,12 +168,12 @@ class Segment:
             seconds=seconds,
         )
 
-    def _heard(self, ack: Ack, goes_on: bool) -> None:
+    def _acknowledged(self, ack: Ack, continues: bool) -> None:
         if self.over:
             return
         self._ending = None
         last = self._position + 1 >= len(self.assignment.commands)
-        if ack.state is not AckState.OK or not goes_on or last:
+        if ack.state is not AckState.OK or not continues or last:
             self._finish()
             return
         self._position += 1
@@ -185,11 +185,11 @@ class Segment:
             self.start()
 
     def leave(self) -> None:
-        """Give the task back after the stage that runs now."""
+        """Release the task after the current stage."""
         self._leaving = True
 
     def release(self) -> None:
-        """Give the task back now. A stage that ended already keeps its report."""
+        """Release the task now. The report of a stage that has already ended is still sent."""
         self._leaving = True
         if self._ending is not None:
             return
@@ -199,7 +199,7 @@ class Segment:
         self._put(ReportState.RELEASED, NULL, None, 0.0)
 
     def drop(self) -> None:
-        """Stop, and say nothing more: the lease is not ours."""
+        """Stop without further reports: the lease has ended."""
         if self.over:
             return
         if self._stage is not None:
@@ -211,7 +211,7 @@ class Segment:
     def _forget_entries(self) -> None:
         if self._ending is not None:
             self._ending.dead = True
-        for entry in self._meanwhile:
+        for entry in self._interim:
             entry.dead = True
 
     def _finish(self) -> None:

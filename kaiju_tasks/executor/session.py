@@ -1,4 +1,4 @@
-"""One connection's life: requests matched to answers, frames out in order."""
+"""Speaks JSON-RPC over one connection: sends requests and matches them to their answers."""
 
 import asyncio
 import logging
@@ -19,17 +19,17 @@ logger = logging.getLogger("kaiju_tasks.executor")
 
 
 class Lost:
-    """Takes the place of an answer when the connection ends before it comes."""
+    """Replaces the answer to a request if the connection ends before the answer arrives."""
 
 
 Answer = Callable[[Raw | RpcError | Lost], None]
 
 
 class Session:
-    """Speaks JSON-RPC over a connection.
+    """The JSON-RPC session of a connection.
 
-    :param on_notify: called with every notification's method and params
-    :ivar lost: the connection has ended
+    :param on_notify: called with the method and the params of each notification
+    :ivar lost: whether the connection has ended
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Session:
         self.lost = False
 
     def request(self, method: str, params: Any, answer: Answer) -> None:
-        """Send a request; `answer` is called once: result, error, or Lost."""
+        """Send a request. `answer` is called once, with the result, an error or Lost."""
         if self.lost:
             answer(Lost())
             return
@@ -55,7 +55,7 @@ class Session:
         self._wake.set()
 
     def oldest_unanswered(self) -> float | None:
-        """When the request that waits longest was made, by the clock."""
+        """The time of the oldest request without an answer, in seconds of the clock."""
         return min((sent for sent, _ in self._asked.values()), default=None)
 
     async def run(self) -> None:
@@ -70,7 +70,7 @@ class Session:
             try:
                 outcomes = await asyncio.gather(writer, reader, return_exceptions=True)
             finally:
-                self._lose_all()  # cancelled here or not: who waits for an answer must hear of it
+                self._lose_all()  # even if this await is cancelled: every request gets its answer
         raise _first_error(outcomes)
 
     async def _write(self) -> None:
@@ -87,7 +87,7 @@ class Session:
                 message = decode_frame(frame)
                 self._take(message)
             except msgspec.DecodeError as error:
-                raise NoManagerThere(f"it sent what is no message of a manager: {error}") from error
+                raise NoManagerThere(f"it sent an invalid message: {error}") from error
 
     def _take(self, message: Incoming) -> None:
         if message.method is not None:
@@ -95,7 +95,7 @@ class Session:
             return
         asked = self._asked.pop(message.id, None) if isinstance(message.id, int) else None
         if asked is None:
-            return  # an answer that came twice
+            return  # a repeated answer
         _, answer = asked
         answer(message.error if isinstance(message.error, RpcError) else message.result)
 

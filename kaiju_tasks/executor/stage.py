@@ -1,4 +1,4 @@
-"""One stage at work: condition, parameters, the call, its deadline, its one outcome."""
+"""Runs one stage: checks its condition, fills its parameters, calls its command in time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,19 +17,19 @@ from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.protocol import ReportError, ReportState, SegmentCommand
 
-__all__ = ["NULL", "Say", "Stage"]
+__all__ = ["NULL", "OnReport", "Stage"]
 
 NULL = Raw(b"null")
 PROGRESS_SECONDS = 0.2
 
-Say = Callable[[ReportState, Raw, ReportError | None, float], None]
+OnReport = Callable[[ReportState, Raw, ReportError | None, float], None]
 
 
 class Stage:
-    """Runs one command and says its outcome exactly once, unless it is stopped first.
+    """Runs one command and reports its outcome exactly once, unless it is stopped before.
 
     :param exec_seconds: seconds of execution that the run has left
-    :param say: takes every report of this stage: progress, extend, and the one that ends it
+    :param on_report: called with every report of this stage: progress, extend and the outcome
     """
 
     __slots__ = (
@@ -37,10 +37,10 @@ class Stage:
         "_command",
         "_info",
         "_latest_progress",
+        "_on_report",
         "_progress_timer",
         "_run_seconds",
         "_runtime",
-        "_say",
         "_scope",
         "_stage_seconds",
         "_started",
@@ -55,13 +55,13 @@ class Stage:
         exec_seconds: float,
         scope: Scope,
         runtime: Runtime,
-        say: Say,
+        on_report: OnReport,
     ) -> None:
         self._info = info
         self._command = command
         self._scope = scope
         self._runtime = runtime
-        self._say = say
+        self._on_report = on_report
         self._started = runtime.clock.time()
         self._run_seconds = exec_seconds
         self._stage_seconds = command.max_timeout
@@ -72,7 +72,7 @@ class Stage:
         self.over = False
 
     def start(self) -> None:
-        """Begin. The outcome may be said before this returns."""
+        """Start the stage. Its outcome may be reported before this returns."""
         if self._run_seconds <= 0:
             self._fail(self._timeout())
             return
@@ -80,7 +80,7 @@ class Stage:
             self._call = self._prepare()
             if self._call is not None:
                 self._call.start()
-        except Exception as error:  # whatever a template or a type does is the stage's failure
+        except Exception as error:  # any error of a template or a type fails the stage
             self._fail(error)
             return
         if self._call is None:
@@ -131,7 +131,7 @@ class Stage:
 
     def _end(self, state: ReportState, result: Raw, error: ReportError | None) -> None:
         self._close()
-        self._say(state, result, error, self.seconds())
+        self._on_report(state, result, error, self.seconds())
 
     def _close(self) -> None:
         self.over = True
@@ -140,7 +140,7 @@ class Stage:
                 timer.cancel()
 
     def stop(self) -> None:
-        """End without an outcome: revoked, released or dropped."""
+        """Stop without an outcome: the lease was revoked, released or dropped."""
         self._close()
         if self._call is not None and self._call.alive:
             self._call.stop()
@@ -148,7 +148,7 @@ class Stage:
                 self._runtime.linger(self._call)
 
     def seconds(self) -> float:
-        """How long it has been running."""
+        """Seconds since the start."""
         return self._runtime.clock.time() - self._started
 
     def seconds_left(self) -> float:
@@ -178,7 +178,7 @@ class Stage:
         return StageTimeout("the run used up its `max_exec_timeout`", whole_run=True)
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
-        """Pass the newest progress on, at most every 0.2 seconds."""
+        """Report the latest progress, at most once every 0.2 seconds."""
         if self.over:
             return
         value = {"done": done, "total": total, "message": message}
@@ -191,20 +191,20 @@ class Stage:
         if self._latest_progress is None or self.over:
             return
         latest, self._latest_progress = self._latest_progress, None
-        self._say(ReportState.PROGRESS, latest, None, self.seconds())
+        self._on_report(ReportState.PROGRESS, latest, None, self.seconds())
         later = self._runtime.clock.call_later
         self._progress_timer = later(PROGRESS_SECONDS, self._send_progress)
 
     def extend(self, seconds: float) -> None:
         """Ask the manager for more time."""
         if not self.over:
-            self._say(ReportState.EXTEND, NULL, None, seconds)
+            self._on_report(ReportState.EXTEND, NULL, None, seconds)
 
     def extended(self, seconds: float, exec_seconds: float | None) -> None:
-        """The manager granted it.
+        """Move the deadline: the manager has granted more time.
 
-        :param seconds: what was asked for
-        :param exec_seconds: what the run has left now, if the manager said so
+        :param seconds: the additional seconds that were requested
+        :param exec_seconds: the remaining seconds of the run, if the manager has sent them
         """
         if self._stage_seconds is not None:
             self._stage_seconds += seconds

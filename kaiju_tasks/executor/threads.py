@@ -1,4 +1,4 @@
-"""Threads for `def` commands. They are daemons: a stuck one never holds up the exit."""
+"""Runs `def` commands on daemon threads, so that a stuck thread never delays the exit."""
 
 import threading
 from collections.abc import Callable
@@ -8,9 +8,9 @@ __all__ = ["ThreadPool"]
 
 
 class ThreadPool:
-    """Runs jobs on at most `size` threads, made when first needed.
+    """Runs jobs on at most `size` threads, which are started on demand.
 
-    :param size: from 1
+    :param size: maximum number of threads, from 1
     """
 
     def __init__(self, size: int) -> None:
@@ -21,7 +21,7 @@ class ThreadPool:
         self._lock = threading.Lock()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run `job`, which raises nothing, on a thread."""
+        """Run a job on a thread. The job must not raise."""
         with self._lock:
             if self._idle > 0:
                 self._idle -= 1
@@ -32,7 +32,7 @@ class ThreadPool:
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Let every thread end after its job."""
+        """Let every thread end after its current job."""
         for _ in range(self._threads):
             self._jobs.put(None)
 

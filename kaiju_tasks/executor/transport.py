@@ -1,4 +1,4 @@
-"""A link's wire, replaceable: frames of bytes over something that may break."""
+"""Defines the replaceable transport of a link: frames of bytes over a connection that may fail."""
 
 from typing import Protocol
 
@@ -6,15 +6,16 @@ __all__ = ["Connection", "ConnectionClosed", "NoManagerThere", "Refused", "Trans
 
 
 class ConnectionClosed(Exception):
-    """The connection is gone, or could not be made."""
+    """The connection was closed or could not be opened."""
 
 
 class Refused(ConnectionClosed):
-    """The manager does not let this executor in (401 or 403): trying again will not help."""
+    """The manager refuses this executor (401 or 403). A retry will not help."""
 
 
 class NoManagerThere(ConnectionClosed):
-    """What answers is no manager: trying again will not help. The message says how it answered."""
+    """The server at the URL is not a manager. A retry will not help. The message describes how
+    the server answered."""
 
 
 class Connection(Protocol):
@@ -39,5 +40,5 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what is shared between connections."""
+        """Release the resources that connections share."""
         ...

@@ -1,4 +1,4 @@
-"""The real wire: aiohttp's WebSocket client."""
+"""Connects to managers over WebSockets, with aiohttp."""
 
 import asyncio
 import ssl
@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 
 
 def rpc_url(url: str) -> URL:
-    """The WebSocket's address: `/rpc` on the manager unless a path is given."""
+    """The WebSocket URL of a manager. The path `/rpc` is added to a URL without a path."""
     address = URL(url)
     return address.with_path("/rpc") if address.path in ("", "/") else address
 
@@ -51,7 +51,7 @@ class WebSocketTransport:
     """Opens WebSockets to managers.
 
     :param token: sent as `Authorization: Bearer`, never in the URL
-    :raises InvalidParams: no header can carry the token
+    :raises InvalidParams: the token has characters that a header cannot contain
     """
 
     def __init__(self, token: str | None = None) -> None:
@@ -88,16 +88,18 @@ def _not_connected(error: Exception) -> ConnectionClosed:
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return _no_handshake(error.status)
     if isinstance(error, aiohttp.ClientResponseError):
-        return NoManagerThere("what answers does not speak HTTP as a manager does")
+        return NoManagerThere("the server does not speak HTTP")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return NoManagerThere(f"its certificate is not accepted ({error.certificate_error})")
     if isinstance(error, aiohttp.ClientConnectorSSLError) and not _is_cut(error):
-        return NoManagerThere("what answers does not speak TLS; http:// may be right")
+        return NoManagerThere(
+            "the server does not speak TLS: the URL may have to begin with http://"
+        )
     return ConnectionClosed(str(error) or type(error).__name__)
 
 
 def _is_cut(error: aiohttp.ClientConnectorSSLError) -> bool:
-    """A proxy that has no manager behind it closes the connection at once."""
+    """Whether the connection was closed during the handshake, as by a proxy without a backend."""
     return isinstance(error.os_error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
@@ -106,10 +108,10 @@ def _no_handshake(status: int) -> ConnectionClosed:
         return Refused(_refusal(status))
     if is_temporary(status):
         return ConnectionClosed(f"HTTP status {status}")
-    return NoManagerThere(f"what answers opens no WebSocket (HTTP status {status})")
+    return NoManagerThere(f"the server does not open a WebSocket (HTTP status {status})")
 
 
 def _refusal(status: int) -> str:
     if status == 401:
-        return "the manager wants a valid token: give one of the kind `executor`"
-    return "this token may not serve these streams: it must be of the kind `executor`"
+        return "the manager requires a valid token of the kind `executor`"
+    return "this token does not allow to serve these streams: use one of the kind `executor`"

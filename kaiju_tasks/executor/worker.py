@@ -1,7 +1,7 @@
-"""The process of one `process=True` stage: `python -m kaiju_tasks.executor.worker`.
+"""Runs one `process=True` stage in its own process: `python -m kaiju_tasks.executor.worker`.
 
-It reads one Start from stdin, runs the function and writes Said frames to stdout. It ends at
-once when its executor does. What the command prints goes to stderr.
+The process reads a Start message from stdin, runs the function and writes WorkerMessage frames to
+stdout. It exits immediately when its executor exits. The output of the command goes to stderr.
 """
 
 import asyncio
@@ -18,40 +18,42 @@ import msgspec
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import report_error
 from kaiju_tasks.executor.params import Signature
-from kaiju_tasks.executor.pipe import HEADER_BYTES, Said, Start, frame
+from kaiju_tasks.executor.pipe import HEADER_BYTES, Start, WorkerMessage, frame
 from kaiju_tasks.executor.results import encode_result
 
 __all__ = ["main"]
 
 
 class PipeBridge:
-    """Context's words, through the pipe. Thread-safe."""
+    """Sends the calls of a command's context through the pipe. It is thread-safe."""
 
     def __init__(self, out: BinaryIO, seconds: float) -> None:
         self._out = out
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + seconds
 
-    def say(self, said: Said) -> None:
+    def send(self, message: WorkerMessage) -> None:
         with self._lock:
-            self._out.write(frame(said))
+            self._out.write(frame(message))
             self._out.flush()
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
-        self.say(Said("progress", data={"done": done, "total": total, "message": message}))
+        data = {"done": done, "total": total, "message": message}
+        self.send(WorkerMessage("progress", data=data))
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
-        self.say(Said("log", data={"level": level, "message": message, "fields": fields}))
+        data = {"level": level, "message": message, "fields": fields}
+        self.send(WorkerMessage("log", data=data))
 
     def extend(self, seconds: float) -> None:
         self._deadline += seconds
-        self.say(Said("extend", data=seconds))
+        self.send(WorkerMessage("extend", data=seconds))
 
     def seconds_left(self) -> float:
         return self._deadline - time.monotonic()
 
     def stopped(self) -> bool:
-        return False  # this process is killed when its stage is over
+        return False  # the executor kills this process when it stops the stage
 
 
 def main() -> None:
@@ -65,7 +67,7 @@ def main() -> None:
     threading.Thread(target=_end_with_executor, args=(source,), daemon=True).start()
     sys.path[:] = start.sys_path
     bridge = PipeBridge(out, start.seconds)
-    bridge.say(_outcome(start, bridge))
+    bridge.send(_outcome(start, bridge))
     out.close()
     os._exit(0)
 
@@ -75,12 +77,12 @@ def _end_with_executor(source: BinaryIO) -> None:
     os._exit(1)
 
 
-def _outcome(start: Start, bridge: PipeBridge) -> Said:
+def _outcome(start: Start, bridge: PipeBridge) -> WorkerMessage:
     try:
         value = _call(start, bridge)
-        return Said("result", result=encode_result(value, start.max_result_bytes))
-    except BaseException as error:  # everything a command raises is its stage's failure
-        return Said("error", error=report_error(error))
+        return WorkerMessage("result", result=encode_result(value, start.max_result_bytes))
+    except BaseException as error:  # any exception of a command fails its stage
+        return WorkerMessage("error", error=report_error(error))
 
 
 def _call(start: Start, bridge: PipeBridge) -> Any:

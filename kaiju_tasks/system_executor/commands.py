@@ -1,5 +1,4 @@
-"""Stages that are calls of the manager's public methods, each with its creator's rights; and the
-delivery of webhooks."""
+"""Runs public methods as stages, with the rights of the task's creator, and delivers webhooks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,7 @@ from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
 from kaiju_tasks.store.base import StoreError, TaskView
 from kaiju_tasks.system_executor.deliver import deliver, http_session, message
-from kaiju_tasks.system_executor.repeats import CREATE_MANY, made_ids, repeatable
+from kaiju_tasks.system_executor.repeats import CREATE_MANY, repeatable, repeated_ids
 from kaiju_tasks.types import MANAGER_APP
 
 __all__ = ["SystemExecutor"]
@@ -35,7 +34,7 @@ class SystemExecutor(Executor):
     """Serves the stream `manager`.
 
     :param registry: the public methods
-    :param limits: of a call, as for everybody
+    :param limits: the limits of a call, the same as for other callers
     """
 
     def __init__(self, manager: Manager, registry: Registry, limits: Limits) -> None:
@@ -44,10 +43,10 @@ class SystemExecutor(Executor):
         self._registry = registry
         self._limits = limits
         for name in StageMethods(registry).names():
-            self.command(name)(self._calling(name))
+            self.command(name)(self._command_of(name))
         self.command(DELIVER)(self._deliver)
 
-    def _calling(self, method: str) -> Callable[..., Any]:
+    def _command_of(self, method: str) -> Callable[..., Any]:
         async def call(kaiju_context: Context, **params: Any) -> Any:
             return await self._call(kaiju_context, method, params)
 
@@ -56,25 +55,25 @@ class SystemExecutor(Executor):
 
     async def _deliver(self, ctx: Context) -> Any:
         """Call the webhook of a run that has ended."""
-        view = await _patiently(lambda: self._task(ctx))
+        view = await _retry_unavailable(lambda: self._task(ctx))
         webhook = view.definition.webhook
         assert webhook is not None
         ended = msgspec.json.decode(view.definition.kws, type=Ended)
-        body = await _patiently(lambda: message(self._manager, ended))
+        body = await _retry_unavailable(lambda: message(self._manager, ended))
         return await deliver(self._manager, ctx.state, webhook, ctx.task_id, body)
 
     async def _call(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
-        """Call it as over RPC."""
+        """Call a method as a client would over RPC."""
         params = repeatable(method, params, ctx.idempotency_key)
-        return await _patiently(lambda: self._called(ctx, method, params))
+        return await _retry_unavailable(lambda: self._call_once(ctx, method, params))
 
-    async def _called(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
+    async def _call_once(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
         view = await self._task(ctx)
         caller = Caller(user_id=view.definition.user_id, remote=MANAGER_APP)
         if method == CREATE_MANY and ctx.attempt > 1:
-            made = await self._made_before(ctx.idempotency_key, caller, params)
-            if made:
-                return made
+            created = await self._created_before(ctx.idempotency_key, caller, params)
+            if created:
+                return created
         return await self._request(caller, method, params)
 
     async def _task(self, ctx: Context) -> TaskView:
@@ -83,15 +82,17 @@ class SystemExecutor(Executor):
         except StoreError as exc:
             raise Unavailable(str(exc)) from exc
         view = views.get(ctx.task_id)
-        if view is None or view.row.job_id != ctx.job_id:  # nobody waits for this stage any more
+        if view is None or view.row.job_id != ctx.job_id:  # the result of this stage is not needed
             raise Abort("the task was deleted or reset")
         return view
 
-    async def _made_before(
+    async def _created_before(
         self, key: str, caller: Caller, params: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        ids, ours = made_ids(params, key)
-        if ours is None or not await self._request(caller, "tasks.exists", {"id": ours}):
+        ids, generated_id = repeated_ids(params, key)
+        if generated_id is None:
+            return []
+        if not await self._request(caller, "tasks.exists", {"id": generated_id}):
             return []
         tasks = await self._request(caller, "tasks.m_get", {"ids": ids})
         return [{**task, "created": False, "warnings": []} for task in tasks]
@@ -99,17 +100,17 @@ class SystemExecutor(Executor):
     async def _request(self, caller: Caller, method: str, params: dict[str, Any]) -> Any:
         body = encode_request(1, method, params)
         answer = await dispatch(self._registry, body, caller, self._limits)
-        assert answer is not None  # a request with an id is always answered
-        read = _decode(answer)
-        if read.error is None:
-            return read.result
-        if read.error.code == Unavailable.code:
-            raise Unavailable(read.error.message)
-        raise failure_of(read.error)
+        assert answer is not None  # a request with an id always has a response
+        response = _decode(answer)
+        if response.error is None:
+            return response.result
+        if response.error.code == Unavailable.code:
+            raise Unavailable(response.error.message)
+        raise failure_of(response.error)
 
 
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """While the database is away there is nothing to do but wait: the stage's time ends that."""
+async def _retry_unavailable(call: Callable[[], Awaitable[T]]) -> T:
+    """Retry while the database cannot be reached. The timeout of the stage ends the retries."""
     while True:
         try:
             return await call()

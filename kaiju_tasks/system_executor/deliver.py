@@ -1,4 +1,4 @@
-"""Delivers a webhook: one POST, and what its answer means."""
+"""Delivers a webhook with one POST request, and interprets the response."""
 
 import asyncio
 import time
@@ -31,8 +31,8 @@ Json = dict[str, Any]
 
 @asynccontextmanager
 async def http_session(_: object) -> AsyncIterator[aiohttp.ClientSession]:
-    """The session of all deliveries. What a receiver may be reached at is decided here: a
-    resolver of the connector could refuse private addresses."""
+    """Open the HTTP session of all deliveries. Restrictions on receivers belong here: a resolver
+    of the connector could refuse private addresses."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -52,11 +52,11 @@ async def deliver(
 ) -> Json:
     """Call a webhook once.
 
-    :param delivery_id: the same however often it is tried
-    :param body: as `message` makes it
-    :returns: status and an extract of the answer, and the seconds it took
-    :raises Abort: the receiver wants no more calls (410)
-    :raises ReportedError: it did not take this one: to be tried again
+    :param delivery_id: the id of the delivery, the same for all retries
+    :param body: the return value of `message`
+    :returns: the status, an extract of the response body, and the duration in seconds
+    :raises Abort: the receiver accepts no more calls (410)
+    :raises ReportedError: the receiver did not accept this call, which is to be retried
     """
     headers = _headers(delivery_id, webhook, body, int(manager.clock.now()))
     seconds = manager.settings.webhook_timeout
@@ -67,8 +67,8 @@ async def deliver(
     except TimeoutError:
         raise _failed(f"the receiver has not answered within {seconds:g} seconds") from None
     except (OSError, aiohttp.ClientError, ValueError) as error:
-        said = str(error) or type(error).__name__
-        raise _failed(f"the receiver cannot be called: {said}") from error
+        reason = str(error) or type(error).__name__
+        raise _failed(f"the receiver cannot be called: {reason}") from error
     outcome = {
         "status": status,
         "seconds": round(time.monotonic() - started, 3),
@@ -77,8 +77,8 @@ async def deliver(
     if 200 <= status < 300:
         return outcome
     if status == GONE:
-        raise Abort("the receiver answered 410: it wants no more calls")
-    raise _failed(f"the receiver answered {status}", outcome)
+        raise Abort("the receiver answered with HTTP status 410: it accepts no more calls")
+    raise _failed(f"the receiver answered with HTTP status {status}", outcome)
 
 
 async def _post(
@@ -109,8 +109,9 @@ def _headers(delivery_id: str, webhook: Webhook, body: bytes, timestamp: int) ->
 
 
 async def message(manager: Manager, ended: Ended) -> bytes:
-    """What is told of a run. Results and `meta` are null when its task was deleted meanwhile.
+    """Build the body of a delivery. Results and `meta` are null if the task has been deleted.
 
+    :returns: JSON
     :raises Unavailable: the database cannot be reached
     """
     try:
@@ -142,7 +143,7 @@ async def message(manager: Manager, ended: Ended) -> bytes:
 
 
 async def _result(tx: Transaction, ended: Ended, max_bytes: int) -> Json:
-    """The results by stage; null when the task was deleted, or they are too large to be sent."""
+    """The results by stage; null if the task has been deleted or the results are too large."""
     run = (ended.job_id, ended.cycle)
     sizes = await tx.result_sizes([run])
     if sizes.get(ended.job_id, 0) > max_bytes:

@@ -1,6 +1,6 @@
-"""The own executor comes when its stream has work that nobody serves, and leaves when idle.
+"""Starts the manager's own executor when its stream has work, and stops it when it is idle.
 
-So it costs nothing while there is nothing for it: no row, no pings.
+While there is no work it costs nothing: it has no row and sends no pings.
 """
 
 import asyncio
@@ -31,28 +31,28 @@ FAULT_PAUSE_SECONDS = 1.0
 async def system_executor(
     manager: Manager, registry: Registry, settings: Settings
 ) -> AsyncIterator[None]:
-    """Let a manager run its own public methods as stages; at the end running ones get
-    `shutdown_grace`.
+    """Let a manager run its own public methods as stages. At the end of the block, running stages
+    get `shutdown_grace` seconds to end.
 
-    :param manager: it runs, and goes on running until this has ended
-    :param registry: its methods
+    :param manager: a running manager; it must run until the end of the block
+    :param registry: the public methods of the manager
     """
     frames = Frames(manager, registry, settings)
     transport = InProcessTransport(manager, frames, system=True)
-    presence = Presence(manager, SystemExecutor(manager, registry, frames.limits), transport)
-    serving = asyncio.create_task(presence.serve())
+    on_call = OnCall(manager, SystemExecutor(manager, registry, frames.limits), transport)
+    serving = asyncio.create_task(on_call.serve())
     try:
-        with presence.on_call():
+        with on_call.registered():
             yield
-        presence.stop()
+        on_call.stop()
         await serving
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
 
 
-class Presence:
-    """Runs an executor for as long as there is work for it."""
+class OnCall:
+    """Runs an executor while there is work for it."""
 
     def __init__(self, manager: Manager, executor: Executor, transport: InProcessTransport) -> None:
         self._manager = manager
@@ -62,18 +62,18 @@ class Presence:
         self._stop = asyncio.Event()
 
     @contextlib.contextmanager
-    def on_call(self) -> Iterator[None]:
-        """Come from now on when the stream has work."""
+    def registered(self) -> Iterator[None]:
+        """Start the executor whenever the stream has work, until the end of the block."""
         streams = self._manager.streams
         streams.on_call[MANAGER_APP] = self._called.set
-        self._manager.scheduler.look()  # there may be work from before
+        self._manager.scheduler.look()  # there may be work already
         try:
             yield
         finally:
             del streams.on_call[MANAGER_APP]
 
     def stop(self) -> None:
-        """Let what runs end, and come no more."""
+        """Let running stages end, and do not start again."""
         self._stop.set()
         self._called.set()
 
@@ -86,9 +86,9 @@ class Presence:
             try:
                 await self._work()
             except Exception:
-                log.exception("the manager's own executor failed; it comes again when called")
+                log.exception("the manager's own executor failed: it will restart on new work")
                 await asyncio.sleep(FAULT_PAUSE_SECONDS)
-            self._manager.streams.credit()  # what came during the leave calls again
+            self._manager.streams.credit()  # work that arrived during the stop restarts it
 
     async def _work(self) -> None:
         await run_executor(
@@ -101,10 +101,10 @@ class Presence:
             stop=self._stop,
             shutdown_grace=self._manager.settings.shutdown_grace,
             transport=self._transport,
-            restart=_stay,
+            restart=_no_restart,
             handle_signals=False,
         )
 
 
-def _stay() -> None:
-    """It cannot start its process anew."""
+def _no_restart() -> None:
+    """Do nothing: this executor must not restart the manager's process."""

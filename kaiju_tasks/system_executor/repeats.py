@@ -1,6 +1,6 @@
-"""A stage may run again when its report was lost: what it makes is then the same, not more.
+"""Makes the calls of a stage idempotent, because a stage runs again if its report is lost.
 
-Tasks and messages that were given no id get one made of the stage's idempotency key.
+Tasks and messages without an id get one that is derived from the stage's idempotency key.
 """
 
 from typing import Any, TypeGuard
@@ -12,9 +12,9 @@ Json = dict[str, Any]
 
 
 def repeatable(method: str, params: Json, key: str) -> Json:
-    """The params of a call that may be made twice.
+    """The params of a call that has the same effect if it is repeated.
 
-    :param key: the same whenever this stage runs again
+    :param key: the idempotency key of the stage
     """
     if method in MESSAGES and params.get("message_id") is None:
         return {**params, "message_id": key}
@@ -26,10 +26,11 @@ def repeatable(method: str, params: Json, key: str) -> Json:
     return params
 
 
-def made_ids(params: Json, key: str) -> tuple[list[str], str | None]:
-    """Ids of the tasks that a repeatable `tasks.m_create` makes, and the first that we gave.
+def repeated_ids(params: Json, key: str) -> tuple[list[str], str | None]:
+    """The ids of the tasks that a repeatable `tasks.m_create` creates, and the first generated id.
 
-    Where that one is there, the call was made before: it makes all tasks or none.
+    If a task with that generated id exists, the call has been made before, because it creates all
+    tasks or none.
     """
     data = params.get("data")
     items = data if isinstance(data, list) else []

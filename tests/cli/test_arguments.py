@@ -46,7 +46,7 @@ from tests.cli.conftest import Invoke
         (["executor", "x:y", "--manager", "127.0.0.1:1"], "did you mean 'http://127.0.0.1:1'?\n"),
         (["executor", "x:y", "--manager", "http://h/", "--manager", ""], "--manager must read"),
         (["executor", "nowhere:x"], "no module `nowhere`"),
-        (["executor", "kaiju_tasks.samples"], "must read module:attribute"),
+        (["executor", "kaiju_tasks.samples"], "must have the form module:attribute"),
         (["executor", "kaiju_tasks.samples:nope"], "has no `nope`; it has: executor"),
         (["executor", "kaiju_tasks.samples:executor", "--concurrency", "0"], "--concurrency"),
         (["db", "status", "--db", "foo"], "cannot be used"),

@@ -27,7 +27,7 @@ async def test_a_pod_beside_a_service_named_kaiju_starts_and_logs_one_line(
     processes: Processes, arguments: tuple[str, ...]
 ) -> None:
     process = processes.kaiju(*arguments, "--log-format", "json", env=SERVICE)
-    await process.logged(r"^kaiju-tasks \S+ at |trying again")
+    await process.logged(r"^kaiju-tasks \S+ at |will reconnect")
     process.send(signal.SIGTERM)
     assert await process.ended() == 0
     lines = [line for line in process.log.splitlines() if "KAIJU_" in line]

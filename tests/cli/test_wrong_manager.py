@@ -37,16 +37,16 @@ async def test_an_executor_ends_with_2_and_says_what_would_be_right(
     for process in (by_option, by_variable):
         assert await process.ended() == 2
         assert process.log == (
-            f"There is no kaiju_tasks manager at {page}: what answers opens no WebSocket "
-            "(HTTP status 404). Give the URL at which `kaiju-tasks serve` listens, as in "
-            "http://127.0.0.1:8077; a proxy before it must pass WebSockets on.\n"
+            f"There is no kaiju_tasks manager at {page}: the server does not open a WebSocket "
+            "(HTTP status 404). Use the URL at which `kaiju-tasks serve` listens, such as "
+            "http://127.0.0.1:8077. A proxy in front of it must forward WebSockets.\n"
         )
 
 
 async def test_an_executor_that_comes_before_its_manager_finds_it(processes: Processes) -> None:
     port = free_port()
     executor = processes.kaiju(*EXECUTOR, "--manager", f"http://127.0.0.1:{port}")
-    await executor.logged("trying again")
+    await executor.logged("will reconnect")
     processes.kaiju("serve", "--port", str(port), "--db", "sqlite://:memory:")
     await executor.logged("connected to manager", 30)
 

@@ -84,7 +84,7 @@ async def test_what_is_no_json_rpc_is_explained(service):
     service.body = "<h1>oops</h1>"
     error = (await forwarded(service)).error
     assert error.type == "execution_error"
-    assert "HTTP status 500 and no JSON-RPC" in error.message
+    assert "HTTP status 500 and not with JSON-RPC" in error.message
 
 
 async def test_a_service_that_is_away_is_explained(service):

@@ -64,14 +64,14 @@ def starred(*a: int) -> None: ...
 
 @pytest.mark.parametrize("function", [positional, starred])
 def test_a_parameter_that_has_no_name_is_refused(function):
-    with pytest.raises(TypeError, match="parameter `a` cannot be given by name"):
+    with pytest.raises(TypeError, match="parameter `a` cannot be passed by name"):
         Executor("app").command("x")(function)
 
 
 def test_hints_that_cannot_be_read_are_refused():
     def wrong(a: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    with pytest.raises(TypeError, match="type hints cannot be read"):
+    with pytest.raises(TypeError, match="type hints cannot be resolved"):
         Executor("app").command("x")(wrong)
 
 

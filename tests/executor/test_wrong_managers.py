@@ -89,21 +89,21 @@ async def test_a_web_server_is_no_manager(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "said"),
+    ("frame", "reason"),
     [
-        ("hello", "no message"),
-        ("[1]", "no message"),
-        ('{"jsonrpc": "2.0", "id": 1, "result": "welcome"}', "no message"),
+        ("hello", "an invalid message"),
+        ("[1]", "an invalid message"),
+        ('{"jsonrpc": "2.0", "id": 1, "result": "welcome"}', "an invalid message"),
         (
             '{"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no such method"}}',
-            "takes no executors: no such method",
+            "does not accept executors: no such method",
         ),
         ('{"jsonrpc": "2.0", "method": "chat.message", "params": {}}', "'chat.message'"),
     ],
 )
-async def test_a_websocket_of_something_else_is_no_manager(frame: str, said: str) -> None:
+async def test_a_websocket_of_something_else_is_no_manager(frame: str, reason: str) -> None:
     async with http_server(websocket_that(frame)) as url:
-        with pytest.raises(NotAManager, match=said):
+        with pytest.raises(NotAManager, match=reason):
             await run(url)
 
 
