@@ -25,11 +25,12 @@ from tests.core.cron_conformance import (
 )
 from tests.core.cronsim_fires import cronsim_fires
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "cron.md"
 NO_ZONES = {"Factory", "localtime"}
 
 
-@pytest.mark.slow
 def test_every_difference_to_cronsim_is_explained() -> None:
     unexplained = [d for _, differences in survey() for d in differences if d.kind is None]
     assert unexplained == []
