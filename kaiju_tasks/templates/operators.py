@@ -113,7 +113,7 @@ class Negation:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Checks that must all pass; the first that does not ends the question."""
+    """Checks that must all pass, evaluated up to the first that does not."""
 
     checks: tuple[Check, ...]
 
@@ -124,7 +124,7 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class Any_:
-    """Checks of which one must pass; the first that does ends the question."""
+    """Checks of which one must pass, evaluated up to the first that passes."""
 
     checks: tuple[Check, ...]
 

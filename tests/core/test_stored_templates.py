@@ -26,7 +26,7 @@ def defined(*commands: TaskCommand) -> Definition:
 
 
 def test_the_documentation_lists_the_own_roots() -> None:
-    (listed,) = re.findall(r"The data: (.*?), and the result", DOCS.read_text("utf-8"), re.DOTALL)
+    (listed,) = re.findall(r"read this data:(.*?)\| `0`, `1`", DOCS.read_text("utf-8"), re.DOTALL)
     assert set(re.findall(r"`(\w+)`", listed)) == OWN_ROOTS
 
 

@@ -67,7 +67,7 @@ def stage_failed(move: Move, event: StageFailed) -> None:
 
 
 def stage_extended(move: Move, event: StageExtended) -> None:
-    """Grant more time, as far as lease and time already used stay within MAX_T."""
+    """Grant more time, so that the lease and the time already used do not exceed MAX_T."""
     row = move.row
     if not _is_current(move, event):
         return
