@@ -582,7 +582,7 @@ def _duplicate(holder: TaskView, index: int | None = None) -> Conflict:
 
 
 def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:
-    values = {name: getattr(task, name) for name in TASK_FIELDS}
+    values = msgspec.structs.asdict(task)
     values["created"] = created
     return CreatedTask(**values, warnings=warnings)
 

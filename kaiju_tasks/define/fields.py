@@ -13,8 +13,9 @@ FieldCheck = Callable[[NewTask, str], Iterator[InvalidParams]]
 
 def field_problems(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
     """What is wrong with the fields beside `commands` and the keys."""
-    for check in FIELD_CHECKS.values():
-        yield from check(new, prefix)
+    for name, check in FIELD_CHECKS.items():
+        if getattr(new, name) is not None:
+            yield from check(new, prefix)
 
 
 def first_run(new: NewTask, now: float) -> float | None:
@@ -46,29 +47,26 @@ def child_schedule_problems(new: NewTask, prefix: str) -> Iterator[InvalidParams
 
 
 def _every(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    if new.cron is not None and new.every is not None:
+    if new.cron is not None:
         yield InvalidParams(
             f"`{prefix}.every`: give either `cron` or `every`, not both", field=f"{prefix}.every"
         )
 
 
 def _timezone(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    if new.timezone is not None:
-        yield from _named(prefix, raised(check_timezone, new.timezone))
+    yield from _named(prefix, raised(check_timezone, new.timezone))
 
 
 def _cron(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    if new.cron is not None:
-        yield from _named(prefix, raised(cron_schedule, new.cron, _zone(new)))
+    yield from _named(prefix, raised(cron_schedule, new.cron, _zone(new)))
 
 
 def _next_run(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    if new.next_run is not None:
-        yield from raised(parse_time, new.next_run, _zone(new), field=f"{prefix}.next_run")
+    yield from raised(parse_time, new.next_run, _zone(new), field=f"{prefix}.next_run")
 
 
 def _delay(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    if new.next_run is not None and new.delay is not None:
+    if new.next_run is not None:
         yield InvalidParams(
             f"`{prefix}.delay`: give either `next_run` or `delay`, not both",
             field=f"{prefix}.delay",
@@ -88,6 +86,7 @@ def _named(prefix: str, found: Iterator[InvalidParams]) -> Iterator[InvalidParam
     return (InvalidParams(str(problem), field=f"{prefix}.{problem.field}") for problem in found)
 
 
+# What is checked of a field that has a value.
 FIELD_CHECKS: dict[str, FieldCheck] = {
     "webhook": _webhook,
     "every": _every,
