@@ -1,1 +1,1 @@
-"""Measures a manager and an executor as processes, beside the limit of their database."""
+"""Measures a manager and an executor, and compares them with the limit of their database."""

@@ -1,4 +1,4 @@
-"""The executor that a measurement uses."""
+"""Defines the executor of the measurements."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is measured."""
+"""Defines the jobs to measure."""
 
 import msgspec
 from msgspec import Struct
@@ -8,7 +8,7 @@ LANES = 2
 
 
 class Job(Struct, frozen=True):
-    """So many tasks of so many no-op stages."""
+    """A number of tasks, each with a number of no-op stages."""
 
     name: str
     tasks: int
@@ -20,7 +20,7 @@ class Job(Struct, frozen=True):
 
     @property
     def body(self) -> str:
-        """A definition, as wide as the product's."""
+        """A definition that is as large as one of the manager's."""
         return msgspec.json.encode(
             {
                 "id": "limit-0000",

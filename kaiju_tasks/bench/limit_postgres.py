@@ -1,4 +1,4 @@
-"""The limit of a PostgreSQL: the same work by hand, on as many connections as a manager uses."""
+"""Measures the limit of PostgreSQL: the same work in plain SQL, on a manager's connections."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ SQL = Statements((files("kaiju_tasks.bench") / "limit_postgres.sql").read_text()
 
 
 async def measure(dsn: str, schema: str, jobs: Sequence[Job]) -> dict[str, tuple[float, float]]:
-    """Tasks a second by job: (created, drained)."""
+    """Measure tasks per second, by job: (created, drained)."""
     pool = await asyncpg.create_pool(
         dsn, min_size=LANES, max_size=LANES, server_settings={"search_path": schema}
     )
@@ -24,7 +24,7 @@ async def measure(dsn: str, schema: str, jobs: Sequence[Job]) -> dict[str, tuple
 
 
 async def plant_future(dsn: str, schema: str, count: int) -> None:
-    """Store tasks whose moment lies a day or more ahead."""
+    """Insert tasks that are due in a day or later."""
     connection = await asyncpg.connect(dsn, server_settings={"search_path": schema})
     try:
         first = time.time() + 86_400

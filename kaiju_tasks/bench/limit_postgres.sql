@@ -1,5 +1,5 @@
--- The work of a pipeline by hand, set-based, on the product's own tables: the limit it is
--- measured against.
+-- The work of a pipeline in plain, set-based SQL on the manager's own tables. It is the limit
+-- against which the manager is measured.
 
 -- name: insert_tasks
 -- $1 ids, $2 stages, $3 body of the definition
@@ -16,7 +16,7 @@ INSERT INTO definitions (task_id, rev, body, created, system, notify)
 SELECT id, 1, $2::text, '2026-01-01T00:00:00+00:00', false, false FROM unnest($1::text[]) AS t(id);
 
 -- name: acquire
--- $1 how many
+-- $1 limit
 WITH picked AS MATERIALIZED (
     SELECT id FROM tasks WHERE app_name = 'bench' AND ready = 1
     ORDER BY priority DESC, queued_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)
@@ -60,7 +60,7 @@ SELECT md5(id), id, md5(id), 'FINISHED', c.now, c.now, c.now, 0, 0, $2::int, $2:
 FROM unnest($1::text[]) AS t(id), (SELECT extract(epoch FROM clock_timestamp())::float8 AS now) c;
 
 -- name: future_tasks
--- $1 how many, $2 first moment
+-- $1 count, $2 the first due time
 INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
     cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, next_run,
     due_at, exec_used, status_change, result_bytes, rev, version)

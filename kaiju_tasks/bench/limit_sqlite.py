@@ -1,4 +1,4 @@
-"""The limit of SQLite: the same work by hand, on one connection with the product's settings."""
+"""Measures the limit of SQLite: the same work in plain SQL, with the manager's settings."""
 
 import hashlib
 import time
@@ -50,7 +50,7 @@ VALUES (?1, 'bench', 0, 'IDLE', 1, 0, 1, 0, 1, ?1, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2
 
 
 class Limit:
-    """The work by hand on one file."""
+    """The work in plain SQL, on one file."""
 
     def __init__(self, path: Path) -> None:
         self._db = connect(str(path))
@@ -59,11 +59,11 @@ class Limit:
         self._db.close()
 
     def measure(self, jobs: Sequence[Job]) -> dict[str, tuple[float, float]]:
-        """Tasks a second by job: (created, drained)."""
+        """Measure tasks per second, by job: (created, drained)."""
         return {job.name: (self._create(job), self._drain(job)) for job in jobs}
 
     def plant_future(self, count: int) -> None:
-        """Store tasks whose moment lies a day or more ahead."""
+        """Insert tasks that are due in a day or later."""
         first = time.time() + 86_400
         self._many((FUTURE_TASK, [(f"future-{n}", first + n) for n in range(count)]))
 

@@ -1,4 +1,4 @@
-"""What a user would feel: throughput, start latency, timer lateness."""
+"""Measures what users notice: throughput, start latency and timer lateness."""
 
 import asyncio
 import statistics
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 600.0
 
 
 class Rate(Struct):
-    """Tasks a second of the product, of the limit, and their ratio."""
+    """Tasks per second of the manager and of the limit, and their ratio."""
 
     what: str
     tasks: int
@@ -32,7 +32,7 @@ class Rate(Struct):
 
 
 class Delay(Struct):
-    """Milliseconds."""
+    """Statistics of a delay, in milliseconds."""
 
     what: str
     count: int
@@ -76,7 +76,7 @@ async def _create(client: Client, job: Job) -> float:
 
 
 async def _drain(client: Client, job: Job) -> float:
-    """From the first acquisition to the last end, on the database's clock."""
+    """Measure from the first acquisition to the last end, by the database's clock."""
     wanted = {"group": job.name, "status": "FINISHED"}
     until = time.monotonic() + PATIENCE_SECONDS
     while (await client.call("tasks.count", conditions=wanted))["count"] < job.tasks:
@@ -96,7 +96,7 @@ async def _extreme(client: Client, job: Job, sort: str) -> dict[str, float]:
 
 
 async def delays(place: Place, count: int, say: Callable[[str], None]) -> list[Delay]:
-    """Start latency and timer lateness of an otherwise idle manager."""
+    """Measure the start latency and the timer lateness of an otherwise idle manager."""
     say(f"start latency and timer lateness, {count} tasks each, one at a time")
     async with (
         processes.manager(place.url) as url,
@@ -120,7 +120,7 @@ def _delay(what: str, seconds: list[float]) -> Delay:
 async def _one(
     client: Client, *commands: Mapping[str, object], **fields: object
 ) -> dict[str, float]:
-    """Create a task, wait for its end, give its run."""
+    """Create a task, wait for its end and return its run."""
     task = await client.call(
         "tasks.create", data={"app_name": "bench", "commands": list(commands), **fields}
     )

@@ -1,4 +1,4 @@
-"""A database of its own for a measurement, beside the one that was named, gone afterwards."""
+"""Creates a temporary database for a measurement, next to the given one."""
 
 import contextlib
 import secrets
@@ -17,11 +17,12 @@ SQLITE_FILE = "sqlite:///"
 
 
 class Place(Struct):
-    """Where to measure.
+    """The database of a measurement.
 
-    :param url: for `--db`
+    :param url: the URL for `--db`
     :param path: the file, for SQLite
-    :param dsn: and `schema`, for PostgreSQL
+    :param dsn: the DSN, for PostgreSQL
+    :param schema: the schema, for PostgreSQL
     """
 
     url: str
@@ -30,7 +31,7 @@ class Place(Struct):
     schema: str = ""
 
     async def limit(self, jobs: list[Job]) -> dict[str, tuple[float, float]]:
-        """Tasks a second by hand, by job: (created, drained)."""
+        """Measure the tasks per second of the limit, by job: (created, drained)."""
         if self.path is None:
             from kaiju_tasks.bench import limit_postgres
 
@@ -41,7 +42,7 @@ class Place(Struct):
             return limit.measure(jobs)
 
     async def plant_future(self, count: int) -> None:
-        """Store tasks whose moment lies a day or more ahead."""
+        """Insert tasks that are due in a day or later."""
         if self.path is None:
             from kaiju_tasks.bench import limit_postgres
 
@@ -55,14 +56,14 @@ class Place(Struct):
 
 @contextlib.asynccontextmanager
 async def fresh_place(url: str) -> AsyncIterator[Place]:
-    """An empty, migrated database: a temporary file in the folder of a SQLite database, or a
-    schema of its own in a PostgreSQL one.
+    """Create an empty, migrated database that is deleted at the end of the block: a temporary
+    file next to a SQLite database, or a separate schema in a PostgreSQL database.
 
-    :raises SettingsError: the URL names no database that two processes can use
+    :raises SettingsError: the URL does not name a database that two processes can share
     :raises StoreError: the database cannot be used
     """
     if url.startswith(SQLITE_FILE):
-        make_store(url)  # refuses one that names no file
+        make_store(url)  # refuses a URL without a file
         async with _sqlite_place(Path(url.removeprefix(SQLITE_FILE)).parent) as place:
             yield place
     elif url.startswith(("postgresql://", "postgres://")):
@@ -70,7 +71,7 @@ async def fresh_place(url: str) -> AsyncIterator[Place]:
             yield place
     else:
         raise SettingsError(
-            "bench needs a database of its own kind on disk: `sqlite:///path.db` or "
+            "bench needs a database that two processes can share: `sqlite:///path.db` or "
             "`postgresql://user:password@host/database`",
             field="db",
         )
@@ -95,7 +96,7 @@ async def _postgres_place(url: str) -> AsyncIterator[Place]:
     schema = f"kaiju_bench_{secrets.token_hex(4)}"
     query = "&".join(filter(None, (urlsplit(dsn).query, f"schema={schema}")))
     place = Place(f"{url.partition('?')[0]}?{query}", dsn=dsn, schema=schema)
-    await migration_status(place.url)  # with nothing at the URL there is nothing to drop
+    await migration_status(place.url)  # fail early if the database cannot be reached
     try:
         await _migrate(place.url)
         yield place

@@ -1,4 +1,4 @@
-"""The manager and the executor that are measured, as processes of their own."""
+"""Runs the manager and the executor of a measurement as separate processes."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ READY = re.compile(rb"at (http://\S+)")
 
 @contextlib.asynccontextmanager
 async def manager(db: str) -> AsyncIterator[str]:
-    """A manager on a database; gives its URL."""
+    """Run a manager on a database until the end of the block. The value is its URL."""
     async with _process("serve", "--port", "0", "--db", db, "--log-level", "warning") as process:
         assert process.stdout is not None
         try:
@@ -32,7 +32,7 @@ async def manager(db: str) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def executor(url: str, concurrency: int) -> AsyncIterator[None]:
-    """An executor of the no-op commands."""
+    """Run an executor of the no-op commands until the end of the block."""
     async with _process(
         "executor",
         "kaiju_tasks.bench.commands:executor",

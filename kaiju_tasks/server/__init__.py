@@ -1,4 +1,4 @@
-"""The manager on a socket: HTTP and WebSocket, health, metrics, executors as child processes."""
+"""Serves a manager over HTTP and WebSocket, with health checks, metrics and child executors."""
 
 from kaiju_tasks.server.app import create_app
 from kaiju_tasks.server.run import CannotServe, serve

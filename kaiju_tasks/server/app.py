@@ -1,4 +1,4 @@
-"""The web application: routes, and the resources behind them."""
+"""Builds the web application: its routes and the resources behind them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -31,7 +31,7 @@ METRICS = web.AppKey("metrics", Metrics)
 OPENRPC = web.AppKey("openrpc", dict)
 SOCKETS = web.AppKey("sockets", Sockets)
 
-# Asked by machines that name a manager as they like, and telling them nothing.
+# Probes use any host name for a manager. These answers contain nothing confidential.
 UNGUARDED = frozenset({"/healthz", "/readyz"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -43,12 +43,12 @@ HEADERS = {
 
 
 def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.Application:
-    """Make the application that serves a manager.
+    """Build the application that serves a manager.
 
-    :param manager: started and stopped by the caller
+    :param manager: a manager that the caller starts and stops
     :param registry: the public methods
     """
-    app = web.Application(middlewares=[_guarded, _dressed])
+    app = web.Application(middlewares=[_guarded, _with_headers])
     app[MANAGER] = manager
     app[FRAMES] = Frames(manager, registry, settings)
     app[GUARD] = Guard(settings.host)
@@ -89,7 +89,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 @web.middleware
-async def _dressed(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     if not response.prepared:
         response.headers.update(HEADERS)

@@ -1,8 +1,8 @@
-"""Executors as child processes of the manager: started again when they die, ended with it.
+"""Runs executors as child processes of the manager, and restarts them when they exit.
 
-Each child has a pipe for its stdin and ends when that closes, so that none is left over even
-when the manager is killed. Each is a session of its own, so that a terminal's Ctrl-C reaches
-the manager alone, which then lets the children end their stages.
+Each child has a pipe as its stdin and exits when the pipe closes, so that no child survives even a
+killed manager. Each child has its own session, so that Ctrl-C in a terminal reaches only the
+manager, which then lets the children end their stages.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ FLUSH_SECONDS = 8.0
 
 
 class CannotStart(Exception):
-    """A child says at its first start that there is no such executor."""
+    """A child found at its first start that its executor does not exist."""
 
 
 class Children:
     """Keeps executors running.
 
-    :param paths: each `module:attribute`
-    :param url: the manager
+    :param paths: the executors, each as `module:attribute`
+    :param url: the URL of the manager
     """
 
     def __init__(self, paths: Sequence[str], url: str, settings: Settings) -> None:
@@ -47,22 +47,22 @@ class Children:
         self._stopping = False
 
     def start(self) -> None:
-        """Start them all."""
+        """Start all children."""
         self._keepers = [
             asyncio.create_task(self._keep(number, path)) for number, path in enumerate(self._paths)
         ]
 
     async def failed(self) -> None:
-        """Wait for ever, unless one cannot be started at all.
+        """Wait until a child cannot be started at all, otherwise forever.
 
-        :raises CannotStart: it has said why on stderr
+        :raises CannotStart: the child has written the reason to stderr
         """
         if self._keepers:
             await asyncio.gather(*self._keepers)
         await asyncio.get_running_loop().create_future()
 
     async def stop(self) -> None:
-        """Let their running stages end within `shutdown_grace`, then end them."""
+        """Stop the children. Running stages get `shutdown_grace` seconds to end."""
         self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
@@ -70,14 +70,14 @@ class Children:
         running = list(self._running.values())
         if running:
             grace = self._settings.shutdown_grace
-            logger.info("running stages have %g s to end; a second signal ends the waiting", grace)
+            logger.info("running stages have %g s to end; a second signal ends the wait", grace)
         for process in running:
             _send(process, signal.SIGTERM)
         seconds = self._settings.shutdown_grace + FLUSH_SECONDS
         await asyncio.gather(*(_end(process, seconds) for process in running))
 
     def hurry(self) -> None:
-        """Let them give back what still runs, while `stop` waits for them."""
+        """Let the children release their tasks at once, while `stop` waits for them."""
         for process in self._running.values():
             _send(process, signal.SIGTERM)
 
@@ -94,7 +94,7 @@ class Children:
             if loop.time() - began > HEALTHY_SECONDS:
                 pause = BACKOFF_SECONDS
             logger.warning(
-                "executor %s ended (%s); starting it again in %g s", path, _exit_text(code), pause
+                "executor %s exited (%s), will restart in %g s", path, _exit_text(code), pause
             )
             await asyncio.sleep(pause)
             pause, first = min(pause * 2, BACKOFF_MAX_SECONDS), False
@@ -118,7 +118,7 @@ async def _end(process: Process, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await process.wait()
     except TimeoutError:
-        logger.warning("an executor (pid %d) does not end; killing it", process.pid)
+        logger.warning("the executor with pid %d does not exit: killing it", process.pid)
         _send(process, signal.SIGKILL)
         await process.wait()
 
@@ -127,7 +127,7 @@ def _send(process: Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except ProcessLookupError:
-        pass  # it has ended by itself
+        pass  # the process has already exited
 
 
 def _exit_text(code: int) -> str:

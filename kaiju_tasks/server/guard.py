@@ -1,7 +1,7 @@
-"""Whom a manager listens to: Host and Origin, checked before anything else is looked at.
+"""Refuses requests of foreign web pages by their Host and Origin headers.
 
-A page of another site can make a browser on this machine send requests here. It cannot choose
-their Origin, and under a name of its own (DNS rebinding) not their Host.
+A page of another site can make a browser on this machine send requests to the manager. It cannot
+choose their Origin and, if it uses its own name for this machine (DNS rebinding), their Host.
 """
 
 import ipaddress
@@ -14,9 +14,9 @@ _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 
 
 class Guard:
-    """Decides by two headers.
+    """Checks the Host and Origin headers of requests.
 
-    :param bound_host: the address the manager listens on
+    :param bound_host: the address on which the manager listens
     """
 
     def __init__(self, bound_host: str) -> None:
@@ -30,15 +30,18 @@ class Guard:
         """Why a request is refused, or None.
 
         :param host: the Host header
-        :param origin: the Origin header, which browsers send
+        :param origin: the Origin header, which only browsers send
         """
         if host is None or not self._knows(_name_of(host)):
             return (
-                f"this manager does not answer to the host {host!r:.100}: "
+                f"this manager does not serve the host {host!r:.100}: "
                 "use the address it listens on, or localhost"
             )
         if origin is not None and not _same(origin, host):
-            return f"the origin {origin!r:.100} is foreign: pages of other sites may not call here"
+            return (
+                f"requests from the origin {origin!r:.100} are refused: "
+                "only pages of this manager may call it"
+            )
         return None
 
     def _knows(self, name: str | None) -> bool:
@@ -48,7 +51,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to that address."""
+    """Whether only this machine can connect to an address."""
     name = _unbracketed(host)
     return name == "localhost" or (_is_ip(name) and ipaddress.ip_address(name).is_loopback)
 

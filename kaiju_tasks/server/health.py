@@ -1,4 +1,4 @@
-"""Is the process up, can it work."""
+"""Checks whether a manager is ready to work."""
 
 import asyncio
 import logging
@@ -13,14 +13,14 @@ ASK_SECONDS = 5.0
 
 
 async def why_not_ready(store: Store) -> str | None:
-    """Why the manager cannot work now, or None. The schema was checked when it started."""
+    """The reason why the manager is not ready, or None. The schema is checked at the start."""
     try:
         async with asyncio.timeout(ASK_SECONDS):
             await store.now()
     except TimeoutError:
         return f"the database did not answer within {ASK_SECONDS:g} seconds"
     except StoreError as error:
-        # What the driver says may tell addresses to whoever asks here.
+        # The driver's message may contain addresses, which callers must not see.
         logger.warning("not ready: %s", error)
         return "the database cannot be reached"
     return None

@@ -1,4 +1,4 @@
-"""JSON-RPC over POST."""
+"""Serves JSON-RPC over HTTP POST."""
 
 import asyncio
 
@@ -16,21 +16,21 @@ BODY_SECONDS = 60.0
 
 
 async def serve_post(request: web.Request, frames: Frames) -> web.Response:
-    """Answer a request or batch: 200 with the answer, 204 when nothing is to be said.
+    """Answer a request or a batch: 200 with the response, or 204 if there is none.
 
-    Whatever its Content-Type (`curl -d` and urllib say it is a form): what a page of another site
-    may send is decided by Origin and Host.
+    The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
+    refused by Origin and Host.
     """
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _read(request, frames.limits.max_body_bytes)
     except TimeoutError:
-        said = f"the body did not come within {BODY_SECONDS:g} seconds"
-        return _json(encode_error(None, InvalidRequest(said)), status=408)
+        message = f"the request body did not arrive within {BODY_SECONDS:g} seconds"
+        return _json(encode_error(None, InvalidRequest(message)), status=408)
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
-        said = "the body ended early, or cannot be unpacked"
-        response = _json(encode_error(None, InvalidRequest(said)), status=400)
-        response.force_close()  # where the next request begins is not known
+        message = "the request body is incomplete or cannot be decompressed"
+        response = _json(encode_error(None, InvalidRequest(message)), status=400)
+        response.force_close()  # the start of the next request is unknown
         return response
     except TooLarge as error:
         return _json(encode_error(None, error))
@@ -39,7 +39,7 @@ async def serve_post(request: web.Request, frames: Frames) -> web.Response:
 
 
 def rpc_url(request: web.Request) -> str:
-    """Where the methods are called, as the client names the manager."""
+    """The URL of the methods, with the host name that the client uses."""
     return f"{request.scheme}://{request.host}/rpc"
 
 
@@ -48,7 +48,7 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
     while chunk := await request.content.readany():
         body += chunk
         if len(body) > max_bytes:
-            raise TooLarge(f"at most {max_bytes} bytes are taken in a request", limit=max_bytes)
+            raise TooLarge(f"a request may have at most {max_bytes} bytes", limit=max_bytes)
     return bytes(body)
 
 

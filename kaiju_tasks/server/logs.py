@@ -1,4 +1,4 @@
-"""What is no HTTP is one line in the log, not a traceback: the fault is not ours."""
+"""Logs malformed HTTP requests as one line without a traceback: they are the client's error."""
 
 import logging
 
@@ -13,7 +13,7 @@ class _BrokenRequests(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError | RequestPayloadError):
             reason = " ".join(str(error).split())
-            record.msg = f"refused a broken request: {reason:.200}"
+            record.msg = f"refused a malformed request: {reason:.200}"
             record.args = ()
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.INFO, "INFO"
@@ -21,7 +21,7 @@ class _BrokenRequests(logging.Filter):
 
 
 def connection_logger() -> logging.Logger:
-    """The logger for what happens to connections."""
+    """The logger of aiohttp's connections."""
     logger = logging.getLogger("kaiju_tasks.server.connections")
     if not any(isinstance(item, _BrokenRequests) for item in logger.filters):
         logger.addFilter(_BrokenRequests())

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what the rows and the connections say at the moment of asking."""
+"""Renders Prometheus metrics from the rows in the database and the open connections."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ FRESH_SECONDS = 5.0
 
 
 class Metrics:
-    """Renders the metrics of one manager. Counts are at most five seconds old."""
+    """Renders the metrics of a manager. The task counts are at most five seconds old."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
@@ -26,9 +26,9 @@ class Metrics:
         self._registry.register(_Collector(self))
 
     async def render(self) -> bytes:
-        """The metrics as text.
+        """Render the metrics in the text format.
 
-        :raises StoreError: the database cannot be asked
+        :raises StoreError: the database cannot be queried
         """
         now = asyncio.get_running_loop().time()
         if now - self._counted_at >= FRESH_SECONDS:
@@ -48,7 +48,7 @@ class Metrics:
 
     def _tasks(self) -> Metric:
         labels = ["app_name", "status"]
-        tasks = GaugeMetricFamily("kaiju_tasks", "Tasks by stream and status.", labels=labels)
+        tasks = GaugeMetricFamily("kaiju_tasks", "Tasks, by stream and status.", labels=labels)
         for (app_name, status), count in sorted(self._counts.items()):
             tasks.add_metric([app_name, status], count)
         return tasks
@@ -57,12 +57,12 @@ class Metrics:
         sessions = list(self._manager.sessions)
         executors = GaugeMetricFamily(
             "kaiju_executors_connected",
-            "Executors connected to this manager by stream.",
+            "Executors connected to this manager, by stream.",
             labels=["app_name"],
         )
         free = GaugeMetricFamily(
             "kaiju_free_capacity",
-            "Places free on executors connected here by stream.",
+            "Free capacity of the executors connected to this manager, by stream.",
             labels=["app_name"],
         )
         for app_name in sorted(self._manager.sessions.app_names()):

@@ -1,4 +1,4 @@
-"""The page at `/`."""
+"""Provides the HTML page at `/`."""
 
 from kaiju_tasks.version import __version__
 
@@ -11,13 +11,13 @@ PAGE = f"""<!doctype html>
 <title>kaiju_tasks</title>
 <body>
 <h1>kaiju_tasks {__version__}</h1>
-<p>A manager of tasks: pipelines of commands that executors run. It is talked to by JSON-RPC 2.0:
-<code>POST /rpc</code>, or a WebSocket on the same path.</p>
+<p>This is a task manager. Tasks are pipelines of commands that executors run. Call its methods with
+JSON-RPC 2.0: <code>POST /rpc</code>, or a WebSocket on the same path.</p>
 <ul>
-<li><a href="openrpc.json">openrpc.json</a>: every method, its parameters, result and errors</li>
-<li><a href="healthz">healthz</a>, <a href="readyz">readyz</a>: is it up, does it reach its
-database</li>
-<li><a href="metrics">metrics</a>: for Prometheus</li>
+<li><a href="openrpc.json">openrpc.json</a>: all methods, their parameters, results and errors</li>
+<li><a href="healthz">healthz</a>, <a href="readyz">readyz</a>: whether the manager is up, and
+whether it reaches its database</li>
+<li><a href="metrics">metrics</a>: metrics for Prometheus</li>
 </ul>
 <pre>curl {{url}}/rpc -H 'Content-Type: application/json' \\
   -d '{{{{"jsonrpc": "2.0", "id": 1, "method": "system.info"}}}}'</pre>

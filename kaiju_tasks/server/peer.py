@@ -1,4 +1,4 @@
-"""The manager's end of a WebSocket: a bounded queue of frames, written in order."""
+"""Writes frames to a WebSocket in order, through a bounded queue."""
 
 import asyncio
 import logging
@@ -16,10 +16,11 @@ CLOSE_SECONDS = 2.0
 
 
 class Peer:
-    """Sends without waiting. A peer that does not read what it is sent is closed.
+    """The manager's end of a WebSocket. Sending never blocks; the connection of a client that does
+    not read its frames is closed.
 
-    :param queued_bytes_max: bytes that may wait for a slow reader
-    :param offered_bytes_max: bytes that may wait of what can be left out
+    :param queued_bytes_max: maximum bytes in the queue, beyond which the connection is closed
+    :param offered_bytes_max: maximum bytes of offered frames in the queue
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class Peer:
         self._writer = asyncio.create_task(self._write())
 
     def send(self, frame: bytes) -> None:
-        """Send a frame soon."""
+        """Queue a frame."""
         self._queue(frame, 0)
 
     def offer(self, frame: bytes) -> bool:
-        """Send a frame soon, unless too much that was offered still waits.
+        """Queue a frame unless too many offered bytes wait already.
 
-        :returns: False: it is left out
+        :returns: whether the frame was queued
         """
         if self._offered_bytes + len(frame) > self._offered_bytes_max:
             return False
@@ -53,11 +54,11 @@ class Peer:
         return True
 
     def _queue(self, frame: bytes, offered: int) -> None:
-        """:param offered: bytes that count as offered"""
+        """:param offered: the number of bytes that count as offered"""
         if self._closing is not None:
             return
         if self._queued_bytes + len(frame) > self._queued_bytes_max:
-            logger.warning("a peer does not read what it is sent; closing its connection")
+            logger.warning("closing the connection of a client that does not read its frames")
             self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
             return
         self._frames.append((frame, offered))
@@ -70,7 +71,7 @@ class Peer:
         self._close(WSCloseCode.GOING_AWAY, b"closed by the manager")
 
     async def ended(self) -> None:
-        """Let go of what belongs to the connection, which is over."""
+        """Release the resources of a connection that has ended."""
         self._writer.cancel()
         tasks = [self._writer] if self._closing is None else [self._writer, self._closing]
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -88,7 +89,7 @@ class Peer:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._socket.close(code=code, message=reason)
         except TimeoutError:
-            logger.debug("a peer did not say goodbye in time")
+            logger.debug("a client did not complete the close handshake in time")
 
     async def _write(self) -> None:
         try:
@@ -102,4 +103,4 @@ class Peer:
                 if self._closing is None:
                     await self._wake.wait()
         except (ConnectionError, RuntimeError) as error:
-            logger.debug("a peer is gone: %s", error)
+            logger.debug("a client disconnected: %s", error)

@@ -1,4 +1,4 @@
-"""The composition root of a manager process."""
+"""Assembles and runs a manager process: store, manager, web server and child executors."""
 
 import asyncio
 import contextlib
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 HANDLERS_SECONDS = 1.0
 
 Beside = Callable[[Manager, Registry, Settings], AbstractAsyncContextManager[None]]
-"""Something that runs beside the manager while it is served."""
+"""A context manager factory for work that runs in the background while the manager is served."""
 
 
 class CannotServe(Exception):
     """The manager cannot start.
 
-    :param message: what is wrong and what to do
-    :param exit_code: of the process
+    :param message: the problem and its solution
+    :param exit_code: the exit code of the process
     """
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
@@ -57,12 +57,12 @@ async def serve(
 ) -> None:
     """Run a manager until SIGTERM or SIGINT.
 
-    :param executors: each `module:attribute`, run as child processes
-    :param migrate: create or migrate the tables, else refuse when they are not current
-    :param beside: begun when the manager listens, ended before it stops listening
-    :param say: gets one line when the manager is ready
-    :raises CannotServe: with a sentence for people
-    :raises SettingsError: a setting is wrong, such as an address that must not be listened on
+    :param executors: executors to run as child processes, each as `module:attribute`
+    :param migrate: whether to create or migrate the tables; if False, they must be current
+    :param beside: started when the manager listens, and ended before it stops listening
+    :param say: called with one line when the manager is ready
+    :raises CannotServe: the manager cannot start; the message is for people
+    :raises SettingsError: a setting is not valid, such as a host that requires a confirmation
     """
     _check_host(settings)
     with stop_signals() as stop:
@@ -80,7 +80,7 @@ def _check_host(settings: Settings) -> None:
     if not is_loopback(settings.host) and not settings.allow_insecure_host:
         raise SettingsError(
             f"host {settings.host!r:.100} can be reached from other machines, and no tokens are "
-            "configured: anybody there could run tasks. Listen on 127.0.0.1, or say "
+            "configured: anyone on them could run tasks. Listen on 127.0.0.1, or use "
             "--allow-insecure-host.",
             field="host",
         )
@@ -143,15 +143,15 @@ async def _until_stopped(stop: Stop, children: Children) -> None:
 def _cannot_listen(settings: Settings, error: Exception) -> str:
     host, port = settings.host, settings.port
     if isinstance(error, socket.gaierror | UnicodeError):
-        return f"The host {host!r} is not known here; 127.0.0.1 always is."
+        return f"The host {host!r} cannot be resolved. Use 127.0.0.1 or another local address."
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
         return (
-            f"Port {port} on {host} is in use, perhaps by another manager. "
-            "Give another one: --port 0 takes a free one."
+            f"Port {port} on {host} is in use, possibly by another manager. "
+            "Use another port: --port 0 chooses a free one."
         )
     if number == errno.EACCES:
-        return f"Port {port} may not be listened on by this user; those from 1024 on may."
+        return f"This user may not listen on port {port}. Use a port from 1024."
     if number == errno.EADDRNOTAVAIL:
         return f"This machine does not have the address {host}."
     return f"Cannot listen on {host}, port {port}: {error}."

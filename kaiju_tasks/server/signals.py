@@ -1,4 +1,4 @@
-"""The signals that end a manager."""
+"""Handles the signals that stop a manager."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ __all__ = ["Stop", "stop_signals"]
 
 
 class Stop(asyncio.Event):
-    """Set by the first signal; the next ones call `on_again`."""
+    """An event that the first signal sets. Each further signal calls `on_again`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Stop(asyncio.Event):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Take SIGTERM, SIGINT and, unless it is ignored, SIGHUP while the context is open."""
+    """Handle SIGTERM, SIGINT and, unless it is ignored, SIGHUP until the end of the block."""
     stop = Stop()
     with handling_signals(stop.signalled):
         yield stop

@@ -1,4 +1,4 @@
-"""JSON-RPC over a WebSocket: many requests at once, each answered when it is done."""
+"""Serves JSON-RPC over a WebSocket, with concurrent requests."""
 
 import asyncio
 import logging
@@ -23,15 +23,15 @@ HEARTBEAT_SECONDS = 20.0
 
 
 class Sockets(set[web.WebSocketResponse]):
-    """The WebSockets that are open."""
+    """The open WebSockets."""
 
 
 async def serve_socket(
     request: web.Request, manager: Manager, frames: Frames, sockets: Sockets
 ) -> web.WebSocketResponse:
-    """Serve a WebSocket until it ends.
+    """Serve a WebSocket until it closes.
 
-    :param sockets: it stands in there while it is open
+    :param sockets: the set that contains the socket while it is open
     """
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS, max_msg_size=frames.largest, compress=False
@@ -48,7 +48,7 @@ async def serve_socket(
             elif message.type is WSMsgType.BINARY:
                 calls.begin(message.data)
             elif message.type is WSMsgType.ERROR:
-                logger.info("a WebSocket of %s broke: %s", request.remote, socket.exception())
+                logger.info("WebSocket of %s failed: %s", request.remote, socket.exception())
     finally:
         sockets.discard(socket)
         await calls.cancel()
@@ -58,8 +58,8 @@ async def serve_socket(
 
 
 class _Calls:
-    """The open requests of one WebSocket. Reading goes on while they run, so that pongs and
-    reports are seen; what is too much is refused."""
+    """The open requests of a WebSocket. The socket is read while they run, so that pongs and
+    reports are received. Requests beyond the limit are refused."""
 
     def __init__(self, connection: RpcConnection, peer: Peer) -> None:
         self._connection = connection
@@ -69,7 +69,8 @@ class _Calls:
 
     def begin(self, body: bytes) -> None:
         if len(self._open) >= AT_ONCE_MAX + WAITING_MAX:
-            error = TooManyRequests(f"at most {AT_ONCE_MAX + WAITING_MAX} open requests")
+            limit = AT_ONCE_MAX + WAITING_MAX
+            error = TooManyRequests(f"a connection may have at most {limit} open requests")
             self._peer.send(encode_error(None, error))
             return
         task = asyncio.create_task(self._answer(body))
