@@ -7,14 +7,10 @@ from typing import Any
 
 import asyncpg
 
-from kaiju_tasks.lifecycle import Row, Wait
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
-    Child,
-    Condition,
     ExecutorRow,
-    PageQuery,
     Ping,
     StoreUnavailable,
     TaskPage,
@@ -25,17 +21,11 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
-    audit_of,
-    child_of,
     executor_of,
-    iso_moment,
     notification_of,
     pause_of,
-    place_values,
     results_of,
     row_of,
-    run_of,
-    stage_record_of,
     storable_ids,
     stored_definition,
 )
@@ -48,12 +38,12 @@ from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.listener import Wakes, channel_of
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
-from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
+from kaiju_tasks.store.shared import SharedStore
+from kaiju_tasks.types import ExecutorStatus, Notification, Pause
 
 ACQUIRE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
-_DIALECT = PostgresDialect()
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
 
 
@@ -63,13 +53,16 @@ class _Connection(asyncpg.Connection):
         return ""
 
 
-class PostgresStore:
+class PostgresStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
 
     :param url: `postgresql://…[?schema=…]`
     :param connections: at most so many, beside one that listens, from 1
     :raises SettingsError: the URL is malformed
     """
+
+    _dialect = PostgresDialect()
+    _sql = SQL
 
     def __init__(self, url: str, *, connections: int = 4) -> None:
         self._address = parse_address(url)
@@ -180,8 +173,8 @@ class PostgresStore:
         return {view.row.id: view for view in views}
 
     async def find(self, query: TaskQuery) -> TaskPage:
-        page, page_values = queries.page(_DIALECT, query, _TASK_COLUMNS)
-        count, count_values = queries.bounded_count(_DIALECT, query.conditions)
+        page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
+        count, count_values = queries.bounded_count(self._dialect, query.conditions)
         async with self._connection() as connection:
             with translated():
                 found = await connection.fetch(page, *page_values)
@@ -189,45 +182,9 @@ class PostgresStore:
                 total = await connection.fetchval(count, *count_values)
         return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
 
-    async def count(self, conditions: Sequence[Condition]) -> int:
-        return int(await self._scalar(queries.count(_DIALECT, conditions)))
-
-    async def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
-        last: str | None = None
-        while True:
-            found = await self._select(queries.next_ids(_DIALECT, conditions, last, batch))
-            if not found:
-                return
-            last = found[-1][0]
-            yield [id for (id,) in found]
-
-    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
-        ids = storable_ids([task_id])
-        return [run_of(values) for id in ids for values in await self._read("runs", id, limit)]
-
-    async def stage_records(self, job_id: str) -> list[StageRecord]:
-        ids = storable_ids([job_id])
-        return [stage_record_of(v) for id in ids for v in await self._read("stage_records", id)]
-
-    async def children(self, wait: Wait) -> list[Child]:
-        return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
-
-    async def ahead(self, row: Row) -> int:
-        name = "ahead" if row.gate is None else "ahead_at_gate"
-        ((count,),) = await self._read(name, *place_values(row, COUNT_LIMIT))
-        return int(count)
-
-    async def slot_used(self, key: str) -> int:
-        found = await self._read("slot_used", key)
-        return int(found[0][0]) if found else 0
-
     async def pauses(self) -> list[Pause]:
         ((_, bodies),) = await self._read("pauses")
         return list(map(pause_of, bodies))
-
-    async def status_counts(self) -> dict[tuple[str, str], int]:
-        found = await self._read("status_counts")
-        return {(app_name, status): count for app_name, status, count in found}
 
     # executors and managers
 
@@ -245,44 +202,16 @@ class PostgresStore:
         found = await self._read("executors", None if ids is None else storable_ids(ids))
         return [executor_of(values, running=values["running"]) for values in found]
 
-    async def forget_executors(self, before: float) -> int:
-        return await self._change("forget_executors", before)
-
     async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
         ((up_since,),) = await self._read("manager_seen", manager_id, fresh_seconds)
         return float(up_since)
-
-    async def manager_gone(self, manager_id: str) -> None:
-        await self._change("manager_gone", manager_id)
 
     # retention
 
     async def prune_runs(self, before: float, limit: int) -> int:
         return await self._change("prune_runs", before, limit)
 
-    async def forget_slots(self) -> None:
-        await self._change("forget_slots")
-
-    async def prune_notifications(self, before: float, limit: int) -> int:
-        return await self._change("prune_notifications", iso_moment(before), limit)
-
-    async def prune_audit(self, before: float, limit: int) -> int:
-        return await self._change("prune_audit", before, limit)
-
     # notifications and audit
-
-    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
-        found, total = await self._page(queries.NOTIFICATIONS, query)
-        return [notification_of(values) for values in found], total
-
-    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
-        found, total = await self._page(queries.AUDIT, query)
-        return [audit_of(values) for values in found], total
-
-    async def _page(self, table: queries.Table, query: PageQuery) -> tuple[list[Any], int]:
-        found = await self._select(queries.rows(_DIALECT, table, query))
-        total = await self._scalar(queries.row_count(_DIALECT, table, query.conditions))
-        return found, int(total)
 
     async def set_notification(self, id: str, enabled: bool) -> Notification | None:
         ids = storable_ids([id])
@@ -294,18 +223,12 @@ class PostgresStore:
 
     # connections
 
-    async def _read(self, name: str, *values: Any) -> list[Any]:
-        return await self._select((SQL[name], values))
-
     async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
         text, values = statement
         async with self._connection() as connection:
             with translated():
                 found: list[Any] = await connection.fetch(text, *values)
         return found
-
-    async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
-        return (await self._select(statement))[0][0]
 
     async def _change(self, name: str, *values: Any) -> int:
         """Rows that a statement changed."""

@@ -11,14 +11,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kaiju_tasks.lifecycle import Row, Wait
+from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
-    Child,
-    Condition,
     ExecutorRow,
-    PageQuery,
     Ping,
     StoreRefused,
     StoreUnavailable,
@@ -30,20 +27,15 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
-    audit_of,
-    child_of,
     executor_of,
-    iso_moment,
     notification_of,
     pause_of,
-    place_values,
     results_of,
     row_of_integers,
-    run_of,
-    stage_record_of,
     storable_ids,
     stored_definition,
 )
+from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.store.sqlite import migrating
 from kaiju_tasks.store.sqlite.connection import MEMORY, connect, translated
 from kaiju_tasks.store.sqlite.dialect import SqliteDialect
@@ -51,22 +43,24 @@ from kaiju_tasks.store.sqlite.filelock import FileLock
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
-from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
+from kaiju_tasks.types import ExecutorStatus, Notification, Pause
 
 T = TypeVar("T")
 
-_DIALECT = SqliteDialect()
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
 _names = msgspec.json.Decoder(frozenset[str]).decode
 
 
-class SqliteStore:
+class SqliteStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
 
     :param path: of the file, or `:memory:`
     :param clock: UNIX seconds
     :param inline: use no threads: everything happens in the caller's
     """
+
+    _dialect = SqliteDialect()
+    _sql = SQL
 
     def __init__(
         self, path: str, *, clock: Callable[[], float] = time.time, inline: bool = False
@@ -165,8 +159,8 @@ class SqliteStore:
         return await self._run(self._reader, read)
 
     async def find(self, query: TaskQuery) -> TaskPage:
-        page, page_values = queries.page(_DIALECT, query, _TASK_COLUMNS)
-        count, count_values = queries.bounded_count(_DIALECT, query.conditions)
+        page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
+        count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
         def read(db: sqlite3.Connection) -> TaskPage:
             views = _views(db, db.execute(page, page_values).fetchall(), query.with_results)
@@ -175,42 +169,8 @@ class SqliteStore:
 
         return await self._run(self._reader, read)
 
-    async def count(self, conditions: Sequence[Condition]) -> int:
-        return int(await self._scalar(queries.count(_DIALECT, conditions)))
-
-    async def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
-        last: str | None = None
-        while True:
-            found = await self._select(queries.next_ids(_DIALECT, conditions, last, batch))
-            if not found:
-                return
-            last = found[-1][0]
-            yield [id for (id,) in found]
-
-    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
-        return [run_of(values) for values in await self._read("runs", task_id, limit)]
-
-    async def stage_records(self, job_id: str) -> list[StageRecord]:
-        return [stage_record_of(values) for values in await self._read("stage_records", job_id)]
-
-    async def children(self, wait: Wait) -> list[Child]:
-        return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
-
-    async def ahead(self, row: Row) -> int:
-        name = "ahead" if row.gate is None else "ahead_at_gate"
-        ((count,),) = await self._read(name, *place_values(row, COUNT_LIMIT))
-        return int(count)
-
-    async def slot_used(self, key: str) -> int:
-        found = await self._read("slot_used", key)
-        return int(found[0][0]) if found else 0
-
     async def pauses(self) -> list[Pause]:
         return [pause_of(body) for (body,) in await self._read("pauses")]
-
-    async def status_counts(self) -> dict[tuple[str, str], int]:
-        found = await self._read("status_counts")
-        return {(app_name, status): count for app_name, status, count in found}
 
     # executors and managers
 
@@ -235,17 +195,11 @@ class SqliteStore:
         found = await self._read("executors", listed)
         return [executor_of(values[:-1], running=values[-1]) for values in found]
 
-    async def forget_executors(self, before: float) -> int:
-        return await self._change("forget_executors", before)
-
     async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
         now = self._clock()
         values = (manager_id, now, now - fresh_seconds)
         found = await self._write(lambda db: db.execute(SQL["manager_seen"], values).fetchall())
         return float(found[0][0])
-
-    async def manager_gone(self, manager_id: str) -> None:
-        await self._change("manager_gone", manager_id)
 
     # retention
 
@@ -259,29 +213,7 @@ class SqliteStore:
 
         return await self._write(work)
 
-    async def forget_slots(self) -> None:
-        await self._change("forget_slots")
-
-    async def prune_notifications(self, before: float, limit: int) -> int:
-        return await self._change("prune_notifications", iso_moment(before), limit)
-
-    async def prune_audit(self, before: float, limit: int) -> int:
-        return await self._change("prune_audit", before, limit)
-
     # notifications and audit
-
-    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
-        found, total = await self._page(queries.NOTIFICATIONS, query)
-        return [notification_of(values) for values in found], total
-
-    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
-        found, total = await self._page(queries.AUDIT, query)
-        return [audit_of(values) for values in found], total
-
-    async def _page(self, table: queries.Table, query: PageQuery) -> tuple[list[Any], int]:
-        found = await self._select(queries.rows(_DIALECT, table, query))
-        total = await self._scalar(queries.row_count(_DIALECT, table, query.conditions))
-        return found, int(total)
 
     async def set_notification(self, id: str, enabled: bool) -> Notification | None:
         found = await self._write(
@@ -294,14 +226,8 @@ class SqliteStore:
 
     # connections
 
-    async def _read(self, name: str, *values: Any) -> list[Any]:
-        return await self._select((SQL[name], values))
-
     async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
         return await self._run(self._reader, lambda db: db.execute(*statement).fetchall())
-
-    async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
-        return (await self._select(statement))[0][0]
 
     async def _change(self, name: str, *values: Any) -> int:
         """Rows that a statement changed."""

@@ -1,0 +1,112 @@
+"""What both stores do with the same code: one named statement, which each has in its dialect."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar
+
+from kaiju_tasks.lifecycle import Row, Wait
+from kaiju_tasks.store import query as queries
+from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery
+from kaiju_tasks.store.columns import (
+    audit_of,
+    child_of,
+    iso_moment,
+    notification_of,
+    place_values,
+    run_of,
+    stage_record_of,
+    storable_ids,
+)
+from kaiju_tasks.store.sql import Statements
+from kaiju_tasks.types import AuditRecord, Notification, Run, StageRecord
+
+
+class SharedStore(ABC):
+    """The methods of a store that need no more than to run one statement."""
+
+    _dialect: ClassVar[queries.Dialect]
+    _sql: ClassVar[Statements]
+
+    @abstractmethod
+    async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
+        """The rows of a statement."""
+
+    @abstractmethod
+    async def _change(self, name: str, *values: Any) -> int:
+        """The number of rows that a statement changed."""
+
+    async def _read(self, name: str, *values: Any) -> list[Any]:
+        return await self._select((self._sql[name], values))
+
+    async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
+        return (await self._select(statement))[0][0]
+
+    # tasks
+
+    async def count(self, conditions: Sequence[Condition]) -> int:
+        return int(await self._scalar(queries.count(self._dialect, conditions)))
+
+    async def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
+        last: str | None = None
+        while True:
+            found = await self._select(queries.next_ids(self._dialect, conditions, last, batch))
+            if not found:
+                return
+            last = found[-1][0]
+            yield [id for (id,) in found]
+
+    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
+        ids = storable_ids([task_id])
+        return [run_of(values) for id in ids for values in await self._read("runs", id, limit)]
+
+    async def stage_records(self, job_id: str) -> list[StageRecord]:
+        ids = storable_ids([job_id])
+        return [stage_record_of(v) for id in ids for v in await self._read("stage_records", id)]
+
+    async def children(self, wait: Wait) -> list[Child]:
+        return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
+
+    async def ahead(self, row: Row) -> int:
+        name = "ahead" if row.gate is None else "ahead_at_gate"
+        ((count,),) = await self._read(name, *place_values(row, COUNT_LIMIT))
+        return int(count)
+
+    async def slot_used(self, key: str) -> int:
+        found = await self._read("slot_used", key)
+        return int(found[0][0]) if found else 0
+
+    async def status_counts(self) -> dict[tuple[str, str], int]:
+        found = await self._read("status_counts")
+        return {(app_name, status): count for app_name, status, count in found}
+
+    # notifications and audit
+
+    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
+        found, total = await self._page(queries.NOTIFICATIONS, query)
+        return [notification_of(values) for values in found], total
+
+    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
+        found, total = await self._page(queries.AUDIT, query)
+        return [audit_of(values) for values in found], total
+
+    async def _page(self, table: queries.Table, query: PageQuery) -> tuple[list[Any], int]:
+        found = await self._select(queries.rows(self._dialect, table, query))
+        total = await self._scalar(queries.row_count(self._dialect, table, query.conditions))
+        return found, int(total)
+
+    # what is over
+
+    async def forget_executors(self, before: float) -> int:
+        return await self._change("forget_executors", before)
+
+    async def manager_gone(self, manager_id: str) -> None:
+        await self._change("manager_gone", manager_id)
+
+    async def forget_slots(self) -> None:
+        await self._change("forget_slots")
+
+    async def prune_notifications(self, before: float, limit: int) -> int:
+        return await self._change("prune_notifications", iso_moment(before), limit)
+
+    async def prune_audit(self, before: float, limit: int) -> int:
+        return await self._change("prune_audit", before, limit)
