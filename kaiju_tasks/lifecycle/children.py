@@ -166,7 +166,7 @@ compiled_tasks = compiled_with(compile_children, 256)
 
 
 def children_problems(params: Any) -> Iterator[TemplateError]:
-    """Find all that is malformed in the parameters of a `_TASKS_` hook."""
+    """Find all errors in the parameters of a `_TASKS_` hook."""
     yield from _shape_problems(params)
     if not isinstance(params, dict):
         return
@@ -180,7 +180,7 @@ def children_problems(params: Any) -> Iterator[TemplateError]:
 
 
 def created_tasks(params: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The tasks that a hook may create, each with its place: `params.create.1`."""
+    """The tasks that a hook may create, each with its path, such as `params.create.1`."""
     create = params.get("create")
     for index, task in enumerate(create if isinstance(create, list) else ()):
         if isinstance(task, dict):

@@ -1,4 +1,4 @@
-"""All that is malformed in a template or condition, where compiling names the first thing only."""
+"""Finds all errors in a template or condition; compiling reports only the first one."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,10 +11,10 @@ __all__ = ["condition_problems", "template_problems"]
 
 
 def template_problems(value: Any, field: str) -> Iterator[TemplateError]:
-    """Find what is malformed, text by text.
+    """Find the errors in a template, text by text.
 
     :param value: as `compile_template` takes it
-    :param field: where it stands
+    :param field: the path of the value, a prefix of the paths in errors
     """
     error = _error(compile_template, value, field)
     if error is None:
@@ -24,15 +24,15 @@ def template_problems(value: Any, field: str) -> Iterator[TemplateError]:
         if (inner := _error(compile_template, text, path)) is not None:
             found = True
             yield inner
-    if not found:  # too deep, for example
+    if not found:  # the value is nested too deep, for example
         yield error
 
 
 def condition_problems(value: Any, field: str) -> Iterator[TemplateError]:
-    """Find what is malformed, entry by entry.
+    """Find the errors in a condition, entry by entry.
 
     :param value: as `compile_condition` takes it
-    :param field: where it stands
+    :param field: the path of the value, a prefix of the paths in errors
     """
     error = _error(compile_condition, value, field)
     if error is None:
@@ -42,7 +42,7 @@ def condition_problems(value: Any, field: str) -> Iterator[TemplateError]:
         if (inner := _error(compile_condition, entry, path)) is not None:
             found = True
             yield inner
-    if not found:  # all of its patterns are too long, for example
+    if not found:  # the patterns together are too long, for example
         yield error
 
 

@@ -1,7 +1,7 @@
-"""The root keys that templates read: what the task and its executor give, and results."""
+"""The root keys of templates: data of the task and of its executor, and results of stages."""
 
 ANY_ROOT = "*"
-"""Stands for any of them, where a path begins with a template."""
+"""In `refs`: any root key, because a path begins with a template."""
 
 OWN_ROOTS = frozenset({"id", "job_id", "kws", "scheduled_at", "executor"})
-"""Every other root is a stage's result, by the stage's number or its command's `name`."""
+"""Any other root key is the result of a stage: its number, or the `name` of its command."""
