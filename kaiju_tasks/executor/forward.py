@@ -105,7 +105,7 @@ class ForwardExecutor(Executor):
 
 
 def failure_of(error: RpcError) -> Exception:
-    """What a stage fails with whose call was answered by an error."""
+    """Convert an error response of a service to the exception that fails the stage."""
     data = error.data if isinstance(error.data, dict) else {}
     if data.get("type") == ErrorType.ABORT:
         return Abort(error.message)

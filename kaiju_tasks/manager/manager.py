@@ -122,7 +122,7 @@ class Manager:
         self.streams.start()
         await self.scheduler.start()
         self.retention.start()
-        listening = self.store.listen(self._heard, self.relay.received)
+        listening = self.store.listen(self._on_wake, self.relay.received)
         await self._exit.enter_async_context(listening)
         self.relay.greet()
         self._heartbeat.start()
@@ -161,7 +161,7 @@ class Manager:
             self.streams.feed(app_name)
         self.scheduler.look()
 
-    def _heard(self, topics: Iterable[str]) -> None:
+    def _on_wake(self, topics: Iterable[str]) -> None:
         """Handle a wake-up of another manager. No topics: wake-ups may have been lost."""
         topics = frozenset(topics)
         woken = read_wake(topics)

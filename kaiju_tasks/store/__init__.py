@@ -1,4 +1,4 @@
-"""Where tasks are kept: the contract, and two stores that keep it."""
+"""Stores tasks in a database: the contract of a store, and its SQLite and PostgreSQL versions."""
 
 from kaiju_tasks.store.base import (
     AUDIT_COLUMNS,

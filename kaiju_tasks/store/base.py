@@ -1,7 +1,7 @@
-"""What the manager needs of a database. Two stores keep this contract: SQLite and PostgreSQL.
+"""Defines the contract of a store, which the SQLite and PostgreSQL stores implement.
 
-Everything that changes a task is lock, advance, save in one `Transaction`. Moments are UNIX
-seconds. On PostgreSQL `now` is the database's clock; on SQLite the clock given to the store.
+Every change of a task is lock, advance and save in one `Transaction`. All times are UNIX seconds.
+On PostgreSQL, `now` is the database's clock; on SQLite, it is the clock passed to the store.
 """
 
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, 
 
 
 class StoreError(Exception):
-    """Base of the errors a store raises."""
+    """The base class of the errors of a store."""
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached, or the connection broke: try again later.
+    """The database cannot be reached, or the connection failed. Retry later.
 
-    :param unknown: a commit was under way, and may or may not have happened
+    :param unknown: whether a commit was in progress, so that its outcome is unknown
     """
 
     def __init__(self, message: str, *, unknown: bool = False) -> None:
@@ -30,25 +30,25 @@ class StoreUnavailable(StoreError):
 
 
 class TransactionConflict(StoreError):
-    """A deadlock or serialisation failure: nothing was written, run the transaction again."""
+    """A deadlock or a serialisation failure. Nothing was written; run the transaction again."""
 
 
 class StoreRefused(StoreError):
-    """The database is there but cannot be used: another manager holds it, or its schema is
-    newer than this program, or is missing. The message says what to do."""
+    """The database cannot be used: another manager holds it, or its schema is missing or newer
+    than this program. The message describes the solution."""
 
 
 class WorkSummary(Struct):
-    """What there is to wait for, as seen outside any transaction.
+    """The work that is due or may become due, read outside of transactions.
 
     :param now: the store's clock
-    :param next_due: earliest `due_at`, or None
+    :param next_due: the earliest `due_at`, or None
     :param ready: streams with tasks that may be acquired (`ready` 1)
     :param suspect: streams with suspect tasks (`ready` 2)
-    :param next_expiry: earliest end of an ACTIVE or DRAINING executor's lease, or None
-    :param paused: gates of pauses at which tasks stand
-    :param unsettled: `Transaction.lock_gated` has passed over a waiter
-    :param signals: `Transaction.take_signals` has something
+    :param next_expiry: the earliest end of the lease of an ACTIVE or DRAINING executor, or None
+    :param paused: the gates of pauses that hold tasks
+    :param unsettled: whether there are unsettled slots (see `Transaction.unsettled_slots`)
+    :param signals: whether there are signals (see `Transaction.take_signals`)
     """
 
     now: float
@@ -62,17 +62,17 @@ class WorkSummary(Struct):
 
 
 class StoredDefinition(Struct):
-    """A definition and the `rev` that rows refer to it by."""
+    """A definition and its `rev`, to which rows refer."""
 
     rev: int
     definition: Definition
 
 
 class TaskView(Struct):
-    """A task as it is read.
+    """A task that was read.
 
-    :param results: JSON of the finished stages' results, `row.stage` long;
-        None where they were not asked for
+    :param results: the results of the finished stages as JSON, `row.stage` items; None if they
+        were not requested
     """
 
     row: Row
@@ -81,10 +81,11 @@ class TaskView(Struct):
 
 
 class Condition(Struct, frozen=True):
-    """One condition of a query. `op`: eq, ne, in, gt, ge, lt, le, like. Conditions are ANDed.
+    """One condition of a query. All conditions of a query must hold.
 
-    eq with None is IS NULL; `in` takes a list, None in it allowed. `ne` is what `eq` is not:
-    nulls differ from values. `like`: case-sensitive, `%` and `_`, escaped by a backslash.
+    :param op: `eq`, `ne`, `in`, `gt`, `ge`, `lt`, `le` or `like`. `eq` with None is IS NULL. `ne`
+        is the negation of `eq`: null differs from every value. `in` takes a list, which may contain
+        None. `like` is case-sensitive; its wildcards are `%` and `_`, escaped by a backslash.
     """
 
     column: str
@@ -93,10 +94,11 @@ class Condition(Struct, frozen=True):
 
 
 class PageQuery(Struct):
-    """Which rows, in which order.
+    """The rows of a page, and their order.
 
-    :param sort: (column, descending); `id` is always the last key; nulls sort last both ways
-    :param after: values of the sort keys and the id of the last row of the page before
+    :param sort: pairs of column and descending; `id` is always the last key, and nulls are last in
+        both directions
+    :param after: the values of the sort keys and the id of the last row of the previous page
     """
 
     conditions: Sequence[Condition] = ()
@@ -107,19 +109,19 @@ class PageQuery(Struct):
 
 
 class TaskQuery(PageQuery):
-    """A query over tasks, its columns already checked against `TASK_COLUMNS`.
+    """A query over tasks. Its columns must be in `TASK_COLUMNS`.
 
-    :param with_results: load the results too
+    :param with_results: whether to load the results
     """
 
     with_results: bool = False
 
 
 class TaskPage(Struct):
-    """One page.
+    """A page of tasks.
 
-    :param total: how many match the conditions, at most `COUNT_LIMIT`
-    :param more: more than `COUNT_LIMIT` match
+    :param total: the number of matching tasks, at most `COUNT_LIMIT`
+    :param more: whether more than `COUNT_LIMIT` tasks match
     """
 
     tasks: list[TaskView]
@@ -129,7 +131,7 @@ class TaskPage(Struct):
 
 COUNT_LIMIT = 10_000
 MESSAGE_BYTES = 7_800
-"""The largest message that one manager can send to others."""
+"""The maximum size of a message between managers."""
 
 TASK_COLUMNS: dict[str, type] = {
     "id": str,
@@ -161,7 +163,7 @@ TASK_COLUMNS: dict[str, type] = {
     "parent_id": str,
     "description": str,
 }
-"""Columns that `conditions` and `sort` may name, and the type of their values."""
+"""The columns that `conditions` and `sort` may use, and the types of their values."""
 
 NOTIFICATION_COLUMNS: dict[str, type] = {
     "id": str,
@@ -174,7 +176,7 @@ NOTIFICATION_COLUMNS: dict[str, type] = {
     "exit_code": int,
     "message": str,
 }
-"""Columns that conditions on notifications may name, and the type of their values."""
+"""The columns that conditions on notifications may use, and the types of their values."""
 
 AUDIT_COLUMNS: dict[str, type] = {
     "id": str,
@@ -184,14 +186,15 @@ AUDIT_COLUMNS: dict[str, type] = {
     "action": str,
     "target": str,
 }
-"""Columns that conditions on audit records may name, and the type of their values."""
+"""The columns that conditions on audit records may use, and the types of their values."""
 
 
 class ExecutorRow(Struct, kw_only=True):
-    """A connected, or lately connected, executor.
+    """An executor that is or was connected.
 
-    :param session: the connection that may acquire for it; changes at each connect
-    :param lease_until: moment its leases end unless it pings
+    :param session: the id of the connection that may acquire tasks; each connect changes it
+    :param lease_until: the end of its leases, unless a ping renews them
+    :param running: the number of tasks that it holds
     """
 
     id: str
@@ -213,7 +216,7 @@ class ExecutorRow(Struct, kw_only=True):
 class Gated(Struct):
     """The first tasks at a gate, locked.
 
-    :param passed_over: others were locked by somebody else, and may come before these
+    :param passed_over: whether other transactions have locked tasks that may come before these
     """
 
     rows: list[Row]
@@ -221,11 +224,13 @@ class Gated(Struct):
 
 
 class Child(Struct):
-    """A task that a `_TASKS_` stage waits for. The last fields are None until its run has ended.
+    """A task that a `_TASKS_` stage waits for. The fields from `status` are None until it ends.
 
-    :param made: the stage created it
-    :param error: JSON of a TaskError
-    :param job_id: and `job_cycle`, `stages`: the run that ended, and how many results it has
+    :param made: whether the stage created the task
+    :param error: a TaskError as JSON
+    :param job_id: the run that ended
+    :param job_cycle: the cycle of its results
+    :param stages: the number of its results
     """
 
     position: int
@@ -241,7 +246,7 @@ class Child(Struct):
 
 
 class Summary(Struct, frozen=True):
-    """Of the tasks that a stage waits for: whether some have not ended, finished, failed."""
+    """Whether some of the tasks that a stage waits for are left, have finished or have failed."""
 
     left: bool
     finished: bool
@@ -249,7 +254,7 @@ class Summary(Struct, frozen=True):
 
 
 class Ping(Struct, frozen=True):
-    """One executor's sign of life."""
+    """A ping of an executor."""
 
     executor_id: str
     session: str
@@ -257,46 +262,45 @@ class Ping(Struct, frozen=True):
 
 
 class Transaction(Protocol):
-    """One database transaction. Rows that it locks are saved by it or left as they are."""
+    """A database transaction. The rows that it locks are saved by it or remain unchanged."""
 
     @property
     def now(self) -> float:
-        """The store's clock, read after the latest lock was obtained."""
+        """The store's clock, read after the latest lock."""
         ...
 
     @property
     def pauses_revision(self) -> int:
-        """As it stood at the latest `lock_ready`."""
+        """The revision of the pauses at the latest `lock_ready`."""
         ...
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
-        """Lock tasks, in the order of their ids, waiting for other transactions.
-        Unknown ids are left out. With no ids it just reads the clock."""
+        """Lock tasks in the order of their ids, and wait for other transactions. Unknown ids are
+        left out. Without ids it only reads the clock."""
         ...
 
     async def lock_due(self, limit: int) -> list[Row]:
-        """Lock up to `limit` tasks whose `due_at` has come, earliest first, skipping locked."""
+        """Lock up to `limit` due tasks, earliest first, and skip locked ones."""
         ...
 
     async def lock_ready(
         self, app_name: str, limit: int, *, executor_id: str, session: str, ready: int = 1
     ) -> list[Row] | None:
-        """Lock up to `limit` tasks of a stream, by priority then `queued_at`, skipping locked ones.
+        """Lock up to `limit` tasks of a stream, by priority and `queued_at`, and skip locked ones.
 
-        The executor's row stays share-locked until the end of the transaction, so that a
-        reconnect (`lock_executor`) comes before or after, never in between.
+        The executor's row is share-locked until the end of the transaction, so that a reconnect
+        (`lock_executor`) happens before or after it.
 
-        :param ready: 1, or 2 for the suspect ones
-        :returns: None, not an empty list, when the executor's session is no longer the given
-            one, or it is not ACTIVE
+        :param ready: 1 for ordinary tasks, 2 for suspect tasks
+        :returns: the rows; None if the executor has another session or is not ACTIVE
         """
         ...
 
     async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
-        """Lock the first tasks at gates, by priority then `queued_at`, skipping locked ones.
+        """Lock the first tasks at gates, by priority and `queued_at`, and skip locked ones.
 
-        :param wanted: how many of each stream, by gate
-        :returns: by gate; those at which nobody stands are left out
+        :param wanted: the maximum number of tasks of each stream, by gate
+        :returns: the tasks by gate, without gates that hold no task
         """
         ...
 
@@ -305,81 +309,85 @@ class Transaction(Protocol):
         ...
 
     async def definitions(self, ids: Iterable[str]) -> dict[str, StoredDefinition]:
-        """Definitions of tasks. Unknown ids are left out."""
+        """The definitions of tasks. Unknown ids are left out."""
         ...
 
     async def results(self, keys: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], Raw]:
-        """Results of stages.
+        """The results of stages.
 
         :param keys: (job_id, cycle, stage)
-        :returns: by (job_id, stage); stages without a result are left out
+        :returns: the results by (job_id, stage), without stages that have none
         """
         ...
 
     async def inboxes(self, ids: Iterable[str]) -> dict[str, list[InboxMessage]]:
-        """Messages of tasks, in order of arrival; tasks without any are left out."""
+        """The messages of tasks, in order of arrival. Tasks without messages are left out."""
         ...
 
     async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
         """Lock concurrency keys, in their order.
 
-        :returns: how many runs of each are EXECUTED
+        :returns: the number of EXECUTED runs of each key
         """
         ...
 
     async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
         """Write locked keys.
 
-        :param unsettled: those of which a waiter was passed over
+        :param used: the number of EXECUTED runs, by key
+        :param unsettled: the keys of which a waiting task was locked by another transaction
         """
         ...
 
     async def unsettled_slots(self, limit: int) -> list[str]:
-        """Keys that were saved as unsettled."""
+        """The keys that were saved as unsettled."""
         ...
 
     async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Take unique keys for tasks, waiting for other transactions that do.
+        """Claim unique keys for tasks, and wait for other transactions that claim them.
 
         :param wanted: task ids by key
-        :returns: of the keys that are held already, the tasks that hold them
+        :returns: the ids of the holding tasks, by key, for keys that are already held
         """
         ...
 
     async def unclaim(self, ids: Sequence[str]) -> None:
-        """Let tasks go of their unique keys."""
+        """Release the unique keys of tasks."""
         ...
 
     async def put_children(self, parent_id: str, wait: Wait, children: Sequence[Child]) -> None:
-        """Note what a stage waits for, at positions that are free."""
+        """Record tasks that a stage waits for, at unused positions."""
         ...
 
     async def drop_children(self, wait: Wait, positions: Sequence[int]) -> None:
-        """Forget of some positions what a stage waits for."""
+        """Delete the records of what a stage waits for at these positions."""
         ...
 
     async def children(self, wait: Wait) -> list[Child]:
-        """What a stage waits for, in order."""
+        """The tasks that a stage waits for, in order."""
         ...
 
     async def children_summary(self, waits: Iterable[Wait]) -> dict[Wait, Summary]:
-        """How it stands with what stages wait for, at a cost that does not rise with it."""
+        """Summarise what stages wait for, at a cost that does not depend on its number."""
         ...
 
     async def waits_of(self, ids: Iterable[str]) -> list[str]:
-        """The tasks for which some tasks wait at this moment."""
+        """The ids of the tasks for which these tasks wait now."""
         ...
 
     async def signal(self, ids: Sequence[str]) -> None:
-        """Have tasks looked at, by whoever takes the signals."""
+        """Add signals to check these tasks."""
         ...
 
     async def take_signals(self, limit: int) -> list[str]:
-        """Take away the next signals, skipping locked ones: ids of tasks to look at."""
+        """Remove the next signals, and skip locked ones.
+
+        :returns: the ids of the tasks to check
+        """
         ...
 
     async def result_sizes(self, runs: Iterable[tuple[str, int]]) -> dict[str, int]:
-        """Bytes that the results of runs take.
+        """The size of the results of runs in bytes, by job_id.
 
         :param runs: (job_id, cycle)
         """
@@ -393,32 +401,35 @@ class Transaction(Protocol):
         ...
 
     async def pauses(self) -> Pauses:
-        """Every pause."""
+        """All pauses and their revision."""
         ...
 
     async def put_pause(self, pause: Pause) -> bool:
-        """Add a pause; the revision rises. False when there is one of this id."""
+        """Add a pause and increase the revision. Returns False if a pause has this id."""
         ...
 
     async def delete_pause(self, pause_id: str) -> bool:
-        """Delete a pause; the revision rises. False when there is none."""
+        """Delete a pause and increase the revision. Returns False if there is no such pause."""
         ...
 
     async def insert(self, steps: Sequence[Step]) -> set[str]:
-        """Insert new tasks and their effects (`Step.definition` is set).
+        """Insert new tasks and their effects. `Step.definition` must be set.
 
-        :returns: ids that exist already; of these nothing was written
+        :returns: ids that already exist, for which nothing was written
         """
         ...
 
     async def save(self, steps: Sequence[Step]) -> None:
-        """Write changed, locked tasks and all effects of their steps but `start_next`, `abandon`,
-        `spawn` and `revoke`, which are the manager's. At most one step for a task. `deleted`
-        removes the task, its definition, messages and history."""
+        """Write changed, locked tasks and the effects of their steps, except `start_next`,
+        `abandon`, `spawn` and `revoke`, which the manager applies. `deleted` removes the task, its
+        definition, messages and history.
+
+        :raises ValueError: there are two steps for one task
+        """
         ...
 
     async def lock_executor(self, executor_id: str) -> ExecutorRow | None:
-        """Lock an executor's row for change (FOR UPDATE)."""
+        """Lock an executor's row (FOR UPDATE)."""
         ...
 
     async def put_executor(self, executor: ExecutorRow) -> None:
@@ -426,45 +437,47 @@ class Transaction(Protocol):
         ...
 
     async def lock_expired(self, limit: int) -> list[ExecutorRow]:
-        """Lock ACTIVE and DRAINING executors whose lease has ended, skipping locked ones."""
+        """Lock ACTIVE and DRAINING executors whose lease has ended, and skip locked ones."""
         ...
 
     async def delete_ended(self, before: float, limit: int) -> list[str]:
-        """Delete tasks that ended before a moment with all that belongs to them:
-        FINISHED or FAILED, never cron or interval, system or unfinished ones.
+        """Delete FINISHED and FAILED tasks that ended before a time, with all their data. Tasks
+        with a schedule and system tasks are never deleted.
 
-        :returns: ids of the deleted
+        :returns: the ids of the deleted tasks
         """
         ...
 
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
-        """Write audit records, their `at` the clock. One whose id is there already keeps all
-        but its `data`: so a transaction can be run again, and a record be completed."""
+        """Write audit records; `at` is set to the clock. Of a record with an existing id, only
+        `data` is updated, so that a transaction can be repeated and a record completed."""
         ...
 
 
 def ignore(message: bytes) -> None:
-    """What is done with messages that nobody wants."""
+    """Ignore a message."""
 
 
 class Store(Protocol):
     """A database."""
 
     async def open(self, *, migrate: bool = True) -> None:
-        """Connect; create or migrate the tables, or check that they are current.
+        """Connect, and create or migrate the tables, or check that they are current.
 
-        :raises StoreRefused: with a sentence that says what to do
-        :raises StoreUnavailable: it cannot be reached
+        :param migrate: whether to apply pending migrations
+        :raises StoreRefused: the database cannot be used; the message describes the solution
+        :raises StoreUnavailable: the database cannot be reached
         """
         ...
 
     async def close(self) -> None: ...
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Commit at the end, roll back on an exception.
+        """Run a transaction: commit at the end of the block, roll back after an exception.
 
-        :raises TransactionConflict: nothing was written, run it again
-        :raises StoreUnavailable: `unknown` tells whether a commit was under way
+        :raises TransactionConflict: nothing was written; run the transaction again
+        :raises StoreUnavailable: the database cannot be reached; `unknown` is set if a commit was
+            in progress
         """
         ...
 
@@ -473,20 +486,20 @@ class Store(Protocol):
         ...
 
     async def work_summary(self) -> WorkSummary:
-        """What there is to wait for: one query."""
+        """Read the work summary, in one query."""
         ...
 
     # between managers
 
     async def wake(self, topics: Iterable[str]) -> None:
-        """Tell other managers on this database that something of a topic changed
-        (one message for all). Nothing on SQLite, which has one manager."""
+        """Wake the other managers of this database for some topics, with one message. It does
+        nothing on SQLite, which has one manager."""
         ...
 
     async def send(self, messages: Sequence[bytes]) -> None:
-        """Send messages to the other managers, in order; whoever does not listen misses them.
+        """Send messages to the other managers, in order. Managers that do not listen miss them.
 
-        :param messages: JSON objects of at most `MESSAGE_BYTES` each
+        :param messages: JSON objects of at most `MESSAGE_BYTES` bytes each
         """
         ...
 
@@ -495,84 +508,97 @@ class Store(Protocol):
         heard: Callable[[frozenset[str]], None],
         received: Callable[[bytes], None] = ignore,
     ) -> AbstractAsyncContextManager[None]:
-        """Call `heard(topics)` for other managers' wake-ups, and `received` with their
-        messages; reconnects by itself and then calls `heard` with an empty set, which means:
-        look at everything."""
+        """Listen to other managers until the end of the block. Lost connections are reopened.
+
+        :param heard: called with the topics of a wake-up, and with an empty set after a reconnect,
+            because wake-ups for any topic may have been lost
+        :param received: called with each message
+        """
         ...
 
     # reads
 
     async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
-        """Tasks by id. Unknown ids are left out."""
+        """Read tasks by id. Unknown ids are left out.
+
+        :param results: whether to load the results
+        """
         ...
 
     async def find(self, query: TaskQuery) -> TaskPage: ...
 
     async def count(self, conditions: Sequence[Condition]) -> int:
-        """Exact count."""
+        """Count the matching tasks exactly."""
         ...
 
     def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
-        """All ids that match, in batches, in the order of ids."""
+        """All matching ids in order, in batches of up to `batch` ids."""
         ...
 
     async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
-        """Ended runs and missed fires, newest first. `error` is Raw JSON."""
+        """The ended runs and missed fires of a task, newest first. `error` is raw JSON."""
         ...
 
     async def stage_records(self, job_id: str) -> list[StageRecord]:
-        """Ended attempts of a run, in order of cycle, stage, attempt.
-        `result` and `error` are Raw JSON."""
+        """The ended attempts of a run, in order of cycle, stage and attempt. `result` and `error`
+        are raw JSON."""
         ...
 
     async def children(self, wait: Wait) -> list[Child]:
-        """What a stage waits for, in order."""
+        """The tasks that a stage waits for, in order."""
         ...
 
     async def ahead(self, row: Row) -> int:
-        """How many tasks of its stream stand before a QUEUED one, where it may be acquired or at
-        its gate; counted up to COUNT_LIMIT."""
+        """The number of tasks before a QUEUED task, in its stream or at its gate, at most
+        COUNT_LIMIT."""
         ...
 
     async def slot_used(self, key: str) -> int:
-        """How many runs of a concurrency key are EXECUTED."""
+        """The number of EXECUTED runs of a concurrency key."""
         ...
 
     async def pauses(self) -> list[Pause]:
-        """Every pause, by id."""
+        """All pauses, in the order of their ids."""
         ...
 
     async def status_counts(self) -> dict[tuple[str, str], int]:
-        """Number of tasks by (app_name, status)."""
+        """The number of tasks, by (app_name, status)."""
         ...
 
     # executors and managers
 
     async def ping(self, pings: Sequence[Ping], lease_seconds: float) -> dict[str, ExecutorStatus]:
-        """Renew leases of executors whose session is the given one and that are not LOST or GONE.
+        """Renew the leases of executors that still have the given session and are not LOST or
+        GONE.
 
-        :returns: status by executor id; those left out must connect anew
+        :returns: the status by executor id; executors that are missing must reconnect
         """
         ...
 
     async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
-        """Let the executor's lease end within `seconds`, unless its session has changed."""
+        """Let an executor's lease end within this many seconds, unless its session has changed."""
         ...
 
     async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
-        """Executors with the number of tasks they hold, by id."""
+        """The executors with the number of tasks that they hold, in the order of their ids.
+
+        :param ids: the executors to read; None for all
+        """
         ...
 
     async def forget_executors(self, before: float) -> int:
-        """Delete rows of LOST and GONE executors whose lease ended before a moment."""
+        """Delete the rows of LOST and GONE executors whose lease ended before a time.
+
+        :returns: the number of deleted rows
+        """
         ...
 
     async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
-        """Note that a manager is up and reaches the database.
+        """Record that a manager is up and reaches the database.
 
-        :param fresh_seconds: a manager seen within it counts as up
-        :returns: since when managers have been up without a break: this one's first
-            call, or what another fresh manager's row says, whichever is earlier
+        :param fresh_seconds: a manager that was seen within this time counts as up
+        :returns: the time since which at least one manager has been up without interruption: the
+            first call of this manager, or the value of another manager that is up, if earlier
         """
         ...
 
@@ -581,36 +607,39 @@ class Store(Protocol):
     # retention
 
     async def prune_runs(self, before: float, limit: int) -> int:
-        """Delete ended runs (and their stages) older than a moment, but never the last run of
-        a task, whose results are still readable.
+        """Delete up to `limit` runs that ended before a time, and their stages. The last run of a
+        task, whose results are still readable, is never deleted.
 
-        :returns: how many
+        :returns: the number of deleted runs
         """
         ...
 
     async def forget_slots(self) -> None:
-        """Delete concurrency keys that nobody uses."""
+        """Delete unused concurrency keys."""
         ...
 
     async def prune_notifications(self, before: float, limit: int) -> int:
-        """Delete notifications older than a moment.
+        """Delete up to `limit` notifications that were created before a time.
 
-        :returns: how many
+        :returns: the number of deleted notifications
         """
         ...
 
     async def prune_audit(self, before: float, limit: int) -> int:
-        """Delete audit records older than a moment.
+        """Delete up to `limit` audit records that were written before a time.
 
-        :returns: how many
+        :returns: the number of deleted records
         """
         ...
 
     # notifications and audit
 
     async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
-        """A page, without `sort` the newest first, and how many match the conditions.
-        `kws`, `result`, `error` are Raw JSON."""
+        """Read a page, newest first unless `sort` is given. `kws`, `result` and `error` are raw
+        JSON.
+
+        :returns: the page, and the number of matching notifications
+        """
         ...
 
     async def set_notification(self, id: str, enabled: bool) -> Notification | None: ...
@@ -618,6 +647,8 @@ class Store(Protocol):
     async def delete_notifications(self, ids: Sequence[str]) -> int: ...
 
     async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
-        """A page, without `sort` the newest first, and how many match the conditions.
-        `data` is Raw JSON."""
+        """Read a page, newest first unless `sort` is given. `data` is raw JSON.
+
+        :returns: the page, and the number of matching records
+        """
         ...

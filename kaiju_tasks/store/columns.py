@@ -1,4 +1,4 @@
-"""Between columns and structs, the same for both stores."""
+"""Converts between database columns and structs, for both stores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from kaiju_tasks.types import (
 )
 
 RENAMED = {"reason": "status_reason", "open": "run_open"}
-"""Fields of Row whose columns have another name."""
+"""The fields of Row whose columns have a different name."""
 
 ROW_FIELDS = Row.__struct_fields__
 ROW_COLUMNS = tuple(RENAMED.get(name, name) for name in ROW_FIELDS)
@@ -39,7 +39,7 @@ _app_names = msgspec.json.Decoder(list[str]).decode
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """:param values: in the order of ROW_COLUMNS, with real booleans; more may follow"""
+    """:param values: in the order of ROW_COLUMNS, with booleans; further values are ignored"""
     row = Row(*values[:ROW_WIDTH])
     row.status = _STATUSES[row.status]
     return row
@@ -55,19 +55,19 @@ def row_of_integers(values: Sequence[Any]) -> Row:
 
 
 def row_values(row: Row) -> tuple[Any, ...]:
-    """In the order of ROW_COLUMNS."""
+    """The values of a row, in the order of ROW_COLUMNS."""
     return astuple(row)
 
 
 def storable(text: str) -> str:
-    """Text as every database takes it: without NUL and lone surrogates."""
+    """Replace the characters that a database cannot store: NUL and lone surrogates."""
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def storable_ids(ids: Iterable[str]) -> list[str]:
-    """Ids in order, each once, without those that no stored row can have."""
+    """Sorted ids without duplicates and without ids that cannot be stored."""
     return sorted({id for id in ids if storable(id) == id})
 
 
@@ -80,7 +80,7 @@ def json_raw(text: str | None) -> Raw | None:
 
 
 def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
-    """task_id, rev, body, and the columns that queries may name."""
+    """task_id, rev, body and the columns that queries may use."""
     d = definition
     return (
         d.id,
@@ -109,7 +109,7 @@ def stored_definition(rev: int, body: str) -> StoredDefinition:
 
 
 def attempt_values(task_id: str, attempt: Attempt) -> tuple[Any, ...]:
-    """job_id, cycle, stage, failed_attempt, task_id and the rest of table stages."""
+    """job_id, cycle, stage, failed_attempt, task_id and the other columns of table stages."""
     a = attempt
     ended_well = a.outcome in ENDED_WELL
     return (
@@ -137,7 +137,7 @@ def run_values(run: RunRecord) -> tuple[Any, ...]:
 
 
 def run_of(values: Sequence[Any]) -> Run:
-    """:param values: as RunRecord from `task_id` on"""
+    """:param values: the fields of RunRecord, from `task_id`"""
     (task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at) = values[:7]
     (exit_code, error, retries, stage, stages, executor_id, note) = values[7:]
     return Run(
@@ -173,13 +173,13 @@ def message_of(values: Sequence[Any]) -> InboxMessage:
 
 
 def place_values(row: Row, limit: int) -> tuple[Any, ...]:
-    """app_name, priority, queued_at, id, limit, and the gate of one that stands at one."""
+    """app_name, priority, queued_at, id and limit, and the gate of a task at a gate."""
     place = (row.app_name, row.priority, row.queued_at, row.id, limit)
     return place if row.gate is None else (*place, row.gate)
 
 
 def child_values(parent_id: str, wait: Wait, child: Child) -> tuple[Any, ...]:
-    """parent_job, stage, position, cycle, parent_id, and the rest of Child."""
+    """parent_job, stage, position, cycle, parent_id and the other fields of Child."""
     position, cycle, *rest = astuple(child)
     return (wait.job_id, wait.stage, position, cycle, parent_id, *rest)
 
@@ -192,8 +192,10 @@ def child_of(values: Sequence[Any]) -> Child:
 
 
 def run_end_values(step: Step) -> tuple[Any, ...]:
-    """Of a step that tells of an end: child_id, status, exit_code, error, job_id, job_cycle,
-    stages."""
+    """The end of a run: child_id, status, exit_code, error, job_id, job_cycle and stages.
+
+    :param step: a step with a `run_end`
+    """
     run_end = step.run_end
     assert run_end is not None
     return (step.row.id, *astuple(run_end))
@@ -208,7 +210,7 @@ def pause_of(body: str) -> Pause:
 
 
 def executor_values(executor: ExecutorRow) -> tuple[Any, ...]:
-    """In the order of EXECUTOR_COLUMNS."""
+    """The values of an executor, in the order of EXECUTOR_COLUMNS."""
     values = dict(zip(ExecutorRow.__struct_fields__, astuple(executor), strict=True))
     values["app_names"] = msgspec.json.encode(executor.app_names).decode()
     values["commands"] = json_text(executor.commands)
@@ -227,10 +229,10 @@ def executor_of(values: Sequence[Any], running: int = 0) -> ExecutorRow:
 def notification_values(
     step: Step, definition: Definition, results: Mapping[int, str], now: float
 ) -> tuple[Any, ...]:
-    """A notification's columns, in the order of Notification. Its id is the run's `job_id`,
-    so that one run cannot be noted twice.
+    """The values of a notification, in the order of Notification. Its id is the `job_id` of the
+    run, so that a run has at most one notification.
 
-    :param results: JSON of the run's results, by stage
+    :param results: the results of the run as JSON, by stage
     """
     draft = step.notification
     assert draft is not None
@@ -252,7 +254,10 @@ def notification_values(
 
 
 def iso_moment(seconds: float) -> str:
-    """A moment as `created` has it: so texts sort as moments do."""
+    """A time in the format of `created`, in which text sorts in the order of time.
+
+    :param seconds: UNIX seconds
+    """
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
@@ -266,7 +271,7 @@ def notification_of(values: Sequence[Any]) -> Notification:
 
 
 def audit_values(record: AuditRecord, now: float) -> tuple[Any, ...]:
-    """In the order of AuditRecord."""
+    """The values of an audit record, in the order of AuditRecord."""
     r = record
     user_id, remote, target = (_storable(text) for text in (r.user_id, r.remote, r.target))
     return (r.id, now, user_id, remote, r.action, target, msgspec.json.encode(r.data).decode())
@@ -280,5 +285,5 @@ def audit_of(values: Sequence[Any]) -> AuditRecord:
 
 
 def results_of(row: Row, found: Mapping[int, str]) -> list[Raw]:
-    """A row's results in order, null where one is missing."""
+    """The results of a row, in order of the stages; null for a missing result."""
     return [Raw(found.get(stage, "null").encode()) for stage in range(row.stage)]

@@ -1,4 +1,4 @@
-"""Conditions tested in memory: what the stores' queries mean, without a database."""
+"""Tests conditions in memory, with the same meaning as in the queries of the stores."""
 
 import operator
 import re
@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"(?s)\\(.)|(.)")
 
 
 def condition_test(condition: Condition) -> Test:
-    """Whether a column's value meets a condition, as the stores select.
+    """Build a test of whether a column's value meets a condition.
 
     :raises InvalidParams: a list or a pattern is too long
     """
@@ -43,14 +43,14 @@ def condition_test(condition: Condition) -> Test:
     return lambda value: value is not None and wanted is not None and order(value, wanted)
 
 
-def _too_long(column: str, said: str) -> InvalidParams:
+def _too_long(column: str, problem: str) -> InvalidParams:
     field = f"conditions.{column}"
-    return InvalidParams(f"`{field}`: {said}", field=field)
+    return InvalidParams(f"`{field}`: {problem}", field=field)
 
 
 def _like(pattern: str) -> re.Pattern[str]:
-    """A LIKE pattern; each part after a `%` is found where it first stands, and no earlier choice
-    is made again (an atomic group), so that no pattern takes long."""
+    """Compile a LIKE pattern. Each part after a `%` matches at its first occurrence, in an atomic
+    group, which prevents backtracking and keeps the match time short."""
     parts = [""]
     if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
         pattern += "\\"

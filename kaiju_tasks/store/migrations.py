@@ -1,4 +1,4 @@
-"""Numbered, forward-only migrations: what there is, what is applied, what is to be done."""
+"""Determines which of the numbered, forward-only migrations are applied and which are pending."""
 
 import hashlib
 import re
@@ -25,7 +25,10 @@ class Migration(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """A migration as the database remembers it. `applied_at`: UNIX seconds."""
+    """A migration that the database has recorded.
+
+    :param applied_at: UNIX seconds
+    """
 
     version: int
     name: str
@@ -36,8 +39,9 @@ class Applied(Struct, frozen=True):
 class MigrationStatus(Struct):
     """One line of `kaiju-tasks db status`.
 
-    :param state: applied, pending, changed (its text is not what was applied), or unknown
-        (applied by a newer program)
+    :param state: applied, pending, changed (the applied text differs) or unknown (applied by a
+        newer version)
+    :param applied_at: UNIX seconds
     """
 
     version: int
@@ -47,7 +51,7 @@ class MigrationStatus(Struct):
 
 
 def load_migrations(package: str) -> list[Migration]:
-    """The migrations of a store's package, in order."""
+    """Load the migrations of a store's package, in order."""
     found = []
     for file in files(package).joinpath("migrations").iterdir():
         if match := _NAME.fullmatch(file.name):
@@ -56,7 +60,7 @@ def load_migrations(package: str) -> list[Migration]:
 
 
 def statuses(known: Sequence[Migration], applied: Sequence[Applied]) -> list[MigrationStatus]:
-    """Every migration that is known or applied, in order."""
+    """The status of every known or applied migration, in order."""
     done = {one.version: one for one in applied}
     listed = [_status(migration, done) for migration in known]
     numbers = {migration.version for migration in known}
@@ -77,9 +81,9 @@ def _status(migration: Migration, done: Mapping[int, Applied]) -> MigrationStatu
 
 
 def to_apply(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Migration]:
-    """What has to be applied, in order.
+    """The pending migrations, in order.
 
-    :raises StoreRefused: the database is newer than this program, or was made by another one
+    :raises StoreRefused: the database is newer than this program, or an applied migration differs
     """
     by_state: dict[str, list[MigrationStatus]] = {}
     for status in statuses(known, applied):
@@ -87,13 +91,13 @@ def to_apply(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Mig
     if newer := by_state.get("unknown"):
         raise StoreRefused(
             f"The database is newer than this program: it has migration {newer[-1].version} "
-            f"({newer[-1].name}), the program knows them up to {known[-1].version}. "
+            f"({newer[-1].name}), but the program has only migrations up to {known[-1].version}. "
             "Update the program."
         )
     if changed := by_state.get("changed"):
         raise StoreRefused(
-            f"Migration {changed[0].version} ({changed[0].name}) was applied to this database "
-            "with another text than this program has. Use the version of the program that made "
+            f"Migration {changed[0].version} ({changed[0].name}) of this program differs from the "
+            "one that was applied to this database. Use the version of the program that created "
             "the database, or another database."
         )
     pending = {status.version for status in by_state.get("pending", [])}
@@ -101,9 +105,9 @@ def to_apply(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Mig
 
 
 def refuse_pending(pending: Sequence[Migration]) -> None:
-    """:raises StoreRefused: when there is something to apply"""
+    """:raises StoreRefused: a migration is pending"""
     if pending:
         raise StoreRefused(
-            f"The database lacks {len(pending)} migration(s), the first is "
+            f"The database lacks {len(pending)} migration(s), starting with "
             f"{pending[0].version} ({pending[0].name}). Run `kaiju-tasks db migrate`."
         )

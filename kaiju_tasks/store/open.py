@@ -1,4 +1,4 @@
-"""The store that a URL names."""
+"""Creates the store for a database URL."""
 
 import time
 from collections.abc import Callable
@@ -19,14 +19,15 @@ def make_store(
     inline: bool = False,
     connections: int = 4,
 ) -> Store:
-    """The store of a URL, not open yet.
+    """Create the store for a URL, without opening it.
 
-    :param url: `sqlite:///path.db` (relative to the working folder; absolute with four slashes),
-        `sqlite://:memory:`, or `postgresql://user:password@host:port/database[?schema=name]`
-    :param clock: UNIX seconds; SQLite only, PostgreSQL has its own
-    :param inline: SQLite only: no threads
-    :param connections: PostgreSQL only: at most so many, from 1
-    :raises SettingsError: the URL names no database
+    :param url: `sqlite:///path.db` (relative to the working directory; absolute with four
+        slashes), `sqlite://:memory:`, or
+        `postgresql://user:password@host:port/database[?schema=name]`
+    :param clock: the source of the time in UNIX seconds, for SQLite only
+    :param inline: whether to run statements in the caller's thread, for SQLite only
+    :param connections: maximum number of connections, from 1, for PostgreSQL only
+    :raises SettingsError: the URL is not valid
     """
     if url.startswith(SQLITE):
         from kaiju_tasks.store.sqlite import SqliteStore
@@ -40,10 +41,10 @@ def make_store(
 
 
 async def migration_status(url: str) -> list[MigrationStatus]:
-    """Every migration that the program or the database knows, in order; changes nothing.
+    """The status of every migration of the program or the database, in order. It is read-only.
 
-    :raises SettingsError: the URL names no database
-    :raises StoreUnavailable: it cannot be reached
+    :raises SettingsError: the URL is not valid
+    :raises StoreUnavailable: the database cannot be reached
     """
     if url.startswith(SQLITE):
         from kaiju_tasks.store.sqlite import migrating as sqlite
@@ -58,12 +59,12 @@ async def migration_status(url: str) -> list[MigrationStatus]:
 
 
 async def migrate(url: str) -> list[MigrationStatus]:
-    """Apply what is missing.
+    """Apply the pending migrations.
 
     :returns: the status afterwards
-    :raises SettingsError: the URL names no database
+    :raises SettingsError: the URL is not valid
     :raises StoreRefused: a manager uses the file, or the database is newer than this program
-    :raises StoreUnavailable: it cannot be reached
+    :raises StoreUnavailable: the database cannot be reached
     """
     store = make_store(url, connections=1)
     await store.open(migrate=True)
@@ -84,7 +85,7 @@ def _sqlite_path(url: str) -> str:
 def _wrong(url: str) -> str:
     scheme = url.partition("://")[0] if "://" in url else url
     return (
-        f"The database `{scheme:.50}` cannot be used: give `sqlite:///path.db` (a file in the "
-        "working folder; `sqlite:////absolute/path.db` elsewhere), `sqlite://:memory:` or "
+        f"The database `{scheme:.50}` cannot be used: use `sqlite:///path.db` (a file in the "
+        "working directory; `sqlite:////absolute/path.db` elsewhere), `sqlite://:memory:` or "
         "`postgresql://user:password@host:5432/database`."
     )

@@ -1,6 +1,6 @@
-"""Conditions, sorting and keyset paging as SQL, for both databases.
+"""Translates conditions, sorting and keyset paging to SQL, for both databases.
 
-Only allow-listed columns get into the text; every value is a placeholder.
+The SQL text contains only allow-listed columns. Every value is a placeholder.
 """
 
 import math
@@ -47,27 +47,27 @@ TASK_SQL = {
 
 
 class Dialect(Protocol):
-    """In what the databases differ."""
+    """The differences between the databases."""
 
     def placeholder(self, number: int, kind: type) -> str:
-        """The `number`-th value, from 1."""
+        """The placeholder of a value, by its number from 1."""
         ...
 
     def differs(self, left: str, right: str) -> str:
-        """True where the two are not the same, null counted as a value."""
+        """A test of whether two values differ, where null counts as a value."""
         ...
 
     def one_of(self, column: str, number: int, kind: type) -> str:
-        """True where the column is in the `number`-th value, which `pack` made of a list."""
+        """A test of whether a column is in a list, which `pack` has converted to one value."""
         ...
 
     def pack(self, values: list[Any]) -> Any:
-        """A list as one value for `one_of`."""
+        """Convert a list to one value for `one_of`."""
         ...
 
 
 class Query:
-    """A text and its values in the making."""
+    """Builds the text of a statement and collects its values."""
 
     def __init__(
         self, dialect: Dialect, columns: Mapping[str, str], kinds: Mapping[str, type]
@@ -83,11 +83,11 @@ class Query:
 
     def column(self, name: str) -> str:
         if name not in self._columns:
-            raise InvalidParams(f"there is no column `{name:.100}` to select by", field=name)
+            raise InvalidParams(f"there is no column `{name:.100}`", field=name)
         return self._columns[name]
 
     def where(self, conditions: Sequence[Condition]) -> str:
-        """ANDed conditions, `TRUE` when there are none."""
+        """The conditions joined by AND, or `TRUE` if there are none."""
         return " AND ".join(self._condition(one) for one in conditions) or "TRUE"
 
     def _condition(self, one: Condition) -> str:
@@ -107,13 +107,15 @@ class Query:
         if one.op in _ORDERS:
             return f"{column} {_ORDERS[one.op]} {value}"
         raise InvalidParams(
-            f"`{one.op:.100}` is no operator: use eq, ne, in, gt, ge, lt, le or like",
+            f"`{one.op:.100}` is not an operator: use eq, ne, in, gt, ge, lt, le or like",
             field=one.column,
         )
 
     def _in(self, one: Condition, column: str, kind: type) -> str:
         if not isinstance(one.value, list | tuple | set | frozenset):
-            raise InvalidParams(f"`{one.column}` in needs a list", field=one.column)
+            raise InvalidParams(
+                f"`in` requires a list of values for `{one.column}`", field=one.column
+            )
         if len(one.value) > LIST_LIMIT:
             raise InvalidParams(
                 f"the list for `{one.column}` may have at most {LIST_LIMIT} items",
@@ -126,7 +128,11 @@ class Query:
 
     def _like(self, one: Condition, column: str, kind: type) -> str:
         if kind is not str or not isinstance(one.value, str):
-            raise InvalidParams("`like` compares text with text", field=one.column)
+            raise InvalidParams(
+                f"`like` requires a text column and a text pattern, not `{one.column}` and "
+                f"{one.value!r:.100}",
+                field=one.column,
+            )
         if len(one.value) > PATTERN_LIMIT:
             raise InvalidParams(
                 f"a pattern may have at most {PATTERN_LIMIT} characters", field=one.column
@@ -143,7 +149,7 @@ class Query:
         )
 
     def after(self, keys: Sequence[tuple[str, bool]], values: Sequence[Any]) -> str:
-        """True for rows that come after the one with these key values, nulls last."""
+        """A test of whether a row comes after the row with these key values, nulls last."""
         if len(keys) != len(values):
             raise InvalidParams("the cursor does not belong to this sort", field="cursor")
         either, same = [], []
@@ -161,7 +167,7 @@ class Query:
 
 
 def _fitting(name: str, kind: type, value: Any) -> Any:
-    """A value as the column's type takes it, out-of-range numbers at the edge of the range."""
+    """Convert a value to the type of a column. Numbers out of range become the nearest limit."""
     if kind is str and isinstance(value, str):
         return storable(value)
     if kind is bool and isinstance(value, bool):
@@ -190,14 +196,14 @@ def _task_query(dialect: Dialect) -> Query:
 
 
 def _source(*parts: str) -> str:
-    """The tables that some parts of a query over tasks need."""
+    """The tables that these parts of a query over tasks need."""
     if any("d." in part for part in parts):
         return "tasks t JOIN definitions d ON d.task_id = t.id"
     return "tasks t"
 
 
 def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, list[Any]]:
-    """One page of tasks with rev and body of their definitions, as one statement."""
+    """A statement for one page of tasks, with the rev and the body of their definitions."""
     made = _task_query(dialect)
     keys = _keys(query.sort)
     where = made.where(query.conditions)
@@ -215,7 +221,7 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
 
 
 def _keys(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    """The sort keys, each column once, up to the id, which decides between equals."""
+    """The sort keys without duplicates, ending with the id as the tie-breaker."""
     keys: list[tuple[str, bool]] = []
     for name, descending in sort:
         if all(name != known for known, _ in keys):
@@ -224,7 +230,7 @@ def _keys(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
 
 
 def _key_values(sort: Sequence[tuple[str, bool]], after: Sequence[Any]) -> list[Any]:
-    """Values of `_keys`, out of those of the given sort and the id."""
+    """The values of `_keys`, taken from the values of the given sort and the id."""
     names = [*(name for name, _ in sort), "id"]
     if len(names) != len(after):
         raise InvalidParams("the cursor does not belong to this sort", field="cursor")
@@ -235,7 +241,7 @@ def _key_values(sort: Sequence[tuple[str, bool]], after: Sequence[Any]) -> list[
 
 
 def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-    """How many tasks match, counted up to one more than COUNT_LIMIT."""
+    """A statement that counts matching tasks, up to COUNT_LIMIT + 1."""
     made = _task_query(dialect)
     where = made.where(conditions)
     limit = made.bind(COUNT_LIMIT + 1, int)
@@ -244,7 +250,7 @@ def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[st
 
 
 def count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-    """How many tasks match."""
+    """A statement that counts matching tasks."""
     made = _task_query(dialect)
     where = made.where(conditions)
     return f"SELECT count(*) FROM {_source(where)} WHERE {where}", made.values
@@ -253,7 +259,7 @@ def count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[
 def next_ids(
     dialect: Dialect, conditions: Sequence[Condition], after: str | None, limit: int
 ) -> tuple[str, list[Any]]:
-    """The next ids that match, in order."""
+    """A statement for the next matching ids, in order."""
     made = _task_query(dialect)
     where = made.where(conditions)
     if after is not None:
@@ -266,7 +272,7 @@ def next_ids(
 
 
 class Table(Struct, frozen=True):
-    """Rows that are listed page by page, the newest first unless a sort is given."""
+    """A table that is listed in pages, newest first unless a sort is given."""
 
     name: str
     selected: Sequence[str]
@@ -284,7 +290,7 @@ AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),))
 
 
 def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[Any]]:
-    """One page of a table."""
+    """A statement for one page of a table."""
     made = table.query(dialect)
     sort = query.sort or table.newest_first
     keys = _keys(sort)
@@ -303,6 +309,6 @@ def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[An
 def row_count(
     dialect: Dialect, table: Table, conditions: Sequence[Condition]
 ) -> tuple[str, list[Any]]:
-    """How many rows of a table match."""
+    """A statement that counts matching rows of a table."""
     made = table.query(dialect)
     return f"SELECT count(*) FROM {table.name} r WHERE {made.where(conditions)}", made.values

@@ -1,7 +1,7 @@
-"""Named statements out of `.sql` files.
+"""Loads named statements from `.sql` files.
 
-A statement begins with `-- name: lock` and a line that describes it. `-- fragment: task_columns`
-begins a text that later statements include as `{task_columns}`.
+A statement begins with `-- name: lock` and a description. `-- fragment: task_columns` begins a
+text that later statements include as `{task_columns}`.
 """
 
 import re
@@ -12,7 +12,10 @@ _BLOCK = re.compile(r"^-- (name|fragment): (\w+)\n((?:--.*\n)*)", re.MULTILINE)
 
 
 class Statements:
-    """The statements of one file, by name."""
+    """The statements of one file, by name.
+
+    :ivar about: the description of each statement, by name
+    """
 
     def __init__(self, text: str) -> None:
         self.about: dict[str, str] = {}

@@ -148,7 +148,7 @@ def notes_no_end_for_parents(plant: Plant) -> None:
     def nothing(db: Any, steps: Sequence[Step]) -> None:
         return
 
-    plant(saving, "_tell", nothing)
+    plant(saving, "_signal", nothing)
 
 
 def signals_no_parent(plant: Plant) -> None:

@@ -1,4 +1,4 @@
-"""The store of a team: any number of managers share one PostgreSQL."""
+"""The PostgreSQL store, which any number of managers can share."""
 
 from kaiju_tasks.store.postgres.store import PostgresStore
 

@@ -1,4 +1,4 @@
-"""Which database and which schema a URL names."""
+"""Parses a PostgreSQL URL into a DSN and a schema."""
 
 import re
 from typing import Any
@@ -16,14 +16,14 @@ _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 class Address(Struct, frozen=True):
-    """A DSN as asyncpg takes it, and the schema, None for the database's default."""
+    """The DSN for asyncpg and the schema. None is the default schema of the database."""
 
     dsn: str
     schema: str | None
 
     def connect_options(self) -> dict[str, Any]:
-        """Arguments of `asyncpg.connect`. Plans are made for each execution: a generic one,
-        made while the statistics were stale, would stay."""
+        """The arguments of `asyncpg.connect`. Every execution gets its own plan, because a generic
+        plan that was made with stale statistics would be kept."""
         settings = {
             "application_name": "kaiju_tasks",
             "plan_cache_mode": "force_custom_plan",
@@ -43,18 +43,18 @@ class Address(Struct, frozen=True):
 
 
 def parse_address(url: str) -> Address:
-    """:raises SettingsError: the schema's name is none, or the URL is malformed"""
+    """:raises SettingsError: the name of the schema is not valid, or the URL is malformed"""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises when it is no number
+        parts.port  # noqa: B018 - raises ValueError if it is not a number
         query = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError as error:
         raise SettingsError(f"The database URL is malformed: {error}.", field="db") from error
     schemas = [value for name, value in query if name == "schema"]
     if len(schemas) > 1 or (schemas and not _SCHEMA.fullmatch(schemas[0])):
         raise SettingsError(
-            "The schema in the database URL must be one name of letters, digits and underscores, "
-            "not beginning with a digit, of at most 63 characters.",
+            "The schema in the database URL must be one name of at most 63 letters, digits and "
+            "underscores that does not begin with a digit.",
             field="db",
         )
     rest = urlencode([(name, value) for name, value in query if name != "schema"])

@@ -1,7 +1,7 @@
-"""Columns as PostgreSQL's array literals.
+"""Encodes columns as array literals of PostgreSQL.
 
-asyncpg looks at each element of an array twice to find nested ones, which costs more than all
-else that is done to a row. As text, a column of 500 costs a few microseconds.
+asyncpg inspects each element of an array twice to find nested arrays, which costs more than all
+other processing of a row. As text, a column of 500 values costs a few microseconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def array_literal(values: Sequence[Any]) -> str:
-    """An array of texts, numbers, booleans and nulls, to be cast: `$1::text::float8[]`.
+    """Encode text, numbers, booleans and nulls as an array, to be cast: `$1::text::float8[]`.
 
-    JSON and array literals agree but for the brackets and what stands behind a backslash.
+    JSON and array literals differ only in the brackets and in the escapes after a backslash.
     """
     text = _encode(values).decode()
     if "\\" in text:
@@ -30,10 +30,10 @@ def _element(value: str | None) -> str:
 
 
 def array_literals(rows: Iterable[tuple[Any, ...]], width: int) -> list[str]:
-    """Rows turned to columns; `width` empty ones when there are no rows."""
+    """Transpose rows to columns. Without rows there are `width` empty columns."""
     return [array_literal(column) for column in zip(*rows, strict=True)] or ["{}"] * width
 
 
 def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> list[Sequence[Any]]:
-    """The same as sequences, where the planner should see how many there are."""
+    """Like `array_literals`, but as sequences, whose length the planner can see."""
     return list(zip(*rows, strict=True)) or [()] * width

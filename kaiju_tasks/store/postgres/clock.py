@@ -1,20 +1,20 @@
-"""The database's clock, between two looks at it."""
+"""Estimates the database's clock between two readings."""
 
 import time
 
 
 class DatabaseClock:
-    """What the database's clock shows, as last read and carried on by our own monotonic one.
+    """The database's clock at the latest reading, advanced by the local monotonic clock.
 
-    It lags by the way of the answer, and never leads. Only what comes before the first lock of
-    a transaction uses it; everything else reads the clock itself.
+    The estimate lags by the latency of the answer and is never ahead. It is used only before the
+    first lock of a transaction; everything else reads the database's clock.
     """
 
     def __init__(self) -> None:
         self._offset = 0.0
 
     def seen(self, now: float) -> None:
-        """The database's clock showed `now` when it answered."""
+        """:param now: the database's clock, just read, in UNIX seconds"""
         self._offset = now - time.monotonic()
 
     def now(self) -> float:

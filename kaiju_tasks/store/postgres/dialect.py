@@ -1,4 +1,4 @@
-"""What PostgreSQL says differently."""
+"""Defines the SQL dialect of PostgreSQL."""
 
 from typing import Any
 

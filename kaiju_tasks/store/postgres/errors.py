@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as those of a store."""
+"""Translates PostgreSQL's errors to store errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,17 +17,17 @@ _REFUSED = ("28", "3D", "3F", "42501")
 
 @contextmanager
 def translated(*, unknown: bool = False) -> Iterator[None]:
-    """Raise the store's errors instead of PostgreSQL's and the network's.
+    """Translate the errors of PostgreSQL and the network to store errors.
 
-    :param unknown: a commit is under way
+    :param unknown: whether the block commits, so that its outcome is unknown after an error
     """
     try:
         yield
     except asyncpg.PostgresError as error:
         raise _translation(error, unknown) from error
     except asyncpg.InternalClientError as error:
-        raise StoreUnavailable(f"The connection broke: {error}.", unknown=unknown) from error
-    except asyncpg.InterfaceError as error:  # the connection was closed before: nothing was sent
+        raise StoreUnavailable(f"The connection failed: {error}.", unknown=unknown) from error
+    except asyncpg.InterfaceError as error:  # the connection was already closed: nothing was sent
         raise StoreUnavailable(_reason(error)) from error
     except (TimeoutError, OSError) as error:
         raise StoreUnavailable(_reason(error), unknown=unknown) from error
@@ -40,14 +40,14 @@ def _reason(error: BaseException) -> str:
 def _translation(error: asyncpg.PostgresError, unknown: bool) -> StoreError:
     state = error.sqlstate or ""
     if state.startswith(_CONFLICT) or state == _LOCK_NOT_AVAILABLE:
-        return TransactionConflict(f"The transaction was in the way of another: {error}.")
+        return TransactionConflict(f"The transaction conflicted with another: {error}.")
     if state.startswith(_UNAVAILABLE) or state == _READ_ONLY:
         return StoreUnavailable(_reason(error), unknown=unknown)
     if state.startswith(_REFUSED):
-        return StoreRefused(f"The database refuses us: {error}.")
+        return StoreRefused(f"The database refused access: {error}.")
     if state == _DUPLICATE_TABLE:
         return StoreRefused(
-            f"The schema holds tables of another program: {error}. "
-            "Give kaiju_tasks a schema of its own: add `?schema=kaiju` to the URL."
+            f"The schema contains tables of another program: {error}. "
+            "Use a separate schema for kaiju_tasks: add `?schema=kaiju` to the URL."
         )
     return StoreError(f"The database refused a statement: {error}.")

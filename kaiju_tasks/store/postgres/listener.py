@@ -1,4 +1,4 @@
-"""Wake-ups and messages between managers: NOTIFY, and a connection that listens."""
+"""Sends and receives wake-ups and messages between managers, with NOTIFY and LISTEN."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from kaiju_tasks.store.base import StoreError, ignore
 from kaiju_tasks.store.postgres.errors import translated
 
 PAYLOAD_BYTES = 7900
-"""PostgreSQL takes less than 8000."""
+"""PostgreSQL's limit is 7999."""
 PROBE_SECONDS = 15.0
 RETRY_SECONDS = 0.2
 RETRY_SECONDS_MAX = 5.0
@@ -25,7 +25,7 @@ NO_MESSAGE = b"null"
 
 
 class Wake(Struct):
-    """What is sent: a message, or else topics. `topics` empty: look at everything."""
+    """The payload of a NOTIFY: a message, or topics. Empty topics mean all topics."""
 
     sender: str
     topics: list[str]
@@ -36,12 +36,15 @@ _decode = msgspec.json.Decoder(Wake).decode
 
 
 def channel_of(schema: str) -> str:
-    """The channel of a schema; identifiers end at 63 bytes."""
+    """The channel of a schema, cut to the 63 bytes of an identifier."""
     return f"kaiju_{schema}".encode()[:63].decode(errors="ignore")
 
 
 class Wakes:
-    """One manager's bridge and ears."""
+    """Encodes and receives the wake-ups and messages of one manager.
+
+    :param connect: opens the listening connection
+    """
 
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect
@@ -49,7 +52,7 @@ class Wakes:
         self.channel = channel_of("")
 
     def payload(self, topics: Iterable[str]) -> str:
-        """All topics as one message."""
+        """Encode topics as one payload. Topics that are too long for it become all topics."""
         listed = sorted(set(topics))
         payload = msgspec.json.encode(Wake(self._sender, listed))
         if len(payload) > PAYLOAD_BYTES:
@@ -57,7 +60,7 @@ class Wakes:
         return payload.decode()
 
     def message(self, message: bytes) -> str:
-        """A message as what is sent."""
+        """Encode a message as a payload."""
         return msgspec.json.encode(Wake(self._sender, [], Raw(message))).decode()
 
     @contextlib.asynccontextmanager
@@ -75,7 +78,7 @@ class Wakes:
                 await task
 
     async def _listen(self, heard: Heard, received: Received, first_try: asyncio.Event) -> None:
-        """Each connection but the first begins with a look at everything."""
+        """Listen and reconnect. Each reconnect begins with a wake-up for all topics."""
         delay, missed = RETRY_SECONDS, False
         while True:
             try:
@@ -83,7 +86,8 @@ class Wakes:
                     connection = await self._connect()
                 try:
                     with translated():
-                        await connection.add_listener(self.channel, self._hearing(heard, received))
+                        callback = self._callback(heard, received)
+                        await connection.add_listener(self.channel, callback)
                         if missed:
                             heard(EVERYTHING)
                         first_try.set()
@@ -97,12 +101,12 @@ class Wakes:
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_SECONDS_MAX)
 
-    def _hearing(self, heard: Heard, received: Received) -> Callable[[Any, int, str, Any], None]:
-        def hear(connection: Any, pid: int, channel: str, payload: Any) -> None:
+    def _callback(self, heard: Heard, received: Received) -> Callable[[Any, int, str, Any], None]:
+        def on_notify(connection: Any, pid: int, channel: str, payload: Any) -> None:
             try:
                 wake = _decode(payload)
             except msgspec.DecodeError:
-                wake = Wake("", [])  # somebody else's, or a later version's
+                wake = Wake("", [])  # of another program or of a later version
             if wake.sender == self._sender:
                 return
             message = bytes(wake.message)
@@ -111,11 +115,11 @@ class Wakes:
             else:
                 received(message)
 
-        return hear
+        return on_notify
 
 
 async def _until_broken(connection: Any) -> None:
-    """Returns never: the error of a broken connection ends it."""
+    """Wait until the connection fails. The function never returns: it raises the error."""
     broken = asyncio.Event()
     connection.add_termination_listener(lambda _: broken.set())
     while True:
@@ -125,4 +129,4 @@ async def _until_broken(connection: Any) -> None:
         except TimeoutError:
             await connection.execute("SELECT 1", timeout=PROBE_SECONDS)
         else:
-            raise ConnectionError("the listening connection is gone")
+            raise ConnectionError("the listening connection was closed")

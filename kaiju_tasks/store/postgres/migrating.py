@@ -1,4 +1,4 @@
-"""Migrations of a PostgreSQL schema."""
+"""Applies migrations to a PostgreSQL schema."""
 
 import asyncio
 import hashlib
@@ -39,7 +39,7 @@ VALUES ($1, $2, $3, extract(epoch FROM clock_timestamp()))
 
 
 async def applied(connection: Any) -> list[Applied]:
-    """What a schema remembers, nothing when it is new or missing."""
+    """The recorded migrations of a schema; none if it is new or missing."""
     if await connection.fetchval("SELECT to_regclass('kaiju_migrations')") is None:
         return []
     rows = await connection.fetch(
@@ -51,10 +51,10 @@ async def applied(connection: Any) -> list[Applied]:
 async def migrate(
     connection: Any, schema: str | None, known: Sequence[Migration] = MIGRATIONS
 ) -> None:
-    """Apply what is missing, each migration in its own transaction.
+    """Apply the pending migrations, each in its own transaction.
 
     :raises StoreRefused: the database is newer than this program
-    :raises StoreUnavailable: another manager has been migrating for LOCK_WAIT_SECONDS
+    :raises StoreUnavailable: another manager has been migrating for LOCK_WAIT_SECONDS seconds
     """
     if not to_apply(known, await applied(connection)):
         return
@@ -71,7 +71,7 @@ async def migrate(
 
 
 async def status(address: Address) -> list[MigrationStatus]:
-    """What a schema has and lacks."""
+    """The status of the migrations of a schema."""
     with translated():
         connection = await asyncpg.connect(**address.connect_options())
         try:
@@ -81,7 +81,7 @@ async def status(address: Address) -> list[MigrationStatus]:
 
 
 async def check(connection: Any) -> None:
-    """:raises StoreRefused: the database is not as this program needs it"""
+    """:raises StoreRefused: the schema of the database is not that of this program"""
     refuse_pending(to_apply(MIGRATIONS, await applied(connection)))
 
 
@@ -93,7 +93,7 @@ async def _apply(connection: Any, migration: Migration) -> None:
 
 
 async def _lock(connection: Any, key: int) -> None:
-    """Poll: a migrator that blocks is in the way of one that builds an index concurrently."""
+    """Poll for the lock: a blocked session would delay an index that is built concurrently."""
     deadline = asyncio.get_running_loop().time() + LOCK_WAIT_SECONDS
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
         if asyncio.get_running_loop().time() > deadline:
@@ -107,8 +107,8 @@ async def _lock(connection: Any, key: int) -> None:
 async def _refuse_no_schema(connection: Any) -> None:
     if await connection.fetchval("SELECT current_schema()") is None:
         raise StoreRefused(
-            "The database has no schema to put the tables into. Add `?schema=kaiju` to the URL, "
-            "and it will be made."
+            "The database has no schema for the tables. Add `?schema=kaiju` to the URL to create "
+            "one."
         )
 
 

@@ -1,5 +1,5 @@
 -- Statements of the PostgreSQL store. Rows are locked in materialised CTEs and found by keys, so
--- that stale statistics cannot turn a claim into a scan of the table.
+-- that stale statistics cannot cause a scan of the table.
 
 -- fragment: clock
 extract(epoch FROM clock_timestamp())::float8
@@ -99,25 +99,25 @@ app_name = v.app_name, priority = v.priority, status = v.status,
     error = v.error, rev = v.rev, version = v.version, gate = v.gate, awaited = v.awaited
 
 -- name: now
--- The database's clock.
+-- Read the database's clock.
 SELECT {clock}
 
 -- name: lock
--- Lock tasks, in the order of their ids.
+-- Lock tasks in the order of their ids.
 WITH locked AS MATERIALIZED (
     SELECT {task_columns} FROM tasks t WHERE t.id = ANY ($1::text[]) ORDER BY t.id FOR UPDATE)
 SELECT {task_columns}, {clock} FROM locked t ORDER BY t.id
 
 -- name: lock_due
--- Lock tasks whose moment has come.
+-- Lock due tasks.
 WITH locked AS MATERIALIZED (
     SELECT {task_columns} FROM tasks t WHERE t.due_at <= {statement_clock}
     ORDER BY t.due_at LIMIT $1::int FOR UPDATE SKIP LOCKED)
 SELECT {task_columns}, {clock} FROM locked t ORDER BY t.due_at
 
 -- name: lock_ready
--- Lock the first tasks of a stream, if the executor's session may acquire: else no row at all,
--- and one without id when there is no task.
+-- Lock the first ready tasks of a stream, if the executor's session may acquire tasks. If not,
+-- there is no row. Without ready tasks, there is one row without an id.
 WITH me AS MATERIALIZED (
     SELECT e.id FROM executors e WHERE e.id = $3::text AND e.session = $4::text
         AND e.status = 'ACTIVE' FOR KEY SHARE),
@@ -129,7 +129,7 @@ SELECT {task_columns}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON 
 ORDER BY t.priority DESC, t.queued_at, t.id
 
 -- name: lock_suspect
--- Lock the first suspect tasks of a stream; otherwise like lock_ready.
+-- Lock the first suspect tasks of a stream, in the same way as lock_ready.
 WITH me AS MATERIALIZED (
     SELECT e.id FROM executors e WHERE e.id = $3::text AND e.session = $4::text
         AND e.status = 'ACTIVE' FOR KEY SHARE),
@@ -141,8 +141,8 @@ SELECT {task_columns}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON 
 ORDER BY t.priority DESC, t.queued_at, t.id
 
 -- name: lock_gated
--- Lock the first tasks of each stream that stand at some gates: a number of them for each gate.
--- `visible`: how many of these there are, whoever has locked them.
+-- Lock the first tasks of each stream at some gates, up to a number for each gate. `visible` counts
+-- them including tasks that other transactions have locked.
 WITH RECURSIVE wanted AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::int[]) AS w (gate, most)),
 streams (gate, most, app_name) AS (
@@ -162,62 +162,62 @@ LEFT JOIN LATERAL (
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT s.most FOR UPDATE SKIP LOCKED) AS t ON true
 
 -- name: lock_slots
--- Lock the slots of keys, in the order of keys; new ones begin empty.
+-- Lock the slots of keys, in the order of the keys. New keys have no used slots.
 INSERT INTO slots AS s (key, used, unsettled)
 SELECT k, 0, false FROM unnest($1::text[]) AS k ORDER BY k
 ON CONFLICT (key) DO UPDATE SET used = s.used RETURNING key, used
 
 -- name: slot_used
--- How much of one key is used.
+-- Count the used slots of a key.
 SELECT used FROM slots WHERE key = $1::text
 
 -- name: save_slots
--- Slots that were taken or freed.
+-- Update the used slots of keys.
 UPDATE slots AS s SET used = v.used, unsettled = v.unsettled
 FROM unnest($1::text[], $2::int[], $3::bool[]) AS v (key, used, unsettled) WHERE s.key = v.key
 
 -- name: unsettled_slots
--- Keys of which a waiter may have been passed over.
+-- Read keys of which a waiting task may have been passed over.
 SELECT key FROM slots WHERE unsettled ORDER BY key LIMIT $1::int
 
 -- name: forget_slots
--- Keys that nobody uses.
+-- Delete unused keys.
 DELETE FROM slots WHERE key = ANY (ARRAY(
     SELECT key FROM slots WHERE used = 0 AND NOT unsettled FOR UPDATE SKIP LOCKED))
 
 -- name: claim
--- Take unique keys that are free, in their order.
+-- Claim the unique keys that are free, in their order.
 INSERT INTO claims (key, task_id)
 SELECT * FROM unnest($1::text[], $2::text[]) AS v (key, task_id) ORDER BY key
 ON CONFLICT (key) DO NOTHING RETURNING key
 
 -- name: claimants
--- Who holds unique keys.
+-- Read the holders of unique keys.
 SELECT key, task_id FROM claims WHERE key = ANY ($1::text[])
 
 -- name: unclaim
--- Tasks let go of their unique keys.
+-- Release the unique keys of tasks.
 DELETE FROM claims WHERE task_id = ANY ($1::text[])
 
 -- name: put_children
--- Tasks that stages wait for.
+-- Record tasks that stages wait for.
 INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,
     exit_code, error, job_id, job_cycle, stages)
 SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[],
     $7::bool[], $8::text[], $9::int[], $10::text[], $11::text[], $12::int[], $13::int[])
 
 -- name: drop_children
--- A stage waits for some tasks no more.
+-- Delete records of tasks that a stage waits for.
 DELETE FROM children WHERE parent_job = $1::text AND stage = $2::int
     AND position = ANY ($3::int[])
 
 -- name: children
--- Tasks that a stage waits for.
+-- Read the tasks that a stage waits for.
 SELECT position, cycle, child_id, made, status, exit_code, error, job_id, job_cycle, stages
 FROM children WHERE parent_job = $1::text AND stage = $2::int ORDER BY position
 
 -- name: children_summary
--- Of what stages wait for: has some not ended, has some finished, has some failed?
+-- Read whether some of the tasks that stages wait for are left, have finished or have failed.
 SELECT k.parent_job, k.stage,
     EXISTS (SELECT FROM children c WHERE c.parent_job = k.parent_job AND c.stage = k.stage
         AND c.status IS NULL),
@@ -228,13 +228,13 @@ SELECT k.parent_job, k.stage,
 FROM unnest($1::text[], $2::int[]) AS k (parent_job, stage)
 
 -- name: waits_of
--- For which tasks some tasks wait now.
+-- Read the tasks for which tasks wait now.
 SELECT DISTINCT c.child_id FROM tasks t JOIN children c
     ON c.parent_job = t.job_id AND c.stage = t.stage
 WHERE t.id = ANY ($1::text[]) AND t.status IN ('WAITING', 'SUSPENDED') AND c.status IS NULL
 
 -- name: note_run_ends
--- Runs have ended: note it where somebody waits for them, and have those looked at.
+-- Record the ends of runs for the stages that wait for them, and add signals for their tasks.
 WITH noted AS (
     UPDATE children c SET status = v.status, exit_code = v.exit_code, error = v.error,
         job_id = v.job_id, job_cycle = v.job_cycle, stages = v.stages
@@ -245,48 +245,48 @@ WITH noted AS (
 INSERT INTO signals (task_id) SELECT DISTINCT parent_id FROM noted
 
 -- name: add_signals
--- Have tasks looked at.
+-- Add signals for tasks.
 INSERT INTO signals (task_id) SELECT * FROM unnest($1::text[])
 
 -- name: take_signals
--- The next tasks to be looked at.
+-- Remove the next signals and return the ids of their tasks.
 DELETE FROM signals WHERE seq = ANY (ARRAY(
     SELECT seq FROM signals ORDER BY seq LIMIT $1::int FOR UPDATE SKIP LOCKED))
 RETURNING task_id
 
 -- name: result_sizes
--- How many bytes the results of runs take.
+-- Read the sizes of the results of runs, in bytes.
 SELECT k.job_id, (SELECT coalesce(sum(octet_length(s.result) + 1), 0)::bigint FROM stages s
     WHERE s.job_id = k.job_id AND s.cycle = k.cycle AND s.failed_attempt = 0)
 FROM unnest($1::text[], $2::int[]) AS k (job_id, cycle)
 
 -- name: pauses
--- Every pause, and the revision of them all.
+-- Read all pauses and their revision.
 SELECT (SELECT value FROM revisions WHERE name = 'pauses'),
     ARRAY(SELECT body FROM pauses ORDER BY id)
 
 -- name: put_pause
--- A new pause.
+-- Insert a pause.
 WITH risen AS (UPDATE revisions SET value = value + 1 WHERE name = 'pauses')
 INSERT INTO pauses (id, body) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id
 
 -- name: delete_pause
--- A pause is over.
+-- Delete a pause.
 WITH risen AS (UPDATE revisions SET value = value + 1 WHERE name = 'pauses')
 DELETE FROM pauses WHERE id = $1::text RETURNING id
 
 -- name: lock_leased
--- Lock what an executor holds.
+-- Lock the tasks that an executor holds.
 WITH locked AS MATERIALIZED (
     SELECT {task_columns} FROM tasks t WHERE t.executor_id = $1::text ORDER BY t.id FOR UPDATE)
 SELECT {task_columns}, {clock} FROM locked t ORDER BY t.id
 
 -- name: definitions
--- Definitions of tasks.
+-- Read the definitions of tasks.
 SELECT task_id, rev, body FROM definitions WHERE task_id = ANY ($1::text[])
 
 -- name: results
--- Results of stages.
+-- Read the results of stages.
 SELECT k.job_id, k.stage, found.result
 FROM unnest($1::text[], $2::int[], $3::int[]) AS k (job_id, cycle, stage)
 CROSS JOIN LATERAL (
@@ -294,7 +294,7 @@ CROSS JOIN LATERAL (
         AND s.stage = k.stage AND s.failed_attempt = 0 LIMIT 1) AS found
 
 -- name: run_results
--- Results of runs, each by the cycle it stands in.
+-- Read the results of runs, each in one cycle.
 SELECT k.job_id, found.stage, found.result
 FROM unnest($1::text[], $2::int[]) AS k (job_id, cycle)
 CROSS JOIN LATERAL (
@@ -302,12 +302,12 @@ CROSS JOIN LATERAL (
         AND s.failed_attempt = 0 OFFSET 0) AS found
 
 -- name: inboxes
--- Messages of tasks, in order of arrival.
+-- Read the messages of tasks, in order of arrival.
 SELECT task_id, message_id, name, data, consumed FROM inbox
 WHERE task_id = ANY ($1::text[]) ORDER BY seq
 
 -- name: insert
--- New tasks and their definitions, but for ids that are taken; the ids that were not.
+-- Insert tasks and their definitions unless their ids are taken, and return the inserted ids.
 WITH added AS (
     INSERT INTO tasks (
     {task_names})
@@ -327,7 +327,7 @@ defined AS (
 SELECT id FROM added
 
 -- name: save
--- Changed tasks.
+-- Update tasks.
 UPDATE tasks AS t SET
     {task_changes}
 FROM unnest(
@@ -336,7 +336,7 @@ FROM unnest(
 WHERE t.id = v.id
 
 -- name: save_history
--- Changed tasks, ended attempts and ended runs.
+-- Update tasks, and insert ended attempts and ended runs.
 WITH appended_stages AS (
     INSERT INTO stages (
     {stage_names})
@@ -361,7 +361,7 @@ FROM unnest(
 WHERE t.id = v.id
 
 -- name: save_hot
--- Tasks of which only columns changed that acquisitions and reports change.
+-- Update only those columns of tasks that acquisitions and reports change.
 UPDATE tasks AS t SET
     {hot_changes}
 FROM unnest(
@@ -370,7 +370,7 @@ FROM unnest(
 WHERE t.id = v.id
 
 -- name: save_hot_history
--- The same, with ended attempts and ended runs.
+-- Like save_hot, and insert ended attempts and ended runs.
 WITH appended_stages AS (
     INSERT INTO stages (
     {stage_names})
@@ -395,7 +395,7 @@ FROM unnest(
 WHERE t.id = v.id
 
 -- name: append_stages
--- Ended attempts.
+-- Insert ended attempts.
 INSERT INTO stages (
     {stage_names})
 SELECT * FROM unnest(
@@ -405,7 +405,7 @@ SELECT * FROM unnest(
     $15::text::text[], $16::text::text[])
 
 -- name: append_runs
--- Ended runs and missed fires.
+-- Insert ended runs and missed fires.
 INSERT INTO runs (
     {run_names})
 SELECT * FROM unnest(
@@ -415,7 +415,7 @@ SELECT * FROM unnest(
     $15::text::text[])
 
 -- name: save_definitions
--- Changed definitions.
+-- Update definitions.
 INSERT INTO definitions (
     {definition_names})
 SELECT * FROM unnest(
@@ -430,7 +430,7 @@ ON CONFLICT (task_id) DO UPDATE SET
     description = excluded.description
 
 -- name: copy_results
--- Results of an earlier run's first stages, for a new run.
+-- Copy the results of the first stages of an earlier run to a new run.
 INSERT INTO stages (
     {stage_names}, copied)
 SELECT $3::text, 0, stage, 0, task_id, attempt, method, name, executor_id, queued_at, started_at,
@@ -439,26 +439,26 @@ FROM stages
 WHERE job_id = $1::text AND cycle = $2::int AND stage < $4::int AND failed_attempt = 0
 
 -- name: clear_inboxes
--- Drop tasks' messages.
+-- Delete the messages of tasks.
 DELETE FROM inbox WHERE task_id = ANY ($1::text[])
 
 -- name: replay_inboxes
--- Tasks' messages may be taken again.
+-- Make the messages of tasks available again.
 UPDATE inbox SET consumed = false WHERE task_id = ANY ($1::text[])
 
 -- name: add_messages
--- Messages that came.
+-- Insert messages.
 INSERT INTO inbox (task_id, message_id, name, data, consumed)
 SELECT * FROM unnest($1::text::text[], $2::text::text[], $3::text::text[], $4::text::text[],
     $5::text::bool[])
 
 -- name: consume_messages
--- Hooks took messages.
+-- Mark messages as consumed by hooks.
 UPDATE inbox i SET consumed = true FROM unnest($1::text[], $2::text[]) AS v (task_id, message_id)
 WHERE i.task_id = v.task_id AND i.message_id = v.message_id
 
 -- name: add_notifications
--- Runs have ended.
+-- Insert notifications of ended runs.
 INSERT INTO notifications (
     id, message, kws, created, enabled, user_id, task_id, job_id, status, result, exit_code,
     error)
@@ -469,7 +469,7 @@ SELECT * FROM unnest(
 ON CONFLICT (id) DO NOTHING
 
 -- name: delete
--- Tasks and all that belongs to them.
+-- Delete tasks and all their data.
 WITH jobs AS MATERIALIZED (
     SELECT job_id FROM runs WHERE task_id = ANY ($1::text[]) AND job_id IS NOT NULL
     UNION
@@ -485,7 +485,7 @@ deleted_definitions AS (DELETE FROM definitions WHERE task_id = ANY ($1::text[])
 DELETE FROM tasks WHERE id = ANY ($1::text[])
 
 -- name: lock_ended
--- Lock tasks that ended before a moment and may be cleaned away.
+-- Lock tasks that ended before a time and may be deleted.
 WITH ended AS MATERIALIZED (
     SELECT r.task_id, r.job_id FROM runs r CROSS JOIN LATERAL (
         SELECT FROM tasks t JOIN definitions d ON d.task_id = t.id
@@ -496,7 +496,7 @@ SELECT t.id FROM ended JOIN tasks t ON t.id = ended.task_id AND t.job_id = ended
 WHERE t.status IN ('FINISHED', 'FAILED') FOR UPDATE OF t SKIP LOCKED
 
 -- name: prune_runs
--- Runs that ended before a moment and are not their task's last, and their stages.
+-- Delete runs that ended before a time, and their stages, except the last run of each task.
 WITH old AS MATERIALIZED (
     SELECT r.run_id, r.job_id FROM runs r LEFT JOIN tasks t ON t.id = r.task_id
     WHERE r.ended_at < $1::float8
@@ -509,12 +509,12 @@ deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
 DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
 
 -- name: prune_notifications
--- Notifications older than a moment.
+-- Delete notifications older than a time.
 DELETE FROM notifications WHERE id = ANY (ARRAY(
     SELECT id FROM notifications WHERE created < $1::text LIMIT $2::int))
 
 -- name: add_audit
--- Who did what; a record that is there is completed.
+-- Insert audit records, or complete existing ones.
 INSERT INTO audit (id, at, user_id, remote, action, target, data)
 SELECT * FROM unnest(
     $1::text::text[], $2::text::float8[], $3::text::text[], $4::text::text[], $5::text::text[],
@@ -522,15 +522,15 @@ SELECT * FROM unnest(
 ON CONFLICT (id) DO UPDATE SET data = excluded.data
 
 -- name: prune_audit
--- Audit records older than a moment.
+-- Delete audit records older than a time.
 DELETE FROM audit WHERE id = ANY (ARRAY(SELECT id FROM audit WHERE at < $1::float8 LIMIT $2::int))
 
 -- name: lock_executor
--- Lock one executor for change.
+-- Lock an executor.
 SELECT {executor_columns}, {clock} FROM executors e WHERE e.id = $1::text FOR UPDATE
 
 -- name: put_executor
--- A new or changed executor.
+-- Insert or update an executor.
 INSERT INTO executors (
     id, session, status, app_names, commands, capacity, host, pid, version, manager_id,
     connected_at, last_ping, lease_until)
@@ -543,7 +543,7 @@ ON CONFLICT (id) DO UPDATE SET
     lease_until = excluded.lease_until
 
 -- name: lock_expired
--- Lock executors whose lease has ended and that nobody has declared lost yet.
+-- Lock executors whose lease has ended and that are not LOST yet.
 WITH locked AS MATERIALIZED (
     SELECT {executor_columns} FROM executors e
     WHERE e.status IN ('ACTIVE', 'DRAINING', 'SUSPENDED') AND e.lease_until <= {statement_clock}
@@ -551,7 +551,7 @@ WITH locked AS MATERIALIZED (
 SELECT {executor_columns}, {clock} FROM locked e ORDER BY e.lease_until
 
 -- name: ping
--- Renew leases, in the order of ids.
+-- Renew leases, in the order of the ids.
 WITH live AS MATERIALIZED (
     SELECT e.id, p.capacity
     FROM unnest($1::text[], $2::text[], $3::int[]) AS p (id, session, capacity)
@@ -562,23 +562,23 @@ UPDATE executors e SET last_ping = {clock}, lease_until = {clock} + $4::float8,
 FROM live WHERE e.id = live.id RETURNING e.id, e.status
 
 -- name: shorten_lease
--- Let a lease end earlier.
+-- End a lease earlier.
 UPDATE executors SET lease_until = least(lease_until, {clock} + $3::float8)
 WHERE id = $1::text AND session = $2::text
 
 -- name: executors
--- Executors and how many tasks they hold; all, or those of an array.
+-- Read all executors, or those of an array, with the number of tasks that they hold.
 SELECT {executor_columns}, coalesce(held.running, 0) AS running FROM executors e
 LEFT JOIN (SELECT t.executor_id, count(*)::int AS running FROM tasks t
     WHERE t.executor_id IS NOT NULL GROUP BY t.executor_id) AS held ON held.executor_id = e.id
 WHERE $1::text[] IS NULL OR e.id = ANY ($1::text[]) ORDER BY e.id
 
 -- name: forget_executors
--- Executors that are gone for good.
+-- Delete executors that left long ago.
 DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < $1::float8
 
 -- name: manager_seen
--- Note that a manager is up; since when managers are up without a break.
+-- Record that a manager is up, and read since when managers have been up without interruption.
 WITH moment AS MATERIALIZED (SELECT {clock} AS now)
 INSERT INTO managers (id, up_since, seen_at)
 SELECT $1::text, least(moment.now,
@@ -588,12 +588,12 @@ ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since, seen_at = excluded.
 RETURNING up_since
 
 -- name: manager_gone
--- A manager leaves.
+-- Delete a manager.
 DELETE FROM managers WHERE id = $1::text
 
 -- name: work_summary
--- What there is to wait for: now, due, ready streams, suspect streams, expiry, pauses that hold
--- tasks, whether slots are unsettled, whether there are signals.
+-- Read the work summary: clock, next due time, ready streams, suspect streams, next expiry, gates
+-- of pauses that hold tasks, whether slots are unsettled, whether there are signals.
 WITH RECURSIVE
 gates (gate) AS (
     SELECT min(t.gate) FROM tasks t WHERE t.gate >= 'p:' AND t.gate < 'p;'
@@ -618,38 +618,38 @@ SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     EXISTS (SELECT FROM slots WHERE unsettled), EXISTS (SELECT FROM signals)
 
 -- name: tasks
--- Tasks and their definitions.
+-- Read tasks and their definitions.
 SELECT {task_columns}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
 WHERE t.id = ANY ($1::text[])
 
 -- name: runs
--- A task's runs, newest first.
+-- Read the runs of a task, newest first.
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,
     retries, stage, stages, executor_id, note
 FROM runs WHERE task_id = $1::text
 ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC LIMIT $2::int
 
 -- name: stage_records
--- Ended attempts of a run.
+-- Read the ended attempts of a run.
 SELECT {stage_columns} FROM stages s WHERE s.job_id = $1::text
 ORDER BY s.cycle, s.stage, s.attempt
 
 -- name: ahead
--- How many tasks stand before one that may be acquired too; at most a number of them.
+-- Count the ready tasks before a ready task, up to a limit.
 SELECT count(*) FROM (SELECT FROM tasks t WHERE t.app_name = $1::text AND t.ready = 1
     AND (t.priority > $2::int OR (t.priority = $2::int
         AND (t.queued_at < $3::float8 OR (t.queued_at = $3::float8 AND t.id < $4::text))))
     LIMIT $5::int) AS before
 
 -- name: ahead_at_gate
--- How many tasks of its stream stand before one at its gate; at most a number of them.
+-- Count the tasks of the same stream before a task at its gate, up to a limit.
 SELECT count(*) FROM (SELECT FROM tasks t WHERE t.gate = $6::text AND t.app_name = $1::text
     AND (t.priority > $2::int OR (t.priority = $2::int
         AND (t.queued_at < $3::float8 OR (t.queued_at = $3::float8 AND t.id < $4::text))))
     LIMIT $5::int) AS before
 
 -- name: status_counts
--- Tasks by stream and status.
+-- Count tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
 
 -- name: set_notification
@@ -658,7 +658,7 @@ UPDATE notifications n SET enabled = $2::bool WHERE n.id = $1::text
 RETURNING {notification_columns}
 
 -- name: delete_notifications
--- Notifications of an array.
+-- Delete the notifications of an array.
 DELETE FROM notifications WHERE id = ANY ($1::text[])
 
 -- name: notify

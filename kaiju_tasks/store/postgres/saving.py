@@ -1,7 +1,7 @@
-"""Steps as arrays of columns: everything that `insert` and `save` write.
+"""Writes steps and their effects as arrays of columns in PostgreSQL.
 
-One statement for each kind of effect, and only where it occurs; what every report has (rows,
-attempts, runs) goes in one.
+Each kind of effect that occurs takes one statement. The effects that every report has (rows,
+attempts, runs) are written by one statement together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ HOT_COLUMNS = (
     "exit_code",
     "version",
 )
-"""What acquisitions and reports change; half the columns are half the work for the server."""
+"""The columns that acquisitions and reports change. Half the columns cost half the time."""
 _HOT = tuple(ROW_COLUMNS.index(name) for name in HOT_COLUMNS)
 _COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
 
@@ -59,9 +59,9 @@ RUN_END_WIDTH = 7
 
 
 async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]:
-    """Insert new tasks and their effects; returns the ids that were taken.
+    """Insert new tasks and their effects, in the order of ids, which prevents deadlocks.
 
-    In the order of ids, so that two inserters of the same ids never wait for each other.
+    :returns: the ids that were taken
     """
     ordered = sorted(steps, key=lambda step: step.row.id)
     tasks = array_literals((row_values(step.row) for step in ordered), len(ROW_COLUMNS))
@@ -76,7 +76,7 @@ async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]
         await connection.execute(SQL["append_stages"], *array_literals(attempts, STAGE_WIDTH))
     if runs:
         await connection.execute(SQL["append_runs"], *array_literals(runs, RUN_WIDTH))
-    await _rarities(connection, new, now)
+    await _other_effects(connection, new, now)
     return {step.row.id for step in steps} - added
 
 
@@ -85,11 +85,11 @@ async def save(
 ) -> None:
     """Write changed tasks and their effects.
 
-    :param before: rows as they were when they were locked
+    :param before: the rows at the time of the lock, by id
     """
     if deleted := [step for step in steps if step.deleted]:
         await delete(connection, [step.row.id for step in deleted])
-        await _tell(connection, deleted)
+        await _signal(connection, deleted)
     kept = [step for step in steps if step.changed and not step.deleted]
     if not kept:
         return
@@ -98,11 +98,11 @@ async def save(
         values = array_literals(defined, DEFINITION_WIDTH)
         await connection.execute(SQL["save_definitions"], *values)
     await _save_rows(connection, kept, before)
-    await _rarities(connection, kept, now)
+    await _other_effects(connection, kept, now)
 
 
 async def _save_rows(connection: Any, steps: Sequence[Step], before: Mapping[str, Row]) -> None:
-    """Rows, attempts and runs in one statement."""
+    """Write rows, attempts and runs in one statement."""
     columns = list(zip(*(row_values(step.row) for step in steps), strict=True))
     name = "save"
     if _only_hot(columns, [before.get(step.row.id) for step in steps]):
@@ -116,11 +116,11 @@ async def _save_rows(connection: Any, steps: Sequence[Step], before: Mapping[str
     tag = await connection.execute(SQL[name], *values)
     if (written := int(tag.rpartition(" ")[2])) != len(steps):
         lost = len(steps) - written
-        raise StoreError(f"{lost} of {len(steps)} tasks to be saved do not exist.")
+        raise StoreError(f"{lost} of {len(steps)} tasks to save do not exist.")
 
 
 def _only_hot(columns: Sequence[tuple[Any, ...]], before: Sequence[Row | None]) -> bool:
-    """Whether all other columns are as they were."""
+    """Whether only hot columns have changed."""
     old = [row_values(row) for row in before if row is not None]
     if len(old) != len(before):
         return False
@@ -129,7 +129,7 @@ def _only_hot(columns: Sequence[tuple[Any, ...]], before: Sequence[Row | None]) 
 
 
 async def delete(connection: Any, ids: Sequence[str]) -> None:
-    """Delete tasks and all that belongs to them."""
+    """Delete tasks and all their data."""
     await connection.execute(SQL["delete"], ids)
 
 
@@ -138,16 +138,16 @@ def _history(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], list[tuple[A
     return attempts, [run_values(run) for step in steps for run in step.runs]
 
 
-async def _rarities(connection: Any, steps: Sequence[Step], now: float) -> None:
+async def _other_effects(connection: Any, steps: Sequence[Step], now: float) -> None:
     for step in steps:
         if (copy := step.copy_results) is not None:
             values = (copy.from_job, copy.from_cycle, copy.to_job, copy.stages)
             await connection.execute(SQL["copy_results"], *values)
     await _inboxes(connection, steps)
     await _claims(connection, steps)
-    await _tell(connection, steps)
-    if noted := [step for step in steps if step.notification is not None]:
-        await _notify(connection, noted, now)
+    await _signal(connection, steps)
+    if notified := [step for step in steps if step.notification is not None]:
+        await _notify(connection, notified, now)
 
 
 async def _inboxes(connection: Any, steps: Sequence[Step]) -> None:
@@ -175,7 +175,7 @@ async def _claims(connection: Any, steps: Sequence[Step]) -> None:
         await connection.execute(SQL["claim"], *columns_of(sorted(taken.items()), 2))
 
 
-async def _tell(connection: Any, steps: Sequence[Step]) -> None:
+async def _signal(connection: Any, steps: Sequence[Step]) -> None:
     if run_ends := sorted(run_end_values(step) for step in steps if step.run_end is not None):
         await connection.execute(SQL["note_run_ends"], *array_literals(run_ends, RUN_END_WIDTH))
     if signalled := [step.row.id for step in steps if step.signal]:

@@ -1,4 +1,4 @@
-"""The PostgreSQL store: any number of managers share it, and it is their only coordinator."""
+"""Implements the store contract on PostgreSQL, through which managers coordinate."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
 
 class _Connection(asyncpg.Connection):
     def get_reset_query(self) -> str:
-        """Nothing that we do to a session has to be undone, and it would be a round trip."""
+        """Skip the reset, which would cost a round trip: no session state has to be undone."""
         return ""
 
 
@@ -57,7 +57,7 @@ class PostgresStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
 
     :param url: `postgresql://…[?schema=…]`
-    :param connections: at most so many, beside one that listens, from 1
+    :param connections: maximum number of connections, from 1, in addition to the listening one
     :raises SettingsError: the URL is malformed
     """
 
@@ -231,7 +231,7 @@ class PostgresStore(SharedStore):
         return found
 
     async def _change(self, name: str, *values: Any) -> int:
-        """Rows that a statement changed."""
+        """Run a statement. Returns the number of changed rows."""
         async with self._connection() as connection:
             with translated():
                 tag = await connection.execute(SQL[name], *values)

@@ -1,4 +1,4 @@
-"""A transaction on PostgreSQL, on one connection of its own."""
+"""Implements a transaction on PostgreSQL, on a separate connection."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -49,12 +49,12 @@ SET LOCAL enable_mergejoin = off;
 SET LOCAL plan_cache_mode = force_generic_plan;
 SET LOCAL jit = off
 """
-"""Every statement of a transaction finds its rows by keys. Left to its statistics the planner
-scans the table now and then; held to the indexes, one plan is as good as all, and kept."""
+"""Every statement of a transaction finds its rows by keys. With stale statistics the planner would
+sometimes scan the table. Restricted to indexes, one generic plan is as good as any other."""
 
 
 class PostgresTransaction:
-    """Statements that lock read the clock after the lock; it stands last in their rows."""
+    """A transaction. Locking statements read the clock after the lock, as their last column."""
 
     def __init__(self, connection: Any, clock: DatabaseClock) -> None:
         self._connection = connection
@@ -76,18 +76,18 @@ class PostgresTransaction:
             await self._connection.execute(_BEGIN)
 
     async def commit(self) -> None:
-        """:raises StoreUnavailable: whether it happened is unknown"""
+        """:raises StoreUnavailable: the commit failed, or its outcome is unknown"""
         with translated(unknown=True):
             tag = await self._connection.execute("COMMIT")
         if tag != "COMMIT":
-            raise StoreUnavailable("A statement had failed, so the transaction was rolled back.")
+            raise StoreUnavailable("The transaction was rolled back: a statement had failed.")
 
     async def rollback(self) -> None:
-        """Give the connection up where it cannot be rolled back."""
+        """Roll back, or terminate the connection if that fails."""
         try:
             await self._connection.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
         except Exception:
-            with suppress(asyncpg.InterfaceError):  # it broke, and the pool has taken it back
+            with suppress(asyncpg.InterfaceError):  # it failed, and the pool has taken it back
                 self._connection.terminate()
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
@@ -138,7 +138,7 @@ class PostgresTransaction:
     async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
         held: dict[str, str] = {}
         left = dict(sorted(wanted.items()))
-        while left:  # who held a key may have let go of it between the two statements
+        while left:  # a key may have been released between the two statements
             taken = {key for (key,) in await self._fetch("claim", *columns_of(left.items(), 2))}
             left = {key: task_id for key, task_id in left.items() if key not in taken}
             held |= await self._fetch("claimants", list(left)) if left else []

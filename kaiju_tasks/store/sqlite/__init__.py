@@ -1,4 +1,4 @@
-"""The embedded store: one file, nothing to install, one manager."""
+"""The SQLite store, for one manager: a file, or the memory of the process."""
 
 from kaiju_tasks.store.sqlite.store import SqliteStore
 

@@ -1,4 +1,4 @@
-"""Connections to SQLite, and its errors as those of a store."""
+"""Opens SQLite connections, and translates SQLite's errors to store errors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ MEMORY = ":memory:"
 
 
 def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection on which transactions are begun by hand, and a commit is on disk.
+    """Open a connection with explicit transactions and durable commits.
 
-    :param path: of the file, or `:memory:`
+    :param path: the path of the file, or `:memory:`
+    :param readonly: whether to refuse writes
     :raises StoreUnavailable: the file cannot be opened
     """
     with translated():
@@ -36,7 +37,7 @@ def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise the store's errors instead of SQLite's."""
+    """Translate SQLite's errors to store errors."""
     try:
         yield
     except sqlite3.IntegrityError as error:

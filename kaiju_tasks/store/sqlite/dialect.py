@@ -1,4 +1,4 @@
-"""What SQLite says differently."""
+"""Defines the SQL dialect of SQLite."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""One manager on one database file."""
+"""Locks a database file for one manager."""
 
 import fcntl
 import os
@@ -8,14 +8,14 @@ from kaiju_tasks.store.base import StoreRefused, StoreUnavailable
 
 
 class FileLock:
-    """A lock beside a database file, which the system releases when the process ends."""
+    """A lock file next to a database file. The system releases the lock when the process ends."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._file: int | None = None
 
     def take(self) -> None:
-        """:raises StoreRefused: another manager has it"""
+        """:raises StoreRefused: another manager holds the lock"""
         path = f"{self._database}.lock"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -26,13 +26,14 @@ class FileLock:
         except BlockingIOError as error:
             os.close(file)
             raise StoreRefused(
-                f"Another manager is using {self._database}. SQLite takes one manager: stop the "
-                "other, give this one a file of its own, or use PostgreSQL for several."
+                f"Another manager is using {self._database}. SQLite supports one manager: stop "
+                "the other one, use a different file, or use PostgreSQL for several managers."
             ) from error
         self._file = file
 
     def release(self) -> None:
-        """The file stays: removing it would let a third process lock a new one of that name."""
+        """Release the lock. The file stays: if it were removed, another process could lock a new
+        file with the same name while a third one holds the old file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -1,4 +1,4 @@
-"""Migrations of a SQLite file."""
+"""Applies migrations to a SQLite file."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS kaiju_migrations (
 
 
 def applied(db: sqlite3.Connection) -> list[Applied]:
-    """What a database remembers, nothing when it is new."""
+    """The recorded migrations of a database; none if it is new."""
     known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'kaiju_migrations'"
     if db.execute(known).fetchone() is None:
         return []
@@ -38,7 +38,7 @@ def applied(db: sqlite3.Connection) -> list[Applied]:
 
 
 def migrate(db: sqlite3.Connection, now: float, known: Sequence[Migration] = MIGRATIONS) -> None:
-    """Apply what is missing, each migration in its own transaction.
+    """Apply the pending migrations, each in its own transaction.
 
     :raises StoreRefused: the database is newer than this program
     """
@@ -59,7 +59,7 @@ def migrate(db: sqlite3.Connection, now: float, known: Sequence[Migration] = MIG
 
 
 def status(path: str) -> list[MigrationStatus]:
-    """What a file has and lacks, whoever is using it; a file that is not there lacks all."""
+    """The status of the migrations of a file, which may be in use or missing."""
     if not Path(path).exists():
         return statuses(MIGRATIONS, [])
     with translated(), closing(connect(path, readonly=True)) as db:
@@ -67,12 +67,12 @@ def status(path: str) -> list[MigrationStatus]:
 
 
 def check(db: sqlite3.Connection) -> None:
-    """:raises StoreRefused: the database is not as this program needs it"""
+    """:raises StoreRefused: the schema of the database is not that of this program"""
     refuse_pending(to_apply(MIGRATIONS, applied(db)))
 
 
 def _statements(sql: str) -> Iterator[str]:
-    """`executescript` would commit first."""
+    """Split a script into statements, because `executescript` would commit first."""
     statement = ""
     for line in sql.splitlines(keepends=True):
         statement += line

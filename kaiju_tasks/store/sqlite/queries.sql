@@ -1,5 +1,5 @@
--- Statements of the SQLite store. Conditions on partial indexes are literal, or the planner
--- would not see that the index serves them.
+-- Statements of the SQLite store. Conditions on partial indexes are literals, because the planner
+-- would not use the index otherwise.
 
 -- fragment: task_columns
 t.id, t.app_name, t.priority, t.status, t.status_reason, t.enabled, t.ready, t.run_open, t.stage,
@@ -18,30 +18,30 @@ s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued
 s.ended_at, s.outcome, s.rescued, s.result, s.error
 
 -- name: lock
--- Tasks of a JSON list of ids.
+-- Read the tasks of a JSON list of ids.
 SELECT {task_columns} FROM tasks t
 WHERE t.id IN (SELECT value FROM json_each(?1)) ORDER BY t.id
 
 -- name: lock_due
--- Tasks whose moment has come.
+-- Read due tasks.
 SELECT {task_columns} FROM tasks t WHERE t.due_at <= ?1 ORDER BY t.due_at LIMIT ?2
 
 -- name: acquiring
--- Whether an executor's session may acquire.
+-- Check whether an executor's session may acquire tasks.
 SELECT 1 FROM executors WHERE id = ?1 AND session = ?2 AND status = 'ACTIVE'
 
 -- name: lock_ready
--- The first tasks of a stream.
+-- Read the first ready tasks of a stream.
 SELECT {task_columns} FROM tasks t WHERE t.app_name = ?1 AND t.ready = 1
 ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?2
 
 -- name: lock_suspect
--- The first suspect tasks of a stream.
+-- Read the first suspect tasks of a stream.
 SELECT {task_columns} FROM tasks t WHERE t.app_name = ?1 AND t.ready = 2
 ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?2
 
 -- name: gated_streams
--- Streams in which tasks stand at a gate.
+-- Read the streams that have tasks at a gate.
 WITH RECURSIVE streams (app_name) AS (
     SELECT min(t.app_name) FROM tasks t WHERE t.gate = ?1
     UNION ALL
@@ -50,142 +50,142 @@ WITH RECURSIVE streams (app_name) AS (
 SELECT app_name FROM streams WHERE app_name IS NOT NULL
 
 -- name: lock_gated
--- The first tasks of a stream that stand at a gate.
+-- Read the first tasks of a stream at a gate.
 SELECT {task_columns} FROM tasks t WHERE t.gate = ?1 AND t.app_name = ?2
 ORDER BY t.priority DESC, t.queued_at, t.id LIMIT ?3
 
 -- name: pauses_revision
--- The revision of all pauses.
+-- Read the revision of the pauses.
 SELECT value FROM revisions WHERE name = 'pauses'
 
 -- name: pauses
--- Every pause.
+-- Read all pauses.
 SELECT body FROM pauses ORDER BY id
 
 -- name: raise_pauses
--- The pauses have changed.
+-- Increase the revision of the pauses.
 UPDATE revisions SET value = value + 1 WHERE name = 'pauses'
 
 -- name: put_pause
--- A new pause.
+-- Insert a pause.
 INSERT INTO pauses (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING
 
 -- name: delete_pause
--- A pause is over.
+-- Delete a pause.
 DELETE FROM pauses WHERE id = ?1
 
 -- name: lock_slots
--- How much of the slots of a JSON list of keys is used.
+-- Read the used slots of a JSON list of keys.
 SELECT key, used FROM slots WHERE key IN (SELECT value FROM json_each(?1))
 
 -- name: slot_used
--- How much of one key is used.
+-- Count the used slots of a key.
 SELECT used FROM slots WHERE key = ?1
 
 -- name: save_slot
--- A slot that was taken or freed.
+-- Update the used slots of a key.
 INSERT INTO slots (key, used, unsettled) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET used = excluded.used, unsettled = excluded.unsettled
 
 -- name: unsettled_slots
--- Keys of which a waiter may have been passed over.
+-- Read keys of which a waiting task may have been passed over.
 SELECT key FROM slots WHERE unsettled ORDER BY key LIMIT ?1
 
 -- name: forget_slots
--- Keys that nobody uses.
+-- Delete unused keys.
 DELETE FROM slots WHERE used = 0 AND NOT unsettled
 
 -- name: claim
--- Take a unique key if it is free.
+-- Claim a unique key if it is free.
 INSERT INTO claims (key, task_id) VALUES (?, ?) ON CONFLICT (key) DO NOTHING
 
 -- name: claimants
--- Who holds a JSON list of unique keys.
+-- Read the holders of a JSON list of unique keys.
 SELECT key, task_id FROM claims WHERE key IN (SELECT value FROM json_each(?1))
 
 -- name: unclaim
--- A JSON list of tasks lets go of its unique keys.
+-- Release the unique keys of a JSON list of tasks.
 DELETE FROM claims WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: put_child
--- A task that a stage waits for.
+-- Record a task that a stage waits for.
 INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,
     exit_code, error, job_id, job_cycle, stages)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: drop_children
--- A stage waits for a JSON list of positions no more.
+-- Delete the records of what a stage waits for at a JSON list of positions.
 DELETE FROM children WHERE parent_job = ?1 AND stage = ?2
     AND position IN (SELECT value FROM json_each(?3))
 
 -- name: children
--- Tasks that a stage waits for.
+-- Read the tasks that a stage waits for.
 SELECT position, cycle, child_id, made, status, exit_code, error, job_id, job_cycle, stages
 FROM children WHERE parent_job = ?1 AND stage = ?2 ORDER BY position
 
 -- name: children_summary
--- Of what a stage waits for: has some not ended, has some finished, has some failed?
+-- Read whether some of the tasks that a stage waits for are left, have finished or have failed.
 SELECT EXISTS (SELECT 1 FROM children WHERE parent_job = ?1 AND stage = ?2 AND status IS NULL),
     EXISTS (SELECT 1 FROM children WHERE parent_job = ?1 AND stage = ?2 AND status = 'FINISHED'),
     EXISTS (SELECT 1 FROM children WHERE parent_job = ?1 AND stage = ?2 AND status = 'FAILED')
 
 -- name: waits_of
--- For which tasks a JSON list of tasks waits now.
+-- Read the tasks for which a JSON list of tasks waits now.
 SELECT DISTINCT c.child_id FROM json_each(?1) j JOIN tasks t ON t.id = j.value
 JOIN children c ON c.parent_job = t.job_id AND c.stage = t.stage AND c.status IS NULL
 WHERE t.status IN ('WAITING', 'SUSPENDED')
 
 -- name: signal_parents
--- Have those looked at that wait for a task.
+-- Add signals for the tasks that wait for a task.
 INSERT INTO signals (task_id)
 SELECT DISTINCT parent_id FROM children WHERE child_id = ?1 AND status IS NULL
 
 -- name: note_run_ends
--- A run has ended: note it where somebody waits for it.
+-- Record the end of a run for the stages that wait for it.
 UPDATE children SET status = ?2, exit_code = ?3, error = ?4, job_id = ?5, job_cycle = ?6,
     stages = ?7
 WHERE child_id = ?1 AND status IS NULL
 
 -- name: add_signal
--- Have a task looked at.
+-- Add a signal for a task.
 INSERT INTO signals (task_id) VALUES (?)
 
 -- name: take_signals
--- The next tasks to be looked at.
+-- Remove the next signals and return the ids of their tasks.
 DELETE FROM signals WHERE seq IN (SELECT seq FROM signals ORDER BY seq LIMIT ?1) RETURNING task_id
 
 -- name: result_size
--- How many bytes the results of a run take.
+-- Read the size of the results of a run, in bytes.
 SELECT coalesce(sum(length(CAST(result AS BLOB)) + 1), 0) FROM stages
 WHERE job_id = ?1 AND cycle = ?2 AND failed_attempt = 0
 
 -- name: lock_leased
--- What an executor holds.
+-- Read the tasks that an executor holds.
 SELECT {task_columns} FROM tasks t WHERE t.executor_id = ?1 ORDER BY t.id
 
 -- name: definitions
--- Definitions of a JSON list of ids.
+-- Read the definitions of a JSON list of ids.
 SELECT task_id, rev, body FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: result
--- One stage's result.
+-- Read the result of a stage.
 SELECT result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage = ?3 AND failed_attempt = 0
 
 -- name: run_results
--- Results of a run.
+-- Read the results of a run.
 SELECT stage, result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND failed_attempt = 0
 
 -- name: inboxes
--- Messages of a JSON list of ids, in order of arrival.
+-- Read the messages of a JSON list of ids, in order of arrival.
 SELECT task_id, message_id, name, data, consumed FROM inbox
 WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY seq
 
 -- name: existing
--- Which of a JSON list of ids are taken.
+-- Read which of a JSON list of ids are taken.
 SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 
 -- name: insert_task
--- A new task.
+-- Insert a task.
 INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready, run_open, stage,
     stages, job_id, cycle, attempt, retries, losses, epoch, nonce, executor_id, held, hold_next,
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
@@ -196,7 +196,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_task
--- A changed task.
+-- Update a task.
 UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, enabled = ?6,
     ready = ?7, run_open = ?8, stage = ?9, stages = ?10, job_id = ?11, cycle = ?12, attempt = ?13,
     retries = ?14, losses = ?15, epoch = ?16, nonce = ?17, executor_id = ?18, held = ?19,
@@ -209,7 +209,7 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
 WHERE id = ?1
 
 -- name: save_definition
--- A new or changed definition.
+-- Insert or update a definition.
 INSERT INTO definitions (task_id, rev, body, created, cron, every_seconds, next_task, system,
     notify, group_name, group_id, user_id, parent_id, description)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -220,19 +220,19 @@ ON CONFLICT (task_id) DO UPDATE SET rev = excluded.rev, body = excluded.body,
     parent_id = excluded.parent_id, description = excluded.description
 
 -- name: append_stage
--- An ended attempt.
+-- Insert an ended attempt.
 INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, name,
     executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: append_run
--- An ended run or a missed fire.
+-- Insert an ended run or a missed fire.
 INSERT INTO runs (run_id, task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at,
     exit_code, error, retries, stage, stages, executor_id, note)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: copy_results
--- Results of an earlier run's first stages, for a new run.
+-- Copy the results of the first stages of an earlier run to a new run.
 INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, name,
     executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, copied)
 SELECT ?3, 0, stage, 0, task_id, attempt, method, name,
@@ -240,29 +240,29 @@ SELECT ?3, 0, stage, 0, task_id, attempt, method, name,
 FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage < ?4 AND failed_attempt = 0
 
 -- name: clear_inbox
--- Drop a task's messages.
+-- Delete the messages of a task.
 DELETE FROM inbox WHERE task_id = ?1
 
 -- name: replay_inbox
--- A task's messages may be taken again.
+-- Make the messages of a task available again.
 UPDATE inbox SET consumed = 0 WHERE task_id = ?1
 
 -- name: add_message
--- A message that came.
+-- Insert a message.
 INSERT INTO inbox (task_id, message_id, name, data, consumed) VALUES (?, ?, ?, ?, ?)
 
 -- name: consume_message
--- A hook took a message.
+-- Mark a message as consumed by a hook.
 UPDATE inbox SET consumed = 1 WHERE task_id = ?1 AND message_id = ?2
 
 -- name: add_notification
--- A run has ended.
+-- Insert the notification of an ended run.
 INSERT INTO notifications (id, message, kws, created, enabled, user_id, task_id, job_id, status,
     result, exit_code, error)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 
 -- name: delete_stages
--- History of a JSON list of tasks; before their runs and rows go.
+-- Delete the history of a JSON list of tasks. Run it before their runs and rows are deleted.
 DELETE FROM stages WHERE rowid IN (
     SELECT s.rowid FROM json_each(?1) j JOIN runs r ON r.task_id = j.value
         JOIN stages s ON s.job_id = r.job_id
@@ -273,27 +273,27 @@ DELETE FROM stages WHERE rowid IN (
     SELECT s.rowid FROM json_each(?1) j JOIN stages s ON s.task_id = j.value AND s.copied)
 
 -- name: delete_runs
--- Runs of a JSON list of tasks.
+-- Delete the runs of a JSON list of tasks.
 DELETE FROM runs WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: delete_inbox
--- Messages of a JSON list of tasks.
+-- Delete the messages of a JSON list of tasks.
 DELETE FROM inbox WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: delete_children
--- What a JSON list of tasks waits for.
+-- Delete the records of what a JSON list of tasks waits for.
 DELETE FROM children WHERE parent_id IN (SELECT value FROM json_each(?1))
 
 -- name: delete_definitions
--- Definitions of a JSON list of tasks.
+-- Delete the definitions of a JSON list of tasks.
 DELETE FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: delete_tasks
--- Rows of a JSON list of tasks.
+-- Delete the rows of a JSON list of tasks.
 DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 
 -- name: ended_tasks
--- Tasks that ended before a moment and may be cleaned away.
+-- Read tasks that ended before a time and may be deleted.
 SELECT t.id FROM runs r CROSS JOIN tasks t ON t.id = r.task_id AND t.job_id = r.job_id
 JOIN definitions d ON d.task_id = t.id
 WHERE r.ended_at < ?1 AND t.status IN ('FINISHED', 'FAILED')
@@ -301,47 +301,47 @@ WHERE r.ended_at < ?1 AND t.status IN ('FINISHED', 'FAILED')
 ORDER BY r.ended_at LIMIT ?2
 
 -- name: prunable_runs
--- Runs that ended before a moment and are not their task's last.
+-- Read runs that ended before a time, except the last run of each task.
 SELECT r.run_id FROM runs r LEFT JOIN tasks t ON t.id = r.task_id
 WHERE r.ended_at < ?1 AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
 ORDER BY r.ended_at LIMIT ?2
 
 -- name: prune_stages
--- Stages of a JSON list of runs.
+-- Delete the stages of a JSON list of runs.
 DELETE FROM stages WHERE job_id IN (
     SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
     WHERE r.job_id IS NOT NULL)
 
 -- name: prune_children
--- What the stages of a JSON list of runs waited for.
+-- Delete the records of what the stages of a JSON list of runs waited for.
 DELETE FROM children WHERE parent_job IN (
     SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
     WHERE r.job_id IS NOT NULL)
 
 -- name: prune_runs
--- A JSON list of runs.
+-- Delete a JSON list of runs.
 DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))
 
 -- name: prune_notifications
--- Notifications older than a moment.
+-- Delete notifications older than a time.
 DELETE FROM notifications WHERE id IN (
     SELECT id FROM notifications WHERE created < ?1 LIMIT ?2)
 
 -- name: add_audit
--- Who did what; a record that is there is completed.
+-- Insert audit records, or complete existing ones.
 INSERT INTO audit (id, at, user_id, remote, action, target, data) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET data = excluded.data
 
 -- name: prune_audit
--- Audit records older than a moment.
+-- Delete audit records older than a time.
 DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 LIMIT ?2)
 
 -- name: lock_executor
--- One executor.
+-- Read an executor.
 SELECT {executor_columns} FROM executors e WHERE e.id = ?1
 
 -- name: put_executor
--- A new or changed executor.
+-- Insert or update an executor.
 INSERT INTO executors (id, session, status, app_names, commands, capacity, host, pid, version,
     manager_id, connected_at, last_ping, lease_until)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -352,43 +352,43 @@ ON CONFLICT (id) DO UPDATE SET session = excluded.session, status = excluded.sta
     last_ping = excluded.last_ping, lease_until = excluded.lease_until
 
 -- name: lock_expired
--- Executors whose lease has ended and that nobody has declared lost yet.
+-- Read executors whose lease has ended and that are not LOST yet.
 SELECT {executor_columns} FROM executors e
 WHERE e.status IN ('ACTIVE', 'DRAINING', 'SUSPENDED') AND e.lease_until <= ?1
 ORDER BY e.lease_until LIMIT ?2
 
 -- name: ping
--- Renew one executor's lease.
+-- Renew the lease of an executor.
 UPDATE executors SET last_ping = ?3, lease_until = ?4, capacity = ?5
 WHERE id = ?1 AND session = ?2 AND status NOT IN ('LOST', 'GONE') RETURNING status
 
 -- name: shorten_lease
--- Let a lease end earlier.
+-- End a lease earlier.
 UPDATE executors SET lease_until = min(lease_until, ?3) WHERE id = ?1 AND session = ?2
 
 -- name: executors
--- Executors and how many tasks they hold; all, or a JSON list of ids.
+-- Read all executors, or those of a JSON list of ids, with the number of tasks that they hold.
 SELECT {executor_columns}, (SELECT count(*) FROM tasks t WHERE t.executor_id = e.id) AS running
 FROM executors e WHERE ?1 IS NULL OR e.id IN (SELECT value FROM json_each(?1)) ORDER BY e.id
 
 -- name: forget_executors
--- Executors that are gone for good.
+-- Delete executors that left long ago.
 DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < ?1
 
 -- name: manager_seen
--- Note that a manager is up; since when managers are up without a break.
+-- Record that a manager is up, and read since when managers have been up without interruption.
 INSERT INTO managers (id, up_since, seen_at)
 VALUES (?1, min(?2, coalesce((SELECT min(up_since) FROM managers WHERE seen_at >= ?3), ?2)), ?2)
 ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since, seen_at = excluded.seen_at
 RETURNING up_since
 
 -- name: manager_gone
--- A manager leaves.
+-- Delete a manager.
 DELETE FROM managers WHERE id = ?1
 
 -- name: work_summary
--- What there is to wait for: due, ready streams, suspect streams, expiry, pauses that hold tasks,
--- whether slots are unsettled, whether there are signals.
+-- Read the work summary: next due time, ready streams, suspect streams, next expiry, gates of
+-- pauses that hold tasks, whether slots are unsettled, whether there are signals.
 WITH RECURSIVE
 gates (gate) AS (
     SELECT min(gate) FROM tasks WHERE gate >= 'p:' AND gate < 'p;'
@@ -413,34 +413,34 @@ SELECT (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     EXISTS (SELECT 1 FROM slots WHERE unsettled), EXISTS (SELECT 1 FROM signals)
 
 -- name: tasks
--- Tasks and their definitions, of a JSON list of ids.
+-- Read the tasks of a JSON list of ids, with their definitions.
 SELECT {task_columns}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
 WHERE t.id IN (SELECT value FROM json_each(?1))
 
 -- name: runs
--- A task's runs, newest first.
+-- Read the runs of a task, newest first.
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,
     retries, stage, stages, executor_id, note
 FROM runs WHERE task_id = ?1 ORDER BY ended_at DESC, scheduled_at DESC, run_id DESC LIMIT ?2
 
 -- name: stage_records
--- Ended attempts of a run.
+-- Read the ended attempts of a run.
 SELECT {stage_columns} FROM stages s WHERE s.job_id = ?1 ORDER BY s.cycle, s.stage, s.attempt
 
 -- name: ahead
--- How many tasks stand before one that may be acquired too; at most a number of them.
+-- Count the ready tasks before a ready task, up to a limit.
 SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.app_name = ?1 AND t.ready = 1
     AND (t.priority > ?2 OR (t.priority = ?2
         AND (t.queued_at < ?3 OR (t.queued_at = ?3 AND t.id < ?4)))) LIMIT ?5)
 
 -- name: ahead_at_gate
--- How many tasks of its stream stand before one at its gate; at most a number of them.
+-- Count the tasks of the same stream before a task at its gate, up to a limit.
 SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.gate = ?6 AND t.app_name = ?1
     AND (t.priority > ?2 OR (t.priority = ?2
         AND (t.queued_at < ?3 OR (t.queued_at = ?3 AND t.id < ?4)))) LIMIT ?5)
 
 -- name: status_counts
--- Tasks by stream and status.
+-- Count tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
 
 -- name: set_notification
@@ -450,5 +450,5 @@ RETURNING id, message, kws, created, enabled, user_id, task_id, job_id, status, 
     error
 
 -- name: delete_notifications
--- A JSON list of notifications.
+-- Delete a JSON list of notifications.
 DELETE FROM notifications WHERE id IN (SELECT value FROM json_each(?1))

@@ -1,4 +1,4 @@
-"""Steps as rows: everything that `insert` and `save` write."""
+"""Writes steps and their effects as rows of SQLite."""
 
 import json
 import sqlite3
@@ -23,7 +23,10 @@ SQL = load_statements(__package__ or "")
 
 
 def insert(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> set[str]:
-    """Insert new tasks and their effects; returns the ids that were taken."""
+    """Insert new tasks and their effects.
+
+    :returns: the ids that were taken
+    """
     ids = json.dumps([step.row.id for step in steps])
     taken = {id for (id,) in db.execute(SQL["existing"], (ids,))}
     new = [step for step in steps if step.row.id not in taken]
@@ -36,16 +39,16 @@ def save(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     """Write changed tasks and their effects."""
     if deleted := [step for step in steps if step.deleted]:
         delete(db, [step.row.id for step in deleted])
-        _tell(db, deleted)
+        _signal(db, deleted)
     kept = [step for step in steps if step.changed and not step.deleted]
     written = db.executemany(SQL["save_task"], [row_values(step.row) for step in kept]).rowcount
     if kept and written != len(kept):
-        raise StoreError(f"{len(kept) - written} of {len(kept)} tasks to be saved do not exist.")
+        raise StoreError(f"{len(kept) - written} of {len(kept)} tasks to save do not exist.")
     _effects(db, kept, now)
 
 
 def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """Delete tasks and all that belongs to them."""
+    """Delete tasks and all their data."""
     listed = (json.dumps(ids),)
     for name in (
         "delete_stages",
@@ -73,7 +76,7 @@ def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     _many(db, "append_run", (run_values(run) for step in steps for run in step.runs))
     _inboxes(db, steps)
     _claims(db, steps)
-    _tell(db, steps)
+    _signal(db, steps)
     for step in steps:
         if step.notification is not None:
             _notify(db, step, now)
@@ -97,7 +100,7 @@ def _claims(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
         _many(db, "claim", ((step.claim, step.row.id) for step in changed if step.claim))
 
 
-def _tell(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+def _signal(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
     run_ends = [run_end_values(step) for step in steps if step.run_end is not None]
     _many(db, "signal_parents", ((child_id,) for child_id, *_ in run_ends))
     _many(db, "note_run_ends", run_ends)

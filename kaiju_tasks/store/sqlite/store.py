@@ -1,4 +1,4 @@
-"""The SQLite store: one file, one manager."""
+"""Implements the store contract on SQLite, for one manager."""
 
 import asyncio
 import json
@@ -54,9 +54,9 @@ _names = msgspec.json.Decoder(frozenset[str]).decode
 class SqliteStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
 
-    :param path: of the file, or `:memory:`
-    :param clock: UNIX seconds
-    :param inline: use no threads: everything happens in the caller's
+    :param path: the path of the file, or `:memory:`
+    :param clock: the source of the time, UNIX seconds
+    :param inline: whether to run statements in the caller's thread
     """
 
     _dialect = SqliteDialect()
@@ -136,10 +136,10 @@ class SqliteStore(SharedStore):
         )
 
     async def wake(self, topics: Iterable[str]) -> None:
-        """There is no other manager."""
+        """Do nothing: there is no other manager."""
 
     async def send(self, messages: Sequence[bytes]) -> None:
-        """There is no other manager."""
+        """Do nothing: there is no other manager."""
 
     @asynccontextmanager
     async def listen(
@@ -230,11 +230,11 @@ class SqliteStore(SharedStore):
         return await self._run(self._reader, lambda db: db.execute(*statement).fetchall())
 
     async def _change(self, name: str, *values: Any) -> int:
-        """Rows that a statement changed."""
+        """Run a statement. Returns the number of changed rows."""
         return await self._write(lambda db: db.execute(SQL[name], values).rowcount)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Work as a transaction of its own, in one hop."""
+        """Run work in a separate transaction, with one switch to the writer's thread."""
 
         def whole(db: sqlite3.Connection) -> T:
             db.execute("BEGIN IMMEDIATE")

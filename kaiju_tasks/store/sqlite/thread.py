@@ -1,4 +1,4 @@
-"""A thread that owns a connection."""
+"""Runs statements in a thread that owns a SQLite connection."""
 
 import asyncio
 import queue
@@ -12,12 +12,13 @@ Work = Callable[[sqlite3.Connection], T]
 
 
 class ConnectionThread:
-    """Runs work on a connection, one piece after the other, in the order it was given.
+    """Runs work on a connection, one item after another, in the order of the calls.
 
-    Work that was given is done, even if nobody waits for its result any more.
+    Submitted work is done even if the caller no longer waits for its result.
 
-    :param connect: called in the thread
-    :param inline: no thread: work runs where it is given
+    :param name: the name of the thread
+    :param connect: opens the connection; it is called in the thread
+    :param inline: whether to run work in the caller's thread instead
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class ConnectionThread:
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Connect; what `connect` raises goes through."""
+        """Open the connection. Exceptions of `connect` are raised here."""
         if self._inline:
             self._db = self._connect()
             return
@@ -49,7 +50,10 @@ class ConnectionThread:
             raise
 
     async def run(self, work: Work[T]) -> T:
-        """Have work done and return its result, or raise what it raised."""
+        """Run work and return its result or raise its exception.
+
+        :raises sqlite3.ProgrammingError: the store is closed
+        """
         if self._inline:
             if self._db is None:
                 raise sqlite3.ProgrammingError("the store is closed")
@@ -61,7 +65,7 @@ class ConnectionThread:
         return await done
 
     async def close(self) -> None:
-        """Do what was given, then close the connection."""
+        """Finish the submitted work, then close the connection."""
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -74,25 +78,25 @@ class ConnectionThread:
         try:
             db = self._connect()
         except BaseException as error:
-            _tell(connected, None, error)
+            _resolve(connected, None, error)
             return
-        _tell(connected, None, None)
+        _resolve(connected, None, None)
         while (job := self._jobs.get()) is not None:
             work, done = job
             try:
                 result = work(db)
             except BaseException as error:
-                _tell(done, None, error)
+                _resolve(done, None, error)
             else:
-                _tell(done, result, None)
+                _resolve(done, result, None)
             del job, work, done
         db.close()
 
 
-def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     try:
         future.get_loop().call_soon_threadsafe(_set_outcome, future, result, error)
-    except RuntimeError:  # the loop is closed: nobody waits
+    except RuntimeError:  # the loop is closed, so no caller waits
         pass
 
 

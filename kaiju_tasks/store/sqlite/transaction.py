@@ -1,4 +1,4 @@
-"""A transaction on SQLite. It has the database to itself, so that locking is reading."""
+"""Implements a transaction on SQLite. It is exclusive, so that a lock is a plain read."""
 
 import json
 import sqlite3
@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 
 class SqliteTransaction:
-    """Begins with its first statement. A statement that failed lets it end in a rollback."""
+    """A transaction that begins with its first statement. After a failed statement, it ends with a
+    rollback."""
 
     def __init__(self, thread: ConnectionThread, clock: Callable[[], float]) -> None:
         self._thread = thread
@@ -75,9 +76,9 @@ class SqliteTransaction:
     async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
         def read(db: sqlite3.Connection) -> dict[str, Gated]:
             gated: dict[str, Gated] = {}
-            for gate, most in wanted.items():
+            for gate, limit in wanted.items():
                 for (app_name,) in db.execute(SQL["gated_streams"], (gate,)).fetchall():
-                    found = db.execute(SQL["lock_gated"], (gate, app_name, most))
+                    found = db.execute(SQL["lock_gated"], (gate, app_name, limit))
                     gated.setdefault(gate, Gated([])).rows += map(row_of_integers, found)
             return gated
 
@@ -231,7 +232,7 @@ class SqliteTransaction:
         await self._run(lambda db: db.executemany(SQL["add_audit"], values))
 
     async def commit(self) -> None:
-        """:raises BaseException: what a statement raised, if the caller went on after it"""
+        """:raises BaseException: the error of a statement, if the caller has ignored it"""
         if self._error is not None:
             await self.rollback()
             raise self._error

@@ -262,10 +262,10 @@ async def test_a_listener_that_was_cut_asks_again_and_says_that_events_were_lost
     here, there = await team.manager(), await team.manager()
     heard = Heard(here)
     await knows(there)
-    here._heard(frozenset())
+    here._on_wake(frozenset())
     assert heard.lost == ["events of other managers may have been lost"]
     await wait_until(lambda: len(team.said(here, "hello")) == 2, "it asks again")
-    here._heard(frozenset())
+    here._on_wake(frozenset())
     assert len(heard.lost) == 1
 
 
