@@ -1,4 +1,4 @@
-"""Length-prefixed JSON frames between an executor and its worker processes."""
+"""Encodes the messages between an executor and its worker processes, with their length."""
 
 from typing import Any
 

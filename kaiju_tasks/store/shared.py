@@ -1,4 +1,4 @@
-"""What both stores do with the same code: one named statement, which each has in its dialect."""
+"""Implements the methods that both stores share: each runs one statement of the store's dialect."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -22,18 +22,18 @@ from kaiju_tasks.types import AuditRecord, Notification, Run, StageRecord
 
 
 class SharedStore(ABC):
-    """The methods of a store that need no more than to run one statement."""
+    """The methods of a store that only run one statement."""
 
     _dialect: ClassVar[queries.Dialect]
     _sql: ClassVar[Statements]
 
     @abstractmethod
     async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
-        """The rows of a statement."""
+        """Run a statement and return its rows."""
 
     @abstractmethod
     async def _change(self, name: str, *values: Any) -> int:
-        """The number of rows that a statement changed."""
+        """Run a statement and return the number of changed rows."""
 
     async def _read(self, name: str, *values: Any) -> list[Any]:
         return await self._select((self._sql[name], values))
@@ -94,7 +94,7 @@ class SharedStore(ABC):
         total = await self._scalar(queries.row_count(self._dialect, table, query.conditions))
         return found, int(total)
 
-    # what is over
+    # retention
 
     async def forget_executors(self, before: float) -> int:
         return await self._change("forget_executors", before)

@@ -1,4 +1,4 @@
-"""The manager's own executor, which runs public methods as stages of the stream `manager`."""
+"""Provides the manager's own executor: public methods as stages of the stream `manager`."""
 
 from kaiju_tasks.system_executor.on_call import system_executor
 

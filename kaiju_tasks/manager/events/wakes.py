@@ -1,4 +1,4 @@
-"""Wakes other managers when a stream, an executor or the pauses need their attention."""
+"""Wakes other managers when a stream, an executor or the pauses have changed."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The PostgreSQL store, which any number of managers can share."""
+"""Provides the PostgreSQL store, which any number of managers can share."""
 
 from kaiju_tasks.store.postgres.store import PostgresStore
 
