@@ -1,38 +1,81 @@
 """Loads named statements from `.sql` files.
 
-A statement begins with `-- name: lock` and a description. `-- fragment: task_columns` begins a
-text that later statements include as `{task_columns}`.
+A statement begins with `-- name: lock` and a description. `-- fragment: clock` begins a text that
+later statements include as `{clock}`. `-- columns: runs` begins a list of columns and their types,
+which later statements include in one of these forms:
+
+    {runs.names}    run_id, task_id, …
+    {runs.of r}     r.run_id, r.task_id, …
+    {runs.set v}    task_id = v.task_id, …      without the first, which is the key
+    {runs.arrays}   $1::text::text[], …         parameters, numbered through the statement
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
-_BLOCK = re.compile(r"^-- (name|fragment): (\w+)\n((?:--.*\n)*)", re.MULTILINE)
+_BLOCK = re.compile(r"^-- (name|fragment|columns): (\w+)\n((?:--.*\n)*)", re.MULTILINE)
+_INCLUDED = re.compile(r"\{(\w+)(?:\.(\w+)(?: (\w+))?)?\}")
 
 
 class Statements:
     """The statements of one file, by name.
 
     :ivar about: the description of each statement, by name
+    :ivar columns: the column names of each list, by name
     """
 
     def __init__(self, text: str) -> None:
         self.about: dict[str, str] = {}
+        self.columns: dict[str, tuple[str, ...]] = {}
+        self._types: dict[str, tuple[str, ...]] = {}
+        self._fragments: dict[str, str] = {}
         self._sql: dict[str, str] = {}
-        fragments: dict[str, str] = {}
+        self._arrays: dict[str, list[str]] = {}
         found = list(_BLOCK.finditer(text))
         ends = [match.start() for match in found[1:]] + [len(text)]
         for match, end in zip(found, ends, strict=True):
             kind, name, about = match.groups()
-            body = text[match.end() : end].strip().rstrip(";")
-            if name in self._sql or name in fragments:
-                raise ValueError(f"{name} is defined twice")
-            if kind == "fragment":
-                fragments[name] = body
-                continue
+            self._add(kind, name, about, text[match.end() : end].strip().rstrip(";"))
+
+    def _add(self, kind: str, name: str, about: str, body: str) -> None:
+        taken = self._sql if kind == "name" else self._fragments.keys() | self.columns.keys()
+        if name in taken:
+            raise ValueError(f"{name} is defined twice")
+        if kind == "fragment":
+            self._fragments[name] = body
+        elif kind == "columns":
+            columns = [column.split() for column in body.split(",")]
+            self.columns[name], self._types[name] = zip(*columns, strict=True)
+        else:
             self.about[name] = " ".join(line.lstrip("- ") for line in about.splitlines())
-            self._sql[name] = _include(body, fragments)
+            self._sql[name] = self._include(name, body)
+
+    def _include(self, statement: str, body: str) -> str:
+        arrays = self._arrays[statement] = []
+
+        def text(match: re.Match[str]) -> str:
+            name, form, alias = match.groups()
+            if form is None:
+                return _INCLUDED.sub(text, self._fragments[name])
+            columns = self.columns[name]
+            if form == "names":
+                return ", ".join(columns)
+            if form == "of":
+                return ", ".join(f"{alias}.{column}" for column in columns)
+            if form == "set":
+                return ", ".join(f"{column} = {alias}.{column}" for column in columns[1:])
+            if form != "arrays":
+                raise ValueError(f"{statement}: there is no {{{name}.{form}}}")
+            if "$" in body:
+                raise ValueError(f"{statement} has numbered parameters beside {{{name}.arrays}}")
+            first = 1 + sum(len(self.columns[array]) for array in arrays)
+            arrays.append(name)
+            types = enumerate(self._types[name], first)
+            return ", ".join(f"${number}::text::{type}[]" for number, type in types)
+
+        return _INCLUDED.sub(text, body)
 
     def __getitem__(self, name: str) -> str:
         return self._sql[name]
@@ -40,15 +83,18 @@ class Statements:
     def __iter__(self) -> Iterator[str]:
         return iter(self._sql)
 
+    def parameters(self, name: str, arrays: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """The parameters of a statement that includes columns as arrays, in its order.
 
-def _include(body: str, fragments: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], body)
+        :param arrays: one array for each column, by the name of the list
+        """
+        return [array for columns in self._arrays[name] for array in arrays[columns]]
 
 
 def load_statements(package: str) -> Statements:
     """Read `queries.sql` of a package.
 
     :raises ValueError: a name is defined twice
-    :raises KeyError: a statement includes a fragment that is not defined before it
+    :raises KeyError: a statement includes a name that is not defined before it
     """
     return Statements(files(package).joinpath("queries.sql").read_text("utf-8"))

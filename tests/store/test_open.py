@@ -71,6 +71,35 @@ def test_a_name_that_is_defined_twice_is_refused() -> None:
         Statements("-- name: one\n-- A.\nSELECT 1\n-- name: one\n-- B.\nSELECT 2\n")
 
 
+COLUMNS = "-- columns: a\nid text, size int\n\n-- columns: b\nkey text\n\n"
+
+
+def test_columns_are_listed_in_every_form_and_their_parameters_are_numbered_as_they_stand() -> None:
+    statements = Statements(
+        COLUMNS + "-- fragment: keys\nSELECT {b.names} FROM unnest({b.arrays})\n\n"
+        "-- name: one\n-- One.\n{keys}; {a.of t}; {a.set v}; ({a.names}) {a.arrays}\n"
+    )
+    assert statements["one"] == (
+        "SELECT key FROM unnest($1::text::text[]); t.id, t.size; size = v.size; "
+        "(id, size) $2::text::text[], $3::text::int[]"
+    )
+    assert statements.columns == {"a": ("id", "size"), "b": ("key",)}
+    assert statements.parameters("one", {"a": ["ids", "sizes"], "b": ["keys"]}) == [
+        "keys",
+        "ids",
+        "sizes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [("SELECT $1, {a.arrays}", "has numbered parameters"), ("{a.name}", "there is no {a.name}")],
+)
+def test_columns_that_cannot_be_included_are_refused(body: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"one.*{message}"):
+        Statements(f"{COLUMNS}-- name: one\n-- One.\n{body}\n")
+
+
 def test_an_unknown_fragment_is_refused() -> None:
     with pytest.raises(KeyError, match="cols"):
         Statements("-- name: one\n-- A.\nSELECT {cols}\n")

@@ -13,7 +13,12 @@ from msgspec import Raw
 
 from kaiju_tasks.lifecycle import Attempt, RunRecord, Step
 from kaiju_tasks.store import Store, StoreError, StoreRefused
-from kaiju_tasks.store.columns import EXECUTOR_COLUMNS, ROW_COLUMNS
+from kaiju_tasks.store.columns import (
+    AUDIT_COLUMNS,
+    EXECUTOR_COLUMNS,
+    NOTIFICATION_COLUMNS,
+    ROW_COLUMNS,
+)
 from kaiju_tasks.store.migrations import Applied, Migration, load_migrations, statuses, to_apply
 from kaiju_tasks.store.open import make_store, migrate, migration_status
 from kaiju_tasks.store.postgres import migrating as postgres_migrating
@@ -76,6 +81,16 @@ def test_statements_name_the_columns_in_the_order_of_the_structs(sql: Any) -> No
         assert tasks in " ".join(sql[name].split())
     for name in ("lock_executor", "lock_expired", "executors"):
         assert executors in " ".join(sql[name].split())
+
+
+def test_columns_that_are_written_stand_in_the_order_of_the_structs() -> None:
+    written = {
+        "tasks": ROW_COLUMNS,
+        "runs": RunRecord.__struct_fields__,
+        "notifications": NOTIFICATION_COLUMNS,
+        "audit": AUDIT_COLUMNS,
+    }
+    assert {name: POSTGRES_SQL.columns[name] for name in written} == written
 
 
 @pytest.mark.parametrize("sql", [SQLITE_SQL, POSTGRES_SQL], ids=["sqlite", "postgres"])

@@ -10,93 +10,66 @@ extract(epoch FROM clock_timestamp())::float8
 -- fragment: statement_clock
 extract(epoch FROM statement_timestamp())::float8
 
--- fragment: task_columns
-t.id, t.app_name, t.priority, t.status, t.status_reason, t.enabled, t.ready, t.run_open, t.stage,
-t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t.executor_id,
-t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor,
-t.scheduled_at, t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used,
-t.stage_started_at, t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change,
-t.result_bytes, t.exit_code, t.error, t.rev, t.version, t.gate, t.awaited
+-- columns: tasks
+id text, app_name text, priority int, status text, status_reason text, enabled bool, ready int,
+run_open bool, stage int, stages int, job_id text, cycle int, attempt int, retries int,
+losses int, epoch int, nonce text, executor_id text, held text, hold_next bool, start_next bool,
+due_at float8, next_run float8, fire_at float8, explicit bool, anchor float8,
+scheduled_at float8, queued_at float8, queue_deadline float8, queue_left float8,
+exec_deadline float8, exec_used float8, stage_started_at float8, wait_deadline float8,
+run_queued_at float8, run_started_at float8, status_change float8, result_bytes bigint,
+exit_code int, error text, rev bigint, version int, gate text, awaited bool
 
--- fragment: task_names
-id, app_name, priority, status, status_reason, enabled, ready, run_open, stage, stages,
-    job_id, cycle, attempt, retries, losses, epoch, nonce, executor_id, held, hold_next,
-    start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
-    queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
-    run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
-    gate, awaited
+-- columns: hot
+-- The columns of tasks that acquisitions and reports change. Half the columns cost half the time.
+id text, status text, status_reason text, ready int, run_open bool, stage int, attempt int,
+epoch int, nonce text, executor_id text, due_at float8, next_run float8, exec_deadline float8,
+exec_used float8, stage_started_at float8, run_started_at float8, status_change float8,
+result_bytes bigint, exit_code int, version int
 
--- fragment: task_arrays
-$1::text::text[], $2::text::text[], $3::text::int[], $4::text::text[], $5::text::text[],
-    $6::text::bool[], $7::text::int[], $8::text::bool[], $9::text::int[], $10::text::int[],
-    $11::text::text[], $12::text::int[], $13::text::int[], $14::text::int[], $15::text::int[],
-    $16::text::int[], $17::text::text[], $18::text::text[], $19::text::text[], $20::text::bool[],
-    $21::text::bool[], $22::text::float8[], $23::text::float8[], $24::text::float8[],
-    $25::text::bool[], $26::text::float8[], $27::text::float8[], $28::text::float8[],
-    $29::text::float8[], $30::text::float8[], $31::text::float8[], $32::text::float8[],
-    $33::text::float8[], $34::text::float8[], $35::text::float8[], $36::text::float8[],
-    $37::text::float8[], $38::text::bigint[], $39::text::int[], $40::text::text[],
-    $41::text::bigint[], $42::text::int[], $43::text::text[], $44::text::bool[]
+-- columns: definitions
+task_id text, rev bigint, body text, created text, cron text, every_seconds float8,
+next_task text, system bool, notify bool, group_name text, group_id text, user_id text,
+parent_id text, description text
 
--- fragment: hot_names
-id, status, status_reason, ready, run_open, stage, attempt, epoch, nonce, executor_id,
-    due_at, next_run, exec_deadline, exec_used, stage_started_at, run_started_at, status_change,
-    result_bytes, exit_code, version
+-- columns: stages
+job_id text, cycle int, stage int, failed_attempt int, task_id text, attempt int, method text,
+name text, executor_id text, queued_at float8, started_at float8, ended_at float8, outcome text,
+rescued bool, result text, error text
 
--- fragment: hot_arrays
-$1::text::text[], $2::text::text[], $3::text::text[], $4::text::int[], $5::text::bool[],
-    $6::text::int[], $7::text::int[], $8::text::int[], $9::text::text[], $10::text::text[],
-    $11::text::float8[], $12::text::float8[], $13::text::float8[], $14::text::float8[],
-    $15::text::float8[], $16::text::float8[], $17::text::float8[], $18::text::bigint[],
-    $19::text::int[], $20::text::int[]
+-- columns: runs
+run_id text, task_id text, job_id text, status text, scheduled_at float8, queued_at float8,
+started_at float8, ended_at float8, exit_code int, error text, retries int, stage int,
+stages int, executor_id text, note text
 
--- fragment: hot_changes
-status = v.status, status_reason = v.status_reason, ready = v.ready, run_open = v.run_open,
-    stage = v.stage, attempt = v.attempt, epoch = v.epoch, nonce = v.nonce,
-    executor_id = v.executor_id, due_at = v.due_at, next_run = v.next_run,
-    exec_deadline = v.exec_deadline, exec_used = v.exec_used,
-    stage_started_at = v.stage_started_at, run_started_at = v.run_started_at,
-    status_change = v.status_change, result_bytes = v.result_bytes, exit_code = v.exit_code,
-    version = v.version
+-- columns: notifications
+id text, message text, kws text, created text, enabled bool, user_id text, task_id text,
+job_id text, status text, result text, exit_code int, error text
 
--- fragment: definition_names
-task_id, rev, body, created, cron, every_seconds, next_task, system, notify, group_name,
-    group_id, user_id, parent_id, description
+-- columns: messages
+task_id text, message_id text, name text, data text, consumed bool
 
--- fragment: stage_names
-job_id, cycle, stage, failed_attempt, task_id, attempt, method, name, executor_id, queued_at,
-    started_at, ended_at, outcome, rescued, result, error
+-- columns: run_ends
+child_id text, status text, exit_code int, error text, job_id text, job_cycle int, stages int
 
--- fragment: run_names
-run_id, task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code,
-    error, retries, stage, stages, executor_id, note
+-- columns: audit
+id text, at float8, user_id text, remote text, action text, target text, data text
+
+-- fragment: history
+appended_stages AS (
+    INSERT INTO stages ({stages.names})
+    SELECT * FROM unnest({stages.arrays})),
+appended_runs AS (
+    INSERT INTO runs ({runs.names})
+    SELECT * FROM unnest({runs.arrays}))
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
 e.manager_id, e.connected_at, e.last_ping, e.lease_until
 
--- fragment: notification_columns
-n.id, n.message, n.kws, n.created, n.enabled, n.user_id, n.task_id, n.job_id, n.status, n.result,
-n.exit_code, n.error
-
 -- fragment: stage_columns
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
 s.ended_at, s.outcome, s.rescued, s.result, s.error
-
--- fragment: task_changes
-app_name = v.app_name, priority = v.priority, status = v.status,
-    status_reason = v.status_reason, enabled = v.enabled, ready = v.ready, run_open = v.run_open,
-    stage = v.stage, stages = v.stages, job_id = v.job_id, cycle = v.cycle, attempt = v.attempt,
-    retries = v.retries, losses = v.losses, epoch = v.epoch, nonce = v.nonce,
-    executor_id = v.executor_id, held = v.held, hold_next = v.hold_next,
-    start_next = v.start_next, due_at = v.due_at, next_run = v.next_run, fire_at = v.fire_at,
-    explicit = v.explicit, anchor = v.anchor, scheduled_at = v.scheduled_at,
-    queued_at = v.queued_at, queue_deadline = v.queue_deadline, queue_left = v.queue_left,
-    exec_deadline = v.exec_deadline, exec_used = v.exec_used,
-    stage_started_at = v.stage_started_at, wait_deadline = v.wait_deadline,
-    run_queued_at = v.run_queued_at, run_started_at = v.run_started_at,
-    status_change = v.status_change, result_bytes = v.result_bytes, exit_code = v.exit_code,
-    error = v.error, rev = v.rev, version = v.version, gate = v.gate, awaited = v.awaited
 
 -- name: now
 -- Read the database's clock.
@@ -105,15 +78,15 @@ SELECT {clock}
 -- name: lock
 -- Lock tasks in the order of their ids.
 WITH locked AS MATERIALIZED (
-    SELECT {task_columns} FROM tasks t WHERE t.id = ANY ($1::text[]) ORDER BY t.id FOR UPDATE)
-SELECT {task_columns}, {clock} FROM locked t ORDER BY t.id
+    SELECT {tasks.of t} FROM tasks t WHERE t.id = ANY ($1::text[]) ORDER BY t.id FOR UPDATE)
+SELECT {tasks.of t}, {clock} FROM locked t ORDER BY t.id
 
 -- name: lock_due
 -- Lock due tasks.
 WITH locked AS MATERIALIZED (
-    SELECT {task_columns} FROM tasks t WHERE t.due_at <= {statement_clock}
+    SELECT {tasks.of t} FROM tasks t WHERE t.due_at <= {statement_clock}
     ORDER BY t.due_at LIMIT $1::int FOR UPDATE SKIP LOCKED)
-SELECT {task_columns}, {clock} FROM locked t ORDER BY t.due_at
+SELECT {tasks.of t}, {clock} FROM locked t ORDER BY t.due_at
 
 -- name: lock_ready
 -- Lock the first ready tasks of a stream, if the executor's session may acquire tasks. If not,
@@ -122,10 +95,10 @@ WITH me AS MATERIALIZED (
     SELECT e.id FROM executors e WHERE e.id = $3::text AND e.session = $4::text
         AND e.status = 'ACTIVE' FOR KEY SHARE),
 locked AS MATERIALIZED (
-    SELECT {task_columns} FROM tasks t
+    SELECT {tasks.of t} FROM tasks t
     WHERE EXISTS (SELECT FROM me) AND t.app_name = $1::text AND t.ready = 1
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int FOR UPDATE OF t SKIP LOCKED)
-SELECT {task_columns}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
+SELECT {tasks.of t}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
 
 -- name: lock_suspect
@@ -134,10 +107,10 @@ WITH me AS MATERIALIZED (
     SELECT e.id FROM executors e WHERE e.id = $3::text AND e.session = $4::text
         AND e.status = 'ACTIVE' FOR KEY SHARE),
 locked AS MATERIALIZED (
-    SELECT {task_columns} FROM tasks t
+    SELECT {tasks.of t} FROM tasks t
     WHERE EXISTS (SELECT FROM me) AND t.app_name = $1::text AND t.ready = 2
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int FOR UPDATE OF t SKIP LOCKED)
-SELECT {task_columns}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
+SELECT {tasks.of t}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
 
 -- name: lock_gated
@@ -152,13 +125,13 @@ streams (gate, most, app_name) AS (
     SELECT s.gate, s.most, (SELECT min(t.app_name) FROM tasks t
         WHERE t.gate = s.gate AND t.app_name > s.app_name)
     FROM streams s WHERE s.app_name IS NOT NULL)
-SELECT {task_columns}, s.gate AS of_gate, seen.visible, {clock}
+SELECT {tasks.of t}, s.gate AS of_gate, seen.visible, {clock}
 FROM (SELECT * FROM streams WHERE app_name IS NOT NULL) AS s
 CROSS JOIN LATERAL (SELECT count(*)::int AS visible FROM (
     SELECT FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
     LIMIT s.most) AS few) AS seen
 LEFT JOIN LATERAL (
-    SELECT {task_columns} FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
+    SELECT {tasks.of t} FROM tasks t WHERE t.gate = s.gate AND t.app_name = s.app_name
     ORDER BY t.priority DESC, t.queued_at, t.id LIMIT s.most FOR UPDATE SKIP LOCKED) AS t ON true
 
 -- name: lock_slots
@@ -236,11 +209,9 @@ WHERE t.id = ANY ($1::text[]) AND t.status IN ('WAITING', 'SUSPENDED') AND c.sta
 -- name: note_run_ends
 -- Record the ends of runs for the stages that wait for them, and add signals for their tasks.
 WITH noted AS (
-    UPDATE children c SET status = v.status, exit_code = v.exit_code, error = v.error,
-        job_id = v.job_id, job_cycle = v.job_cycle, stages = v.stages
-    FROM unnest($1::text::text[], $2::text::text[], $3::text::int[], $4::text::text[],
-        $5::text::text[], $6::text::int[], $7::text::int[])
-        AS v (child_id, status, exit_code, error, job_id, job_cycle, stages)
+    UPDATE children c SET {run_ends.set v}
+    FROM unnest({run_ends.arrays})
+        AS v ({run_ends.names})
     WHERE c.child_id = v.child_id AND c.status IS NULL RETURNING c.parent_id)
 INSERT INTO signals (task_id) SELECT DISTINCT parent_id FROM noted
 
@@ -278,8 +249,8 @@ DELETE FROM pauses WHERE id = $1::text RETURNING id
 -- name: lock_leased
 -- Lock the tasks that an executor holds.
 WITH locked AS MATERIALIZED (
-    SELECT {task_columns} FROM tasks t WHERE t.executor_id = $1::text ORDER BY t.id FOR UPDATE)
-SELECT {task_columns}, {clock} FROM locked t ORDER BY t.id
+    SELECT {tasks.of t} FROM tasks t WHERE t.executor_id = $1::text ORDER BY t.id FOR UPDATE)
+SELECT {tasks.of t}, {clock} FROM locked t ORDER BY t.id
 
 -- name: definitions
 -- Read the definitions of tasks.
@@ -309,130 +280,60 @@ WHERE task_id = ANY ($1::text[]) ORDER BY seq
 -- name: insert
 -- Insert tasks and their definitions unless their ids are taken, and return the inserted ids.
 WITH added AS (
-    INSERT INTO tasks (
-    {task_names})
-    SELECT * FROM unnest(
-    {task_arrays})
+    INSERT INTO tasks ({tasks.names})
+    SELECT * FROM unnest({tasks.arrays})
     ON CONFLICT (id) DO NOTHING RETURNING id),
 defined AS (
-    INSERT INTO definitions (
-    {definition_names})
-    SELECT d.* FROM unnest(
-    $45::text::text[], $46::text::bigint[], $47::text::text[], $48::text::text[],
-    $49::text::text[], $50::text::float8[], $51::text::text[], $52::text::bool[],
-    $53::text::bool[], $54::text::text[], $55::text::text[], $56::text::text[],
-    $57::text::text[], $58::text::text[]) AS d (
-    {definition_names})
+    INSERT INTO definitions ({definitions.names})
+    SELECT d.* FROM unnest({definitions.arrays}) AS d ({definitions.names})
     WHERE d.task_id IN (SELECT id FROM added))
 SELECT id FROM added
 
 -- name: save
 -- Update tasks.
-UPDATE tasks AS t SET
-    {task_changes}
-FROM unnest(
-    {task_arrays}) AS v (
-    {task_names})
+UPDATE tasks AS t SET {tasks.set v}
+FROM unnest({tasks.arrays}) AS v ({tasks.names})
 WHERE t.id = v.id
 
 -- name: save_history
 -- Update tasks, and insert ended attempts and ended runs.
-WITH appended_stages AS (
-    INSERT INTO stages (
-    {stage_names})
-    SELECT * FROM unnest(
-    $45::text::text[], $46::text::int[], $47::text::int[], $48::text::int[], $49::text::text[],
-    $50::text::int[], $51::text::text[], $52::text::text[], $53::text::text[],
-    $54::text::float8[], $55::text::float8[], $56::text::float8[], $57::text::text[],
-    $58::text::bool[], $59::text::text[], $60::text::text[])),
-appended_runs AS (
-    INSERT INTO runs (
-    {run_names})
-    SELECT * FROM unnest(
-    $61::text::text[], $62::text::text[], $63::text::text[], $64::text::text[],
-    $65::text::float8[], $66::text::float8[], $67::text::float8[], $68::text::float8[],
-    $69::text::int[], $70::text::text[], $71::text::int[], $72::text::int[], $73::text::int[],
-    $74::text::text[], $75::text::text[]))
-UPDATE tasks AS t SET
-    {task_changes}
-FROM unnest(
-    {task_arrays}) AS v (
-    {task_names})
+WITH {history}
+UPDATE tasks AS t SET {tasks.set v}
+FROM unnest({tasks.arrays}) AS v ({tasks.names})
 WHERE t.id = v.id
 
 -- name: save_hot
 -- Update only those columns of tasks that acquisitions and reports change.
-UPDATE tasks AS t SET
-    {hot_changes}
-FROM unnest(
-    {hot_arrays}) AS v (
-    {hot_names})
+UPDATE tasks AS t SET {hot.set v}
+FROM unnest({hot.arrays}) AS v ({hot.names})
 WHERE t.id = v.id
 
 -- name: save_hot_history
 -- Like save_hot, and insert ended attempts and ended runs.
-WITH appended_stages AS (
-    INSERT INTO stages (
-    {stage_names})
-    SELECT * FROM unnest(
-    $21::text::text[], $22::text::int[], $23::text::int[], $24::text::int[], $25::text::text[],
-    $26::text::int[], $27::text::text[], $28::text::text[], $29::text::text[],
-    $30::text::float8[], $31::text::float8[], $32::text::float8[], $33::text::text[],
-    $34::text::bool[], $35::text::text[], $36::text::text[])),
-appended_runs AS (
-    INSERT INTO runs (
-    {run_names})
-    SELECT * FROM unnest(
-    $37::text::text[], $38::text::text[], $39::text::text[], $40::text::text[],
-    $41::text::float8[], $42::text::float8[], $43::text::float8[], $44::text::float8[],
-    $45::text::int[], $46::text::text[], $47::text::int[], $48::text::int[], $49::text::int[],
-    $50::text::text[], $51::text::text[]))
-UPDATE tasks AS t SET
-    {hot_changes}
-FROM unnest(
-    {hot_arrays}) AS v (
-    {hot_names})
+WITH {history}
+UPDATE tasks AS t SET {hot.set v}
+FROM unnest({hot.arrays}) AS v ({hot.names})
 WHERE t.id = v.id
 
 -- name: append_stages
 -- Insert ended attempts.
-INSERT INTO stages (
-    {stage_names})
-SELECT * FROM unnest(
-    $1::text::text[], $2::text::int[], $3::text::int[], $4::text::int[], $5::text::text[],
-    $6::text::int[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::float8[],
-    $11::text::float8[], $12::text::float8[], $13::text::text[], $14::text::bool[],
-    $15::text::text[], $16::text::text[])
+INSERT INTO stages ({stages.names})
+SELECT * FROM unnest({stages.arrays})
 
 -- name: append_runs
 -- Insert ended runs and missed fires.
-INSERT INTO runs (
-    {run_names})
-SELECT * FROM unnest(
-    $1::text::text[], $2::text::text[], $3::text::text[], $4::text::text[], $5::text::float8[],
-    $6::text::float8[], $7::text::float8[], $8::text::float8[], $9::text::int[],
-    $10::text::text[], $11::text::int[], $12::text::int[], $13::text::int[], $14::text::text[],
-    $15::text::text[])
+INSERT INTO runs ({runs.names})
+SELECT * FROM unnest({runs.arrays})
 
 -- name: save_definitions
 -- Update definitions.
-INSERT INTO definitions (
-    {definition_names})
-SELECT * FROM unnest(
-    $1::text::text[], $2::text::bigint[], $3::text::text[], $4::text::text[], $5::text::text[],
-    $6::text::float8[], $7::text::text[], $8::text::bool[], $9::text::bool[], $10::text::text[],
-    $11::text::text[], $12::text::text[], $13::text::text[], $14::text::text[])
-ON CONFLICT (task_id) DO UPDATE SET
-    rev = excluded.rev, body = excluded.body, created = excluded.created, cron = excluded.cron,
-    every_seconds = excluded.every_seconds, next_task = excluded.next_task,
-    system = excluded.system, notify = excluded.notify, group_name = excluded.group_name,
-    group_id = excluded.group_id, user_id = excluded.user_id, parent_id = excluded.parent_id,
-    description = excluded.description
+INSERT INTO definitions ({definitions.names})
+SELECT * FROM unnest({definitions.arrays})
+ON CONFLICT (task_id) DO UPDATE SET {definitions.set excluded}
 
 -- name: copy_results
 -- Copy the results of the first stages of an earlier run to a new run.
-INSERT INTO stages (
-    {stage_names}, copied)
+INSERT INTO stages ({stages.names}, copied)
 SELECT $3::text, 0, stage, 0, task_id, attempt, method, name, executor_id, queued_at, started_at,
     ended_at, outcome, rescued, result, error, true
 FROM stages
@@ -448,9 +349,8 @@ UPDATE inbox SET consumed = false WHERE task_id = ANY ($1::text[])
 
 -- name: add_messages
 -- Insert messages.
-INSERT INTO inbox (task_id, message_id, name, data, consumed)
-SELECT * FROM unnest($1::text::text[], $2::text::text[], $3::text::text[], $4::text::text[],
-    $5::text::bool[])
+INSERT INTO inbox ({messages.names})
+SELECT * FROM unnest({messages.arrays})
 
 -- name: consume_messages
 -- Mark messages as consumed by hooks.
@@ -459,13 +359,8 @@ WHERE i.task_id = v.task_id AND i.message_id = v.message_id
 
 -- name: add_notifications
 -- Insert notifications of ended runs.
-INSERT INTO notifications (
-    id, message, kws, created, enabled, user_id, task_id, job_id, status, result, exit_code,
-    error)
-SELECT * FROM unnest(
-    $1::text::text[], $2::text::text[], $3::text::text[], $4::text::text[], $5::text::bool[],
-    $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[],
-    $11::text::int[], $12::text::text[])
+INSERT INTO notifications ({notifications.names})
+SELECT * FROM unnest({notifications.arrays})
 ON CONFLICT (id) DO NOTHING
 
 -- name: delete
@@ -515,10 +410,8 @@ DELETE FROM notifications WHERE id = ANY (ARRAY(
 
 -- name: add_audit
 -- Insert audit records, or complete existing ones.
-INSERT INTO audit (id, at, user_id, remote, action, target, data)
-SELECT * FROM unnest(
-    $1::text::text[], $2::text::float8[], $3::text::text[], $4::text::text[], $5::text::text[],
-    $6::text::text[], $7::text::text[])
+INSERT INTO audit ({audit.names})
+SELECT * FROM unnest({audit.arrays})
 ON CONFLICT (id) DO UPDATE SET data = excluded.data
 
 -- name: prune_audit
@@ -619,7 +512,7 @@ SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
 
 -- name: tasks
 -- Read tasks and their definitions.
-SELECT {task_columns}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
+SELECT {tasks.of t}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
 WHERE t.id = ANY ($1::text[])
 
 -- name: runs
@@ -655,7 +548,7 @@ SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
 -- name: set_notification
 -- Show or hide a notification.
 UPDATE notifications n SET enabled = $2::bool WHERE n.id = $1::text
-RETURNING {notification_columns}
+RETURNING {notifications.of n}
 
 -- name: delete_notifications
 -- Delete the notifications of an array.

@@ -4,7 +4,7 @@ Each kind of effect that occurs takes one statement. The effects that every repo
 attempts, runs) are written by one statement together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kaiju_tasks.lifecycle import Definition, Row, Step
@@ -22,40 +22,11 @@ from kaiju_tasks.store.columns import (
 )
 from kaiju_tasks.store.postgres.arrays import array_literal, array_literals, columns_of
 from kaiju_tasks.store.sql import load_statements
-from kaiju_tasks.types import Notification
 
 SQL = load_statements(__package__ or "")
 
-HOT_COLUMNS = (
-    "id",
-    "status",
-    "status_reason",
-    "ready",
-    "run_open",
-    "stage",
-    "attempt",
-    "epoch",
-    "nonce",
-    "executor_id",
-    "due_at",
-    "next_run",
-    "exec_deadline",
-    "exec_used",
-    "stage_started_at",
-    "run_started_at",
-    "status_change",
-    "result_bytes",
-    "exit_code",
-    "version",
-)
-"""The columns that acquisitions and reports change. Half the columns cost half the time."""
-_HOT = tuple(ROW_COLUMNS.index(name) for name in HOT_COLUMNS)
+_HOT = tuple(map(ROW_COLUMNS.index, SQL.columns["hot"]))
 _COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
-
-DEFINITION_WIDTH = 14
-STAGE_WIDTH = 16
-RUN_WIDTH = 15
-RUN_END_WIDTH = 7
 
 
 async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]:
@@ -64,18 +35,18 @@ async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]
     :returns: the ids that were taken
     """
     ordered = sorted(steps, key=lambda step: step.row.id)
-    tasks = array_literals((row_values(step.row) for step in ordered), len(ROW_COLUMNS))
-    definitions = array_literals(
-        (definition_values(s.definition, s.row.rev) for s in ordered if s.definition is not None),
-        DEFINITION_WIDTH,
-    )
-    added = {id for (id,) in await connection.fetch(SQL["insert"], *tasks, *definitions)}
+    arrays = {
+        "tasks": _arrays("tasks", (row_values(step.row) for step in ordered)),
+        "definitions": _arrays("definitions", _definition_rows(ordered)),
+    }
+    values = SQL.parameters("insert", arrays)
+    added = {id for (id,) in await connection.fetch(SQL["insert"], *values)}
     new = [step for step in steps if step.row.id in added]
     attempts, runs = _history(new)
     if attempts:
-        await connection.execute(SQL["append_stages"], *array_literals(attempts, STAGE_WIDTH))
+        await connection.execute(SQL["append_stages"], *_arrays("stages", attempts))
     if runs:
-        await connection.execute(SQL["append_runs"], *array_literals(runs, RUN_WIDTH))
+        await connection.execute(SQL["append_runs"], *_arrays("runs", runs))
     await _other_effects(connection, new, now)
     return {step.row.id for step in steps} - added
 
@@ -93,10 +64,8 @@ async def save(
     kept = [step for step in steps if step.changed and not step.deleted]
     if not kept:
         return
-    defined = [definition_values(s.definition, s.row.rev) for s in kept if s.definition is not None]
-    if defined:
-        values = array_literals(defined, DEFINITION_WIDTH)
-        await connection.execute(SQL["save_definitions"], *values)
+    if defined := _definition_rows(kept):
+        await connection.execute(SQL["save_definitions"], *_arrays("definitions", defined))
     await _save_rows(connection, kept, before)
     await _other_effects(connection, kept, now)
 
@@ -104,16 +73,16 @@ async def save(
 async def _save_rows(connection: Any, steps: Sequence[Step], before: Mapping[str, Row]) -> None:
     """Write rows, attempts and runs in one statement."""
     columns = list(zip(*(row_values(step.row) for step in steps), strict=True))
-    name = "save"
+    name, kind = "save", "tasks"
     if _only_hot(columns, [before.get(step.row.id) for step in steps]):
-        name = "save_hot"
+        name, kind = "save_hot", "hot"
         columns = [columns[index] for index in _HOT]
-    values = [array_literal(column) for column in columns]
+    arrays = {kind: [array_literal(column) for column in columns]}
     attempts, runs = _history(steps)
     if attempts or runs:
         name += "_history"
-        values += array_literals(attempts, STAGE_WIDTH) + array_literals(runs, RUN_WIDTH)
-    tag = await connection.execute(SQL[name], *values)
+        arrays |= {"stages": _arrays("stages", attempts), "runs": _arrays("runs", runs)}
+    tag = await connection.execute(SQL[name], *SQL.parameters(name, arrays))
     if (written := int(tag.rpartition(" ")[2])) != len(steps):
         lost = len(steps) - written
         raise StoreError(f"{lost} of {len(steps)} tasks to save do not exist.")
@@ -131,6 +100,14 @@ def _only_hot(columns: Sequence[tuple[Any, ...]], before: Sequence[Row | None]) 
 async def delete(connection: Any, ids: Sequence[str]) -> None:
     """Delete tasks and all their data."""
     await connection.execute(SQL["delete"], ids)
+
+
+def _definition_rows(steps: Sequence[Step]) -> list[tuple[Any, ...]]:
+    return [definition_values(s.definition, s.row.rev) for s in steps if s.definition is not None]
+
+
+def _arrays(columns: str, rows: Iterable[tuple[Any, ...]]) -> list[str]:
+    return array_literals(rows, len(SQL.columns[columns]))
 
 
 def _history(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
@@ -161,7 +138,7 @@ async def _inboxes(connection: Any, steps: Sequence[Step]) -> None:
         if (m := s.message) is not None
     ]
     if added:
-        await connection.execute(SQL["add_messages"], *array_literals(added, 5))
+        await connection.execute(SQL["add_messages"], *_arrays("messages", added))
     if consumed := [(step.row.id, one) for step in steps for one in step.consumed]:
         await connection.execute(SQL["consume_messages"], *columns_of(consumed, 2))
 
@@ -177,7 +154,7 @@ async def _claims(connection: Any, steps: Sequence[Step]) -> None:
 
 async def _signal(connection: Any, steps: Sequence[Step]) -> None:
     if run_ends := sorted(run_end_values(step) for step in steps if step.run_end is not None):
-        await connection.execute(SQL["note_run_ends"], *array_literals(run_ends, RUN_END_WIDTH))
+        await connection.execute(SQL["note_run_ends"], *_arrays("run_ends", run_ends))
     if signalled := [step.row.id for step in steps if step.signal]:
         await connection.execute(SQL["add_signals"], signalled)
 
@@ -194,8 +171,7 @@ async def _notify(connection: Any, steps: Sequence[Step], now: float) -> None:
         )
         for step in steps
     ]
-    width = len(Notification.__struct_fields__)
-    await connection.execute(SQL["add_notifications"], *array_literals(rows, width))
+    await connection.execute(SQL["add_notifications"], *_arrays("notifications", rows))
 
 
 async def _definitions(connection: Any, steps: Sequence[Step]) -> dict[str, Definition]:
