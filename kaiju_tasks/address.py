@@ -1,4 +1,4 @@
-"""Where a manager or a service is, and what is shown to it: checked before anything connects."""
+"""Checks of URLs and tokens, made before a connection is opened."""
 
 from collections.abc import Collection
 from http import HTTPStatus
@@ -23,33 +23,34 @@ def read_url(
     shape: str = "http://host:port",
     schemes: Collection[str] = ("http", "https"),
 ) -> SplitResult:
-    """Take a URL apart.
+    """Split a URL into its parts.
 
-    :param field: names it in the error: a parameter, an option, a variable
-    :param shape: shown as what would be right
-    :raises InvalidParams: it has no host, another scheme, or cannot be connected to
+    :param field: name of the parameter, option or variable, for the error
+    :param shape: the expected form, for the error
+    :raises InvalidParams: the URL has no host, another scheme, or is malformed
     """
     parts = _parts(url, schemes)
     if parts is not None:
         return parts
     guess = f"http://{url}"
     hint = "" if "://" in url or _parts(guess, schemes) is None else f"; did you mean {guess!r}?"
-    raise InvalidParams(f"{field} must read {shape}, not {url!r:.200}{hint}", field=field)
+    raise InvalidParams(f"{field} must have the form {shape}, not {url!r:.200}{hint}", field=field)
 
 
 def check_token(token: str, field: str) -> None:
-    """Refuse a token that no HTTP header can carry.
+    """Check that an HTTP header can carry a token.
 
-    :param field: names it in the error, which does not show the token
-    :raises InvalidParams: it has characters that no token has
+    :param field: name of the parameter or variable, for the error; the error does not contain the
+        token
+    :raises InvalidParams: the token is empty, or contains a character other than printable ASCII
     """
     if not token or not token.isascii() or any(not "!" <= c <= "~" for c in token):
-        said = f"{field} must be printable ASCII characters without spaces"
-        raise InvalidParams(said, field=field)
+        problem = f"{field} must be printable ASCII characters without spaces"
+        raise InvalidParams(problem, field=field)
 
 
 def is_temporary(status: int) -> bool:
-    """Whether an HTTP status is passing: the manager, or a proxy before it, may answer later."""
+    """Return whether an HTTP status is temporary: the manager or its proxy may answer later."""
     return status in _TEMPORARY or (status >= 500 and status not in _PERMANENT)
 
 
@@ -61,4 +62,6 @@ def _parts(url: str, schemes: Collection[str]) -> SplitResult | None:
         readable = bool(host) and url.isprintable() and " " not in url
         return parts if readable and parts.scheme in schemes and parts.port != 0 else None
     except ValueError:
-        return None  # a port that is no number, a bracket too few, a name with an empty label
+        return (
+            None  # the port is not a number, a bracket is missing, or the name has an empty label
+        )

@@ -1,8 +1,8 @@
-"""The sample executor, stream `default`: a few toys, and one real job.
+"""The sample executor with the stream `default`: some small commands, and one real job.
 
-The real job verifies every Python distribution installed on the machine against the hashes of its
-own RECORD (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
-`examples/verify_packages.json` is a pipeline of it.
+The real job verifies every Python distribution installed on the machine against the hashes in its
+RECORD file (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
+`examples/verify_packages.json` is a pipeline for this job.
 """
 
 import asyncio
@@ -32,26 +32,26 @@ MAX_FINDINGS = 1_000
 
 @executor.command("do.echo")
 async def echo(data: Any = None) -> Any:
-    """Give back what it is given."""
+    """Return `data` unchanged."""
     return data
 
 
 @executor.command("do.fail")
-async def fail(message: str = "failed as asked") -> None:
-    """Fail with this message."""
+async def fail(message: str = "failed on request") -> None:
+    """Raise an error with this message."""
     raise RuntimeError(message)
 
 
 @executor.command("do.sleep")
 async def sleep(seconds: Seconds) -> float:
-    """Sleep, and give back the seconds."""
+    """Sleep, and return the number of seconds."""
     await asyncio.sleep(seconds)
     return seconds
 
 
 @executor.command("do.sleep_thread")
 def sleep_thread(seconds: Seconds, ctx: Context) -> float:
-    """Sleep in a thread that can be stopped every tenth of a second."""
+    """Sleep in a thread that can be stopped after each tenth of a second."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         ctx.check()
@@ -61,9 +61,9 @@ def sleep_thread(seconds: Seconds, ctx: Context) -> float:
 
 @executor.command("do.flaky")
 async def flaky(times: Annotated[int, Meta(ge=0)], ctx: Context) -> int:
-    """Fail in the first `times` attempts, then give back the number of the attempt."""
+    """Fail in the first `times` attempts, then return the number of the attempt."""
     if ctx.attempt <= times:
-        raise RuntimeError(f"attempt {ctx.attempt} fails; {times} have to")
+        raise RuntimeError(f"attempt {ctx.attempt} fails; the first {times} attempts fail")
     return ctx.attempt
 
 
@@ -76,7 +76,7 @@ class Listed(Struct):
 
 
 class Finding(Struct):
-    """A file that is not as its RECORD says. `actual` is null when it is missing."""
+    """A file that differs from its RECORD. `actual` is null if the file is missing."""
 
     distribution: str
     file: str
@@ -85,7 +85,7 @@ class Finding(Struct):
 
 
 class Verdict(Struct):
-    """What `dist.verify` found. The lists hold at most 1,000 entries, the counts count all."""
+    """The result of `dist.verify`. Each list has at most 1,000 entries; the counts include all."""
 
     distributions: int = 0
     files: int = 0
@@ -100,7 +100,7 @@ class Verdict(Struct):
 
 @executor.command("dist.list")
 def list_distributions(ctx: Context) -> dict[str, Any]:
-    """List the installed distributions: names, versions, how many files each has."""
+    """List the installed distributions with their names, versions and numbers of files."""
     listed = []
     for distribution in _installed():
         ctx.check()
@@ -123,8 +123,8 @@ def verify(
 ) -> Verdict:
     """Verify files against their RECORD hashes.
 
-    Takes the distributions of these names (all when null), of these those from `start` up to but
-    not including `end`, so that the work can be shared out.
+    `names` selects distributions; null selects all. `start` and `end` select a part of them, from
+    `start` up to but not including `end`, so that several tasks can share the work.
     """
     chosen = [d for d in _installed() if names is None or _name(d) in set(names)][start:end]
     total = sum(len(distribution.files or ()) for distribution in chosen)
@@ -147,9 +147,9 @@ def report(
     note: Any = None,
     folder: str | None = None,
 ) -> dict[str, Any]:
-    """Write a report as JSON and as text; give back their paths and a summary.
+    """Write a report as JSON and as text. Return the paths of the files and a summary.
 
-    The files are named by the run, so that a retry writes the same ones again.
+    The names of the files are derived from the run, so that a retry writes the same files.
     """
     default = Path(tempfile.gettempdir()) / "kaiju-package-reports"
     target = default if folder is None else Path(folder).expanduser()
@@ -171,7 +171,7 @@ def _installed() -> list[Distribution]:
 
 
 def _name(distribution: Distribution) -> str:
-    # A broken installation may have metadata without a name.
+    # The metadata of a broken installation may have no name.
     names: list[str] = distribution.metadata.get_all("Name") or ["unknown"]
     return names[0]
 
@@ -214,7 +214,7 @@ def _keep(findings: list[Finding], finding: Finding) -> None:
 def _summary(verified: Verdict) -> str:
     return (
         f"{verified.distributions} distributions, {verified.files} files: "
-        f"{verified.verified} as recorded, {verified.skipped} without a hash, "
+        f"{verified.verified} match, {verified.skipped} without a hash, "
         f"{verified.mismatch_count} changed, {verified.missing_count} missing"
     )
 
@@ -222,7 +222,7 @@ def _summary(verified: Verdict) -> str:
 def _report_lines(
     summary: str, listed: dict[str, Any], verified: Verdict, note: Any
 ) -> Iterator[str]:
-    yield "Installed Python packages against their RECORD"
+    yield "Verification of installed Python packages against their RECORD"
     yield summary
     if note is not None:
         yield f"Note: {msgspec.json.encode(note).decode()}"

@@ -1,7 +1,7 @@
-"""Settings: every one with its unit, default and range; read from file, environment, command line.
+"""All settings with their units, defaults and ranges, and how they are read.
 
-The order is defaults < TOML file < environment (`KAIJU_<NAME>`) < command line. What is unknown or
-out of range is refused by name, wherever it stands.
+The order of precedence is command line > environment (`KAIJU_<NAME>`) > TOML file > defaults. An
+unknown setting or a value out of range is an error from every source.
 """
 
 import math
@@ -30,14 +30,14 @@ __all__ = [
 
 ENV_PREFIX: Final = "KAIJU_"
 
-_NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN"})  # the clients'
+_NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN"})  # used by clients
 _TEST_PREFIX: Final = "KAIJU_TEST_"
 _WORDS: Final = frozenset({"log_level", "log_format"})
-_SECRET: Final = frozenset({"db"})  # may hold a password
+_SECRET: Final = frozenset({"db"})  # may contain a password
 _MIB: Final = 1024 * 1024
 
-# In each container, Kubernetes describes the Services of the namespace by variables of these
-# names; those of a Service `kaiju` or `kaiju-db` begin as settings do.
+# Kubernetes sets variables with these names in each container, for every Service of the namespace.
+# Those of a Service named `kaiju` or `kaiju-db` begin like settings.
 _SERVICE_NAME: Final = re.compile(
     r"KAIJU_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -59,18 +59,27 @@ def _word(meaning: str) -> Meta:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set. Made by `load_settings`, which checks the ranges."""
+    """All settings. Created by `load_settings`, which checks the ranges."""
 
-    db: Annotated[str, _text("The database's URL.")] = "sqlite:///kaiju-tasks.db"
-    host: Annotated[str, _text("The address the manager listens on.", max_length=255)] = "127.0.0.1"
-    port: Annotated[int, _range(0, 65535, "", "The port it listens on; 0 takes a free one.")] = 8077
+    db: Annotated[str, _text("The URL of the database.")] = "sqlite:///kaiju-tasks.db"
+    host: Annotated[str, _text("The address that the manager listens on.", max_length=255)] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int, _range(0, 65535, "", "The port that the manager listens on; 0 chooses a free port.")
+    ] = 8077
     allow_insecure_host: Annotated[
-        bool, _word("Listen on an address other than loopback although no tokens are configured.")
+        bool, _word("Allow an address other than loopback if no tokens are configured.")
     ] = False
 
     ping_interval: Annotated[
         float,
-        _range(0.05, 30, "seconds", "Between two pings of an executor; below 1 only in tests."),
+        _range(
+            0.05,
+            30,
+            "seconds",
+            "The time between two pings of an executor. Values below 1 are for tests only.",
+        ),
     ] = 5.0
     suspend_after_pings: Annotated[
         int,
@@ -78,7 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             2,
             20,
             "pings",
-            "Missed pings until a silent executor is expelled; a lease is this many.",
+            "The missed pings after which an executor is expelled. "
+            "A lease lasts this number of ping intervals.",
         ),
     ] = 3
     reconnect_grace: Annotated[
@@ -87,12 +97,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             0,
             300,
             "seconds",
-            "How long an executor may take to come back when its connection is closed.",
+            "The time that an executor has to reconnect after its connection was closed.",
         ),
     ] = 5.0
     orphan_seconds: Annotated[
         float,
-        _range(0, 86400, "seconds", "How long an executor works on when it can reach no manager."),
+        _range(
+            0, 86400, "seconds", "How long an executor continues to work while no manager answers."
+        ),
     ] = 300.0
     kill_grace: Annotated[
         float,
@@ -100,82 +112,94 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             0,
             300,
             "seconds",
-            "How long a thread may run past its deadline before its process restarts.",
+            "How long a thread may run past its deadline before its process is restarted.",
         ),
     ] = 5.0
     shutdown_grace: Annotated[
         float,
         _range(
-            0, 3600, "seconds", "How long running stages may take to end when a process is stopped."
+            0,
+            3600,
+            "seconds",
+            "The time that running stages have to end when a process is stopped.",
         ),
     ] = 10.0
     default_app_name: Annotated[
         str,
         _text(
-            "The stream of a task that names none; `manager` is reserved.",
+            "The stream of tasks that have no app_name. `manager` is reserved.",
             pattern=r"^(?!manager$)[^\x00-\x1f\x7f]+$",
             max_length=255,
         ),
     ] = "default"
 
     poll_interval: Annotated[
-        float, _range(0.1, 60, "seconds", "Between the slow polls that stand behind the wake-ups.")
+        float,
+        _range(
+            0.1,
+            60,
+            "seconds",
+            "The time between the polls of the database that find work if a wake-up is lost.",
+        ),
     ] = 2.0
     batch_rows: Annotated[
         int, _range(1, 5000, "rows", "The most rows written in one transaction.")
     ] = 500
     db_connections: Annotated[
-        int, _range(2, 100, "connections", "The most connections to PostgreSQL; SQLite has one.")
+        int,
+        _range(
+            2, 100, "connections", "The most connections to PostgreSQL. SQLite uses one connection."
+        ),
     ] = 4
 
     max_body_bytes: Annotated[
-        int, _range(1024, 256 * _MIB, "bytes", "The largest request body.")
+        int, _range(1024, 256 * _MIB, "bytes", "The maximum size of a request body.")
     ] = _MIB
     max_result_bytes: Annotated[
-        int, _range(64, 256 * _MIB, "bytes", "The largest result of a stage.")
+        int, _range(64, 256 * _MIB, "bytes", "The maximum size of the result of a stage.")
     ] = _MIB
     max_run_results_bytes: Annotated[
-        int, _range(64, 1024 * _MIB, "bytes", "The most that all results of a run may take.")
+        int, _range(64, 1024 * _MIB, "bytes", "The maximum size of all results of a run together.")
     ] = 16 * _MIB
     max_batch: Annotated[
         int, _range(1, 10000, "calls", "The most calls in one JSON-RPC batch.")
     ] = 100
     max_json_depth: Annotated[
-        int, _range(4, 200, "levels", "The deepest nesting of JSON that is sent in.")
+        int, _range(4, 200, "levels", "The maximum nesting depth of JSON in requests.")
     ] = 64
 
     webhook_timeout: Annotated[
         float,
-        _range(0.1, 300, "seconds", "How long the receiver of a webhook may take to answer."),
+        _range(0.1, 300, "seconds", "The time that the receiver of a webhook has to answer."),
     ] = 15.0
     retention_days: Annotated[
         float,
-        _range(
-            0.01, 36500, "days", "How long a finished run stays in the history, and a notification."
-        ),
+        _range(0.01, 36500, "days", "How long finished runs and notifications are kept."),
     ] = 30.0
     audit_retention_days: Annotated[
-        float, _range(0.01, 36500, "days", "How long the record of an operator's action stays.")
+        float, _range(0.01, 36500, "days", "How long audit records are kept.")
     ] = 365.0
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error", "critical"], _word("The least that is logged.")
+        Literal["debug", "info", "warning", "error", "critical"],
+        _word("The lowest level that is logged."),
     ] = "info"
     log_format: Annotated[
-        Literal["text", "json"], _word("Lines for people, or one JSON object a line.")
+        Literal["text", "json"],
+        _word("The format of log lines: text for people, or one JSON object on each line."),
     ] = "text"
 
     @property
     def lease_seconds(self) -> float:
-        """For how long an executor holds its tasks after a ping, in seconds."""
+        """How long an executor holds its tasks after a ping, in seconds."""
         return self.ping_interval * self.suspend_after_pings
 
 
 @dataclass(frozen=True, slots=True)
 class SettingField:
-    """One setting as people read it.
+    """The description of one setting.
 
-    :param unit: of the number; empty where it has none
-    :param allowed: the range or the choices, in words
+    :param unit: unit of the number; empty if it has none
+    :param allowed: the range or the choices, as text
     """
 
     name: str
@@ -195,7 +219,7 @@ class _Given(NamedTuple):
 
 @lru_cache(maxsize=1)
 def setting_fields() -> dict[str, SettingField]:
-    """Every setting by name, in the order of `Settings`."""
+    """Return all settings by name, in the order of `Settings`."""
     hints = get_type_hints(Settings, include_extras=True)
     described = (_describe(item, hints[item.name]) for item in msgspec.structs.fields(Settings))
     return {item.name: item for item in described}
@@ -209,10 +233,11 @@ def load_settings(
     """Read the settings: defaults < TOML file < environment < overrides.
 
     :param config: a TOML file with settings as top-level keys
-    :param environ: `KAIJU_<NAME>` sets `<name>`; an empty value counts as not set, and what
-        `service_variables` names is ignored
-    :param overrides: from the command line; None counts as not set
-    :raises SettingsError: naming the setting that is unknown or wrong (`config`: the file is)
+    :param environ: `KAIJU_<NAME>` sets `<name>`; an empty value counts as not set; the variables
+        of `service_variables` are ignored
+    :param overrides: values from the command line; None counts as not set
+    :raises SettingsError: a setting is unknown or invalid; `field` is its name, or `config` if the
+        file cannot be read
     """
     given: dict[str, _Given] = {}
     if config is not None:
@@ -223,7 +248,7 @@ def load_settings(
 
 
 def service_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The variables that Kubernetes sets for a Service whose name begins with `kaiju`.
+    """Return the variables that Kubernetes sets for Services whose names begin with `kaiju`.
 
     `load_settings` ignores them. `KAIJU_PORT` is one of them if its value is an address such as
     `tcp://10.0.0.1:8077`, and a setting if it is a number.
@@ -281,7 +306,7 @@ def _refuse_unknown(name: str, shown: str, source: str, known: list[str]) -> Non
     spelt = {item.lower(): item for item in known}
     close = get_close_matches(name.lower().replace("-", "_"), spelt, n=1, cutoff=0.7)
     hint = f" Did you mean {spelt[close[0]]}?" if close else ""
-    raise SettingsError(f"There is no setting {shown} (in {source}).{hint}", field=name)
+    raise SettingsError(f"Unknown setting {shown} (in {source}).{hint}", field=name)
 
 
 def _checked(name: str, given: _Given) -> Any:

@@ -10,15 +10,17 @@ __all__ = ["handling_signals"]
 
 @contextlib.contextmanager
 def handling_signals(handle: Callable[[], None], *, once: bool = False) -> Iterator[None]:
-    """Call `handle` in the running loop on SIGTERM, SIGINT and, unless it is ignored, SIGHUP,
-    while the context is open.
+    """Call `handle` in the running loop on SIGTERM, SIGINT and SIGHUP, inside the block.
 
-    :param once: after the first signal, the next one ends the process as it does by default
+    SIGHUP is left alone if it is ignored.
+
+    :param once: handle only the first signal; the next one has its default effect and ends the
+        process
     """
     loop = asyncio.get_running_loop()
     taken = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        taken.append(signal.SIGHUP)  # its terminal is closed; nohup ignores it
+        taken.append(signal.SIGHUP)  # sent when the terminal is closed; nohup ignores it
 
     def give_back() -> None:
         for number in taken:

@@ -1,4 +1,4 @@
-"""Run tasks in a test: manager, database and executors in one loop, and time that can be moved.
+"""Run tasks in a test: a manager, its database and executors in one loop, with movable time.
 
 async def test_an_invoice_is_rendered():
     async with running(executor) as kaiju:
@@ -27,13 +27,14 @@ __all__ = ["Kaiju", "running"]
 LOOK_SECONDS = 0.002
 PATIENCE_SECONDS = 10.0
 STUCK_SECONDS = 60.0
-"""Real time without a commit in which the manager should have done what is due."""
+"""Real seconds without a commit after which `advance` and `settle` give up waiting for the
+manager."""
 
 
 class Kaiju:
-    """What a test talks to.
+    """The manager of a test.
 
-    :ivar manager: the manager itself
+    :ivar manager: the manager's own object
     """
 
     def __init__(self, inside: Embedded, clock: "MovedClock") -> None:
@@ -44,24 +45,24 @@ class Kaiju:
 
     @property
     def now(self) -> float:
-        """The manager's time, UNIX seconds."""
+        """The manager's time in UNIX seconds."""
         return self._clock()
 
     async def call(self, method: str, /, **params: Any) -> Any:
         """Call a method of the manager, as a client does.
 
-        :param method: its full name, as `tasks.create`
+        :param method: its full name, for example `tasks.create`
         :returns: its result, as plain data
-        :raises KaijuError: as a client gets it
+        :raises KaijuError: the same error that a client gets
         """
         return await self._inside.call(method, **params)
 
     def events(
         self, conditions: dict[str, Any] | None = None
     ) -> contextlib.AbstractContextManager[EventStream]:
-        """Be told what happens, until the end of the block (docs/events.md).
+        """Subscribe to events until the end of the block (docs/events.md).
 
-        :param conditions: by field of an event, as in `tasks.list`
+        :param conditions: conditions on the fields of an event, as in `tasks.list`
         """
         return self._inside.events(conditions)
 
@@ -80,9 +81,9 @@ class Kaiju:
 
         Time is not moved: a task that waits for a timer does not end here.
 
-        :param timeout: real seconds, up to 60
+        :param timeout: real seconds, 0 to 60
         :returns: the task
-        :raises TimeoutError: it has not ended; says where it stands
+        :raises TimeoutError: the run has not ended; the message contains its status and stage
         """
         created = await self.create(task)
         return await self.wait(created["id"], timeout)
@@ -90,13 +91,13 @@ class Kaiju:
     async def wait(self, id: str, timeout: float = 10.0) -> dict[str, Any]:
         """Wait until the run of a task has ended.
 
-        :param timeout: real seconds, up to 60
-        :raises TimeoutError: it has not ended; says where it stands
+        :param timeout: real seconds, 0 to 60
+        :raises TimeoutError: the run has not ended; the message contains its status and stage
         """
         task: dict[str, Any] = await self.call("tasks.wait", id=id, timeout=timeout)
         if task["status"] not in ENDED and not (task["cron"] or task["every"]):
             raise TimeoutError(
-                f"task {id!r} stands at {task['status']} ({task['status_reason']}), stage "
+                f"task {id!r} is {task['status']} ({task['status_reason']}), stage "
                 f"{task['stage']} of {task['stages']}, after {timeout:g} s; error: {task['error']}"
             )
         return task
@@ -105,7 +106,7 @@ class Kaiju:
         """Wait until a task has a status.
 
         :param timeout: real seconds
-        :raises TimeoutError: it has not
+        :raises TimeoutError: the task does not reach the status in time
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
@@ -118,18 +119,18 @@ class Kaiju:
         return task
 
     async def move(self, seconds: float, patience: float = PATIENCE_SECONDS) -> None:
-        """Let time pass, stopping at each moment at which something is due.
+        """Move the manager's time forward, stopping at each time at which something is due.
 
-        Time stands still at each stop, and goes on when nothing is left that can happen at that
-        moment. Executors stay connected; the commands' own clocks are real.
+        Time stands still at each stop, and continues when everything due at that time is done.
+        Executors stay connected. The clocks of commands are not moved.
 
-        :param seconds: how far, from 0
-        :param patience: real seconds after which stages that run on are left to run; what
-            becomes due for them, as the end of their `max_timeout`, then does
-        :raises TimeoutError: the manager does not finish what is due
+        :param seconds: how far to move time, 0 or more
+        :param patience: real seconds to wait for running stages at a stop; then time moves although
+            they run, and they can reach their `max_timeout`
+        :raises TimeoutError: the manager does not finish the work that is due
         """
         if not 0 <= seconds < math.inf:
-            raise ValueError("time goes forward: `seconds` must be from 0")
+            raise ValueError("`seconds` must be 0 or more: time cannot move back")
         async with self._moving:
             with self._clock.stopped():
                 target = self._clock() + seconds
@@ -141,29 +142,30 @@ class Kaiju:
                 await self.settle(patience)
 
     async def settle(self, patience: float = PATIENCE_SECONDS) -> None:
-        """Wait until nothing is due and nothing runs.
+        """Wait until nothing is due and no stage runs.
 
-        :param patience: real seconds after which stages that run on are left to run
-        :raises TimeoutError: the manager does not finish what is due
+        :param patience: real seconds to wait for running stages
+        :raises TimeoutError: the manager does not finish the work that is due
         """
         loop = asyncio.get_running_loop()
         written, since = self.manager.committer.written, loop.time()
-        while (busy := await self._look()) is not _Busy.NOBODY:
+        while (busy := await self._look()) is not _Busy.NOTHING:
             if written != self.manager.committer.written:
                 written, since = self.manager.committer.written, loop.time()
             waited = loop.time() - since
             if busy is _Busy.STAGES and waited >= patience:
                 return
             if waited >= STUCK_SECONDS:
-                raise TimeoutError(f"the manager has not finished what is due at {self.now:.3f}")
+                raise TimeoutError(
+                    f"the manager has not finished the work that is due at {self.now:.3f}"
+                )
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> "_Busy":
-        """Who has something to do at this moment.
+        """Return what is to be done at this time: work of the manager, or stages to run.
 
-        Whatever the manager or an executor is about to do stands in the rows: as due, signalled,
-        ready or executed. It is read inside a transaction of its own, so that no other one is
-        under way or comes between.
+        Everything that they are about to do is in the rows: due, signalled, ready or executed. The
+        rows are read in their own transaction, so that no other transaction is open.
         """
         store = self.manager.store
         async with store.transaction():
@@ -176,16 +178,16 @@ class Kaiju:
         if not self.manager.pauses.at_rest(summary.paused):
             return _Busy.MANAGER
         ready = (summary.ready | summary.suspect) & self.manager.streams.served()
-        return _Busy.STAGES if running or ready else _Busy.NOBODY
+        return _Busy.STAGES if running or ready else _Busy.NOTHING
 
     async def _next_moment(self) -> float | None:
-        """When the next thing happens by itself."""
+        """Return the time at which the manager will next act by itself."""
         due = (await self.manager.store.work_summary()).next_due
         moments = [m for m in (due, self.manager.pauses.next_change()) if m is not None]
         return max(min(moments), self._clock()) if moments else None
 
     async def _set(self, moment: float) -> None:
-        """Leases are renewed before time moves, so that nobody is lost by it."""
+        """Renew the leases before time moves, so that no executor is lost."""
         store, manager = self.manager.store, self.manager
         lease_seconds = manager.settings.lease_seconds + moment - self._clock()
         pings = [Ping(s.executor_id, s.nonce, s.capacity) for s in manager.sessions]
@@ -197,25 +199,25 @@ class Kaiju:
 
 
 class _Busy(Enum):
-    NOBODY = auto()
+    NOTHING = auto()
     STAGES = auto()
     MANAGER = auto()
 
 
 class MovedClock:
-    """The real time, and how far a test has moved it."""
+    """Real time plus the seconds by which a test has moved it."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
         self._stands_at: float | None = None
 
     def __call__(self) -> float:
-        stands_at = self._stands_at  # once: the thread of the database asks, too
+        stands_at = self._stands_at  # read once: the database's thread reads it too
         return time.time() + self._ahead if stands_at is None else stands_at
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let time stand still, and go on from where it then is."""
+        """Stop time inside the block. Afterwards it continues from the time it then has."""
         self._stands_at = self()
         try:
             yield
@@ -224,7 +226,7 @@ class MovedClock:
             self._stands_at = None
 
     def move_to(self, moment: float) -> None:
-        """While it stands still: stand at another moment, not before this one."""
+        """Move a stopped time to another time, never back."""
         assert self._stands_at is not None
         self._stands_at = max(moment, self._stands_at)
 
@@ -233,11 +235,11 @@ class MovedClock:
 async def running(
     *executors: Executor, settings: Settings | None = None, concurrency: int = 32
 ) -> AsyncIterator[Kaiju]:
-    """Run a manager with an empty database in memory, and executors beside it.
+    """Run a manager with an empty database in memory, and executors connected to it.
 
-    :param executors: any number; without one tasks stay queued
-    :param settings: others than the defaults; `db` is always in memory
-    :param concurrency: tasks that the executors hold at once, from 1
+    :param executors: any number; without an executor, tasks stay queued
+    :param settings: the manager's settings, the defaults if None; `db` is always in memory
+    :param concurrency: the most tasks that the executors hold at once, 1 or more
     """
     settings = load_settings(environ={}) if settings is None else settings
     clock = MovedClock()

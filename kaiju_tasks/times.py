@@ -1,4 +1,4 @@
-"""Times as people read them."""
+"""Times in the format for people."""
 
 from datetime import UTC, datetime, tzinfo
 
@@ -6,13 +6,13 @@ __all__ = ["show_time"]
 
 
 def show_time(value: float | str, zone: tzinfo = UTC) -> str:
-    """A time in the one form that people see everywhere: `2026-11-26 20:31:05 UTC`.
+    """Format a time for people: `2026-11-26 20:31:05 UTC`.
 
-    `cron.parse_time` reads this form, too.
+    All output for people uses this format, and `cron.parse_time` reads it.
 
     :param value: UNIX seconds, or ISO-8601 text with an offset
-    :param zone: other than UTC, its offset stands in place of the name: `… 21:31:05 +01:00`
-    :returns: the value itself as text where it is outside of the years 1-9999
+    :param zone: time zone of the output; outside UTC it ends in the offset: `… 21:31:05 +01:00`
+    :returns: the time, or the value as text if it is outside the years 1-9999
     """
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else _from_unix(value)

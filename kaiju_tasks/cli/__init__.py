@@ -10,6 +10,6 @@ def main() -> None:
     """Run the command line."""
     try:
         import_module("kaiju_tasks.cli.main").main()
-    except KeyboardInterrupt:  # before there is anything that could say more
+    except KeyboardInterrupt:  # during the imports, before a command can handle it
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)

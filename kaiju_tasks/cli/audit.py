@@ -18,10 +18,10 @@ AUDIT = Listing(
 )
 
 
-@click.command(short_help="List who did what to which task or executor.")
-@click.option("--action", help="Only this method, as tasks.reset.")
-@click.option("--target", help="Only on this task or executor.")
-@click.option("--user", "user_id", help="Only of this user.")
+@click.command(short_help="List the actions of operators.")
+@click.option("--action", help="Only actions of this method, for example tasks.reset.")
+@click.option("--target", help="Only actions on this task or executor.")
+@click.option("--user", "user_id", help="Only actions of this user.")
 @where_option
 @page_options
 @columns_option
@@ -36,7 +36,7 @@ def audit(
     columns: str | None,
     as_json: bool,
 ) -> None:
-    """List who did which operator action when, from where; the newest first."""
+    """List the actions of operators, newest first: time, user, address, method and target."""
     chosen = AUDIT.choose(columns, as_json)
     conditions = read_where(where, action=action, target=target, user_id=user_id)
     page = call("audit.list", conditions=conditions, limit=limit, offset=offset)

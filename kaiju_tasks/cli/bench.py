@@ -14,35 +14,48 @@ from kaiju_tasks.errors import KaijuError, SettingsError
 
 __all__ = ["bench"]
 
-STOPPED = "Stopped measuring; the processes have ended and the temporary database is removed."
+STOPPED = "Benchmark stopped. Its processes have ended and its temporary database was removed."
 
 
-@click.command(short_help="Measure this machine beside its database's limit.")
+@click.command(short_help="Measure throughput and delays on this machine.")
 @click.option(
-    "--db", default="sqlite:///kaiju-tasks.db", show_default=True, help="Where to measure."
+    "--db", default="sqlite:///kaiju-tasks.db", show_default=True, help="The database to measure."
 )
 @click.option(
     "--tasks",
     type=click.IntRange(500, 1_000_000),
     default=20_000,
     show_default=True,
-    help="No-op tasks; pipelines are half as many.",
+    help="The number of no-op tasks. Half as many pipelines are run.",
 )
-@click.option("--delays", type=click.IntRange(10, 1000), default=50, show_default=True)
+@click.option(
+    "--delays",
+    type=click.IntRange(10, 1000),
+    default=50,
+    show_default=True,
+    help="The number of samples for each delay.",
+)
 @click.option(
     "--future",
     type=click.IntRange(0, 5_000_000),
     default=0,
     show_default=True,
-    help="Store so many tasks of another day first.",
+    help="First store this number of tasks that are due on another day.",
 )
-@click.option("--concurrency", type=click.IntRange(1, 100_000), default=2000, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Figures as JSON.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 100_000),
+    default=2000,
+    show_default=True,
+    help="The number of tasks that the executor holds at once.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench(db: str, tasks: int, delays: int, future: int, concurrency: int, as_json: bool) -> None:
-    """Measure manager and executor as processes, beside the limit of their database.
+    """Measure a manager and an executor, and compare them with the limit of their database.
 
-    Everything happens in a temporary file, or schema, beside what --db names. The limit is the
-    same work by hand: batched inserts, SKIP LOCKED acquisition and completion, on the same tables.
+    The benchmark creates a temporary file or schema next to the database of --db and leaves that
+    database unchanged. The limit is the same work as plain SQL on the same tables: batched inserts,
+    acquisition with SKIP LOCKED, and completion.
     """
     from kaiju_tasks.store.base import StoreError
 
@@ -54,14 +67,15 @@ def bench(db: str, tasks: int, delays: int, future: int, concurrency: int, as_js
     except OutputFailed:
         raise
     except (KaijuError, StoreError, OSError) as error:
-        raise Failed(f"bench could not go on: {error}") from error
+        raise Failed(f"The benchmark failed: {error}") from error
 
 
 @contextlib.contextmanager
 def _ending_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP too end it with its processes and its database removed.
+    """Handle SIGTERM and SIGHUP as Ctrl-C: the processes end and the database is removed.
 
-    Within the loop only: there Ctrl-C cancels, so that no process is lost while it starts.
+    Enter it only inside the event loop. There Ctrl-C cancels the main task, so a process that is
+    just starting is ended too.
     """
     numbers = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.getsignal(signal.SIGINT)) for number in numbers]
@@ -79,7 +93,7 @@ async def _bench(
     from kaiju_tasks.bench.jobs import Job
     from kaiju_tasks.bench.place import fresh_place
 
-    def say(line: str) -> None:
+    def show_step(line: str) -> None:
         if not as_json:
             click.echo(f"… {line}", err=True)
 
@@ -88,13 +102,15 @@ async def _bench(
     with _ending_like_ctrl_c():
         async with fresh_place(db) as place:
             if future:
-                say(f"storing {future} tasks of another day")
+                show_step(f"storing {future} tasks that are due on another day")
                 await place.plant_future(future)
-            say("the limit: the same work by hand")
+            show_step("the limit: the same work as plain SQL")
             limits = await place.limit(jobs)
             for job in jobs:
-                rates += await measure.throughput(place, job, limits[job.name], concurrency, say)
-            times = await measure.delays(place, delays, say)
+                rates += await measure.throughput(
+                    place, job, limits[job.name], concurrency, show_step
+                )
+            times = await measure.delays(place, delays, show_step)
     if as_json:
         figures = {
             "rates": [{**msgspec.to_builtins(rate), "ratio": rate.ratio} for rate in rates],

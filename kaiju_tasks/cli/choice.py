@@ -1,4 +1,4 @@
-"""Which tasks, records or events a command is about: options that become conditions."""
+"""Options that select tasks, records or events, and the conditions made from them."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,13 +15,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "FAILED")
 OPTIONS = {"app_name": "--app", "task_id": "--task", "user_id": "--user"}
-"""Options whose name is not that of the column."""
+"""Options that are named differently from their column."""
 
 where_option: Callable[[F], F] = click.option(
     "--where",
     multiple=True,
     metavar="COLUMN=JSON",
-    help="A condition; of several all must hold.",
+    help="A condition. Can be repeated; all conditions must hold.",
 )
 
 
@@ -30,13 +30,15 @@ def choice_options(command: F) -> F:
     known = ", ".join(STATUSES).lower()
     for option in (
         where_option,
-        click.option("--group", help="Only this group."),
-        click.option("--app", "app_name", shell_complete=complete_app, help="Only this stream."),
+        click.option("--group", help="Only tasks of this group."),
+        click.option(
+            "--app", "app_name", shell_complete=complete_app, help="Only tasks of this stream."
+        ),
         click.option(
             "--status",
             shell_complete=complete_words(map(str.lower, STATUSES), separator=","),
             metavar="STATUS[,STATUS…]",
-            help=f"Only these: {known}.",
+            help=f"Only tasks with one of these statuses: {known}.",
         ),
     ):
         command = option(command)
@@ -46,7 +48,7 @@ def choice_options(command: F) -> F:
 def read_choice(
     status: str | None, app_name: str | None, group: str | None, where: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The conditions of the options of `choice_options`; none when none is given.
+    """Return the conditions of the options of `choice_options`; empty without options.
 
     :raises Failed: a status that does not exist, a condition without `=`, a column given twice
     """
@@ -54,11 +56,11 @@ def read_choice(
 
 
 def read_where(where: tuple[str, ...], **options: str | None) -> dict[str, Any]:
-    """The conditions of `--where`, and of options that ask for one value of a column.
+    """Return the conditions of `--where` and of options that select one value of a column.
 
-    A column may have the name of its option in `--where`, and a status any case, as in the option.
+    `--where` accepts the option's name for a column, and a status in any case, as the options do.
 
-    :param options: by column; None is not given
+    :param options: values by column; None for an option that was not given
     :raises Failed: a status that does not exist, a condition without `=`, a column given twice
     """
     names = {option.removeprefix("--"): column for column, option in OPTIONS.items()}
@@ -74,15 +76,15 @@ def read_where(where: tuple[str, ...], **options: str | None) -> dict[str, Any]:
 
 def _twice(column: str, options: dict[str, str | None]) -> str:
     option = OPTIONS.get(column, f"--{column}")
-    places = f"by {option} and --where" if options.get(column) is not None else "by two --where"
+    places = f"both {option} and --where" if options.get(column) is not None else "two --where"
     return (
-        f"Conditions on {column} are given {places}. Give one: a list as [1, 2] is for several "
-        """values, and {"ge": 1, "lt": 5} for a range."""
+        f"{column} has more than one condition, from {places}. Give one condition for each column: "
+        """a list such as [1, 2] for several values, or {"ge": 1, "lt": 5} for a range."""
     )
 
 
 def _statuses(value: Any) -> Any:
-    """A status, several with commas between, or a list of them, as the API spells them."""
+    """Convert a status, comma-separated statuses, or a list of them to the API's spelling."""
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, list):
@@ -96,5 +98,5 @@ def _status(name: Any) -> Any:
     status = name.strip().upper()
     if status not in STATUSES:
         known = ", ".join(STATUSES).lower()
-        raise Failed(f"{name.strip()!r:.100} is not a status; there are {known}.", USAGE)
+        raise Failed(f"{name.strip()!r:.100} is not a status. Statuses are: {known}.", USAGE)
     return status

@@ -1,4 +1,4 @@
-"""What a shell offers at the Tab key: ids and names that the manager knows, statuses, files."""
+"""Shell completion: ids and names that the manager knows, statuses, files."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,7 +23,7 @@ __all__ = [
 
 TAB_SECONDS = 2.0
 TAB_TASKS = 100
-"""More are not offered: a longer beginning finds them."""
+"""The most ids offered. Typing more of the id reaches the others."""
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 Offer = tuple[str, str | None]
@@ -32,7 +32,7 @@ Offer = tuple[str, str | None]
 def complete_task(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Ids of tasks, with their statuses."""
+    """Complete ids of tasks, with their statuses."""
     conditions = {"id": {"like": f"{incomplete}%"}}
     page = _asked("tasks.list", conditions=conditions, limit=TAB_TASKS) or {"data": []}
     return _offered(((task["id"], task["status"]) for task in page["data"]), incomplete)
@@ -41,7 +41,7 @@ def complete_task(
 def complete_notification(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Ids of notifications, with the tasks that they are about."""
+    """Complete ids of notifications, with the tasks that they belong to."""
     page = _asked("notifications.list", limit=TAB_TASKS) or {"data": []}
     return _offered(((note["id"], note["task_id"]) for note in page["data"]), incomplete)
 
@@ -63,9 +63,10 @@ complete_pause = _of_list("pauses.list", lambda one: [(one["id"], one["reason"])
 
 
 def complete_words(words: Iterable[str], *, separator: str = "\0") -> Complete:
-    """Offer some words.
+    """Return a completer for a fixed set of words.
 
-    :param separator: several may be given with this between them; no argument has the default
+    :param separator: separates several words in one argument; the default never occurs, so that
+        the argument is a single word
     """
     offered = list(words)
 
@@ -81,7 +82,7 @@ def complete_words(words: Iterable[str], *, separator: str = "\0") -> Complete:
 def complete_file(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Leave it to the shell, which knows the files."""
+    """Let the shell complete the names of files."""
     return [CompletionItem(incomplete, type="file")]
 
 
@@ -89,7 +90,7 @@ def _asked(method: str, **params: Any) -> Any:
     try:
         return call_within(TAB_SECONDS, method, **params)
     except Failed:
-        return None  # a shell shows nothing where it has nothing to offer
+        return None  # an error message would disturb the command line; offer nothing instead
 
 
 def _offered(offers: Iterable[Offer], incomplete: str) -> list[CompletionItem]:

@@ -15,17 +15,24 @@ __all__ = ["cron"]
 
 @click.group()
 def cron() -> None:
-    """Look at schedules."""
+    """Inspect schedules."""
 
 
 @cron.command(short_help="Show the next fires of a cron EXPRESSION.")
 @click.argument("expression")
-@click.option("--timezone", default="UTC", show_default=True, help="An IANA zone.")
-@click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True)
-@click.option("--after", metavar="TIME", help="UNIX time or ISO-8601; default now.")
+@click.option("--timezone", default="UTC", show_default=True, help="An IANA time zone.")
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="The number of fires to show.",
+)
+@click.option("--after", metavar="TIME", help="UNIX seconds or ISO-8601. Default: now.")
 @json_option
 def preview(expression: str, timezone: str, count: int, after: str | None, as_json: bool) -> None:
-    """Show the next fires of a cron EXPRESSION (in quotes), in the time of its zone."""
+    """Show the next fires of a cron EXPRESSION in its time zone. Put EXPRESSION in quotes."""
     params = {} if after is None else {"after": read_time(after)}
     fires = call("cron.preview", cron=expression, timezone=timezone, n=count, **params)
     if as_json:
@@ -36,7 +43,7 @@ def preview(expression: str, timezone: str, count: int, after: str | None, as_js
 
 
 def _zone(name: str) -> tzinfo:
-    """The zone, or UTC where only the manager's machine knows it."""
+    """Return the time zone, or UTC if only the manager's machine knows the zone."""
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -20,13 +20,16 @@ MIGRATIONS = Listing(
     columns=COLUMNS, important=("version", "state", "name", "applied_at"), fields=lambda: COLUMNS
 )
 INTERRUPTED_MIGRATION = (
-    "Interrupted; `kaiju-tasks db status` lists the migrations that were applied."
+    "Interrupted. `kaiju-tasks db status` lists the migrations that were applied."
 )
 
 
 @click.group(short_help="Create or check the database's tables.")
 def db() -> None:
-    """The database's tables. A manager migrates them itself when it starts."""
+    """Create or check the database's tables.
+
+    A manager migrates the tables itself when it starts.
+    """
 
 
 @db.command()
@@ -34,7 +37,7 @@ def db() -> None:
 @columns_option
 @json_option
 def migrate(config: str | None, columns: str | None, as_json: bool, **given: Any) -> None:
-    """Create the tables, or bring them up to date."""
+    """Create the tables, or migrate them to this version."""
     chosen = MIGRATIONS.choose(columns, as_json)
     _print(_statuses(config, given, change=True), chosen, as_json)
 
@@ -44,7 +47,7 @@ def migrate(config: str | None, columns: str | None, as_json: bool, **given: Any
 @columns_option
 @json_option
 def status(config: str | None, columns: str | None, as_json: bool, **given: Any) -> None:
-    """List the migrations; exit code 1 when the tables are not up to date."""
+    """List the migrations. The exit code is 1 if the tables are not up to date."""
     chosen = MIGRATIONS.choose(columns, as_json)
     found = _statuses(config, given, change=False)
     _print(found, chosen, as_json)

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["events"]
 
 
-@click.command(short_help="Print what happens to tasks, until Ctrl-C.")
+@click.command(short_help="Print the events of tasks until Ctrl-C.")
 @where_option
 @retry_option
 @json_option
 def events(where: tuple[str, ...], retry_seconds: float, as_json: bool) -> None:
-    """Print what happens to tasks, as it happens, until Ctrl-C.
+    """Print the events of tasks as they happen, until Ctrl-C.
 
-    With --json one object a line. The columns for --where are the fields of an event, as in
-    `--where event=task.failed` or `--where group='["a", "b"]'`. A manager that restarts is waited
-    for; `events.lost` stands where events may be missing.
+    With --json, each event is one JSON object on a line. --where filters by the fields of an event,
+    for example `--where event=task.failed` or `--where group='["a", "b"]'`. If the manager
+    restarts, the command waits for it, and prints `events.lost` if events may be missing.
     """
     conditions = read_where(where)
-    with when_interrupted("Stopped printing events; the tasks go on."):
+    with when_interrupted("Stopped printing events. The tasks continue."):
         follow(lambda client: _print(client, conditions, as_json), retry_seconds)
 
 

@@ -43,19 +43,19 @@ COMMANDS = Listing(
 @json_option
 @click.pass_context
 def executors(ctx: click.Context, columns: str | None, as_json: bool) -> None:
-    """Look at executors and operate them; without a command, list them."""
+    """List executors and operate them. Without a command, list them."""
     if ctx.invoked_subcommand is None:
         _list(columns, as_json)
     elif as_json or columns is not None:
         command = ctx.invoked_subcommand
-        raise click.UsageError(f"Options stand after the command: executors {command} --json")
+        raise click.UsageError(f"Put options after the command: executors {command} --json")
 
 
 @executors.command("list")
 @columns_option
 @json_option
 def list_executors(columns: str | None, as_json: bool) -> None:
-    """List the executors that are connected or were lately."""
+    """List the executors that are connected or were connected recently."""
     _list(columns, as_json)
 
 
@@ -72,7 +72,7 @@ def show(id: str, as_json: bool) -> None:
 
 
 @executors.command()
-@click.option("--app", "app_name", shell_complete=complete_app, help="Only of this stream.")
+@click.option("--app", "app_name", shell_complete=complete_app, help="Only methods of this stream.")
 @columns_option
 @json_option
 def commands(app_name: str | None, columns: str | None, as_json: bool) -> None:
@@ -107,6 +107,6 @@ def _add_operation(name: str, text: str) -> None:
             click.echo(f"{changed['id']}: {changed['status']}")
 
 
-_add_operation("suspend", "Take an executor's work away and refuse it until it is resumed.")
-_add_operation("resume", "Let an executor take work again.")
-_add_operation("drain", "Give an executor no new work; what it holds goes on.")
+_add_operation("suspend", "Release an executor's tasks and refuse it until it is resumed.")
+_add_operation("resume", "Allow an executor to take tasks again.")
+_add_operation("drain", "Give an executor no new tasks. Tasks that it holds continue.")

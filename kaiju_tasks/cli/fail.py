@@ -27,7 +27,7 @@ CALL_FAILED = 1
 USAGE = 2
 NO_MANAGER = 3
 INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells have it."""
+"""128 plus the number of SIGINT, the convention of shells."""
 
 _ENDS = re.compile(r"([?!….])\.$")
 """An error's text may end its sentence already, as in "did you mean …?"."""
@@ -35,13 +35,13 @@ _KINDS: dict[int, type[KaijuError]] = {USAGE: InvalidParams, NO_MANAGER: Unavail
 
 
 class Failed(Exception):
-    """Ends the command.
+    """The command failed. Raising it ends the command.
 
     :param message: one line for people
-    :param exit_code: 1 the call failed, 2 wrong arguments, 3 no manager there
-    :param error: what it comes from, if that has a code and data of its own
-    :ivar code: for programs, as the manager's errors have it
-    :ivar data: details for programs; `type` names the kind
+    :param exit_code: 1 the call failed, 2 wrong arguments, 3 no manager
+    :param error: the error that caused it, if that has its own code and data
+    :ivar code: the JSON-RPC error code, as in the manager's errors
+    :ivar data: details for programs; `type` is the kind of the error
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Failed(Exception):
 class Interrupted(Failed):
     """Ctrl-C ended the command.
 
-    :param message: says what goes on without it
+    :param message: what continues without the command
     """
 
     def __init__(self, message: str = "Interrupted.") -> None:
@@ -69,13 +69,15 @@ class Interrupted(Failed):
 
 
 def not_found(message: str) -> Failed:
-    """The failure of a command whose object is not there, as the manager's methods answer it."""
+    """Return the error for an object that does not exist, with the manager's code and type."""
     return Failed(message, CALL_FAILED, NotFound(message))
 
 
 @contextlib.contextmanager
 def when_interrupted(message: str) -> Iterator[None]:
-    """Say this when Ctrl-C ends the block. An outer block knows better than one within it.
+    """Raise Interrupted with this message if Ctrl-C ends the block.
+
+    Of nested blocks, the outermost message is used.
 
     :raises Interrupted: Ctrl-C was pressed
     """
@@ -86,9 +88,9 @@ def when_interrupted(message: str) -> Iterator[None]:
 
 
 def show_error(error: Failed | click.ClickException, *, as_json: bool) -> None:
-    """Say on stderr why the command ended.
+    """Print to stderr why the command failed.
 
-    :param as_json: in one line, `{"error": {"code", "message", "data"}}`
+    :param as_json: print one line, `{"error": {"code", "message", "data"}}`
     """
     if isinstance(error, Interrupted) and sys.stderr.isatty():
         click.echo(err=True)  # the terminal has shown ^C

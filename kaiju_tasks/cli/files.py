@@ -15,23 +15,25 @@ TIMESTAMP = "tag:yaml.org,2002:timestamp"
 def read_task(source: str) -> dict[str, Any]:
     """Read a task from a JSON or YAML file.
 
-    :param source: its path; `-` is standard input
-    :raises Failed: it cannot be read, or is no task
+    :param source: path of the file; `-` is standard input
+    :raises Failed: the file cannot be read, or does not hold a task
     """
     text = _text(source)
     value = _parsed(source, text)
     if isinstance(value, list):
         value = {"commands": value}
     if not isinstance(value, dict):
-        raise Failed(f"{source} must hold a task: an object with `commands`.", USAGE)
+        raise Failed(
+            f"{source} must hold a task: an object with `commands`, or a list of commands.", USAGE
+        )
     return value
 
 
 def read_json(text: str, what: str) -> Any:
-    """Read JSON; what is none is taken as text.
+    """Parse JSON. Text that is not JSON is returned unchanged.
 
-    :param what: names the argument in the error
-    :raises Failed: it cannot be sent: NaN, for example
+    :param what: name of the argument, for the error
+    :raises Failed: the value cannot be sent as JSON, for example NaN
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant)
@@ -42,21 +44,21 @@ def read_json(text: str, what: str) -> Any:
 
 
 def read_pairs(pairs: tuple[str, ...], option: str) -> list[tuple[str, Any]]:
-    """Read `NAME=JSON` arguments.
+    """Parse `NAME=JSON` arguments to (name, value).
 
-    :raises Failed: one has no `=`
+    :raises Failed: an argument has no `=`
     """
     read = []
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise Failed(f"{option} must read NAME=JSON, not {pair!r:.100}.", USAGE)
+            raise Failed(f"{option} must have the form NAME=JSON, not {pair!r:.100}.", USAGE)
         read.append((name, read_json(text, f"{option} {name}")))
     return read
 
 
 def read_time(text: str) -> float | str:
-    """A time as the API takes it: UNIX seconds, or ISO-8601 text."""
+    """Convert a time for the API: UNIX seconds, or ISO-8601 text."""
     try:
         return float(text)
     except ValueError:
@@ -90,7 +92,9 @@ def _parsed(source: str, text: str) -> Any:
             f"{source} is neither JSON nor YAML: {_yaml_problem(error)}.", USAGE
         ) from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise Failed(f"{source} holds what JSON has no word for: {error}.", USAGE) from error
+        raise Failed(
+            f"{source} holds a value that JSON cannot represent: {error}.", USAGE
+        ) from error
 
 
 class _NoJson(ValueError):
@@ -98,11 +102,11 @@ class _NoJson(ValueError):
 
 
 def _refuse_constant(name: str) -> Any:
-    raise _NoJson(f"{name} is no JSON number")
+    raise _NoJson(f"{name} is not a JSON number")
 
 
 def _loader(yaml: Any) -> Any:
-    """A safe loader that leaves moments as the text they are written as: JSON has no others."""
+    """Return a safe loader that leaves timestamps as text: JSON has no type for them."""
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
@@ -117,8 +121,8 @@ def _yaml_problem(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())
-    said = " ".join(f"{getattr(error, 'problem', None) or 'it cannot be read'}".split())
+    problem = " ".join(f"{getattr(error, 'problem', None) or 'it cannot be read'}".split())
     context = str(getattr(error, "context", None) or "")
-    if "alias" in context or "cannot start any token" in said:
-        said += "; a text that begins with * & @ ` % or a tab has to stand in quotes"
-    return f"line {mark.line + 1}, column {mark.column + 1}: {said}"
+    if "alias" in context or "cannot start any token" in problem:
+        problem += "; put text that begins with * & @ ` % or a tab in quotes"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"

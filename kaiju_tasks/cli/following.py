@@ -1,4 +1,4 @@
-"""Commands that follow a manager, and go on when it restarts."""
+"""Commands that follow a manager, and continue when it restarts."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -22,14 +22,14 @@ retry_option = click.option(
     type=click.FloatRange(min=0),
     default=RETRY_SECONDS,
     show_default=True,
-    help="How long to go on asking a manager that stops answering; `inf` for ever.",
+    help="How long to retry when the manager does not answer; `inf` retries forever.",
 )
 
 
 def follow(work: "Callable[[Client], Coroutine[Any, Any, T]]", retry_seconds: float) -> T:
-    """Do something with a client, whose outages are said on stderr.
+    """Run `work` with a client, and print outages of the manager to stderr.
 
-    :param retry_seconds: as `Client` takes it
+    :param retry_seconds: as in `Client`
     :raises Failed: no manager answers
     :raises CallFailed: the manager answers with an error
     """

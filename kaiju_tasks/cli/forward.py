@@ -1,4 +1,4 @@
-"""`--forward`: an executor whose commands are a service's."""
+"""`--forward`: an executor that forwards its commands to a service."""
 
 import unicodedata
 
@@ -13,21 +13,23 @@ __all__ = ["forwarded"]
 
 
 def forwarded(url: str | None, app_name: str | None, default: str) -> list[Executor]:
-    """The executor that `--forward` and `--app-name` ask for, if they do.
+    """Return the executor of `--forward` and `--app-name`, or an empty list without `--forward`.
 
-    :param default: the stream when none is named
-    :raises Failed: one of them is wrong
+    :param default: the stream if `--app-name` is not given
+    :raises Failed: an option is invalid
     """
     if url is None:
         if app_name is not None:
-            raise Failed("--app-name belongs to --forward; an Executor names its own.", USAGE)
+            raise Failed(
+                "--app-name needs --forward: an Executor has its stream in its app_name.", USAGE
+            )
         return []
     return [ForwardExecutor(_stream(default if app_name is None else app_name), _service(url))]
 
 
 def _stream(name: str) -> str:
     if name == MANAGER_APP:
-        raise Failed(f"--app-name {name!r} is reserved; take another name.", USAGE)
+        raise Failed(f"--app-name {name!r} is reserved. Choose another name.", USAGE)
     if not 1 <= len(name) <= 255 or any(unicodedata.category(c) == "Cc" for c in name):
         raise Failed(
             "--app-name must be text of 1 to 255 characters without control characters.", USAGE

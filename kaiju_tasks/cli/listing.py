@@ -1,4 +1,4 @@
-"""What a command lists, and how its entries become a table."""
+"""The lists that commands print, and how their entries become a table."""
 
 import shutil
 import sys
@@ -18,29 +18,41 @@ F = TypeVar("F", bound=Callable[..., Any])
 Entry = Mapping[str, Any]
 
 ID_CELLS, TEXT_CELLS, MESSAGE_CELLS = 12, 16, 24
-"""Ids, texts and messages are not made shorter as long as another column can be left out."""
+"""Ids, texts and messages are not cut below these widths while another column can be left out."""
 IDS = ("next_task", "target")
 MESSAGES = ("error", "error.message", "message")
 
 columns_option: Callable[[F], F] = click.option(
     "--columns",
     metavar="NAME[,NAME…]",
-    help="Show these columns: fields as --json names them, or paths as error.message.",
+    help="Show these columns: fields as in --json, or paths such as error.message.",
 )
 
 
 def page_options(command: F) -> F:
     """Give a command `--limit` and `--offset`."""
     for option in (
-        click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
-        click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True),
+        click.option(
+            "--offset",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Skip this number of entries.",
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, 1000),
+            default=50,
+            show_default=True,
+            help="The most entries to list.",
+        ),
     ):
         command = option(command)
     return command
 
 
 def print_rest(page: dict[str, Any]) -> None:
-    """Say on stderr how to see the entries that follow those of a page."""
+    """Print to stderr how to see the entries that follow a page."""
     seen = page["offset"] + len(page["data"])
     if seen < page["count"]:
         more = "more than " if page.get("count_more") else ""
@@ -48,7 +60,10 @@ def print_rest(page: dict[str, Any]) -> None:
 
 
 def fields_of(name: str) -> Callable[[], Sequence[str]]:
-    """The fields of a type of `kaiju_tasks.types`, which is not imported before they are asked."""
+    """Return a function that gives the fields of a type of `kaiju_tasks.types`.
+
+    The module is imported only when the function is called: a one-shot command starts quickly.
+    """
 
     def fields() -> Sequence[str]:
         from kaiju_tasks import types
@@ -62,12 +77,12 @@ def fields_of(name: str) -> Callable[[], Sequence[str]]:
 class Listing:
     """A kind of list.
 
-    :param columns: shown where nobody chooses others, in this order
-    :param important: the same, the most important first; on a narrow terminal the last ones are
-        left out
-    :param fields: gives the names of the fields of an entry
-    :param sparse: columns that are left out where no entry has anything in them
-    :param computed: columns that show something else than the field of their name
+    :param columns: the columns shown by default, in this order
+    :param important: the same columns, the most important first; on a narrow terminal the last
+        ones are left out
+    :param fields: returns the names of the fields of an entry
+    :param sparse: columns that are left out if all of their cells are empty
+    :param computed: columns whose value is computed from the entry
     """
 
     def __init__(
@@ -86,33 +101,33 @@ class Listing:
         self._computed = {"error": _brief_error, **(computed or {})}
 
     def known(self) -> list[str]:
-        """Names that a column may have, or begin with."""
+        """Return the names that a column can have, or begin with."""
         fields = set(self._fields())
         return sorted(fields | (self._computed.keys() - {"error"}) | set(self.columns))
 
     def choose(self, text: str | None, as_json: bool) -> list[str] | None:
-        """The columns that --columns names; None when it is not given.
+        """Return the columns of --columns; None if the option was not given.
 
-        :raises Failed: a name that no column has, or --json beside it
+        :raises Failed: an unknown column, or --json was given too
         """
         if text is None:
             return None
         if as_json:
-            raise Failed("--columns is for tables: --json prints every field.", USAGE)
+            raise Failed("--columns cannot be used with --json, which prints every field.", USAGE)
         names = list(dict.fromkeys(name.strip() for name in text.split(",")))
         known = self.known()
         for name in names:
             if name.partition(".")[0] not in known:
                 raise Failed(
-                    f"--columns: there is no column {name!r:.100}; there are {', '.join(known)}.",
+                    f"--columns: unknown column {name!r:.100}. Columns are: {', '.join(known)}.",
                     USAGE,
                 )
         return names
 
     def print(self, entries: Sequence[Entry], chosen: Sequence[str] | None) -> None:
-        """Print a table, as wide as it is, or as a terminal can show it.
+        """Print a table. On a terminal it is at most as wide as the terminal.
 
-        :param chosen: as `choose` returned it
+        :param chosen: the result of `choose`
         """
         columns = [self._column(name, entries) for name in chosen or self.columns]
         if chosen is None:
@@ -163,7 +178,7 @@ def _are_numbers(values: Iterable[Any]) -> bool:
 
 
 def _brief_error(entry: Entry) -> Any:
-    """An error in a line, without the type that most errors have."""
+    """Return an error in one line, without its type if that is `execution_error`."""
     error = entry.get("error")
     if isinstance(error, dict) and error.get("type") == "execution_error":
         return error.get("message")

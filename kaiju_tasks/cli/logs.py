@@ -1,4 +1,4 @@
-"""Log lines: for people, or one JSON object a line."""
+"""Log formats: text for people, or one JSON object on a line."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ _BARE = re.compile(r"[^\s\"'=\\{}\[\],]+")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object for each record; the fields of `extra` stand beside the others."""
+    """One JSON object for each record. The fields of `extra` are fields of that object."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -37,8 +37,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for each record, a traceback below it. The fields of `extra` are `key=value` pairs
-    at its end; values that are not plain words are JSON, control characters are escaped."""
+    """One line for each record, followed by its traceback.
+
+    The fields of `extra` are `key=value` pairs at the end of the line. Values that are not plain
+    words are JSON; control characters are escaped.
+    """
 
     converter: Callable[[float | None], time.struct_time] = time.gmtime
     default_msec_format = "%s.%03dZ"
@@ -82,12 +85,12 @@ def _escaped(text: str) -> str:
 def _json(value: Any) -> str:
     try:
         return msgspec.json.encode(value, enc_hook=str).decode()
-    except (ValueError, RecursionError):  # a lone surrogate, or a value that holds itself
+    except (ValueError, RecursionError):  # a lone surrogate, or a value that contains itself
         return json.dumps(value if isinstance(value, str) else repr(value))
 
 
 class _OneLine(logging.Filter):
-    """A database out of reach is a line, not a traceback: the pool tries again by itself."""
+    """Logs an unreachable database as one line, not as a traceback: the pool retries by itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
@@ -98,13 +101,13 @@ class _OneLine(logging.Filter):
 
 
 def show_warnings() -> None:
-    """Send warnings to stderr, as text, unless the program configures logging itself."""
+    """Print warnings to stderr as text, unless the program configures logging itself."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(TextFormatter())
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send log lines to stderr as the settings say, and log what was ignored in reading them."""
+    """Log to stderr in the configured format, and log which environment variables are ignored."""
     handler = logging.StreamHandler()
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""Running the event loop: uvloop's where it is installed."""
+"""Running the event loop, with uvloop if it is installed."""
 
 import asyncio
 import gc
@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 __all__ = ["run_loop"]
 
 GC_THRESHOLDS = (50_000, 20, 50)
-"""A batch makes thousands of short-lived structs without cycles: look for cycles less often."""
+"""A batch creates thousands of short-lived structs without cycles: collect cycles less often."""
 
 T = TypeVar("T")
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine as the process's main one."""
+    """Run the main coroutine of the process."""
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_factory()) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""The tree of commands, each imported when it is called: a one-shot command starts quickly."""
+"""The commands. Each is imported only when it is called: a one-shot command starts quickly."""
 
 import importlib
 import importlib.util
@@ -14,7 +14,7 @@ from kaiju_tasks.version import __version__
 
 __all__ = ["cli", "main"]
 
-# Name: where it is. Those whose module is not there are left out.
+# Name: module and attribute. Commands whose module does not exist are left out.
 COMMANDS = {
     "serve": "kaiju_tasks.cli.serve:serve",
     "executor": "kaiju_tasks.cli.executor:executor",
@@ -50,7 +50,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Interrupted from None  # click would say only that it was aborted
+            raise Interrupted from None  # click would only print "Aborted!"
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         """Run a command and end the process with its exit code."""
@@ -90,11 +90,12 @@ def _exists(place: str) -> bool:
 )
 @click.version_option(__version__, prog_name="kaiju-tasks")
 def cli() -> None:
-    """Pipelines of commands, kept by a manager and run by executors.
+    """Run managers, executors and pipelines, and operate tasks.
 
-    Commands that ask a manager find it by KAIJU_URL (default http://127.0.0.1:8077) and show it
-    KAIJU_TOKEN. Exit codes: 0 well, 1 the call failed, 2 wrong arguments, 3 no manager there,
-    74 the output cannot be written, 130 interrupted. With --json an error is JSON too, on stderr.
+    Commands that call a manager read its address from KAIJU_URL (default http://127.0.0.1:8077) and
+    a token from KAIJU_TOKEN. Exit codes: 0 success, 1 the call failed, 2 wrong arguments, 3 no
+    manager answers, 74 the output cannot be written, 130 interrupted. With --json, errors are
+    printed to stderr as JSON.
     """
 
 

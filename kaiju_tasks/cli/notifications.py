@@ -33,12 +33,14 @@ NOTIFICATIONS = Listing(
 
 @click.group()
 def notifications() -> None:
-    """Look at the notifications of ended runs and dismiss them."""
+    """List the notifications of ended runs and dismiss them."""
 
 
 @notifications.command("list")
-@click.option("--all", "everything", is_flag=True, help="The dismissed ones too.")
-@click.option("--task", "task_id", shell_complete=complete_task, help="Only of this task.")
+@click.option("--all", "everything", is_flag=True, help="Include dismissed notifications.")
+@click.option(
+    "--task", "task_id", shell_complete=complete_task, help="Only notifications of this task."
+)
 @where_option
 @page_options
 @columns_option
@@ -52,7 +54,7 @@ def list_notifications(
     columns: str | None,
     as_json: bool,
 ) -> None:
-    """List notifications that were not dismissed, the newest first."""
+    """List the notifications that were not dismissed, newest first."""
     chosen = NOTIFICATIONS.choose(columns, as_json)
     conditions = read_where(where, task_id=task_id)
     if not everything:
@@ -77,11 +79,14 @@ def show(id: str, as_json: bool) -> None:
         print_fields([(name, value) for name, value in note.items() if value not in (None, {})])
 
 
-@notifications.command(short_help="Take a notification off the list.")
+@notifications.command(short_help="Dismiss a notification.")
 @click.argument("id", shell_complete=complete_notification)
 @json_option
 def dismiss(id: str, as_json: bool) -> None:
-    """Take a notification off the list; it stays until it is deleted or too old."""
+    """Dismiss a notification.
+
+    It is no longer listed, but kept until it is deleted or older than retention_days.
+    """
     note = call("notifications.update", id=id, data={"enabled": False})
     if as_json:
         print_json(note)
@@ -96,7 +101,7 @@ def delete(id: str, as_json: bool) -> None:
     """Delete a notification."""
     deleted = call("notifications.delete", id=id)
     if not deleted["deleted"]:
-        raise not_found(f"there is no notification {id!r}")
+        raise not_found(f"notification {id!r} does not exist")
     if as_json:
         print_json(deleted)
     else:

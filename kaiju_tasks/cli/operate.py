@@ -1,4 +1,4 @@
-"""`kaiju-tasks task reset|cancel|suspend|resume`: of one task, or of all that match."""
+"""`kaiju-tasks task reset|cancel|suspend|resume`, for one task or for all tasks that match."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ __all__ = ["OPERATIONS", "print_status", "progress_line"]
 
 
 def progress_line(task_: dict[str, Any]) -> str:
-    """Where a task stands."""
+    """Return a line with the id, the status and the stage of a task."""
     reason = f" ({task_['status_reason']})" if task_["status_reason"] else ""
     stage = f"stage {task_['stage']} of {task_['stages']}"
     return one_line(f"{task_['id']}: {task_['status']}{reason}, {stage}")
 
 
 def print_status(task_: dict[str, Any], as_json: bool) -> None:
-    """Print where a task stands, or all of it as JSON."""
+    """Print the status of a task, or the whole task as JSON."""
     if as_json:
         print_json(task_)
     else:
@@ -32,8 +32,12 @@ def print_status(task_: dict[str, Any], as_json: bool) -> None:
 def _operation(name: str, text: str, *options: Any) -> click.Command:
     @click.argument("id", required=False, shell_complete=complete_task)
     @choice_options
-    @click.option("--dry-run", is_flag=True, help="Only count the tasks and show a few.")
-    @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Tasks per second.")
+    @click.option("--dry-run", is_flag=True, help="Only count the tasks and list some of them.")
+    @click.option(
+        "--rate",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Change at most this number of tasks per second.",
+    )
     @json_option
     def operate(
         id: str | None,
@@ -53,7 +57,7 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
             return
         if rate is not None:
             more["rate"] = rate
-        with when_interrupted(_bulk_goes_on(name, dry_run)):
+        with when_interrupted(_bulk_interrupted(name, dry_run)):
             result = call(f"tasks.m_{name}", conditions=conditions, dry_run=dry_run, **more)
         if as_json:
             print_json(result)
@@ -62,15 +66,15 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
 
     for option in options:
         operate = option(operate)
-    help_text = f"{text}\n\nWithout an ID: of all tasks that --status, --app, --group, --where say."
-    return click.command(name, help=help_text, short_help=text)(operate)
+    bulk = "Without an ID, do so for all tasks that match --status, --app, --group and --where."
+    return click.command(name, help=f"{text}\n\n{bulk}", short_help=text)(operate)
 
 
-def _bulk_goes_on(name: str, dry_run: bool) -> str:
+def _bulk_interrupted(name: str, dry_run: bool) -> str:
     if dry_run:
-        return "Interrupted; nothing was changed."
+        return "Interrupted. Nothing was changed."
     return (
-        f"Interrupted; the manager goes on with `tasks.m_{name}`. "
+        f"Interrupted. The manager continues `tasks.m_{name}`. "
         "The same command with --dry-run counts the tasks that still match."
     )
 
@@ -78,20 +82,22 @@ def _bulk_goes_on(name: str, dry_run: bool) -> str:
 def _check(id: str | None, conditions: dict[str, Any], *, bulk_only: bool) -> None:
     if id is None and not conditions:
         raise Failed(
-            "Give the ID of a task, or say which tasks: --status, --app, --group, --where. "
-            """All of them are --where id='{"like": "%"}'.""",
+            "Give the ID of a task, or select tasks with --status, --app, --group or --where. "
+            """To select all tasks, use --where id='{"like": "%"}'.""",
             USAGE,
         )
     if id is not None and conditions:
-        raise Failed("Give an ID, or say which tasks; not both.", USAGE)
+        raise Failed(
+            "Give either an ID or --status, --app, --group and --where, but not both.", USAGE
+        )
     if id is not None and bulk_only:
-        raise Failed("--dry-run and --rate are for many tasks, not for one ID.", USAGE)
+        raise Failed("--dry-run and --rate cannot be used with an ID.", USAGE)
 
 
 def _print_result(result: dict[str, Any], dry_run: bool) -> None:
     matched = result["matched"]
     if dry_run:
-        click.echo(f"{matched} match; nothing was changed")
+        click.echo(f"{matched} matched; nothing was changed")
     else:
         counts = ", ".join(f"{result[name]} {name}" for name in ("done", "refused", "pending"))
         click.echo(f"{matched} matched: {counts}")
@@ -102,14 +108,16 @@ def _print_result(result: dict[str, Any], dry_run: bool) -> None:
     for refusal in result["errors"]:
         click.echo(one_line(f"refused: {refusal['id']}: {refusal['message']}"), err=True)
     if result["pending"]:
-        click.echo("the manager goes on with what is pending", err=True)
+        click.echo("the manager continues with the pending tasks", err=True)
 
 
-_WAIT_STAGE = click.option("--wait-stage", is_flag=True, help="Let the running stage end first.")
+_WAIT_STAGE = click.option(
+    "--wait-stage", is_flag=True, help="Suspend only after the running stage has ended."
+)
 
 OPERATIONS = [
-    _operation("reset", "Start a new run from the first stage, now."),
-    _operation("cancel", "End the open run: FAILED, exit code 130."),
-    _operation("suspend", "Hold a task until it is resumed.", _WAIT_STAGE),
-    _operation("resume", "Lift a hold."),
+    _operation("reset", "Start a new run from the first stage now."),
+    _operation("cancel", "Cancel the open run: it ends as FAILED with exit code 130."),
+    _operation("suspend", "Suspend a task until it is resumed.", _WAIT_STAGE),
+    _operation("resume", "Resume a suspended task."),
 ]

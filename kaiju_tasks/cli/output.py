@@ -1,4 +1,4 @@
-"""What commands print: fields and values for people, JSON for programs."""
+"""The output of commands: fields and values for people, JSON for programs."""
 
 import json
 import sys
@@ -34,10 +34,10 @@ TIMES = frozenset(
         "wait_deadline",
     }
 )
-"""Fields that hold times, in whatever is listed or shown."""
+"""Fields that hold times, in every list and object that commands print."""
 
 json_option: Callable[[F], F] = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, for programs."
+    "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )
 
 
@@ -47,22 +47,22 @@ def print_json(value: Any) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """A value as JSON, with escapes where standard output cannot show all characters."""
+    """Encode a value as JSON. Characters that standard output cannot show are escaped."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     return json.dumps(value, indent=indent, ensure_ascii=not unicode)
 
 
 def print_fields(pairs: Sequence[tuple[str, Any]]) -> None:
-    """Print names and values, one pair a line."""
+    """Print names and values, one pair on each line."""
     room = max((width(name) for name, _ in pairs), default=0)
     for name, value in pairs:
         click.echo(f"{pad(name, room)}  {shown(name, value)}".rstrip(" "))
 
 
 def shown(name: str, value: Any) -> str:
-    """A field's value for people, in one line.
+    """Format the value of a field for people, in one line.
 
-    :param name: of the field: times and errors have a form of their own
+    :param name: name of the field; times and errors have their own format
     """
     if value is None:
         return ""
@@ -74,5 +74,5 @@ def shown(name: str, value: Any) -> str:
 
 
 def error_line(error: dict[str, Any]) -> str:
-    """An error in a line."""
+    """Format an error in one line."""
     return one_line(f"{error.get('type', 'failed')}: {error.get('message', '')}")

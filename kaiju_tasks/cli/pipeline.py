@@ -29,8 +29,8 @@ LOOK_TASKS = 1000
 class Pipeline:
     """Runs a task and shows its progress.
 
-    :param data: the task, as `tasks.create` takes it
-    :param messages: (name, data), sent when it has been created
+    :param data: the task, as in `tasks.create`
+    :param messages: (name, data), sent when the task has been created
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Pipeline:
         self.interrupted = False
 
     async def run(self) -> dict[str, Any]:
-        """Run it to its end.
+        """Run the task until it ends.
 
         :returns: the task
-        :raises KaijuError: it is not created
-        :raises Failed: no executor serves its stream, nothing takes a message, or nobody answers
-            what the run waits for
+        :raises KaijuError: the task cannot be created
+        :raises Failed: no executor serves the task's stream, a message is not accepted, or the run
+            waits for something that cannot arrive
         """
         settings = msgspec.structs.replace(
             load_settings(), db=MEMORY, default_app_name=self._executors[0].app_name
@@ -71,9 +71,9 @@ class Pipeline:
     def _check(self, created: dict[str, Any]) -> None:
         if created["app_name"] not in self._served:
             raise Failed(
-                f"No executor here serves the stream {created['app_name']!r}; "
-                f"given are: {', '.join(self._served)}. "
-                "Name one that does with --executor module:attr.",
+                f"No executor of this command serves the stream {created['app_name']!r}. "
+                f"Its streams are: {', '.join(self._served)}. "
+                "Add an executor for it with --executor MODULE:ATTR.",
                 USAGE,
             )
 
@@ -97,9 +97,9 @@ class Pipeline:
         return task
 
     async def _stands_still(self, inside: Embedded) -> bool:
-        """End a run that nothing will move any more.
+        """Cancel a run that nothing in this process can continue.
 
-        :returns: it does not even come to its end
+        :returns: True if the run was cancelled already and still does not end
         """
         if self._task["status"] not in ("WAITING", "SUSPENDED", "QUEUED"):
             return False
@@ -109,7 +109,7 @@ class Pipeline:
         found = page["data"]
         all_stand = page["count"] == len(found) and not any(moves(t, self._served) for t in found)
         stood, self._stood = self._stood, [(t["id"], t["status_change"]) for t in found]
-        if not all_stand or stood != self._stood:  # what the first look sees may be on its way
+        if not all_stand or stood != self._stood:  # a change may have begun: look twice
             return False
         if self._stands is not None:
             return True
@@ -119,7 +119,7 @@ class Pipeline:
         return False
 
     async def _deliver(self, inside: Embedded, task: dict[str, Any]) -> None:
-        """Nothing outlives this process: its webhook is called now, and once."""
+        """Call the task's webhook now and only once: nothing remains that could retry it later."""
         if task["webhook"] is None:
             return
         delivery = f"webhook:{task['job_id']}"
@@ -141,7 +141,7 @@ class Pipeline:
         params = {"id": self._task["id"], "data": data} | ({"name": name} if name else {})
         receipt = await inside.call("tasks.message", **params)
         if not receipt["accepted"]:
-            raise Failed(f"The message {name!r} is not taken: {receipt['reason']}.", USAGE)
+            raise Failed(f"The message {name!r} was rejected: {receipt['reason']}.", USAGE)
 
     def _interrupts(self, inside: Embedded) -> contextlib.AbstractContextManager[None]:
         def cancel() -> None:
@@ -152,7 +152,7 @@ class Pipeline:
 
     @contextlib.contextmanager
     def _typing(self, inside: Embedded) -> Iterator[None]:
-        """On a terminal, each line that is typed is a message to the hook that waits."""
+        """On a terminal, send each line that is typed as a message to the waiting hook."""
         if not can_ask():
             yield
             return

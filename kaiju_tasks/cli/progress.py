@@ -1,4 +1,4 @@
-"""How a run is shown while it runs: lines, or a live table on a terminal."""
+"""The progress of a run: lines, or a live table on a terminal."""
 
 import sys
 from types import TracebackType
@@ -11,7 +11,7 @@ __all__ = ["Progress", "can_ask", "make_progress"]
 
 
 class Progress(Protocol):
-    """Is told the task and its ended attempts whenever they changed."""
+    """Shows the progress of a run. `show` gets the task and its ended attempts at every change."""
 
     def __enter__(self) -> Self: ...
 
@@ -25,16 +25,16 @@ class Progress(Protocol):
     def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None: ...
 
     def typed(self) -> None:
-        """A line was typed on the terminal, and moved what stands there."""
+        """A line was typed on the terminal and moved its contents."""
 
 
 def can_ask() -> bool:
-    """Whether somebody sits at a terminal who reads the question and can type the answer."""
+    """Return whether stdin and stderr are terminals, so that a user can answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def make_progress(quiet: bool) -> Progress:
-    """The progress that suits stderr.
+    """Return the progress for stderr: a live table on a terminal, lines otherwise.
 
     :param quiet: show nothing
     """
@@ -58,7 +58,7 @@ class _Silent:
 
 
 class _Lines(_Silent):
-    """A line for each ended attempt, and for each time the task waits."""
+    """Prints a line for each ended attempt, and each time the task waits."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -77,7 +77,7 @@ class _Lines(_Silent):
 
 
 class _Live(_Silent):
-    """All stages with their state, redrawn in place."""
+    """Shows all stages with their state, redrawn in place."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -120,7 +120,7 @@ class _Live(_Silent):
 
 
 def _window(task: dict[str, Any], room: int) -> list[tuple[int, dict[str, Any]]]:
-    """The stages that a terminal has room for, the running one among them."""
+    """Return the stages that fit on the terminal, including the running one."""
     stages = list(enumerate(task["commands"]))
     if task["status"] in ENDED:
         return stages
@@ -134,14 +134,14 @@ def _ended_line(task: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def _outcome(record: dict[str, Any]) -> str:
-    said = str(record["outcome"]).lower()
+    text = str(record["outcome"]).lower()
     if record["attempt"] > 1:
-        said += f" (attempt {record['attempt']})"
+        text += f" (attempt {record['attempt']})"
     if record["started_at"] is not None and record["ended_at"] is not None:
-        said += f", {record['ended_at'] - record['started_at']:.2f} s"
+        text += f", {record['ended_at'] - record['started_at']:.2f} s"
     if record["error"]:
-        said += f": {one_line(record['error']['message'])}"
-    return said
+        text += f": {one_line(record['error']['message'])}"
+    return text
 
 
 def _waiting_line(task: dict[str, Any]) -> str:

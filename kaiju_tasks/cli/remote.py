@@ -1,4 +1,4 @@
-"""One call to a manager, with nothing but the standard library: a command starts quickly."""
+"""One call to a manager, with only the standard library: a command starts quickly."""
 
 import http.client
 import json
@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 DEFAULT_URL = "http://127.0.0.1:8077"
-START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to where one runs."
+START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to the URL of a running manager."
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
 READING = frozenset(
     {"commands", "count", "explain", "get", "list", "preview", "runs", "stages", "validate", "wait"}
 )
-"""Verbs of the methods that change nothing."""
+"""The verbs of read-only methods."""
 
 
 class CallFailed(Failed):
@@ -48,9 +48,9 @@ class CallFailed(Failed):
 
 
 def manager_url() -> str:
-    """The manager to ask: KAIJU_URL, or the default.
+    """Return the URL of the manager: KAIJU_URL, or the default.
 
-    :raises Failed: it is malformed
+    :raises Failed: the URL is malformed
     """
     url = os.environ.get("KAIJU_URL", "").strip() or DEFAULT_URL
     _parts(url)
@@ -58,9 +58,9 @@ def manager_url() -> str:
 
 
 def manager_token() -> str | None:
-    """What is shown to the manager: KAIJU_TOKEN.
+    """Return the token for the manager, KAIJU_TOKEN, or None if it is not set.
 
-    :raises Failed: no header can carry it
+    :raises Failed: the token contains characters that a header cannot carry
     """
     token = os.environ.get("KAIJU_TOKEN", "").strip()
     if not token:
@@ -73,25 +73,25 @@ def manager_token() -> str | None:
 
 
 def call(method: str, /, **params: Any) -> Any:
-    """Call a method.
+    """Call a method of the manager.
 
-    :param method: its full name, as `tasks.get`
+    :param method: its full name, for example `tasks.get`
     :returns: its result, as plain data
     :raises CallFailed: the manager answers with an error
-    :raises Failed: no manager can be asked
-    :raises Interrupted: by Ctrl-C, before the answer
+    :raises Failed: no manager answers
+    :raises Interrupted: Ctrl-C was pressed before the answer
     """
     return call_within(ANSWER_SECONDS, method, **params)
 
 
 def call_within(seconds: float, method: str, /, **params: Any) -> Any:
-    """Call a method, as `call` does, and wait so long at most for the answer."""
+    """Call a method as `call` does, and wait at most this number of seconds for the answer."""
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     try:
         body = json.dumps(request, allow_nan=False).encode()
     except ValueError as error:
-        raise Failed(f"This cannot be sent as JSON: {error}.", USAGE) from error
-    with when_interrupted(_goes_on(method)):
+        raise Failed(f"The arguments cannot be sent as JSON: {error}.", USAGE) from error
+    with when_interrupted(_interrupted(method)):
         answer = _post(body, seconds)
     if "error" in answer:
         raise _call_failed(answer["error"])
@@ -104,10 +104,10 @@ def _call_failed(error: dict[str, Any]) -> CallFailed:
     return CallFailed(error.get("code", 0), message, data if isinstance(data, dict) else {})
 
 
-def _goes_on(method: str) -> str:
+def _interrupted(method: str) -> str:
     if method.rpartition(".")[2] in READING:
         return "Interrupted before the manager answered."
-    return f"Interrupted before the manager answered; it may still carry out `{method}`."
+    return f"Interrupted before the manager answered. It may still carry out `{method}`."
 
 
 def _post(body: bytes, seconds: float) -> dict[str, Any]:
@@ -156,17 +156,15 @@ def _read(url: str, status: int, text: bytes) -> dict[str, Any]:
         answer = None
     if isinstance(answer, dict) and ("result" in answer or isinstance(answer.get("error"), dict)):
         return answer
-    said = text.decode(errors="replace").strip().partition("\n")[0]
-    raise Failed(
-        f"What is at {url} does not answer as a manager: HTTP {status}: {said:.200}", NO_MANAGER
-    )
+    line = text.decode(errors="replace").strip().partition("\n")[0]
+    raise Failed(f"The server at {url} is not a manager: HTTP {status}: {line:.200}", NO_MANAGER)
 
 
 def _no_manager(url: str, error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        reason = "no answer in time"
+        reason = "timed out"
     elif isinstance(error, socket.gaierror):
-        reason = "the host is not known"
+        reason = "unknown host"
     else:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"No manager at {url} ({reason.lower()}). {START_ONE}"
+    return f"No manager answers at {url} ({reason.lower()}). {START_ONE}"

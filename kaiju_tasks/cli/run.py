@@ -1,4 +1,4 @@
-"""`kaiju-tasks run`: one pipeline from a file, with a manager and executors of its own."""
+"""`kaiju-tasks run`: run one pipeline from a file, with its own manager and executors."""
 
 import sys
 from typing import Any
@@ -17,7 +17,7 @@ SAMPLES = "kaiju_tasks.samples:executor"
 SCHEDULE = ("cron", "every", "next_run", "delay")
 
 
-@click.command(short_help="Run the pipeline of FILE here and now.")
+@click.command(short_help="Run the pipeline of FILE in this process.")
 @click.argument("file", shell_complete=complete_file)
 @click.option(
     "--executor",
@@ -26,7 +26,7 @@ SCHEDULE = ("cron", "every", "next_run", "delay")
     metavar="MODULE:ATTR",
     default=(SAMPLES,),
     show_default=True,
-    help="Has the commands; can be given several times.",
+    help="An executor with the commands. Can be repeated.",
 )
 @click.option("--kw", "kws", multiple=True, metavar="NAME=JSON", help="An entry of `kws`.")
 @click.option(
@@ -34,11 +34,11 @@ SCHEDULE = ("cron", "every", "next_run", "delay")
     "messages",
     multiple=True,
     metavar="NAME=JSON",
-    help="Send this message to the run at once; it is kept until its hook is reached. "
-    "`=JSON` is one without a name.",
+    help="Send this message to the run at its start. It is kept until the run reaches its hook. "
+    "`=JSON` sends a message without a name.",
 )
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole task, for programs.")
+@click.option("--quiet", is_flag=True, help="Print no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole task as JSON for programs.")
 def run(
     file: str,
     places: tuple[str, ...],
@@ -47,12 +47,12 @@ def run(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Run the pipeline of FILE (JSON or YAML, `-` is standard input) here and now.
+    """Run the pipeline of FILE (JSON or YAML; `-` is standard input) in this process.
 
-    Nothing is kept: manager, database and executors live in this process. The result of the last
-    stage is printed, progress goes to stderr, and the run's exit code is this command's. Ctrl-C
-    cancels. A Message hook is answered by --message, or by typing on a terminal; without either the
-    run ends with 2, unless the hook has a max_timeout.
+    The manager, the database and the executors live in this process, and nothing is kept. The
+    command prints the result of the last stage, prints progress to stderr, and exits with the run's
+    exit code. Ctrl-C cancels the run. Answer a Message hook with --message, or type the answer on
+    the terminal. Without either, the run ends with exit code 2, unless the hook has a max_timeout.
     """
     data = _read(file, kws)
     pairs = read_pairs(messages, "--message")
@@ -73,16 +73,16 @@ def run(
         raise Failed(f"{error}.", USAGE) from error
     try:
         pipeline = Pipeline(data, executors, pairs, make_progress(quiet))
-        with when_interrupted("Stopped; the run has ended and nothing of it is kept."):
+        with when_interrupted("Stopped. The run has ended, and nothing of it is kept."):
             task = run_loop(pipeline.run())
     except KaijuError as error:
         field = f"{error.data['field']}: " if "field" in error.data else ""
-        said = str(error) if field.rstrip(": ") in str(error) else f"{field}{error}"
-        raise Failed(f"{file}: {said}", USAGE if error.code == -32602 else 1, error) from error
+        text = str(error) if field.rstrip(": ") in str(error) else f"{field}{error}"
+        raise Failed(f"{file}: {text}", USAGE if error.code == -32602 else 1, error) from error
     _print(task, as_json)
     if pipeline.interrupted and task["exit_code"]:
         raise Interrupted(
-            f"Stopped; the run was cancelled after {task['stage']} of {task['stages']} stages and "
+            f"Stopped. The run was cancelled after {task['stage']} of {task['stages']} stages, and "
             "nothing of it is kept."
         )
     sys.exit(task["exit_code"])
@@ -93,8 +93,8 @@ def _read(file: str, kws: tuple[str, ...]) -> dict[str, Any]:
     for field in SCHEDULE:
         if data.get(field) is not None:
             raise Failed(
-                f"{file}: `{field}` says when, but `run` is now; "
-                "for that take `kaiju-tasks task create` and a manager.",
+                f"{file}: `run` starts the pipeline now and cannot use `{field}`. "
+                "To schedule it, use `kaiju-tasks task create` with a manager.",
                 USAGE,
             )
     if kws:

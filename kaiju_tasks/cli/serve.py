@@ -16,12 +16,14 @@ __all__ = ["serve"]
     "executors",
     multiple=True,
     metavar="MODULE:ATTR",
-    help="Run this executor as a child process; can be given several times.",
+    help="Run this executor as a child process. Can be repeated.",
 )
-@click.option("--no-migrate", is_flag=True, help="Refuse to start when the tables are not current.")
+@click.option(
+    "--no-migrate", is_flag=True, help="Refuse to start if the tables are not up to date."
+)
 @setting_options()
 def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **given: Any) -> None:
-    """Run a manager: its API, its page, health and metrics."""
+    """Run a manager with its API, console page, health checks and metrics."""
     settings = read_settings(config, given)
 
     from kaiju_tasks.cli.logs import configure_logging

@@ -1,4 +1,4 @@
-"""Settings as options of a command."""
+"""Settings as options of commands."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
@@ -16,9 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def setting_options(*names: str) -> Callable[[F], F]:
-    """Give a command an option for each of these settings, or for all of them, and `--config`.
+    """Give a command `--config`, and an option for each of these settings.
 
-    :param names: settings; none means all
+    :param names: names of settings; all settings if none is given
     """
     fields = setting_fields()
     chosen = [fields[name] for name in names or fields]
@@ -37,10 +37,10 @@ def setting_options(*names: str) -> Callable[[F], F]:
 
 
 def read_settings(config: str | None, given: dict[str, Any]) -> Settings:
-    """Read the settings: file, environment, options.
+    """Read the settings from the file, the environment and the options.
 
-    :param given: options; those that are no settings are not to be in it
-    :raises Failed: one is wrong
+    :param given: values of options; only settings, no other options
+    :raises Failed: a setting is invalid
     """
     try:
         return load_settings(config, overrides=given)
@@ -50,7 +50,7 @@ def read_settings(config: str | None, given: dict[str, Any]) -> Settings:
 
 def _option(field: SettingField) -> Callable[[F], F]:
     option = "--" + field.name.replace("_", "-")
-    text = f"{field.meaning} Default {field.default}."
+    text = f"{field.meaning} Default: {field.default}."
     if isinstance(field.default, bool):
         return click.option(f"{option}/--no{option[1:]}", default=None, help=text)
     choices = [word for word in get_args(get_args(field.annotation)[0]) if isinstance(word, str)]

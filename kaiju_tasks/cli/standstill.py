@@ -1,4 +1,4 @@
-"""When a run in an embedded manager goes on no more: all that is open waits for somebody."""
+"""Detection of a run in an embedded manager that cannot continue: all open tasks wait for input."""
 
 import shlex
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ __all__ = ["hook_name", "moves", "what_blocks", "why_it_stands"]
 
 
 def moves(task: dict[str, Any], served: Collection[str]) -> bool:
-    """Whether an open task goes on by itself: with time, or because an executor works on it.
+    """Return whether an open task continues by itself, with time or through an executor.
 
     :param served: streams that have an executor
     """
@@ -26,10 +26,10 @@ def moves(task: dict[str, Any], served: Collection[str]) -> bool:
 
 
 def what_blocks(task: dict[str, Any], open_tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The task that the others wait for.
+    """Return the task that blocks the run: the task itself, or one that it waits for.
 
-    :param task: the one that was asked for
-    :param open_tasks: all that are open, of which none moves
+    :param task: the task of the run
+    :param open_tasks: all open tasks, none of which continues by itself
     """
     if task["status_reason"] != "tasks":
         return task
@@ -37,34 +37,34 @@ def what_blocks(task: dict[str, Any], open_tasks: Sequence[dict[str, Any]]) -> d
 
 
 def why_it_stands(task: dict[str, Any], blocking: dict[str, Any]) -> str:
-    """What the run waits for, and how that is given.
+    """Return a message with what the run waits for, and how to provide it.
 
-    :param task: the one that was asked for
-    :param blocking: the one that it waits for, or itself
+    :param task: the task of the run
+    :param blocking: the task that it waits for, or the task itself
     """
     id = blocking["id"]
     if blocking["status"] == "QUEUED":
         return (
-            f"No executor here serves the stream {blocking['app_name']!r} of the task {id}. "
-            "Name one that does with --executor module:attr."
+            f"No executor of this command serves the stream {blocking['app_name']!r} of the task "
+            f"{id}. Add an executor for it with --executor MODULE:ATTR."
         )
     if blocking["status_reason"] != "message":
-        return f"The task {id} is {blocking['status']}, and nobody else is here to change that."
+        return f"The task {id} is {blocking['status']}, and nothing in this process can change it."
     name = hook_name(blocking)
     if id != task["id"]:
         return (
-            f"The task {id} waits for {_called(name)}. `run` answers only the messages of its own "
-            "pipeline: create it on a manager with `kaiju-tasks task create`, and answer with "
-            f"`kaiju-tasks task message {shlex.quote(id)}`."
+            f"The task {id} waits for {_called(name)}. `run` sends messages only to its own "
+            "pipeline. Create the task on a manager with `kaiju-tasks task create`, and answer it "
+            f"with `kaiju-tasks task message {shlex.quote(id)}`."
         )
     return (
         f"Stage {task['stage']} waits for {_called(name)}, and there is no terminal to type it on. "
-        f"Give it ahead: --message {shlex.quote(name) if name else ''}=JSON."
+        f"Give it with --message {shlex.quote(name) if name else ''}=JSON."
     )
 
 
 def hook_name(task: dict[str, Any]) -> str | None:
-    """The name of the message that a task waits for; None takes one without a name."""
+    """Return the name of the message that a task waits for; None for a message without a name."""
     name: str | None = task["commands"][task["stage"]].get("params", {}).get("name")
     return name
 

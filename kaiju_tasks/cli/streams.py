@@ -1,4 +1,4 @@
-"""The standard streams: failures of the output differ from all others, and none is closed."""
+"""The standard streams: none is closed, and failed output differs from all other errors."""
 
 import errno
 import io
@@ -16,13 +16,13 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 OUTPUT_FAILED = 74
 """EX_IOERR of sysexits.h."""
 PIPE_CLOSED = 141
-"""128 and the number of SIGPIPE, by which other programs end then."""
+"""128 plus the number of SIGPIPE, the signal that ends other programs in this case."""
 
 
 class OutputFailed(OSError):
-    """Standard output cannot be written. It has no errno: click ends by itself on EPIPE.
+    """Standard output cannot be written. It has no errno: click would exit by itself on EPIPE.
 
-    :ivar reason: why
+    :ivar reason: the error of the write
     """
 
     def __init__(self, reason: OSError) -> None:
@@ -39,21 +39,24 @@ class _Stdout(io.FileIO):
 
 
 def guard_streams() -> None:
-    """Let a write to standard output that fails raise OutputFailed, and open what is closed."""
+    """Make failed writes to standard output raise OutputFailed, and open closed streams."""
     _open_closed()
     old = sys.stdout
     buffered = io.BufferedWriter(_Stdout(STDOUT, "w", closefd=False))
     sys.stdout = io.TextIOWrapper(
         buffered,
         encoding=old.encoding,
-        errors="backslashreplace",  # an encoding that lacks a character is no failure
+        errors="backslashreplace",  # a character that the encoding lacks must not fail the command
         line_buffering=os.isatty(STDOUT),
     )
 
 
 def _open_closed() -> None:
-    """A socket or a file would take the number of a standard stream that is closed: what is
-    meant for one would reach the other. Reading or writing there goes on to fail."""
+    """Open the null device in place of closed standard streams.
+
+    Otherwise the next socket or file would get the number of the closed stream, and receive the
+    output meant for it. The null device is opened so that reads and writes still fail.
+    """
     for number in (STDIN, STDOUT, STDERR):
         try:
             os.fstat(number)
@@ -64,22 +67,21 @@ def _open_closed() -> None:
     if sys.stdout is None:
         sys.stdout = os.fdopen(STDOUT, "w", closefd=False)
     if sys.stderr is None:
-        sys.stderr = os.fdopen(
-            os.open(os.devnull, os.O_WRONLY), "w"
-        )  # nobody reads it, and nothing ends for that
+        # Errors cannot be shown then, but printing them must not fail the command.
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 @contextmanager
 def when_output_fails() -> Iterator[None]:
-    """End the command with a sentence, or quietly where nobody reads on (`| head`).
+    """End the command if its output cannot be written; silently if the reader has gone (`| head`).
 
-    :raises Failed: it failed
-    :raises SystemExit: nobody reads on
+    :raises Failed: the output cannot be written
+    :raises SystemExit: the reader of the output has gone
     """
     try:
         yield
     except OutputFailed as error:
-        # What is still buffered would fail again at the end of the process.
+        # Buffered output would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         if error.reason.errno == errno.EPIPE:
             raise SystemExit(PIPE_CLOSED) from None

@@ -1,4 +1,4 @@
-"""How a table is laid out: which columns have room, and how much of it each gets."""
+"""The layout of a table: which columns are shown, and the width of each."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,16 +9,17 @@ __all__ = ["Column", "table_lines"]
 
 GAP = "  "
 SHORT, NARROW = 6, 3
-"""So few cells a column that was asked for may get, first those that shorten, then all."""
+"""Smallest widths of columns that the user has chosen: SHORT for columns that can be cut; if that
+is not enough, NARROW for all columns."""
 
 
 class Column(NamedTuple):
     """A column with its cells.
 
-    :param cells: one for each row, in one line each
-    :param shortens: makes a cell fit; None when its values are worth nothing unless whole
-    :param least: cells down to which it is shortened before another column is left out
-    :param right: numbers stand under each other
+    :param cells: one line of text for each row
+    :param shortens: cuts a text to a width; None if the values are useless when cut
+    :param least: the width to which it is cut before another column is left out
+    :param right: align to the right, for numbers
     """
 
     name: str
@@ -33,12 +34,12 @@ class Column(NamedTuple):
 
     @property
     def natural(self) -> int:
-        """Cells in which all of it is seen."""
+        """The width that shows all of it."""
         return max(width(text) for text in (self.head, *self.cells))
 
 
 class _Range(NamedTuple):
-    """From how many to how many cells a column may have."""
+    """The least and the greatest width of a column."""
 
     column: Column
     least: int
@@ -48,13 +49,13 @@ class _Range(NamedTuple):
 def table_lines(
     columns: Sequence[Column], limit: int | None, important: Sequence[str], *, asked: bool = False
 ) -> list[str]:
-    """The lines of a table, the heads first.
+    """Return the lines of a table, headings first.
 
     :param columns: in the order in which they are shown
-    :param limit: cells that a line may take; None is any number
-    :param important: names, the most important first: the last ones are left out where there is
-        no room for all
-    :param asked: somebody named these columns: shorten them further before one is left out
+    :param limit: the greatest width of a line in cells; None for no limit
+    :param important: names of columns, the most important first; the last ones are left out if
+        not all fit
+    :param asked: the user has chosen these columns: cut them further before one is left out
     """
     widths = _widths(columns, limit, important, asked)
     shown = [(column, widths[column.name]) for column in columns if column.name in widths]
@@ -104,7 +105,7 @@ def _fit(ranges: Sequence[_Range], limit: int) -> bool:
 
 
 def _shared(ranges: Sequence[_Range], room: int) -> dict[str, int]:
-    """Room for each column: all may grow to the same width, and stop at what they need."""
+    """Return the width of each column: all grow to a common width, and no further than needed."""
     level = _highest(ranges, room)
     widths = {one.column.name: _at(one, level) for one in ranges}
     left = room - sum(widths.values())
@@ -113,13 +114,13 @@ def _shared(ranges: Sequence[_Range], room: int) -> dict[str, int]:
         more = max(0, min(left, _at(one, level + 1) - widths[name]))
         widths[name] += more
         left -= more
-    if left < 0:  # a single column on a terminal that is narrower than its least
+    if left < 0:  # a single column on a terminal that is narrower than its least width
         widths = dict.fromkeys(widths, max(1, room))
     return widths
 
 
 def _highest(ranges: Sequence[_Range], room: int) -> int:
-    """The widest level for which there is room."""
+    """Return the greatest common width for which there is room."""
     low, high = 0, max(0, room)
     while low < high:
         middle = (low + high + 1) // 2

@@ -22,7 +22,7 @@ from kaiju_tasks.cli.watch import watch_task
 
 __all__ = ["task"]
 
-# Of fields that stand in every task, what `show` does not say.
+# Fields that every task has: `show` leaves them out if they have these values.
 DEFAULTS = {
     "enabled": True,
     "misfire": "skip",
@@ -39,13 +39,15 @@ DEFAULTS = {
 }
 
 strict_option = click.option(
-    "--strict", is_flag=True, help="Refuse what no connected executor can run, instead of warning."
+    "--strict",
+    is_flag=True,
+    help="Refuse commands that no connected executor can run, instead of warning.",
 )
 
 
 @click.group()
 def task() -> None:
-    """Create, look at and operate tasks."""
+    """Create, list, show and operate tasks."""
 
 
 @task.command(short_help="Create a task from FILE or from --method.")
@@ -53,9 +55,11 @@ def task() -> None:
 @click.option(
     "--method",
     shell_complete=complete_method,
-    help="Instead of a file: a task of this one command.",
+    help="Create a task with this one command, instead of FILE.",
 )
-@click.option("--param", "params", multiple=True, metavar="NAME=JSON", help="Of that command.")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=JSON", help="A parameter of that command."
+)
 @click.option("--app", "app_name", shell_complete=complete_app, help="The stream of the task.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=JSON", help="A field of the task.")
 @click.option("--kw", "kws", multiple=True, metavar="NAME=JSON", help="An entry of `kws`.")
@@ -64,10 +68,10 @@ def task() -> None:
     type=click.Choice(["error", "ignore", "replace"]),
     default="error",
     show_default=True,
-    help="When the id is taken.",
+    help="What to do if a task with this id exists.",
 )
 @strict_option
-@click.option("--watch", is_flag=True, help="Follow it until its run ends; see `task watch`.")
+@click.option("--watch", is_flag=True, help="Follow the task until its run ends; see `task watch`.")
 @retry_option
 @json_option
 def create(
@@ -83,7 +87,7 @@ def create(
     retry_seconds: float,
     as_json: bool,
 ) -> None:
-    """Create a task from FILE (JSON or YAML, `-` is standard input) or from --method."""
+    """Create a task from FILE (JSON or YAML; `-` is standard input) or from --method."""
     data = _new_task(file, method, params, fields, kws)
     if app_name is not None:
         data["app_name"] = app_name
@@ -93,7 +97,7 @@ def create(
     if not created["created"]:
         redefined = on_conflict == "replace" and created["id"] == data.get("id")
         what = "it was redefined" if redefined else "nothing was created"
-        click.echo(one_line(f"{created['id']!r} was there already; {what}"), err=True)
+        click.echo(one_line(f"task {created['id']!r} already exists; {what}"), err=True)
     if watch:
         watch_task(created["id"], as_json, retry_seconds)
     elif as_json:
@@ -107,7 +111,7 @@ def create(
 @strict_option
 @json_option
 def validate(file: str, strict: bool, as_json: bool) -> None:
-    """Check a task file as `create` would, and create nothing."""
+    """Check a task file as `create` does, without creating a task."""
     found = call("tasks.validate", data=read_task(file), strict=strict)
     if as_json:
         print_json(found)
@@ -130,7 +134,8 @@ def validate(file: str, strict: bool, as_json: bool) -> None:
 def show(id: str, as_json: bool) -> None:
     """Show one task with its results.
 
-    Fields that have their default are left out, and a terminal cuts long results: --json shows all.
+    Fields that have their default value are left out, and long results are cut on a terminal.
+    --json prints everything.
     """
     _print_task(call("tasks.get", id=id), as_json)
 
@@ -139,7 +144,7 @@ def show(id: str, as_json: bool) -> None:
 @click.argument("id", shell_complete=complete_task)
 @json_option
 def explain(id: str, as_json: bool) -> None:
-    """Say why a task is not running now."""
+    """Explain why a task is not running now."""
     explanation = call("tasks.explain", id=id)
     if as_json:
         print_json(explanation)
@@ -154,9 +159,9 @@ def explain(id: str, as_json: bool) -> None:
 @retry_option
 @json_option
 def watch(id: str, retry_seconds: float, as_json: bool) -> None:
-    """Follow a task until its run ends; its exit code is this command's.
+    """Follow a task until its run ends, and exit with the run's exit code.
 
-    A manager that restarts meanwhile is waited for.
+    If the manager restarts, the command waits for it.
     """
     watch_task(id, as_json, retry_seconds)
 
@@ -164,11 +169,11 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
 @task.command(short_help="Send DATA to a task's Message hook.")
 @click.argument("id", shell_complete=complete_task)
 @click.argument("data", default="null")
-@click.option("--name", help="For the hook of this name.")
-@click.option("--message-id", help="Makes a repeat harmless.")
+@click.option("--name", help="The name of the hook's message.")
+@click.option("--message-id", help="An id that makes it safe to send the message again.")
 @json_option
 def message(id: str, data: str, name: str | None, message_id: str | None, as_json: bool) -> None:
-    """Send DATA (JSON; what is none is text) to a task's Message hook."""
+    """Send DATA to a task's Message hook. DATA that is not JSON is sent as text."""
     params = {"id": id, "data": read_json(data, "DATA")}
     params |= {k: v for k, v in (("name", name), ("message_id", message_id)) if v is not None}
     receipt = call("tasks.message", **params)
@@ -184,10 +189,10 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
 @click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_task)
 @json_option
 def delete(ids: tuple[str, ...], as_json: bool) -> None:
-    """Delete tasks and their history, whatever their status."""
+    """Delete tasks in any status, with their history."""
     if len(ids) == 1:
         deleted = call("tasks.delete", id=ids[0])
-        found, unknown = int(deleted["deleted"]), f"there is no task {ids[0]!r}"
+        found, unknown = int(deleted["deleted"]), f"task {ids[0]!r} does not exist"
     else:
         wanted = list(dict.fromkeys(ids))
         deleted = call("tasks.m_delete", ids=wanted)
@@ -207,13 +212,13 @@ def delete(ids: tuple[str, ...], as_json: bool) -> None:
     type=click.FloatRange(0, 36_500),
     default=7,
     show_default=True,
-    help="Since the end of the last run.",
+    help="The least number of days since the end of the last run.",
 )
 @json_option
 def delete_old(days: float, as_json: bool) -> None:
     """Delete tasks whose last run ended long ago, with their history.
 
-    Tasks with a schedule, tasks of the system and those that have not ended are kept.
+    Scheduled tasks, system tasks and tasks whose run has not ended are kept.
     """
     deleted = call("tasks.delete_old_tasks", interval_days=days)
     if as_json:
@@ -227,26 +232,26 @@ def delete_old(days: float, as_json: bool) -> None:
 @click.argument("id", shell_complete=complete_task)
 @json_option
 def run_now(id: str, as_json: bool) -> None:
-    """Do not wait for the next moment."""
+    """Run an idle task now, without waiting for its scheduled time or the time of its retry."""
     print_status(call("tasks.run_now", id=id), as_json)
 
 
-@task.command("restart-from", short_help="Start a new run from STAGE (an index or a name) on.")
+@task.command("restart-from", short_help="Start a new run from STAGE (an index or a name).")
 @click.argument("id", shell_complete=complete_task)
 @click.argument("stage")
 @json_option
 def restart_from(id: str, stage: str, as_json: bool) -> None:
-    """Start a new run from STAGE (an index or a name) on, with the results before it copied."""
+    """Start a new run from STAGE (an index or a name). The results of earlier stages are copied."""
     from_stage = int(stage) if stage.isdecimal() else stage
     print_status(call("tasks.restart_from", id=id, stage=from_stage), as_json)
 
 
-@task.command(short_help="Change fields of a task.")
+@task.command(short_help="Update fields of a task.")
 @click.argument("id", shell_complete=complete_task)
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=JSON...")
 @json_option
 def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:
-    """Change fields of a task: `enabled=false`, `cron="0 9 * * *"`."""
+    """Update fields of a task, for example `enabled=false` or `cron="0 9 * * *"`."""
     print_status(call("tasks.update", id=id, data=dict(read_pairs(fields, "FIELD"))), as_json)
 
 
@@ -262,9 +267,11 @@ def _new_task(
     kws: tuple[str, ...],
 ) -> dict[str, Any]:
     if (file is None) == (method is None):
-        raise Failed("Give a FILE with a task, or --method with one command; not both.", USAGE)
+        raise Failed(
+            "Give either a FILE with a task or one command with --method, not both.", USAGE
+        )
     if params and method is None:
-        raise Failed("--param belongs to --method; a file has its own params.", USAGE)
+        raise Failed("--param needs --method: the params of a FILE are in the file.", USAGE)
     if file is not None:
         data = read_task(file)
     else:

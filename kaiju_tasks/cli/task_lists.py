@@ -112,7 +112,7 @@ COMMANDS = Listing(
 
 @click.command("list")
 @choice_options
-@click.option("--sort", help="Columns with commas between; `-` before one is descending.")
+@click.option("--sort", help="Comma-separated columns; `-` before a column sorts descending.")
 @page_options
 @columns_option
 @json_option
@@ -127,7 +127,7 @@ def list_tasks(
     columns: str | None,
     as_json: bool,
 ) -> None:
-    """List tasks, the newest first."""
+    """List tasks, newest first."""
     chosen = TASKS.choose(columns, as_json)
     conditions = read_choice(status, app_name, group, where)
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
@@ -163,11 +163,17 @@ def count(
 
 @click.command()
 @click.argument("id", shell_complete=complete_task)
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="The most runs to list.",
+)
 @columns_option
 @json_option
 def runs(id: str, limit: int, columns: str | None, as_json: bool) -> None:
-    """List the runs of a task, the newest first."""
+    """List the runs of a task, newest first."""
     chosen = RUNS.choose(columns, as_json)
     found = call("tasks.runs", id=id, limit=limit)
     if as_json:
@@ -178,16 +184,16 @@ def runs(id: str, limit: int, columns: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("id", shell_complete=complete_task)
-@click.option("--job-id", help="A run of `task runs`; default is the latest.")
+@click.option("--job-id", help="A run from `task runs`. Default: the latest run.")
 @columns_option
 @json_option
 def stages(id: str, job_id: str | None, columns: str | None, as_json: bool) -> None:
-    """List the ended attempts of a run's stages, the oldest first."""
+    """List the ended attempts of a run's stages, oldest first."""
     chosen = STAGES.choose(columns, as_json)
     of_run = job_id or call("tasks.get", id=id)["job_id"]
     found = [] if of_run is None else call("tasks.stages", job_id=of_run)
     if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
-        raise not_found(f"The task {id!r} has no run {job_id!r}; `task runs` lists those it has.")
+        raise not_found(f"The task {id!r} has no run {job_id!r}. `task runs` lists its runs.")
     if as_json:
         print_json(found)
     else:

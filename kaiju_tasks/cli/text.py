@@ -1,4 +1,4 @@
-"""Text on a terminal: how wide it is, and how it is made to fit."""
+"""Text on a terminal: its width, and how to cut it to a width."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -10,20 +10,22 @@ JOINER = "\u200d"
 NON_JOINER = "\u200c"
 EMOJI_STYLE = "\ufe0f"
 POINTS_A_CELL = 16
-"""More code points than any character that people write takes for each of its cells."""
+"""An upper bound for the code points of a written character, for each of its cells."""
 TAGS = ("\U000e0020", "\U000e007f")
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and what else acts on a terminal: those of a task's data are not
-    for the terminal. Joined emoji stay joined."""
+    """Return a text without line breaks and other control characters.
+
+    The data of a task must not control the terminal. Joined emoji stay joined.
+    """
     if text.isprintable():
         return text
     return "".join(_harmless(text, i) for i in range(len(text)))
 
 
 def width(text: str) -> int:
-    """How many cells of a terminal a text of one line takes."""
+    """Return the width of a one-line text in cells of a terminal."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -32,14 +34,14 @@ def width(text: str) -> int:
 
 
 def cut(text: str, room: int) -> str:
-    """A text that takes at most so many cells; an ellipsis stands for its end."""
+    """Cut a text to a number of cells; an ellipsis replaces its end."""
     if width(text) <= room:
         return text
     return _ends(text, room - 1, 0) if room > 0 else ""
 
 
 def cut_middle(text: str, room: int) -> str:
-    """A text that takes at most so many cells; an ellipsis stands for its middle."""
+    """Cut a text to a number of cells; an ellipsis replaces its middle."""
     if width(text) <= room:
         return text
     head = room // 2
@@ -47,20 +49,20 @@ def cut_middle(text: str, room: int) -> str:
 
 
 def pad(text: str, room: int, *, right: bool = False) -> str:
-    """A text with as many spaces behind it, or before it, as fill the cells."""
+    """Fill a text with spaces to a number of cells, on its right or its left."""
     spaces = " " * (room - width(text))
     return spaces + text if right else text + spaces
 
 
 def _ends(text: str, head: int, tail: int) -> str:
-    """The first and the last cells of a text, whole characters only."""
+    """Return the first and the last cells of a text, as whole characters."""
     first = _within(_characters(text[: _near(head)]), head)
     last = _within(reversed(_characters(text[-_near(tail) :])), tail)
     return "".join([*first, ELLIPSIS, *reversed(last)])
 
 
 def _near(cells: int) -> int:
-    """So much of a text, however long it is, is enough to fill the cells."""
+    """Return the part of a long text that is certain to fill the cells."""
     return (cells + 1) * POINTS_A_CELL
 
 
@@ -75,7 +77,7 @@ def _within(characters: Iterable[tuple[str, int]], room: int) -> list[str]:
 
 
 def _characters(text: str) -> list[tuple[str, int]]:
-    """What a reader sees as characters, each with the cells that it takes."""
+    """Yield the characters that a reader sees, each with its width in cells."""
     if text.isascii():
         return [(character, 1) for character in text]
     from rich.cells import split_graphemes

@@ -20,9 +20,9 @@ WAIT_SECONDS = 30
 
 
 def watch_task(id: str, as_json: bool, retry_seconds: float) -> None:
-    """Print a task's progress until its run ends, then end with its exit code."""
+    """Print a task's progress until its run ends, then exit with the run's exit code."""
     again = f"`kaiju-tasks task watch {shlex.quote(id)}`"
-    with when_interrupted(f"Stopped watching; task {id!r} goes on. Watch it again with {again}."):
+    with when_interrupted(f"Stopped watching. Task {id!r} continues. Watch it again with {again}."):
         ended = follow(lambda client: _until_ended(client, id, quiet=as_json), retry_seconds)
     if as_json:
         print_json(ended)

@@ -1,4 +1,4 @@
-"""Clients of a manager: `Client` for a loop, `SyncClient` for everything else."""
+"""Clients of a manager: `Client` for asyncio, `SyncClient` for code without an event loop."""
 
 from kaiju_tasks.client.client import Client
 from kaiju_tasks.client.events import Events

@@ -1,8 +1,8 @@
-"""Which calls may be made again when no answer came.
+"""Which calls can be repeated when the manager did not answer.
 
-A call that never left this process may always be. After that reads may be, and what is known by an
-id: a task is created, and a message sent, under an id that the client makes up where the caller
-gave none. Other calls are not repeated: whether they were done is not known.
+A call that was never sent can always be repeated. A call that was sent can be repeated if it only
+reads, or if an id identifies it: the client generates an id for each new task and message that has
+none. Other calls are not repeated, because it is unknown whether the manager carried them out.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,9 +49,9 @@ _Fields = dict[str, Any]
 
 
 class Call:
-    """One call, made once or again.
+    """One call, which may be repeated.
 
-    :param ask: asks the manager once
+    :param ask: sends the call to the manager once
     """
 
     def __init__(self, ask: Ask, method: str, params: dict[str, Any]) -> None:
@@ -74,9 +74,9 @@ class Call:
 
 
 class _Create(Call):
-    """`tasks.create` or `tasks.m_create`, of tasks that all have ids.
+    """`tasks.create` or `tasks.m_create`. All of its tasks have ids.
 
-    :param made: the ids that the client made up
+    :param made: the ids that the client generated
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class _Create(Call):
         return created
 
     async def _created(self) -> Any:
-        """The tasks, if it was the try without an answer that created them."""
+        """Return the tasks if the attempt without an answer created them, otherwise None."""
         found = await self._ask("tasks.m_get", {"ids": [task["id"] for task in self._tasks]})
         if len(found) != len(self._tasks) or not all(map(self._is_ours, self._tasks, found)):
             return None
@@ -117,7 +117,7 @@ class _Create(Call):
 
 
 class _Send(Call):
-    """`tasks.message`, with a `message_id`."""
+    """`tasks.message` with a `message_id`."""
 
     _undecided = False
 
@@ -127,16 +127,16 @@ class _Send(Call):
     async def once(self) -> Any:
         receipt = await super().once()
         if self._doubt is not None and not receipt["accepted"]:
-            self._undecided = True  # the try without an answer may be what ended the run
+            self._undecided = True  # the attempt without an answer may have ended the run
             raise Unavailable(
-                f"it is not known whether the message came: {self._doubt}; now it is refused: "
-                f"{receipt['reason']}"
+                f"it is unknown whether the message was delivered: {self._doubt}; the repeated "
+                f"message was rejected: {receipt['reason']}"
             )
         return receipt
 
 
 def make_call(ask: Ask, method: str, params: dict[str, Any]) -> Call:
-    """Make a call, repeatable where it can be."""
+    """Create the call for a method and its params."""
     if method in ("tasks.message", "tasks.write_message"):
         message_id = params.get("message_id")
         named = uuid4().hex if message_id is None else message_id
@@ -153,7 +153,7 @@ def _make_create(ask: Ask, method: str, params: dict[str, Any]) -> Call:
     if not isinstance(items, list | tuple) or not all(
         isinstance(item, NewTask | Mapping) for item in items
     ):
-        return Call(ask, method, params)  # the manager says what is wrong
+        return Call(ask, method, params)  # invalid params: the manager answers with the error
     tasks: list[_Fields] = [dict(msgspec.to_builtins(item)) for item in items]
     made: set[str] = set()
     for task in tasks:

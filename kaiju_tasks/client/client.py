@@ -1,4 +1,4 @@
-"""The asynchronous client: the manager's methods by their names."""
+"""The asynchronous client: the manager's methods as attributes."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -30,20 +30,20 @@ __all__ = ["Client"]
 
 
 class Client(ClientMethods):
-    """Calls a manager.
+    """Calls the methods of a manager.
 
-    Methods are attributes, as `client.tasks.create({...})` or `client.tasks.get(id="x")`;
-    results are plain data. An error that the manager answers with is raised as the class of
-    `kaiju_tasks.errors` that has its code.
+    Methods are attributes, for example `client.tasks.create({...})` or `client.tasks.get(id="x")`.
+    Results are plain data. An error of the manager is raised as the class of `kaiju_tasks.errors`
+    that has its code.
 
-    While a manager that has answered before is away, calls that may be repeated are (docs/api.md
-    says which), and the log has a warning. A manager that has never answered is not waited for.
+    If the manager stops answering, the client logs a warning and repeats the calls that can be
+    repeated (see docs/api.md). It does not wait for a manager that has never answered.
 
-    :param url: the manager, as `http://127.0.0.1:8077`
+    :param url: URL of the manager, for example `http://127.0.0.1:8077`
     :param token: sent as `Authorization: Bearer`
-    :param retry_seconds: how long a call, a wait or a subscription goes on asking a manager that
-        does not answer; 0 raises at once, `math.inf` never gives up
-    :raises InvalidParams: one of them is malformed; `field` names it
+    :param retry_seconds: how long a call, a wait or a subscription is repeated while the manager
+        does not answer, in seconds from 0; 0 raises immediately, `math.inf` repeats forever
+    :raises InvalidParams: a parameter is malformed; `field` is its name
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Client(ClientMethods):
     async def call(self, method: str, /, **params: Any) -> Any:
         """Call a method.
 
-        :param method: its full name, as `tasks.create`
+        :param method: its full name, for example `tasks.create`
         :returns: its result
-        :raises KaijuError: of the class that has the answer's code
-        :raises Unavailable: no manager could be asked
-        :raises NotAManager: what answers is none
+        :raises KaijuError: the manager's error, of the class that has its code
+        :raises Unavailable: the manager does not answer
+        :raises NotAManager: the server at the URL is not a manager
         """
         call = make_call(self._ask_once, method, params)
         return await self._outage.outlast(call.once, call.may_repeat)
@@ -87,27 +87,29 @@ class Client(ClientMethods):
     async def _ask_once(
         self, method: str, params: Mapping[str, Any], seconds: float = ANSWER_SECONDS
     ) -> Any:
-        """Call a method, once.
+        """Call a method without repeating it.
 
-        :param seconds: how long the answer may take
+        :param seconds: how long to wait for the answer
         """
         answer = await self._transport.post(
             encode_request(next(self._ids), method, params), seconds=seconds
         )
         if isinstance(answer, list):
-            raise NotAManager(f"{self._transport.url} answered with a batch, not as a manager does")
+            raise NotAManager(
+                f"{self._transport.url} is not a manager: it answered one call with a batch"
+            )
         return read_result(answer)
 
     async def _wait(self, id: str, timeout: float | None) -> dict[str, Any]:
         return await Waiting(self._ask_once, self._outage, id, timeout).run()
 
     async def batch(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
-        """Make several calls in one request; they are independent of each other.
+        """Make several independent calls in one request.
 
-        :param calls: pairs of method and params, at most 100
-        :returns: for each call its result, or its KaijuError, in the order of `calls`
-        :raises KaijuError: the batch as a whole is refused
-        :raises Unavailable: no manager could be asked
+        :param calls: (method, params) of each call, at most 100
+        :returns: for each call its result or its KaijuError, in the order of `calls`
+        :raises KaijuError: the manager refuses the batch as a whole
+        :raises Unavailable: the manager does not answer
         """
         listed = list(calls)
         if not listed:
@@ -124,16 +126,18 @@ class Client(ClientMethods):
         answer = await self._transport.post(b"[%b]" % b",".join(requests))
         if isinstance(answer, Answer):
             read_result(answer)
-            raise NotAManager(f"{self._transport.url} answered a batch with one answer")
+            raise NotAManager(
+                f"{self._transport.url} is not a manager: it answered a batch with one answer"
+            )
         answers = {one.id: one for one in answer}
         return [read_outcome(answers.get(id_)) for id_ in bodies]
 
     def events(self, conditions: Mapping[str, Any] | None = None) -> Events:
-        """Subscribe to what happens to tasks: `async for event in client.events({...})`.
+        """Subscribe to the events of tasks: `async for event in client.events({...})`.
 
-        As `async with client.events() as events:` the subscription begins with the block and
-        ends with it.
+        With `async with client.events() as events:` the subscription begins and ends with the
+        block.
 
-        :param conditions: by field of an event, as in `tasks.list`
+        :param conditions: conditions on the fields of an event, as in `tasks.list`
         """
         return Events(self._transport, self._outage, conditions)

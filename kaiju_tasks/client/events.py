@@ -17,14 +17,14 @@ from kaiju_tasks.rpc.messages import encode_request
 __all__ = ["Events"]
 
 SUBSCRIBE_SECONDS = 10.0
-CUT = "the connection to the manager was cut and opened again; look at the rows"
+CUT = "the connection to the manager was lost and opened again; read the tasks to catch up"
 
 
 class Events:
-    """Events of a manager's tasks, one after the other, as plain data (docs/events.md).
+    """The events of a manager's tasks, as plain data (docs/events.md).
 
-    A connection that is cut is opened again. `events.lost` among the events means that some did
-    not come through, there or on their way: look at the tasks.
+    A lost connection is opened again. The event `events.lost` means that events may be missing,
+    in the manager or on the connection: read the tasks to catch up.
     """
 
     def __init__(
@@ -37,9 +37,10 @@ class Events:
         self._backoff = Backoff(Random())
 
     async def __aenter__(self) -> Self:
-        """
-        :raises InvalidParams: a condition is wrong
-        :raises Unavailable: no manager can be reached
+        """Subscribe.
+
+        :raises InvalidParams: a condition is invalid
+        :raises Unavailable: the manager does not answer
         """
         await self._outage.outlast(self._subscribe, always)
         return self
@@ -51,28 +52,29 @@ class Events:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
-        """
-        :raises TooSlow: events came faster than they were read, and come no more
-        :raises Unavailable: the connection is cut, and no manager answers
+        """Wait for the next event.
+
+        :raises TooSlow: events arrived faster than they were read; the subscription has ended
+        :raises Unavailable: the connection was lost, and the manager does not answer
         """
         if self._socket is None:
             await self.__aenter__()
         try:
-            said = await self._receive()
+            received = await self._receive()
         except Unavailable:
             if not self._outage.seconds:
                 raise
             return await self._resubscribe()
         self._backoff.reset()
-        event: dict[str, Any] = {"event": said["method"], **said["params"]}
+        event: dict[str, Any] = {"event": received["method"], **received["params"]}
         del event["subscription"]
-        if said["method"] == "events.dropped":
+        if received["method"] == "events.dropped":
             await self.close()
             raise TooSlow(event["reason"])
         return event
 
     async def close(self) -> None:
-        """End the subscription; the events after it are of a new one."""
+        """End the subscription. Reading more events begins a new one."""
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
@@ -102,6 +104,6 @@ class Events:
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             await self.close()
-            raise InDoubt("the connection to the manager is cut: no more events come")
-        said: dict[str, Any] = msgspec.json.decode(message.data)
-        return said
+            raise InDoubt("the connection to the manager was lost: no more events arrive")
+        received: dict[str, Any] = msgspec.json.decode(message.data)
+        return received

@@ -6,7 +6,7 @@ from kaiju_tasks.client.calls import Ask
 
 __all__ = ["POSITIONAL", "Method", "Methods", "TaskMethods", "named"]
 
-# What may be given without its name, in order; other methods take an `id` first.
+# Positional parameters of methods, in order. All other methods have one: `id`.
 POSITIONAL: dict[str, tuple[str, ...]] = {
     "tasks.create": ("data", "on_conflict"),
     "tasks.m_create": ("data",),
@@ -43,22 +43,22 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
 
 
 def named(method: str, values: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
-    """All parameters of a call by their names.
+    """Return all parameters of a call by name.
 
-    :param values: those that were given without
-    :raises TypeError: there are too many of these, or one is given twice
+    :param values: positional arguments
+    :raises TypeError: there are too many positional arguments, or a parameter is given twice
     """
     names = POSITIONAL.get(method, ("id",))
     if len(values) > len(names):
-        raise TypeError(f"{method} takes the rest of its parameters by name")
+        raise TypeError(f"{method} takes its other parameters by name only")
     given = dict(zip(names, values, strict=False))
     if twice := given.keys() & params.keys():
-        raise TypeError(f"{method} got `{min(twice)}` twice")
+        raise TypeError(f"{method} got multiple values for `{min(twice)}`")
     return {**given, **params}
 
 
 class Methods:
-    """The methods of one prefix.
+    """The methods with one prefix.
 
     :param call: `Client.call`
     """
@@ -90,7 +90,7 @@ class Method:
 class TaskMethods(Methods):
     """`tasks.*`.
 
-    :param wait: waits for the run of a task, over any number of calls
+    :param wait: waits for the run of a task, with as many calls as needed
     """
 
     def __init__(self, call: Ask, wait: Ask) -> None:
@@ -98,14 +98,16 @@ class TaskMethods(Methods):
         self._wait = wait
 
     async def wait(self, id: str, timeout: float | None = None) -> dict[str, Any]:
-        """Wait until the run ends (a schedule's: the open or else the coming one), or the time
-        is over. A manager that restarts meanwhile is waited for, see `Client`.
+        """Wait until the run of a task ends, or until the timeout.
 
-        :param id: the task
-        :param timeout: seconds, from 0; None waits for ever
-        :returns: the task as it then is
-        :raises NotFound: there is no such task
-        :raises Unavailable: no manager answers, for `retry_seconds` or at the timeout
+        For a scheduled task, this is its open run or, if there is none, its next run. If the
+        manager restarts, the client waits for it; see `Client`.
+
+        :param id: id of the task
+        :param timeout: seconds, 0 or more; None waits forever
+        :returns: the task at the end of the wait
+        :raises NotFound: the task does not exist
+        :raises Unavailable: the manager does not answer for `retry_seconds`, or at the timeout
         """
         task: dict[str, Any] = await self._wait(id, timeout)
         return task

@@ -1,4 +1,4 @@
-"""Asking again while a manager is away."""
+"""Repeating calls while the manager does not answer."""
 
 import asyncio
 import logging
@@ -20,24 +20,24 @@ T = TypeVar("T")
 
 
 def always(error: Unavailable) -> bool:
-    """Whatever went wrong, it may be asked again."""
+    """Allow a repeat after every error."""
     return True
 
 
 class Outage:
-    """Knows whether the manager answers, and asks again while it does not.
+    """Tracks whether the manager answers, and repeats calls while it does not.
 
-    :param url: the manager, for the log
-    :param seconds: how long to go on asking, from 0; `math.inf` for ever
-    :param probe: asks the manager something small: a long poll would not end when it is back
-    :raises InvalidParams: `seconds` is no such number
+    :param url: URL of the manager, for the log
+    :param seconds: how long to repeat a call, 0 or more; `math.inf` repeats forever
+    :param probe: makes a short call; a long poll would not return when the manager is back
+    :raises InvalidParams: `seconds` is not a number from 0
     """
 
     def __init__(self, url: str, seconds: float, probe: Callable[[], Awaitable[object]]) -> None:
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not number or not seconds >= 0:
             raise InvalidParams(
-                f"`retry_seconds` must be a number of seconds from 0, not {seconds!r:.100}",
+                f"`retry_seconds` must be a number of seconds, 0 or more, not {seconds!r:.100}",
                 field="retry_seconds",
             )
         self.seconds = float(seconds)
@@ -53,14 +53,14 @@ class Outage:
         *,
         until: float = math.inf,
     ) -> T:
-        """Ask, and ask again while no manager answers.
+        """Make a call, and repeat it while the manager does not answer.
 
-        A manager that has never answered is not waited for: its URL is probably wrong.
+        If the manager has never answered, the call is not repeated: the URL is probably wrong.
 
-        :param ask: asks once
-        :param may_repeat: whether it may be asked again after this error
-        :param until: not after this moment of the loop's clock
-        :raises Unavailable: the latest, when the time is over or it may not be asked again
+        :param ask: makes the call once
+        :param may_repeat: returns whether the call can be repeated after this error
+        :param until: time of the loop's clock after which the call is not repeated
+        :raises Unavailable: the last error, if the time is over or the call cannot be repeated
         """
         loop = asyncio.get_running_loop()
         backoff = Backoff(Random())
@@ -90,9 +90,9 @@ class Outage:
         try:
             await self._probe()
         except Unavailable as error:
-            raise Unsent(error.message) from error  # of what is to be asked
+            raise Unsent(error.message) from error  # the call itself was not sent
         except KaijuError:
-            pass  # it answers
+            pass  # the manager answers
         self._back()
 
     def _gone(self, error: Unavailable) -> None:

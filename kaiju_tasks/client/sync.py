@@ -1,4 +1,4 @@
-"""The client for code that has no event loop: the asynchronous one, on a loop in a thread."""
+"""The client for code without an event loop: it runs the asynchronous client in a thread."""
 
 import asyncio
 import os
@@ -28,8 +28,9 @@ Ask = Callable[[Client], Coroutine[Any, Any, T]]
 class SyncClient(SyncClientMethods):
     """`Client` for code without an event loop: the same methods, without `await`.
 
-    Its calls run in a thread of its own, so that it works where a loop runs already, as in
-    Jupyter. Any number of threads may share one; after a fork the child opens its own connections.
+    Its calls run in a separate thread, so that it also works where an event loop is running, for
+    example in Jupyter. Threads can share a client. After a fork, the child process opens its own
+    connections.
 
     :param url: as in `Client`
     :param token: as in `Client`
@@ -40,7 +41,7 @@ class SyncClient(SyncClientMethods):
         self, url: str, token: str | None = None, *, retry_seconds: float = RETRY_SECONDS
     ) -> None:
         self._make = partial(Client, url, token, retry_seconds=retry_seconds)
-        self._make()  # what is wrong is said here
+        self._make()  # invalid arguments raise here
         self._thread: _LoopThread | None = None
 
     if not TYPE_CHECKING:  # type checkers know the methods by their signatures
@@ -57,22 +58,22 @@ class SyncClient(SyncClientMethods):
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread; a call after it begins again."""
+        """Close the connections and end the thread. A later call starts them again."""
         thread = self._thread
         if thread is not None:
             thread.stop()
 
     def call(self, method: str, /, **params: Any) -> Any:
-        """As `Client.call`."""
+        """Call a method; see `Client.call`."""
         return self._run(lambda client: client.call(method, **params))
 
     def batch(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
-        """As `Client.batch`."""
+        """Make several calls in one request; see `Client.batch`."""
         listed = list(calls)
         return self._run(lambda client: client.batch(listed))
 
     def events(self, conditions: Mapping[str, Any] | None = None) -> "SyncEvents":
-        """As `Client.events`: `for event in client.events({...})`."""
+        """Subscribe to events: `for event in client.events({...})`; see `Client.events`."""
         thread = self._started()
         return SyncEvents(thread, thread.client.events(conditions))
 
@@ -92,7 +93,7 @@ class SyncClient(SyncClientMethods):
 
 
 class SyncEvents:
-    """`Events`, read with `for` and as a `with` block."""
+    """`Events` for `for` loops and `with` blocks."""
 
     def __init__(self, thread: "_LoopThread", events: Events) -> None:
         self._thread = thread
@@ -138,7 +139,7 @@ class _SyncMethods:
 
 
 class _LoopThread:
-    """A loop that runs in a thread, and the client that lives on it."""
+    """An event loop in a thread, and the client that uses it."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -153,14 +154,14 @@ class _LoopThread:
 
     @property
     def usable(self) -> bool:
-        """False once it was stopped, and in a forked child, which has no such thread."""
+        """False after `stop`, and in a forked child process, which does not have the thread."""
         return not self._stopping and self.pid == os.getpid()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something on the loop, and wait for it; what interrupts the wait cancels it."""
+        """Run a coroutine on the loop and wait for it. Interrupting the wait cancels it."""
         if not self.usable:
             work.close()
-            raise Unavailable("the client was closed, or belongs to the process that forked")
+            raise Unavailable("the client was closed, or belongs to the parent process of a fork")
         with self._lock:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -177,7 +178,9 @@ class _LoopThread:
                 return
             self._stopping = True
             self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:  # the collector runs in any thread
+        if (
+            threading.current_thread() is not self._thread
+        ):  # any thread can run the garbage collector
             self._thread.join()
 
     def _serve(self) -> None:
@@ -195,12 +198,12 @@ class _LoopThread:
 
 _starting = threading.Lock()
 _inherited: list[_LoopThread] = []
-"""What a forked child has of its parent's: never collected, for closing it would disturb the
-parent's connections."""
+"""Threads that a forked child process has inherited. They are kept from garbage collection,
+because closing them would disturb the connections of the parent process."""
 
 
 def _renew() -> None:
-    """Another thread of the parent may have held the lock at the fork."""
+    """Replace the lock: another thread of the parent process may have held it at the fork."""
     global _starting
     _starting = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""The bytes between a client and its manager."""
+"""The connections of a client to its manager."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ HEARTBEAT_SECONDS = 20.0
 
 
 class Unsent(Unavailable):
-    """No connection could be opened: nothing was asked."""
+    """No connection could be opened: the call was not sent."""
 
 
 class InDoubt(Unavailable):
-    """The answer did not come: the manager may or may not have done what was asked."""
+    """No answer arrived: the manager may or may not have carried out the call."""
 
 
 class Answer(msgspec.Struct):
@@ -39,11 +39,11 @@ _decoder: msgspec.json.Decoder[Answer | list[Answer]] = msgspec.json.Decoder(Ans
 
 
 class Transport:
-    """POSTs and WebSockets to one manager.
+    """Sends requests to one manager and opens WebSockets to it.
 
-    :param url: as `http://127.0.0.1:8077`
+    :param url: URL of the manager, for example `http://127.0.0.1:8077`
     :param token: sent as `Authorization: Bearer`
-    :raises InvalidParams: one of them is malformed; `field` names it
+    :raises InvalidParams: a parameter is malformed; `field` is its name
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -62,11 +62,12 @@ class Transport:
             await session.close()
 
     async def post(self, body: bytes, seconds: float = ANSWER_SECONDS) -> Answer | list[Answer]:
-        """Ask for an answer.
+        """Send a request and return its answer.
 
-        :param seconds: how long it may take
-        :raises Unsent, InDoubt: there is none
-        :raises NotAManager: what answers is none
+        :param seconds: how long to wait for the answer
+        :raises Unsent: no connection could be opened
+        :raises InDoubt: the request was sent, but no answer arrived
+        :raises NotAManager: the server at the URL is not a manager
         """
         session = self._open_session()
         try:
@@ -76,7 +77,7 @@ class Transport:
             ):
                 text = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unsent(f"no manager can be reached at {self.url}: {_reason(error)}") from error
+            raise Unsent(f"cannot connect to a manager at {self.url}: {_reason(error)}") from error
         except TimeoutError as error:
             raise InDoubt(f"the manager at {self.url} did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -90,8 +91,8 @@ class Transport:
     async def open_socket(self) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket.
 
-        :raises Unsent: it cannot be opened
-        :raises NotAManager: what answers is none, or refuses
+        :raises Unsent: the WebSocket cannot be opened
+        :raises NotAManager: the server at the URL is not a manager, or refuses the connection
         """
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -100,9 +101,9 @@ class Transport:
                 )
         except aiohttp.WSServerHandshakeError as error:
             kind = Unsent if is_temporary(error.status) else NotAManager
-            raise kind(f"{self.url} opens no WebSocket: HTTP {error.status}") from error
+            raise kind(f"{self.url} refused a WebSocket: HTTP {error.status}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unsent(f"no manager can be reached at {self.url}: {_reason(error)}") from error
+            raise Unsent(f"cannot connect to a manager at {self.url}: {_reason(error)}") from error
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -113,14 +114,13 @@ class Transport:
     def _no_answer(self, status: int, text: bytes) -> Unavailable:
         kind = InDoubt if is_temporary(status) else NotAManager
         body = text.decode(errors="replace").strip()
-        said = f"HTTP {status}: {body:.200}"
-        return kind(f"what is at {self.url} does not answer as a manager: {said}")
+        return kind(f"the server at {self.url} is not a manager: HTTP {status}: {body:.200}")
 
 
 def read_result(answer: Answer) -> Any:
-    """The result that an answer has.
+    """Return the result of an answer.
 
-    :raises KaijuError: the error that it has, of the class with its code
+    :raises KaijuError: the answer is an error; the class is the one with its code
     """
     if answer.error is None:
         return answer.result
@@ -129,7 +129,7 @@ def read_result(answer: Answer) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Why there is no answer, in the system's words where it has some."""
+    """Return why there is no answer, as the system's error text if it has one."""
     below = getattr(error, "os_error", error)
     number = getattr(below, "errno", None)
     if isinstance(number, int) and number > 0:
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_outcome(answer: Answer | None) -> Any:
-    """The result or the KaijuError of one call of a batch."""
+    """Return the result or the KaijuError of one call of a batch."""
     if answer is None:
         return Unavailable("the manager did not answer this call of the batch")
     try:

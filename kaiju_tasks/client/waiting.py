@@ -1,4 +1,4 @@
-"""Waiting for the end of a run, over any number of long polls."""
+"""Waiting for the end of a run, with as many long polls as needed."""
 
 import asyncio
 import math
@@ -17,9 +17,9 @@ RUNS_LOOKED_AT = 10
 
 
 class Waiting:
-    """One wait.
+    """One wait for the end of a run.
 
-    :param timeout: seconds; None waits for ever
+    :param timeout: seconds; None waits forever
     """
 
     def __init__(self, ask: Ask, outage: Outage, id: str, timeout: float | None) -> None:
@@ -32,7 +32,7 @@ class Waiting:
         self._interrupted = False
 
     async def run(self) -> dict[str, Any]:
-        """The task, when its run has ended or the time is over."""
+        """Wait, and return the task when its run has ended or at the timeout."""
         while True:
             task, over = await self._outage.outlast(self._look, always, until=self._until)
             if over:
@@ -61,8 +61,10 @@ class Waiting:
         return task, over
 
     async def _ended_meanwhile(self) -> dict[str, Any] | None:
-        """The task, if a run of its schedule has ended while nobody answered: the next poll
-        would wait for the run after it."""
+        """Return a scheduled task if its run has ended while the manager did not answer.
+
+        Otherwise the next poll would wait for the run after it.
+        """
         task: dict[str, Any] = await self._ask("tasks.get", {"id": self._id})
         if not (task["cron"] or task["every"]):
             return None

@@ -16,22 +16,34 @@ from tests.cli.conftest import Invoke
         (["task", "nope"], "No such command 'nope'"),
         (["task", "show"], "Missing argument 'ID'"),
         (["task", "list", "--limit", "0"], "--limit"),
-        (["task", "list", "--where", "status"], "--where must read NAME=JSON"),
-        (["task", "create"], "Give a FILE"),
+        (["task", "list", "--where", "status"], "--where must have the form NAME=JSON"),
+        (["task", "create"], "Give either a FILE"),
         (["task", "create", "x.json", "--method", "do.echo"], "not both"),
         (["task", "create", "nowhere.json"], "nowhere.json cannot be read"),
-        (["task", "create", "--method", "x", "--param", "y"], "--param must read NAME=JSON"),
-        (["task", "create", "--method", "x", "--param", "y=NaN"], "NaN is no JSON number"),
-        (["task", "create", "-", "--param", "y=1"], "--param belongs to --method"),
+        (
+            ["task", "create", "--method", "x", "--param", "y"],
+            "--param must have the form NAME=JSON",
+        ),
+        (["task", "create", "--method", "x", "--param", "y=NaN"], "NaN is not a JSON number"),
+        (["task", "create", "-", "--param", "y=1"], "--param needs --method"),
         (["task", "create", "--method", "x", "--on-conflict", "z"], "--on-conflict"),
         (["task", "create", "."], ". cannot be read"),
         (["cron", "preview", "* * * * *", "-n", "0"], "-n"),
         (["run", "nowhere.yaml"], "nowhere.yaml cannot be read"),
-        (["task", "list", "--status", "finishd"], "is not a status; there are idle, queued"),
-        (["executor"], "Name an Executor as MODULE:ATTR"),
-        (["executor", "kaiju_tasks.samples:executor", "--app-name", "x"], "belongs to --forward"),
-        (["executor", "--forward", "host/rpc"], "--forward must read http://host:port/rpc"),
-        (["executor", "--forward", "http://h:p/"], "--forward must read http://host:port/rpc"),
+        (["task", "list", "--status", "finishd"], "is not a status. Statuses are: idle, queued"),
+        (["executor"], "Give an Executor as MODULE:ATTR"),
+        (
+            ["executor", "kaiju_tasks.samples:executor", "--app-name", "x"],
+            "--app-name needs --forward",
+        ),
+        (
+            ["executor", "--forward", "host/rpc"],
+            "--forward must have the form http://host:port/rpc",
+        ),
+        (
+            ["executor", "--forward", "http://h:p/"],
+            "--forward must have the form http://host:port/rpc",
+        ),
         (["executor", "--forward", "http://h/", "--app-name", "manager"], "is reserved"),
         (["executor", "--forward", "http://h/", "--app-name", "a\nb"], "control characters"),
         (["executor", "--forward", "http://h/", "--health-port", "x"], "--health-port"),
@@ -41,10 +53,13 @@ from tests.cli.conftest import Invoke
         ),
         (
             ["executor", "x:y", "--manager", "127.0.0.1:8077"],
-            "--manager must read http://host:port",
+            "--manager must have the form http://host:port",
         ),
         (["executor", "x:y", "--manager", "127.0.0.1:1"], "did you mean 'http://127.0.0.1:1'?\n"),
-        (["executor", "x:y", "--manager", "http://h/", "--manager", ""], "--manager must read"),
+        (
+            ["executor", "x:y", "--manager", "http://h/", "--manager", ""],
+            "--manager must have the form",
+        ),
         (["executor", "nowhere:x"], "no module `nowhere`"),
         (["executor", "kaiju_tasks.samples"], "must have the form module:attribute"),
         (["executor", "kaiju_tasks.samples:nope"], "has no `nope`; it has: executor"),
@@ -80,9 +95,9 @@ def test_a_wrong_argument_is_exit_code_2_and_a_sentence(
         ("a.yaml", b"a: [", "neither JSON nor YAML"),
         ("a.yaml", b"just words", "must hold a task"),
         ("a.yaml", b"x: 1\n y: 2", "line 2, column 3"),
-        ("a.yaml", b"cron: * * * * *", "has to stand in quotes"),
-        ("a.yaml", b"x: !!binary aGk=", "JSON has no word"),
-        ("a.yaml", b"x: .nan", "JSON has no word"),
+        ("a.yaml", b"cron: * * * * *", "in quotes"),
+        ("a.yaml", b"x: !!binary aGk=", "JSON cannot represent"),
+        ("a.yaml", b"x: .nan", "JSON cannot represent"),
         ("a.yaml", b"x: !!python/object/apply:os.system ['true']", "neither JSON nor YAML"),
         ("a.yaml", b"? [1, 2]\n: 3", "JSON"),
     ],
@@ -130,7 +145,7 @@ def test_a_wrong_url_is_exit_code_2(
     for command in (["task", "list"], ["events"], ["executor", "kaiju_tasks.samples:executor"]):
         result = invoke(*command)
         assert result.exit_code == 2
-        assert "KAIJU_URL must read http://host:port" in result.output
+        assert "KAIJU_URL must have the form http://host:port" in result.output
 
 
 def test_a_token_that_is_none_is_exit_code_2(

@@ -57,17 +57,23 @@ def test_every_command_refuses_a_status_that_does_not_exist(
     for where in ("status=finishd", 'status=["failed", "finishd"]'):
         refused = invoke(*command, "--where", where)
         assert refused.exit_code == 2
-        assert "'finishd' is not a status; there are idle, queued" in refused.output
+        assert "'finishd' is not a status. Statuses are: idle, queued" in refused.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--status", "failed", "--where", "status=idle"], "on status are given by --status and"),
-        (["--app", "a", "--where", "app=b"], "on app_name are given by --app and --where"),
+        (
+            ["--status", "failed", "--where", "status=idle"],
+            "status has more than one condition, from both --status and",
+        ),
+        (
+            ["--app", "a", "--where", "app=b"],
+            "app_name has more than one condition, from both --app and --where",
+        ),
         (
             ["--where", "priority=1", "--where", "priority=2"],
-            "on priority are given by two --where",
+            "priority has more than one condition, from two --where",
         ),
     ],
 )

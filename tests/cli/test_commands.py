@@ -32,13 +32,13 @@ async def test_a_task_from_its_creation_to_its_deletion(shell: Shell) -> None:
     assert "FINISHED" in shell.run("task", "runs", "first").stdout
     assert shell.run("task", "delete", "first").stdout == "deleted\n"
     gone = shell.run("task", "delete", "first")
-    assert (gone.returncode, gone.stderr) == (1, "there is no task 'first'\n")
+    assert (gone.returncode, gone.stderr) == (1, "task 'first' does not exist\n")
 
 
 async def test_watch_ends_with_the_exit_code_of_the_task(shell: Shell) -> None:
     failed = shell.run("task", "create", "--method", "do.fail", "--watch")
     assert failed.returncode == 1
-    assert "execution_error: failed as asked" in failed.stderr
+    assert "execution_error: failed on request" in failed.stderr
     sleep = ("--method", "do.sleep", "--param", "seconds=60", "--set", "id=s")
     shell.run("task", "create", *sleep)
     assert "FAILED" in shell.run("task", "cancel", "s").stdout
@@ -129,11 +129,11 @@ async def test_create_says_when_the_task_was_there(shell: Shell) -> None:
     create = ("task", "create", "--method", "do.echo", "--param", "data=1", "--set", "id=a")
     assert shell.run(*create).stderr == ""
     again = shell.run(*create, "--on-conflict", "ignore")
-    said = "'a' was there already; nothing was created\n"
+    said = "task 'a' already exists; nothing was created\n"
     assert (again.returncode, again.stdout, again.stderr) == (0, "a\n", said)
     shell.run("task", "watch", "a")
     replaced = shell.run(*create, "--on-conflict", "replace")
-    assert replaced.stderr == "'a' was there already; it was redefined\n"
+    assert replaced.stderr == "task 'a' already exists; it was redefined\n"
 
 
 async def test_show_leaves_out_what_has_its_default(shell: Shell) -> None:

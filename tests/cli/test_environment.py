@@ -41,5 +41,5 @@ async def test_a_pod_beside_a_service_named_kaiju_starts_and_logs_one_line(
 async def test_a_setting_misspelt_beside_a_service_is_still_refused(processes: Processes) -> None:
     process = processes.kaiju("serve", env={**SERVICE, "KAIJU_PROT": "8077"})
     assert await process.ended() == 2
-    assert "There is no setting KAIJU_PROT" in process.log
+    assert "Unknown setting KAIJU_PROT" in process.log
     assert "Did you mean KAIJU_PORT?" in process.log

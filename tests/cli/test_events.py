@@ -23,14 +23,14 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
     await events.logged(r"task\.stage +first  stage 1 of 1  do\.echo finished$")
     await events.logged(r"task\.finished +first  stage 1 of 1$")
     shell.run("task", "create", "--method", "do.fail", "--set", "id=bad", "--watch")
-    await events.logged(r"task\.failed +bad .* execution_error: failed as asked$")
+    await events.logged(r"task\.failed +bad .* execution_error: failed on request$")
     assert "first" not in as_json.log
     assert json.loads(as_json.log.splitlines()[0])["event"] == "task.queued"
     for process in told:
         process.send(signal.SIGINT)
         assert await process.ended() == 130
         assert "Traceback" not in process.log
-    assert events.log.endswith("\nStopped printing events; the tasks go on.\n")
+    assert events.log.endswith("\nStopped printing events. The tasks continue.\n")
     assert json.loads(as_json.log.splitlines()[-1])["error"]["data"]["type"] == "interrupted"
 
 
@@ -50,7 +50,7 @@ async def test_watch_tells_each_stage(shell: Shell, processes: Processes) -> Non
 def test_without_a_manager_events_say_so(invoke: Invoke) -> None:
     result = invoke("events")
     assert result.exit_code == 3
-    assert "no manager can be reached" in result.output
+    assert "cannot connect to a manager" in result.output
 
 
 def test_a_wrong_condition_is_named(invoke: Invoke) -> None:

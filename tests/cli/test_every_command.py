@@ -73,7 +73,7 @@ def test_an_option_before_the_command_that_it_belongs_to_is_refused(
 ) -> None:
     result = invoke("executors", *option, "list")
     assert result.exit_code == 2
-    assert "Options stand after the command: executors list --json" in result.stderr
+    assert "Put options after the command: executors list --json" in result.stderr
 
 
 def test_a_wrong_option_is_exit_code_2_and_json_with_json(invoke: Invoke, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ async def test_a_task_goes_on_when_it_is_not_watched_any_more(
         process.send(signal.SIGINT)
         assert await process.ended() == 130
         assert process.log.splitlines()[-1] == (
-            'Stopped watching; task "it\'s" goes on. Watch it again with '
+            'Stopped watching. Task "it\'s" continues. Watch it again with '
             "`kaiju-tasks task watch 'it'\"'\"'s'`."
         )
         assert "Traceback" not in process.log
@@ -38,16 +38,16 @@ async def test_a_task_goes_on_when_it_is_not_watched_any_more(
     [
         (
             ("task", "cancel", "--status", "failed"),
-            "Interrupted; the manager goes on with `tasks.m_cancel`. "
+            "Interrupted. The manager continues `tasks.m_cancel`. "
             "The same command with --dry-run counts the tasks that still match.",
         ),
         (
             ("task", "reset", "--status", "failed", "--dry-run"),
-            "Interrupted; nothing was changed.",
+            "Interrupted. Nothing was changed.",
         ),
         (
             ("task", "run-now", "x"),
-            "Interrupted before the manager answered; it may still carry out `tasks.run_now`.",
+            "Interrupted before the manager answered. It may still carry out `tasks.run_now`.",
         ),
         (("task", "list"), "Interrupted before the manager answered."),
     ],
@@ -109,7 +109,7 @@ async def test_a_measurement_that_is_stopped_leaves_nothing_behind(
     assert list(tmp_path.glob("kaiju-bench-*"))
     process.send(number)
     assert await process.ended(60) == 130
-    assert process.log.splitlines()[-1].startswith("Stopped measuring; ")
+    assert process.log.splitlines()[-1].startswith("Benchmark stopped. ")
     assert not list(tmp_path.glob("kaiju-bench-*"))
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

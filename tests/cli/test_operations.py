@@ -9,13 +9,13 @@ from tests.cli.conftest import Invoke, Shell
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["reset"], "Give the ID of a task, or say which tasks"),
+        (["reset"], "Give the ID of a task, or select tasks"),
         (["cancel", "a", "--status", "failed"], "not both"),
         (["suspend", "a", "--where", "priority=1"], "not both"),
-        (["reset", "a", "--rate", "5"], "--rate are for many tasks"),
-        (["resume", "a", "--dry-run"], "--dry-run and --rate are for many tasks"),
+        (["reset", "a", "--rate", "5"], "--rate cannot be used with an ID"),
+        (["resume", "a", "--dry-run"], "--dry-run and --rate cannot be used with an ID"),
         (["reset", "--status", "nope"], "'nope' is not a status"),
-        (["reset", "--where", "priority"], "--where must read NAME=JSON"),
+        (["reset", "--where", "priority"], "--where must have the form NAME=JSON"),
         (["reset", "--group", "g", "--rate", "0"], "--rate"),
     ],
 )
@@ -39,7 +39,7 @@ async def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=c", "--set", "group=g")
     shell.run("task", "watch", "c")
     tried = shell.run("task", "suspend", "--group", "g", "--dry-run")
-    assert tried.stdout.splitlines() == ["3 match; nothing was changed", "  a", "  b", "  c"]
+    assert tried.stdout.splitlines() == ["3 matched; nothing was changed", "  a", "  b", "  c"]
     assert shell.json("task", "list", "--status", "suspended")["count"] == 0
     held = shell.run("task", "suspend", "--group", "g", "--rate", "1000", "--wait-stage")
     assert held.returncode == 0
@@ -60,7 +60,7 @@ async def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell
     header, row, _ = shell.run("notifications", "list").stdout.splitlines()
     assert header.split() == ["ID", "CREATED", "TASK_ID", "STATUS", "EXIT_CODE", "MESSAGE"]
     assert row.split()[0] == newest["id"]
-    assert row.endswith("failed as asked")
+    assert row.endswith("failed on request")
     assert shell.json("notifications", "show", oldest["id"]) == oldest
     assert "task_id" in shell.run("notifications", "show", oldest["id"]).stdout
     assert shell.run("notifications", "dismiss", oldest["id"]).stdout == "dismissed\n"
@@ -70,7 +70,7 @@ async def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell
     assert shell.json("notifications", "list", "--all", "--task", "a")["count"] == 1
     assert shell.run("notifications", "delete", oldest["id"]).stdout == "deleted\n"
     gone = shell.run("notifications", "delete", oldest["id"])
-    assert (gone.returncode, gone.stderr) == (1, f"there is no notification '{oldest['id']}'\n")
+    assert (gone.returncode, gone.stderr) == (1, f"notification '{oldest['id']}' does not exist\n")
 
 
 async def test_the_audit_tells_who_did_what(shell: Shell) -> None:

@@ -65,16 +65,16 @@ def test_a_message_is_given_before_its_hook_is_reached(shell: Shell) -> None:
     )
     ran = shell.run("run", file, "--message", 'go={"by": "me"}')
     assert json.loads(ran.stdout) == {"by": "me"}
-    nobody = shell.run("run", write(shell, {"method": "do.echo"}), "--message", "go=1")
-    assert nobody.returncode == 2
-    assert "is not taken" in nobody.stderr
+    refused = shell.run("run", write(shell, {"method": "do.echo"}), "--message", "go=1")
+    assert refused.returncode == 2
+    assert "was rejected" in refused.stderr
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"cron": "* * * * *"}, "`cron` says when"),
-        ({"delay": 5}, "`delay` says when"),
+        ({"cron": "* * * * *"}, "cannot use `cron`"),
+        ({"delay": 5}, "cannot use `delay`"),
         ({"app_name": "billing"}, "serves the stream 'billing'"),
         ({"max_retries": 11}, "max_retries"),
         ({"nope": 1}, "nope"),
@@ -113,13 +113,13 @@ async def test_a_signal_cancels(processes: Processes, shell: Shell, number: sign
     assert await process.ended() == 130
     assert "cancelled" in process.log
     assert process.log.splitlines()[-1] == (
-        "Stopped; the run was cancelled after 1 of 2 stages and nothing of it is kept."
+        "Stopped. The run was cancelled after 1 of 2 stages, and nothing of it is kept."
     )
     assert "Traceback" not in process.log
 
 
 MESSAGE = {"method": "_MESSAGE_", "params": {"name": "go"}}
-NO_TERMINAL = "and there is no terminal to type it on. Give it ahead: --message"
+NO_TERMINAL = "and there is no terminal to type it on. Give it with --message"
 
 
 def children(*tasks: dict[str, Any]) -> dict[str, Any]:
@@ -140,14 +140,14 @@ def children(*tasks: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             children({"id": "kid", "commands": [MESSAGE]}),
-            "The task kid waits for the message 'go'. `run` answers only the messages of its own "
-            "pipeline: create it on a manager with `kaiju-tasks task create`, and answer with "
-            "`kaiju-tasks task message kid`.",
+            "The task kid waits for the message 'go'. `run` sends messages only to its own "
+            "pipeline. Create the task on a manager with `kaiju-tasks task create`, and answer it "
+            "with `kaiju-tasks task message kid`.",
         ),
         (
             children({"id": "kid", "app_name": "billing", "commands": [{"method": "x"}]}),
-            "No executor here serves the stream 'billing' of the task kid. "
-            "Name one that does with --executor module:attr.",
+            "No executor of this command serves the stream 'billing' of the task kid. "
+            "Add an executor for it with --executor MODULE:ATTR.",
         ),
         (
             children(
@@ -160,7 +160,7 @@ def children(*tasks: dict[str, Any]) -> dict[str, Any]:
                     ],
                 }
             ),
-            "The task kid is SUSPENDED, and nobody else is here to change that.",
+            "The task kid is SUSPENDED, and nothing in this process can change it.",
         ),
     ],
     ids=["named", "quoted", "unnamed", "child", "stream", "suspended"],

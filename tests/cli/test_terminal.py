@@ -172,10 +172,10 @@ def test_every_list_refuses_unknown_columns_and_names_those_it_has(
 ) -> None:
     refused = invoke(*arguments, "--columns", "nope")
     assert refused.exit_code == 2
-    assert refused.output.startswith("--columns: there is no column 'nope'; there are ")
+    assert refused.output.startswith("--columns: unknown column 'nope'. Columns are: ")
     both = invoke(*arguments, "--columns", "nope", "--json")
     assert both.exit_code == 2
-    assert "--columns is for tables" in both.output
+    assert "--columns cannot be used with --json" in both.output
 
 
 async def test_an_encoding_that_lacks_characters_is_no_failure(

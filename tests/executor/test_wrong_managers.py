@@ -219,12 +219,12 @@ async def test_a_malformed_url_is_refused_before_anything_starts(url: str) -> No
         began.append(executor)
         yield
 
-    with pytest.raises(InvalidParams, match="must read http://host:port") as caught:
+    with pytest.raises(InvalidParams, match="must have the form http://host:port") as caught:
         await run_executor(
             Executor("app", lifespan=lifespan), ["http://127.0.0.1:9", url], handle_signals=False
         )
     assert caught.value.field == "manager_urls"
-    with pytest.raises(InvalidParams, match="must read http://host:port/rpc") as caught:
+    with pytest.raises(InvalidParams, match="must have the form http://host:port/rpc") as caught:
         ForwardExecutor("app", url)
     assert caught.value.field == "url"
     assert began == []
