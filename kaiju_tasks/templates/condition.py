@@ -18,7 +18,7 @@ from kaiju_tasks.templates.operators import (
     Subject,
     check_operand,
 )
-from kaiju_tasks.templates.parser import Compilation, parse, parse_path
+from kaiju_tasks.templates.parser import Compilation, parse_key
 from kaiju_tasks.templates.scope import Scope
 from kaiju_tasks.templates.template import RAW, compile_node
 from kaiju_tasks.templates.values import shown, type_name
@@ -131,11 +131,7 @@ class _Compiler:
         if key == "not":
             return _Not(self.question(value, field, depth + 1))
         try:
-            node = (
-                parse(key, self._compilation)
-                if key[:1] == "["
-                else parse_path(key, self._compilation)
-            )
+            node = parse_key(key, self._compilation)
         except TemplateError as error:
             raise located(error, field) from None
         return _Entry(node, self._check(value, field, depth + 1), field)

@@ -19,7 +19,7 @@ __all__ = [
     "Compilation",
     "is_plain",
     "parse",
-    "parse_path",
+    "parse_key",
 ]
 
 MAX_TEMPLATE_TEXT = 65_536
@@ -80,11 +80,13 @@ def parse(text: str, compilation: Compilation) -> Node:
     return node
 
 
-def parse_path(text: str, compilation: Compilation) -> Select:
-    """Compile the inside of a selection: `path[:default]`.
+def parse_key(text: str, compilation: Compilation) -> Node:
+    """Compile the key of a condition: a whole template, or the inside of a selection.
 
     :raises TemplateError: malformed; `position` is the place in the text
     """
+    if _start(text, Compilation()).is_bracket():
+        return parse(text, compilation)
     parser = _start(text, compilation)
     node = parser.select(BARE_KEY, ".", "]")
     if parser.position < len(text):
@@ -115,6 +117,13 @@ class _Parser:
 
     def text(self) -> Node:
         return _joined(self._parts("]"))
+
+    def is_bracket(self) -> bool:
+        """Whether the whole text is exactly one bracket."""
+        if self._peek() != "[":
+            return False
+        self._bracket()
+        return self.position == len(self.source)
 
     def select(self, bare: re.Pattern[str], separators: str, end: str) -> Select:
         self._count()

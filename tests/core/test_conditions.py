@@ -43,7 +43,7 @@ checks = st.recursive(
     ),
     max_leaves=4,
 )
-paths = st.sampled_from(["0", "0.a", "kws.b", "kws.a:1", "[!x:len:[0]]", "[0]", "0.0"])
+paths = st.sampled_from(["0", "0.a", "kws.b", "kws.a:1", "[!x:len:[0]]", "[0]", "0.0", "[0].a"])
 conditions = st.recursive(
     st.dictionaries(paths, checks, max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.builds(lambda c: {"not": c}, inner),
@@ -72,6 +72,7 @@ def test_a_vector_holds_or_not_or_gives_its_error(vector: dict[str, Any]) -> Non
         with pytest.raises(TemplateError) as caught:
             compile_condition(vector["condition"])
         assert caught.value.field == error["field"]
+        assert caught.value.position == error.get("position", caught.value.position)
     else:
         condition = compile_condition(vector["condition"])
         with pytest.raises(TemplateError) as caught:
@@ -87,6 +88,7 @@ def test_a_vector_holds_or_not_or_gives_its_error(vector: dict[str, Any]) -> Non
         ([{"0": {"gt": "[kws.limit]"}}, {"1": [{"in": ["[2]"]}]}], {"0", "1", "2", "kws"}),
         ({"[!x:len:[3]]": {"agg": {"sum": "[4]"}}}, {"3", "4"}),
         ({"[[kws.a]]": 1}, {"kws", ANY_ROOT}),
+        ({"[kws.a].b": 1}, {"kws", ANY_ROOT}),
     ],
 )
 def test_refs_are_the_roots_that_may_be_read(condition: Any, refs: set[str]) -> None:
