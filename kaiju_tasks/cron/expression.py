@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final, cast
 
 from kaiju_tasks.cron.calendar import Calendar, Days, TimesOfDay
-from kaiju_tasks.cron.clocks import EPOCH
 from kaiju_tasks.cron.values import shown
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.local_time import EPOCH
 
 MAX_EXPRESSION_LENGTH: Final = 512
 

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from kaiju_tasks.cron.clocks import END_OF_TIME
 from kaiju_tasks.cron.moments import parse_time
 from kaiju_tasks.cron.values import is_number, shown
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.local_time import END_OF_TIME
 
 MIN_EVERY: Final = 0.1
 MAX_EVERY: Final = 366 * 86400.0

@@ -4,10 +4,10 @@ import re
 from datetime import datetime
 from typing import Final
 
-from kaiju_tasks.cron.clocks import END_OF_TIME, EPOCH, first_instant, offsets
 from kaiju_tasks.cron.values import is_number, shown
 from kaiju_tasks.cron.zones import check_timezone
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.local_time import END_OF_TIME, EPOCH, first_instant, offsets
 
 _ISO_SHAPE: Final = re.compile(r"([0-9W-]+(?:[Tt ][0-9:.,]+)?)(?: ?([Zz]|UTC|[+-][0-9:.]+))?")
 

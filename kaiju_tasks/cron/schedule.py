@@ -18,7 +18,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from kaiju_tasks.cron.calendar import Calendar
-from kaiju_tasks.cron.clocks import (
+from kaiju_tasks.cron.expression import bad_cron, read_expression
+from kaiju_tasks.cron.values import shown
+from kaiju_tasks.cron.zones import check_timezone
+from kaiju_tasks.local_time import (
     END_OF_TIME,
     change_between,
     first_instant,
@@ -28,9 +31,6 @@ from kaiju_tasks.cron.clocks import (
     wall_at,
     wall_seconds,
 )
-from kaiju_tasks.cron.expression import bad_cron, read_expression
-from kaiju_tasks.cron.values import shown
-from kaiju_tasks.cron.zones import check_timezone
 
 _LAST_START: Final = END_OF_TIME - 2 * 86400  # keeps local times within the years of datetime
 _SECOND: Final = timedelta(seconds=1)

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.local_time import first_instant, offsets
 from kaiju_tasks.templates.values import is_number, shown, type_name
 
 __all__ = ["as_date", "as_datetime"]
@@ -29,7 +30,8 @@ def as_date(value: Any, zone: Any = "UTC") -> str:
 def as_datetime(value: Any, zone: Any = "UTC") -> str:
     """A time as ISO text with its offset.
 
-    :param value: UNIX seconds, or ISO text; without an offset it is read in `zone`
+    :param value: UNIX seconds, or ISO text; without an offset it is read in `zone`. A time that
+        does not exist there means the next instant that exists, one that exists twice the first
     :param zone: IANA name
     :returns: `YYYY-MM-DDTHH:MM:SS[.ffffff]±HH:MM` in `zone`
     :raises TemplateError: there is no such time or zone
@@ -55,10 +57,18 @@ def _read(value: Any, zone: tzinfo) -> datetime:
                 f"needs an ISO 8601 text such as 2026-11-22T10:30:00Z, but got {shown(value)}."
             )
         moment = datetime.fromisoformat(value)
-        return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return moment if moment.tzinfo else _from_wall(moment, zone)
     if is_number(value):
         return EPOCH + timedelta(seconds=value)
     raise TemplateError(f"needs UNIX seconds or an ISO 8601 text, but got {type_name(value)}.")
+
+
+def _from_wall(wall: datetime, zone: tzinfo) -> datetime:
+    """As in `cron.parse_time`: the first of two, or the next instant that exists."""
+    early, late = offsets(wall, zone)
+    if early < late:
+        return EPOCH + timedelta(seconds=first_instant(wall.replace(microsecond=0), zone))
+    return wall.replace(tzinfo=zone)
 
 
 def _zone(name: Any) -> tzinfo:

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import (
     ANY_ROOT,
@@ -343,6 +345,48 @@ def test_only_zones_are_zones(zone: Any) -> None:
 def test_moments_without_a_calendar_are_refused(moment: str) -> None:
     with pytest.raises(TemplateError):
         fill("[!x:datetime:[0]]", {"0": moment})
+
+
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        ("datetime:`2026-03-29T01:59:59`:Europe/Berlin", "2026-03-29T01:59:59+01:00"),
+        ("datetime:`2026-03-29T02:00`:Europe/Berlin", "2026-03-29T03:00:00+02:00"),
+        ("datetime:`2026-03-29T02:30:00.5`:Europe/Berlin", "2026-03-29T03:00:00+02:00"),
+        ("datetime:`2026-03-29T03:00`:Europe/Berlin", "2026-03-29T03:00:00+02:00"),
+        ("datetime:`2019-10-06T02:15`:Australia/Lord_Howe", "2019-10-06T02:30:00+11:00"),
+        ("datetime:2024-03-10:America/Havana", "2024-03-10T01:00:00-04:00"),
+        ("datetime:`2011-12-30T10:30`:Pacific/Apia", "2011-12-31T00:00:00+14:00"),
+        ("date:2011-12-30:Pacific/Apia", "2011-12-31"),
+    ],
+)
+def test_a_time_that_a_zone_skips_means_the_next_instant_that_exists(call: str, value: str) -> None:
+    assert fill(f"[!x:{call}]", {}) == value
+
+
+@pytest.mark.parametrize(
+    ("moment", "value"),
+    [
+        ("2026-10-25T02:30", "2026-10-25T02:30:00+02:00"),
+        ("2026-10-25T00:30Z", "2026-10-25T02:30:00+02:00"),
+        ("2026-10-25T01:30Z", "2026-10-25T02:30:00+01:00"),
+        (1_792_891_800, "2026-10-25T02:30:00+01:00"),
+    ],
+)
+def test_the_offset_says_which_of_two_equal_times_is_meant(moment: Any, value: str) -> None:
+    assert fill("[!x:datetime:[0]:Europe/Berlin]", {"0": moment}) == value
+
+
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2037, 1, 1)),
+    st.sampled_from(["Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Pacific/Apia"]),
+)
+def test_a_time_in_a_template_is_the_instant_that_a_task_would_begin_at(
+    wall: datetime, zone: str
+) -> None:
+    shown = fill("[!x:datetime:[0]:[1]]", {"0": wall.isoformat(), "1": zone})
+    begins = parse_time(wall.isoformat(), zone, field="next_run")
+    assert datetime.fromisoformat(shown).timestamp() == begins
 
 
 def test_a_short_template_is_filled_in_a_few_lines() -> None:

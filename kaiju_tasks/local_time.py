@@ -3,9 +3,8 @@
 A *wall time* is a datetime without a zone; an instant is whole UNIX seconds.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
 EPOCH: Final = datetime(1970, 1, 1)
 END_OF_TIME: Final = 253402300800  # the year 10000
@@ -21,12 +20,12 @@ def wall_at(seconds: int) -> datetime:
     return EPOCH + timedelta(seconds=seconds)
 
 
-def local_at(instant: int, zone: ZoneInfo) -> datetime:
+def local_at(instant: int, zone: tzinfo) -> datetime:
     """The local time at an instant; `fold` is 1 in the second pass of a repeated time."""
     return datetime.fromtimestamp(instant, zone).replace(tzinfo=None)
 
 
-def offsets(wall: datetime, zone: ZoneInfo) -> tuple[int, int]:
+def offsets(wall: datetime, zone: tzinfo) -> tuple[int, int]:
     """The UTC offsets, in seconds, before and after the change of clock that affects a wall time.
 
     As in PEP 495, the first is larger for a time that exists twice and smaller for a time that
@@ -35,16 +34,16 @@ def offsets(wall: datetime, zone: ZoneInfo) -> tuple[int, int]:
     return _utc_offset(wall, 0, zone), _utc_offset(wall, 1, zone)
 
 
-def _utc_offset(wall: datetime, fold: int, zone: ZoneInfo) -> int:
+def _utc_offset(wall: datetime, fold: int, zone: tzinfo) -> int:
     offset = wall.replace(fold=fold, tzinfo=zone).utcoffset()
     return 0 if offset is None else round(offset.total_seconds())
 
 
-def _offset(instant: int, zone: ZoneInfo) -> int:
+def _offset(instant: int, zone: tzinfo) -> int:
     return wall_seconds(local_at(instant, zone)) - instant
 
 
-def first_instant(wall: datetime, zone: ZoneInfo) -> int:
+def first_instant(wall: datetime, zone: tzinfo) -> int:
     """The first instant at which the clock shows a wall time, or has skipped it."""
     early, late = offsets(wall, zone)
     if early >= late:
@@ -52,7 +51,7 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> int:
     return change_between(wall_seconds(wall) - late, wall_seconds(wall) - early, zone)
 
 
-def change_between(before: int, after: int, zone: ZoneInfo) -> int:
+def change_between(before: int, after: int, zone: tzinfo) -> int:
     """The first instant after the only change of clock between two instants."""
     old = _offset(before, zone)
     while after - before > 1:
@@ -64,7 +63,7 @@ def change_between(before: int, after: int, zone: ZoneInfo) -> int:
     return after
 
 
-def latest_wall_shown(instant: int, zone: ZoneInfo) -> datetime:
+def latest_wall_shown(instant: int, zone: tzinfo) -> datetime:
     """The latest wall time shown so far: the current one, unless the clock was just put back."""
     local = local_at(instant, zone)
     if local.fold == 0:
