@@ -1,7 +1,7 @@
 """Schedules: when a cron expression or an interval fires next. Pure: no clock, no I/O."""
 
 from kaiju_tasks.cron.fires import Schedule, fires_between, preview
-from kaiju_tasks.cron.interval import IntervalSchedule, every_schedule
+from kaiju_tasks.cron.interval import IntervalSchedule, every_schedule, same_phase
 from kaiju_tasks.cron.jitter import jitter_offset
 from kaiju_tasks.cron.moments import parse_time
 from kaiju_tasks.cron.schedule import CronSchedule, cron_schedule
@@ -18,4 +18,5 @@ __all__ = [
     "jitter_offset",
     "parse_time",
     "preview",
+    "same_phase",
 ]

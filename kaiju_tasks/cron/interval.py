@@ -54,3 +54,14 @@ def every_schedule(seconds: float, anchor: float) -> IntervalSchedule:
             field="every",
         )
     return IntervalSchedule(float(seconds), parse_time(anchor, field="next_run"))
+
+
+def same_phase(anchor: float, seconds: float, *, after: float) -> float:
+    """An anchor for the same fires that is not so late that it skips those soon after `after`.
+
+    :param anchor: UNIX seconds of a fire
+    :param seconds: between fires
+    :param after: UNIX seconds
+    :return: the anchor itself, or `anchor - k * seconds` at most `seconds` after `after`
+    """
+    return anchor - max(0, math.ceil((anchor - after) / seconds) - 1) * seconds

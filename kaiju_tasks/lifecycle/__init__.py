@@ -164,7 +164,8 @@ def create(
     """Create a task. A task that is due now skips IDLE and proceeds at once.
 
     :param job_id: of a one-off's run; a scheduled task gets a new one at each fire
-    :param next_run: explicit first run, UNIX seconds; a time in the past means now
+    :param next_run: explicit first run, UNIX seconds; a time in the past means now, and later fires
+        of an interval still count from that time
     :param pauses: all pauses
     :param awaited: another task waits for the end of this one's run
     """
@@ -187,7 +188,7 @@ def create(
             proceed(move)
     else:
         if next_run is not None:
-            row.fire_at, row.explicit, row.anchor = max(now, next_run), True, max(now, next_run)
+            row.fire_at, row.explicit, row.anchor = max(now, next_run), True, next_run
         else:
             row.anchor = now + (definition.every or 0.0)
             plan_next(row, definition, now)

@@ -111,7 +111,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
         return self.cron is not None or self.every is not None
 
     def schedule(self, anchor: float) -> Schedule:
-        """:param anchor: the first fire of an interval, UNIX seconds"""
+        """:param anchor: the time from which the fires of an interval count, UNIX seconds"""
         if self.cron is not None:
             return cron_schedule(self.cron, self.timezone or "UTC")
         assert self.every is not None

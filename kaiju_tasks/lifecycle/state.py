@@ -27,7 +27,7 @@ class Row(Struct):
     :param due_at: when the manager must next handle the task
     :param fire_at: nominal time of the schedule's next fire
     :param explicit: a client set `fire_at`: it has no jitter and cannot be missed
-    :param anchor: first fire of an interval schedule
+    :param anchor: the time from which the fires of an interval count; it may be past
     :param queue_left: what remains of max_queue_time during a hold
     :param exec_used: seconds of execution that this attempt of the run has used
     :param stage_started_at: when the running stage began, on the manager's clock

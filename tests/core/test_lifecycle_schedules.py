@@ -123,6 +123,39 @@ def test_an_interval_with_a_first_run_counts_from_that() -> None:
     assert (world.row.scheduled_at, world.row.next_run) == (1500.0, 1560.0)
 
 
+def quarter_past(**fields: Any) -> World:
+    """An interval whose first run was asked for at 0:15; it is 5:20 now."""
+    return World(every=H, next_run=0.25 * H, now=5 * H + 1200, **fields)
+
+
+def test_an_interval_from_a_past_time_runs_now_and_then_in_the_phase_of_that_time() -> None:
+    world = quarter_past()
+    assert world.row.next_run == world.now
+    assert run_through(world) == [world.now / H]
+    assert world.row.next_run == 6.25 * H
+    world.at(6.25 * H)
+    assert (world.row.scheduled_at, world.row.next_run) == (6.25 * H, 7.25 * H)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_missed_fires_and_holds_leave_an_interval_its_phase(policy: Misfire) -> None:
+    world = quarter_past(misfire=policy)
+    run_through(world)
+    world.apply(Suspend())
+    world.now = 8 * H
+    world.apply(Resume())
+    made_up = run_through(world)
+    made_up_for = {Misfire.SKIP: [], Misfire.LAST: [7.25], Misfire.ALL: [6.25, 7.25]}
+    assert (made_up, world.row.next_run) == (made_up_for[policy], 8.25 * H)
+
+
+def test_a_first_run_in_the_past_gives_a_running_interval_its_phase() -> None:
+    world = World(every=H, now=5 * H + 1200)
+    world.update(next_run=0.25 * H)
+    assert run_through(world) == [world.now / H]
+    assert world.row.next_run == 6.25 * H
+
+
 def test_an_explicit_first_run_is_added_before_the_schedule() -> None:
     world = hourly(next_run=1200.0)
     world.at(1200.0)
@@ -363,6 +396,39 @@ def test_editing_the_schedule_moves_next_run() -> None:
     assert (world.row.next_run, world.row.due_at) == (1800.0, 1800.0)
     world.update(cron=None, every=60.0)
     assert world.row.next_run == 1060.0
+
+
+@pytest.mark.parametrize(
+    ("every", "next_run"), [(0.5 * H, 5.75 * H), (2 * H, 6.25 * H), (0.1 * H, 5.35 * H)]
+)
+def test_editing_the_seconds_of_an_interval_keeps_its_phase(every: float, next_run: float) -> None:
+    world = quarter_past()
+    run_through(world)
+    world.update(every=every)
+    assert world.row.next_run == pytest.approx(next_run)
+
+
+def test_a_shorter_interval_does_not_wait_for_the_first_fire_of_the_longer_one() -> None:
+    world = World(every=24 * H, now=H)
+    world.now += 600
+    world.update(every=0.5 * H)
+    assert world.row.next_run == 1.5 * H
+
+
+def test_a_longer_interval_counts_from_the_same_fires() -> None:
+    world = World(every=60.0)
+    world.now = 1090.0
+    world.due()
+    world.update(every=600.0)
+    assert world.row.next_run == 1660.0
+
+
+def test_editing_the_seconds_of_an_interval_keeps_the_first_run_that_was_asked_for() -> None:
+    world = World(every=H, next_run=5000.0)
+    world.update(every=60.0)
+    assert world.row.next_run == 5000.0
+    world.at(5000.0)
+    assert (world.row.scheduled_at, world.row.next_run) == (5000.0, 5060.0)
 
 
 def test_editing_the_schedule_during_a_run_acts_after_it() -> None:

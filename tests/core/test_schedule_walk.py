@@ -18,6 +18,7 @@ SCHEDULES: list[dict[str, Any]] = [
     {"cron": "*/30 * * * *", "every": None},
     {"cron": "30 2 * * *", "every": None},
     {"cron": None, "every": 2500.0},
+    {"cron": None, "every": 700.0},
 ]
 JITTERS = st.sampled_from([0.0, 3000.0, 7000.0])
 SECONDS = st.sampled_from([0.0, 1.0, 600.0, 1800.0, 3600.0, 5000.0, 20_000.0])
@@ -139,7 +140,7 @@ class ScheduleWalk(RuleBasedStateMachine):
         if changes.keys() & {"cron", "every"}:
             self.watch(lambda: self.world.update(**changes), plans_anew=True)
 
-    @rule(seconds=st.sampled_from([0.0, 1000.0, 10_000.0]))
+    @rule(seconds=st.sampled_from([-500.0, 0.0, 1000.0, 10_000.0]))
     def a_first_run_is_asked_for(self, seconds: float) -> None:
         moment = self.world.now + seconds
         self.watch(lambda: self.world.update(next_run=moment), plans_anew=True)

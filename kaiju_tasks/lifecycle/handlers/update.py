@@ -1,6 +1,8 @@
 """Handler for updates. An open run uses the new definition from its next transition on."""
 
+from kaiju_tasks.cron import same_phase
 from kaiju_tasks.errors import Conflict, InvalidParams
+from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.events import Update
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import open_run, proceed, rest
@@ -20,14 +22,14 @@ def update(move: Move, event: Update) -> None:
     reschedules = bool(event.changed & SCHEDULE_FIELDS)
     if reschedules or event.next_run is not None or not event.enabled:
         _write_off_fires(move)
-    was_scheduled = move.definition.scheduled
+    old = move.definition
     _take_definition(move, event)
-    if reschedules and not was_scheduled and move.definition.scheduled:
+    if reschedules and not old.scheduled and move.definition.scheduled:
         _leave_first_run(move)
     if event.next_run is not None:
         _first_run(move, event, event.next_run)
     elif reschedules:
-        _reschedule(move, event)
+        _reschedule(move, event, old)
     _set_enabled(move, event.enabled)
 
 
@@ -69,7 +71,7 @@ def _first_run(move: Move, event: Update, next_run: float) -> None:
     row, moment = move.row, max(next_run, move.now)
     stands_idle = IDLE in (row.status, row.held)
     if move.definition.scheduled or (row.open and not stands_idle):
-        row.fire_at, row.explicit, row.anchor = moment, True, moment
+        row.fire_at, row.explicit, row.anchor = moment, True, next_run
         _await_fire(move)
         return
     row.fire_at, row.explicit = None, False
@@ -82,7 +84,7 @@ def _first_run(move: Move, event: Update, next_run: float) -> None:
         move.hold(IDLE)
 
 
-def _reschedule(move: Move, event: Update) -> None:
+def _reschedule(move: Move, event: Update, old: Definition) -> None:
     """Move the next fire after a change of the schedule, or remove it with the schedule."""
     row, definition = move.row, move.definition
     if not definition.scheduled:
@@ -90,17 +92,22 @@ def _reschedule(move: Move, event: Update) -> None:
         _unschedule(move)
         return
     if event.changed & {"cron", "every"} or definition.every is None:
-        _replan(move, event)
+        _replan(move, event, old)
     _await_fire(move)
 
 
-def _replan(move: Move, event: Update) -> None:
+def _replan(move: Move, event: Update, old: Definition) -> None:
     """Plan the first fire after now. If only the jitter changed, keep the nominal time, so that no
     fire is decided twice."""
     row, definition = move.row, move.definition
     if event.changed & SCHEDULE_FIELDS == {"jitter"}:
         return
-    row.anchor = move.now + (definition.every or 0.0)
+    if definition.every is None or old.every is None:
+        row.anchor = move.now + (definition.every or 0.0)
+    elif row.explicit:  # the first fire, from which the new interval counts as well
+        return
+    else:
+        row.anchor = same_phase(row.anchor, definition.every, after=move.now)
     pass_fire(row, definition, move.now)
 
 
