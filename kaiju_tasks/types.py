@@ -535,7 +535,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
     :param max_queue_time: seconds that a task may stand QUEUED
     :param max_retries: how often a failed run is tried again
     :param restart_policy: where a retry starts
-    :param retry_delay: seconds before the first retry
+    :param retry_delay: seconds before the first retry; 0 with a `retry_backoff` above 1 is 1 second
     :param retry_backoff: the delay grows by this factor with each retry
     :param retry_max_delay: seconds that a delay may grow to
     :param priority: higher ones come first within a stream

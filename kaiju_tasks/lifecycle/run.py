@@ -20,6 +20,8 @@ from kaiju_tasks.types import (
 )
 
 BACKOFF_JITTER = 0.1
+BACKOFF_BASE_SECONDS = 1.0
+"""The first delay of a backoff without a `retry_delay`: multiples of 0 would never grow."""
 
 
 def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None = None) -> None:
@@ -157,8 +159,11 @@ def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
     """
     cap = definition.retry_max_delay
     cap = float(Limit.MAX_WAIT) if cap is None else cap
-    delay = min(cap, definition.retry_delay * definition.retry_backoff ** (retries - 1))
-    if definition.retry_backoff > 1 and delay:
+    first = definition.retry_delay
+    if definition.retry_backoff > 1 and not first:
+        first = BACKOFF_BASE_SECONDS
+    delay = min(cap, first * definition.retry_backoff ** (retries - 1))
+    if definition.retry_backoff > 1:
         share = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
         delay = min(cap, delay * (1 + BACKOFF_JITTER * share))
     return delay

@@ -242,6 +242,31 @@ def test_a_backoff_multiplies_up_to_its_cap() -> None:
     assert delays[2:] == [50.0] * 8
 
 
+def test_a_backoff_without_a_delay_begins_with_a_second() -> None:
+    definition = define(retry_backoff=2.0)
+    delays = [retry_delay(definition, "job", n) for n in range(1, 6)]
+    for delay, least in zip(delays, (1, 2, 4, 8, 16), strict=True):
+        assert least <= delay <= least * 1.1
+
+
+def test_a_task_with_a_backoff_and_no_delay_is_not_retried_at_once() -> None:
+    world = World(max_retries=1, retry_backoff=2.0)
+    world.acquire()
+    world.fail()
+    assert (world.row.status, world.row.reason) == (IDLE, "retry")
+    assert world.row.due_at is not None
+    assert 1001.0 <= world.row.due_at <= 1001.1
+
+
+def test_a_cap_of_zero_retries_at_once_with_any_backoff() -> None:
+    definition = define(retry_backoff=2.0, retry_max_delay=0.0)
+    assert [retry_delay(definition, "job", n) for n in (1, 5, 10)] == [0.0] * 3
+
+
+def test_neither_a_delay_nor_a_backoff_retries_at_once() -> None:
+    assert [retry_delay(define(), "job", n) for n in (1, 5, 10)] == [0.0] * 3
+
+
 def test_without_a_backoff_there_is_no_jitter() -> None:
     definition = define(retry_delay=10.0)
     assert [retry_delay(definition, "job", n) for n in (1, 5, 10)] == [10.0] * 3
