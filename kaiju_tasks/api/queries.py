@@ -17,6 +17,8 @@ from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery
 LAST_SECOND = 253_402_300_799  # of the year 9999
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
 Sort = tuple[tuple[str, bool], ...]
+Key = str | int | float | bool | None
+_decode_cursor = msgspec.json.Decoder(tuple[Sort, list[Key]]).decode
 
 
 def read_conditions(
@@ -143,7 +145,7 @@ def read_page(params: PageParams, columns: Mapping[str, type], sort: Sort) -> Pa
         sort=sort,
         offset=params.offset,
         limit=params.limit,
-        after=read_after(params.cursor, params.offset, sort),
+        after=read_after(params.cursor, params.offset, sort, columns),
     )
 
 
@@ -155,32 +157,44 @@ def next_cursor(rows: Sequence[Any], query: PageQuery) -> str | None:
     return write_cursor(sort, [*(getattr(rows[-1], column) for column, _ in sort), rows[-1].id])
 
 
-def read_after(cursor: str | None, offset: int, sort: Sort) -> list[Any] | None:
+def read_after(
+    cursor: str | None, offset: int, sort: Sort, columns: Mapping[str, type] = TASK_COLUMNS
+) -> list[Any] | None:
     """The keys of the last row of the page before, if a cursor is given.
 
     :raises InvalidParams: it is none of ours, or an offset is given too
     """
     if cursor is not None and offset:
         raise InvalidParams("`offset`: give either `offset` or `cursor`", field="offset")
-    return None if cursor is None else read_cursor(cursor, sort)
+    return None if cursor is None else read_cursor(cursor, sort, columns)
 
 
 def write_cursor(sort: Sort, values: list[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode([sort, values])).decode()
 
 
-def read_cursor(cursor: str, sort: Sort) -> list[Any]:
+def read_cursor(cursor: str, sort: Sort, columns: Mapping[str, type]) -> list[Any]:
     """The keys of the last row of the page before.
 
     :raises InvalidParams: it is none of ours, or belongs to another `sort`
     """
     try:
-        was, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=list)
-        same = [tuple(key) for key in was] == list(sort) and len(values) == len(sort) + 1
-    except (binascii.Error, msgspec.DecodeError, UnicodeError, ValueError, TypeError):
-        same = False
-    if not same:
+        was, values = _decode_cursor(base64.urlsafe_b64decode(cursor.encode()))
+    except (binascii.Error, msgspec.DecodeError, ValueError):
+        was, values = (), []
+    kinds = [*(columns[column] for column, _ in sort), str]
+    if was != sort or not _are_keys(values, kinds) or write_cursor(sort, values) != cursor:
         raise InvalidParams(
             "`cursor` must be the one of an answer to the same `sort`", field="cursor"
         )
-    return list(values)
+    return values
+
+
+def _are_keys(values: list[Key], kinds: list[type]) -> bool:
+    """Whether these are the sort keys and the id of a row."""
+    if len(values) != len(kinds) or values[-1] is None:
+        return False
+    return all(
+        value is None or type(value) is kind or (kind is float and type(value) is int)
+        for value, kind in zip(values, kinds, strict=True)
+    )
