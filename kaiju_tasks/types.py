@@ -441,7 +441,8 @@ def _check_task(name: str, task: Any) -> None:
 class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """At most `limit` runs with this key are EXECUTED at once.
 
-    :param key: a template over `kws`, `app_name` and `id`, filled when the task is created
+    :param key: a template over `kws`, `app_name` and `id`, filled when the task is created; or
+        `task` (same stream and methods), `arguments` (same commands and `kws` as well)
     :param limit: runs at once, 1 to 100,000
     :param on_full: the others wait in order, or are dropped
     """

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from kaiju_tasks.lifecycle import Definition, Pauses, Row, gate_pause
+from kaiju_tasks.lifecycle import Definition, Pauses, Row, gate_pause, shown_slot_key
 from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.times import show_time
@@ -207,13 +207,13 @@ def _paused(pause: Pause, facts: Facts, what: str) -> WhyNot:
 def _no_slot(facts: Facts) -> WhyNot:
     definition = facts.definition
     assert definition.concurrency is not None
-    limit = definition.concurrency.limit
+    limit, key = definition.concurrency.limit, shown_slot_key(definition.slot_key or "")
     return WhyNot(
         "concurrency",
-        f"{facts.slot_used} of {limit} slots of its concurrency key {definition.slot_key!r:.300} "
+        f"{facts.slot_used} of {limit} slots of its concurrency key {key!r:.300} "
         f"are used; {_before(facts.ahead, 'wait')}",
         {
-            "key": definition.slot_key,
+            "key": key,
             "limit": limit,
             "used": facts.slot_used,
             "ahead": facts.ahead,

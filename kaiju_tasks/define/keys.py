@@ -8,7 +8,8 @@ import msgspec
 
 from kaiju_tasks.define.raised import raised
 from kaiju_tasks.errors import InvalidParams, TemplateError
-from kaiju_tasks.lifecycle import Command
+from kaiju_tasks.lifecycle import Command, slot_key
+from kaiju_tasks.lifecycle.slot_keys import ARGUMENTS, TASK
 from kaiju_tasks.templates import compile_template
 from kaiju_tasks.types import Concurrency, NewTask, Unique
 
@@ -17,7 +18,6 @@ MAX_INDEXED_BYTES = 500
 """A filled key stands in an index beside the name of a stream and the id of a task, at most 1,020
 bytes each, and PostgreSQL takes no more than 2,704 bytes together."""
 SHOWN_BYTES = 400
-TASK, ARGUMENTS = "task", "arguments"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -39,11 +39,12 @@ class Keys:
         self._user_id = user_id
         self._prefix = prefix
 
-    def of_slot(self, concurrency: Concurrency | None) -> str | None:
+    def of_slot(self, concurrency: Concurrency | None, commands: list[Command]) -> str | None:
         """:raises InvalidParams: the key cannot be filled"""
         if concurrency is None:
             return None
-        return _indexed(self._filled(concurrency.key, f"{self._prefix}.concurrency.key"))
+        kind, value = self._read(concurrency.key, commands, "concurrency")
+        return _indexed(slot_key(self._user_id, kind, _indexed(value)))
 
     def of_unique(self, unique: Unique | None, commands: list[Command]) -> str | None:
         """The key with its kind and the task's owner: nobody is kept off by a stranger's task.
@@ -52,16 +53,18 @@ class Keys:
         """
         if unique is None:
             return None
-        app_name, kws = self._data["app_name"], self._data["kws"]
-        if unique.key == TASK:
-            value = _digest([app_name, [command.method for command in commands]])
-        elif unique.key == ARGUMENTS:
-            plain = msgspec.json.decode(_encode(commands))
-            value = _digest([app_name, plain, kws])
-        else:
-            value = self._filled(unique.key, f"{self._prefix}.unique.key")
-        kind = unique.key if unique.key in (TASK, ARGUMENTS) else "key"
+        kind, value = self._read(unique.key, commands, "unique")
         return _indexed(_encode([self._user_id, kind, value]).decode())
+
+    def _read(self, key: str, commands: list[Command], name: str) -> tuple[str, str]:
+        """The kind of a key, and what tasks with the same key share."""
+        app_name = self._data["app_name"]
+        if key == TASK:
+            return key, _digest([app_name, [command.method for command in commands]])
+        if key == ARGUMENTS:
+            plain = msgspec.json.decode(_encode(commands))
+            return key, _digest([app_name, plain, self._data["kws"]])
+        return "key", self._filled(key, f"{self._prefix}.{name}.key")
 
     def _filled(self, key: str, field: str) -> str:
         try:

@@ -125,11 +125,11 @@ class _Looking:
             yield from key_problems(keyed, field)
             return
         keys = Keys(self._id, self._app_name, self._new.kws, self._around.user_id, self._prefix)
+        commands = [to_command(command) for command in self._new.commands]
         if isinstance(keyed, Unique):
-            commands = [to_command(command) for command in self._new.commands]
             yield from raised(keys.of_unique, keyed, commands)
         else:
-            yield from raised(keys.of_slot, keyed)
+            yield from raised(keys.of_slot, keyed, commands)
 
     # -- commands ------------------------------------------------------------------------
 

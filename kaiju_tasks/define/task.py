@@ -16,7 +16,7 @@ from kaiju_tasks.define.fields import (
 )
 from kaiju_tasks.define.keys import Keys, without_keys
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.lifecycle import Command, Definition
+from kaiju_tasks.lifecycle import FIXED_DURING_A_RUN, Command, Definition
 from kaiju_tasks.lifecycle.children import FILLED, compiled_tasks
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.types import (
@@ -98,7 +98,7 @@ def define(
         retry_max_delay=new.retry_max_delay,
         priority=new.priority,
         concurrency=new.concurrency,
-        slot_key=keys.of_slot(new.concurrency),
+        slot_key=keys.of_slot(new.concurrency, commands),
         unique=new.unique,
         unique_key=keys.of_unique(new.unique, commands),
         notify=new.notify,
@@ -150,16 +150,21 @@ def _keep_secret(merged: dict[str, Any], old: Webhook | None) -> None:
 
 
 def succeed(new: Definition, old: Definition) -> frozenset[str]:
-    """Let a definition take the place of another: what no client sets stays.
+    """Let a definition take the place of another: what no client sets stays, and so do filled keys
+    if nothing that they depend on is different.
 
     :returns: names of the fields that are really different
     """
     new.created, new.user_id, new.parent_id = old.created, old.user_id, old.parent_id
-    return frozenset(
+    changed = frozenset(
         name
         for name in Definition.__struct_fields__
         if _plain(getattr(old, name)) != _plain(getattr(new, name))
     )
+    if changed & FIXED_DURING_A_RUN:
+        return changed
+    new.slot_key, new.unique_key = old.slot_key, old.unique_key
+    return changed - {"slot_key", "unique_key"}
 
 
 def as_new_task(definition: Definition, enabled: bool) -> NewTask:

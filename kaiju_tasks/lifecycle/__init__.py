@@ -36,10 +36,12 @@ from kaiju_tasks.lifecycle.events import (
     given_back,
 )
 from kaiju_tasks.lifecycle.handlers.due import due_at
+from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
 from kaiju_tasks.lifecycle.run import open_run, proceed
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
+from kaiju_tasks.lifecycle.slot_keys import shown_slot_key, slot_key
 from kaiju_tasks.lifecycle.state import (
     InboxMessage,
     Row,
@@ -64,6 +66,7 @@ from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
 
 __all__ = [
     "EVENTS",
+    "FIXED_DURING_A_RUN",
     "NO_PAUSES",
     "TABLE",
     "Acquired",
@@ -112,7 +115,9 @@ __all__ = [
     "gate_pause",
     "given_back",
     "pause_gate",
+    "shown_slot_key",
     "slot_gate",
+    "slot_key",
 ]
 
 

@@ -3,6 +3,7 @@
 from kaiju_tasks.lifecycle.events import GateOpened, PauseBegan, SlotFull
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import abort, proceed
+from kaiju_tasks.lifecycle.slot_keys import shown_slot_key
 from kaiju_tasks.lifecycle.state import gate_pause
 from kaiju_tasks.lifecycle.statuses import QUEUED
 from kaiju_tasks.types import ErrorType, Outcome
@@ -19,7 +20,11 @@ def slot_full(move: Move, event: SlotFull) -> None:
             ErrorType.CANCELLED,
             f"dropped: {concurrency.limit} runs with this concurrency key are already executing",
             Outcome.CANCELLED,
-            {"reason": "concurrency", "key": move.definition.slot_key, "limit": concurrency.limit},
+            {
+                "reason": "concurrency",
+                "key": shown_slot_key(move.definition.slot_key or ""),
+                "limit": concurrency.limit,
+            },
         )
     else:
         move.wait_for_slot()

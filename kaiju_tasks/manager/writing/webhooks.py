@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kaiju_tasks.define.webhook import DELIVER
-from kaiju_tasks.lifecycle import Command, Definition, RunRecord, create
+from kaiju_tasks.lifecycle import Command, Definition, RunRecord, create, slot_key
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
@@ -121,7 +121,7 @@ def _delivery(change: Change, run: RunRecord, webhook: Webhook, now: float) -> D
         retry_max_delay=RETRY_SECONDS_MAX,
         priority=PRIORITY,
         concurrency=Concurrency(f"webhooks to {host}", CALLS_AT_ONCE),
-        slot_key=f"webhooks to {host}",
+        slot_key=slot_key(None, "webhooks", f"webhooks to {host}"),
         webhook=webhook,
         meta=Raw(msgspec.json.encode({"task_id": task_id, "job_id": run.job_id})),
         group=GROUP,

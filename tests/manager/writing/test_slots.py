@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Assignment
 from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging
@@ -69,6 +71,51 @@ async def test_keys_are_filled_at_create_and_apart_from_each_other(
     taken = [(await executor.take()).id for _ in range(2)]
     assert sorted(taken) == ["t0", "t2"]
     await nothing_comes(executor)
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("task", {"method": "other"}),
+        ("arguments", {"method": "work", "params": {"n": 2}}),
+    ],
+)
+async def test_a_key_may_be_the_tasks_methods_or_arguments(
+    call: Calls, executor: HandExecutor, key: str, other: dict[str, Any]
+) -> None:
+    work = {"method": "work", "params": {"n": 1}}
+    named = {"concurrency": {"key": key, "limit": 1}}
+    await create(call, "a", work, kws={"x": 1}, **named)
+    await create(call, "b", work, kws={"x": 1}, **named)
+    await create(call, "c", other, kws={"x": 1}, **named)
+    taken = {(await executor.take()).id, (await executor.take()).id}
+    assert taken == {"a", "c"}
+    await nothing_comes(executor)
+    assert await reasons(call, "b") == [("QUEUED", "concurrency")]
+    (why,) = (await call("tasks.explain", id="b"))["reasons"]
+    assert why["data"]["key"] == key
+
+
+async def test_a_template_is_not_counted_with_the_kind_of_its_text(
+    call: Calls, executor: HandExecutor
+) -> None:
+    for number, key in enumerate(("task", "arguments", "[kws.kind]")):
+        concurrency = {"key": key, "limit": 1}
+        await create(call, f"t{number}", kws={"kind": "task"}, concurrency=concurrency)
+    taken = {(await executor.take()).id for _ in range(3)}
+    assert taken == {"t0", "t1", "t2"}
+
+
+async def test_a_template_with_a_bracket_first_is_shown_as_it_was_filled(
+    call: Calls, executor: HandExecutor
+) -> None:
+    concurrency = {"key": "[kws.key]", "limit": 1}
+    for id in ("a", "b"):
+        await create(call, id, kws={"key": '["x"]'}, concurrency=concurrency)
+    await executor.take()
+    await nothing_comes(executor)
+    (why,) = (await call("tasks.explain", id="b"))["reasons"]
+    assert why["data"]["key"] == '["x"]'
 
 
 async def test_priority_decides_who_of_the_waiting_is_next(
