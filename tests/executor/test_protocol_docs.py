@@ -1,7 +1,5 @@
 """docs/protocol.md says what the types say."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +9,12 @@ from kaiju_tasks import protocol
 from kaiju_tasks.lifecycle.handlers.executors import MANAGERS_OWN
 from kaiju_tasks.protocol import AckState, ReportState
 from kaiju_tasks.types import ErrorType
+from tests.docs import data
+from tests.docs.blocks import read_blocks
+from tests.support.processes import ROOT
 
-DOCS = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = ROOT / "docs" / "protocol.md"
+DOCS = PAGE.read_text()
 PARAMS: dict[str, Any] = {
     "manager.connect": protocol.ConnectParams,
     "manager.ping": protocol.PingParams,
@@ -37,12 +39,9 @@ class Message(msgspec.Struct):
 
 
 def examples() -> list[Message]:
-    decoder = msgspec.json.Decoder(Message)
-    found = []
-    for block in re.findall(r"```json\n(.*?)```", DOCS, re.DOTALL):
-        for text in re.split(r"\n(?=\{\"jsonrpc\")", block.strip()):
-            found.append(decoder.decode(text))
-    return found
+    blocks = [block for block in read_blocks(PAGE) if block.language == "json"]
+    values = [value for block in blocks for value in data.values_of(block.text)]
+    return [msgspec.json.decode(msgspec.json.encode(value), type=Message) for value in values]
 
 
 @pytest.mark.parametrize("message", examples(), ids=lambda m: m.method or f"answer {m.id}")

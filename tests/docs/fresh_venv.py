@@ -1,0 +1,24 @@
+"""Makes a virtual environment that has what kaiju_tasks depends on, and not kaiju_tasks:
+`python -m tests.docs.fresh_venv FOLDER`. Nothing is fetched.
+"""
+
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+
+def make(folder: Path) -> None:
+    """Make it in this folder."""
+    venv.create(folder, with_pip=True)
+    dependencies = folder / "dependencies"
+    dependencies.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if "kaiju_tasks" not in entry.name and entry.suffix != ".pth":
+            (dependencies / entry.name).symlink_to(entry)
+    [packages] = folder.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(f"{dependencies.resolve()}\n")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
