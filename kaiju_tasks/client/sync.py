@@ -75,7 +75,7 @@ class SyncClient(SyncClientMethods):
     def events(self, conditions: Mapping[str, Any] | None = None) -> "SyncEvents":
         """Subscribe to events: `for event in client.events({...})`; see `Client.events`."""
         thread = self._started()
-        return SyncEvents(thread, thread.client.events(conditions))
+        return SyncEvents(self, thread, thread.client.events(conditions))
 
     def _run(self, ask: Ask[T]) -> T:
         thread = self._started()
@@ -95,7 +95,8 @@ class SyncClient(SyncClientMethods):
 class SyncEvents:
     """`Events` for `for` loops and `with` blocks."""
 
-    def __init__(self, thread: "_LoopThread", events: Events) -> None:
+    def __init__(self, client: SyncClient, thread: "_LoopThread", events: Events) -> None:
+        self._client = client  # a client that is collected ends its thread
         self._thread = thread
         self._events = events
 

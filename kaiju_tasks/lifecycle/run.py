@@ -1,27 +1,21 @@
 """Runs: how a run opens, proceeds, is retried and ends."""
 
-import zlib
 from typing import Any
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
-from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.retries import is_retried, retry_delay
 from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, record_missed
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
 from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, RunRecord
 from kaiju_tasks.types import (
     ErrorType,
     ExitCode,
-    Limit,
     Outcome,
     RestartPolicy,
     TaskStatus,
 )
-
-BACKOFF_JITTER = 0.1
-BACKOFF_BASE_SECONDS = 1.0
-"""The first delay of a backoff without a `retry_delay`: multiples of 0 would never grow."""
 
 
 def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None = None) -> None:
@@ -89,7 +83,7 @@ def fail(move: Move, type: str, message: str, data: Any = None) -> None:
     error = move.error(type, message, data)
     move.record(Outcome.FAILED, error=error)
     move.leave_children()
-    if type != ErrorType.ABORT and move.row.retries < move.definition.max_retries:
+    if is_retried(move.row, move.definition, type):
         _retry(move, error)
         return
     timeout = type == ErrorType.EXEC_TIMEOUT
@@ -150,23 +144,6 @@ def _rewind(move: Move) -> None:
     row.stage = row.attempt = row.losses = row.result_bytes = 0
     move.results = {}
     move.replay_messages()
-
-
-def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
-    """Seconds before a retry. The jitter is derived from the run, so repeated calls agree.
-
-    :param retries: number of the retry, from 1
-    """
-    cap = definition.retry_max_delay
-    cap = float(Limit.MAX_WAIT) if cap is None else cap
-    first = definition.retry_delay
-    if definition.retry_backoff > 1 and not first:
-        first = BACKOFF_BASE_SECONDS
-    delay = min(cap, first * definition.retry_backoff ** (retries - 1))
-    if definition.retry_backoff > 1:
-        share = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
-        delay = min(cap, delay * (1 + BACKOFF_JITTER * share))
-    return delay
 
 
 # -- the end -----------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from kaiju_tasks.lifecycle.handlers import (
     due,
     executors,
     gates,
-    messages,
+    inbox,
     operators,
     update,
 )
@@ -109,10 +109,10 @@ TABLE: dict[type[Event], dict[TaskStatus, Rule]] = {
     StageExtended: _reports(_to(executors.stage_extended, EXECUTED)),
     ExecutorLost: {EXECUTED: _onward(executors.executor_lost, EXECUTED, SUSPENDED)},
     MessageCame: {
-        **_everywhere(lambda status: _to(messages.message_came, status)),
-        WAITING: _onward(messages.message_came),
-        FINISHED: _to(messages.message_late, FINISHED),
-        FAILED: _to(messages.message_late, FAILED),
+        **_everywhere(lambda status: _to(inbox.message_came, status)),
+        WAITING: _onward(inbox.message_came),
+        FINISHED: _to(inbox.message_late, FINISHED),
+        FAILED: _to(inbox.message_late, FAILED),
     },
     Start: {
         **_everywhere(lambda status: _to(due.start, status)),

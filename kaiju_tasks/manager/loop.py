@@ -50,13 +50,13 @@ class Loop:
 
     async def _run(self) -> None:
         while True:
-            await self._wait()
-            await self._until_done()
+            await self._until_done(self._wait)
+            await self._until_done(self._work)
 
-    async def _until_done(self) -> None:
+    async def _until_done(self, step: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
-                await self._work()
+                await step()
                 return
             except (Unavailable, StoreError) as exc:
                 self._on_outage()

@@ -233,3 +233,14 @@ async def test_records_stay_longer_than_runs_and_are_pruned_too(
     assert len(await audit(ann)) == 1
     await prune_after(settings.audit_retention_days)
     assert await audit(ann) == []
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_pause_removed_by_a_commit_in_doubt_was_there(
+    ann: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    pause = await ann("pauses.add", app_name="a", reason="a release")
+    in_doubt(manager, monkeypatch, committed=committed)
+    assert await ann("pauses.remove", id=pause["id"]) == {"removed": True}
+    assert [name for name, _, _ in await actions(ann)] == ["pauses.add", "pauses.remove"]
+    assert await ann("pauses.list") == []

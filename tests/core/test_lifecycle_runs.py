@@ -13,7 +13,7 @@ from kaiju_tasks.lifecycle import (
     StageExtended,
     Suspend,
 )
-from kaiju_tasks.lifecycle.run import retry_delay
+from kaiju_tasks.lifecycle.retries import retry_delay
 from kaiju_tasks.types import Limit, Outcome, RestartPolicy
 from tests.core.lifecycle_kit import (
     EXECUTED,

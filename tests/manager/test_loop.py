@@ -11,6 +11,7 @@ class Duty:
 
     def __init__(self, *faults: Exception) -> None:
         self.faults = list(faults)
+        self.wait_faults: list[Exception] = []
         self.waits = self.calls = self.outages = 0
         self.done = asyncio.Event()
         self.loop = Loop(
@@ -27,6 +28,8 @@ class Duty:
         await self.loop.stop()
 
     async def _wait(self) -> None:
+        if self.wait_faults:
+            raise self.wait_faults.pop(0)
         if self.done.is_set():
             await asyncio.Event().wait()
         self.waits += 1
@@ -57,6 +60,14 @@ async def test_an_outage_is_one_warning_and_a_fault_has_its_traceback(
     assert (outage.exc_info, duty.outages) == (None, 1)
     assert fault.exc_info is not None
     assert fault.exc_info[0] is RuntimeError
+
+
+async def test_a_wait_that_fails_ends_no_loop(caplog: pytest.LogCaptureFixture) -> None:
+    duty = Duty()
+    duty.wait_faults = [RuntimeError("a fault")]
+    await duty.run()
+    assert (duty.waits, duty.calls) == (1, 1)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 async def test_a_loop_that_never_started_can_be_stopped() -> None:

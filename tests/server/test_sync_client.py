@@ -164,3 +164,12 @@ async def test_forked_children_and_their_parent_go_on_side_by_side(url: str) -> 
             client.tasks.reset("parent")
             assert next(events)["id"] == "parent"
         assert client.tasks.wait("parent", timeout=30)["status"] == "FINISHED"
+
+
+async def test_events_keep_their_client(url: str) -> None:
+    events = iter(SyncClient(url).events())
+    with events:
+        gc.collect()
+        with SyncClient(url) as client:
+            created = client.tasks.create(ECHO)
+        assert next(events)["id"] == created["id"]

@@ -1,0 +1,33 @@
+"""Retries: whether a failed stage is retried, and after which delay."""
+
+import zlib
+
+from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.state import Row
+from kaiju_tasks.types import ErrorType, Limit
+
+BACKOFF_JITTER = 0.1
+BACKOFF_BASE_SECONDS = 1.0
+"""The first delay of a backoff without a `retry_delay`: multiples of 0 would never grow."""
+
+
+def is_retried(row: Row, definition: Definition, error_type: str) -> bool:
+    """Whether a stage that failed with this error is retried. `Abort` never is."""
+    return error_type != ErrorType.ABORT and row.retries < definition.max_retries
+
+
+def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
+    """Seconds before a retry. The jitter is derived from the run, so repeated calls agree.
+
+    :param retries: number of the retry, from 1
+    """
+    cap = definition.retry_max_delay
+    cap = float(Limit.MAX_WAIT) if cap is None else cap
+    first = definition.retry_delay
+    if definition.retry_backoff > 1 and not first:
+        first = BACKOFF_BASE_SECONDS
+    delay = min(cap, first * definition.retry_backoff ** (retries - 1))
+    if definition.retry_backoff > 1:
+        share = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
+        delay = min(cap, delay * (1 + BACKOFF_JITTER * share))
+    return delay
