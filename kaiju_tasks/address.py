@@ -1,15 +1,18 @@
 """Checks of URLs and tokens, made before a connection is opened."""
 
+import re
 from collections.abc import Collection
 from http import HTTPStatus
 from urllib.parse import SplitResult, urlsplit
 
 from kaiju_tasks.errors import InvalidParams
 
-__all__ = ["WEBSOCKET_SCHEMES", "check_token", "is_temporary", "read_url"]
+__all__ = ["WEBSOCKET_SCHEMES", "check_token", "hide_password", "is_temporary", "read_url"]
 
 WEBSOCKET_SCHEMES = ("http", "https", "ws", "wss")
 
+_USERINFO = re.compile(r"//[^/?#]*@")
+_UP_TO_AT = re.compile(r"^(\w+://)?.*@", re.DOTALL)
 _TEMPORARY = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
@@ -22,19 +25,39 @@ def read_url(
     *,
     shape: str = "http://host:port",
     schemes: Collection[str] = ("http", "https"),
+    userinfo: bool = False,
 ) -> SplitResult:
     """Split a URL into its parts.
 
     :param field: name of the parameter, option or variable, for the error
     :param shape: the expected form, for the error
-    :raises InvalidParams: the URL has no host, another scheme, or is malformed
+    :param userinfo: accept a user name and a password; URLs of managers have none, because they
+        are logged
+    :raises InvalidParams: the URL has no host, another scheme, a user name or password, or is
+        malformed; the error does not contain the password
     """
     parts = _parts(url, schemes)
     if parts is not None:
+        if "@" in parts.netloc and not userinfo:
+            raise InvalidParams(
+                f"{field} must not contain a user name or password. To authenticate to a manager, "
+                "set KAIJU_TOKEN or give a client the argument `token`",
+                field=field,
+            )
         return parts
+    shown = _UP_TO_AT.sub(r"\1***@", url)
     guess = f"http://{url}"
-    hint = "" if "://" in url or _parts(guess, schemes) is None else f"; did you mean {guess!r}?"
-    raise InvalidParams(f"{field} must have the form {shape}, not {url!r:.200}{hint}", field=field)
+    hint = ""
+    if "://" not in url and _parts(guess, schemes) is not None:
+        hint = f"; did you mean {f'http://{shown}'!r}?"
+    raise InvalidParams(
+        f"{field} must have the form {shape}, not {shown!r:.200}{hint}", field=field
+    )
+
+
+def hide_password(text: str) -> str:
+    """Replace the user name and password of each URL in a text by `***`."""
+    return _USERINFO.sub("//***@", text)
 
 
 def check_token(token: str, field: str) -> None:

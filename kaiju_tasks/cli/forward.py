@@ -39,7 +39,7 @@ def _stream(name: str) -> str:
 
 def _service(url: str) -> str:
     try:
-        read_url(url, "--forward", shape="http://host:port/rpc")
+        read_url(url, "--forward", shape="http://host:port/rpc", userinfo=True)
     except InvalidParams as error:
         raise Failed(f"{error}.", USAGE, error) from error
     return url

@@ -1,6 +1,7 @@
 """Forwards commands to an existing JSON-RPC 2.0 service over HTTP."""
 
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 from msgspec import Struct
+from yarl import URL
 
 from kaiju_tasks.address import read_url
 from kaiju_tasks.errors import Abort, InvalidParams
@@ -41,7 +43,8 @@ class ForwardExecutor(Executor):
     Every call has the headers `Correlation-Id` (the job id of the run), `Deadline` (UNIX time),
     `Timeout` (seconds left) and `Idempotency-Key` (the same for all retries of the stage).
 
-    :param url: the URL at which the service accepts JSON-RPC 2.0 requests by POST
+    :param url: the URL at which the service accepts JSON-RPC 2.0 requests by POST; a user name and
+        password in it are sent as `Authorization: Basic`, and are not part of any message
     :param headers: sent with every call, for example for authorization
     :param now: the source of the time, UNIX seconds
     :raises InvalidParams: the URL is malformed
@@ -57,9 +60,9 @@ class ForwardExecutor(Executor):
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(app_name, lifespan=_http_session, data=data)
-        read_url(url, "url", shape="http://host:port/rpc")
-        self._url = url
-        self._headers = dict(headers or {})
+        read_url(url, "url", shape="http://host:port/rpc", userinfo=True)
+        self._url = URL(url).with_user(None)
+        self._headers = _authorization(URL(url)) | dict(headers or {})
         self._now = now
 
     def find(self, method: str) -> Command:
@@ -102,6 +105,13 @@ class ForwardExecutor(Executor):
             "Timeout": f"{seconds:.3f}",
             "Idempotency-Key": ctx.idempotency_key,
         }
+
+
+def _authorization(url: URL) -> dict[str, str]:
+    if url.user is None and url.password is None:
+        return {}
+    credentials = f"{url.user or ''}:{url.password or ''}".encode()
+    return {"Authorization": f"Basic {b64encode(credentials).decode()}"}
 
 
 def failure_of(error: RpcError) -> Exception:

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
+from kaiju_tasks.address import hide_password
 from kaiju_tasks.define.webhook import secret_key, signature
 from kaiju_tasks.errors import Abort, Unavailable
 from kaiju_tasks.executor.failures import ReportedError
@@ -67,7 +68,7 @@ async def deliver(
     except TimeoutError:
         raise _failed(f"the receiver has not answered within {seconds:g} seconds") from None
     except (OSError, aiohttp.ClientError, ValueError) as error:
-        reason = str(error) or type(error).__name__
+        reason = hide_password(str(error)) or type(error).__name__
         raise _failed(f"the receiver cannot be called: {reason}") from error
     outcome = {
         "status": status,

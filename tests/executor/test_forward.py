@@ -87,6 +87,20 @@ async def test_what_is_no_json_rpc_is_explained(service):
     assert "HTTP status 500 and not with JSON-RPC" in error.message
 
 
+async def test_a_password_in_its_url_is_sent_and_not_shown(service):
+    address = service.url.removeprefix("http://")
+    service.url = f"http://user:kanarienvogel@{address}"
+    assert (await forwarded(service)).error is None
+    assert service.calls[0][0]["Authorization"] == "Basic dXNlcjprYW5hcmllbnZvZ2Vs"
+    service.body = "no JSON"
+    answered = (await forwarded(service)).error
+    service.url = "http://user:kanarienvogel@127.0.0.1:1/rpc"
+    away = (await forwarded(service)).error
+    for error in (answered, away):
+        assert "http://127.0.0.1:" in error.message
+        assert "kanarienvogel" not in f"{error.message}{error.data}"
+
+
 async def test_a_service_that_is_away_is_explained(service):
     service.url = "http://127.0.0.1:1/rpc"
     error = (await forwarded(service)).error

@@ -133,6 +133,14 @@ async def test_a_receiver_that_takes_nothing_is_given_up(
     assert not await inside.call("tasks.exists", id=delivery_of(delivery))
 
 
+async def test_a_password_in_its_url_is_not_in_the_error(inside: Inside) -> None:
+    task = await inside.run(TIMER, webhook={"url": "http://user:kanarienvogel@x\u00adn--/"})
+    delivery = await inside.ended(delivery_of(task))
+    attempts = await inside.call("tasks.stages", job_id=delivery["job_id"])
+    assert "//***@x" in attempts[0]["error"]["message"]
+    assert "kanarienvogel" not in str([delivery["error"], attempts])
+
+
 async def test_410_ends_the_tries(inside: Inside, receiver: Receiver) -> None:
     receiver.answer = lambda n: 410
     task = await inside.run(TIMER, webhook={"url": receiver.url})
