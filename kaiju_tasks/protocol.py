@@ -1,9 +1,10 @@
-"""What a manager and an executor say to each other (docs/protocol.md), version 1.
+"""The messages between a manager and an executor (docs/protocol.md), version 1.
 
 JSON-RPC 2.0 over one WebSocket. The executor calls `manager.connect`, `manager.ping`,
-`manager.write_stage`, `manager.suspend_executor`; the manager notifies `executor.run`,
-`executor.revoke`, `executor.drain`. New fields have defaults, unknown ones are ignored,
-so that N and N-1 work together. No field is a moment of either clock: times are spans.
+`manager.write_stage` and `manager.suspend_executor`. The manager sends the notifications
+`executor.run`, `executor.revoke` and `executor.drain`. New fields have defaults and unknown fields
+are ignored, so that versions N and N-1 work together. Deadlines are sent as durations, because the
+clocks of the two sides may differ.
 """
 
 from enum import StrEnum
@@ -38,12 +39,12 @@ __all__ = [
 
 
 class Lease(Struct, frozen=True):
-    """The token under which an executor holds a task. All four must match.
+    """The token of a lease, by which an executor holds a task. All four fields must match.
 
-    :param id: of the task
-    :param job_id: of the run
-    :param epoch: rises with every lease of the run
-    :param nonce: random, for each lease
+    :param id: id of the task
+    :param job_id: id of the run
+    :param epoch: number that increases with every lease of the run
+    :param nonce: random text, different for each lease
     """
 
     id: str
@@ -53,12 +54,12 @@ class Lease(Struct, frozen=True):
 
 
 class CommandInfo(Struct, omit_defaults=True):
-    """A registered method: its JSON Schema for params, and its docstring.
+    """A registered method.
 
-    :param method: its name
+    :param method: name of the method
     :param params: JSON Schema of the parameters
-    :param doc: docstring
-    :param app_name: the one stream that has it; None is all streams of the executor
+    :param doc: docstring of the method
+    :param app_name: the stream that has the method; None for all streams of the executor
     """
 
     method: str
@@ -68,17 +69,17 @@ class CommandInfo(Struct, omit_defaults=True):
 
 
 class ConnectParams(Struct, kw_only=True, omit_defaults=True):
-    """`manager.connect`: who I am, what I can do and what I still hold.
+    """Params of `manager.connect`: the executor, its streams, its methods and the leases it holds.
 
-    :param id: stable for the life of the process, over reconnects to any manager
-    :param protocol: version that the executor speaks
-    :param app_names: the streams it serves
-    :param commands: its registered methods; none: it takes any
-    :param capacity: tasks it may hold at once, from 0
-    :param holding: leases it still works on or has unacknowledged reports for
-    :param host: for people: the machine it runs on
-    :param pid: for people: its process
-    :param version: for people: of its program
+    :param id: id of the executor, constant while its process lives, also when it reconnects
+    :param protocol: version of the protocol that the executor speaks
+    :param app_names: streams that the executor serves
+    :param commands: registered methods; if empty, the executor accepts every method
+    :param capacity: the most tasks that it can hold at once, 0 or more
+    :param holding: leases that it still works on or has unacknowledged reports for
+    :param host: name of its machine, for people
+    :param pid: number of its process, for people
+    :param version: version of its program, for people
     """
 
     id: str
@@ -93,15 +94,15 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
 
 
 class ConnectResult(Struct, kw_only=True):
-    """Answer to `manager.connect`.
+    """Result of `manager.connect`.
 
-    :param protocol: version that both speak
-    :param manager_id: the manager that answered
+    :param protocol: version of the protocol that both speak
+    :param manager_id: manager that answered
     :param ping_interval: seconds between pings
-    :param lease_seconds: silence after which the leases end
-    :param orphan_seconds: how long to go on when no manager can be reached
-    :param max_result_bytes: of a stage's result as JSON
-    :param revoked: those of `holding` that are not its own any more: stop them
+    :param lease_seconds: seconds without a ping after which the leases end
+    :param orphan_seconds: seconds to continue while no manager answers
+    :param max_result_bytes: the maximum size of a stage's result as JSON
+    :param revoked: leases of `holding` that the executor no longer holds and must stop
     :param status: ACTIVE, DRAINING or SUSPENDED
     """
 
@@ -116,10 +117,10 @@ class ConnectResult(Struct, kw_only=True):
 
 
 class PingParams(Struct, omit_defaults=True):
-    """`manager.ping`, every `ping_interval` seconds.
+    """Params of `manager.ping`, sent every `ping_interval` seconds.
 
-    :param id: of the executor
-    :param capacity: replaces the announced one
+    :param id: id of the executor
+    :param capacity: replaces the announced capacity
     """
 
     id: str
@@ -127,7 +128,9 @@ class PingParams(Struct, omit_defaults=True):
 
 
 class PingResult(Struct):
-    """Answer to a ping. A 404 error instead means: expelled, drop all work and reconnect.
+    """Result of `manager.ping`.
+
+    An error 404 means that the executor was expelled: it must drop all work and reconnect.
 
     :param status: ACTIVE, DRAINING or SUSPENDED
     """
@@ -138,11 +141,11 @@ class PingResult(Struct):
 class SegmentCommand(Struct, omit_defaults=True):
     """One command of a segment.
 
-    :param method: registered method
-    :param params: unfilled template
+    :param method: name of a registered method
+    :param params: parameters with unfilled templates
     :param max_timeout: seconds that the stage may run
-    :param condition: unfilled; null: none
-    :param name: of the stage, for templates
+    :param condition: condition with unfilled templates; null for no condition
+    :param name: name of the stage, for templates
     """
 
     method: str
@@ -153,25 +156,25 @@ class SegmentCommand(Struct, omit_defaults=True):
 
 
 class Assignment(Struct, kw_only=True, omit_defaults=True):
-    """A task to run: its commands from `stage` up to the next hook or the end.
+    """A segment of a task to run: its commands from `stage` to the next hook or the end.
 
-    :param id: of the task
-    :param job_id: of the run
-    :param epoch: of the lease
-    :param nonce: of the lease
-    :param app_name: the stream it came from
-    :param commands: to run one after the other
-    :param scheduled_at: the fire that the run belongs to, UNIX seconds
-    :param retries: of this run
-    :param stage: index of the first of `commands` within the task, from 0
-    :param stages: commands the whole task has
-    :param kws: the task's extra template arguments
+    :param id: id of the task
+    :param job_id: id of the run
+    :param epoch: epoch of the lease
+    :param nonce: nonce of the lease
+    :param app_name: stream of the task
+    :param commands: commands to run in order
+    :param scheduled_at: time of the fire that the run belongs to, UNIX seconds
+    :param retries: number of retries of this run
+    :param stage: index of the first of `commands` in the task, from 0
+    :param stages: number of commands of the whole task
+    :param kws: arguments of the task for templates
     :param results: results of earlier stages that the templates read, by index and by name
-    :param exec_seconds: seconds of execution this run has left
-    :param attempt: of the first of `commands`, from 1
-    :param cycle: rises with every retry from the first stage; part of the idempotency key
-    :param exclusive: the run counts against a concurrency limit: cut off from every manager,
-        its stages stop before the lease ends
+    :param exec_seconds: seconds of execution that the run has left
+    :param attempt: attempt of the first of `commands`, from 1
+    :param cycle: number of retries from the first stage; part of the idempotency key
+    :param exclusive: the run has a concurrency limit: if no manager can be reached, its stages
+        must stop before the lease ends
     """
 
     id: str
@@ -193,35 +196,35 @@ class Assignment(Struct, kw_only=True, omit_defaults=True):
 
 
 class RunParams(Struct):
-    """`executor.run`: start these.
+    """Params of `executor.run`: tasks to start.
 
-    :param tasks: each under its own lease
+    :param tasks: segments, each with its own lease
     """
 
     tasks: list[Assignment]
 
 
 class RevokeParams(Struct):
-    """`executor.revoke`: stop these, report nothing more of them.
+    """Params of `executor.revoke`: leases that have ended.
 
-    :param leases: those that are over
+    :param leases: leases whose work must stop; nothing more may be reported for them
     """
 
     leases: list[Lease]
 
 
 class DrainParams(Struct, omit_defaults=True):
-    """`executor.drain`: take no new work; end when what runs has ended.
+    """Params of `executor.drain`: take no new tasks, and exit when the running tasks have ended.
 
-    :param reason: for people
+    :param reason: reason for people
     """
 
     reason: str | None = None
 
 
 class ReportState(StrEnum):
-    """finished, skipped, failed end a stage; released gives the task back unharmed;
-    progress and extend are said while the stage runs."""
+    """finished, skipped and failed end a stage; released gives the task back unchanged;
+    progress and extend are reported while the stage runs."""
 
     FINISHED = "finished"
     SKIPPED = "skipped"
@@ -238,8 +241,8 @@ STAGE_DONE = (ReportState.FINISHED, ReportState.SKIPPED)
 class ReportError(Struct, omit_defaults=True):
     """Why a stage failed.
 
-    :param type: one of those in docs/lifecycle.md, such as `execution_error`
-    :param message: a sentence
+    :param type: one of the types in docs/lifecycle.md, for example `execution_error`
+    :param message: message for people
     :param data: details for programs
     """
 
@@ -249,17 +252,17 @@ class ReportError(Struct, omit_defaults=True):
 
 
 class Report(Struct, kw_only=True, omit_defaults=True):
-    """What became of a stage, under a lease.
+    """The report of a stage, with the lease that it runs under.
 
-    :param id: of the task
-    :param job_id: of the run
-    :param epoch: of the lease
-    :param nonce: of the lease
+    :param id: id of the task
+    :param job_id: id of the run
+    :param epoch: epoch of the lease
+    :param nonce: nonce of the lease
     :param stage: index of the stage, from 0
-    :param state: what became of it
-    :param result: for finished: the JSON value; for progress: `{done, total, message}`
-    :param error: for failed
-    :param seconds: how long the stage ran; for extend: how many seconds more it asks for
+    :param state: state of the stage
+    :param result: for finished, the result as JSON; for progress, `{done, total, message}`
+    :param error: for failed, the error
+    :param seconds: how long the stage ran; for extend, the number of seconds requested
     """
 
     id: str
@@ -274,17 +277,18 @@ class Report(Struct, kw_only=True, omit_defaults=True):
 
 
 class WriteStageParams(Struct):
-    """`manager.write_stage`.
+    """Params of `manager.write_stage`.
 
-    :param reports: at most 500, each answered on its own
+    :param reports: at most 500 reports, each with its own acknowledgement
     """
 
     reports: list[Report]
 
 
 class AckState(StrEnum):
-    """ok: stored, go on with the next command; released: stored, the lease is over (a hook,
-    a hold, a retry, or the end): drop the task; stale_lease: nothing changed, stop that work."""
+    """ok: stored, continue with the next command; released: stored, and the lease has ended (a
+    hook, a suspension, a retry, or the end of the run), drop the task; stale_lease: nothing was
+    stored, stop the work."""
 
     OK = "ok"
     RELEASED = "released"
@@ -292,10 +296,10 @@ class AckState(StrEnum):
 
 
 class Ack(Struct, omit_defaults=True):
-    """Answer to one report, sent after the commit.
+    """The acknowledgement of one report, sent after the commit.
 
-    :param state: what became of the report
-    :param exec_seconds: seconds of execution that are left, after extend
+    :param state: how the report was handled
+    :param exec_seconds: for extend, the seconds of execution that are left
     """
 
     state: AckState
@@ -303,19 +307,20 @@ class Ack(Struct, omit_defaults=True):
 
 
 class WriteStageResult(Struct):
-    """Answer to `manager.write_stage`.
+    """Result of `manager.write_stage`.
 
-    :param acks: one for each report, in order
+    :param acks: one acknowledgement for each report, in the same order
     """
 
     acks: list[Ack]
 
 
 class SuspendExecutorParams(Struct, omit_defaults=True):
-    """`manager.suspend_executor`: I leave; what I hold goes back to its stream.
+    """Params of `manager.suspend_executor`: the executor leaves, and its tasks return to their
+    streams.
 
-    :param id: of the executor
-    :param reason: for people
+    :param id: id of the executor
+    :param reason: reason for people
     """
 
     id: str

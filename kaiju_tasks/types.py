@@ -1,6 +1,6 @@
-"""The nouns: what users send and read. JSON field names are exactly these.
+"""The types that users send and read. The names of their fields are the names in JSON.
 
-Times are UNIX seconds, sub-second kept; `created` is ISO-8601 UTC; durations are seconds.
+Times are UNIX seconds with fractions; `created` is ISO-8601 in UTC. Durations are seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ __all__ = [
 
 
 class Limit:
-    """Fixed limits. Times are seconds. An enum would merge names whose values are equal."""
+    """Fixed limits. Times are seconds. Not an enum, which would merge names with equal values."""
 
     MAX_STAGES: Final = 100
     MAX_RETRIES: Final = 10
@@ -63,12 +63,12 @@ class Limit:
 
     @classmethod
     def by_name(cls) -> dict[str, int]:
-        """Every limit under its name."""
+        """Return all limits by name."""
         return {name: value for name, value in vars(cls).items() if name.isupper()}
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands. FINISHED and FAILED are final for the run."""
+    """The status of a task. FINISHED and FAILED are final for the run."""
 
     IDLE = "IDLE"
     QUEUED = "QUEUED"
@@ -84,7 +84,7 @@ ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 
 
 class Reason(StrEnum):
-    """Why a task stands where it stands (`status_reason`)."""
+    """The reason for a task's status (`status_reason`)."""
 
     RETRY = "retry"
     OPERATOR = "operator"
@@ -98,7 +98,7 @@ class Reason(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """Unix-style exit code of a run."""
+    """The exit code of a run, as of a Unix process."""
 
     SUCCESS = 0
     EXECUTION_ERROR = 1
@@ -106,14 +106,14 @@ class ExitCode(IntEnum):
 
 
 class RestartPolicy(StrEnum):
-    """Where a retry starts: at the failed stage (earlier results kept), or anew."""
+    """Where a retry starts: at the failed stage, with earlier results kept, or at the first."""
 
     CURRENT = "CURRENT"
     FIRST = "FIRST"
 
 
 class Misfire(StrEnum):
-    """What becomes of missed fires: recorded only, one make-up run, or each (at most 100)."""
+    """How missed fires are handled: recorded only, one run for all, or one run each (up to 100)."""
 
     SKIP = "skip"
     LAST = "last"
@@ -121,7 +121,7 @@ class Misfire(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt of a stage, or a whole run, ended."""
+    """How an attempt of a stage, or a run, ended."""
 
     FINISHED = "FINISHED"
     SKIPPED = "SKIPPED"
@@ -138,7 +138,7 @@ ENDED_WELL = (Outcome.FINISHED, Outcome.SKIPPED)
 
 
 class ErrorType(StrEnum):
-    """`error.type` of a failed stage or run. The last five are never retried."""
+    """`error.type` of a failed stage or run. The last five types are never retried."""
 
     EXECUTION = "execution_error"
     INVALID_PARAMS = "invalid_params"
@@ -156,7 +156,7 @@ class ErrorType(StrEnum):
 
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
-_END = r"(?![\s\S])"  # `$` would let a last newline pass
+_END = r"(?![\s\S])"  # `$` would accept a newline at the end
 
 Id = Annotated[
     str,
@@ -164,7 +164,7 @@ Id = Annotated[
         min_length=1,
         max_length=255,
         pattern=rf"^[^{_CONTROL}]+{_END}",
-        description="text of 1 to 255 characters, none of them a control character",
+        description="text of 1 to 255 characters without control characters",
     ),
 ]
 Label = Annotated[
@@ -172,7 +172,7 @@ Label = Annotated[
     Meta(
         max_length=255,
         pattern=rf"^[^{_CONTROL}]*{_END}",
-        description="text of at most 255 characters, none of them a control character",
+        description="text of at most 255 characters without control characters",
     ),
 ]
 GroupName = Label | int
@@ -183,7 +183,7 @@ MethodName = Annotated[
         min_length=1,
         max_length=255,
         pattern=rf"^[^ {_CONTROL}]+{_END}",
-        description="text of 1 to 255 characters, none of them a space or control character",
+        description="text of 1 to 255 characters without spaces or control characters",
     ),
 ]
 CommandName = Annotated[
@@ -206,12 +206,12 @@ Url = Annotated[
 
 
 def as_text(name: str | int | None) -> str | None:
-    """The name of a group as it is kept."""
+    """Return the name of a group as it is stored."""
     return str(name) if isinstance(name, int) else name
 
 
 Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
-Moment = Annotated[float, Meta(description="UNIX seconds, sub-second kept")]
+Moment = Annotated[float, Meta(description="UNIX seconds with fractions")]
 Number = Annotated[int, Meta(ge=0)]
 IsoTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Question = dict[str, Any] | list[Any]
@@ -219,20 +219,20 @@ Question = dict[str, Any] | list[Any]
 
 
 MANAGER_APP = "manager"
-"""The stream of the manager's own executor, which no other one serves."""
+"""The stream of the manager's own executor. No other executor can serve it."""
 
 
 class TaskCommand(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One stage: an RPC call, or a hook.
+    """One stage: a method call, or a hook.
 
-    :param method: registered method name; `_TIMER_`, `_MESSAGE_`, `_TASKS_` are hooks
-    :param params: named parameters; strings are templates (docs/templates.md); null is {}
-    :param max_timeout: seconds the stage may run (a hook: wait), more than 0;
+    :param method: name of a registered method; `_TIMER_`, `_MESSAGE_` and `_TASKS_` are hooks
+    :param params: named parameters; strings are templates (docs/templates.md); null means {}
+    :param max_timeout: seconds that the stage may run, or that a hook may wait, more than 0;
         at most 14,400 for a command and 366 days for a hook
-    :param condition: skips the stage (its result is null) unless it holds
-    :param name: `[a-z_][a-z0-9_]*`, unique in the task; later templates may read the result by it
-    :param id: of a JSON-RPC request that is used as a command; it is dropped
-    :param jsonrpc: as `id`
+    :param condition: the stage is skipped with the result null unless this condition holds
+    :param name: `[a-z_][a-z0-9_]*`, unique in the task; later templates can read the result by it
+    :param id: accepted so that a JSON-RPC request can be used as a command; not stored
+    :param jsonrpc: accepted as `id` is; not stored
     """
 
     method: MethodName
@@ -260,16 +260,18 @@ def Command(
 ) -> TaskCommand:
     """Call a method of an executor.
 
-    :param method: registered method name
+    :param method: name of a registered method
     :param params: named parameters; strings are templates (docs/templates.md)
-    :param max_timeout: seconds the stage may run, more than 0, at most 14,400
-    :param condition: skips the stage (its result is null) unless it holds
-    :param stage: the stage's name, by which later templates may read its result
-    :raises InvalidParams: `field` names the wrong argument
+    :param max_timeout: seconds that the stage may run, more than 0 and at most 14,400
+    :param condition: the stage is skipped with the result null unless this condition holds
+    :param stage: the stage's name; later templates can read its result by it
+    :raises InvalidParams: an argument is invalid; `field` is its name
     """
     method = _checked("method", method, MethodName)
     if params is not None and not isinstance(params, Mapping):
-        raise InvalidParams("`params` must be a dict of named parameters", field="params")
+        raise InvalidParams(
+            "`params` must be a dict from names of parameters to values", field="params"
+        )
     most = Limit.MAX_WAIT if method in HOOKS else Limit.MAX_T
     return _command(method, dict(params or {}), max_timeout, condition, stage, most=most)
 
@@ -281,13 +283,13 @@ def Timer(
     stage: str | None = None,
     name: str | None = None,
 ) -> TaskCommand:
-    """Park the task for some time, holding no executor.
+    """Wait for some time, without holding an executor.
 
-    :param timer: seconds, 0 to 366 days, fractions allowed; or a template that gives them
+    :param timer: seconds, 0 to 366 days, with fractions; or a template that results in a number
     :param condition: as in `Command`
     :param stage: as in `Command`
-    :param name: older spelling of `stage`
-    :raises InvalidParams: `field` names the wrong argument
+    :param name: older name of `stage`
+    :raises InvalidParams: an argument is invalid; `field` is its name
     """
     if not _is_template(timer):
         timer = _checked("timer", timer, _TimerSeconds)
@@ -302,14 +304,14 @@ def Message(
     condition: dict[str, Any] | list[Any] | None = None,
     stage: str | None = None,
 ) -> TaskCommand:
-    """Park the task until a message comes; its data is the stage's result.
+    """Wait for a message, without holding an executor. Its data is the stage's result.
 
-    :param name: take only messages of this name; None takes the oldest unconsumed one
-    :param max_timeout: seconds to wait, more than 0, at most 366 days; None waits for ever
-    :param default: the result when the time is over; without it the run is aborted
+    :param name: accept only messages of this name; None accepts the oldest unconsumed message
+    :param max_timeout: seconds to wait, more than 0 and at most 366 days; None waits forever
+    :param default: the result at the timeout; without a default, the run is aborted
     :param condition: as in `Command`
-    :param stage: as in `Command`; it is not the message's name
-    :raises InvalidParams: `field` names the wrong argument
+    :param stage: as in `Command`; not the name of the message
+    :raises InvalidParams: an argument is invalid; `field` is its name
     """
     params: dict[str, Any] = {} if name is None else {"name": _checked("name", name, Id)}
     if default is not UNSET:
@@ -331,22 +333,22 @@ def Tasks(
     stage: str | None = None,
     name: str | None = None,
 ) -> TaskCommand:
-    """Create or name other tasks and wait until they end, holding no executor.
+    """Create tasks, or name existing ones, and wait until they end, without holding an executor.
 
-    Exactly one of `create`, `ids`, `foreach` is given.
+    Give exactly one of `create`, `ids` and `foreach`.
 
     :param create: the tasks to create, 1 to 5,000
-    :param ids: the ids of tasks that exist, 1 to 5,000, or a template that gives them
-    :param foreach: a list, or a template that gives one
+    :param ids: ids of existing tasks, 1 to 5,000, or a template that results in a list of ids
+    :param foreach: a list, or a template that results in a list
     :param task: the task to create for each item of `foreach`
-    :param mode: wait for all of them (default), or until any has finished
-    :param on_error: fail with the first that fails (default), or list failures and go on
-    :param default: the result when the time is over; without it the run is aborted
-    :param max_timeout: seconds to wait, more than 0, at most 366 days; None waits for ever
+    :param mode: wait for all tasks (the default), or until any task has finished
+    :param on_error: fail when the first task fails (the default), or list failures and continue
+    :param default: the result at the timeout; without a default, the run is aborted
+    :param max_timeout: seconds to wait, more than 0 and at most 366 days; None waits forever
     :param condition: as in `Command`
     :param stage: as in `Command`
-    :param name: older spelling of `stage`
-    :raises InvalidParams: `field` names the wrong argument
+    :param name: older name of `stage`
+    :raises InvalidParams: an argument is invalid; `field` is its name
     """
     sources = {"create": create, "ids": ids, "foreach": foreach}
     others = {"task": task, "mode": mode, "on_error": on_error, "default": default}
@@ -368,7 +370,8 @@ def _command(
         _checked("max_timeout", max_timeout, _most_seconds(most))
     if condition is not None and not isinstance(condition, dict | list):
         raise InvalidParams(
-            '`condition` must be a dict or list, as {"0.value": {"gt": 5}}', field="condition"
+            '`condition` must be a dict or list, for example {"0.value": {"gt": 5}}',
+            field="condition",
         )
     if stage is not None:
         _checked("stage", stage, CommandName)
@@ -379,7 +382,9 @@ def _one_name(stage: str | None, name: str | None) -> str | None:
     if name is None:
         return stage
     if stage is not None:
-        raise InvalidParams("`name` is an older spelling of `stage`: give one", field="name")
+        raise InvalidParams(
+            "`name` is the older name of `stage`: give only one of them", field="name"
+        )
     checked: str = _checked("name", name, CommandName)
     return checked
 
@@ -399,7 +404,7 @@ def _checked(name: str, value: Any, type_: Any) -> Any:
         return convert(value, type_)
     except ValidationError:
         wanted = type_.__metadata__[-1].description
-        raise InvalidParams(f"`{name}` must be {wanted}; not {value!r:.100}", field=name) from None
+        raise InvalidParams(f"`{name}` must be {wanted}, not {value!r:.100}", field=name) from None
 
 
 def _is_template(value: Any) -> bool:
@@ -409,10 +414,11 @@ def _is_template(value: Any) -> bool:
 def _check_tasks(params: dict[str, Any]) -> None:
     sources = [name for name in ("create", "ids", "foreach") if name in params]
     if len(sources) != 1:
-        raise InvalidParams("give exactly one of `create`, `ids`, `foreach`", field="create")
+        raise InvalidParams("give exactly one of `create`, `ids` and `foreach`", field="create")
     if ("foreach" in params) != ("task" in params):
         raise InvalidParams(
-            "`foreach` and `task` go together: the items, and the task for each", field="task"
+            "`foreach` and `task` must be given together: the items, and the task for each item",
+            field="task",
         )
     for name, wanted in (("mode", ("all", "any")), ("on_error", ("fail", "continue"))):
         if name in params and params[name] not in wanted:
@@ -429,7 +435,7 @@ def _check_tasks(params: dict[str, Any]) -> None:
 
 def _listed(name: str, value: Any) -> Sequence[Any]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise InvalidParams(f"`{name}` must be a list that is not empty", field=name)
+        raise InvalidParams(f"`{name}` must be a non-empty list", field=name)
     return value
 
 
@@ -439,12 +445,12 @@ def _check_task(name: str, task: Any) -> None:
 
 
 class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """At most `limit` runs with this key are EXECUTED at once.
+    """A limit for the runs with a key that are EXECUTED at the same time.
 
     :param key: a template over `kws`, `app_name` and `id`, filled when the task is created; or
-        `task` (same stream and methods), `arguments` (same commands and `kws` as well)
-    :param limit: runs at once, 1 to 100,000
-    :param on_full: the others wait in order, or are dropped
+        `task` for the same stream and methods, or `arguments` for the same commands and `kws` too
+    :param limit: the most runs at the same time, 1 to 100,000
+    :param on_full: whether further runs wait in order or are dropped
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -453,12 +459,12 @@ class Concurrency(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One open run for a key.
+    """A key with at most one open run.
 
-    :param key: a template; or `task` (same stream and methods), `arguments` (same commands and
-        `kws` as well)
-    :param scope: which runs hold the key: all that are open, or only those not begun
-    :param on_conflict: answer with the task that is there, or with an error that names it
+    :param key: a template; or `task` for the same stream and methods, or `arguments` for the same
+        commands and `kws` too
+    :param scope: the runs that hold the key: all open runs, or only runs that have not begun
+    :param on_conflict: return the existing task, or an error with its id
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -467,22 +473,23 @@ class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class Pause(Struct, kw_only=True):
-    """Holds what stands in its stream: a stream, a group, or the commands a glob names.
+    """A pause holds queued tasks of a stream or group, or before commands that match a glob.
 
-    What is null is not asked.
+    A task is held if it matches all fields that are not null.
 
-    :param app_name: the stream that it holds
+    :param app_name: holds tasks of this stream
     :param group: holds tasks of this group
     :param group_id: holds tasks of this `group_id`
-    :param reason: for people
-    :param author: who added it
-    :param timezone: of `cron`
-    :param duration: seconds that a window lasts
-    :param method: glob (`*`, `?`, `[…]`, case-sensitive) that the next command's method must match
-    :param condition: of `kws` and of the literal `params` of that command (docs/templates.md)
-    :param until: when the pause is over for good
-    :param cron: it holds only in windows that begin at these moments
-    :param stop_running: running stages were taken back too when it began
+    :param reason: the reason, for people
+    :param author: the user who added the pause
+    :param timezone: time zone of `cron`
+    :param duration: length of a window in seconds
+    :param method: glob (`*`, `?`, `[…]`, case-sensitive) for the method of the next command
+    :param condition: condition on `kws` and the literal `params` of that command
+        (docs/templates.md)
+    :param until: time at which the pause ends
+    :param cron: the pause holds only in windows that begin at the fires of this expression
+    :param stop_running: running stages were taken back too when the pause began
     """
 
     id: str
@@ -502,15 +509,15 @@ class Pause(Struct, kw_only=True):
 
 
 MASKED_SECRET = "***"
-"""What is shown in the place of a secret."""
+"""The text that is shown instead of a secret."""
 
 
 class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """A URL called on every final outcome.
+    """A URL that is called on every final outcome.
 
-    :param url: http or https
-    :param secret: key of the HMAC-SHA256 signature header; `whsec_` and base64, else taken as
-        UTF-8. It is never shown again
+    :param url: an http or https URL
+    :param secret: key of the HMAC-SHA256 signature: `whsec_` and base64, or any text, used as
+        UTF-8. The secret is never shown again
     """
 
     url: Url
@@ -518,38 +525,39 @@ class Webhook(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a client may set in `tasks.create`.
+    """The fields that a client can set in `tasks.create`.
 
-    :param id: your own; made up when absent
-    :param app_name: the executor stream
+    :param id: id of the task; generated if absent
+    :param app_name: the stream of the executors that run the task
     :param commands: the stages, in order
     :param kws: arguments for templates
-    :param enabled: false: nothing new is started
-    :param cron: five or six fields (seconds last), or `@daily` and the like; not with `every`
-    :param timezone: IANA name, of `cron` and of times without an offset; default UTC
-    :param every: seconds between fires, counted from the first; not with `cron`
-    :param misfire: what becomes of fires that were missed
-    :param jitter: seconds at most by which a fire is put off, the same for each fire of a task
-    :param next_run: the first run, UNIX seconds or ISO-8601; not with `delay`
-    :param delay: the first run, seconds from now
-    :param max_exec_timeout: seconds that a run may execute in all; waiting does not count
-    :param max_queue_time: seconds that a task may stand QUEUED
-    :param max_retries: how often a failed run is tried again
+    :param enabled: if false, nothing new is started
+    :param cron: five or six fields (seconds last), or a name such as `@daily`; not with `every`
+    :param timezone: IANA time zone of `cron` and of times without an offset; default UTC
+    :param every: seconds between fires, counted from the first fire; not with `cron`
+    :param misfire: how missed fires are handled
+    :param jitter: the most seconds by which fires are delayed; the delay is the same for every
+        fire of a task
+    :param next_run: time of the first run, UNIX seconds or ISO-8601; not with `delay`
+    :param delay: seconds from now until the first run
+    :param max_exec_timeout: seconds that a run may execute in total; waiting does not count
+    :param max_queue_time: seconds that a task may be QUEUED
+    :param max_retries: the most retries of a failed run
     :param restart_policy: where a retry starts
-    :param retry_delay: seconds before the first retry; 0 with a `retry_backoff` above 1 is 1 second
-    :param retry_backoff: the delay grows by this factor with each retry
-    :param retry_max_delay: seconds that a delay may grow to
-    :param priority: higher ones come first within a stream
-    :param concurrency: how many runs of a key may execute at once
-    :param unique: create finds the open task of the same key
+    :param retry_delay: seconds before the first retry; 0 means 1 second if `retry_backoff` is above 1
+    :param retry_backoff: factor by which the delay grows with each retry
+    :param retry_max_delay: the longest delay in seconds
+    :param priority: tasks with a higher priority run first within a stream
+    :param concurrency: limits the runs of a key that execute at the same time
+    :param unique: creating a task finds the open task with the same key
     :param notify: write a notification on every final outcome
-    :param webhook: a URL to call on every final outcome
-    :param next_task: id of the task to start when this one has finished
-    :param system: never deleted by `tasks.delete_old_tasks`
-    :param description: for people
-    :param meta: for people and programs; kaiju_tasks does not read it
-    :param group: a filter; an integer is kept as text
-    :param group_id: a filter; an integer is kept as text
+    :param webhook: URL that is called on every final outcome
+    :param next_task: id of a task that is started when this task has finished
+    :param system: `tasks.delete_old_tasks` never deletes the task
+    :param description: description for people
+    :param meta: data for people and programs; kaiju_tasks does not read it
+    :param group: value for filters; an integer is stored as text
+    :param group_id: value for filters; an integer is stored as text
     """
 
     READ_ONLY: ClassVar[frozenset[str]] = frozenset(
@@ -612,9 +620,9 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
 class TaskError(Struct):
     """Why a stage or a run failed.
 
-    :param type: one of `ErrorType`, or the exception's name for `execution_error` in `data`
-    :param message: a sentence
-    :param stage: index of the failed stage, from 0; null before the first
+    :param type: one of `ErrorType`; for `execution_error`, `data` has the exception's name
+    :param message: message for people
+    :param stage: index of the failed stage, from 0; null before the first stage
     :param data: details for programs
     """
 
@@ -625,29 +633,29 @@ class TaskError(Struct):
 
 
 class Task(Struct, kw_only=True):
-    """A task as users read it; every field is present.
+    """A task. Every field is present.
 
-    What a client sets is explained with `tasks.create`.
+    `tasks.create` describes the fields that a client sets.
 
-    :param next_run: the next fire, or the moment of a run to come
-    :param webhook: its secret is masked
-    :param status_reason: why the task stands where it stands
+    :param next_run: time of the next fire, or of the next run
+    :param webhook: the webhook, with its secret masked
+    :param status_reason: the reason for the status
     :param result: results of the finished stages, by index
-    :param stage: finished stages
-    :param stages: commands of the task
-    :param queued_at: when it came into its stream
-    :param exec_deadline: when the run will have executed too long
-    :param wait_deadline: when the wait of a hook ends
-    :param status_change: when `status` last changed
-    :param user_id: the owner; null while no tokens are configured
-    :param executor_id: who runs it
-    :param job_id: names the run
-    :param scheduled_at: the fire that the run belongs to
-    :param retries: of this run
-    :param created: when it was created, ISO-8601 UTC
-    :param exit_code: of the last run that ended; null during a run
+    :param stage: number of finished stages
+    :param stages: number of commands
+    :param queued_at: time at which the task entered its stream
+    :param exec_deadline: time at which the run exceeds its execution time
+    :param wait_deadline: time at which the wait of a hook ends
+    :param status_change: time of the last change of `status`
+    :param user_id: owner of the task; null if no tokens are configured
+    :param executor_id: executor that runs the task
+    :param job_id: id of the run
+    :param scheduled_at: time of the fire that the run belongs to
+    :param retries: number of retries of this run
+    :param created: time of creation, ISO-8601 in UTC
+    :param exit_code: exit code of the last run that ended; null during a run
     :param error: why the run, or its last attempt, failed
-    :param parent_id: the task whose stage created it
+    :param parent_id: task whose stage created this task
     """
 
     id: str
@@ -705,16 +713,16 @@ ListedTask: Any = msgspec.defstruct(
     namespace={"__doc__": f"Some fields of a task.\n\n{cleandoc(Task.__doc__ or '')}"},
     kw_only=True,
 )
-"""A task of a page: only the fields that were asked for."""
+"""A task of a page, with only the requested fields."""
 
 
 class TaskList(Struct):
     """A page of tasks.
 
-    :param count: how many match, exact to 10,000
-    :param offset: as it was asked for
-    :param cursor: asks for the next page; null on the last
-    :param count_more: true when more than 10,000 match
+    :param count: number of tasks that match, at most 10,000
+    :param offset: offset of the request
+    :param cursor: cursor of the next page; null on the last page
+    :param count_more: true if more than 10,000 tasks match
     """
 
     data: Annotated[list[Any], DescribedAs(list[ListedTask])]
@@ -725,11 +733,12 @@ class TaskList(Struct):
 
 
 class MessageReceipt(Struct):
-    """What became of a message.
+    """The receipt for a message.
 
-    :param state: delivered (a waiting hook took it), buffered (kept for a later hook),
-        duplicate (this `message_id` came before), rejected (`reason` says why)
-    :param message_id: as it was sent, or the one that was made up
+    :param state: delivered (a waiting hook took the message), buffered (kept for a later hook),
+        duplicate (a message with this `message_id` was received before), or rejected (`reason`
+        gives the cause)
+    :param message_id: id of the message, as sent or generated
     """
 
     accepted: bool
@@ -741,9 +750,9 @@ class MessageReceipt(Struct):
 class WhyNot(Struct):
     """One reason why a task is not running now, or what it does instead.
 
-    :param code: one word, for programs (docs/explain.md lists them)
-    :param message: a sentence
-    :param data: details, by name; which ones depends on `code`
+    :param code: code for programs (docs/explain.md lists the codes)
+    :param message: message for people
+    :param data: details by name, which depend on `code`
     """
 
     code: str
@@ -752,11 +761,11 @@ class WhyNot(Struct):
 
 
 class Explanation(Struct):
-    """Why a task is not running now, the most telling reason first.
+    """Why a task is not running now. The most important reason comes first.
 
-    :param running: an executor works on it
-    :param message: a sentence
-    :param now: the moment this was true
+    :param running: whether an executor works on the task
+    :param message: message for people
+    :param now: time of the explanation
     """
 
     id: str
@@ -775,11 +784,11 @@ RunStatus: Any = Literal.__getitem__(
 class Run(Struct, kw_only=True):
     """One run of a task, open or ended.
 
-    :param job_id: names the run; null for a missed fire
-    :param status: of an open run the task's status, else the outcome; MISSED is a fire that was
-        not run
-    :param scheduled_at: the fire that it belongs to
-    :param note: what else is to be known of it
+    :param job_id: id of the run; null for a missed fire
+    :param status: the task's status for an open run, the outcome for an ended run, or MISSED for a
+        fire that was not run
+    :param scheduled_at: time of the fire that the run belongs to
+    :param note: additional information about the run
     """
 
     task_id: str
@@ -802,12 +811,12 @@ class StageRecord(Struct, kw_only=True):
     """One attempt of one stage of a run.
 
     :param stage: index of the stage, from 0
-    :param name: the command's
-    :param attempt: from 1, counted within the stage (under FIRST each retry counts anew
-        in its `cycle`)
-    :param cycle: 0, and one more for each retry from the first stage
-    :param rescued: the attempt's executor was lost or gave it back, and it was queued again
-    :param result: of the stage, where it finished
+    :param name: name of the command
+    :param attempt: number of the attempt within the stage, from 1; with the restart policy FIRST,
+        each retry is a new `cycle` and begins at 1
+    :param cycle: number of retries from the first stage, from 0
+    :param rescued: the executor was lost or gave the attempt back, and the task was queued again
+    :param result: result of the stage, if it finished
     :param error: why the attempt failed
     """
 
@@ -828,11 +837,11 @@ class StageRecord(Struct, kw_only=True):
 
 
 class Notification(Struct, kw_only=True):
-    """Written in the transaction that ends a run of a task with `notify`.
+    """A notification, written in the transaction that ends a run of a task with `notify`.
 
-    :param message: a sentence
-    :param kws: of the task
-    :param enabled: for a user interface: false once it is dismissed
+    :param message: message for people
+    :param kws: `kws` of the task
+    :param enabled: for user interfaces; false if the notification was dismissed
     :param user_id: owner of the task
     :param status: how the run ended
     :param result: results of the finished stages, by index
@@ -854,13 +863,13 @@ class Notification(Struct, kw_only=True):
 
 
 class AuditRecord(Struct, kw_only=True):
-    """Who did which operator action when, from where.
+    """The record of an operator's action.
 
-    :param at: moment of the transaction that did it; set by the store
-    :param user_id: None while no tokens are configured
-    :param remote: address it was called from
-    :param action: the method: `tasks.reset`
-    :param target: id of the task or executor; None where it was about many
+    :param at: time of the transaction of the action; set by the store
+    :param user_id: user who called the method; None if no tokens are configured
+    :param remote: address that the call came from
+    :param action: name of the method, for example `tasks.reset`
+    :param target: id of the task or executor; None for an action on many
     :param data: details of the call, by name
     """
 
@@ -874,7 +883,7 @@ class AuditRecord(Struct, kw_only=True):
 
 
 class EventName(StrEnum):
-    """What events tell (docs/events.md)."""
+    """The names of events (docs/events.md)."""
 
     QUEUED = "task.queued"
     STARTED = "task.started"
@@ -887,17 +896,17 @@ class EventName(StrEnum):
 
 
 class TaskEvent(Struct):
-    """Something that happened to a task. A hint: the task's row is the truth.
+    """An event of a task. Events are hints; the task itself has the valid state.
 
     :param event: one of `EventName`
-    :param status: the task's, as this event left it
-    :param stage: finished stages; for task.progress the index of the running one
-    :param retries: null for task.progress
-    :param executor_id: who ran what this tells of
-    :param time: when it happened, on the store's clock
-    :param manager_id: the manager that wrote it
+    :param status: status of the task after the event
+    :param stage: number of finished stages; for task.progress, index of the running stage
+    :param retries: number of retries of the run; null for task.progress
+    :param executor_id: executor that ran the stage of the event
+    :param time: time of the event, on the store's clock
+    :param manager_id: manager that wrote the event
     :param data: task.progress: {done, total, message}; task.stage: {stage, name, method,
-        outcome}; task.failed: {type, message, stage} of the error; else null
+        outcome}; task.failed: {type, message, stage} of the error; otherwise null
     """
 
     event: str
@@ -922,7 +931,7 @@ class TaskEvent(Struct):
 
 
 class ExecutorStatus(StrEnum):
-    """ACTIVE takes work; DRAINING takes no new work; SUSPENDED is an operator's refusal;
+    """ACTIVE takes tasks; DRAINING takes no new tasks; SUSPENDED was suspended by an operator;
     LOST missed its pings; GONE left by itself."""
 
     ACTIVE = "ACTIVE"
@@ -933,14 +942,14 @@ class ExecutorStatus(StrEnum):
 
 
 class ExecutorInfo(Struct, kw_only=True):
-    """An executor as users read it.
+    """An executor.
 
-    :param id: stable for the life of its process
-    :param app_names: the streams that it serves
-    :param capacity: tasks that it may hold at once
-    :param running: tasks that it holds
-    :param lease_until: when its leases end unless it pings
-    :param manager_id: the manager that it is connected to
+    :param id: id of the executor, constant while its process lives
+    :param app_names: streams that it serves
+    :param capacity: the most tasks that it can hold at once
+    :param running: number of tasks that it holds
+    :param lease_until: time at which its leases end, unless it pings
+    :param manager_id: manager that it is connected to
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The public methods, a module for each prefix."""
+"""The public methods, with a module for each prefix."""
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.manager import connection_closed, write_stage_fast

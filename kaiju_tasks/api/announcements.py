@@ -1,6 +1,6 @@
-"""What executors say about themselves, checked before it is stored.
+"""Checks of the data that executors announce, before it is stored.
 
-The types of the protocol say only the shapes; the ranges stand here.
+The types of the protocol define only the shapes. This module defines the ranges.
 """
 
 from typing import Annotated, Any
@@ -36,9 +36,9 @@ class _Leave(Struct):
 
 def check_connect(params: ConnectParams, *, system: bool) -> None:
     """
-    :param system: it is the manager's own executor that connects
-    :raises InvalidParams: names the wrong field
-    :raises Forbidden: the stream is the manager's own
+    :param system: the manager's own executor connects
+    :raises InvalidParams: a field is invalid; `field` is its path
+    :raises Forbidden: the stream is reserved for the manager's own executor
     """
     _check(params, _Executor)
     if MANAGER_APP in params.app_names and not system:

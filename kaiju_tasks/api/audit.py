@@ -10,13 +10,13 @@ NEWEST_FIRST = (("at", True),)
 
 
 class AuditApi:
-    """Who did which operator action when, from where."""
+    """The methods on audit records."""
 
     def __init__(self, manager: Manager) -> None:
         self._store = manager.store
 
     async def list(self, caller: Caller, params: AuditListParams) -> AuditPage:
-        """List what operators did, the newest first."""
+        """List the actions of operators, newest first."""
         query = read_page(params, AUDIT_COLUMNS, NEWEST_FIRST)
         found, count = await self._store.audit(query)
         return AuditPage(found, count, params.offset, next_cursor(found, query))

@@ -1,4 +1,4 @@
-"""When a wait for a run is over."""
+"""The condition that ends a wait for a run."""
 
 from kaiju_tasks.api.params import Seen
 from kaiju_tasks.store.base import TaskView
@@ -6,10 +6,12 @@ from kaiju_tasks.types import ENDED
 
 
 class Awaited:
-    """The run that somebody waits for: the open one, or else the one that begins next. A reset
-    one-off is waited for on; of a schedule the next run is another one.
+    """The run that a caller waits for: the open run, or the next run if none is open.
 
-    :param seen: the wait is over, too, when the task no longer stands so
+    If a one-off is reset, the wait continues with its new run. For a schedule, the next run is a
+    different run, and the wait ends.
+
+    :param seen: the wait also ends if the task differs from this state
     """
 
     def __init__(self, first: TaskView, seen: Seen | None = None) -> None:

@@ -21,37 +21,37 @@ from kaiju_tasks.types import AuditRecord
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 20.0
-"""After so long the caller is answered, and the rest goes on in the manager's background."""
+"""Seconds after which the caller gets an answer. The manager continues in the background."""
 BATCH = 500
 PACE_SECONDS = 0.1
-"""Between two batches of a paced call, where its rate allows as much as that."""
+"""Seconds between two batches of a call with a rate, if the rate is high enough."""
 SHOWN = 20
 AUDITED_BYTES = 4096
-"""Conditions longer than this stand in the audit with their columns only."""
+"""Characters of conditions beyond which the audit record contains only their columns."""
 
 
 class BulkApi:
-    """The methods on all tasks that match."""
+    """The methods that change all tasks that match."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
     async def m_reset(self, caller: Caller, params: BulkParams) -> BulkResult:
-        """Start new runs of all tasks that match, each from its first stage."""
+        """Start a new run from the first stage for all tasks that match."""
         new_id = self._manager.dice.new_id
         return await self._all(caller, "m_reset", params, lambda: Reset(job_id=new_id()))
 
     async def m_cancel(self, caller: Caller, params: BulkParams) -> BulkResult:
-        """End the open runs of all tasks that match: FAILED, exit code 130."""
+        """Cancel the open runs of all tasks that match: they end as FAILED with exit code 130."""
         return await self._all(caller, "m_cancel", params, Cancel)
 
     async def m_suspend(self, caller: Caller, params: BulkSuspendParams) -> BulkResult:
-        """Hold all tasks that match until they are resumed."""
+        """Suspend all tasks that match until they are resumed."""
         event = Suspend(wait_stage=params.wait_stage)
         return await self._all(caller, "m_suspend", params, lambda: event)
 
     async def m_resume(self, caller: Caller, params: BulkParams) -> BulkResult:
-        """Lift the holds of all tasks that match."""
+        """Resume all suspended tasks that match."""
         return await self._all(caller, "m_resume", params, Resume)
 
     async def _all(
@@ -72,13 +72,13 @@ class BulkApi:
 
 
 class Bulk:
-    """One call at work.
+    """One bulk call.
 
-    Tasks are taken in the order of their ids, so that none is taken twice: not even one that is
-    reset, ends and matches again while the call goes on.
+    It handles tasks in the order of their ids, so that no task is handled twice, even if it is
+    reset, ends and matches again during the call.
 
-    :param rate: tasks per second at most
-    :param expected: how many matched at the beginning
+    :param rate: the most tasks per second
+    :param expected: number of tasks that matched at the beginning
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class Bulk:
         self._errors: list[Refusal] = []
 
     async def run(self, audit: AuditRecord) -> BulkResult:
-        """Do it, or as much as can be done until the caller should be answered.
+        """Handle all tasks, or as many as possible until the caller must get an answer.
 
-        :raises Unavailable: the database cannot be reached; what was done stays done
+        :raises Unavailable: the database cannot be reached; changes made before are kept
         """
         work = self._manager.spawn(self._work(audit))
         try:
@@ -140,7 +140,7 @@ class Bulk:
             self._failure = exc
             if self._answered:
                 trace = None if isinstance(exc, KaijuError | StoreError) else exc
-                log.warning("%s broke off: %s", audit.action, exc, exc_info=trace)
+                log.warning("%s stopped before its end: %s", audit.action, exc, exc_info=trace)
 
     async def _walk(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,13 +181,15 @@ class Bulk:
         if isinstance(error, KaijuError):
             self._errors.append(Refusal(task_id, error.data.get("status"), error.message))
         else:
-            self._errors.append(Refusal(task_id, None, "a fault of the manager; see its log"))
+            self._errors.append(
+                Refusal(task_id, None, "internal error of the manager; see its log")
+            )
 
 
 def _read(conditions: dict[str, Any]) -> list[Condition]:
     if not conditions:
         raise InvalidParams(
-            '`conditions` must not be empty; to mean all tasks, say {"id": {"like": "%"}}',
+            '`conditions` must not be empty; to select all tasks, use {"id": {"like": "%"}}',
             field="conditions",
         )
     return read_conditions(conditions)

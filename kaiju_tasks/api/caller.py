@@ -1,4 +1,4 @@
-"""Who calls, and over what."""
+"""The caller of a method, and its connection."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from kaiju_tasks.types import AuditRecord
 class Caller:
     """The caller of a method.
 
-    :param user_id: owner of what it creates; None while no tokens are configured
-    :param remote: address it calls from
+    :param user_id: owner of the objects that it creates; None if no tokens are configured
+    :param remote: address that it calls from
     :param connection: its WebSocket; None over HTTP
-    :param system: it is the manager's own executor
-    :param url: where it calls the methods; None inside the process
+    :param system: whether it is the manager's own executor
+    :param url: URL at which it calls the methods; None inside the process
     """
 
     __slots__ = ("connection", "remote", "session", "subscriptions", "system", "url", "user_id")
@@ -39,12 +39,12 @@ class Caller:
     def audit(
         self, record_id: str, action: str, target: str | None = None, **data: Any
     ) -> AuditRecord:
-        """The record of an operator action of this caller, to be written with it.
+        """Return the audit record of an action of this caller, to be written with the action.
 
-        :param record_id: random; the record is written once, however often it is tried
-        :param action: the method: `tasks.reset`
+        :param record_id: random id, so that the record is written only once if it is retried
+        :param action: name of the method, for example `tasks.reset`
         :param target: id of the task or executor
-        :param data: details; names of fields, never values that may be secret
+        :param data: details; names of fields, but no values that can be secret
         """
         return AuditRecord(
             id=record_id,

@@ -1,10 +1,10 @@
-"""The part of JSON Schema that says for certain that a value is wrong.
+"""The part of JSON Schema by which a value is certainly invalid.
 
-Schemas come from executors in any language, and a wrong word about a right task is worse than
-none. So words whose meaning differs between languages or drafts are passed over (`pattern`,
-`format`), as are those that turn around what stands inside them (`not`, `if`): where less is
-checked inside, they would refuse more. Some are taken for less than they say: an executor takes a
-number for a decimal, a list with duplicates for a set, and a tagged object without its tag.
+Executors in any language write the schemas, and a false error about a valid task is worse than
+none. Keywords whose meaning differs between languages or drafts are therefore ignored (`pattern`,
+`format`). So are keywords that negate their content (`not`, `if`): checking less inside would
+refuse more. Some keywords are checked less strictly: an executor accepts a number for a decimal, a
+list with duplicates for a set, and a tagged object without its tag.
 """
 
 import operator
@@ -22,7 +22,7 @@ from kaiju_tasks.rpc.describe import kind
 __all__ = ["JUDGED", "Fault", "Form", "Judge"]
 
 MAX_WORK = 5_000
-"""Steps for one value, a few milliseconds. What needs more is not judged."""
+"""The most steps for one value, a few milliseconds. A value that needs more is not judged."""
 
 TypeName = Literal["string", "integer", "number", "boolean", "array", "object", "null"]
 Number = int | float
@@ -59,10 +59,10 @@ class Form(Struct):
 
 
 class Fault(NamedTuple):
-    """What is wrong with a value.
+    """A problem of a value.
 
-    :ivar path: where inside it
-    :ivar what: what would be right there: "must be an integer, not text"
+    :ivar path: path inside the value
+    :ivar what: what is expected there, for example "must be an integer, not text"
     """
 
     path: tuple[str, ...]
@@ -79,10 +79,10 @@ class Judge:
         self._targets = targets
 
     def fault(self, value: Any, schema: Any) -> Fault | None:
-        """The first thing that is wrong; None when there is none, or it cannot be judged.
+        """Return the first problem; None if there is none, or if the value cannot be judged.
 
         :param value: JSON
-        :param schema: of the right form
+        :param schema: a schema of the form `Form`
         """
         token = _CASE.set(_Case(self._targets))
         try:
@@ -106,7 +106,7 @@ class Judge:
 
 
 def _meant(error: Any) -> Any:
-    """Where no way of several fits: what is wrong in the one that was meant, if that is plain."""
+    """Return the problem of the intended alternative, if none fits and the intention is clear."""
     while error.context:
         ways: dict[Any, list[Any]] = {}
         for one in error.context:
@@ -128,7 +128,7 @@ def _of_another_kind(error: Any) -> bool:
 
 
 class _Undecided(Exception):
-    """It would take too long, or a `$ref` leads elsewhere."""
+    """The value would take too long to judge, or a `$ref` points elsewhere."""
 
 
 class _Case:
@@ -149,7 +149,7 @@ _CASE: ContextVar[_Case] = ContextVar("case")
 
 @cache
 def _validator_class() -> Any:
-    """Made when it is first needed: most managers never import jsonschema."""
+    """Created on first use: most managers never import jsonschema."""
     from jsonschema import Draft202012Validator, validators
 
     theirs = Draft202012Validator.VALIDATORS
@@ -163,7 +163,7 @@ def _validator_class() -> Any:
 
 
 def _applicable(schema: Any) -> Any:
-    # Up to draft 7 what stands beside a `$ref` means nothing.
+    # Up to draft 7, keywords next to a `$ref` have no effect.
     return [("$ref", schema["$ref"])] if "$ref" in schema else schema.items()
 
 
@@ -233,7 +233,7 @@ def _additional(
 
 def _bound(wrong: Callable[[Any, Any], bool]) -> Keyword:
     def judge(validator: Any, bound: Any, instance: Any, schema: dict[str, Any]) -> Iterator[Any]:
-        # An executor may compare whole numbers, or both as doubles: wrong is what is so for both.
+        # An executor may compare integers or doubles: invalid is only what is invalid for both.
         if (
             validator.is_type(instance, "number")
             and wrong(instance, bound)
@@ -266,4 +266,4 @@ _OURS: dict[str, Keyword] = {
 }
 _IN_OWN_WORDS = frozenset({"required", "additionalProperties"})
 JUDGED = frozenset({*_AS_THEY_ARE, *_OURS, "oneOf"})
-"""The words that are read."""
+"""The keywords that are read."""

@@ -12,7 +12,7 @@ __all__ = ["api_document"]
 def api_document(registry: Registry | None = None, url: str = DEFAULT_URL) -> dict[str, Any]:
     """Describe the public methods.
 
-    :param registry: the methods; default: those of this version
-    :param url: where they are called
+    :param registry: the methods; default: the methods of this version
+    :param url: URL of the manager
     """
     return openrpc_document(registry or method_registry(), TITLE, __version__, url)

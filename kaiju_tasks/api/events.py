@@ -1,4 +1,4 @@
-"""`events.*`: what happens, told over a WebSocket (docs/events.md)."""
+"""`events.*`: subscriptions to events over a WebSocket (docs/events.md)."""
 
 import logging
 
@@ -16,18 +16,20 @@ log = logging.getLogger(__name__)
 
 SUBSCRIPTIONS_MAX = 100
 DROPPED, LOST = "events.dropped", "events.lost"
-TOO_SLOW = "events came faster than they were read; subscribe again, and look at the rows"
+TOO_SLOW = (
+    "events arrived faster than they were read; subscribe again, and read the tasks to catch up"
+)
 
 
 class EventsApi:
-    """Subscriptions of sockets."""
+    """The methods on subscriptions."""
 
     def __init__(self, manager: Manager) -> None:
         self._hub = manager.events
         self._dice = manager.dice
 
     async def subscribe(self, caller: Caller, params: SubscribeParams) -> Subscribed:
-        """Be told of events over this WebSocket, as notifications named by the event."""
+        """Subscribe to events over this WebSocket. Each event is a notification with its name."""
         conditions = read_conditions(params.conditions, EVENT_COLUMNS)
         connection = _connection(caller, "events.subscribe")
         if len(caller.subscriptions) >= SUBSCRIPTIONS_MAX:
@@ -43,7 +45,7 @@ class EventsApi:
         return Subscribed(id)
 
     async def unsubscribe(self, caller: Caller, params: SubscriptionParams) -> bool:
-        """End a subscription of this WebSocket; false when there is none."""
+        """End a subscription of this WebSocket. The result is false if it does not exist."""
         _connection(caller, "events.unsubscribe")
         subscription = caller.subscriptions.pop(params.subscription, None)
         if subscription is not None:
@@ -53,12 +55,12 @@ class EventsApi:
 
 def _connection(caller: Caller, method: str) -> Connection:
     if caller.connection is None:
-        raise InvalidRequest(f"{method} needs the WebSocket at /rpc, not a POST")
+        raise InvalidRequest(f"{method} must be called over the WebSocket at /rpc, not over POST")
     return caller.connection
 
 
 class _Socket:
-    """One subscription's way to its socket. It never waits: who is too slow is dropped."""
+    """Sends the events of one subscription. It never waits: a slow subscriber is dropped."""
 
     def __init__(self, id: str, connection: Connection, caller: Caller, hub: EventHub) -> None:
         self._id = id
@@ -79,6 +81,9 @@ class _Socket:
         subscription = self._caller.subscriptions.pop(self._id, None)
         if subscription is not None:
             self._hub.unsubscribe(subscription)
-            log.info("a subscriber at %s is too slow; it is dropped", self._caller.remote)
+            log.info(
+                "a subscriber at %s reads too slowly; its subscription was dropped",
+                self._caller.remote,
+            )
             said = {"subscription": self._id, "reason": TOO_SLOW}
             self._connection.send(encode_notification(DROPPED, said))

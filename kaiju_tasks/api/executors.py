@@ -21,7 +21,7 @@ class ExecutorsApi:
         self._dice = manager.dice
 
     async def list(self, caller: Caller) -> "list_[ExecutorInfo]":
-        """Executors that are connected or were lately, by id."""
+        """List the executors that are connected or were connected recently, by id."""
         return [_info(row) for row in await self._store.executors() if is_shown(row)]
 
     async def list_active(self) -> "list_[ExecutorInfo]":
@@ -36,17 +36,17 @@ class ExecutorsApi:
         return _info(rows[0])
 
     async def suspend(self, caller: Caller, params: IdParams) -> ExecutorInfo:
-        """Revoke an executor's leases and refuse it until it is resumed."""
+        """Revoke an executor's leases, and refuse the executor until it is resumed."""
         await self._roster.suspend(params.id, self._audit(caller, "suspend", params.id))
         return await self.get(caller, params)
 
     async def resume(self, caller: Caller, params: IdParams) -> ExecutorInfo:
-        """Let a suspended or draining executor take work again."""
+        """Allow a suspended or draining executor to take tasks again."""
         await self._roster.resume(params.id, self._audit(caller, "resume", params.id))
         return await self.get(caller, params)
 
     async def drain(self, caller: Caller, params: IdParams) -> ExecutorInfo:
-        """Give an executor no new work; what it holds goes on."""
+        """Give an executor no new tasks. Tasks that it holds continue."""
         await self._roster.drain(params.id, self._audit(caller, "drain", params.id))
         return await self.get(caller, params)
 
@@ -54,7 +54,7 @@ class ExecutorsApi:
         return caller.audit(self._dice.new_id(), f"executors.{action}", executor_id)
 
     async def commands(self, caller: Caller, params: CommandsParams) -> "list_[CommandView]":
-        """Methods that the executors of each stream have registered."""
+        """List the methods that executors have registered, by stream."""
         found: dict[tuple[str, str], CommandView] = {}
         for row in await self._store.executors():
             if row.status in GONE:
@@ -69,7 +69,7 @@ list_ = list
 
 
 def is_shown(row: ExecutorRow) -> bool:
-    """The manager's own executor comes and goes: it is nobody while it is away."""
+    """Return whether to list an executor. The manager's own executor is not listed while away."""
     return row.status not in GONE or MANAGER_APP not in row.app_names
 
 

@@ -1,4 +1,4 @@
-"""`tasks.explain`: gathers the facts about a task."""
+"""`tasks.explain`: collects the facts about a task."""
 
 import msgspec
 
@@ -37,7 +37,7 @@ async def explain(store: Store, view: TaskView) -> Explanation:
 
 
 async def _who_suspended(store: Store, row: Row) -> tuple[str | None, float] | None:
-    """As the audit tells, if it still does: a hold over many tasks names none of them."""
+    """Return who suspended the task, if the audit has a record. A bulk record names no task."""
     conditions = [Condition("target", "eq", row.id), Condition("action", "in", list(HOLDS))]
     records, _ = await store.audit(PageQuery(conditions, limit=1))
     if not records or records[0].action != SUSPEND:

@@ -1,4 +1,4 @@
-"""What `conditions`, `sort` and `columns` take, described for programs; queries.py checks it."""
+"""The types of `conditions`, `sort` and `columns`, for documents. queries.py checks the values."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -23,9 +23,9 @@ __all__ = [
 
 OPERATORS = ("gt", "ge", "lt", "le", "like")
 GROUPS = ("group", "group_id")
-"""Columns whose integers are kept as text."""
+"""Columns whose integers are stored as text."""
 CHOICES: dict[str, Any] = {"status": TaskStatus, "event": EventName}
-"""Columns that take only some values."""
+"""Columns with a fixed set of values."""
 UNIX_TIMES = frozenset(
     {
         "next_run",
@@ -39,19 +39,20 @@ UNIX_TIMES = frozenset(
     }
 )
 ISO_TIMES = frozenset({"created"})
-"""Columns that hold times. Conditions on both take UNIX seconds and ISO-8601."""
+"""Columns with times. Conditions on them accept UNIX seconds and ISO-8601."""
 _INTEGER: Any = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 _NAMES = {str: "Text", int: "Integer", float: "Number", bool: "Flag"}
 
 
 def conditions_of(what: str, columns: Mapping[str, type]) -> Any:
-    """The type of `conditions` on these columns.
+    """Return the type of `conditions` on these columns.
 
-    :param what: they filter: `Task`
+    :param what: the filtered type, for example `Task`
     """
     doc = (
-        "All must hold. By column: a value, a list of which one must be equal, "
-        f"or an object with some of {', '.join(OPERATORS)}."
+        "Conditions by column; all must hold. A condition is a value, a list of values of which one"
+        " "
+        f"must match, or an object with operators: {', '.join(OPERATORS)}."
     )
     return msgspec.defstruct(
         f"{what}Conditions",
@@ -63,7 +64,7 @@ def conditions_of(what: str, columns: Mapping[str, type]) -> Any:
 
 
 def sort_of(columns: Iterable[str]) -> Any:
-    """The type of `sort` by these columns."""
+    """Return the type of `sort` by these columns."""
     names = sorted(columns)
     keys = _literal(key for name in names for key in (name, f"-{name}"))
     either_way = GenericAlias(dict, (str, str))  # {"desc": "created"} or {"created": "desc"}
@@ -71,7 +72,7 @@ def sort_of(columns: Iterable[str]) -> Any:
 
 
 def columns_of(fields: Iterable[str]) -> Any:
-    """The type of `columns`: some of these fields."""
+    """Return the type of `columns`, a list of these fields."""
     return _list(_literal(fields))
 
 
@@ -87,15 +88,15 @@ def _of_column(name: str, kind: type) -> Any:
 
 @cache
 def _operators(label: str, value: Any) -> Any:
-    """The object of operators on values of a type; only text has `like`."""
+    """Return the type of the operators on a type of values. Only text has `like`."""
     text = label not in ("Integer", "Number", "Flag", "Time")
     fields = [(name, value, UNSET) for name in OPERATORS if name != "like"]
     return msgspec.defstruct(
         f"{label}Operators",
         [*fields, ("like", str, UNSET)] if text else fields,
         namespace={
-            "__doc__": "Operators that must all hold, at least one."
-            "\n\n:param like: `%` stands for any text, `_` for one character; case-sensitive"
+            "__doc__": "At least one operator; all must hold."
+            "\n\n:param like: a pattern; `%` matches any text, `_` one character; case-sensitive"
         },
         kw_only=True,
         forbid_unknown_fields=True,

@@ -1,4 +1,4 @@
-"""Whether a command's parameters can fit the schema that its executor announced."""
+"""Checks of a command's parameters by the schema that its executor announced."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ from kaiju_tasks.templates import MISSING, compiled_template
 __all__ = ["ANYTHING", "Misfit", "Shape", "shape"]
 
 MAX_SCHEMA_BYTES = 16_384
-"""Of one command. A longer schema is not read."""
+"""The maximum size of a command's schema. A larger schema is not read."""
 KEPT_BYTES = 1_024
 KEPT_TEXT = 100
 """Shorter params, and shorter values, are judged once: those of bounds and choices come again."""
@@ -25,10 +25,10 @@ NAME_LENGTH_MAX = 100
 
 
 class Misfit(NamedTuple):
-    """A parameter that cannot be right.
+    """A parameter that is certainly invalid.
 
-    :ivar path: `params.prices.0`
-    :ivar what: what would be: "must be a number, not text"
+    :ivar path: path of the value, for example `params.prices.0`
+    :ivar what: what is expected, for example "must be a number, not text"
     """
 
     path: str
@@ -46,9 +46,9 @@ class _Document(Struct):
 
 
 class Shape:
-    """What parameters a command takes, by its schema.
+    """The parameters of a command, by its schema.
 
-    :param document: a JSON Schema of an object, of the right form
+    :param document: a JSON Schema of an object, of the form `Form`
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -67,9 +67,9 @@ class Shape:
         }
 
     def misfits(self, params: bytes) -> tuple[Misfit, ...]:
-        """What cannot be right, at most ten; nothing where templates decide.
+        """Return the invalid parameters, at most ten. Values of templates are not judged.
 
-        :param params: of a command: JSON text
+        :param params: parameters of a command as JSON text
         """
         return (_kept_misfits if len(params) <= KEPT_BYTES else _misfits)(self, params)
 
@@ -98,14 +98,14 @@ class Shape:
         return self.judge(name, value)
 
     def judge(self, name: str, value: Any) -> Fault | None:
-        """What is wrong with a value of one parameter."""
+        """Return the problem of the value of one parameter."""
         return self._judge.fault(value, self._properties[name])
 
 
 def shape(schema: bytes) -> Shape:
-    """What a schema says; the same object for the same schema, so that it is read once.
+    """Return the parameters of a schema. Each schema is read only once.
 
-    :param schema: JSON text of any kind and quality
+    :param schema: any JSON text, which may be an invalid schema
     """
     return _shape(schema) if len(schema) <= MAX_SCHEMA_BYTES else ANYTHING
 
@@ -158,10 +158,10 @@ _TYPES: dict[str, frozenset[type]] = {
 
 
 class Plain(NamedTuple):
-    """What fits for certain, seen at a glance: most parameters are judged by this alone.
+    """A quick check for values that certainly fit. Most parameters need no other check.
 
-    :ivar types: of these every value fits
-    :ivar items: a list fits whose items are of these
+    :ivar types: types whose values all fit
+    :ivar items: types of the items of lists that fit
     """
 
     types: frozenset[type] = frozenset()
@@ -196,4 +196,4 @@ def _judged(schema: Any) -> set[str]:
 
 
 ANYTHING = Shape({})
-"""Of a command whose schema is unknown, or cannot be read."""
+"""The parameters of a command whose schema is unknown or cannot be read."""

@@ -1,4 +1,4 @@
-"""One message in, one answer out, whatever carries it."""
+"""Answers to messages, over any transport."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ PRESENCE = frozenset({CONNECT, "manager.ping", "manager.suspend_executor"})
 _MIB = 1024 * 1024
 EXECUTOR_FRAME_BYTES = 8 * _MIB
 _REPORT_BYTES = 64 * 1024
-"""What a report weighs beside its result."""
+"""The size of a report without its result, in bytes."""
 
 
 class _Envelope(Struct):
@@ -40,8 +40,8 @@ _decode = msgspec.json.Decoder(_Envelope).decode
 class Frames:
     """Answers JSON-RPC messages.
 
-    :param registry: the methods there are
-    :ivar largest: bytes of the largest message that anybody may send
+    :param registry: the methods that can be called
+    :ivar largest: the maximum size of a message in bytes
     """
 
     def __init__(self, manager: Manager, registry: Registry, settings: Settings) -> None:
@@ -59,19 +59,19 @@ class Frames:
         self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)
 
     def connection(self, caller: Caller) -> "RpcConnection":
-        """Begin to answer a caller."""
+        """Return a connection that answers the messages of a caller."""
         return RpcConnection(self._manager, self._registry, caller, self)
 
     async def answer(self, body: bytes, caller: Caller) -> bytes | None:
-        """Answer a single message of a caller; see `RpcConnection.answer`."""
+        """Answer one message of a caller; see `RpcConnection.answer`."""
         return await self.connection(caller).answer(body)
 
 
 class RpcConnection:
-    """What is said over one connection.
+    """Answers the messages of one connection.
 
-    An executor's calls about itself (connect, ping, leave) are answered in their order; all
-    else side by side.
+    An executor's calls to connect, ping and leave are answered in order. Other calls are answered
+    concurrently.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class RpcConnection:
         self._presence = asyncio.Lock()
 
     async def answer(self, body: bytes) -> bytes | None:
-        """Answer a request or a batch; None when there is nothing to say.
+        """Answer a request or a batch. The result is None if there is nothing to answer.
 
-        Never raises for what the body holds; a cancellation passes.
+        Errors in the body become error answers; only cancellations are raised.
         """
         if self._caller.session is None and not self._greets(body):
             return await self._dispatch(body, self._frames.limits)
         call = _envelope(body) if len(body) <= self._frames.largest else None
-        # An executor's reports are its many and its big messages: their results stay bytes.
+        # Most messages, and the largest ones, are reports of executors: their results stay bytes.
         if call is not None and call.method == REPORT and call.jsonrpc == "2.0":
             return await self._write_stage(call)
         if call is not None and call.method in PRESENCE:
@@ -128,4 +128,4 @@ def _envelope(body: bytes) -> _Envelope | None:
     try:
         return _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None  # `dispatch` says what is wrong with it
+        return None  # `dispatch` answers with the error

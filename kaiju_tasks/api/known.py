@@ -1,4 +1,4 @@
-"""What the connected executors can do, and what of a task they cannot; two seconds old at most."""
+"""The commands of the connected executors, at most two seconds old, and checks of tasks by them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ FRESH_SECONDS = 2.0
 
 
 class Announced(Struct):
-    """A command as an executor announces it; `params` is a JSON Schema.
+    """A command that an executor has announced; `params` is a JSON Schema.
 
-    :param app_name: the one stream of the executor's that has it; None is all of them
+    :param app_name: the stream that has the command; None for all streams of the executor
     """
 
     method: str
@@ -30,11 +30,11 @@ class Announced(Struct):
 
 
 class Finding(NamedTuple):
-    """Why a task cannot run on the executors there are now.
+    """A reason why a task cannot run on the connected executors.
 
-    :ivar path: the field of the task: `commands.0.params.prices`
-    :ivar what: what is wrong with it, or would be right
-    :ivar warning: the same for one who does not see the path
+    :ivar path: path of the field in the task, for example `commands.0.params.prices`
+    :ivar what: what is wrong, or what is expected
+    :ivar warning: the same as a sentence that contains the path
     """
 
     path: str
@@ -43,9 +43,9 @@ class Finding(NamedTuple):
 
 
 class Offer:
-    """What the executors of a stream can do together.
+    """The commands of all executors of a stream.
 
-    :ivar anything: one of them takes whatever it is sent, as it announces no commands
+    :ivar anything: an executor announces no commands, and therefore accepts every command
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Offer:
         return nearest(method, self._names)
 
     def misfits(self, command: Command) -> tuple[Misfit, ...]:
-        """What is wrong for the executor that it suits best."""
+        """Return the problems for the executor that fits best."""
         if self.anything:
             return ()
         params = bytes(command.params)
@@ -87,12 +87,12 @@ class KnownMethods:
         self._read_at = float("-inf")
 
     async def findings(self, definition: Definition, *, sure: bool = False) -> list[Finding]:
-        """Why this task cannot run now.
+        """Return the reasons why a task cannot run now.
 
-        :param sure: the task is refused for it: look again before saying that something is wrong
+        :param sure: the task will be refused: read the executors again before reporting a problem
         """
         commands = [(i, c) for i, c in enumerate(definition.commands) if c.method not in HOOKS]
-        if not commands or definition.app_name == MANAGER_APP:  # it comes when there is work
+        if not commands or definition.app_name == MANAGER_APP:  # it is started when there is work
             return []
         async with self._reading:
             await self._refresh()
@@ -134,7 +134,7 @@ def of_stream(commands: list[Announced], app_name: str) -> list[Announced]:
 def _add(offer: Offer, app_name: str, commands: list[Announced]) -> None:
     here = of_stream(commands, app_name)
     if not here:
-        offer.anything = True  # it forwards whatever it is sent
+        offer.anything = True  # it forwards every command
     for command in here:
         offer.add(command.method, shape(bytes(command.params)))
 
@@ -158,11 +158,11 @@ def _findings(
 
 
 def template_warnings(definition: Definition) -> list[str]:
-    """What the templates read though nothing fills it."""
+    """Return the references in templates that nothing fills."""
     known = {ANY_ROOT} | OWN_ROOTS | definition.stage_of_name.keys()
     warnings = []
     for index, command in enumerate(definition.commands):
         for ref in sorted(command.refs - known):
             if not (ref.isdecimal() and int(ref) < index):
-                warnings.append(f"commands.{index} reads [{ref}], which nothing fills by then")
+                warnings.append(f"commands.{index} reads [{ref}], which nothing fills before it")
     return warnings

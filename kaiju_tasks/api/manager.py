@@ -1,4 +1,4 @@
-"""`manager.*`: what executors call (docs/protocol.md)."""
+"""`manager.*`: the methods that executors call (docs/protocol.md)."""
 
 import logging
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Acknowledgement(Struct):
-    """Parameters of a call that needs nothing done; they are ignored."""
+    """Parameters of a method without effect; they are ignored."""
 
 
 class ManagerApi:
@@ -40,14 +40,16 @@ class ManagerApi:
         self._known = known
 
     async def connect(self, caller: Caller, params: ConnectParams) -> ConnectResult:
-        """Announce an executor: its streams, commands, capacity, and what it holds."""
+        """Connect an executor with its streams, commands, capacity and current leases."""
         if caller.connection is None:
-            raise InvalidRequest("manager.connect needs the WebSocket at /rpc, not a POST")
+            raise InvalidRequest(
+                "manager.connect must be called over the WebSocket at /rpc, not over POST"
+            )
         check_connect(params, system=caller.system)
         if caller.session is not None and caller.session.executor_id != params.id:
             raise InvalidParams(
-                f"`id`: this connection is executor {caller.session.executor_id!r}'s: "
-                "open another one",
+                f"`id`: this connection belongs to executor {caller.session.executor_id!r}: "
+                "open another connection",
                 field="id",
             )
         result, session = await self._manager.roster.connect(params, caller.connection)
@@ -64,24 +66,24 @@ class ManagerApi:
         return PingResult(status)
 
     async def suspend_executor(self, caller: Caller, params: SuspendExecutorParams) -> PingResult:
-        """Leave: what the executor holds goes back to its stream."""
+        """Disconnect an executor. The tasks that it holds return to their streams."""
         check_leave(params)
         await self._manager.roster.leave(params.id)
         self._known.forget()
         return PingResult("GONE")
 
     async def write_stage(self, caller: Caller, params: WriteStageParams) -> WriteStageResult:
-        """Report stages; the answer comes after the commit."""
+        """Report stages. The answer is sent after the commit."""
         return await _write_stage(self._manager, caller, params)
 
     async def list_active_executors(
         self, caller: Caller, params: Acknowledgement
     ) -> list[ExecutorInfo]:
-        """Executors that are not lost or gone."""
+        """List the executors that are not lost or gone."""
         return await ExecutorsApi(self._manager).list_active()
 
     async def acknowledge(self, caller: Caller, params: Acknowledgement) -> bool:
-        """Accepted; nothing is to be done."""
+        """Accept the call without effect."""
         return True
 
 
@@ -97,15 +99,15 @@ async def _write_stage(
     manager: Manager, caller: Caller, params: WriteStageParams
 ) -> WriteStageResult:
     if len(params.reports) > MAX_REPORTS:
-        raise TooLarge(f"at most {MAX_REPORTS} reports in a call", limit=MAX_REPORTS)
+        raise TooLarge(f"`reports` must have at most {MAX_REPORTS} items", limit=MAX_REPORTS)
     acks = await manager.reports.write(params.reports, caller.session)
     manager.streams.credit()
     return WriteStageResult(acks)
 
 
 async def connection_closed(manager: Manager, caller: Caller) -> None:
-    """To be called when a WebSocket ends: its subscriptions end, and its executor has
-    `reconnect_grace` to come back."""
+    """Handle the end of a WebSocket: end its subscriptions, and give its executor
+    `reconnect_grace` to reconnect."""
     while caller.subscriptions:
         manager.events.unsubscribe(caller.subscriptions.popitem()[1])
     session, caller.session = caller.session, None
@@ -115,4 +117,8 @@ async def connection_closed(manager: Manager, caller: Caller) -> None:
         await manager.roster.closed(session)
         manager.scheduler.look()  # its lease now ends sooner than the scheduler knows
     except StoreError as exc:
-        log.warning("executor %s went while the database is away: %s", session.executor_id, exc)
+        log.warning(
+            "executor %s disconnected while the database cannot be reached: %s",
+            session.executor_id,
+            exc,
+        )

@@ -22,7 +22,7 @@ class NotificationsApi:
         self._store = manager.store
 
     async def list(self, caller: Caller, params: NotificationListParams) -> NotificationList:
-        """List notifications, page by page."""
+        """List notifications by pages."""
         sort = read_sort(params.sort, NOTIFICATION_COLUMNS)
         query = read_page(params, NOTIFICATION_COLUMNS, sort)
         found, count = await self._store.notifications(query)
@@ -36,14 +36,14 @@ class NotificationsApi:
         return found[0]
 
     async def update(self, caller: Caller, params: NotificationUpdateParams) -> Notification:
-        """Dismiss a notification (`enabled` false), or take that back."""
+        """Dismiss a notification with `enabled` false, or restore it with true."""
         changed = await self._store.set_notification(params.id, params.data.enabled)
         if changed is None:
             raise _no_notification(params.id)
         return changed
 
     async def delete(self, caller: Caller, params: IdParams) -> Deleted:
-        """Delete a notification; false when there is none."""
+        """Delete a notification. The result is false if it does not exist."""
         return Deleted(await self._store.delete_notifications([params.id]) > 0)
 
 

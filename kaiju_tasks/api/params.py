@@ -34,7 +34,7 @@ Cursor = Annotated[str, Meta(max_length=4096)]
 PageLimit = Annotated[int, Meta(ge=1, le=1000)]
 MessageText = Id
 
-# Checked by name and value in queries.py, which says more than a type could.
+# queries.py checks names and values, with more precise errors than a type gives.
 TaskConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Task", TASK_COLUMNS))]
 NotificationConditions = Annotated[
     dict[str, Any], DescribedAs(conditions_of("Notification", NOTIFICATION_COLUMNS))
@@ -57,11 +57,11 @@ Changes = Annotated[dict[str, Any], DescribedAs(TaskChanges)]
 class CreateParams(Struct, forbid_unknown_fields=True):
     """
     :param data: the task
-    :param on_conflict: when the id is taken: refuse, return that task, or redefine it
-    :param strict: refuse what no connected executor can run, instead of warning of it
+    :param on_conflict: what to do if a task with this id exists: refuse, return it, or redefine it
+    :param strict: refuse commands that no connected executor can run, instead of warning
     """
 
-    # checked by the method, so that the error is the first of those that `tasks.validate` lists
+    # checked by the method, so that its error is the first problem that `tasks.validate` lists
     data: Annotated[Any, DescribedAs(NewTask)]
     on_conflict: Literal["error", "ignore", "replace"] = "error"
     strict: bool = False
@@ -76,16 +76,16 @@ class CreateManyParams(Struct, forbid_unknown_fields=True):
     :param strict: as in `tasks.create`
     """
 
-    # each converted on its own, so that an error names the index
+    # each is converted separately, so that an error contains the index
     data: Annotated[list[Any], Meta(min_length=1, max_length=1000), DescribedAs(NewTasks)]
     strict: bool = False
 
 
 class CreatedTask(Task):
-    """The task, and what is to be known before it runs.
+    """The created task, with warnings.
 
-    :param created: this call made it
-    :param warnings: what no connected executor can run, or no result will fill; sentences
+    :param created: whether this call created the task
+    :param warnings: commands that no connected executor can run, and templates that no result fills
     """
 
     created: bool
@@ -93,13 +93,13 @@ class CreatedTask(Task):
 
 
 class IdParams(Struct, forbid_unknown_fields=True):
-    """:param id: its id"""
+    """:param id: id of the object"""
 
     id: Id
 
 
 class IdsParams(Struct, forbid_unknown_fields=True):
-    """:param ids: at most 1000"""
+    """:param ids: ids of tasks, at most 1000"""
 
     ids: Ids
 
@@ -107,12 +107,12 @@ class IdsParams(Struct, forbid_unknown_fields=True):
 class ListParams(Struct, forbid_unknown_fields=True):
     """
     :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
-        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
-    :param sort: columns, "-" before one for descending; default newest first
-    :param offset: how many to leave out
-    :param cursor: from the answer before; instead of `offset`
-    :param limit: how many to list at most
-    :param columns: fields of a task; without it all but commands, kws, result
+        times are UNIX seconds or ISO-8601, read in UTC if they have no offset
+    :param sort: columns, with "-" before a column for descending order; default newest first
+    :param offset: number of entries to skip
+    :param cursor: cursor of the previous page, instead of `offset`
+    :param limit: the most entries to list
+    :param columns: fields of a task; default all fields except commands, kws and result
     """
 
     conditions: TaskConditions | None = None
@@ -130,24 +130,24 @@ class ConditionsParams(Struct, forbid_unknown_fields=True):
 
 
 class Count(Struct):
-    """How many there are."""
+    """The number of objects that match."""
 
     count: Number
 
 
 class Deleted(Struct):
-    """Whether something was deleted.
+    """Whether an object was deleted.
 
-    :param deleted: false when there was none
+    :param deleted: false if the object does not exist
     """
 
     deleted: bool
 
 
 class DeletedCount(Struct):
-    """How many were deleted.
+    """The number of deleted tasks.
 
-    :param deleted: unknown ones do not count
+    :param deleted: number of deleted tasks; unknown ids are not counted
     """
 
     deleted: Number
@@ -155,9 +155,9 @@ class DeletedCount(Struct):
 
 class BulkParams(Struct, forbid_unknown_fields=True):
     """
-    :param conditions: which tasks, as in `tasks.list`; at least one
-    :param dry_run: change nothing, only count the tasks and show a few
-    :param rate: tasks per second at most; without it as fast as the database takes them
+    :param conditions: conditions that select the tasks, as in `tasks.list`; at least one
+    :param dry_run: change nothing; only count the tasks and return some ids
+    :param rate: the most tasks per second; default as fast as the database allows
     """
 
     conditions: TaskConditions
@@ -166,17 +166,17 @@ class BulkParams(Struct, forbid_unknown_fields=True):
 
 
 class BulkSuspendParams(BulkParams):
-    """:param wait_stage: let running stages end first"""
+    """:param wait_stage: suspend a task only after its running stage has ended"""
 
     wait_stage: bool = False
 
 
 class Refusal(Struct):
-    """Why a task was left as it was.
+    """Why a task was not changed.
 
-    :param id: of the task
-    :param status: of the task; null where it is not known, or the task is gone
-    :param message: a sentence
+    :param id: id of the task
+    :param status: status of the task; null if it is unknown, or if the task was deleted
+    :param message: message for people
     """
 
     id: str
@@ -185,14 +185,14 @@ class Refusal(Struct):
 
 
 class BulkResult(Struct, kw_only=True):
-    """What a bulk operation did.
+    """The result of a bulk operation.
 
-    :param matched: tasks that the conditions select: those below together
-    :param done: tasks it was applied to
-    :param refused: tasks that did not allow it, or no longer matched when their turn came
-    :param pending: tasks whose turn is still to come: the manager goes on with them
-    :param sample: ids of the first 20
-    :param errors: the first 20 of the refused
+    :param matched: number of tasks that the conditions select: the sum of the numbers below
+    :param done: number of tasks that were changed
+    :param refused: number of tasks that did not allow the operation, or no longer matched
+    :param pending: number of tasks that are not yet handled; the manager continues with them
+    :param sample: ids of the first 20 tasks
+    :param errors: the first 20 refused tasks
     """
 
     matched: Number
@@ -206,10 +206,10 @@ class BulkResult(Struct, kw_only=True):
 class PageParams(Struct, forbid_unknown_fields=True):
     """
     :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};
-        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
-    :param offset: how many to leave out
-    :param cursor: from the answer before; instead of `offset`
-    :param limit: how many to list at most
+        times are UNIX seconds or ISO-8601, read in UTC if they have no offset
+    :param offset: number of entries to skip
+    :param cursor: cursor of the previous page, instead of `offset`
+    :param limit: the most entries to list
     """
 
     conditions: dict[str, Any] | None = None
@@ -219,7 +219,7 @@ class PageParams(Struct, forbid_unknown_fields=True):
 
 
 class NotificationListParams(PageParams):
-    """:param sort: columns, "-" before one for descending; default newest first"""
+    """:param sort: columns, with "-" before a column for descending order; default newest first"""
 
     conditions: NotificationConditions | None = None
     sort: NotificationSort | None = None
@@ -232,9 +232,9 @@ class AuditListParams(PageParams):
 class NotificationList(Struct):
     """A page of notifications.
 
-    :param count: how many match
-    :param offset: as it was asked for
-    :param cursor: asks for the next page; null on the last
+    :param count: number of notifications that match
+    :param offset: offset of the request
+    :param cursor: cursor of the next page; null on the last page
     """
 
     data: list[Notification]
@@ -244,9 +244,9 @@ class NotificationList(Struct):
 
 
 class NotificationChange(Struct, forbid_unknown_fields=True):
-    """What may be changed of a notification.
+    """The fields of a notification that can be changed.
 
-    :param enabled: for a user interface: false dismisses it
+    :param enabled: for user interfaces; false dismisses the notification
     """
 
     enabled: bool
@@ -254,8 +254,8 @@ class NotificationChange(Struct, forbid_unknown_fields=True):
 
 class NotificationUpdateParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the notification
-    :param data: what to change
+    :param id: id of the notification
+    :param data: the fields to change
     """
 
     id: Id
@@ -263,11 +263,11 @@ class NotificationUpdateParams(Struct, forbid_unknown_fields=True):
 
 
 class AuditPage(Struct):
-    """A page of audit records, the newest first.
+    """A page of audit records, newest first.
 
-    :param count: how many match
-    :param offset: as it was asked for
-    :param cursor: asks for the next page; null on the last
+    :param count: number of records that match
+    :param offset: offset of the request
+    :param cursor: cursor of the next page; null on the last page
     """
 
     data: list[AuditRecord]
@@ -278,8 +278,8 @@ class AuditPage(Struct):
 
 class UpdateManyParams(Struct, forbid_unknown_fields=True):
     """
-    :param ids: at most 1000
-    :param data: the fields to change, the same in each task, as in `tasks.create`
+    :param ids: ids of tasks, at most 1000
+    :param data: the fields to change in each task, as in `tasks.create`
     """
 
     ids: Ids
@@ -288,7 +288,7 @@ class UpdateManyParams(Struct, forbid_unknown_fields=True):
 
 class UpdateParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the task
+    :param id: id of the task
     :param data: the fields to change, as in `tasks.create`
     """
 
@@ -298,11 +298,12 @@ class UpdateParams(Struct, forbid_unknown_fields=True):
 
 class MessageParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the task
-    :param data: becomes the result of the hook's stage
-    :param name: for the hook of this name
-    :param message_id: unique in the run: a repeat is harmless; made up when absent
-    :param job_id: only for this run
+    :param id: id of the task
+    :param data: the message; it becomes the result of the hook's stage
+    :param name: name of the message; only a hook with this name, or without a name, takes it
+    :param message_id: id of the message, unique in the run, so that repeating the call is safe;
+        generated if absent
+    :param job_id: send the message only to this run
     """
 
     id: Id
@@ -314,8 +315,8 @@ class MessageParams(Struct, forbid_unknown_fields=True):
 
 class SuspendParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the task
-    :param wait_stage: let the running stage end first
+    :param id: id of the task
+    :param wait_stage: suspend the task only after its running stage has ended
     """
 
     id: Id
@@ -324,7 +325,7 @@ class SuspendParams(Struct, forbid_unknown_fields=True):
 
 class RestartFromParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the task
+    :param id: id of the task
     :param stage: index of a stage, or its name
     """
 
@@ -333,9 +334,9 @@ class RestartFromParams(Struct, forbid_unknown_fields=True):
 
 
 class Seen(Struct, forbid_unknown_fields=True):
-    """Where a task stood when the caller last saw it.
+    """The state of a task when the caller last read it.
 
-    :param stage: finished stages
+    :param stage: number of finished stages
     """
 
     status: TaskStatus
@@ -345,10 +346,9 @@ class Seen(Struct, forbid_unknown_fields=True):
 
 class WaitParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the task
+    :param id: id of the task
     :param timeout: seconds, 0 to 60
-    :param seen: {status, stage, status_reason}: the wait is over, too, when the task stands
-        elsewhere
+    :param seen: {status, stage, status_reason}; the wait also ends if the task differs from this
     """
 
     id: Id
@@ -357,15 +357,15 @@ class WaitParams(Struct, forbid_unknown_fields=True):
 
 
 class SubscriptionParams(Struct, forbid_unknown_fields=True):
-    """:param subscription: as `events.subscribe` returned it"""
+    """:param subscription: id of the subscription, from `events.subscribe`"""
 
     subscription: Id
 
 
 class Subscribed(Struct):
-    """A subscription has begun.
+    """A subscription.
 
-    :param subscription: names it in each of its notifications
+    :param subscription: id of the subscription, which each of its notifications contains
     """
 
     subscription: str
@@ -374,7 +374,7 @@ class Subscribed(Struct):
 class SubscribeParams(Struct, forbid_unknown_fields=True):
     """
     :param conditions: by field of an event: a value, a list of values, or {gt, ge, lt, le, like};
-        times are UNIX seconds or ISO-8601, read in UTC where it has no offset
+        times are UNIX seconds or ISO-8601, read in UTC if they have no offset
     """
 
     conditions: EventConditions | None = None
@@ -382,8 +382,8 @@ class SubscribeParams(Struct, forbid_unknown_fields=True):
 
 class RunsParams(Struct, forbid_unknown_fields=True):
     """
-    :param id: of the task
-    :param limit: the newest so many, 1 to 1000
+    :param id: id of the task
+    :param limit: the most runs to list, 1 to 1000; the newest are listed
     """
 
     id: Id
@@ -391,7 +391,7 @@ class RunsParams(Struct, forbid_unknown_fields=True):
 
 
 class StagesParams(Struct, forbid_unknown_fields=True):
-    """:param job_id: of the run"""
+    """:param job_id: id of the run"""
 
     job_id: Id
 
@@ -407,10 +407,10 @@ class ValidateParams(Struct, forbid_unknown_fields=True):
 
 
 class Problem(Struct):
-    """What is wrong with a task.
+    """A problem of a task.
 
-    :param field: path of what is wrong: `data.commands.0.name`
-    :param message: a sentence: what would be right
+    :param field: path of the invalid field, for example `data.commands.0.name`
+    :param message: what is wrong and what would be right, for people
     """
 
     field: str | None
@@ -418,11 +418,11 @@ class Problem(Struct):
 
 
 class Validation(Struct):
-    """What `tasks.create` would say of a task.
+    """The problems and warnings that `tasks.create` would have with a task.
 
-    :param valid: `tasks.create` would take it
-    :param errors: what is wrong, at most 100, in the order of the task
-    :param warnings: as in the answer of `tasks.create`
+    :param valid: whether `tasks.create` would accept the task
+    :param errors: the problems, at most 100, in the order of the task's fields
+    :param warnings: the warnings, as in the result of `tasks.create`
     """
 
     valid: bool
@@ -431,17 +431,17 @@ class Validation(Struct):
 
 
 class DeleteOldParams(Struct, forbid_unknown_fields=True):
-    """:param interval_days: days since the end of the last run"""
+    """:param interval_days: the least number of days since the end of the last run"""
 
     interval_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
 
 
 class PreviewParams(Struct, forbid_unknown_fields=True):
     """
-    :param cron: five or six fields (seconds last), or `@daily` and the like
-    :param timezone: IANA name
-    :param n: how many fires, 1 to 1000
-    :param after: UNIX seconds, or ISO-8601, read in `timezone` where it has no offset; default now
+    :param cron: five or six fields (seconds last), or a name such as `@daily`
+    :param timezone: IANA time zone
+    :param n: number of fires, 1 to 1000
+    :param after: UNIX seconds, or ISO-8601, read in `timezone` if it has no offset; default now
     """
 
     cron: Annotated[str, Meta(max_length=255)]
@@ -451,22 +451,24 @@ class PreviewParams(Struct, forbid_unknown_fields=True):
 
 
 class PauseParams(Struct, forbid_unknown_fields=True):
-    """What to hold: tasks of a stream, a group, or before commands that a glob names; what is not
-    given is not asked, and at least one of `app_name`, `group`, `group_id`, `method` is.
+    """The tasks to hold: tasks of a stream or group, or before commands that match a glob.
 
-    :param reason: for people
-    :param app_name: the stream to hold
+    A task is held if it matches all parameters that are given. At least one of `app_name`, `group`,
+    `group_id` and `method` is required.
+
+    :param reason: the reason, for people
+    :param app_name: hold tasks of this stream
     :param group: hold tasks of this group
     :param group_id: hold tasks of this `group_id`
-    :param method: glob (`*`, `?`, `[…]`, case-sensitive) of the next command's method
-    :param condition: of `kws` and of that command's literal `params`, as of a command
-    :param until: when the pause is over for good, UNIX time or ISO-8601
-    :param cron: hold only in windows that begin at these moments
-    :param duration: seconds that a window lasts
-    :param timezone: of `cron`, and of an `until` without an offset
-    :param stop_running: take running stages back too; otherwise they end
-    :param author: who wants it; a caller with a token is its own author
-    :param id: made up when absent
+    :param method: glob (`*`, `?`, `[…]`, case-sensitive) for the method of the next command
+    :param condition: condition on `kws` and the literal `params` of that command, as in a command
+    :param until: time at which the pause ends, UNIX seconds or ISO-8601
+    :param cron: hold only in windows that begin at the fires of this expression
+    :param duration: length of a window in seconds
+    :param timezone: time zone of `cron`, and of an `until` without an offset
+    :param stop_running: take running stages back too; otherwise they run to their end
+    :param author: author of the pause; for a caller with a token, it is always the token's user
+    :param id: id of the pause; generated if absent
     """
 
     reason: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -485,10 +487,10 @@ class PauseParams(Struct, forbid_unknown_fields=True):
 
 
 class PauseView(Pause):
-    """A pause as users read it.
+    """A pause, and whether it holds now.
 
-    :param active: it holds at this moment
-    :param next_change: when this changes by itself, UNIX seconds
+    :param active: whether the pause holds now
+    :param next_change: time at which `active` changes by itself, UNIX seconds
     """
 
     active: bool
@@ -505,7 +507,7 @@ class Removed(Struct):
 
 
 class CommandsParams(Struct, forbid_unknown_fields=True):
-    """:param app_name: only this stream"""
+    """:param app_name: only methods of this stream"""
 
     app_name: Id | None = None
 
@@ -514,8 +516,8 @@ class CommandView(Struct):
     """A registered method of a stream.
 
     :param params: JSON Schema of the parameters
-    :param doc: the command's docstring
-    :param executors: how many have registered it
+    :param doc: docstring of the command
+    :param executors: number of executors that have registered it
     """
 
     app_name: str
@@ -526,15 +528,15 @@ class CommandView(Struct):
 
 
 class SystemView(Struct, kw_only=True):
-    """What runs here, and what it keeps.
+    """The manager, and the numbers of its tasks and executors.
 
-    :param manager_id: the manager that answered
-    :param store: its kind: sqlite or postgresql
-    :param now: the store's clock
-    :param up_since: since when the manager has reached the store
+    :param manager_id: manager that answered
+    :param store: kind of the store: sqlite or postgresql
+    :param now: time of the store's clock
+    :param up_since: time since which the manager can reach the store
     :param tasks: number of tasks by stream and status
     :param executors: number of executors by status
-    :param limits: fixed limits, and those that are settings
+    :param limits: the fixed limits, and the limits that are settings
     """
 
     version: str

@@ -14,7 +14,7 @@ from kaiju_tasks.templates import compile_condition
 from kaiju_tasks.types import AuditRecord, Pause, as_text
 
 MAX_ID_BYTES = 500
-"""The id stands in an index beside the stream and the id of what is held, see `define/keys.py`."""
+"""The id is in an index with the stream and the id of the held task, see `define/keys.py`."""
 WHOM = ("app_name", "group", "group_id", "method")
 
 
@@ -26,9 +26,9 @@ class PausesApi:
         self._store = manager.store
 
     async def add(self, caller: Caller, params: PauseParams) -> PauseView:
-        """Hold tasks in their streams; those that run are left alone unless `stop_running`.
+        """Hold tasks in their streams. Running stages continue, unless `stop_running` is true.
 
-        What is held keeps its place, and goes on by itself when the pause is over.
+        Held tasks keep their place in the stream, and continue when the pause ends.
         """
         now = await self._store.now()
         pause = _checked(params, now)
@@ -41,12 +41,12 @@ class PausesApi:
         return _view(pause, now)
 
     async def list(self, caller: Caller) -> "list_[PauseView]":
-        """Pauses, by id."""
+        """List pauses by id."""
         now = await self._store.now()
         return [_view(pause, now) for pause in await self._store.pauses()]
 
     async def remove(self, caller: Caller, params: IdParams) -> Removed:
-        """End a pause: what it holds goes on."""
+        """End a pause. The tasks that it holds continue."""
         await self._manager.pauses.remove(params.id, self._audit(caller, "remove", params.id))
         return Removed(True)
 
@@ -70,7 +70,7 @@ def _checked(params: PauseParams, now: float) -> Pause:
     """:raises InvalidParams: names the wrong field"""
     if all(getattr(params, name) is None for name in WHOM):
         raise InvalidParams(
-            "say what to hold: at least one of `app_name`, `group`, `group_id`, `method`; "
+            "at least one of `app_name`, `group`, `group_id` and `method` is required; "
             '`method` "*" holds everything',
             field="method",
         )
@@ -79,7 +79,8 @@ def _checked(params: PauseParams, now: float) -> Pause:
     if (params.cron is None) != (params.duration is None):
         missing = "cron" if params.cron is None else "duration"
         raise InvalidParams(
-            f"`{missing}`: a recurring window takes both `cron` and `duration`", field=missing
+            f"`{missing}` is required: a recurring window needs both `cron` and `duration`",
+            field=missing,
         )
     if params.timezone is not None:
         check_timezone(params.timezone)
@@ -91,7 +92,7 @@ def _checked(params: PauseParams, now: float) -> Pause:
     if params.until is not None:
         until = parse_time(params.until, params.timezone or "UTC", field="until")
         if until <= now:
-            raise InvalidParams("`until` must lie ahead", field="until")
+            raise InvalidParams("`until` must be in the future", field="until")
     values = {name: getattr(params, name) for name in params.__struct_fields__}
     created = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
     groups = {name: as_text(values[name]) for name in ("group", "group_id")}
@@ -99,10 +100,10 @@ def _checked(params: PauseParams, now: float) -> Pause:
 
 
 def _check_refs(refs: frozenset[str]) -> None:
-    """A condition on what is never there would hold nothing, and nobody would see why."""
+    """Refuse conditions on data that never exists: they would hold nothing without an error."""
     others = sorted(refs - {"kws", "params", "*"})
     if others:
         raise InvalidParams(
-            f"`condition` asks for `{others[0]:.300}`: it can ask for `kws.…` and `params.…`",
+            f"`condition` must test `kws.…` or `params.…`, not `{others[0]:.300}`",
             field="condition",
         )

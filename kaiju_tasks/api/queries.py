@@ -1,4 +1,4 @@
-"""`conditions`, `sort` and `cursor` of a list call, checked."""
+"""Checks of `conditions`, `sort` and `cursor` of a list call."""
 
 import base64
 import binascii
@@ -24,16 +24,18 @@ _decode_cursor = msgspec.json.Decoder(tuple[Sort, list[Key]]).decode
 def read_conditions(
     conditions: dict[str, Any] | None, columns: Mapping[str, type] = TASK_COLUMNS
 ) -> list[Condition]:
-    """Equality, a list as IN, `{gt, ge, lt, le, like}`; times as `cron.parse_time` reads them.
+    """Check `conditions`: a value, a list of values, or `{gt, ge, lt, le, like}` by column.
 
-    :raises InvalidParams: names the column and says what it takes
+    Times are read by `cron.parse_time`.
+
+    :raises InvalidParams: a condition is invalid; the error contains the column and its values
     """
     read: list[Condition] = []
     for column, value in (conditions or {}).items():
         field = f"conditions.{column}"
         if column not in columns:
             raise InvalidParams(
-                f"`{field}` is no column to filter by; there are {', '.join(sorted(columns))}",
+                f"`{field}` is not a column to filter by; columns are {', '.join(sorted(columns))}",
                 field=field,
             )
         read += _column_conditions(column, value, columns[column], field)
@@ -54,14 +56,15 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
     for operator, operand in value.items():
         if operator not in OPERATORS:
             raise InvalidParams(
-                f"`{field}.{operator}` is no operator; there are {', '.join(OPERATORS)}",
+                f"`{field}.{operator}` is not an operator; operators are {', '.join(OPERATORS)}",
                 field=f"{field}.{operator}",
             )
         if operand is None:
             raise InvalidParams(f"`{field}.{operator}` needs a value", field=f"{field}.{operator}")
         if operator == "like" and kind is not str:
             raise InvalidParams(
-                f"`{field}.like` compares text, and `{column}` holds none", field=f"{field}.like"
+                f"`{field}.like` needs a column with text, and `{column}` has none",
+                field=f"{field}.like",
             )
         read.append(Condition(column, operator, _value(operand, kind, f"{field}.{operator}")))
     return read
@@ -93,8 +96,10 @@ def _value(value: Any, kind: type, field: str) -> Any:
 
 
 def _time(column: str, value: Any, field: str) -> float | str:
-    """A time in the form that the column keeps. Any number is allowed: one outside of the years
-    1970-9999 lies before or after the times of all rows."""
+    """Convert a time to the form of its column.
+
+    Any number is allowed: a time outside the years 1970-9999 is before or after all rows.
+    """
     seconds = value if _is_number(value) else parse_time(value, field=field)
     if column in UNIX_TIMES:
         return float(seconds)
@@ -107,9 +112,10 @@ def _is_number(value: Any) -> bool:
 
 
 def read_sort(sort: list[Any] | None, columns: Mapping[str, type] = TASK_COLUMNS) -> Sort:
-    """`"column"`, `"-column"` (descending), `{"desc": "column"}` or `{"column": "desc"}`.
+    """Check `sort`: `"column"`, `"-column"` (descending), `{"desc": "column"}` or
+    `{"column": "desc"}`.
 
-    :raises InvalidParams: names the wrong item
+    :raises InvalidParams: an item is invalid; `field` is its path
     """
     if not sort:
         return DEFAULT_SORT
@@ -129,16 +135,16 @@ def _sort_key(item: Any, field: str, columns: Mapping[str, type]) -> tuple[str, 
     if not isinstance(column, str) or column not in columns:
         raise InvalidParams(
             f'`{field}` must be a column ("created", or "-created" for descending); '
-            f"there are {', '.join(sorted(columns))}",
+            f"columns are {', '.join(sorted(columns))}",
             field=field,
         )
     return column, descending
 
 
 def read_page(params: PageParams, columns: Mapping[str, type], sort: Sort) -> PageQuery:
-    """`conditions`, `offset`, `cursor` and `limit` of a list call.
+    """Check `conditions`, `offset`, `cursor` and `limit` of a list call.
 
-    :raises InvalidParams: names what is wrong
+    :raises InvalidParams: a parameter is invalid; `field` is its path
     """
     return PageQuery(
         conditions=read_conditions(params.conditions, columns),
@@ -150,7 +156,7 @@ def read_page(params: PageParams, columns: Mapping[str, type], sort: Sort) -> Pa
 
 
 def next_cursor(rows: Sequence[Any], query: PageQuery) -> str | None:
-    """The cursor of the page that follows these rows; None when they are the last."""
+    """Return the cursor of the page after these rows; None if they are the last."""
     if len(rows) < query.limit:
         return None
     sort = tuple(query.sort)
@@ -160,12 +166,12 @@ def next_cursor(rows: Sequence[Any], query: PageQuery) -> str | None:
 def read_after(
     cursor: str | None, offset: int, sort: Sort, columns: Mapping[str, type] = TASK_COLUMNS
 ) -> list[Any] | None:
-    """The keys of the last row of the page before, if a cursor is given.
+    """Return the keys of the last row of the previous page, if a cursor is given.
 
-    :raises InvalidParams: it is none of ours, or an offset is given too
+    :raises InvalidParams: the cursor is invalid, or an offset is given too
     """
     if cursor is not None and offset:
-        raise InvalidParams("`offset`: give either `offset` or `cursor`", field="offset")
+        raise InvalidParams("`offset`: give either `offset` or `cursor`, not both", field="offset")
     return None if cursor is None else read_cursor(cursor, sort, columns)
 
 
@@ -174,9 +180,9 @@ def write_cursor(sort: Sort, values: list[Any]) -> str:
 
 
 def read_cursor(cursor: str, sort: Sort, columns: Mapping[str, type]) -> list[Any]:
-    """The keys of the last row of the page before.
+    """Return the keys of the last row of the previous page.
 
-    :raises InvalidParams: it is none of ours, or belongs to another `sort`
+    :raises InvalidParams: the cursor is invalid, or belongs to another `sort`
     """
     try:
         was, values = _decode_cursor(base64.urlsafe_b64decode(cursor.encode()))
@@ -185,7 +191,7 @@ def read_cursor(cursor: str, sort: Sort, columns: Mapping[str, type]) -> list[An
     kinds = [*(columns[column] for column, _ in sort), str]
     if was != sort or not _are_keys(values, kinds) or write_cursor(sort, values) != cursor:
         raise InvalidParams(
-            "`cursor` must be the one of an answer to the same `sort`", field="cursor"
+            "`cursor` must be the cursor of a result with the same `sort`", field="cursor"
         )
     return values
 

@@ -64,10 +64,10 @@ def why_it_stands(task: dict[str, Any], blocking: dict[str, Any]) -> str:
 
 
 def hook_name(task: dict[str, Any]) -> str | None:
-    """Return the name of the message that a task waits for; None for a message without a name."""
+    """Return the name of the message that a task waits for; None if it accepts any message."""
     name: str | None = task["commands"][task["stage"]].get("params", {}).get("name")
     return name
 
 
 def _called(name: str | None) -> str:
-    return "a message without a name" if name is None else f"the message {name!r}"
+    return "a message" if name is None else f"the message {name!r}"

@@ -169,7 +169,7 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
 @task.command(short_help="Send DATA to a task's Message hook.")
 @click.argument("id", shell_complete=complete_task)
 @click.argument("data", default="null")
-@click.option("--name", help="The name of the hook's message.")
+@click.option("--name", help="The name of the message.")
 @click.option("--message-id", help="An id that makes it safe to send the message again.")
 @json_option
 def message(id: str, data: str, name: str | None, message_id: str | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 without I/O: bytes in, bytes out."""
+"""JSON-RPC 2.0 without I/O, from bytes to bytes."""
 
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.dispatch import dispatch

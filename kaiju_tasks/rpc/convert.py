@@ -1,4 +1,4 @@
-"""Plain data into types: the one place where a msgspec.ValidationError becomes InvalidParams."""
+"""Convert plain data to types. Only this module converts msgspec.ValidationError."""
 
 import re
 from collections.abc import Mapping
@@ -28,12 +28,13 @@ def convert(value: Any, type_: type[T], *, prefix: str = "") -> T: ...
 @overload
 def convert(value: Any, type_: Any, *, prefix: str = "") -> Any: ...
 def convert(value: Any, type_: Any, *, prefix: str = "") -> Any:
-    """Convert plain data to a type, strictly: "1" is no number.
+    """Convert plain data to a type, strictly: the text "1" is not a number.
 
-    :param value: what `rpc.decode` gives
+    :param value: plain data, as `rpc.decode` returns it
     :param type_: any type that msgspec decodes, without `msgspec.Raw` in it
-    :param prefix: path of the value itself, for `field` of the error: `data`
-    :raises InvalidParams: `field` is the dotted path of what is wrong: `data.commands.0.name`
+    :param prefix: path of the value, for `field` of the error, for example `data`
+    :raises InvalidParams: the data do not match the type; `field` is the path of the invalid
+        value, for example `data.commands.0.name`
     """
     try:
         return msgspec.convert(value, type_)
@@ -46,13 +47,13 @@ def convert_json(raw: bytes | msgspec.Raw, type_: type[T], *, prefix: str = "") 
 @overload
 def convert_json(raw: bytes | msgspec.Raw, type_: Any, *, prefix: str = "") -> Any: ...
 def convert_json(raw: bytes | msgspec.Raw, type_: Any, *, prefix: str = "") -> Any:
-    """Convert JSON text that was checked at the edge; `msgspec.Raw` parts stay bytes.
+    """Convert JSON text that `rpc.edge` has checked. `msgspec.Raw` parts stay bytes.
 
     :param raw: JSON text
     :param type_: any type that msgspec decodes
     :param prefix: as in `convert`
     :raises InvalidParams: as in `convert`
-    :raises ParseError: it is not JSON
+    :raises ParseError: the text is not JSON
     """
     try:
         return msgspec.json.decode(raw, type=type_)
@@ -65,11 +66,11 @@ def convert_json(raw: bytes | msgspec.Raw, type_: Any, *, prefix: str = "") -> A
 def explain(
     error: msgspec.ValidationError, value: Any, type_: Any, *, prefix: str = ""
 ) -> InvalidParams:
-    """Turn msgspec's error into ours.
+    """Convert an error of msgspec to InvalidParams.
 
-    :param value: the data that was refused
-    :param type_: what it should have been
-    :param prefix: path of the value itself
+    :param value: the data that msgspec refused
+    :param type_: the expected type
+    :param prefix: path of the value
     """
     match = _ERROR.fullmatch(str(error))
     what, path = (match["what"], match["path"] or "") if match else (str(error), "")
@@ -87,33 +88,33 @@ def explain(
 
 
 def missing_field(name: str, type_: Any, prefix: str) -> InvalidParams:
-    """A required member of an object is missing.
+    """Return the error for a missing member of an object.
 
-    :param type_: of the object
+    :param type_: type of the object
     :param prefix: path of the object
     """
     field, fields = _path(prefix, name), _fields(type_)
-    said = f"`{field}` is required"
+    message = f"`{field}` is required"
     if name in fields:
-        said += f": {describe(fields[name])}"
-    return InvalidParams(said, field=field)
+        message += f": {describe(fields[name])}"
+    return InvalidParams(message, field=field)
 
 
 def unknown_field(name: str, type_: Any, prefix: str) -> InvalidParams:
-    """An object has a member that is not known.
+    """Return the error for an unknown member of an object.
 
-    :param type_: of the object
+    :param type_: type of the object
     :param prefix: path of the object
     """
     field, fields = _path(prefix, name), _fields(type_)
-    said = f"`{field}` is not known"
+    message = f"`{field}` is not known"
     if name in getattr(type_, "READ_ONLY", ()):
-        said = f"`{field}` is set by the manager only: leave it out"
+        message = f"`{field}` is set by the manager only: leave it out"
     elif close := get_close_matches(name, fields, n=1):
-        said += f"; did you mean `{close[0]}`?"
+        message += f"; did you mean `{close[0]}`?"
     elif fields:
-        said += f"; known are {', '.join(fields)}"
-    return InvalidParams(said, field=field)
+        message += f"; known names are {', '.join(fields)}"
+    return InvalidParams(message, field=field)
 
 
 def _path(prefix: str, name: str) -> str:
@@ -131,7 +132,7 @@ def _expected(what: str, type_: Any, value: Any) -> str:
 
 
 def _locate(path: str, type_: Any, value: Any) -> tuple[list[str], Any, Any]:
-    """Walk msgspec's path; it hides the keys of objects, which are looked up by trying."""
+    """Follow the path of msgspec's error. It hides keys of objects, which are found by trial."""
     segments: list[str] = []
     for match in _SEGMENT.finditer(path):
         segment = match["name"] or match["index"]
@@ -182,7 +183,7 @@ def _child(type_: Any, segment: str) -> Any:
 
 
 def child_type(type_: Any, segment: str) -> Any | None:
-    """The type of a member or an item; None: it is not known."""
+    """Return the type of a member or an item; None if it is unknown."""
     found = _child(type_, segment)
     return None if found is _UNKNOWN else found
 
@@ -197,7 +198,7 @@ def _fields(type_: Any) -> dict[str, Any]:
 
 
 def union_members(type_: Any) -> tuple[Any, ...]:
-    """The types that a value may have."""
+    """Return the types that a value can have."""
     if get_origin(type_) is Annotated:
         return union_members(get_args(type_)[0])
     if get_origin(type_) in (Union, UnionType):

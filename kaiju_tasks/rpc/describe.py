@@ -1,4 +1,4 @@
-"""Types in words: what a value must be, said to people."""
+"""Descriptions of types for error messages: what a value must be."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,14 +20,14 @@ _KINDS: dict[type, str] = {
 
 
 def kind(value: Any) -> str:
-    """Say what a JSON value is: text, a list, …"""
+    """Describe the kind of a JSON value, for example "text" or "a list"."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return _KINDS.get(type(value), type(value).__name__)
 
 
 def describe(type_: Any) -> str:
-    """Say what a value of this type must be: "an integer between 0 and 10".
+    """Describe the values of a type, for example "an integer between 0 and 10".
 
     :param type_: any type that msgspec decodes
     """
@@ -50,12 +50,12 @@ def _union(info: Any) -> str:
 def _number(noun: str) -> Callable[[Any], str]:
     def words(info: Any) -> str:
         if info.ge is not None and info.le is not None:
-            said = f"{noun} between {info.ge:.15g} and {info.le:.15g}"
+            text = f"{noun} between {info.ge:.15g} and {info.le:.15g}"
         else:
-            said = f"{noun} {_bounds(info)}".rstrip()
+            text = f"{noun} {_bounds(info)}".rstrip()
         if info.multiple_of is not None:
-            said += f", a multiple of {info.multiple_of:.15g}"
-        return said
+            text += f", a multiple of {info.multiple_of:.15g}"
+        return text
 
     return words
 
@@ -75,8 +75,8 @@ def _bounds(info: Any) -> str:
 
 
 def _text(info: Any) -> str:
-    said = f"text {_length(info, 'character')}".rstrip()
-    return f"{said} that matches {info.pattern}" if info.pattern else said
+    text = f"text {_length(info, 'character')}".rstrip()
+    return f"{text} that matches {info.pattern}" if info.pattern else text
 
 
 def _list(info: Any) -> str:
@@ -96,9 +96,9 @@ def _length(info: Any, unit: str) -> str:
     return "" if most is None else f"of at most {most} {unit}{'' if most == 1 else 's'}"
 
 
-def _said(info: Any) -> str | None:
-    said: str | None = (info.extra_json_schema or {}).get("description")
-    return said
+def _description(info: Any) -> str | None:
+    text: str | None = (info.extra_json_schema or {}).get("description")
+    return text
 
 
 def _tuple(info: Any) -> str:
@@ -106,12 +106,12 @@ def _tuple(info: Any) -> str:
 
 
 def _one_of(values: Iterable[Any]) -> str:
-    said = [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
-    return said[0] if len(said) == 1 else f"one of {', '.join(said)}"
+    texts = [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
+    return texts[0] if len(texts) == 1 else f"one of {', '.join(texts)}"
 
 
 _WORDS: dict[type, Callable[[Any], str]] = {
-    inspect.Metadata: lambda info: _said(info) or _words(info.type),
+    inspect.Metadata: lambda info: _description(info) or _words(info.type),
     inspect.UnionType: _union,
     inspect.IntType: _number("an integer"),
     inspect.FloatType: _number("a number"),
@@ -126,5 +126,5 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     inspect.StructType: lambda info: "an object",
     inspect.AnyType: lambda info: "any JSON value",
     inspect.RawType: lambda info: "any JSON value",
-    inspect.DateTimeType: lambda info: "a time, ISO-8601",
+    inspect.DateTimeType: lambda info: "an ISO-8601 time",
 }

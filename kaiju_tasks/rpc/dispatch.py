@@ -32,8 +32,8 @@ __all__ = ["dispatch"]
 
 logger = logging.getLogger(__name__)
 
-# Well below the depth at which msgspec's own recursion ends, so that one item that is too deep
-# can be told from the rest of its batch.
+# Well below the depth at which msgspec's own recursion ends, so that an item that is too deep fails
+# alone and not with its batch.
 _BATCH_DEPTH_MAX = 256
 
 
@@ -45,7 +45,7 @@ class _Envelope(Struct):
 
 
 class _Refusal(Exception):
-    """No request at all; `id` is the one to answer with."""
+    """An invalid request; `id` is the id of the answer."""
 
     def __init__(self, reason: KaijuError | str, id: Id = None) -> None:
         super().__init__(str(reason))
@@ -54,7 +54,7 @@ class _Refusal(Exception):
 
 
 class _Call(Struct, frozen=True):
-    """A request; `fault` is what its params hold that no method may see."""
+    """A request; `fault` is the error in its params that is found before a method sees them."""
 
     id: Id
     method: str
@@ -66,13 +66,13 @@ class _Call(Struct, frozen=True):
 async def dispatch(registry: Registry, body: bytes, caller: Any, limits: Limits) -> bytes | None:
     """Answer a JSON-RPC 2.0 request or batch.
 
-    Never raises for what the body holds or a handler does; a cancellation passes.
+    Errors in the body or in a handler become error answers; only cancellations are raised.
 
-    :param registry: the methods there are
-    :param body: what came in
-    :param caller: handed to the handlers as it is
-    :param limits: what the body may weigh
-    :returns: the answer; None when nothing is to be answered (notifications)
+    :param registry: the methods that can be called
+    :param body: the request or batch as JSON text
+    :param caller: passed to the handlers unchanged
+    :param limits: limits on the body
+    :returns: the answer; None if there is nothing to answer (notifications)
     """
     try:
         check_text(body, limits.max_body_bytes)
@@ -85,13 +85,13 @@ async def dispatch(registry: Registry, body: bytes, caller: Any, limits: Limits)
         *(_answer(registry, bytes(item), caller, limits) for item in items),
         return_exceptions=True,
     )
-    said = []
+    sent = []
     for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
         if answer is not None:
-            said.append(answer)
-    return b"[%b]" % b",".join(said) if said else None
+            sent.append(answer)
+    return b"[%b]" % b",".join(sent) if sent else None
 
 
 def _items(body: bytes, limits: Limits) -> list[Raw] | None:
@@ -99,7 +99,7 @@ def _items(body: bytes, limits: Limits) -> list[Raw] | None:
         return None
     if nesting(body) > _BATCH_DEPTH_MAX:
         raise TooLarge(
-            f"arrays and objects may stand {limits.max_depth} deep in one another, not deeper",
+            f"arrays and objects must be nested at most {limits.max_depth} levels deep",
             limit=limits.max_depth,
         )
     try:
@@ -108,10 +108,10 @@ def _items(body: bytes, limits: Limits) -> list[Raw] | None:
         decode(body, msgspec.structs.replace(limits, max_depth=_BATCH_DEPTH_MAX))
         raise ParseError("this is not JSON") from None
     if not items:
-        raise InvalidRequest("a batch must hold at least one request; this one is empty")
+        raise InvalidRequest("a batch must contain at least one request; this batch is empty")
     if len(items) > limits.max_batch:
         raise TooLarge(
-            f"a batch may hold {limits.max_batch} requests, this one holds {len(items)}",
+            f"a batch must contain at most {limits.max_batch} requests, not {len(items)}",
             limit=limits.max_batch,
         )
     return items
@@ -138,7 +138,7 @@ async def _run(registry: Registry, call: _Call, body: bytes, caller: Any) -> Any
     if call.fault is not None:
         raise call.fault
     if isinstance(call.params, list):
-        raise InvalidParams("params must be an object: parameters are given by name")
+        raise InvalidParams("params must be an object of named parameters")
     params = method.read(call.params, lambda: _envelope(body).params)
     return await method.handler(caller, params)
 
@@ -176,18 +176,18 @@ def _read(body: bytes, limits: Limits) -> _Call:
 
 def _wrong_member(request: dict[str, Any]) -> str | None:
     if request.get("jsonrpc") != "2.0":
-        return '`jsonrpc` must be "2.0"'
+        return '`jsonrpc` must be the text "2.0"'
     if "method" not in request:
         return "`method` is required"
     if type(request["method"]) is not str:
         return "`method` must be text"
     if type(request.get("params", {})) not in (dict, list):
-        return "`params` must be an object, or be left out"
+        return "`params` must be an object, or absent"
     return None
 
 
 def _frame(body: bytes, error: KaijuError) -> dict[str, Any]:
-    """Read a request whose content was refused, without its params."""
+    """Read a request without its params, which were refused."""
     try:
         frame = _envelope(body)
     except (msgspec.DecodeError, RecursionError):

@@ -1,6 +1,6 @@
-"""JSON Schema draft 7 of our types, for OpenRPC and the committed schemas.
+"""JSON Schema draft 7 of the project's types, for OpenRPC and the committed schemas.
 
-msgspec writes 2020-12; what draft 7 says differently is rewritten.
+msgspec writes draft 2020-12. The parts that differ in draft 7 are rewritten.
 """
 
 import re
@@ -21,12 +21,12 @@ _FIELD = re.compile(r"^:param (\w+):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 
 
 def components(types: Iterable[Any], ref_prefix: str) -> tuple[list[Any], dict[str, Any]]:
-    """Write the schemas of types, and of all that they are made of.
+    """Return the schemas of types, and of the types that they contain.
 
     :param types: any types that msgspec decodes
-    :param ref_prefix: where the named ones will stand: `#/definitions/`
-    :returns: a schema for each type, and the named ones by name
-    :raises ValueError: a named one holds itself; common tools do not come to an end on it
+    :param ref_prefix: path of the named types in the document, for example `#/definitions/`
+    :returns: a schema for each type, and the schemas of named types by name
+    :raises ValueError: a named type contains itself; common tools do not terminate on such a type
     """
     plain = Plain()
     schemas, named = msgspec.json.schema_components(
@@ -38,9 +38,9 @@ def components(types: Iterable[Any], ref_prefix: str) -> tuple[list[Any], dict[s
 
 
 def prose(doc: str) -> tuple[str, dict[str, str]]:
-    """Split a docstring into its text and what it says of each parameter."""
+    """Split a docstring into its text and the descriptions of its parameters."""
     doc = cleandoc(doc)
-    fields = {name: " ".join(said.split()) for name, said in _FIELD.findall(doc)}
+    fields = {name: " ".join(text.split()) for name, text in _FIELD.findall(doc)}
     text = re.split(r"^:", doc, maxsplit=1, flags=re.MULTILINE)[0]
     return text.strip(), fields
 
@@ -78,18 +78,18 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
     text, fields = prose(schema.pop("description", ""))
     if text:
         schema["description"] = text
-    for name, said in fields.items():
+    for name, text in fields.items():
         if name in schema.get("properties", {}):
-            schema["properties"][name] = _with_description(schema["properties"][name], said)
+            schema["properties"][name] = _with_description(schema["properties"][name], text)
     return schema
 
 
-def _with_description(schema: dict[str, Any], said: str) -> dict[str, Any]:
+def _with_description(schema: dict[str, Any], text: str) -> dict[str, Any]:
     if "$ref" in schema:
-        return {"allOf": [schema], "description": said}
+        return {"allOf": [schema], "description": text}
     if schema.get("description") == ANY_JSON:
-        said = f"{said.rstrip('.')}: {ANY_JSON}"
-    return {**schema, "description": said}
+        text = f"{text.rstrip('.')}: {ANY_JSON}"
+    return {**schema, "description": text}
 
 
 def _refuse_recursion(named: dict[str, Any], ref_prefix: str) -> None:
@@ -100,7 +100,7 @@ def _refuse_recursion(named: dict[str, Any], ref_prefix: str) -> None:
     while leaves := {name for name, used in uses.items() if not used}:
         uses = {name: used - leaves for name, used in uses.items() if name not in leaves}
     if uses:
-        raise ValueError(f"types must not hold themselves: {', '.join(sorted(uses))}")
+        raise ValueError(f"types must not contain themselves: {', '.join(sorted(uses))}")
 
 
 def _references(schema: Any) -> set[str]:

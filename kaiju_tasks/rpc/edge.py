@@ -1,7 +1,7 @@
-"""The edge: what comes from outside is decoded fully and checked once, here.
+"""The check of data from outside: it is decoded completely and checked once, here.
 
-What passes is plain JSON data that every later reader takes: valid UTF-8, no deeper than the
-limit, no number that a 64-bit reader or a double would change beyond recognition.
+The result is plain JSON data that all later readers accept: valid UTF-8, nested no deeper than the
+limit, without numbers that a 64-bit integer or a double cannot hold.
 """
 
 from itertools import accumulate
@@ -17,29 +17,29 @@ __all__ = ["INTEGER_MAX", "INTEGER_MIN", "Limits", "check_raw", "check_text", "d
 INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**64 - 1
 
-# How much of a name from outside is said back.
+# The most characters of an unknown name that an error repeats.
 NAME_LENGTH_MAX = 100
 
-# From the outermost value to one inside: (path of the parent, key or index).
+# The path from the outermost value to an inner value: (path of the parent, key or index).
 _Path = tuple[Any, str | int] | None
 
 _BOM = b"\xef\xbb\xbf"
 _ONE_BRACKET = bytes.maketrans(b"[{]}", b"(())")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _OPENING = ord("(")
-# Data is seldom deeper: what these passes leave is counted byte by byte, which is slow.
+# Data is rarely deeper. The rest after these passes is counted byte by byte, which is slow.
 _LEAF_PASSES = 16
 _DIGITS = bytes.maketrans(b"123456789[]{}: \t\r\n", b"000000000,,,,,,,,,")
 _LONG_INTEGER = b"," + b"0" * 19
 
 
 class Limits(Struct, frozen=True):
-    """What one message may weigh.
+    """The limits on one message.
 
-    :param max_body_bytes: size of a request or a whole batch
-    :param max_result_bytes: size of one value carried as bytes, such as a stage's result
-    :param max_batch: calls in a batch
-    :param max_depth: arrays and objects inside one another, the outermost counted
+    :param max_body_bytes: the maximum size of a request or a batch
+    :param max_result_bytes: the maximum size of a value that stays bytes, such as a stage's result
+    :param max_batch: the most calls in a batch
+    :param max_depth: the maximum nesting of arrays and objects, including the outermost
     """
 
     max_body_bytes: int = 1_048_576
@@ -51,21 +51,21 @@ class Limits(Struct, frozen=True):
 def decode(body: bytes, limits: Limits) -> Any:
     """Decode JSON from outside into plain data.
 
-    :param body: JSON text, UTF-8
-    :returns: None, bool, int, float, str, list, dict; of duplicate keys the last one
-    :raises ParseError: it is not JSON (NaN, lone surrogates and invalid UTF-8 are not)
-    :raises TooLarge: it is over the size or the depth limit
-    :raises InvalidParams: a number is out of range; `field` is its path where it is known
+    :param body: JSON text in UTF-8
+    :returns: None, bool, int, float, str, list or dict; of duplicate keys, the last one is kept
+    :raises ParseError: the text is not JSON, or contains NaN, a lone surrogate or invalid UTF-8
+    :raises TooLarge: the text exceeds the limit on size or depth
+    :raises InvalidParams: a number is out of range; `field` is its path, if it is known
     """
     check_text(body, limits.max_body_bytes)
     return _load(body, limits.max_depth)
 
 
 def check_raw(raw: bytes | Raw, limits: Limits) -> None:
-    """Check a value that is carried on as bytes, as `decode` does.
+    """Check a value that stays bytes, with the checks of `decode`.
 
-    :param raw: JSON text, at most `max_result_bytes`
-    :raises ParseError, TooLarge, InvalidParams: as `decode`
+    :param raw: JSON text of at most `max_result_bytes`
+    :raises ParseError, TooLarge, InvalidParams: as in `decode`
     """
     text = raw if isinstance(raw, bytes) else bytes(raw)
     check_text(text, limits.max_result_bytes)
@@ -75,13 +75,13 @@ def check_raw(raw: bytes | Raw, limits: Limits) -> None:
 def check_text(body: bytes, max_bytes: int) -> None:
     """Check size and encoding.
 
-    :param max_bytes: the size it may have
-    :raises TooLarge: it is longer
-    :raises ParseError: it is not UTF-8
+    :param max_bytes: the maximum size
+    :raises TooLarge: the text is larger
+    :raises ParseError: the text is not UTF-8
     """
     if len(body) > max_bytes:
         raise TooLarge(
-            f"at most {max_bytes} bytes are taken, these are {len(body)}", limit=max_bytes
+            f"the JSON text must be at most {max_bytes} bytes, not {len(body)}", limit=max_bytes
         )
     if body.isascii():
         return
@@ -90,14 +90,14 @@ def check_text(body: bytes, max_bytes: int) -> None:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise ParseError(f"JSON must be UTF-8; byte {error.start} is not") from None
+        raise ParseError(f"JSON must be UTF-8; the byte at {error.start} is not") from None
 
 
 def nesting(body: bytes) -> int:
-    """Count how deep arrays and objects stand inside one another, without recursion.
+    """Return the nesting depth of arrays and objects, without recursion.
 
-    :param body: JSON text; of text that is not JSON no less than a parser goes into before
-        it gives up
+    :param body: JSON text; for invalid JSON, the depth is at least the depth that a parser reaches
+        before it fails
     """
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -117,13 +117,14 @@ def _highest(brackets: bytes) -> int:
 
 
 def number_out_of_range(path: str | None) -> InvalidParams:
-    """Make the error for a number that does not fit.
+    """Return the error for a number that is out of range.
 
-    :param path: where it stands; None where that is not known
+    :param path: path of the number; None if it is unknown
     """
     what = f"`{path}`" if path else "a number"
     return InvalidParams(
-        f"{what} is out of range: integers go from -2**63 to 2**64-1, others to 1.8e308",
+        f"{what} is out of range: integers must be from -2**63 to 2**64-1, other numbers at most "
+        "1.8e308",
         field=path or None,
         limit="-2**63..2**64-1",
     )
@@ -133,7 +134,7 @@ def _load(body: bytes, max_depth: int) -> Any:
     brackets = body.count(b"[") + body.count(b"{")
     if brackets > max_depth and nesting(body) > max_depth:
         raise TooLarge(
-            f"arrays and objects may stand {max_depth} deep in one another, not deeper",
+            f"arrays and objects must be nested at most {max_depth} levels deep",
             limit=max_depth,
         )
     try:
@@ -149,10 +150,10 @@ def _load(body: bytes, max_depth: int) -> Any:
 
 def _not_json(body: bytes, message: str) -> str:
     if not body.strip():
-        return "there must be JSON; this is empty"
+        return "expected JSON, but the text is empty"
     reason = message.removeprefix("JSON is malformed: ")
     if "surrogate" in reason or rb"\ud" in body.lower():
-        reason += "; a surrogate (\\ud800 to \\udfff) must be one of a pair"
+        reason += "; a surrogate (\\ud800 to \\udfff) must be part of a pair"
     return f"this is not JSON: {reason}"
 
 

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 messages as bytes: what is sent, and how an answer is read."""
+"""JSON-RPC 2.0 messages as bytes: encoding of requests, and decoding of answers."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ class _Answer(Struct):
 
 
 class Response(Struct, frozen=True):
-    """The answer to a request of ours: `error`, or else `result` as bytes."""
+    """The answer to a request: `error`, or otherwise `result` as bytes."""
 
     id: Id
     result: Raw = field(default_factory=lambda: Raw(b"null"))
@@ -65,9 +65,9 @@ class Response(Struct, frozen=True):
 
 
 def encode_request(id: int | str, method: str, params: Any) -> bytes:
-    """Encode a call that wants an answer.
+    """Encode a request.
 
-    :param id: unique among the calls that are open
+    :param id: id of the request, unique among the open requests
     :param params: a struct or dict
     """
     return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (
@@ -78,7 +78,7 @@ def encode_request(id: int | str, method: str, params: Any) -> bytes:
 
 
 def encode_notification(method: str, params: Any) -> bytes:
-    """Encode a call that wants no answer.
+    """Encode a notification, which has no answer.
 
     :param params: a struct or dict
     """
@@ -86,35 +86,35 @@ def encode_notification(method: str, params: Any) -> bytes:
 
 
 def encode_result(id: Id, result: Any) -> bytes:
-    """Encode the answer to a call that went well; a None is spelled out."""
+    """Encode the answer to a call that succeeded. None becomes null."""
     return b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (_encode(result), _encode(id))
 
 
 def encode_error(id: Id, error: KaijuError) -> bytes:
     """Encode the answer to a call that failed.
 
-    :param id: None where it is not known
+    :param id: id of the request; None if it is unknown
     """
     shown = {"code": error.code, "message": error.message, "data": error.data}
     return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (_encode(shown), _encode(id))
 
 
 def read_response(body: bytes, limits: Limits) -> Response | None:
-    """Read an answer to a call of ours.
+    """Read the answer to a request.
 
     :param body: a message from the other side
-    :returns: None if it is no answer but a call (or a batch of them): give it to `dispatch`
-    :raises ParseError, TooLarge, InvalidParams: as `decode`
-    :raises InvalidRequest: it is neither a call nor an answer
+    :returns: None if the message is a call or a batch of calls, which `dispatch` answers
+    :raises ParseError, TooLarge, InvalidParams: as in `decode`
+    :raises InvalidRequest: the message is neither a call nor an answer
     """
     if not isinstance(value := decode(body, limits), dict) or "method" in value:
         return None
     if ("result" in value) == ("error" in value):
-        raise InvalidRequest("an answer must have one of `result` and `error`")
+        raise InvalidRequest("an answer must have either `result` or `error`")
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"this is no JSON-RPC 2.0 answer: {error}") from None
+        raise InvalidRequest(f"this is not a JSON-RPC 2.0 answer: {error}") from None
     if "result" in value:
         return Response(answer.id, answer.result)
     if answer.error is None:
@@ -123,7 +123,7 @@ def read_response(body: bytes, limits: Limits) -> Response | None:
 
 
 def remote_error(code: int, message: str, data: Any) -> KaijuError:
-    """Make the error that the other side raised, of the class that has its code."""
+    """Return the error of the other side, as the class that has its code."""
     error = _BY_CODE.get(code, KaijuError)(message)
     if error.code != code:
         error.data["code"] = code

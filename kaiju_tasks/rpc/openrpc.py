@@ -1,4 +1,4 @@
-"""OpenRPC 1.3.2 from the types of the methods."""
+"""The OpenRPC 1.3.2 document, generated from the types of the methods."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -22,8 +22,8 @@ class OpenRpcDocument(Struct):
 
     :param openrpc: version of OpenRPC
     :param info: title and version of the service
-    :param servers: where it is called
-    :param methods: each with its parameters, result and errors
+    :param servers: URLs of the service
+    :param methods: the methods with their parameters, results and errors
     :param components: the schemas that methods refer to
     """
 
@@ -39,9 +39,9 @@ def openrpc_document(registry: Registry, title: str, version: str, url: str) -> 
 
     :param title: name of the service
     :param version: version of the service
-    :param url: where it is called
-    :returns: an OpenRPC 1.3.2 document, its schemas JSON Schema draft 7
-    :raises ValueError: a type holds itself
+    :param url: URL of the service
+    :returns: an OpenRPC 1.3.2 document with schemas in JSON Schema draft 7
+    :raises ValueError: a type contains itself
     """
     methods = list(registry)
     types = [type_ for method in methods for type_ in (method.params, method.result)]
@@ -62,18 +62,18 @@ def openrpc_document(registry: Registry, title: str, version: str, url: str) -> 
 
 
 def servers(title: str, url: str) -> list[dict[str, Any]]:
-    """What a document says of where the service is called."""
+    """Return the `servers` of a document."""
     return [{"name": title, "url": url}]
 
 
 def add_discover(
     registry: Registry, title: str, version: str, url_for: Callable[[Any], str]
 ) -> None:
-    """Add `rpc.discover`, which gives the OpenRPC document of all methods of the registry.
+    """Add `rpc.discover`, which returns the OpenRPC document of all methods of the registry.
 
     :param title: name of the service
     :param version: version of the service
-    :param url_for: where a caller calls it
+    :param url_for: returns the URL at which a caller calls the service
     """
 
     @cache
@@ -87,12 +87,12 @@ def add_discover(
         "rpc.discover",
         discover,
         result=OpenRpcDocument,
-        doc="Describe all methods: this OpenRPC document.",
+        doc="Return this OpenRPC document, which describes all methods.",
     )
 
 
 def _method(method: Method, params: dict[str, Any], result: Any) -> dict[str, Any]:
-    text, said = prose(method.doc)
+    text, fields = prose(method.doc)
     summary, _, description = text.partition("\n")
     described: dict[str, Any] = {"name": method.name}
     if summary:
@@ -101,18 +101,18 @@ def _method(method: Method, params: dict[str, Any], result: Any) -> dict[str, An
         described["description"] = description.strip()
     return described | {
         "paramStructure": "by-name",
-        "params": _params(params, said),
+        "params": _params(params, fields),
         "result": {"name": "result", "schema": result},
         "errors": _errors(method),
     }
 
 
-def _params(schema: dict[str, Any], said: dict[str, str]) -> list[dict[str, Any]]:
+def _params(schema: dict[str, Any], descriptions: dict[str, str]) -> list[dict[str, Any]]:
     required = schema.get("required", [])
     params = []
     for name, property_ in schema["properties"].items():
         param = {"name": name, "required": name in required, "schema": property_}
-        if description := said.get(name) or property_.get("description"):
+        if description := descriptions.get(name) or property_.get("description"):
             param["description"] = description
         params.append(param)
     return sorted(params, key=lambda param: not param["required"])

@@ -1,7 +1,7 @@
-"""Types as they are described: `DescribedAs` followed, docs of bases included, no `msgspec.Raw`.
+"""Types as documents describe them: with `DescribedAs` and docs of bases, without `msgspec.Raw`.
 
-What the bytes of a `Raw` hold is any JSON value, its default included: msgspec cannot write the
-schema of a struct that has a `Raw` as a default.
+A `Raw` is described as any JSON value, and so is its default: msgspec cannot write the schema of a
+struct that has a `Raw` as a default.
 """
 
 import re
@@ -22,16 +22,16 @@ _PARAM = re.compile(r"^:param (\w+):", re.MULTILINE)
 
 
 class Plain:
-    """Gives the described types, the same one for the same type; others as they are."""
+    """Converts types to described types. A type is always converted to the same type."""
 
     def __init__(self) -> None:
         self._known: dict[type[Struct], Any] = {}
 
     def of(self, type_: Any) -> Any:
-        """Give the type as it is described.
+        """Return the described type of a type.
 
         :param type_: any type that msgspec decodes
-        :raises ValueError: a struct holds itself
+        :raises ValueError: a struct contains itself
         """
         if type_ is Raw or type_ is Any:
             return _ANYTHING
@@ -54,7 +54,7 @@ class Plain:
             self._known[struct] = None
             self._known[struct] = self._described(struct)
         if self._known[struct] is None:
-            raise ValueError(f"types must not hold themselves: {struct.__name__}")
+            raise ValueError(f"types must not contain themselves: {struct.__name__}")
         return self._known[struct]
 
     def _described(self, struct: type[Struct]) -> type[Struct]:
@@ -80,7 +80,7 @@ class Plain:
 
 
 def _doc(struct: type[Struct]) -> str | None:
-    """The docstring, and what those of the bases say of parameters that it does not name."""
+    """Return the docstring, with the parameters that only the docstrings of the bases describe."""
     doc = struct.__doc__
     for base in struct.__mro__[1:]:
         if base in (Struct, object) or not base.__doc__ or base.__doc__ == doc:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with plain data, where `convert` names the first thing only."""
+"""All problems of plain data; `convert` only reports the first one."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,11 +14,11 @@ __all__ = ["problems"]
 
 
 def problems(value: Any, type_: Any, prefix: str) -> Iterator[InvalidParams]:
-    """Find what is wrong with a value, in the order of the value.
+    """Find the problems of a value, in the order of the value.
 
-    :param value: what `rpc.decode` gives
+    :param value: plain data, as `rpc.decode` returns it
     :param type_: any type that msgspec decodes, without `msgspec.Raw` in it
-    :param prefix: path of the value itself
+    :param prefix: path of the value
     """
     try:
         msgspec.convert(value, type_)
@@ -33,9 +33,9 @@ def problems(value: Any, type_: Any, prefix: str) -> Iterator[InvalidParams]:
 
 
 def _is_about_itself(error: msgspec.ValidationError) -> bool:
-    """Not about a member, and not about the name of one."""
-    said = str(error)
-    return " - at `" not in said and not said.startswith(("Object missing", "Object contains"))
+    """Return whether an error is about the value itself, and not about one of its members."""
+    text = str(error)
+    return " - at `" not in text and not text.startswith(("Object missing", "Object contains"))
 
 
 def _inner(value: Any, type_: Any, prefix: str) -> Iterator[InvalidParams]:

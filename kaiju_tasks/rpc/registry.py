@@ -1,4 +1,4 @@
-"""The methods that can be called, each with its types."""
+"""The methods that can be called, with their types."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 class NoParams(Struct, forbid_unknown_fields=True):
-    """The method takes no parameters."""
+    """The params of a method without parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """One method.
 
-    :param handler: `async def(caller, params)`; `params` is an instance of `params`
+    :param handler: `async def(caller, params)`; `params` is an instance of the type `params`
     :param carries_raw: parts of `params` stay bytes (`msgspec.Raw`)
-    :param errors: the domain errors it may answer with
+    :param errors: the domain errors that it can answer with
     """
 
     name: str
@@ -42,9 +42,9 @@ class Method:
     def read(self, params: Any, raw: Callable[[], Raw | bytes]) -> Struct:
         """Convert the params of a call.
 
-        :param params: they, as plain data
-        :param raw: gives them as bytes, for a method that carries bytes on
-        :raises InvalidParams: one is missing, unknown or wrong
+        :param params: the params as plain data
+        :param raw: returns the params as bytes, for a method with `carries_raw`
+        :raises InvalidParams: a parameter is missing, unknown or invalid
         """
         return (
             convert_json(raw(), self.params) if self.carries_raw else convert(params, self.params)
@@ -52,7 +52,7 @@ class Method:
 
 
 class Registry:
-    """Methods by name, in the order they were added."""
+    """Methods by name, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {}
@@ -72,20 +72,20 @@ class Registry:
 
         :param name: unique; by convention `prefix.verb`
         :param handler: `async def(caller, params: <params>) -> <result>`
-        :param params: a struct, its fields are the named parameters
+        :param params: a struct; its fields are the named parameters
         :param result: type of the result
-        :param doc: first line: what it does; default: the handler's docstring
-        :param errors: the domain errors it may answer with
-        :param tolerant: unknown parameters are ignored (wire protocols that grow)
-        :raises ValueError: the name is taken
-        :raises TypeError: `params` would drop unknown parameters and is not said to be tolerant
+        :param doc: description whose first line is the summary; default: the handler's docstring
+        :param errors: the domain errors that it can answer with
+        :param tolerant: ignore unknown parameters, for protocols that grow
+        :raises ValueError: a method with this name exists
+        :raises TypeError: `params` handles unknown parameters differently from `tolerant`
         """
         if name in self._methods:
-            raise ValueError(f"the method {name} is there already")
+            raise ValueError(f"the method {name} is already registered")
         if tolerant == params.__struct_config__.forbid_unknown_fields:
             raise TypeError(
                 f"{params.__name__}, the params of {name}, must have forbid_unknown_fields"
-                f"={not tolerant}, or say tolerant={not tolerant}"
+                f"={not tolerant}, or pass tolerant={not tolerant}"
             )
         self._methods[name] = Method(
             name=name,
@@ -100,12 +100,13 @@ class Registry:
     def find(self, name: str) -> Method:
         """Get a method.
 
-        :raises MethodNotFound: there is none of this name
+        :raises MethodNotFound: no method has this name
         """
         method = self._methods.get(name)
         if method is None:
             raise MethodNotFound(
-                f"there is no method `{name[:NAME_LENGTH_MAX]}`", method=name[:NAME_LENGTH_MAX]
+                f"there is no method `{name[:NAME_LENGTH_MAX]}`",
+                method=name[:NAME_LENGTH_MAX],
             )
         return method
 

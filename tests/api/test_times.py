@@ -88,7 +88,9 @@ async def test_a_condition_that_is_no_time_is_refused(call: Calls, column: str, 
 
 
 async def test_a_pattern_on_numbers_is_refused(call: Calls) -> None:
-    with pytest.raises(InvalidParams, match=r"like` compares text, and `next_run` holds none"):
+    with pytest.raises(
+        InvalidParams, match=r"like` needs a column with text, and `next_run` has none"
+    ):
         await call("tasks.list", conditions={"next_run": {"like": "2026%"}})
 
 

@@ -66,7 +66,7 @@ WRONG = [
     (price(), "params.prices", "is required: a list"),
     (price(prices=[], factr=1), "params.factr", "is not known; did you mean `factor`?"),
     (price(prices=[], factor=0), "params.factor", "must be a number, more than 0, not 0"),
-    ({"method": "shop.pack", "params": {"x": 1}}, "params.x", "is not known; none is taken"),
+    ({"method": "shop.pack", "params": {"x": 1}}, "params.x", "is not known; no name is allowed"),
 ]
 
 
@@ -148,7 +148,7 @@ async def test_validate_tells_all_of_it_as_warnings_or_strictly_as_errors(shop: 
         "data.commands.0.params.factor",
         "data.commands.1.method",
     ]
-    assert strict["warnings"] == ["commands.2 reads [nobody], which nothing fills by then"]
+    assert strict["warnings"] == ["commands.2 reads [nobody], which nothing fills before it"]
     right = await shop.call("tasks.validate", data=task("shop.pack"), strict=True)
     assert right == {"valid": True, "errors": [], "warnings": []}
 

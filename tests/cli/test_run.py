@@ -136,7 +136,7 @@ def children(*tasks: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             {"method": "_MESSAGE_"},
-            f"Stage 1 waits for a message without a name, {NO_TERMINAL} =JSON.",
+            f"Stage 1 waits for a message, {NO_TERMINAL} =JSON.",
         ),
         (
             children({"id": "kid", "commands": [MESSAGE]}),

@@ -50,7 +50,7 @@ def test_all_but_a_timer_take_a_max_timeout(name: str) -> None:
 @pytest.mark.parametrize("make", [MAKERS["Timer"], MAKERS["Tasks"]], ids=["Timer", "Tasks"])
 def test_the_older_spelling_of_a_stages_name_is_accepted(make: Callable[..., Any]) -> None:
     assert make(name="old") == make(stage="old")
-    with pytest.raises(InvalidParams, match="older spelling") as wrong:
+    with pytest.raises(InvalidParams, match="older name") as wrong:
         make(name="old", stage="new")
     assert wrong.value.field == "name"
 

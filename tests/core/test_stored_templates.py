@@ -49,7 +49,7 @@ def test_reading_any_root_brings_no_warning_and_reading_an_unknown_one_does() ->
     assert template_warnings(defined(any_root)) == []
     unknown = TaskCommand("do.echo", {"text": "[nobody]"})
     assert template_warnings(defined(unknown)) == [
-        "commands.0 reads [nobody], which nothing fills by then"
+        "commands.0 reads [nobody], which nothing fills before it"
     ]
 
 

@@ -127,7 +127,7 @@ def test_the_wrong_field_of_a_task_is_named_with_what_is_right(
         ({"word": "of"}, "word", 'one of "off", "on" or null'),
         ({"more": 0}, "more", "a number more than 0"),
         ({"more": None}, "more", "not null"),
-        ({"zzzz": 0}, "zzzz", "known are byName, inList, pair, word, more"),
+        ({"zzzz": 0}, "zzzz", "known names are byName, inList, pair, word, more"),
     ],
 )
 def test_the_path_leads_through_objects_lists_and_renamed_fields(

@@ -233,7 +233,7 @@ async def test_array_params_are_refused(service: Service) -> None:
     body = '{"jsonrpc":"2.0","id":1,"method":"echo","params":[]}'
     answer = await call(service, body)
     assert answer["error"]["code"] == -32602
-    assert "by name" in answer["error"]["message"]
+    assert "named parameters" in answer["error"]["message"]
 
 
 async def test_wrong_params_are_named(service: Service) -> None:

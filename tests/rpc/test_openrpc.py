@@ -169,7 +169,7 @@ def test_carried_bytes_are_any_json_value_with_their_default() -> None:
 
 
 def test_a_type_that_holds_itself_is_refused() -> None:
-    with pytest.raises(ValueError, match="must not hold themselves: Circle"):
+    with pytest.raises(ValueError, match="must not contain themselves: Circle"):
         components([list[Circle]], "#/definitions/")
 
 

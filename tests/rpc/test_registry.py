@@ -42,7 +42,7 @@ def test_methods_keep_their_order_and_are_found_by_name() -> None:
 def test_a_name_is_taken_once() -> None:
     registry = Registry()
     registry.add("a", handler)
-    with pytest.raises(ValueError, match="the method a is there already"):
+    with pytest.raises(ValueError, match="the method a is already registered"):
         registry.add("a", handler)
 
 
