@@ -198,8 +198,8 @@ def test_the_page_names_every_field_and_every_event() -> None:
     fields = text.partition("<!-- fields")[2].partition("\n\nMessages")[0]
     firsts = " ".join(line.split("|")[1] for line in fields.splitlines() if line.startswith("| `"))
     assert set(re.findall(r"`(\w+)`", firsts)) == set(TaskEvent.__struct_fields__)
-    told = text.partition("## What is told")[2].partition("\n\nA task")[0]
-    firsts = " ".join(line.split("|")[1] for line in told.splitlines() if line.startswith("| `"))
+    names = text.partition("## The events")[2].partition("\n\nThere is no event")[0]
+    firsts = " ".join(line.split("|")[1] for line in names.splitlines() if line.startswith("| `"))
     assert re.findall(r"`([\w.]+)`", firsts) == [str(name) for name in EventName]
 
 
