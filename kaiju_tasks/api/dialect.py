@@ -30,7 +30,7 @@ Keyword = Callable[[Any, Any, Any, dict[str, Any]], Any]
 
 
 class Form(Struct):
-    """How a schema must be written, as far as it is read. What begins anew inside is not judged."""
+    """The form of a schema, as far as it is read. Nested schemas are not checked by it."""
 
     ref: str = field(name="$ref", default="")
     id: None = field(name="$id", default=None)

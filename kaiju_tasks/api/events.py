@@ -73,8 +73,8 @@ class _Socket:
             self._drop()
 
     def lost(self, reason: str) -> None:
-        said = {"subscription": self._id, "reason": reason}
-        if not self._connection.offer(encode_notification(LOST, said)):
+        params = {"subscription": self._id, "reason": reason}
+        if not self._connection.offer(encode_notification(LOST, params)):
             self._drop()
 
     def _drop(self) -> None:
@@ -85,5 +85,5 @@ class _Socket:
                 "a subscriber at %s reads too slowly; its subscription was dropped",
                 self._caller.remote,
             )
-            said = {"subscription": self._id, "reason": TOO_SLOW}
-            self._connection.send(encode_notification(DROPPED, said))
+            params = {"subscription": self._id, "reason": TOO_SLOW}
+            self._connection.send(encode_notification(DROPPED, params))

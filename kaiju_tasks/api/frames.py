@@ -100,7 +100,7 @@ class RpcConnection:
         return await self._dispatch(body, self._frames.executor_limits)
 
     def _greets(self, body: bytes) -> bool:
-        """Whether it is an executor's first message, which may tell of much that it holds."""
+        """Return whether this is an executor's first message, which can list many leases."""
         if self._caller.connection is None or len(body) <= self._frames.limits.max_body_bytes:
             return False
         call = _envelope(body) if len(body) <= self._frames.largest else None

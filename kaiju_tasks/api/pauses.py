@@ -15,7 +15,7 @@ from kaiju_tasks.types import AuditRecord, Pause, as_text
 
 MAX_ID_BYTES = 500
 """The id is in an index with the stream and the id of the held task, see `define/keys.py`."""
-WHOM = ("app_name", "group", "group_id", "method")
+TARGETS = ("app_name", "group", "group_id", "method")
 
 
 class PausesApi:
@@ -34,9 +34,9 @@ class PausesApi:
         pause = _checked(params, now)
         pause.id = params.id or self._manager.dice.new_id()
         pause.author = caller.user_id or params.author
-        whom = {name: value for name in WHOM if (value := getattr(pause, name)) is not None}
+        targets = {name: value for name in TARGETS if (value := getattr(pause, name)) is not None}
         await self._manager.pauses.add(
-            pause, self._audit(caller, "add", pause.id, reason=pause.reason, **whom)
+            pause, self._audit(caller, "add", pause.id, reason=pause.reason, **targets)
         )
         return _view(pause, now)
 
@@ -68,7 +68,7 @@ def _view(pause: Pause, now: float) -> PauseView:
 
 def _checked(params: PauseParams, now: float) -> Pause:
     """:raises InvalidParams: names the wrong field"""
-    if all(getattr(params, name) is None for name in WHOM):
+    if all(getattr(params, name) is None for name in TARGETS):
         raise InvalidParams(
             "at least one of `app_name`, `group`, `group_id` and `method` is required; "
             '`method` "*" holds everything',

@@ -1,4 +1,4 @@
-"""Why a task is not running: from the facts about it to sentences. Pure."""
+"""Why a task is not running: explanations from the facts about it, without I/O."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -27,13 +27,13 @@ GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 
 
 class Facts(Struct):
-    """What there is to know of a task at a moment.
+    """The facts about a task at one time.
 
-    :param executors: of its stream
-    :param ahead: tasks of the stream that stand before it
-    :param slot_used: executing runs of its concurrency key
-    :param children: what its `_TASKS_` stage waits for
-    :param held_by: who suspended it, and when (UNIX seconds)
+    :param executors: executors of its stream
+    :param ahead: number of tasks before it in the stream
+    :param slot_used: number of executing runs with its concurrency key
+    :param children: tasks that its `_TASKS_` stage waits for
+    :param held_by: user who suspended it, and the time (UNIX seconds)
     """
 
     row: Row
@@ -48,9 +48,11 @@ class Facts(Struct):
 
 
 def reasons(facts: Facts) -> list[WhyNot]:
-    """The reasons, the most telling first; at least one."""
+    """Return the reasons, most important first; at least one."""
     found = list(_OF_STATUS[facts.row.status](facts))
-    return found or [WhyNot("queued", "what held it is over, and it goes on in a moment", {})]
+    return found or [
+        WhyNot("queued", "nothing holds it any more, and it will continue at once", {})
+    ]
 
 
 # -- by status -----------------------------------------------------------------------------
@@ -73,7 +75,7 @@ def _of_idle(facts: Facts) -> Iterator[WhyNot]:
             {"next_run": moment, "retries": row.retries, "error": _error(row)},
         )
     else:
-        what = "its next fire comes" if facts.definition.scheduled else "its first run begins"
+        what = "its next fire is" if facts.definition.scheduled else "its first run begins"
         yield WhyNot("future", f"{what} {_when(moment, now)}", {"next_run": moment})
     yield from _coming_pause(facts)
 
@@ -100,7 +102,7 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
     if row.ready and _free(facts):
         yield WhyNot(
             "queued",
-            f"it is about to be taken; {_before(facts.ahead, 'stand')}",
+            f"it is about to be taken; {_before(facts.ahead)}",
             {"ahead": facts.ahead, "queued_at": row.queued_at},
         )
 
@@ -117,9 +119,9 @@ def _of_executed(facts: Facts) -> Iterator[WhyNot]:
     text = f"executor {row.executor_id} runs stage {row.stage} ({command.method})"
     yield WhyNot("running", text, data)
     if row.hold_next:
-        yield WhyNot("operator", "an operator's hold begins when this stage ends", {})
+        yield WhyNot("operator", "it will be suspended when this stage ends", {})
     if not row.enabled:
-        yield WhyNot("disabled", "it is held when this stage ends: `enabled` is false", {})
+        yield WhyNot("disabled", "it will be held when this stage ends: `enabled` is false", {})
     yield from _coming_pause(facts, row.stage + 1)
 
 
@@ -147,7 +149,7 @@ def _of_suspended(facts: Facts) -> Iterator[WhyNot]:
         data |= {"user_id": user_id, "since": at}
         who = who if user_id is None else user_id
     since = show_time(data["since"])
-    yield WhyNot("operator", f"{who} suspended it at {since}; tasks.resume lifts the hold", data)
+    yield WhyNot("operator", f"{who} suspended it at {since}; tasks.resume resumes it", data)
 
 
 def _of_ended(facts: Facts) -> Iterator[WhyNot]:
@@ -179,11 +181,11 @@ _OF_STATUS = {
 
 
 def _disabled() -> WhyNot:
-    return WhyNot("disabled", "`enabled` is false: it starts nothing new", {})
+    return WhyNot("disabled", "`enabled` is false: nothing new is started", {})
 
 
 def _coming_pause(facts: Facts, stage: int | None = None) -> Iterator[WhyNot]:
-    """A pause that will hold it when it comes to stand in its stream."""
+    """Return the reason for a pause that will hold the task when it enters its stream."""
     at = facts.row.stage if stage is None else stage
     if at < facts.row.stages:
         pause = facts.pauses.holding(facts.definition, at, facts.now)
@@ -211,7 +213,7 @@ def _no_slot(facts: Facts) -> WhyNot:
     return WhyNot(
         "concurrency",
         f"{facts.slot_used} of {limit} slots of its concurrency key {key!r:.300} "
-        f"are used; {_before(facts.ahead, 'wait')}",
+        f"are used; {_before(facts.ahead)}",
         {
             "key": key,
             "limit": limit,
@@ -222,7 +224,7 @@ def _no_slot(facts: Facts) -> WhyNot:
 
 
 def _no_taker(facts: Facts) -> Iterator[WhyNot]:
-    """What is wrong with the executors of its stream."""
+    """Return the reasons of the executors of its stream."""
     app_name = facts.row.app_name
     there = [one for one in facts.executors if one.status not in GONE]
     active = [one for one in there if one.status is ExecutorStatus.ACTIVE]
@@ -245,7 +247,7 @@ def _no_taker(facts: Facts) -> Iterator[WhyNot]:
     if not _free(facts):
         capacity = sum(one.capacity for one in active)
         full = f"are full, all {capacity} places are taken" if capacity else "offer no place yet"
-        before = _before(facts.ahead, "stand")
+        before = _before(facts.ahead)
         text = f"the executors of the stream {app_name!r} {full}; {before}"
         yield WhyNot("executors_full", text, {**data, "capacity": capacity, "ahead": facts.ahead})
 
@@ -282,7 +284,7 @@ def _waits_for_tasks(facts: Facts, end: str) -> WhyNot:
 
 
 def _message_name(definition: Definition, stage: int) -> str | None:
-    """As the definition gives it: it may be a template."""
+    """Return the name from the definition, which can be a template."""
     params = msgspec.json.decode(definition.commands[stage].params)
     name = params.get("name") if isinstance(params, dict) else None
     return name if isinstance(name, str) else None
@@ -301,12 +303,12 @@ def _listed(ids: Iterable[str]) -> str:
     return shown if len(ids) <= 3 else f"{shown}, …"
 
 
-def _before(ahead: int, verb: str) -> str:
-    """How many tasks stand, or wait, before it."""
+def _before(ahead: int) -> str:
+    """Return how many tasks wait before it."""
     if ahead <= 1:
-        return f"{'one' if ahead else 'no'} task {verb}s before it"
+        return f"{'one' if ahead else 'no'} task waits before it"
     count = f"more than {COUNT_LIMIT}" if ahead >= COUNT_LIMIT else str(ahead)
-    return f"{count} tasks {verb} before it"
+    return f"{count} tasks wait before it"
 
 
 def _when(moment: float, now: float) -> str:

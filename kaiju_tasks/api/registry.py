@@ -1,4 +1,4 @@
-"""Every public method, with its types."""
+"""All public methods, with their types."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -50,16 +50,16 @@ from kaiju_tasks.version import __version__
 
 TITLE = "kaiju_tasks"
 DEFAULT_URL = "http://127.0.0.1:8077/rpc"
-"""Where a manager is called that was not given another address."""
+"""The default URL of a manager."""
 
 _READ: tuple[type[KaijuError], ...] = (NotFound, Unavailable)
 _WRITE: tuple[type[KaijuError], ...] = (NotFound, Conflict, Unavailable)
 
 
 def method_registry(manager: Manager | None = None) -> Registry:
-    """All public methods.
+    """Return all public methods.
 
-    :param manager: what they act on; without one they are for reading only (OpenRPC, docs)
+    :param manager: manager that they act on; without a manager, they can only be described
     """
     registry = Registry()
     known: Any = None if manager is None else KnownMethods(manager.store)
@@ -78,7 +78,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
 
 
 def _maker(kind: type[Any], manager: Any, *more: Any) -> Any:
-    """The service; without a manager just its class, whose methods have the docs."""
+    """Return the service; without a manager, its class, whose methods have the docs."""
     return kind if manager is None else kind(manager, *more)
 
 
@@ -91,7 +91,7 @@ def _without_params(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 
 def _available(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """A database that is away is an `Unavailable` for the caller, not an internal error."""
+    """Convert the error of an unreachable database to `Unavailable` for the caller."""
 
     @wraps(handler)
     async def call(caller: Any, params: Any) -> Any:

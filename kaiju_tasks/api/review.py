@@ -1,4 +1,4 @@
-"""What a user should know of a task before waiting for it."""
+"""Warnings and problems of a task, before it is created."""
 
 from msgspec import Struct
 
@@ -11,15 +11,15 @@ __all__ = ["Review", "review"]
 
 
 class Review(Struct):
-    """:param problems: what the task is refused for"""
+    """:param problems: the reasons to refuse the task"""
 
     problems: list[Problem]
     warnings: list[str]
 
     def accepted(self) -> list[str]:
-        """The warnings.
+        """Return the warnings.
 
-        :raises InvalidParams: there is a problem; names the field of the first
+        :raises InvalidParams: there is a problem; `field` is the field of the first
         """
         for problem in self.problems:
             raise InvalidParams(problem.message, field=problem.field)
@@ -29,9 +29,9 @@ class Review(Struct):
 async def review(
     known: KnownMethods, defined: Defined, *, strict: bool, prefix: str = "data"
 ) -> Review:
-    """Look at a task, and at those its stages will create, as their executors will.
+    """Check a task, and the tasks that its stages will create, against their executors.
 
-    :param strict: what they cannot run is a problem, else a warning
+    :param strict: report commands that executors cannot run as problems, otherwise as warnings
     :param prefix: path of the task in the parameters
     """
     found = await known.findings(defined.definition, sure=strict)
@@ -43,13 +43,13 @@ async def review(
     problems: list[Problem] = []
     for one in found:
         field = f"{prefix}.{one.path}"
-        colon = "" if one.warning.startswith("`") else ":"  # a sentence of its own
+        colon = "" if one.warning.startswith("`") else ":"  # a separate sentence
         problems.append(Problem(field, f"`{field}`{colon} {one.what}"))
     return Review(problems, others)
 
 
 def _at(place: str, finding: Finding) -> Finding:
-    """What was found of a task, as it stands inside another one."""
+    """Return a finding about a task inside another task, with its path."""
     path = f"{place}.{finding.path}"
     of_path = finding.warning.startswith("`")
     warning = f"`{path}` {finding.what}" if of_path else f"{place}: {finding.what}"

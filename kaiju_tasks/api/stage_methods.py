@@ -1,4 +1,4 @@
-"""What the manager's own executor can run: the public methods, as stages."""
+"""The public methods that the manager's own executor runs as stages."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +16,13 @@ from kaiju_tasks.types import MANAGER_APP
 
 NOT_FOR_STAGES = ("manager.", "rpc.", "events.")
 WAITING = "tasks.wait"
-"""A stage that waits would hold a place: that is what hooks are for."""
+"""Methods that wait would occupy the executor; hooks wait without an executor."""
 
 
 class StageMethods:
-    """Methods of the stream `manager`.
+    """The methods of the stream `manager`.
 
-    :param registry: all public methods; may be filled later
+    :param registry: all public methods; it can be filled later
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -36,9 +36,9 @@ class StageMethods:
         ]
 
     def check(self, definition: Definition, prefix: str = "data") -> None:
-        """Check the commands of a task of this stream, as far as they are known before they run.
+        """Check the commands of a task of this stream, except values of templates.
 
-        :raises InvalidParams: there is no such method, or a parameter cannot fit
+        :raises InvalidParams: a method does not exist, or a parameter is invalid
         """
         if definition.app_name == MANAGER_APP:
             for index, command in enumerate(definition.commands):
@@ -47,9 +47,9 @@ class StageMethods:
                     raise problem
 
     def problems(self, app_name: str, command: Command, field: str) -> Iterator[InvalidParams]:
-        """What is wrong with a command of a stream, where that is this one.
+        """Return the problem of a command, if its stream is `manager`.
 
-        :param field: the command's
+        :param field: path of the command
         """
         if app_name != MANAGER_APP or command.is_hook:
             return
@@ -64,9 +64,9 @@ class StageMethods:
 def _unknown(method: str, names: list[str], field: str) -> InvalidParams:
     hint = did_you_mean(method, tuple(names))
     if method == WAITING:
-        hint = "let a hook wait, which holds no executor"
+        hint = "use a hook, which waits without holding an executor"
     return InvalidParams(
-        f"`{field}.method`: {method!r:.100} is no method that {MANAGER_APP!r} runs; {hint}",
+        f"`{field}.method`: {method!r:.100} is not a method that {MANAGER_APP!r} runs; {hint}",
         field=f"{field}.method",
     )
 
@@ -80,7 +80,7 @@ def _params_problems(method: Method, command: Command, field: str) -> Iterator[I
 
 
 def _with_open(type_: type[Struct], names: set[str]) -> type[Struct]:
-    """A struct whose fields of these names take anything: what fills them is not known yet."""
+    """Return a struct whose fields of these names accept any value: templates fill them later."""
     plain: type[Struct] = Plain().of(type_)
     if not names:
         return plain

@@ -10,13 +10,13 @@ from kaiju_tasks.version import __version__
 
 
 class SystemApi:
-    """The methods on the system as a whole."""
+    """The methods on the whole system."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
     async def info(self, caller: Caller) -> SystemView:
-        """What runs here, and what it keeps."""
+        """Return the manager, and the numbers of its tasks and executors."""
         manager = self._manager
         tasks: dict[str, dict[str, int]] = {}
         for (app_name, status), count in sorted((await manager.store.status_counts()).items()):
@@ -48,7 +48,7 @@ class SystemApi:
         return limits
 
     async def preview(self, caller: Caller, params: PreviewParams) -> list[float]:
-        """The next fires of a cron expression, UNIX seconds."""
+        """Return the next fires of a cron expression in UNIX seconds."""
         if params.after is None:
             after = await self._manager.store.now()
         else:

@@ -1,4 +1,4 @@
-"""Does a task still match? The conditions that the stores select by, on a locked row."""
+"""Checks whether a locked task still matches the conditions that a store selected it by."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _IN_ROW = {"status_reason": "reason"}
 
 
 class TaskMatcher:
-    """Conditions on tasks, all of which must hold.
+    """Conditions on tasks; all must hold.
 
     :raises InvalidParams: a list or a pattern is too long
     """
@@ -21,7 +21,7 @@ class TaskMatcher:
         self._tests = [(one.column, condition_test(one)) for one in conditions]
 
     def matches(self, state: TaskState) -> bool:
-        """Whether all conditions hold, as `Store.ids` decides it."""
+        """Return whether all conditions hold, with the same result as `Store.ids`."""
         return all(test(_value(state, column)) for column, test in self._tests)
 
 

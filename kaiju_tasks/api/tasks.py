@@ -90,7 +90,8 @@ from kaiju_tasks.types import (
 
 WAIT_POLL_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 0.05
-"""After it a wait looks again: other managers know of it by then."""
+"""Seconds after which a wait reads the task again, because an event of another manager can be
+lost."""
 DAY_SECONDS = 86_400.0
 DUPLICATE_TRIES = 5
 
@@ -109,9 +110,9 @@ class TasksApi:
     # -- creating --------------------------------------------------------------------------
 
     async def create(self, caller: Caller, params: CreateParams) -> CreatedTask:
-        """Create a task; it starts when its moment comes.
+        """Create a task. It starts at its scheduled time, or now.
 
-        `created` of the answer says whether this call made it (not when it was made).
+        `created` of the result is true if this call created the task. It is not a time.
         """
         try:
             defined = await self._checked(params.data, caller)
@@ -133,7 +134,7 @@ class TasksApi:
                     raise _duplicate(holder) from None
                 return _created(task_view(holder), False, warnings)
             return _created(await self._task(defined.definition.id), True, warnings)
-        raise Unavailable("the tasks that hold the unique key come and go: try again")
+        raise Unavailable("the tasks that hold the unique key change too often: try again")
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
         if params.on_conflict == "replace":
@@ -165,7 +166,7 @@ class TasksApi:
         return build
 
     async def m_create(self, caller: Caller, params: CreateManyParams) -> list[CreatedTask]:
-        """Create tasks, all or none; `error.data.index` names the wrong one."""
+        """Create tasks, all or none. `error.data.index` is the index of the invalid task."""
         made: list[Defined] = []
         seen: dict[str, int] = {}
         for index, item in enumerate(params.data):
@@ -193,13 +194,13 @@ class TasksApi:
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
         tasks = await self._store.tasks(ids)
         return [
-            _created(task_view(tasks[task_id]), isinstance(outcome, Step), said)
-            for said, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
+            _created(task_view(tasks[task_id]), isinstance(outcome, Step), found)
+            for found, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
             if task_id in tasks
         ]
 
     async def _held(self, holder: str, drafts: Sequence[Draft]) -> Conflict:
-        """Of several tasks, one has a unique key that another task holds."""
+        """Return the error for several tasks, of which one has a unique key that is held."""
         view = (await self._store.tasks([holder], results=False)).get(holder)
         if view is None:
             return Conflict("a unique key was held a moment ago: try again", field="data.unique")
@@ -218,10 +219,10 @@ class TasksApi:
         )
 
     async def validate(self, caller: Caller, params: ValidateParams) -> Validation:
-        """Check a task as `tasks.create` would, and create nothing.
+        """Check a task as `tasks.create` does, without creating it.
 
-        All problems are listed in the order of the task, at most 100; `tasks.create` fails with the
-        first. What executors cannot run is looked at when the task itself is right.
+        The result lists all problems in the order of the task's fields, at most 100; `tasks.create`
+        fails with the first. Executors are only checked if the task itself is valid.
         """
         try:
             defined = await self._checked(params.data, caller)
@@ -239,7 +240,7 @@ class TasksApi:
             return (await review(self._known, defined, strict=strict, prefix=prefix)).accepted()
 
     async def _checked(self, data: Any, caller: Caller) -> Defined:
-        """:raises InvalidParams: there are problems; this is any one of them"""
+        """:raises InvalidParams: there are problems; this is one of them"""
         defined = self._define_at(read_new_task(data), self._manager.clock.now(), caller)
         await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
         return defined
@@ -330,16 +331,16 @@ class TasksApi:
         return await self._task(params.id)
 
     async def m_get(self, caller: Caller, params: IdsParams) -> list[Task]:
-        """Get tasks, in the order of `ids`; unknown ones are left out."""
+        """Get tasks in the order of `ids`. Unknown ids are left out."""
         views = await self._store.tasks(params.ids)
         return [task_view(views[task_id]) for task_id in params.ids if task_id in views]
 
     async def exists(self, caller: Caller, params: IdParams) -> bool:
-        """Whether there is a task of this id."""
+        """Return whether a task with this id exists."""
         return bool(await self._store.tasks([params.id], results=False))
 
     async def m_exists(self, caller: Caller, params: IdsParams) -> "list_[str]":
-        """The ids for which there are tasks, in the order of `ids`."""
+        """Return the ids of existing tasks, in the order of `ids`."""
         views = await self._store.tasks(params.ids, results=False)
         return [task_id for task_id in dict.fromkeys(params.ids) if task_id in views]
 
@@ -348,7 +349,7 @@ class TasksApi:
         return Count(await self._store.count(read_conditions(params.conditions)))
 
     async def list(self, caller: Caller, params: ListParams) -> TaskList:
-        """List tasks, page by page."""
+        """List tasks by pages."""
         sort = read_sort(params.sort)
         columns = _columns(params.columns)
         page = await self._store.find(
@@ -372,20 +373,20 @@ class TasksApi:
         )
 
     async def runs(self, caller: Caller, params: RunsParams) -> "list_[Run]":
-        """Runs of a task, newest first: the open one, the ended ones, the missed fires."""
+        """List the runs of a task, newest first: the open run, the ended runs, the missed fires."""
         view = await self._view(params.id, results=False)
         ended = await self._store.runs(params.id, params.limit)
         current = open_run(view.row)
         return ended if current is None else [current, *ended][: params.limit]
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
-        """Ended attempts of the stages of a run, oldest first."""
+        """List the ended attempts of the stages of a run, oldest first."""
         return await self._store.stage_records(params.job_id)
 
     async def wait(self, caller: Caller, params: WaitParams) -> Task:
-        """Wait until the run ends, or the time is over; the task as it then is.
+        """Wait until the run of a task ends, or until the timeout, and return the task.
 
-        Of a schedule that is the open run, or else the coming one.
+        For a scheduled task, this is its open run or, if there is none, its next run.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + params.timeout
@@ -401,7 +402,7 @@ class TasksApi:
         return task_view(view)
 
     async def explain(self, caller: Caller, params: IdParams) -> Explanation:
-        """Say why a task is not running now, in words and data."""
+        """Explain why a task is not running now, for people and programs."""
         return await explain(self._store, await self._view(params.id, results=False))
 
     # -- changing ----------------------------------------------------------------------------
@@ -409,9 +410,9 @@ class TasksApi:
     async def _operate(
         self, caller: Caller, action: str, task_id: str, event: EventSource, **data: Any
     ) -> Task:
-        """Apply an operator's action and record it.
+        """Apply an operator's action and write its audit record.
 
-        :param data: what the record says of it
+        :param data: data of the record
         """
         audit = self._audit(caller, action, task_id, **data)
         await self._committer.apply(task_id, event, audit=audit)
@@ -423,19 +424,20 @@ class TasksApi:
         return caller.audit(self._dice.new_id(), f"tasks.{action}", task_id, **data)
 
     async def update(self, caller: Caller, params: UpdateParams) -> Task:
-        """Change fields of a task.
+        """Update fields of a task.
 
-        During a run `commands kws app_name unique concurrency` are fixed; the others act from the
-        next transition.
+        During a run, `commands`, `kws`, `app_name`, `unique` and `concurrency` cannot be changed.
+        Other fields take effect at the next transition.
         """
         await self._check_next_task(_next_task(params.data), of=params.id)
         change = self._change(params.data)
         return await self._operate(caller, "update", params.id, change, fields=sorted(params.data))
 
     async def m_update(self, caller: Caller, params: UpdateManyParams) -> "list_[Task]":
-        """Change the same fields of several tasks, all or none; unknown ids are left out.
+        """Update the same fields of several tasks, all or none. Unknown ids are left out.
 
-        The tasks in the order of `ids`. Where one task refuses, `error.data.id` names it.
+        The result has the tasks in the order of `ids`. If a task does not allow the change,
+        `error.data.id` is its id.
         """
         ids = list(dict.fromkeys(params.ids))
         await self._refuse_unknown([(None, _next_task(params.data))])
@@ -472,7 +474,7 @@ class TasksApi:
         )
 
     async def delete(self, caller: Caller, params: IdParams) -> Deleted:
-        """Delete a task with its history, whatever its status; false when there is none."""
+        """Delete a task in any status, with its history. The result is false if it is unknown."""
         try:
             audit = self._audit(caller, "delete", params.id)
             await self._committer.apply(params.id, Delete(), audit=audit)
@@ -481,7 +483,7 @@ class TasksApi:
         return Deleted(True)
 
     async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedCount:
-        """Delete tasks; unknown ones do not count."""
+        """Delete tasks in any status, with their history. Unknown ids are not counted."""
         ids = dict.fromkeys(params.ids)
         outcomes = await self._committer.apply_all(
             [(task_id, Delete()) for task_id in ids],
@@ -494,11 +496,11 @@ class TasksApi:
         return DeletedCount(len(outcomes) - len(failed))
 
     async def reset(self, caller: Caller, params: IdParams) -> Task:
-        """Start a new run from the first stage, now, whatever the status."""
+        """Start a new run from the first stage now, in any status."""
         return await self._operate(caller, "reset", params.id, Reset(job_id=self._dice.new_id()))
 
     async def restart_from(self, caller: Caller, params: RestartFromParams) -> Task:
-        """Start a new run from a stage on, with the results before it copied."""
+        """Start a new run from a stage. The results of earlier stages are copied."""
         job_id = self._dice.new_id()
 
         def build(state: TaskState) -> Event:
@@ -513,26 +515,26 @@ class TasksApi:
         return await self._operate(caller, "restart_from", params.id, build, stage=params.stage)
 
     async def suspend(self, caller: Caller, params: SuspendParams) -> Task:
-        """Hold a task until `tasks.resume`."""
+        """Suspend a task until `tasks.resume`."""
         wait_stage = params.wait_stage
         event = Suspend(wait_stage=wait_stage)
         return await self._operate(caller, "suspend", params.id, event, wait_stage=wait_stage)
 
     async def resume(self, caller: Caller, params: IdParams) -> Task:
-        """Lift a hold; deadlines that passed meanwhile act now."""
+        """Resume a suspended task. Deadlines that passed in the meantime take effect now."""
         return await self._operate(caller, "resume", params.id, Resume())
 
     async def cancel(self, caller: Caller, params: IdParams) -> Task:
-        """End the open run: FAILED, exit code 130."""
+        """Cancel the open run: it ends as FAILED with exit code 130."""
         return await self._operate(caller, "cancel", params.id, Cancel())
 
     async def run_now(self, caller: Caller, params: IdParams) -> Task:
-        """Do not wait for the next moment; a schedule stays as it is."""
+        """Run an idle task now, without waiting for its time. Its schedule does not change."""
         event = RunNow(job_id=self._dice.new_id())
         return await self._operate(caller, "run_now", params.id, event)
 
     async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:
-        """Send a message to a run; one that comes before its hook is kept for it."""
+        """Send a message to a run. It is kept until the run reaches its hook."""
         step = await self._committer.apply(
             params.id,
             MessageCame(
@@ -547,7 +549,10 @@ class TasksApi:
         return step.receipt
 
     async def delete_old_tasks(self, caller: Caller, params: DeleteOldParams) -> DeletedCount:
-        """Delete tasks whose last run ended long ago: never cron, system or unfinished ones."""
+        """Delete tasks whose last run ended long ago.
+
+        Scheduled tasks, system tasks and tasks whose run has not ended are kept.
+        """
         before = await self._store.now() - params.interval_days * DAY_SECONDS
         audit = self._audit(caller, "delete_old_tasks", interval_days=params.interval_days)
         async with audited(self._committer, audit):
@@ -561,7 +566,7 @@ list_ = list
 
 @contextmanager
 def _of_item(index: int | None) -> Iterator[None]:
-    """What is wrong inside is wrong with this item of a list."""
+    """Add the index of the list item to errors inside the block."""
     try:
         yield
     except InvalidParams as exc:
@@ -588,7 +593,7 @@ def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:
 
 
 def _next_task(changes: dict[str, Any]) -> str | None:
-    """The task to look for; what can be none is refused by its type."""
+    """Return the id to look for. Values that cannot be ids are refused by their type."""
     try:
         return convert(changes.get("next_task"), Id | None)
     except InvalidParams:
@@ -601,7 +606,8 @@ def _columns(columns: list_[str] | None) -> tuple[str, ...]:
     for index, column in enumerate(columns):
         if column not in TASK_FIELDS:
             raise InvalidParams(
-                f"`columns.{index}` {column!r:.50} is no field of a task", field=f"columns.{index}"
+                f"`columns.{index}` {column!r:.50} is not a field of a task",
+                field=f"columns.{index}",
             )
     return tuple(columns)
 

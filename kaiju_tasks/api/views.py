@@ -1,4 +1,4 @@
-"""Tasks and runs as users read them."""
+"""Tasks and runs as the API returns them."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LIST
 
 
 def task_view(view: TaskView, *, commands: bool = True) -> Task:
-    """A task, every field present.
+    """Return a task with every field.
 
-    :param commands: False where nobody reads them
+    :param commands: False if the commands are not needed
     """
     row, definition = view.row, view.definition
     return Task(
@@ -71,13 +71,13 @@ def task_view(view: TaskView, *, commands: bool = True) -> Task:
 
 
 def task_columns(view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:
-    """Some fields of a task."""
+    """Return some fields of a task."""
     task = task_view(view, commands="commands" in columns)
     return {name: getattr(task, name) for name in columns}
 
 
 def open_run(row: Row) -> Run | None:
-    """The run that has not ended yet, if one has begun."""
+    """Return the open run, if one has begun."""
     if not row.begun:
         return None
     return Run(
@@ -108,7 +108,7 @@ def _raw(text: str | None) -> Any:
 
 
 def _command(command: Command) -> dict[str, Any]:
-    """As a client sends it: what it left out is left out."""
+    """Return the data as a client sends it, without the fields that it left out."""
     sent: dict[str, Any] = {"method": command.method, "params": command.params}
     if command.max_timeout is not None:
         sent["max_timeout"] = command.max_timeout

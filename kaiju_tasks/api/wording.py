@@ -1,4 +1,4 @@
-"""JSON Schema in words: what a value must be, said to people."""
+"""Descriptions of JSON Schemas for error messages: what a value must be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,8 @@ from kaiju_tasks.rpc.describe import kind
 
 __all__ = ["describe", "shown"]
 
-SAID_VALUES = 10
-SAID_LENGTH = 50
+SHOWN_VALUES = 10
+SHOWN_LENGTH = 50
 MAX_DEPTH = 4
 ANYTHING = "any JSON value"
 
@@ -36,9 +36,9 @@ _BOUNDS = (
 
 
 def describe(schema: Any, targets: Mapping[str, Any], depth: int = 0) -> str:
-    """Say what a value must be: "an integer, at least 1".
+    """Describe the values of a schema, for example "an integer, at least 1".
 
-    :param targets: what `$ref`s point to
+    :param targets: targets of `$ref`
     """
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return ANYTHING
@@ -46,8 +46,8 @@ def describe(schema: Any, targets: Mapping[str, Any], depth: int = 0) -> str:
         return describe(targets.get(schema["$ref"]), targets, depth + 1)
     for word in ("anyOf", "oneOf"):
         if word in schema:
-            said = [describe(one, targets, depth + 1) for one in schema[word][:SAID_VALUES]]
-            return " or ".join(dict.fromkeys(said))
+            parts = [describe(one, targets, depth + 1) for one in schema[word][:SHOWN_VALUES]]
+            return " or ".join(dict.fromkeys(parts))
     if "const" in schema:
         return shown(schema["const"])
     if "enum" in schema:
@@ -58,31 +58,31 @@ def describe(schema: Any, targets: Mapping[str, Any], depth: int = 0) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it was sent, or what it is when it is long."""
+    """Return a value as JSON, or its kind if it is long."""
     if isinstance(value, str):
-        return f'"{value}"' if len(value) <= SAID_LENGTH else f'"{value[:SAID_LENGTH]}…"'
+        return f'"{value}"' if len(value) <= SHOWN_LENGTH else f'"{value[:SHOWN_LENGTH]}…"'
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)[:SAID_LENGTH]
+        return str(value)[:SHOWN_LENGTH]
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return kind(value)
 
 
 def _one_of(values: Sequence[Any]) -> str:
-    said = [shown(value) for value in values[:SAID_VALUES]]
-    if len(values) > SAID_VALUES:
-        said.append("…")
-    return said[0] if len(said) == 1 else f"one of {', '.join(said)}"
+    parts = [shown(value) for value in values[:SHOWN_VALUES]]
+    if len(values) > SHOWN_VALUES:
+        parts.append("…")
+    return parts[0] if len(parts) == 1 else f"one of {', '.join(parts)}"
 
 
 def _limits(schema: dict[str, Any]) -> list[str]:
-    said = [f"{words} {schema[word]}" for word, words in _BOUNDS if word in schema]
+    parts = [f"{words} {schema[word]}" for word, words in _BOUNDS if word in schema]
     for least, most, unit in _UNITS:
         if least in schema:
-            said.append(f"at least {_counted(schema[least], unit)}")
+            parts.append(f"at least {_counted(schema[least], unit)}")
         if most in schema:
-            said.append(f"at most {_counted(schema[most], unit)}")
-    return said
+            parts.append(f"at most {_counted(schema[most], unit)}")
+    return parts
 
 
 def _counted(number: int, unit: str) -> str:

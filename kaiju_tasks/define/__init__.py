@@ -1,4 +1,4 @@
-"""From what a client sends to a checked definition: pure, without a transaction."""
+"""Checks of a client's data, and the definition made from it. Pure, without a transaction."""
 
 from kaiju_tasks.define.problems import PROBLEMS_MAX, Surroundings, task_problems
 from kaiju_tasks.define.task import (

@@ -1,4 +1,4 @@
-"""The commands of a task, checked: templates, conditions, and the params of hooks."""
+"""Checks of a task's commands: templates, conditions, and the params of hooks."""
 
 import math
 import re
@@ -31,7 +31,7 @@ _HOOK_LIKE = re.compile(r"_[A-Z]+_")
 
 
 def to_command(command: TaskCommand) -> Command:
-    """A command as it is kept, unchecked."""
+    """Return a command as it is stored, unchecked."""
     params, condition = Raw(_encode(command.params or {})), Raw(_encode(command.condition))
     return Command(command.method, params, command.max_timeout, condition, command.name)
 
@@ -41,7 +41,7 @@ def commands_problems(
 ) -> Iterator[InvalidParams]:
     """Check commands.
 
-    :param made: the same, as they are kept
+    :param made: the same commands as they are stored
     """
     names: set[str] = set()
     for index, (command, kept) in enumerate(zip(commands, made, strict=True)):
@@ -53,14 +53,14 @@ def command_problems(
 ) -> Iterator[InvalidParams]:
     """Check one command.
 
-    :param names: of the commands before it; gets its own
+    :param names: names of the earlier commands; the command's name is added
     """
     yield from _name_problems(command.name, names, field)
     yield from _params_problems(command, made, field)
     yield from _condition_problems(command, made, field)
     if _HOOK_LIKE.fullmatch(command.method) and command.method not in HOOKS:
         yield InvalidParams(
-            f"`{field}.method` {command.method!r:.50} is no hook; there are "
+            f"`{field}.method` {command.method!r:.50} is not a hook; hooks are "
             f"{', '.join(sorted(HOOKS))}",
             field=f"{field}.method",
         )
@@ -71,7 +71,7 @@ def command_problems(
         )
     if app_name == MANAGER_APP and command.method == DELIVER:
         yield InvalidParams(
-            f"`{field}.method`: {DELIVER} is what the manager does for `webhook`",
+            f"`{field}.method`: {DELIVER} is reserved for the manager; use `webhook`",
             field=f"{field}.method",
         )
 
@@ -79,7 +79,7 @@ def command_problems(
 def _name_problems(name: str | None, names: set[str], field: str) -> Iterator[InvalidParams]:
     if name in OWN_ROOTS:
         yield InvalidParams(
-            f"`{field}.name`: {name!r} means something else in templates", field=f"{field}.name"
+            f"`{field}.name`: {name!r} is reserved in templates", field=f"{field}.name"
         )
     elif name in names:
         yield InvalidParams(f"`{field}.name` {name!r} is used twice", field=f"{field}.name")
@@ -88,7 +88,7 @@ def _name_problems(name: str | None, names: set[str], field: str) -> Iterator[In
 
 
 def _params_problems(command: TaskCommand, made: Command, field: str) -> Iterator[InvalidParams]:
-    """Compile through the cache; only for the errors, once more with their fields' names."""
+    """Compile through the cache; after an error, compile again to get the path of its field."""
     params = command.params or {}
     if command.method == TASKS:
         try:
@@ -118,7 +118,7 @@ def _condition_problems(command: TaskCommand, made: Command, field: str) -> Iter
 
 
 def _inside(problem: InvalidParams, field: str) -> InvalidParams:
-    """What is wrong inside is named from the task on."""
+    """Prefix the field of errors inside the block with the path of the command."""
     inner = problem.field or "params"
     message = str(problem).replace(f"`{inner}`", f"`{field}.{inner}`")
     return InvalidParams(message, **{**problem.data, "field": f"{field}.{inner}"})
@@ -129,18 +129,18 @@ def _timer_problems(
 ) -> Iterator[InvalidParams]:
     if command.max_timeout is not None:
         yield InvalidParams(
-            f"`{field}.max_timeout`: a timer takes none, its wait is `params.timer`",
+            f"`{field}.max_timeout`: a timer must not have one; set `params.timer`",
             field=f"{field}.max_timeout",
         )
     if set(params) != {"timer"}:
         yield InvalidParams(
-            f'`{field}.params` of {TIMER} must be just {{"timer": seconds}}',
+            f'`{field}.params` of {TIMER} must be {{"timer": seconds}}',
             field=f"{field}.params",
         )
     elif not _is_wait(params["timer"]):
         yield InvalidParams(
             f"`{field}.params.timer` must be seconds between 0 and {Limit.MAX_WAIT:d}, "
-            "or a template that gives them",
+            "or a template that results in a number",
             field=f"{field}.params.timer",
         )
 
@@ -161,4 +161,4 @@ def _message_problems(params: dict[str, Any], field: str) -> Iterator[InvalidPar
     name = params.get("name")
     if name is None or (isinstance(name, str) and not compile_template(name).constant):
         return
-    yield from problems(name, MessageName, f"{field}.params.name")  # no message could ever have it
+    yield from problems(name, MessageName, f"{field}.params.name")  # no message can have this name

@@ -1,4 +1,4 @@
-"""Checks of a task field by field, as far as its type does not say it: each yields problems."""
+"""Checks of a task's fields beyond their types. Each check yields problems."""
 
 from collections.abc import Callable, Collection, Iterator
 
@@ -12,14 +12,14 @@ FieldCheck = Callable[[NewTask, str], Iterator[InvalidParams]]
 
 
 def field_problems(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    """What is wrong with the fields beside `commands` and the keys."""
+    """Yield the problems of all fields except `commands` and the keys."""
     for name, check in FIELD_CHECKS.items():
         if getattr(new, name) is not None:
             yield from check(new, prefix)
 
 
 def first_run(new: NewTask, now: float) -> float | None:
-    """The moment of the first run, where one is given; UNIX seconds."""
+    """Return the time of the first run in UNIX seconds, if one is given."""
     if new.delay is not None:
         return now + new.delay
     if new.next_run is None:
@@ -36,12 +36,12 @@ def own_id_problems(task_id: str, named: Collection[str], field: str) -> Iterato
 
 
 def child_schedule_problems(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
-    """Checks of a task that a stage creates."""
+    """Check a task that a stage creates."""
     for name in ("cron", "every"):
         if getattr(new, name) is not None:
             yield InvalidParams(
-                f"`{prefix}.{name}`: a task that a stage waits for has no schedule: it would go on "
-                "for ever",
+                f"`{prefix}.{name}`: a task that a stage waits for must not have a schedule: "
+                "it would never end",
                 field=f"{prefix}.{name}",
             )
 
@@ -78,7 +78,7 @@ def _webhook(new: NewTask, prefix: str) -> Iterator[InvalidParams]:
 
 
 def _zone(new: NewTask) -> str:
-    """UTC in the place of a zone that is wrong, which is a problem of its own."""
+    """Return the time zone, or UTC for an invalid zone, which is reported separately."""
     return "UTC" if new.timezone is None or any(_timezone(new, "")) else new.timezone
 
 

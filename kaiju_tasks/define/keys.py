@@ -15,8 +15,8 @@ from kaiju_tasks.types import Concurrency, NewTask, Unique
 
 MAX_KEY = 1000
 MAX_INDEXED_BYTES = 500
-"""A filled key stands in an index beside the name of a stream and the id of a task, at most 1,020
-bytes each, and PostgreSQL takes no more than 2,704 bytes together."""
+"""A filled key is in an index with the name of a stream and the id of a task, at most 1,020 bytes
+each. PostgreSQL allows 2,704 bytes for an index entry."""
 SHOWN_BYTES = 400
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class Keys:
     """Fills the keys of one task.
 
-    :param prefix: where the task stands in what the client sent
+    :param prefix: path of the task in the client's data
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Keys:
         return _indexed(slot_key(self._user_id, kind, _indexed(value)))
 
     def of_unique(self, unique: Unique | None, commands: list[Command]) -> str | None:
-        """The key with its kind and the task's owner: nobody is kept off by a stranger's task.
+        """Return the key with its kind and the task's owner, so that owners do not share keys.
 
         :raises InvalidParams: the key cannot be filled
         """
@@ -81,7 +81,7 @@ class Keys:
 
 
 def _indexed(key: str) -> str:
-    """The key, or the beginning of a long one and a digest of it all."""
+    """Return the key; for a long key, its beginning and a digest of the whole key."""
     encoded = key.encode()
     if len(encoded) <= MAX_INDEXED_BYTES:
         return key
@@ -90,9 +90,9 @@ def _indexed(key: str) -> str:
 
 
 def key_problems(keyed: Concurrency | Unique | None, field: str) -> Iterator[InvalidParams]:
-    """Whether a key can be filled at all.
+    """Check whether a key can be filled.
 
-    :param field: of `concurrency` or `unique`
+    :param field: path of `concurrency` or `unique`
     """
     if keyed is not None:
         for problem in raised(compile_template, keyed.key, field=f"{field}.key"):
@@ -100,7 +100,7 @@ def key_problems(keyed: Concurrency | Unique | None, field: str) -> Iterator[Inv
 
 
 def without_keys(new: NewTask, prefix: str) -> NewTask:
-    """A task whose keys cannot be filled yet, without them.
+    """Return a task whose keys cannot be filled yet, without its keys.
 
     :raises InvalidParams: a key is malformed
     """

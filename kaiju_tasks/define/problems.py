@@ -1,7 +1,7 @@
-"""Everything that is wrong with a task as a client sends it, in the order of what it sends.
+"""All problems of a task that a client sends, in the order of its fields.
 
-The checks are those of `define`, which stops at the first problem. Here each is asked as far as
-the data go: what is wrong by its type is left out, and the rest is looked at all the same.
+The checks are the same as those of `define`, which stops at the first problem. Here, a field of
+the wrong type is left out, and all other fields are checked.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ from kaiju_tasks.types import TASKS, Concurrency, NewTask, TaskCommand, Unique
 __all__ = ["PROBLEMS_MAX", "Surroundings", "task_problems"]
 
 PROBLEMS_MAX = 100
-"""Of one task. More are not looked for."""
+"""The most problems that are reported for one task."""
 
 CommandCheck = Callable[[str, Command, str], Iterator[InvalidParams]]
 _FIELDS = {field.encode_name: field for field in msgspec.structs.fields(NewTask)}
@@ -34,10 +34,10 @@ _KEYED = ("concurrency", "unique")
 
 
 class Surroundings(Struct, frozen=True):
-    """What a task is checked with.
+    """The context of the checks of a task.
 
-    :param new_id: used when the client gave none
-    :param also: more checks of a command: given its stream, the command and its field
+    :param new_id: id of the task if the client gave none
+    :param also: additional check of a command: called with its stream, the command and its path
     """
 
     new_id: str
@@ -53,19 +53,19 @@ def task_problems(
     prefix: str = "data",
     known: Mapping[str, InvalidParams] | None = None,
 ) -> Iterator[InvalidParams]:
-    """Find what is wrong with a task.
+    """Find the problems of a task.
 
-    :param data: as `tasks.create` takes it
-    :param prefix: its path
+    :param data: the task, as in `tasks.create`
+    :param prefix: path of the task
     :param known: problems of its fields that were found elsewhere, by field
     """
     return islice(_Looking(data, around, prefix, known or {}).problems(), PROBLEMS_MAX)
 
 
 class _Looking:
-    """One task that is looked at.
+    """One task that is checked.
 
-    :param child: it is to be created by a stage: what fills it is not known yet
+    :param child: a stage will create the task, so that the values of its templates are unknown
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class _Looking:
 
 
 def _sound_task(data: Mapping[str, Any]) -> NewTask:
-    """The fields that are right by their type."""
+    """Return the fields whose types are valid."""
     values = {
         name: msgspec.convert(data[name], field.type)
         for name, field in _FIELDS.items()
@@ -194,7 +194,7 @@ def _sound_task(data: Mapping[str, Any]) -> NewTask:
 
 
 def _sound_command(item: Any) -> TaskCommand:
-    """:returns: without a method of its own where that is wrong"""
+    """:returns: the valid fields of the command; an invalid method is empty"""
     values: dict[str, Any] = {"method": ""}
     for name, field in _COMMAND_FIELDS.items():
         if isinstance(item, Mapping) and name in item and _converts(item[name], field.type):
@@ -218,7 +218,7 @@ def _converts(value: Any, type_: Any) -> bool:
 
 
 def _in_order(found: Iterator[InvalidParams], item: Any, field: str) -> list[InvalidParams]:
-    """By their places in a command; what is missing comes last."""
+    """Return the order of problems by their fields in a command; missing fields come last."""
     return sorted(found, key=lambda one: _place(item, (one.field or "").removeprefix(field)))
 
 

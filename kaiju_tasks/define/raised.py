@@ -1,4 +1,4 @@
-"""What a check that raises has to say, for those that look on."""
+"""Conversion of raised errors to problems, so that the checks can continue."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from kaiju_tasks.errors import InvalidParams
 
 
 def raised(check: Callable[..., object], *args: Any, **kwargs: Any) -> Iterator[InvalidParams]:
-    """The one problem that a check raises, or none."""
+    """Collect the problem that a check raises, if it raises one."""
     try:
         check(*args, **kwargs)
     except InvalidParams as problem:

@@ -1,4 +1,4 @@
-"""From what a client sends to a checked definition."""
+"""The definition of a task, checked and made from a client's data."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -34,11 +34,11 @@ _FIELDS = frozenset(NewTask.__struct_fields__)
 
 
 class Defined(Struct):
-    """A checked definition, and what of it changes with the task.
+    """A checked definition, and the values that change with the task.
 
-    :param next_run: explicit first run, UNIX seconds
-    :param children: tasks that its stages may create, as far as they are known before they are
-        filled, each with its place in this one: `commands.0.params.create.1`
+    :param next_run: explicit time of the first run, UNIX seconds
+    :param children: tasks that its stages can create, with unfilled templates, by their paths, for
+        example `commands.0.params.create.1`
     """
 
     definition: Definition
@@ -48,9 +48,10 @@ class Defined(Struct):
 
 
 def read_new_task(data: Any, prefix: str = "data") -> NewTask:
-    """Convert what a client sent.
+    """Convert a client's data.
 
-    :raises InvalidParams: names the wrong field; a managed one is said to be the manager's
+    :raises InvalidParams: a field is invalid, unknown, or set by the manager only; `field` is its
+        path
     """
     return convert(data, NewTask, prefix=prefix)
 
@@ -66,9 +67,9 @@ def define(
 ) -> Defined:
     """Check a new task and make its definition.
 
-    :param now: UNIX seconds; `delay` counts from it
-    :param new_id: used when the client gave none
-    :raises InvalidParams: names the wrong field
+    :param now: UNIX seconds; `delay` is added to it
+    :param new_id: id of the task if the client gave none
+    :raises InvalidParams: a field is invalid; `field` is its path
     """
     task_id, app_name = new.id or new_id, new.app_name or default_app
     commands = [to_command(command) for command in new.commands]
@@ -119,11 +120,11 @@ def redefine(
 ) -> tuple[Defined, frozenset[str]]:
     """Apply an update to a definition.
 
-    :returns: the new one, and the names of the fields that are really different
-    :raises InvalidParams: names the wrong field
+    :returns: the new definition, and the names of the fields that differ
+    :raises InvalidParams: a field is invalid; `field` is its path
     """
     if changes.get("id", definition.id) != definition.id:
-        raise InvalidParams("`data.id` cannot change", field="data.id")
+        raise InvalidParams("`data.id` cannot be changed", field="data.id")
     old = as_new_task(definition, enabled)
     merged = {**msgspec.to_builtins(old), **changes}
     _keep_secret(merged, definition.webhook)
@@ -143,17 +144,18 @@ def redefine(
 
 
 def _keep_secret(merged: dict[str, Any], old: Webhook | None) -> None:
-    """Who sends back what is shown of a webhook keeps its secret."""
+    """Keep the secret of a webhook if the client sends back the masked secret."""
     new = merged.get("webhook")
     if isinstance(new, dict) and new.get("secret") == MASKED_SECRET and old and old.secret:
         merged["webhook"] = {**new, "secret": old.secret}
 
 
 def succeed(new: Definition, old: Definition) -> frozenset[str]:
-    """Let a definition take the place of another: what no client sets stays, and so do filled keys
-    if nothing that they depend on is different.
+    """Replace a definition by another, except the fields that clients cannot set.
 
-    :returns: names of the fields that are really different
+    Filled keys are kept if nothing that they depend on differs.
+
+    :returns: names of the fields that differ
     """
     new.created, new.user_id, new.parent_id = old.created, old.user_id, old.parent_id
     changed = frozenset(
@@ -168,7 +170,7 @@ def succeed(new: Definition, old: Definition) -> frozenset[str]:
 
 
 def as_new_task(definition: Definition, enabled: bool) -> NewTask:
-    """What a client would send to create this task again."""
+    """Return the data with which a client would create this task again."""
     values = {
         name: getattr(definition, name)
         for name in Definition.__struct_fields__
@@ -193,8 +195,7 @@ def _plain(value: Any) -> Any:
 def _children(
     commands: list[Command], task_id: str, now: float, default_app: str, prefix: str
 ) -> list[tuple[str, Definition]]:
-    """Define the tasks that stages will create as `tasks.create` does, but for what they will be
-    filled with."""
+    """Define the tasks that stages will create, as `tasks.create` does, with unfilled templates."""
     children: list[tuple[str, Definition]] = []
     for index, command in enumerate(commands):
         if command.method != TASKS:
@@ -210,7 +211,7 @@ def _children(
             new = read_new_task({**constant, "id": task_id}, where)
             for problem in child_schedule_problems(new, where):
                 raise problem
-            new = without_keys(new, where)  # which may read what is filled
+            new = without_keys(new, where)  # which can read filled values
             made = define(new, now=now, new_id=task_id, default_app=default_app, prefix=where)
             at = f"{stage}.{place}"
             children.append((at, made.definition))

@@ -1,4 +1,4 @@
-"""Webhooks as a task names them: checks, and the signature of a delivery.
+"""The webhook of a task: checks, and the signature of a delivery.
 
 Headers and signature are those of Standard Webhooks (https://www.standardwebhooks.com).
 """
@@ -17,7 +17,7 @@ from kaiju_tasks.types import MASKED_SECRET, Webhook
 DELIVER = "webhook.deliver"
 BASE64_SECRET = "whsec_"
 MAX_HOST = 253
-"""Characters of a name in the DNS; RFC 1035, section 2.3.4, without the root."""
+"""The most characters of a DNS name, without the root; RFC 1035, section 2.3.4."""
 
 
 def webhook_problems(webhook: Webhook | None, prefix: str) -> Iterator[InvalidParams]:
@@ -30,12 +30,12 @@ def webhook_problems(webhook: Webhook | None, prefix: str) -> Iterator[InvalidPa
         reachable = False
     if not reachable:
         yield InvalidParams(
-            f"`{prefix}.webhook.url` must be a URL as in https://host:port/path",
+            f"`{prefix}.webhook.url` must be a URL such as https://host:port/path",
             field=f"{prefix}.webhook.url",
         )
     if webhook.secret == MASKED_SECRET:
         yield InvalidParams(
-            f"`{prefix}.webhook.secret`: {MASKED_SECRET} stands for a secret: give the secret",
+            f"`{prefix}.webhook.secret` must be a secret, not the mask {MASKED_SECRET}",
             field=f"{prefix}.webhook.secret",
         )
     elif webhook.secret is not None:
@@ -43,10 +43,10 @@ def webhook_problems(webhook: Webhook | None, prefix: str) -> Iterator[InvalidPa
 
 
 def secret_key(secret: str, field: str = "secret") -> bytes:
-    """The key that a secret means.
+    """Return the key of a secret.
 
-    :param secret: `whsec_` and base64, or any text, taken as UTF-8
-    :raises InvalidParams: what follows `whsec_` is no base64
+    :param secret: `whsec_` and base64, or any text, used as UTF-8
+    :raises InvalidParams: the text after `whsec_` is not base64
     """
     if not secret.startswith(BASE64_SECRET):
         return secret.encode()
@@ -55,12 +55,14 @@ def secret_key(secret: str, field: str = "secret") -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not key:
-        raise InvalidParams(f"`{field}`: what follows {BASE64_SECRET} must be base64", field=field)
+        raise InvalidParams(
+            f"`{field}`: the text after {BASE64_SECRET} must be base64", field=field
+        )
     return key
 
 
 def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `Webhook-Signature`.
+    """Return the value of `Webhook-Signature`.
 
     :param timestamp: UNIX seconds, as in `Webhook-Timestamp`
     """

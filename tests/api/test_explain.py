@@ -24,7 +24,7 @@ async def test_a_future_time(call: Calls) -> None:
     told = await call("tasks.explain", id="t")
     assert "its first run begins in 3.0 hours" in told["message"]
     await call.create("work", id="s", cron="0 3 * * *")
-    assert "its next fire comes in" in (await call("tasks.explain", id="s"))["message"]
+    assert "its next fire is in" in (await call("tasks.explain", id="s"))["message"]
 
 
 async def test_no_executor_on_the_stream(call: Calls) -> None:

@@ -32,7 +32,7 @@ def test_the_documentation_lists_the_own_roots() -> None:
 
 @pytest.mark.parametrize("root", sorted(OWN_ROOTS))
 def test_no_command_is_named_as_an_own_root(root: str) -> None:
-    with pytest.raises(InvalidParams, match=rf"{root!r} means something else") as raised:
+    with pytest.raises(InvalidParams, match=rf"{root!r} is reserved in templates") as raised:
         defined(TaskCommand("do.echo", name=root))
     assert raised.value.field is not None
     assert raised.value.field.endswith("commands.0.name")
