@@ -544,7 +544,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
     :param max_queue_time: seconds that a task may be QUEUED
     :param max_retries: the most retries of a failed run
     :param restart_policy: where a retry starts
-    :param retry_delay: seconds before the first retry; 0 means 1 second if `retry_backoff` is above 1
+    :param retry_delay: seconds before the first retry; 0 means 1 if `retry_backoff` is above 1
     :param retry_backoff: factor by which the delay grows with each retry
     :param retry_max_delay: the longest delay in seconds
     :param priority: tasks with a higher priority run first within a stream
