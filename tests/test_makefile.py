@@ -16,8 +16,9 @@ def targets() -> set[str]:
 
 def test_help_lists_every_target_that_people_run() -> None:
     shown = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+        ["make", "--no-print-directory", "help"],  # the gate runs this inside a make of its own
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
     listed = dict(line.split("\t") for line in shown.splitlines())
     assert set(listed) == targets() - STEPS
     assert all(listed.values())

@@ -102,7 +102,7 @@ async def test_watch_and_events_say_that_the_manager_is_away_and_go_on(
         assert "FINISHED, stage 1 of 1" in process.log
     await events.logged('"task.finished"', SECONDS)
     events.send(signal.SIGINT)
-    assert await events.ended() == 0
+    assert await events.ended() == 130
     for process in (watch, create, events):
         assert said(process, "does not answer") == said(process, "answers again") == 1
 
