@@ -189,7 +189,10 @@ async def test_what_accepts_and_says_nothing_is_left_for_the_next(
         assert await run(url, server.url, until_idle=True, idle_seconds=0.0) == 0
 
 
-async def test_a_manager_that_was_there_is_waited_for_whatever_answers_in_its_place() -> None:
+async def test_a_manager_that_was_there_is_waited_for_whatever_answers_in_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "kaiju_tasks.executor")
     manager, seen = FakeManager(), asyncio.Event()
     manager.orphan_seconds = 1.0
 
@@ -199,7 +202,7 @@ async def test_a_manager_that_was_there_is_waited_for_whatever_answers_in_its_pl
 
     async with serving(manager) as server, http_server(other) as url:
         running = asyncio.create_task(run(server.url, url, restart=lambda: None))
-        await wait_until(lambda: server.sockets, "the executor is connected")
+        await wait_until(lambda: "connected to manager" in caplog.text, "it is accepted")
         manager.errors["manager.connect"] = (503, "away")
         await server.cut()
         await asyncio.wait_for(seen.wait(), PATIENCE_SECONDS)
