@@ -464,12 +464,13 @@ class Unique(Struct, omit_defaults=True, forbid_unknown_fields=True):
     :param key: a template; or `task` for the same stream and methods, or `arguments` for the same
         commands and `kws` too
     :param scope: the runs that hold the key: all open runs, or only runs that have not begun
-    :param on_conflict: return the existing task, or an error with its id
+    :param on_conflict: return the existing task, or an error with its id, always or only if the
+        commands or `kws` differ
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=255)]
     scope: Literal["active", "queued"] = "active"
-    on_conflict: Literal["reuse", "error"] = "reuse"
+    on_conflict: Literal["reuse", "error", "error_if_different"] = "reuse"
 
 
 class Pause(Struct, kw_only=True):

@@ -58,6 +58,7 @@ from kaiju_tasks.define import (
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
+    Definition,
     Delete,
     Event,
     MessageCame,
@@ -69,6 +70,8 @@ from kaiju_tasks.lifecycle import (
     Suspend,
     TaskState,
     Update,
+    differences,
+    refuses,
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
@@ -130,8 +133,9 @@ class TasksApi:
                 holder = (await self._store.tasks([exc.holder])).get(exc.holder)
                 if holder is None:  # deleted since
                     continue
-                if draft.refuses_duplicates:
-                    raise _duplicate(holder) from None
+                if refuses(defined.definition, holder.definition):
+                    raise _duplicate(exc.holder, holder) from None
+                warnings += _reuse_warnings(defined.definition, holder.definition, "data")
                 return _created(task_view(holder), False, warnings)
             return _created(await self._task(defined.definition.id), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
@@ -190,23 +194,19 @@ class TasksApi:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(made[index].definition.id, index) from None
         except Duplicate as exc:
-            raise await self._held(exc.holder, drafts) from None
+            view = (await self._store.tasks([exc.holder], results=False)).get(exc.holder)
+            raise _duplicate(exc.holder, view, seen[exc.task_id]) from None
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
         tasks = await self._store.tasks(ids)
+        for index, (outcome, draft) in enumerate(zip(outcomes, drafts, strict=True)):
+            if isinstance(outcome, Duplicate) and outcome.holder in tasks:
+                holder = tasks[outcome.holder].definition
+                warnings[index] += _reuse_warnings(draft.definition, holder, f"data.{index}")
         return [
             _created(task_view(tasks[task_id]), isinstance(outcome, Step), found)
             for found, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
             if task_id in tasks
         ]
-
-    async def _held(self, holder: str, drafts: Sequence[Draft]) -> Conflict:
-        """Return the error for several tasks, of which one has a unique key that is held."""
-        view = (await self._store.tasks([holder], results=False)).get(holder)
-        if view is None:
-            return Conflict("a unique key was held a moment ago: try again", field="data.unique")
-        keys = [draft.definition.unique_key for draft in drafts]
-        wanted = view.definition.unique_key
-        return _duplicate(view, keys.index(wanted) if wanted in keys else None)
 
     async def _taken(self, task_id: str, index: int) -> Conflict:
         view = (await self._store.tasks([task_id], results=False)).get(task_id)
@@ -575,15 +575,24 @@ def _of_item(index: int | None) -> Iterator[None]:
         raise
 
 
-def _duplicate(holder: TaskView, index: int | None = None) -> Conflict:
+def _duplicate(holder: str, view: TaskView | None, index: int | None = None) -> Conflict:
+    """:param view: of the holder; None for one of the same call, or one deleted since"""
     more: dict[str, int] = {} if index is None else {"index": index}
     return Conflict(
-        f"the task {holder.row.id!r} holds the same unique key",
-        status=holder.row.status,
+        f"the task {holder!r} holds the same unique key",
+        status=None if view is None else view.row.status,
         field="data.unique" if index is None else f"data.{index}.unique",
-        id=holder.row.id,
+        id=holder,
         **more,
     )
+
+
+def _reuse_warnings(new: Definition, holder: Definition, prefix: str) -> list_[str]:
+    return [
+        f"{prefix}.{name} is not the same as in the task {holder.id!r:.300}, which holds the unique"
+        " key and stays as it is"
+        for name in differences(new, holder)
+    ]
 
 
 def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:

@@ -7,7 +7,7 @@ event the Step has no effect.
 
 from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
-from kaiju_tasks.lifecycle.claims import claim_change, claimed
+from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
 from kaiju_tasks.lifecycle.definition import Command, Definition
 from kaiju_tasks.lifecycle.events import (
     EVENTS,
@@ -111,10 +111,12 @@ __all__ = [
     "advance",
     "claimed",
     "create",
+    "differences",
     "due_at",
     "gate_pause",
     "given_back",
     "pause_gate",
+    "refuses",
     "shown_slot_key",
     "slot_gate",
     "slot_key",

@@ -36,7 +36,7 @@ class Tied:
             data["unique"] = {
                 "key": random.choice(["u1", "[app_name]-u2", "task"]),
                 "scope": random.choice(["active", "queued"]),
-                "on_conflict": random.choice(["reuse", "reuse", "error"]),
+                "on_conflict": random.choice(["reuse", "error_if_different", "error"]),
             }
         if self.pauses and random.random() < 0.3:
             data["group"] = GROUP

@@ -23,6 +23,7 @@ from kaiju_tasks.lifecycle import (
     Watched,
     claimed,
     create,
+    refuses,
 )
 from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
 from kaiju_tasks.manager.dice import Dice
@@ -31,7 +32,7 @@ from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.outcomes import outcomes
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import Child, Summary, Transaction
+from kaiju_tasks.store.base import Child, Summary, Transaction, TransactionConflict
 from kaiju_tasks.types import ENDED, TASKS, ErrorType, TaskError, TaskStatus
 
 
@@ -141,13 +142,15 @@ class ChildTasks:
                 )
         held = await tx.claim(wanted) if wanted else {}
         spawning.claimed = [child_id for key, child_id in wanted.items() if key not in held]
-        for key, holder in held.items():
+        others = {key: holder for key, holder in held.items() if holder != wanted[key]}
+        holders = await tx.definitions(others.values()) if others else {}
+        if not holders.keys() >= set(others.values()):
+            raise TransactionConflict("the holder of a unique key was deleted meanwhile")
+        for key, holder in others.items():
             child_id = wanted[key]
-            if holder == child_id:
-                continue
-            unique = spawning.made.pop(child_id).definition.unique
+            new = spawning.made.pop(child_id).definition
             (child,) = [one for one in spawning.children if one.child_id == child_id]
-            if unique is None or unique.on_conflict == "error" or holder in named:
+            if holder in named or refuses(new, holders[holder].definition):
                 raise _refusal(f"the task {holder!r} holds the unique key of {child_id!r}")
             spawning.children.remove(child)
             named[holder] = child.position

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
-from kaiju_tasks.lifecycle import Event, Row, Step, TaskState
+from kaiju_tasks.lifecycle import Definition, Event, Row, Step, TaskState, refuses
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.batch import Batch
 from kaiju_tasks.manager.writing.changes import Change, Written
@@ -150,13 +150,13 @@ class Committer:
 
         :returns: for each draft, the step or the duplicate, in order
         :raises AlreadyExists: ids are taken, and are the `args`; nothing was written
-        :raises Duplicate: another task holds the unique key of a draft with `on_conflict`
-            "error"; nothing was written
+        :raises Duplicate: another task holds the unique key of a draft whose `on_conflict` refuses
+            that task; nothing was written
         """
 
         async def work(tx: Transaction) -> Written[list[Step | Duplicate]]:
             await tx.lock([])
-            outcomes = _all_or_none(drafts, await self._inserts.insert(tx, drafts))
+            outcomes = await _all_or_none(tx, drafts, await self._inserts.insert(tx, drafts))
             changes = [
                 Change(one, draft.definition, None)
                 for one, draft in zip(outcomes, drafts, strict=True)
@@ -291,15 +291,31 @@ def _entries(
     ]
 
 
-def _all_or_none(
-    drafts: Sequence[Draft], inserted: Sequence[Step | AlreadyExists | Duplicate]
+async def _all_or_none(
+    tx: Transaction, drafts: Sequence[Draft], inserted: Sequence[Step | AlreadyExists | Duplicate]
 ) -> list[Step | Duplicate]:
     """:raises AlreadyExists: an id is taken
-    :raises Duplicate: another task holds the unique key of a draft that refuses duplicates
+    :raises Duplicate: another task holds the unique key of a draft that refuses that task
     """
     if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
         raise AlreadyExists(*sorted(str(one) for one in taken))
-    for one, draft in zip(inserted, drafts, strict=True):
-        if isinstance(one, Duplicate) and draft.refuses_duplicates:
+    duplicates = {one.task_id: one for one in inserted if isinstance(one, Duplicate)}
+    holders = await _definitions(tx, drafts, {one.holder for one in duplicates.values()})
+    for draft in drafts:
+        one = duplicates.get(draft.definition.id)
+        if one is not None and refuses(draft.definition, holders[one.holder]):
             raise one
     return [one for one in inserted if not isinstance(one, AlreadyExists)]
+
+
+async def _definitions(
+    tx: Transaction, drafts: Sequence[Draft], ids: set[str]
+) -> dict[str, Definition]:
+    """The definitions of tasks that exist, or were just created from drafts."""
+    definitions = {draft.definition.id: draft.definition for draft in drafts}
+    if others := ids - definitions.keys():
+        stored = await tx.definitions(others)
+        if others - stored.keys():
+            raise TransactionConflict("the holder of a unique key was deleted meanwhile")
+        definitions |= {task_id: one.definition for task_id, one in stored.items()}
+    return definitions

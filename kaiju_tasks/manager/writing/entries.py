@@ -43,12 +43,6 @@ class Draft:
         self.enabled = enabled
         self.next_run = next_run
 
-    @property
-    def refuses_duplicates(self) -> bool:
-        """Whether it is an error if another task holds the unique key."""
-        unique = self.definition.unique
-        return unique is not None and unique.on_conflict == "error"
-
 
 class Group:
     """The entries of one call. The caller waits until all are done."""
@@ -172,8 +166,10 @@ class Duplicate(Exception):
     """Another task holds the unique key.
 
     :ivar holder: the id of that task
+    :ivar task_id: the id of the task that was to be created
     """
 
-    def __init__(self, holder: str) -> None:
-        super().__init__(holder)
+    def __init__(self, holder: str, task_id: str) -> None:
+        super().__init__(holder, task_id)
         self.holder = holder
+        self.task_id = task_id

@@ -36,7 +36,7 @@ class Inserts:
         for draft in drafts:
             task_id = draft.definition.id
             if task_id in holders:
-                outcomes.append(Duplicate(holders[task_id]))
+                outcomes.append(Duplicate(holders[task_id], task_id))
             else:
                 outcomes.append(AlreadyExists(task_id) if task_id in taken else steps[task_id])
         return outcomes

@@ -246,3 +246,74 @@ async def test_a_child_that_cannot_be_made_leaves_others_their_keys(
     assert (await call.create(hook))["status"] == "FAILED"
     assert (await call.create("work", unique=BY_KEY, kws={"order": 1}))["id"] == "a"
     assert (await call.create("work", unique=BY_KEY, kws={"order": 2}))["created"] is True
+
+
+# -- the task that is there is another one --------------------------------------------------
+
+SHARED = {"key": "shared"}
+SHARED_STRICT = {"key": "shared", "on_conflict": "error_if_different"}
+
+
+async def test_a_create_warns_of_what_is_different_in_the_task_that_is_there(call: Calls) -> None:
+    await call.create("work", id="a", unique=SHARED, kws={"x": 1, "y": [2]})
+    same = await call.create("work", unique=SHARED, kws={"y": [2], "x": 1})
+    assert not [said for said in same["warnings"] if "unique" in said]
+    other = await call.create("other", unique=SHARED, kws={"x": 2})
+    assert (other["id"], other["created"], other["kws"]) == ("a", False, {"x": 1, "y": [2]})
+    said = [text for text in other["warnings"] if "holds the unique key" in text]
+    assert [text.partition(" ")[0] for text in said] == ["data.commands", "data.kws"]
+    assert all("'a'" in text for text in said)
+
+
+async def test_a_different_task_can_be_an_error(call: Calls) -> None:
+    await call.create("work", id="a", unique=SHARED, kws={"x": 1})
+    same = await call.create("work", unique=SHARED_STRICT, kws={"x": 1})
+    assert (same["id"], same["created"]) == ("a", False)
+    for method, kws in (("work", {"x": 2}), ("other", {"x": 1})):
+        with pytest.raises(Conflict) as caught:
+            await call.create(method, id="b", unique=SHARED_STRICT, kws=kws)
+        assert (caught.value.data["id"], caught.value.data["field"]) == ("a", "data.unique")
+    assert await call("tasks.exists", id="b") is False
+
+
+async def test_many_creates_warn_and_refuse_item_by_item(call: Calls) -> None:
+    def task(id: str, x: int, unique: dict[str, Any]) -> dict[str, Any]:
+        return {"id": id, "commands": [{"method": "work"}], "unique": unique, "kws": {"x": x}}
+
+    made = await call(
+        "tasks.m_create", data=[task("a", 1, SHARED), task("b", 2, SHARED), task("c", 1, SHARED)]
+    )
+    said = [[text for text in one["warnings"] if "holds the unique key" in text] for one in made]
+    assert [len(texts) for texts in said] == [0, 1, 0]
+    assert said[1][0].startswith("data.1.kws ")
+    same = await call("tasks.m_create", data=[task("d", 1, SHARED_STRICT)])
+    assert (same[0]["id"], same[0]["created"]) == ("a", False)
+    with pytest.raises(Conflict) as caught:
+        await call("tasks.m_create", data=[task("e", 1, {"key": "e"}), task("f", 2, SHARED_STRICT)])
+    data = caught.value.data
+    assert (data["index"], data["id"], data["field"]) == (1, "a", "data.1.unique")
+    assert await call("tasks.exists", id="e") is False
+
+
+async def test_an_item_that_differs_from_one_of_the_same_call_is_refused(call: Calls) -> None:
+    def task(id: str, x: int) -> dict[str, Any]:
+        commands = [{"method": "work"}]
+        return {"id": id, "commands": commands, "unique": SHARED_STRICT, "kws": {"x": x}}
+
+    with pytest.raises(Conflict) as caught:
+        await call("tasks.m_create", data=[task("a", 1), task("b", 1), task("c", 2)])
+    data = caught.value.data
+    assert (data["index"], data["id"], data["field"]) == (2, "a", "data.2.unique")
+    assert await call("tasks.exists", id="a") is False
+
+
+@pytest.mark.parametrize(("x", "status"), [(1, "WAITING"), (2, "FAILED")])
+async def test_a_stage_waits_for_the_same_task_and_refuses_a_different_one(
+    call: Calls, executor: HandExecutor, x: int, status: str
+) -> None:
+    await call.create("work", id="a", unique=SHARED, kws={"x": 1})
+    commands = [{"method": "work"}]
+    child = {"id": "kid", "commands": commands, "unique": SHARED_STRICT, "kws": {"x": x}}
+    parent = await call.create({"method": "_TASKS_", "params": {"create": [child]}})
+    assert parent["status"] == status
+    assert await call("tasks.exists", id="kid") is False
