@@ -118,7 +118,8 @@ class ChildTasks:
         self, tx: Transaction, parent: Definition, plan: ChildPlan, child_id: str, position: int
     ) -> Defined:
         prefix = f"create.{position}"
-        new = read_new_task({**(plan.data or {}), "id": child_id}, prefix)
+        data = {"priority": parent.priority, **(plan.data or {}), "id": child_id}
+        new = read_new_task(data, prefix)
         defined = define(
             new,
             now=tx.now,

@@ -102,6 +102,31 @@ async def test_keys_of_children_are_filled_with_what_is_filled(
     assert (await call.create("work", unique={"key": "of-b"}))["id"] == "c1"
 
 
+async def test_children_have_the_priority_of_their_parent_or_their_own(
+    call: Calls, executor: HandExecutor
+) -> None:
+    nested = child(tasks(create=[child(id="grandchild")]), id="inherits")
+    hook = tasks(create=[nested, child(id="own", priority=0)])
+    each = tasks(foreach=[1], task=child(id="each"))
+    await call.create(AT_ONCE, hook, id="p", priority=7)
+    await call.create(each, id="q", priority=-7)
+    ids = ["inherits", "grandchild", "own", "each"]
+    assert [(await call.get(id))["priority"] for id in ids] == [7, 7, 0, -7]
+    first = [(await executor.take()).id for _ in range(3)]
+    assert first == ["grandchild", "own", "each"]
+
+
+async def test_a_retry_gives_its_children_the_priority_that_the_parent_has_then(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create(tasks(create=[child(id="kid")]), id="p", priority=1, max_retries=1)
+    task = await executor.take()
+    await call("tasks.update", id="p", data={"priority": 2})
+    await executor.fail(task)
+    await executor.take()
+    assert (await call.get("kid"))["priority"] == 2
+
+
 async def test_nothing_to_wait_for_is_an_empty_result(call: Calls, executor: HandExecutor) -> None:
     await call.create(tasks(foreach="[kws.items]", task=child()), id="p", kws={"items": []})
     assert (await call.get("p"))["result"] == [[]]
