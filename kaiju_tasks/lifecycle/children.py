@@ -12,6 +12,7 @@ from msgspec import UNSET, Raw, Struct
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import Template, compile_template, compiled_with, template_problems
+from kaiju_tasks.types import ErrorType
 
 MAX_CHILDREN = 5_000
 MAX_FILLED_BYTES = 16 * 1024 * 1024
@@ -35,11 +36,21 @@ class ChildPlan(Struct):
 
 
 class ChildFailure(Struct):
-    """The first child that failed; `error` is the JSON of a TaskError."""
+    """A child that failed; `error` is the JSON of a TaskError."""
 
     id: str
     exit_code: int
     error: Raw
+
+    @property
+    def final(self) -> bool:
+        """Whether the child ended by `Abort`, or one of its own children did. Such work is not
+        retried."""
+        error: Any = msgspec.json.decode(self.error)
+        while isinstance(error, dict) and error.get("type") == ErrorType.CHILD_FAILED:
+            data = error.get("data")
+            error = data.get("error") if isinstance(data, dict) else None
+        return isinstance(error, dict) and error.get("type") == ErrorType.ABORT
 
 
 class ChildrenHook:

@@ -78,12 +78,15 @@ def _queue_within_time(move: Move) -> None:
 # -- failures ----------------------------------------------------------------------------
 
 
-def fail(move: Move, type: str, message: str, data: Any = None) -> None:
-    """Fail the current stage: retry, or end the run."""
+def fail(move: Move, type: str, message: str, data: Any = None, *, final: bool = False) -> None:
+    """Fail the current stage: retry, or end the run.
+
+    :param final: a retry must not repeat what failed
+    """
     error = move.error(type, message, data)
     move.record(Outcome.FAILED, error=error)
     move.leave_children()
-    if is_retried(move.row, move.definition, type):
+    if not final and is_retried(move.row, move.definition, type):
         _retry(move, error)
         return
     timeout = type == ErrorType.EXEC_TIMEOUT

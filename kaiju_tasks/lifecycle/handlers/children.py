@@ -48,4 +48,5 @@ def _child_failed(move: Move, event: ChildrenLooked) -> None:
         ErrorType.CHILD_FAILED,
         f"the task {failure.id!r:.300} failed: {error.get('message', '')}",
         {"id": failure.id, "exit_code": failure.exit_code, "error": error},
+        final=failure.final,
     )

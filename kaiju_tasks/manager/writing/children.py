@@ -371,11 +371,14 @@ def _verdict(state: TaskState, wait: Wait, summary: Summary) -> Verdict:
 
 
 def _first_failure(children: list[Child]) -> ChildFailure | None:
-    for child in children:
-        if child.status == TaskStatus.FAILED:
-            error = Raw((child.error or "{}").encode())
-            return ChildFailure(child.child_id, child.exit_code or 0, error)
-    return None
+    """The first child that failed. One that must not be retried takes precedence: a retry of the
+    stage would repeat it together with the first."""
+    failures = [
+        ChildFailure(child.child_id, child.exit_code or 0, Raw((child.error or "{}").encode()))
+        for child in children
+        if child.status == TaskStatus.FAILED
+    ]
+    return next((one for one in failures if one.final), failures[0] if failures else None)
 
 
 async def _refuse_cycle(tx: Transaction, parent_id: str, named: Iterable[str]) -> None:

@@ -222,6 +222,61 @@ async def test_a_retry_creates_only_what_has_not_finished(
     assert (await call.get("good"))["job_id"] == jobs["good"]
 
 
+@pytest.mark.parametrize("policy", ["CURRENT", "FIRST"])
+async def test_a_child_that_ended_by_abort_is_not_repeated_by_a_retry(
+    call: Calls, executor: HandExecutor, policy: str
+) -> None:
+    hook = tasks(create=[child(id="kid", max_retries=3)])
+    await call.create(hook, id="p", max_retries=3, restart_policy=policy)
+    task = await executor.take()
+    await executor.fail(task, "abort", "never again")
+    ended = await call.until("p", "FAILED")
+    assert (ended["exit_code"], ended["retries"]) == (1, 0)
+    assert ended["error"]["type"] == "child_failed"
+    assert ended["error"]["data"]["error"]["type"] == "abort"
+    assert (await call.get("kid"))["job_id"] == task.job_id
+
+
+async def test_an_abort_below_a_child_ends_all_parents_above(
+    call: Calls, executor: HandExecutor
+) -> None:
+    kid = child(tasks(create=[child(id="grandchild")]), id="kid", max_retries=2)
+    await call.create(tasks(create=[kid]), id="p", max_retries=2)
+    await executor.fail(await executor.take(), "abort")
+    ended = await call.until("p", "FAILED")
+    assert (ended["retries"], (await call.get("kid"))["retries"]) == (0, 0)
+
+
+async def test_an_error_that_only_looks_like_that_of_a_child_is_retried(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create(tasks(create=[child(id="kid")]), id="p", max_retries=1)
+    await executor.fail(await executor.take(), "child_failed")
+    await executor.finish(await executor.take())
+    assert (await call.until("p", "FINISHED"))["retries"] == 1
+
+
+async def test_an_abort_counts_beside_a_failure_that_could_be_retried(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("work", id="failed")
+    await executor.fail(await executor.take())
+    await call.create("work", id="aborted")
+    await executor.fail(await executor.take(), "abort")
+    await call.create(tasks(ids=["failed", "aborted"]), id="p", max_retries=2)
+    ended = await call.until("p", "FAILED")
+    assert (ended["retries"], ended["error"]["data"]["id"]) == (0, "aborted")
+
+
+async def test_a_stage_that_goes_on_in_spite_of_failures_goes_on_after_an_abort(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create(tasks(create=[child(id="kid")], on_error="continue"), id="p", max_retries=2)
+    await executor.fail(await executor.take(), "abort")
+    ((result,),) = (await call.until("p", "FINISHED"))["result"]
+    assert result["error"]["type"] == "abort"
+
+
 async def test_a_retry_from_the_first_stage_forgets_children_that_are_wanted_no_more(
     call: Calls, executor: HandExecutor
 ) -> None:
