@@ -2,9 +2,9 @@
 
 JSON-RPC 2.0 over one WebSocket. The executor calls `manager.connect`, `manager.ping`,
 `manager.write_stage` and `manager.suspend_executor`. The manager sends the notifications
-`executor.run`, `executor.revoke` and `executor.drain`. New fields have defaults and unknown fields
-are ignored, so that versions N and N-1 work together. Deadlines are sent as durations, because the
-clocks of the two sides may differ.
+`executor.run`, `executor.revoke`, `executor.drain` and `executor.resume`. New fields have defaults
+and unknown fields are ignored, so that versions N and N-1 work together. Deadlines are sent as
+durations, because the clocks of the two sides may differ.
 """
 
 from enum import StrEnum
@@ -29,6 +29,7 @@ __all__ = [
     "Report",
     "ReportError",
     "ReportState",
+    "ResumeParams",
     "RevokeParams",
     "RunParams",
     "SegmentCommand",
@@ -220,6 +221,10 @@ class DrainParams(Struct, omit_defaults=True):
     """
 
     reason: str | None = None
+
+
+class ResumeParams(Struct):
+    """`executor.resume`: take new work again, after a drain or a suspension."""
 
 
 class ReportState(StrEnum):

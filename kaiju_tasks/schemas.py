@@ -31,6 +31,7 @@ PROTOCOL_METHODS: dict[str, tuple[str, Any, Any]] = {
     "executor.run": (TO_EXECUTOR, protocol.RunParams, None),
     "executor.revoke": (TO_EXECUTOR, protocol.RevokeParams, None),
     "executor.drain": (TO_EXECUTOR, protocol.DrainParams, None),
+    "executor.resume": (TO_EXECUTOR, protocol.ResumeParams, None),
 }
 
 

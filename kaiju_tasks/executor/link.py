@@ -284,6 +284,8 @@ class Link:
             case "executor.drain":
                 logger.info("asked to drain: %s", decode_drain(params).reason or "no reason given")
                 self._apply_status(ExecutorStatus.DRAINING)
+            case "executor.resume":
+                self._apply_status(ExecutorStatus.ACTIVE)
             case _ if not self.connected:
                 raise NoManagerThere(f"it sent {method!r:.100} instead of an answer to connect")
             case _:

@@ -67,7 +67,12 @@ class Manager:
             batch_rows=settings.batch_rows,
         )
         self.streams = Streams(
-            self.committer, self.sessions, self.pauses, self.dice, settings.batch_rows
+            self.committer,
+            self.sessions,
+            self.pauses,
+            self.dice,
+            settings.batch_rows,
+            reconcile=lambda session: self.roster.reconcile(session),
         )
         self.reports = Reports(
             self.committer,
@@ -84,6 +89,7 @@ class Manager:
             settings,
             self.id,
             on_change=self.wakes.executor,
+            on_resumed=self.serve_session,
         )
         self.scheduler = Scheduler(
             store,
@@ -156,7 +162,7 @@ class Manager:
     # -- events from outside ------------------------------------------------------------------
 
     def serve_session(self, session: Session) -> None:
-        """Serve the streams of an executor that has connected or has free capacity."""
+        """Serve the streams of an executor that has connected or has been resumed."""
         for app_name in session.app_names:
             self.streams.feed(app_name)
         self.scheduler.look()

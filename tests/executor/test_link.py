@@ -537,6 +537,20 @@ async def test_new_work_is_given_back_while_leaving(rig):
     assert rig.manager.outcomes(task.id) == [(0, "released")]
 
 
+@pytest.mark.parametrize("status", ["DRAINING", "SUSPENDED"])
+async def test_a_resumed_executor_announces_its_capacity_before_the_next_ping(rig, status):
+    rig.manager.status = status
+    await rig.clock.advance(5)
+    assert rig.manager.methods("manager.ping")[-1]["capacity"] == 0
+    rig.manager.status = "ACTIVE"
+    rig.manager.notify("executor.resume", {})
+    await settle()
+    assert rig.manager.methods("manager.ping")[-1]["capacity"] == 8
+    task = assignment(command("echo"))
+    await rig.do(task)
+    assert rig.manager.outcomes(task.id) == [(0, "finished")]
+
+
 async def test_leaving_without_a_manager_ends_too(rig):
     await rig.do(assignment(command("wait", params={"gate": "g"})))
     rig.wire.up = False

@@ -23,6 +23,7 @@ PARAMS: dict[str, Any] = {
     "executor.run": protocol.RunParams,
     "executor.revoke": protocol.RevokeParams,
     "executor.drain": protocol.DrainParams,
+    "executor.resume": protocol.ResumeParams,
 }
 RESULTS: dict[int, Any] = {
     1: protocol.ConnectResult,

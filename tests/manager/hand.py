@@ -81,12 +81,14 @@ class HandExecutor:
         self.capacity = capacity
         self.assigned: asyncio.Queue[Assignment] = asyncio.Queue()
         self.revoked: list[Lease] = []
+        self.notified: list[str] = []
         self.closed = False
         self.caller = Caller(connection=self)
         self.call = Calls(manager, self.caller)
 
     def send(self, frame: bytes) -> None:
         message = msgspec.json.decode(frame)
+        self.notified.append(message["method"])
         if message["method"] == "executor.run":
             for task in msgspec.convert(message["params"]["tasks"], list[dict[str, Any]]):
                 self.assigned.put_nowait(

@@ -31,6 +31,7 @@ class Roster:
     :param manager_id: the id of this manager
     :param on_change: called with the id of an executor whose leases or status changed, if it is
         not connected to this manager
+    :param on_resumed: called with the session of an executor that may take tasks again
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Roster:
         manager_id: str,
         *,
         on_change: Callable[[str], None],
+        on_resumed: Callable[[Session], None],
     ) -> None:
         self._store = store
         self._committer = committer
@@ -53,6 +55,7 @@ class Roster:
         self._settings = settings
         self._manager_id = manager_id
         self._on_change = on_change
+        self._on_resumed = on_resumed
         self._pings: dict[str, asyncio.Future[ExecutorStatus | None]] = {}
         self._pinging: asyncio.Task[None] | None = None
 
@@ -146,12 +149,14 @@ class Roster:
             raise _unknown(params.id)
         if params.capacity is not None:
             session.capacity = params.capacity
+        before = session.status
         status = await self._renew(session)
         if status is None:
             self._sessions.remove(session)
             raise _unknown(params.id)
-        session.status = status
-        return status
+        if session.status is before:  # else an operator has changed it meanwhile
+            self._change_status(session, status)
+        return session.status
 
     async def _renew(self, session: Session) -> ExecutorStatus | None:
         """Write a ping. Pings that arrive during a write are written together by the next one."""
@@ -250,11 +255,17 @@ class Roster:
         await self._committer.transact(work)
         session = self._sessions.get(executor_id)
         if session is not None:
-            if status is ExecutorStatus.DRAINING:
-                session.drain("requested by an operator")
-            session.status = status
+            self._change_status(session, status)
         else:
             self._on_change(executor_id)
+
+    def _change_status(self, session: Session, status: ExecutorStatus) -> None:
+        """Apply the status that the store holds to a session."""
+        if status is session.status:
+            return
+        session.change_status(status)
+        if status is ExecutorStatus.ACTIVE:
+            self._on_resumed(session)
 
     async def _end(
         self,
@@ -281,7 +292,7 @@ class Roster:
         self._revoke(executor_id, changes)
         session = self._sessions.get(executor_id)
         if session is not None:
-            session.status = status
+            self._change_status(session, status)
 
     def _revoke(self, executor_id: str, changes: list[Change]) -> None:
         session = self._sessions.get(executor_id)
@@ -343,7 +354,7 @@ class Roster:
                 await self._revoke_ended(session)
 
     async def reconcile(self, session: Session) -> None:
-        """Revoke the leases of a session that another manager has ended."""
+        """Apply what another manager has changed: revoked leases, and the executor's status."""
         rows = await self._store.executors([session.executor_id])
         if self._is_current(session, rows[0] if rows else None):
             await self._revoke_ended(session)
@@ -353,7 +364,7 @@ class Roster:
         if row is None or row.session != session.nonce or row.status in GONE:
             self._sessions.close(session)
             return False
-        session.status = row.status
+        self._change_status(session, row.status)
         return True
 
     async def _revoke_ended(self, session: Session) -> None:

@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from kaiju_tasks.protocol import Assignment, DrainParams, Lease, RevokeParams, RunParams
+from kaiju_tasks.protocol import (
+    Assignment,
+    DrainParams,
+    Lease,
+    ResumeParams,
+    RevokeParams,
+    RunParams,
+)
 from kaiju_tasks.rpc import encode_notification
 from kaiju_tasks.types import ExecutorStatus
 
@@ -80,9 +87,14 @@ class Session:
         if self.alone == lease.id:
             self.alone = None
 
-    def drain(self, reason: str) -> None:
-        self.status = ExecutorStatus.DRAINING
-        self.connection.send(encode_notification("executor.drain", DrainParams(reason)))
+    def change_status(self, status: ExecutorStatus) -> None:
+        """Set the status that an operator has given the executor, and notify the executor."""
+        self.status = status
+        if status is ExecutorStatus.DRAINING:
+            drain = DrainParams("requested by an operator")
+            self.connection.send(encode_notification("executor.drain", drain))
+        elif status is ExecutorStatus.ACTIVE:
+            self.connection.send(encode_notification("executor.resume", ResumeParams()))
 
 
 class Sessions:

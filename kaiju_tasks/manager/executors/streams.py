@@ -7,7 +7,7 @@ none is left.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from kaiju_tasks.lifecycle import given_back
 from kaiju_tasks.manager.dice import Dice
@@ -28,6 +28,7 @@ class Streams:
     """Pushes the tasks of every stream that this manager's executors serve.
 
     :param batch_rows: maximum number of tasks in a transaction
+    :param reconcile: applies what the store says of a session that it refused tasks
     :ivar on_call: by stream, a function that starts its executor when the stream has work and no
         executor serves it
     """
@@ -39,12 +40,14 @@ class Streams:
         pauses: PauseBook,
         dice: Dice,
         batch_rows: int,
+        reconcile: Callable[[Session], Awaitable[None]],
     ) -> None:
         self._committer = committer
         self._pauses = pauses
         self._sessions = sessions
         self._dice = dice
         self._batch_rows = batch_rows
+        self._reconcile = reconcile
         self._pending: set[str] = set()
         self._suspect: set[str] = set()
         self._has_held: set[str] = set()
@@ -200,7 +203,7 @@ class Streams:
             raise
         (self._has_held.add if found.held else self._has_held.discard)(app_name)
         if found.session_over:
-            self._sessions.close(session)
+            await self._reconcile(session)
         elif found.assignments and session.open:
             session.push(found.assignments)
         elif found.assignments:

@@ -1,6 +1,7 @@
 """What executors say of themselves is checked, and one executor's fault is never another's."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from kaiju_tasks.api import write_stage_fast
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
+from kaiju_tasks.types import ExecutorStatus
 from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
 from tests.support.wait import wait_until
 
@@ -89,6 +91,71 @@ async def test_an_operators_refusal_outlasts_reconnects_and_leaves(
     async with pinging(second):
         assert (await call("executors.resume", id="h"))["status"] == "ACTIVE"
         assert (await second.take()).id == "q"
+
+
+@pytest.mark.parametrize("action", ["drain", "suspend"])
+async def test_a_resumed_executor_takes_tasks_without_a_ping(
+    call: Calls, manager: Manager, other_manager: Manager, action: str
+) -> None:
+    silent = HandExecutor(manager, "silent")
+    await silent.connect()
+    session = manager.sessions.get("silent")
+    assert session is not None
+    for operator in (call, Calls(other_manager)):
+        silent.notified.clear()
+        await operator(f"executors.{action}", id="silent")
+        await wait_until(lambda: session.free == 0, "the manager gives it no tasks")
+        task = await operator.create("work")
+        await operator("executors.resume", id="silent")
+        taken = await silent.take()
+        assert taken.id == task["id"]
+        sent = ["executor.drain"] if action == "drain" else []
+        assert silent.notified == [*sent, "executor.resume", "executor.run"]
+        await silent.finish(taken)
+    assert not silent.closed
+
+
+async def test_an_acquisition_that_a_drain_overtakes_keeps_the_connection(
+    call: Calls, manager: Manager
+) -> None:
+    executor = HandExecutor(manager, "drained")
+    await executor.connect()
+    (row,) = await manager.store.executors(["drained"])
+    async with manager.store.transaction() as tx:  # as another manager does it
+        row.status = ExecutorStatus.DRAINING
+        await tx.put_executor(row)
+    await call.create("work")
+    await wait_until(lambda: "executor.drain" in executor.notified, "it is drained")
+    assert not executor.closed
+    assert executor.assigned.empty()
+
+
+async def test_a_ping_that_a_resume_overtakes_does_not_drain_the_executor_again(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = HandExecutor(manager, "slow")
+    await slow.connect()
+    await call("executors.drain", id="slow")
+    ping = manager.store.ping
+
+    async def overtaken(*args: Any) -> Any:
+        statuses = await ping(*args)
+        await call("executors.resume", id="slow")
+        return statuses
+
+    monkeypatch.setattr(manager.store, "ping", overtaken)
+    assert (await slow.ping())["status"] == "ACTIVE"
+    assert slow.notified == ["executor.drain", "executor.resume"]
+
+
+async def test_what_does_not_change_an_executors_status_does_not_notify_it(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call("executors.resume", id="hand")
+    assert executor.notified == []
+    await call("executors.drain", id="hand")
+    await call("executors.drain", id="hand")
+    assert executor.notified == ["executor.drain"]
 
 
 async def test_more_time_is_told_as_what_is_left(call: Calls, executor: HandExecutor) -> None:
