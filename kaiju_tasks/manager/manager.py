@@ -102,7 +102,7 @@ class Manager:
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
         )
-        self.retention = Retention(store, self.committer, settings)
+        self.retention = Retention(store, self.committer, settings, self.dice)
         self._publisher = Publisher(
             self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
         )

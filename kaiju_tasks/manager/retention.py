@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
@@ -10,25 +11,32 @@ from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, Transaction
 
 PRUNE_EVERY_SECONDS = 3600.0
+FIRST_PRUNE_SECONDS = 60.0
+RETRY_SECONDS = 300.0
 PRUNE_BATCH = 500
 DAY_SECONDS = 86_400.0
 GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 
 
 class Retention:
-    """Prunes the database once an hour.
+    """Prunes the database within a minute of the start, then once an hour.
+
+    A manager that restarts often prunes, too. Managers that start together prune at different
+    times; if they do not, each row is deleted once.
 
     It deletes runs and notifications older than `retention_days`, audit records older than
     `audit_retention_days`, executors that left more than a day ago, and unused concurrency keys.
     """
 
-    def __init__(self, store: Store, committer: Committer, settings: Settings) -> None:
+    def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
         self._store = store
+        self._dice = dice
+        self._pruned = False
         self._committer = committer
         self._kept_seconds = settings.retention_days * DAY_SECONDS
         self._audit_kept_seconds = settings.audit_retention_days * DAY_SECONDS
         self._loop = Loop(
-            "pruning", wait=_next_hour, work=self.prune, retry_seconds=PRUNE_EVERY_SECONDS
+            "pruning", wait=self._until_next, work=self.prune, retry_seconds=RETRY_SECONDS
         )
 
     def start(self) -> None:
@@ -36,6 +44,10 @@ class Retention:
 
     async def stop(self) -> None:
         await self._loop.stop()
+
+    async def _until_next(self) -> None:
+        first = FIRST_PRUNE_SECONDS * self._dice.fraction()
+        await asyncio.sleep(PRUNE_EVERY_SECONDS if self._pruned else first)
 
     async def prune(self) -> int:
         """Prune once.
@@ -49,6 +61,7 @@ class Retention:
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_notifications, before)
         await _all(self._store.prune_audit, now - self._audit_kept_seconds)
+        self._pruned = True
         return runs
 
     async def delete_ended(self, before: float) -> int:
@@ -68,10 +81,6 @@ class Retention:
             return Written(len(await tx.delete_ended(before, PRUNE_BATCH)), [])
 
         return await self._committer.transact(work)
-
-
-async def _next_hour() -> None:
-    await asyncio.sleep(PRUNE_EVERY_SECONDS)
 
 
 async def _all(prune: Callable[[float, int], Awaitable[int]], before: float) -> int:
