@@ -8,7 +8,7 @@ from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import IdParams, PauseParams, PauseView, Removed
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.lifecycle import Pauses
+from kaiju_tasks.lifecycle import Pauses, is_over
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.templates import compile_condition
 from kaiju_tasks.types import AuditRecord, Pause, as_text
@@ -41,9 +41,10 @@ class PausesApi:
         return _view(pause, now)
 
     async def list(self, caller: Caller) -> "list_[PauseView]":
-        """List pauses by id."""
+        """List the pauses that hold tasks now or will later, by id."""
         now = await self._store.now()
-        return [_view(pause, now) for pause in await self._store.pauses()]
+        pauses = await self._store.pauses()
+        return [_view(pause, now) for pause in pauses if not is_over(pause, now)]
 
     async def remove(self, caller: Caller, params: IdParams) -> Removed:
         """End a pause. The tasks that it holds continue."""

@@ -38,7 +38,7 @@ from kaiju_tasks.lifecycle.events import (
 from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
+from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses, is_over
 from kaiju_tasks.lifecycle.run import open_run, proceed
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
 from kaiju_tasks.lifecycle.slot_keys import shown_slot_key, slot_key
@@ -115,6 +115,7 @@ __all__ = [
     "due_at",
     "gate_pause",
     "given_back",
+    "is_over",
     "pause_gate",
     "refuses",
     "shown_slot_key",

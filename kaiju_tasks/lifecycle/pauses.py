@@ -19,6 +19,14 @@ _decode = msgspec.json.decode
 _encode = msgspec.json.encode
 
 
+def is_over(pause: Pause, now: float) -> bool:
+    """Whether a pause has ended for good.
+
+    :param now: UNIX seconds
+    """
+    return pause.until is not None and pause.until <= now
+
+
 class Pauses:
     """All pauses at one revision.
 
@@ -82,7 +90,7 @@ class _Armed:
         """Whether the pause is active, and until when this will not change."""
         pause = self.pause
         end = float("inf") if pause.until is None else pause.until
-        if now >= end:
+        if is_over(pause, now):
             return float("inf"), False
         if pause.cron is None:
             return end, True

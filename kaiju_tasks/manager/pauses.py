@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from kaiju_tasks.errors import Conflict, NotFound
-from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, pause_gate
+from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, is_over, pause_gate
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.changes import Written
@@ -70,11 +70,15 @@ class PauseBook:
 
     async def add(self, pause: Pause, audit: AuditRecord) -> None:
         """Add a pause. Acquisitions that begin after the return take no task that it holds.
+        It replaces a pause of the same id that is over.
 
         :raises Conflict: another pause has this id
         """
 
         async def work(tx: Transaction) -> Written[None]:
+            old = {one.id: one for one in await tx.pauses()}.get(pause.id)
+            if old is not None and is_over(old, tx.now):
+                await tx.delete_pause(old.id)
             if not await tx.put_pause(pause) and pause not in await tx.pauses():
                 message = f"a pause with the id {pause.id!r} already exists"
                 raise Conflict(message, field="id", id=pause.id)

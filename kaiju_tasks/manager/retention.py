@@ -25,7 +25,8 @@ class Retention:
     times; if they do not, each row is deleted once.
 
     It deletes runs and notifications older than `retention_days`, audit records older than
-    `audit_retention_days`, executors that left more than a day ago, and unused concurrency keys.
+    `audit_retention_days`, executors that left more than a day ago, pauses that are over, and
+    unused concurrency keys.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -57,6 +58,7 @@ class Retention:
         now = await self._store.now()
         await self._store.forget_executors(now - GONE_EXECUTORS_KEPT_SECONDS)
         await self._store.forget_slots()
+        await self._store.prune_pauses(now)
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_notifications, before)

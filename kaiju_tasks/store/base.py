@@ -618,6 +618,15 @@ class Store(Protocol):
         """Delete unused concurrency keys."""
         ...
 
+    async def prune_pauses(self, before: float) -> int:
+        """Delete the pauses that ended for good, at the latest at a time.
+
+        The revision stays: a manager that still knows such a pause holds nothing with it.
+
+        :returns: the number of deleted pauses
+        """
+        ...
+
     async def prune_notifications(self, before: float, limit: int) -> int:
         """Delete up to `limit` notifications that were created before a time.
 

@@ -105,6 +105,9 @@ class SharedStore(ABC):
     async def forget_slots(self) -> None:
         await self._change("forget_slots")
 
+    async def prune_pauses(self, before: float) -> int:
+        return await self._change("prune_pauses", before)
+
     async def prune_notifications(self, before: float, limit: int) -> int:
         return await self._change("prune_notifications", iso_moment(before), limit)
 

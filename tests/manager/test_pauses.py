@@ -209,6 +209,55 @@ async def test_pauses_are_listed_with_reason_and_whether_they_hold(call: Calls) 
     assert second["created"].endswith("+00:00")
 
 
+async def over(call: Calls, manager: Manager, **fields: Any) -> None:
+    """A pause that has ended."""
+    until = await manager.store.now() + 0.2
+    await pause(call, until=until, **fields)
+
+    async def passed() -> bool:
+        return await manager.store.now() >= until
+
+    await wait_until(passed, "the pause is over")
+
+
+async def test_a_pause_that_is_over_is_not_listed_even_with_a_window(
+    call: Calls, manager: Manager
+) -> None:
+    window = {"cron": "* * * * *", "duration": 60, "timezone": "UTC"}
+    later = await manager.store.now() + 3600
+    await pause(call, id="later", app_name="x", until=later)
+    await pause(call, id="windows", app_name="x", **window)
+    await over(call, manager, id="once", app_name="x")
+    await over(call, manager, id="over", app_name="x", **window)
+    assert [one["id"] for one in await call("pauses.list")] == ["later", "windows"]
+
+
+async def test_pruning_deletes_pauses_that_are_over_and_releases_what_they_held(
+    call: Calls, manager: Manager, executor: HandExecutor
+) -> None:
+    await pause(call, id="stays", app_name="x")
+    await pause(call, id="windows", app_name="x", cron="* * * * *", duration=60)
+    await pause(call, id="over", app_name="default", until=await manager.store.now() + 0.5)
+    await call.create("work", id="t")
+    assert (await executor.take()).id == "t"
+    await manager.retention.prune()
+    assert [one.id for one in await manager.store.pauses()] == ["stays", "windows"]
+
+
+async def test_the_id_of_a_pause_that_is_over_is_free(
+    call: Calls, manager: Manager, executor: HandExecutor
+) -> None:
+    await over(call, manager, id="p", app_name="default")
+    made = await pause(call, id="p", app_name="default", reason="again")
+    assert (made["active"], made["reason"]) == (True, "again")
+    await call.create("work", id="t")
+    await is_paused(call, "t")
+    with pytest.raises(Conflict):
+        await pause(call, id="p", app_name="x")
+    await call("pauses.remove", id="p")
+    assert (await executor.take()).id == "t"
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

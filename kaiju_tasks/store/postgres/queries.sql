@@ -403,6 +403,10 @@ deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
 DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
 
+-- name: prune_pauses
+-- Delete pauses that have ended.
+DELETE FROM pauses WHERE (body::json ->> 'until')::float8 <= $1::float8
+
 -- name: prune_notifications
 -- Delete notifications older than a time.
 DELETE FROM notifications WHERE id = ANY (ARRAY(

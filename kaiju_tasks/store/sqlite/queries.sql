@@ -322,6 +322,10 @@ DELETE FROM children WHERE parent_job IN (
 -- Delete a JSON list of runs.
 DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))
 
+-- name: prune_pauses
+-- Delete pauses that have ended.
+DELETE FROM pauses WHERE json_extract(body, '$.until') <= ?1
+
 -- name: prune_notifications
 -- Delete notifications older than a time.
 DELETE FROM notifications WHERE id IN (
