@@ -16,6 +16,7 @@ from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.heartbeat import Heartbeat
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.publisher import Publisher
@@ -106,7 +107,8 @@ class Manager:
         self._publisher = Publisher(
             self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
         )
-        self._heartbeat = Loop(
+        self.heartbeat = Heartbeat(store, self.id, self.uptime, settings.lease_seconds)
+        self._beats = Loop(
             "heartbeat",
             wait=self._until_next_beat,
             work=self._beat,
@@ -121,7 +123,7 @@ class Manager:
 
         :raises StoreUnavailable: the database cannot be reached
         """
-        await self._seen_up()
+        await self.heartbeat.beat()
         self.uptime.reached(True)
         self.committer.start()
         await self.pauses.start()
@@ -131,11 +133,11 @@ class Manager:
         listening = self.store.listen(self._on_wake, self.relay.received)
         await self._exit.enter_async_context(listening)
         self.relay.greet()
-        self._heartbeat.start()
+        self._beats.start()
 
     async def stop(self) -> None:
         """Stop all parts. Executors keep their leases and reconnect to another manager."""
-        await self._heartbeat.stop()
+        await self._beats.stop()
         for session in self.sessions:
             self.sessions.close(session)
         await self._exit.aclose()
@@ -199,14 +201,11 @@ class Manager:
 
     async def _beat(self) -> None:
         self.relay.renew()
-        await self._seen_up()
+        await self.heartbeat.beat()
         await self.roster.check()
 
     def _out_of_reach(self) -> None:
         self.uptime.reached(False)
-
-    async def _seen_up(self) -> None:
-        self.uptime.up_since = await self.store.manager_seen(self.id, self.settings.lease_seconds)
 
     def spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
         """Run a coroutine in the background. It is cancelled when the manager stops."""

@@ -123,7 +123,7 @@ async def _healthz(request: web.Request) -> web.StreamResponse:
 
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
-    reason = await why_not_ready(request.app[MANAGER].store)
+    reason = await why_not_ready(request.app[MANAGER])
     if reason is None:
         return web.json_response({"ready": True})
     return web.json_response({"ready": False, "reason": reason}, status=503)

@@ -1,0 +1,37 @@
+"""What a manager knows about its own writes."""
+
+import asyncio
+
+import pytest
+
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.store.base import StoreUnavailable
+
+
+async def test_a_failed_write_is_a_problem_until_one_succeeds(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(manager_id: str, fresh_seconds: float) -> float:
+        raise StoreUnavailable("the disk is full")
+
+    assert manager.heartbeat.problem() is None
+    with monkeypatch.context() as patched:
+        patched.setattr(manager.store, "manager_seen", refuse)
+        with pytest.raises(StoreUnavailable):
+            await manager.heartbeat.beat()
+        assert manager.heartbeat.problem() == (
+            "the manager cannot write to the database: see its log"
+        )
+    await manager.heartbeat.beat()
+    assert manager.heartbeat.problem() is None
+
+
+async def test_a_write_that_hangs_for_a_lease_is_a_problem(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    later = loop.time() + manager.settings.lease_seconds + 1
+    monkeypatch.setattr(manager.heartbeat, "_clock", lambda: later)
+    problem = manager.heartbeat.problem()
+    assert problem is not None
+    assert problem.startswith("the manager has not written to the database for 1")
