@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
-from kaiju_tasks.cli.fail import USAGE, Failed
+from kaiju_tasks.cli.fail import USAGE, Failed, sentence
 from kaiju_tasks.cli.remote import DEFAULT_URL, manager_token, manager_url
 from kaiju_tasks.cli.settings import read_settings, setting_options
 from kaiju_tasks.errors import InvalidParams, NotAManager
@@ -103,7 +103,7 @@ def executor(
         served += forwarded(forward, app_name, settings.default_app_name)
         by_app_name(served)
     except (LoadError, ValueError) as error:
-        raise Failed(f"{_sentence(str(error))}", USAGE) from error
+        raise Failed(f"{sentence(str(error))}", USAGE) from error
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     running = run_executor(
@@ -121,7 +121,7 @@ def executor(
     try:
         code = run_loop(running)
     except HealthPortTaken as error:
-        raise Failed(_sentence(str(error))) from error
+        raise Failed(sentence(str(error))) from error
     except NotAManager as error:
         raise Failed(str(error), USAGE, error) from error
     sys.exit(code)
@@ -143,7 +143,3 @@ def _end_with_stdin() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(HURRY_SECONDS)
     os._exit(1)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -19,6 +19,7 @@ __all__ = [
     "Failed",
     "Interrupted",
     "not_found",
+    "sentence",
     "show_error",
     "when_interrupted",
 ]
@@ -71,6 +72,11 @@ class Interrupted(Failed):
 def not_found(message: str) -> Failed:
     """Return the error for an object that does not exist, with the manager's code and type."""
     return Failed(message, CALL_FAILED, NotFound(message))
+
+
+def sentence(text: str) -> str:
+    """Return an error's text as a sentence, which begins with a capital letter and has an end."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 @contextlib.contextmanager

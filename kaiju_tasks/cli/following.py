@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from kaiju_tasks.cli.fail import NO_MANAGER, Failed
+from kaiju_tasks.cli.fail import NO_MANAGER, Failed, sentence
 from kaiju_tasks.cli.remote import START_ONE, CallFailed, manager_token, manager_url
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def follow(work: "Callable[[Client], Coroutine[Any, Any, T]]", retry_seconds: fl
     try:
         return run_loop(run())
     except Unavailable as error:
-        raise Failed(f"{error}. {START_ONE}", NO_MANAGER, error) from error
+        raise Failed(f"{sentence(str(error))} {START_ONE}", NO_MANAGER, error) from error
     except KaijuError as error:
         raise CallFailed(error.code, error.message, error.data) from error
 

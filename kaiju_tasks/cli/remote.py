@@ -7,9 +7,11 @@ import socket
 from typing import Any
 from urllib.parse import SplitResult
 
-from kaiju_tasks.address import check_token, read_url
+from kaiju_tasks.address import check_token, is_temporary, read_url
 from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed, when_interrupted
-from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.cli.results import is_result
+from kaiju_tasks.errors import InvalidParams, NotAManager
+from kaiju_tasks.reads import READS
 
 __all__ = [
     "DEFAULT_URL",
@@ -17,6 +19,7 @@ __all__ = [
     "CallFailed",
     "call",
     "call_within",
+    "check_result",
     "manager_token",
     "manager_url",
 ]
@@ -25,10 +28,6 @@ DEFAULT_URL = "http://127.0.0.1:8077"
 START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to the URL of a running manager."
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
-READING = frozenset(
-    {"commands", "count", "explain", "get", "list", "preview", "runs", "stages", "validate", "wait"}
-)
-"""The verbs of read-only methods."""
 
 
 class CallFailed(Failed):
@@ -95,17 +94,27 @@ def call_within(seconds: float, method: str, /, **params: Any) -> Any:
         answer = _post(body, seconds)
     if "error" in answer:
         raise _call_failed(answer["error"])
-    return answer.get("result")
+    return check_result(method, answer.get("result"))
+
+
+def check_result(method: str, result: Any) -> Any:
+    """Return a result, if it can be the result of this method.
+
+    :raises Failed: it cannot: the server is not a manager
+    """
+    if is_result(method, result):
+        return result
+    text = json.dumps(result)
+    raise _not_a_manager(manager_url(), f"the result of `{method}` is {text:.100}")
 
 
 def _call_failed(error: dict[str, Any]) -> CallFailed:
     data = error.get("data")
-    message = str(error.get("message", "the call failed"))
-    return CallFailed(error.get("code", 0), message, data if isinstance(data, dict) else {})
+    return CallFailed(error["code"], error["message"], data if isinstance(data, dict) else {})
 
 
 def _interrupted(method: str) -> str:
-    if method.rpartition(".")[2] in READING:
+    if method in READS:
         return "Interrupted before the manager answered."
     return f"Interrupted before the manager answered. It may still carry out `{method}`."
 
@@ -154,10 +163,29 @@ def _read(url: str, status: int, text: bytes) -> dict[str, Any]:
         answer = json.loads(text)
     except ValueError:
         answer = None
-    if isinstance(answer, dict) and ("result" in answer or isinstance(answer.get("error"), dict)):
+    if isinstance(answer, dict) and ("result" in answer or _is_error(answer.get("error"))):
         return answer
     line = text.decode(errors="replace").strip().partition("\n")[0]
-    raise Failed(f"The server at {url} is not a manager: HTTP {status}: {line:.200}", NO_MANAGER)
+    reason = f"HTTP {status}: {line:.200}".removesuffix(": ")
+    if is_temporary(status):
+        raise Failed(f"The manager at {url} is not available now ({reason}).", NO_MANAGER)
+    raise _not_a_manager(url, reason)
+
+
+def _is_error(error: Any) -> bool:
+    return (
+        isinstance(error, dict)
+        and isinstance(error.get("code"), int)
+        and isinstance(error.get("message"), str)
+    )
+
+
+def _not_a_manager(url: str, reason: str) -> Failed:
+    message = (
+        f"The server at {url} does not answer as a kaiju_tasks manager ({reason}). "
+        "Set KAIJU_URL to the URL of a manager."
+    )
+    return Failed(message, NO_MANAGER, NotAManager(message))
 
 
 def _no_manager(url: str, error: Exception) -> str:

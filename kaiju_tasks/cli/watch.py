@@ -10,6 +10,7 @@ from kaiju_tasks.cli.fail import when_interrupted
 from kaiju_tasks.cli.following import follow
 from kaiju_tasks.cli.operate import progress_line
 from kaiju_tasks.cli.output import error_line, print_json
+from kaiju_tasks.cli.remote import check_result
 
 if TYPE_CHECKING:
     from kaiju_tasks.client import Client
@@ -34,7 +35,8 @@ def watch_task(id: str, as_json: bool, retry_seconds: float) -> None:
 async def _until_ended(client: "Client", id: str, *, quiet: bool) -> dict[str, Any]:
     from kaiju_tasks.types import ENDED
 
-    task, shown = await client.tasks.get(id), ""
+    task: dict[str, Any] = check_result("tasks.get", await client.tasks.get(id))
+    shown = ""
     while True:
         line = progress_line(task)
         if line != shown and not quiet:
@@ -43,7 +45,8 @@ async def _until_ended(client: "Client", id: str, *, quiet: bool) -> dict[str, A
         if task["status"] in ENDED or _ended_between_fires(task):
             return task
         seen = {name: task[name] for name in ("status", "stage", "status_reason")}
-        task = await client.call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
+        waited = await client.call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
+        task = check_result("tasks.wait", waited)
 
 
 def _ended_between_fires(task: dict[str, Any]) -> bool:

@@ -13,36 +13,10 @@ import msgspec
 
 from kaiju_tasks.client.transport import Unsent
 from kaiju_tasks.errors import Conflict, Unavailable
+from kaiju_tasks.reads import READS
 from kaiju_tasks.types import NewTask
 
-__all__ = ["READS", "Call", "make_call"]
-
-READS = frozenset(
-    {
-        "audit.list",
-        "cron.preview",
-        "executors.commands",
-        "executors.get",
-        "executors.list",
-        "manager.list_active_executors",
-        "notifications.get",
-        "notifications.list",
-        "pauses.list",
-        "rpc.discover",
-        "system.info",
-        "tasks.count",
-        "tasks.exists",
-        "tasks.explain",
-        "tasks.get",
-        "tasks.list",
-        "tasks.m_exists",
-        "tasks.m_get",
-        "tasks.runs",
-        "tasks.stages",
-        "tasks.validate",
-        "tasks.wait",
-    }
-)
+__all__ = ["Call", "make_call"]
 
 Ask = Callable[..., Awaitable[Any]]
 _Fields = dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from kaiju_tasks.client.calls import READS, make_call
+from kaiju_tasks.client.calls import make_call
 from kaiju_tasks.client.events import Events
 from kaiju_tasks.client.methods import Methods, TaskMethods
 from kaiju_tasks.client.outage import RETRY_SECONDS, Outage
@@ -18,7 +18,7 @@ from kaiju_tasks.client.transport import (
     read_result,
 )
 from kaiju_tasks.client.waiting import Waiting
-from kaiju_tasks.errors import NotAManager
+from kaiju_tasks.reads import READS
 from kaiju_tasks.rpc.messages import encode_request
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ class Client(ClientMethods):
             encode_request(next(self._ids), method, params), seconds=seconds
         )
         if isinstance(answer, list):
-            raise NotAManager(
-                f"{self._transport.url} is not a manager: it answered one call with a batch"
-            )
+            raise self._transport.not_a_manager("it answered one call with a batch")
         return read_result(answer)
 
     async def _wait(self, id: str, timeout: float | None) -> dict[str, Any]:
@@ -126,9 +124,7 @@ class Client(ClientMethods):
         answer = await self._transport.post(b"[%b]" % b",".join(requests))
         if isinstance(answer, Answer):
             read_result(answer)
-            raise NotAManager(
-                f"{self._transport.url} is not a manager: it answered a batch with one answer"
-            )
+            raise self._transport.not_a_manager("it answered a batch with one answer")
         answers = {one.id: one for one in answer}
         return [read_outcome(answers.get(id_)) for id_ in bodies]
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from random import Random
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -18,6 +18,13 @@ __all__ = ["Events"]
 
 SUBSCRIBE_SECONDS = 10.0
 CUT = "the connection to the manager was lost and opened again; read the tasks to catch up"
+
+T = TypeVar("T")
+
+
+class _Notification(msgspec.Struct):
+    method: str
+    params: dict[str, Any]
 
 
 class Events:
@@ -56,6 +63,7 @@ class Events:
 
         :raises TooSlow: events arrived faster than they were read; the subscription has ended
         :raises Unavailable: the connection was lost, and the manager does not answer
+        :raises NotAManager: the server sends messages that are not events
         """
         if self._socket is None:
             await self.__aenter__()
@@ -66,9 +74,10 @@ class Events:
                 raise
             return await self._resubscribe()
         self._backoff.reset()
-        event: dict[str, Any] = {"event": received["method"], **received["params"]}
-        del event["subscription"]
-        if received["method"] == "events.dropped":
+        sent = await self._read(received, _Notification)
+        event: dict[str, Any] = {"event": sent.method, **sent.params}
+        event.pop("subscription", None)
+        if sent.method == "events.dropped":
             await self.close()
             raise TooSlow(event["reason"])
         return event
@@ -91,7 +100,7 @@ class Events:
             async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await socket.send_str(encode_request(0, "events.subscribe", params).decode())
                 answer = await self._receive()
-            read_result(msgspec.convert(answer, Answer))
+            read_result(await self._read(answer, Answer))
         except (aiohttp.ClientError, OSError) as error:
             await self.close()
             raise InDoubt(f"the manager does not answer: {error}") from error
@@ -99,11 +108,17 @@ class Events:
             await self.close()
             raise
 
-    async def _receive(self) -> dict[str, Any]:
+    async def _read(self, received: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(received, type=kind)
+        except msgspec.DecodeError as error:
+            await self.close()
+            raise self._transport.not_a_manager(f"a message on its WebSocket: {error}") from error
+
+    async def _receive(self) -> bytes:
         assert self._socket is not None
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             await self.close()
             raise InDoubt("the connection to the manager was lost: no more events arrive")
-        received: dict[str, Any] = msgspec.json.decode(message.data)
-        return received
+        return str(message.data).encode()

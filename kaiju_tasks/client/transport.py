@@ -17,6 +17,7 @@ __all__ = ["Answer", "InDoubt", "Transport", "Unsent", "read_outcome", "read_res
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
 HEARTBEAT_SECONDS = 20.0
+REFUSALS = frozenset({401, 403})
 
 
 class Unsent(Unavailable):
@@ -27,12 +28,20 @@ class InDoubt(Unavailable):
     """No answer arrived: the manager may or may not have carried out the call."""
 
 
+class ErrorObject(msgspec.Struct):
+    """The error of a JSON-RPC answer."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
 class Answer(msgspec.Struct):
     """One JSON-RPC answer."""
 
     id: Any = None
     result: Any = None
-    error: dict[str, Any] | None = None
+    error: ErrorObject | None = None
 
 
 _decoder: msgspec.json.Decoder[Answer | list[Answer]] = msgspec.json.Decoder(Answer | list[Answer])
@@ -100,8 +109,7 @@ class Transport:
                     self.url, headers=self._headers, heartbeat=HEARTBEAT_SECONDS
                 )
         except aiohttp.WSServerHandshakeError as error:
-            kind = Unsent if is_temporary(error.status) else NotAManager
-            raise kind(f"{self.url} refused a WebSocket: HTTP {error.status}") from error
+            raise self._refused(error.status) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unsent(f"cannot connect to a manager at {self.url}: {_reason(error)}") from error
 
@@ -111,10 +119,25 @@ class Transport:
             self._session = aiohttp.ClientSession(timeout=timeout)
         return self._session
 
+    def _refused(self, status: int) -> Unavailable:
+        reason = f"it refused a WebSocket: HTTP {status}"
+        if is_temporary(status):
+            return Unsent(f"the manager at {self.url} is not available now ({reason})")
+        if status in REFUSALS:
+            return NotAManager(f"the manager at {self.url} needs another token ({reason})")
+        return self.not_a_manager(reason)
+
     def _no_answer(self, status: int, text: bytes) -> Unavailable:
-        kind = InDoubt if is_temporary(status) else NotAManager
-        body = text.decode(errors="replace").strip()
-        return kind(f"the server at {self.url} is not a manager: HTTP {status}: {body:.200}")
+        line = text.decode(errors="replace").strip().partition("\n")[0]
+        reason = f"HTTP {status}: {line:.200}".removesuffix(": ")
+        if is_temporary(status):
+            return InDoubt(f"the manager at {self.url} is not available now ({reason})")
+        return self.not_a_manager(reason)
+
+    def not_a_manager(self, reason: str) -> NotAManager:
+        return NotAManager(
+            f"the server at {self.url} does not answer as a kaiju_tasks manager ({reason})"
+        )
 
 
 def read_result(answer: Answer) -> Any:
@@ -125,7 +148,7 @@ def read_result(answer: Answer) -> Any:
     if answer.error is None:
         return answer.result
     error = answer.error
-    raise remote_error(error.get("code", 0), str(error.get("message")), error.get("data"))
+    raise remote_error(error.code, error.message, error.data)
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What holds for every command, found by walking their tree: a new one is met here too."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -15,20 +16,33 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from kaiju_tasks.cli import results
 from kaiju_tasks.cli.main import cli
 from tests.cli import walk
 from tests.cli.conftest import Invoke, Shell
+from tests.cli.test_methods import COMMANDS
 from tests.support.processes import ROOT, Processes
 
 REFUSAL = {"code": 409, "message": "not now", "data": {"type": "conflict", "status": "IDLE"}}
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """A manager that refuses every call."""
+class Answering(BaseHTTPRequestHandler):
+    """A server that answers every call alike. It refuses WebSockets with 404.
+
+    :cvar answer: the body, as JSON; or an HTTP status
+    """
+
+    answer: Any = None
+
+    def do_GET(self) -> None:
+        self.send_error(self.answer if isinstance(self.answer, int) else 404)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "error": REFUSAL}).encode()
+        if isinstance(self.answer, int):
+            self.send_error(self.answer)
+            return
+        body = json.dumps(self.answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -38,15 +52,25 @@ class Refusing(BaseHTTPRequestHandler):
         return None
 
 
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+@contextlib.contextmanager
+def answering(answer: Any) -> Iterator[str]:
+    handler = type("Handler", (Answering,), {"answer": answer})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """A manager that refuses every call."""
+    with answering({"jsonrpc": "2.0", "id": 1, "error": REFUSAL}) as url:
+        yield url
 
 
 def error_of(result: Result) -> dict[str, Any]:
@@ -108,6 +132,87 @@ def test_the_managers_error_is_handed_on_with_its_code_and_data(
         plain, as_json = invoke(*leaf.words), invoke(*leaf.words, "--json")
         assert (plain.exit_code, plain.stdout, plain.stderr) == (1, "", "not now\n"), leaf
         assert (as_json.exit_code, as_json.stdout, error_of(as_json)) == (1, "", REFUSAL), leaf
+
+
+RETURNED = {
+    ("cron", "preview"): "cron.preview",
+    ("executors",): "executors.list",
+    ("executors", "commands"): "executors.commands",
+    ("executors", "list"): "executors.list",
+    ("pauses", "list"): "pauses.list",
+    ("task", "count"): "tasks.count",
+    ("task", "runs"): "tasks.runs",
+}
+WRONG_RESULTS = [42, None, [], {}, "x", [42], {"data": [42], "count": 1, "offset": 0}]
+
+
+@pytest.mark.parametrize("result", WRONG_RESULTS, ids=json.dumps)
+def test_the_result_of_another_json_service_is_refused_in_one_sentence(
+    invoke: Invoke, result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering({"jsonrpc": "2.0", "id": 1, "result": result}) as url:
+        monkeypatch.setenv("KAIJU_URL", url)
+        for leaf in walk.asking(tmp_path):
+            plain, as_json = invoke(*leaf.words), invoke(*leaf.words, "--json")
+            assert ended_well(plain), leaf
+            assert ended_well(as_json), leaf
+            if plain.exit_code == 0:  # a manager could answer so, too
+                assert results.is_result(RETURNED[leaf.path], result)
+                continue
+            assert (plain.exit_code, as_json.exit_code) == (3, 3), leaf
+            assert (plain.stdout, as_json.stdout) == ("", "")
+            error = error_of(as_json)
+            assert error["data"]["type"] == "not_a_manager"
+            assert f"{url}" in error["message"]
+            assert "does not answer as a kaiju_tasks manager (" in error["message"]
+            assert plain.stderr == f"{error['message']}\n"
+
+
+@pytest.mark.parametrize("error", [{"code": []}, {"code": "x", "message": 3}, {}], ids=json.dumps)
+def test_a_malformed_error_of_another_service_is_no_traceback(
+    invoke: Invoke, error: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering({"jsonrpc": "2.0", "id": 1, "error": error}) as url:
+        monkeypatch.setenv("KAIJU_URL", url)
+        for leaf in walk.asking(tmp_path):
+            ended = invoke(*leaf.words)
+            assert (ended.exit_code, ended.stdout) == (3, ""), leaf
+            assert "does not answer as a kaiju_tasks manager (" in ended.stderr
+
+
+def test_a_manager_behind_a_proxy_that_answers_503_is_not_available_now(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(503) as url:
+        monkeypatch.setenv("KAIJU_URL", url)
+        for leaf in walk.asking(tmp_path):
+            plain, as_json = invoke(*leaf.words), invoke(*leaf.words, "--json")
+            assert (plain.exit_code, as_json.exit_code) == (3, 3), leaf
+            assert (plain.stdout, as_json.stdout) == ("", "")
+            error = error_of(as_json)
+            assert (error["code"], error["data"]["type"]) == (503, "unavailable")
+            assert plain.stderr == f"{error['message']}\n"
+            assert plain.stderr[0].isupper()
+            if leaf.path != ("events",):
+                assert "is not available now (HTTP 503" in plain.stderr
+
+
+def test_the_shapes_of_results_are_those_of_the_api() -> None:
+    document = json.loads(CliRunner().invoke(cli, ["openrpc"]).stdout)
+    schemas = document["components"]["schemas"]
+    returned = {}
+    for method in document["methods"]:
+        schema = method["result"]["schema"]
+        while "$ref" in schema:
+            schema = schemas[schema["$ref"].rpartition("/")[2]]
+        returned[method["name"]] = schema
+    assert results.FIELDS.keys().isdisjoint(results.LISTS | results.NUMBERS)
+    assert results.FIELDS.keys() | results.LISTS | results.NUMBERS == COMMANDS.keys()
+    for name, fields in results.FIELDS.items():
+        assert returned[name]["type"] == "object", name
+        assert set(fields) <= set(returned[name]["required"]), name
+    for name in results.LISTS | results.NUMBERS:
+        assert returned[name]["type"] == "array", name
 
 
 async def test_with_a_manager_the_exit_code_is_the_same_with_and_without_json(

@@ -81,7 +81,9 @@ TASK = {
     "status_reason": None,
     "stage": 0,
     "stages": 1,
+    "commands": [{"method": "a"}],
     "exit_code": None,
+    "error": None,
 }
 
 

@@ -14,6 +14,7 @@ from kaiju_tasks.errors import (
     InvalidParams,
     KaijuError,
     MethodNotFound,
+    NotAManager,
     NotFound,
     TooLarge,
     Unavailable,
@@ -127,8 +128,32 @@ async def test_what_is_no_manager_is_unavailable() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            with pytest.raises(Unavailable, match="is not a manager"):
+            with pytest.raises(Unavailable, match="does not answer as a kaiju_tasks manager"):
                 await client.system.info()
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("messages", [["42"], ["no JSON"], ['{"id": 0, "result": 1}', "[]"]])
+async def test_a_websocket_that_sends_other_messages_is_not_a_manager(messages: list[str]) -> None:
+    async def send(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        for message in messages:
+            await socket.send_str(message)
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/rpc", send)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(NotAManager, match="a message on its WebSocket"):
+                await anext(client.events())
     finally:
         await runner.cleanup()
 

@@ -4,7 +4,7 @@ import re
 
 from kaiju_tasks import errors
 from kaiju_tasks.api import method_registry
-from kaiju_tasks.client.calls import READS
+from kaiju_tasks.reads import READS
 from tests.server import api_document, client_signatures
 
 # Methods that a client must not simply repeat.
@@ -41,5 +41,5 @@ def test_type_checkers_know_every_method_as_it_is() -> None:
 def test_clients_know_which_methods_they_may_repeat() -> None:
     names = {method.name for method in method_registry()}
     unknown = {name for name in names if (name in READS) == bool(WRITES.fullmatch(name))}
-    assert not unknown, "a read belongs in READS of kaiju_tasks/client/calls.py, a write in WRITES"
+    assert not unknown, "a read belongs in READS of kaiju_tasks/reads.py, a write in WRITES"
     assert names >= READS

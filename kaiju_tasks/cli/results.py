@@ -1,0 +1,82 @@
+"""The shape of the manager's results: another JSON service can answer at the URL.
+
+The table repeats what the types of the API say, without importing them: a one-shot command starts
+quickly. Only fields that commands read are listed.
+"""
+
+from typing import Any
+
+__all__ = ["FIELDS", "LISTS", "NUMBERS", "is_result"]
+
+LISTS = frozenset(
+    {"executors.commands", "executors.list", "pauses.list", "tasks.runs", "tasks.stages"}
+)
+"""Methods that return a list of objects."""
+NUMBERS = frozenset({"cron.preview"})
+"""Methods that return a list of times."""
+PAGES = frozenset({"audit.list", "notifications.list", "tasks.list"})
+"""Methods that return a page of objects."""
+
+_TASK = (
+    "id",
+    "status",
+    "status_reason",
+    "stage",
+    "stages",
+    "commands",
+    "exit_code",
+    "error",
+    "job_id",
+)
+_BULK = ("matched", "sample", "errors")
+_EXECUTOR = ("id", "status")
+_NOTIFICATION = ("id", "message")
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "executors.drain": _EXECUTOR,
+    "executors.get": _EXECUTOR,
+    "executors.resume": _EXECUTOR,
+    "executors.suspend": _EXECUTOR,
+    "notifications.delete": ("deleted",),
+    "notifications.get": _NOTIFICATION,
+    "notifications.update": _NOTIFICATION,
+    "pauses.add": ("id", "active"),
+    "pauses.remove": ("removed",),
+    "tasks.cancel": _TASK,
+    "tasks.count": ("count",),
+    "tasks.create": (*_TASK, "created", "warnings"),
+    "tasks.delete": ("deleted",),
+    "tasks.delete_old_tasks": ("deleted",),
+    "tasks.explain": ("message", "reasons"),
+    "tasks.get": _TASK,
+    "tasks.m_cancel": _BULK,
+    "tasks.m_delete": ("deleted",),
+    "tasks.m_reset": _BULK,
+    "tasks.m_resume": _BULK,
+    "tasks.m_suspend": _BULK,
+    "tasks.message": ("accepted", "state"),
+    "tasks.reset": _TASK,
+    "tasks.restart_from": _TASK,
+    "tasks.resume": _TASK,
+    "tasks.run_now": _TASK,
+    "tasks.suspend": _TASK,
+    "tasks.update": _TASK,
+    "tasks.validate": ("valid", "errors", "warnings"),
+    "tasks.wait": _TASK,
+} | dict.fromkeys(PAGES, ("data", "count", "offset"))
+"""Methods that return an object, with fields that it always has."""
+
+
+def is_result(method: str, result: Any) -> bool:
+    """Return whether a value has the shape of the result of a method."""
+    if method in LISTS:
+        return _are_objects(result)
+    if method in NUMBERS:
+        return isinstance(result, list) and all(isinstance(time, int | float) for time in result)
+    if not isinstance(result, dict) or any(name not in result for name in FIELDS[method]):
+        return False
+    return method not in PAGES or _are_objects(result["data"])
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)

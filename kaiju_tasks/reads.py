@@ -1,0 +1,30 @@
+"""The methods that only read: a call of one can be repeated, or abandoned, without a trace."""
+
+__all__ = ["READS"]
+
+READS = frozenset(
+    {
+        "audit.list",
+        "cron.preview",
+        "executors.commands",
+        "executors.get",
+        "executors.list",
+        "manager.list_active_executors",
+        "notifications.get",
+        "notifications.list",
+        "pauses.list",
+        "rpc.discover",
+        "system.info",
+        "tasks.count",
+        "tasks.exists",
+        "tasks.explain",
+        "tasks.get",
+        "tasks.list",
+        "tasks.m_exists",
+        "tasks.m_get",
+        "tasks.runs",
+        "tasks.stages",
+        "tasks.validate",
+        "tasks.wait",
+    }
+)
