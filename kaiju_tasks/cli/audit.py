@@ -2,6 +2,7 @@
 
 import click
 
+from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_json
@@ -38,7 +39,7 @@ def audit(
 ) -> None:
     """List the actions of operators, newest first: time, user, address, method and target."""
     chosen = AUDIT.choose(columns, as_json)
-    conditions = read_where(where, action=action, target=target, user_id=user_id)
+    conditions = read_where(where, filtered.AUDIT, action=action, target=target, user_id=user_id)
     page = call("audit.list", conditions=conditions, limit=limit, offset=offset)
     if as_json:
         print_json(page)

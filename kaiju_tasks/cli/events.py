@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.fail import when_interrupted
 from kaiju_tasks.cli.following import follow, retry_option
@@ -28,7 +29,7 @@ def events(where: tuple[str, ...], retry_seconds: float, as_json: bool) -> None:
     for example `--where event=task.failed` or `--where group='["a", "b"]'`. If the manager
     restarts, the command waits for it, and prints `events.lost` if events may be missing.
     """
-    conditions = read_where(where)
+    conditions = read_where(where, filtered.EVENTS)
     with when_interrupted("Stopped printing events. The tasks continue."):
         follow(lambda client: _print(client, conditions, as_json), retry_seconds)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 
-__all__ = ["read_json", "read_pairs", "read_task", "read_time"]
+__all__ = ["read_fields", "read_json", "read_pairs", "read_task", "read_time"]
 
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -29,13 +29,16 @@ def read_task(source: str) -> dict[str, Any]:
     return value
 
 
-def read_json(text: str, what: str) -> Any:
+def read_json(text: str, what: str, *, numbers: bool = True) -> Any:
     """Parse JSON. Text that is not JSON is returned unchanged.
 
     :param what: name of the argument, for the error
+    :param numbers: False to return numbers as the text that was given
     :raises Failed: the value cannot be sent as JSON, for example NaN
     """
     try:
+        if not numbers:
+            return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
         return json.loads(text, parse_constant=_refuse_constant)
     except _NoJson as error:
         raise Failed(f"{what}: {error}.", USAGE) from error
@@ -55,6 +58,19 @@ def read_pairs(pairs: tuple[str, ...], option: str) -> list[tuple[str, Any]]:
             raise Failed(f"{option} must have the form NAME=JSON, not {pair!r:.100}.", USAGE)
         read.append((name, read_json(text, f"{option} {name}")))
     return read
+
+
+def read_fields(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
+    """Parse `NAME=JSON` arguments whose names all differ.
+
+    :raises Failed: an argument has no `=`, or two have the same name
+    """
+    fields: dict[str, Any] = {}
+    for name, value in read_pairs(pairs, option):
+        if name in fields:
+            raise Failed(f"{option} {name} is given twice. Give it once.", USAGE)
+        fields[name] = value
+    return fields
 
 
 def read_time(text: str) -> float | str:

@@ -114,8 +114,8 @@ class Listing:
             return None
         if as_json:
             raise Failed("--columns cannot be used with --json, which prints every field.", USAGE)
-        names = list(dict.fromkeys(name.strip() for name in text.split(",")))
         known = self.known()
+        names = list(dict.fromkeys(_named(name.strip(), known) for name in text.split(",")))
         for name in names:
             if name.partition(".")[0] not in known:
                 raise Failed(
@@ -157,6 +157,11 @@ class Listing:
         for part in name.split("."):
             value = _part(value, part)
         return value
+
+
+def _named(name: str, known: Collection[str]) -> str:
+    """Return the name of a column, which can be written as in the heading of a table."""
+    return name if name.partition(".")[0] in known else name.lower()
 
 
 def _part(value: Any, part: str) -> Any:

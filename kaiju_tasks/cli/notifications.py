@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_notification, complete_task
 from kaiju_tasks.cli.fail import not_found
@@ -56,7 +57,7 @@ def list_notifications(
 ) -> None:
     """List the notifications that were not dismissed, newest first."""
     chosen = NOTIFICATIONS.choose(columns, as_json)
-    conditions = read_where(where, task_id=task_id)
+    conditions = read_where(where, filtered.NOTIFICATIONS, task_id=task_id)
     if not everything:
         conditions.setdefault("enabled", True)
     page = call("notifications.list", conditions=conditions, limit=limit, offset=offset)

@@ -7,7 +7,7 @@ import click
 
 from kaiju_tasks.cli.completion import complete_file
 from kaiju_tasks.cli.fail import USAGE, Failed, Interrupted, when_interrupted
-from kaiju_tasks.cli.files import read_pairs, read_task
+from kaiju_tasks.cli.files import read_fields, read_pairs, read_task
 from kaiju_tasks.cli.output import print_json
 from kaiju_tasks.cli.text import one_line
 
@@ -99,7 +99,7 @@ def _read(file: str, kws: tuple[str, ...]) -> dict[str, Any]:
             )
     if kws:
         old = data.get("kws")
-        data["kws"] = {**(old if isinstance(old, dict) else {}), **dict(read_pairs(kws, "--kw"))}
+        data["kws"] = {**(old if isinstance(old, dict) else {}), **read_fields(kws, "--kw")}
     return data
 
 

@@ -7,7 +7,7 @@ import click
 
 from kaiju_tasks.cli.completion import complete_app, complete_file, complete_method, complete_task
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
-from kaiju_tasks.cli.files import read_json, read_pairs, read_task
+from kaiju_tasks.cli.files import read_fields, read_json, read_task
 from kaiju_tasks.cli.following import retry_option
 from kaiju_tasks.cli.operate import OPERATIONS, print_status
 from kaiju_tasks.cli.output import (
@@ -88,9 +88,7 @@ def create(
     as_json: bool,
 ) -> None:
     """Create a task from FILE (JSON or YAML; `-` is standard input) or from --method."""
-    data = _new_task(file, method, params, fields, kws)
-    if app_name is not None:
-        data["app_name"] = app_name
+    data = _new_task(file, method, params, app_name, fields, kws)
     created = call("tasks.create", data=data, on_conflict=on_conflict, strict=strict)
     for warning in created.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
@@ -252,7 +250,7 @@ def restart_from(id: str, stage: str, as_json: bool) -> None:
 @json_option
 def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:
     """Update fields of a task, for example `enabled=false` or `cron="0 9 * * *"`."""
-    print_status(call("tasks.update", id=id, data=dict(read_pairs(fields, "FIELD"))), as_json)
+    print_status(call("tasks.update", id=id, data=read_fields(fields, "FIELD")), as_json)
 
 
 for command in (*LISTS, *OPERATIONS):
@@ -263,6 +261,7 @@ def _new_task(
     file: str | None,
     method: str | None,
     params: tuple[str, ...],
+    app_name: str | None,
     fields: tuple[str, ...],
     kws: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -275,11 +274,21 @@ def _new_task(
     if file is not None:
         data = read_task(file)
     else:
-        data = {"commands": [{"method": method, "params": dict(read_pairs(params, "--param"))}]}
-    data.update(read_pairs(fields, "--set"))
+        data = {"commands": [{"method": method, "params": read_fields(params, "--param")}]}
+    given = read_fields(fields, "--set")
+    for field, option, value in (
+        ("app_name", "--app", app_name),
+        ("commands", "--method", method),
+        ("kws", "--kw", kws or None),
+    ):
+        if field in given and value is not None:
+            raise Failed(f"Give either {option} or --set {field}, but not both.", USAGE)
+    data.update(given)
+    if app_name is not None:
+        data["app_name"] = app_name
     if kws:
         old = data.get("kws") or {}
-        data["kws"] = {**(old if isinstance(old, dict) else {}), **dict(read_pairs(kws, "--kw"))}
+        data["kws"] = {**(old if isinstance(old, dict) else {}), **read_fields(kws, "--kw")}
     return data
 
 

@@ -132,7 +132,7 @@ def list_tasks(
     conditions = read_choice(status, app_name, group, where)
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
     if sort is not None:
-        params["sort"] = sort.split(",")
+        params["sort"] = [key.strip().lower() for key in sort.split(",")]
     if chosen is not None:
         params["columns"] = sorted({name.partition(".")[0] for name in chosen} | {"stages"})
     page = call("tasks.list", **params)

@@ -16,7 +16,7 @@ from tests.cli.conftest import Invoke
         (["task", "nope"], "No such command 'nope'"),
         (["task", "show"], "Missing argument 'ID'"),
         (["task", "list", "--limit", "0"], "--limit"),
-        (["task", "list", "--where", "status"], "--where must have the form NAME=JSON"),
+        (["task", "list", "--where", "status"], "--where must have the form COLUMN=JSON"),
         (["task", "create"], "Give either a FILE"),
         (["task", "create", "x.json", "--method", "do.echo"], "not both"),
         (["task", "create", "nowhere.json"], "nowhere.json cannot be read"),

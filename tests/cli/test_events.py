@@ -37,8 +37,7 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
 async def test_watch_tells_each_stage(shell: Shell, processes: Processes) -> None:
     ask = {"method": "_MESSAGE_"}
     commands = [ask, {"method": "do.echo"}, ask]
-    fields = ("--set", f"commands={json.dumps(commands)}", "--set", "id=three")
-    shell.run("task", "create", "--method", "x", *fields)
+    shell.run("task", "create", "-", "--set", "id=three", stdin=json.dumps(commands))
     watch = processes.kaiju("task", "watch", "three", env={"KAIJU_URL": shell.url})
     for stage in (0, 2):
         await watch.logged(rf"^three: WAITING \(message\), stage {stage} of 3$", 60)
@@ -50,8 +49,8 @@ async def test_watch_tells_each_stage(shell: Shell, processes: Processes) -> Non
 def test_without_a_manager_events_say_so(invoke: Invoke) -> None:
     result = invoke("events")
     assert result.exit_code == 3
-    assert "cannot connect to a manager" in result.output
+    assert "Cannot connect to a manager" in result.output
 
 
 def test_a_wrong_condition_is_named(invoke: Invoke) -> None:
-    assert "NAME=JSON" in invoke("events", "--where", "nope").output
+    assert "COLUMN=JSON" in invoke("events", "--where", "nope").output

@@ -15,7 +15,7 @@ from tests.cli.conftest import Invoke, Shell
         (["reset", "a", "--rate", "5"], "--rate cannot be used with an ID"),
         (["resume", "a", "--dry-run"], "--dry-run and --rate cannot be used with an ID"),
         (["reset", "--status", "nope"], "'nope' is not a status"),
-        (["reset", "--where", "priority"], "--where must have the form NAME=JSON"),
+        (["reset", "--where", "priority"], "--where must have the form COLUMN=JSON"),
         (["reset", "--group", "g", "--rate", "0"], "--rate"),
     ],
 )

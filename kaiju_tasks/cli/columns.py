@@ -1,0 +1,41 @@
+"""The columns that `--where` filters by.
+
+The tables repeat those of the API, without importing them: a one-shot command starts quickly.
+"""
+
+from typing import NamedTuple
+
+__all__ = ["AUDIT", "EVENTS", "NOTIFICATIONS", "TASKS", "Columns"]
+
+
+class Columns(NamedTuple):
+    """The columns of one kind of entry.
+
+    :ivar text: columns that hold text: `123` is text there, too
+    :ivar other: columns that hold numbers, flags or times
+    """
+
+    text: frozenset[str]
+    other: frozenset[str]
+
+
+def _columns(text: str, other: str) -> Columns:
+    return Columns(frozenset(text.split()), frozenset(other.split()))
+
+
+TASKS = _columns(
+    "id app_name status status_reason job_id executor_id cron next_task group group_id user_id "
+    "parent_id description",
+    "enabled priority stage stages retries exit_code next_run queued_at exec_deadline "
+    "wait_deadline scheduled_at status_change created system notify",
+)
+NOTIFICATIONS = _columns(
+    "id user_id task_id job_id status message",
+    "created enabled exit_code",
+)
+AUDIT = _columns("id user_id remote action target", "at")
+EVENTS = _columns(
+    "event id job_id app_name status status_reason executor_id parent_id group group_id user_id "
+    "manager_id",
+    "stage stages retries exit_code priority time",
+)
