@@ -88,6 +88,7 @@ from kaiju_tasks.types import (
     Run,
     StageRecord,
     Task,
+    TaskCommand,
     TaskList,
 )
 
@@ -441,6 +442,8 @@ class TasksApi:
         """
         ids = list(dict.fromkeys(params.ids))
         await self._refuse_unknown([(None, _next_task(params.data))])
+        if not await self._store.tasks(ids):
+            self._check_change(params.data)
         change, fields = self._change(params.data), sorted(params.data)
         await self._committer.apply_together(
             [(task_id, change) for task_id in ids],
@@ -448,6 +451,14 @@ class TasksApi:
         )
         views = await self._store.tasks(ids)
         return [task_view(views[task_id]) for task_id in ids if task_id in views]
+
+    def _check_change(self, data: dict[str, Any]) -> None:
+        """Check an update that no task exists for, against a task with one command."""
+        now = self._manager.clock.now()
+        default_app = self._manager.settings.default_app_name
+        some = NewTask(id=self._dice.new_id(), commands=[TaskCommand("any")])
+        defined = define(some, now=now, new_id="", default_app=default_app, user_id=None)
+        redefine(defined.definition, True, data, now=now, default_app=default_app)
 
     def _change(self, data: dict[str, Any]) -> Callable[[TaskState], Event]:
         now = self._manager.clock.now()

@@ -11,6 +11,9 @@ GAP = "  "
 SHORT, NARROW = 6, 3
 """Smallest widths of columns that the user has chosen: SHORT for columns that can be cut; if that
 is not enough, NARROW for all columns."""
+KEPT = 4
+"""The most important columns: those that can be cut are cut to SHORT, but not below their heading,
+before one is left out."""
 
 
 class Column(NamedTuple):
@@ -84,6 +87,13 @@ def _widths(
         ranges = [_to(SHORT, one) if one.column.shortens else one for one in ranges]
     if asked and not _fit(ranges, limit):
         ranges = [_to(NARROW, one) for one in ranges]
+    while len(ranges) > KEPT and not _fit(ranges, limit):
+        ranges.pop()
+    if not asked and not _fit(ranges, limit):
+        ranges = [
+            _to(max(SHORT, width(one.column.head)), one) if one.column.shortens else one
+            for one in ranges
+        ]
     while len(ranges) > 1 and not _fit(ranges, limit):
         ranges.pop()
     return _shared(ranges, limit - len(GAP) * (len(ranges) - 1))

@@ -7,12 +7,13 @@ manager, which then lets the children end their stages.
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 
-from kaiju_tasks.settings import Settings
+from kaiju_tasks.settings import Settings, service_variables
 
 __all__ = ["END_WITH_STDIN", "CannotStart", "Children"]
 
@@ -110,7 +111,15 @@ class Children:
             "log-format": settings.log_format,
         }
         command += [f"--{name}={value}" for name, value in options.items()]
-        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, start_new_session=True)
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, start_new_session=True, env=_environment()
+        )
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the variables of Services, which this process has already logged."""
+    ignored = service_variables()
+    return {name: text for name, text in os.environ.items() if name not in ignored}
 
 
 async def _end(process: Process, seconds: float) -> None:

@@ -62,6 +62,43 @@ async def test_m_update_names_the_wrong_field_and_changes_nothing(
     assert {t["priority"] for t in await call("tasks.m_get", ids=["a", "b"])} == {0}
 
 
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"priority": "high"}, "data.priority"),
+        ({"nope": 1}, "data.nope"),
+        ({"id": "z"}, "data.id"),
+        ({"status": "IDLE"}, "data.status"),
+        ({"next_task": "nobody"}, "data.next_task"),
+        ({"cron": "x"}, "data.cron"),
+    ],
+)
+@pytest.mark.parametrize("ids", [[], ["unknown"]])
+async def test_m_update_checks_the_data_also_when_no_task_exists(
+    call: Calls, ids: list[str], data: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidParams) as error:
+        await call("tasks.m_update", ids=ids, data=data)
+    assert error.value.data["field"] == field
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"jitter": 5},
+        {"misfire": "last"},
+        {"timezone": "Europe/Berlin"},
+        {"retry_max_delay": 9},
+        {"restart_policy": "FIRST"},
+        {"enabled": False, "group_id": 1},
+        {"unique": None, "every": None},
+        {"app_name": "manager"},
+    ],
+)
+async def test_m_update_of_no_task_changes_nothing(call: Calls, data: dict[str, object]) -> None:
+    assert await call("tasks.m_update", ids=["unknown"], data=data) == []
+
+
 async def test_m_update_leaves_a_record_for_each_task(call: Calls) -> None:
     await some(call)
     ann = call.by(Caller(user_id="ann"))

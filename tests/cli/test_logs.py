@@ -132,3 +132,16 @@ async def test_what_a_command_logs_is_in_the_log_with_its_fields(
         r" INFO +kaiju_tasks\.executor\.command: downloaded task_id=t job_id=\S+ stage=0 "
         r'method=noisy\.get url=https://a\.example size=5 note="two words"$'
     )
+
+
+async def test_variables_of_kubernetes_are_logged_once_with_an_executor(
+    processes: Processes,
+) -> None:
+    serve = processes.kaiju(
+        "serve",
+        *("--port", "0", "--db", "sqlite://:memory:", "--executor", "kaiju_tasks.samples:executor"),
+        env={"KAIJU_SERVICE_HOST": "10.0.0.1", "KAIJU_PORT": "tcp://10.0.0.1:80"},
+    )
+    await serve.logged("connected to manager")
+    assert serve.log.count("ignoring environment variables that Kubernetes sets") == 1
+    assert "KAIJU_PORT, KAIJU_SERVICE_HOST" in serve.log

@@ -66,8 +66,10 @@ TASK = {
         (80, ["id", "status", "error", "exit_code", "description"]),
         (70, ["id", "status", "error", "exit_code"]),
         (60, ["id", "status", "error", "exit_code"]),
-        (52, ["id", "status", "error"]),
-        (24, ["id", "status"]),
+        (52, ["id", "status", "error", "exit_code"]),
+        (40, ["id", "status", "error", "exit_code"]),
+        (30, ["id", "status", "error"]),
+        (18, ["id", "status"]),
         (10, ["id"]),
     ],
 )
