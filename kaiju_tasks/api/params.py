@@ -144,10 +144,21 @@ class Deleted(Struct):
     deleted: bool
 
 
+class DeletedMany(Struct):
+    """The outcome of deleting several tasks.
+
+    :param deleted: number of deleted tasks
+    :param not_found: ids of tasks that do not exist, in the order of `ids`
+    """
+
+    deleted: Number
+    not_found: list[str]
+
+
 class DeletedCount(Struct):
     """The number of deleted tasks.
 
-    :param deleted: number of deleted tasks; unknown ids are not counted
+    :param deleted: number of deleted tasks
     """
 
     deleted: Number

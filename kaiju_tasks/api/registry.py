@@ -120,7 +120,7 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("update", tasks.update, p.UpdateParams, Task)
     add("m_update", tasks.m_update, p.UpdateManyParams, list[Task])
     add("delete", tasks.delete, p.IdParams, p.Deleted, (Unavailable,))
-    add("m_delete", tasks.m_delete, p.IdsParams, p.DeletedCount, (Unavailable,))
+    add("m_delete", tasks.m_delete, p.IdsParams, p.DeletedMany, (Unavailable,))
     add("reset", tasks.reset, p.IdParams, Task)
     add("restart_from", tasks.restart_from, p.RestartFromParams, Task)
     add("message", tasks.message, p.MessageParams, MessageReceipt, _READ)

@@ -19,6 +19,7 @@ from kaiju_tasks.api.params import (
     CreateParams,
     Deleted,
     DeletedCount,
+    DeletedMany,
     DeleteOldParams,
     IdParams,
     IdsParams,
@@ -493,18 +494,20 @@ class TasksApi:
             return Deleted(False)
         return Deleted(True)
 
-    async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedCount:
-        """Delete tasks in any status, with their history. Unknown ids are not counted."""
-        ids = dict.fromkeys(params.ids)
+    async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedMany:
+        """Delete tasks in any status, with their history. The result has the unknown ids."""
+        ids = list(dict.fromkeys(params.ids))
         outcomes = await self._committer.apply_all(
             [(task_id, Delete()) for task_id in ids],
             audits=[self._audit(caller, "m_delete", task_id) for task_id in ids],
         )
-        failed = [o for o in outcomes if isinstance(o, BaseException)]
-        for error in failed:
-            if not isinstance(error, NotFound):
-                raise error
-        return DeletedCount(len(outcomes) - len(failed))
+        unknown = []
+        for task_id, outcome in zip(ids, outcomes, strict=True):
+            if isinstance(outcome, NotFound):
+                unknown.append(task_id)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return DeletedMany(len(ids) - len(unknown), unknown)
 
     async def reset(self, caller: Caller, params: IdParams) -> Task:
         """Start a new run from the first stage now, in any status."""

@@ -50,7 +50,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "tasks.explain": ("message", "reasons"),
     "tasks.get": _TASK,
     "tasks.m_cancel": _BULK,
-    "tasks.m_delete": ("deleted",),
+    "tasks.m_delete": ("deleted", "not_found"),
     "tasks.m_reset": _BULK,
     "tasks.m_resume": _BULK,
     "tasks.m_suspend": _BULK,

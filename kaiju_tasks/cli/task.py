@@ -187,21 +187,28 @@ def message(id: str, data: str, name: str | None, message_id: str | None, as_jso
 @click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_task)
 @json_option
 def delete(ids: tuple[str, ...], as_json: bool) -> None:
-    """Delete tasks in any status, with their history."""
+    """Delete tasks in any status, with their history.
+
+    If some of several tasks do not exist, the others are deleted, and the exit code is 1.
+    """
     if len(ids) == 1:
         deleted = call("tasks.delete", id=ids[0])
-        found, unknown = int(deleted["deleted"]), f"task {ids[0]!r} does not exist"
-    else:
-        wanted = list(dict.fromkeys(ids))
-        deleted = call("tasks.m_delete", ids=wanted)
-        found = deleted["deleted"]
-        unknown = f"deleted {found} of {len(wanted)} tasks; the others do not exist"
-    if found < len(set(ids)):
-        raise not_found(unknown)
+        if not deleted["deleted"]:
+            raise not_found(f"task {ids[0]!r} does not exist")
+        _print_deleted(deleted, 1, as_json)
+        return
+    deleted = call("tasks.m_delete", ids=list(dict.fromkeys(ids)))
+    _print_deleted(deleted, deleted["deleted"], as_json)
+    if deleted["not_found"]:
+        unknown = ", ".join(map(repr, deleted["not_found"]))
+        raise not_found(one_line(f"tasks that do not exist: {unknown}"))
+
+
+def _print_deleted(deleted: dict[str, Any], count: int, as_json: bool) -> None:
     if as_json:
         print_json(deleted)
-    else:
-        click.echo("deleted" if found == 1 else f"deleted {found} tasks")
+    elif count:
+        click.echo("deleted" if count == 1 else f"deleted {count} tasks")
 
 
 @task.command("delete-old", short_help="Delete tasks whose last run ended long ago.")

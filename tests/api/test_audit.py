@@ -114,7 +114,10 @@ async def test_actions_on_executors_are_recorded(ann: Calls, executor: HandExecu
 async def test_each_task_deleted_among_many_is_recorded(ann: Calls) -> None:
     for name in ("a", "b"):
         await ann.create("x", id=name, delay=3600)
-    assert await ann("tasks.m_delete", ids=["a", "nope", "b"]) == {"deleted": 2}
+    assert await ann("tasks.m_delete", ids=["a", "nope", "b"]) == {
+        "deleted": 2,
+        "not_found": ["nope"],
+    }
     assert sorted(await actions(ann)) == [("tasks.m_delete", "a", {}), ("tasks.m_delete", "b", {})]
 
 

@@ -156,8 +156,16 @@ async def test_several_tasks_are_deleted_at_once(shell: Shell) -> None:
         shell.run("task", "create", "--method", "do.echo", "--set", f"id={name}")
     assert shell.run("task", "delete", "a", "b", "a").stdout == "deleted 2 tasks\n"
     some = shell.run("task", "delete", "c", "d")
-    assert (some.returncode, some.stdout) == (1, "")
-    assert some.stderr.startswith("deleted 1 of 2 tasks")
-    none = shell.run("task", "delete", "c", "d", "--json")
-    assert (none.returncode, none.stdout) == (1, "")
-    assert json.loads(none.stderr)["error"]["code"] == 404
+    assert (some.returncode, some.stdout) == (1, "deleted\n")
+    assert some.stderr == "tasks that do not exist: 'd'\n"
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=e")
+    for one, deleted in (("e", 1), ("e", 0)):
+        part = shell.run("task", "delete", "x", one, "d", "--json")
+        unknown = ["x", "d"] if deleted else ["x", "e", "d"]
+        assert part.returncode == 1
+        assert json.loads(part.stdout) == {"deleted": deleted, "not_found": unknown}
+        assert json.loads(part.stderr)["error"]["code"] == 404
+    for single in (("task", "delete", "d"), ("notifications", "delete", "d")):
+        none = shell.run(*single, "--json")
+        assert (none.returncode, none.stdout) == (1, "")
+        assert json.loads(none.stderr)["error"]["code"] == 404
