@@ -57,7 +57,7 @@ async def test_lists_are_tables_and_json(shell: Shell) -> None:
     page = shell.run("task", "list", "--limit", "1")
     assert "1 of 2" in page.stderr
     wrong = shell.run("task", "list", "--where", "nope=1")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "nope" in wrong.stderr
 
 
