@@ -97,7 +97,7 @@ def test_a_type_without_a_schema_has_an_empty_one():
 
 def test_the_announcement_carries_schema_and_docs():
     info = samples.commands["do.sleep"].info()
-    assert info.doc == "Sleep, and give back the seconds."
+    assert info.doc == "Sleep, and return the number of seconds."
     assert info.params["required"] == ["seconds"]
 
 

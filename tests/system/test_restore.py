@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from kaiju_tasks import Client
@@ -31,11 +32,15 @@ EVERY_SECOND = "* * * * * */1"
 
 
 class Backup:
-    """One copy of a store, made while managers run and put back while none does."""
+    """One copy of a store, made while managers run and put back while none does.
 
-    def __init__(self, store_url: str, folder: Path) -> None:
+    :param tools: the folder of `pg_dump` and `pg_restore`; None for SQLite
+    """
+
+    def __init__(self, store_url: str, folder: Path, tools: Path | None) -> None:
         self._url = store_url
         self._copy = folder / "copy"
+        self._tools = tools
 
     def make(self) -> None:
         if self._sqlite:
@@ -63,16 +68,26 @@ class Backup:
         return Path(urlsplit(self._url).path[1:])
 
     def _run(self, program: str, *arguments: str) -> None:
-        newest = max(find_postgres(), key=lambda binaries: binaries.major)
+        assert self._tools is not None
         ran = subprocess.run(
-            [newest.folder / program, *arguments], capture_output=True, text=True, check=False
+            [self._tools / program, *arguments], capture_output=True, text=True, check=False
         )
         assert ran.returncode == 0, ran.stderr
 
 
 @pytest.fixture
-def backup(store_url: str, tmp_path: Path) -> Backup:
-    return Backup(store_url, tmp_path)
+async def backup(store_url: str, tmp_path: Path) -> Backup:
+    tools = None if store_url.startswith("sqlite:") else await tools_of(store_url)
+    return Backup(store_url, tmp_path, tools)
+
+
+async def tools_of(url: str) -> Path:
+    """The oldest tools that can read a server. Newer ones write settings that it does not know."""
+    connection = await asyncpg.connect(url)
+    major = connection.get_server_version().major
+    await connection.close()
+    able = [binaries for binaries in find_postgres() if binaries.major >= major]
+    return min(able, key=lambda binaries: binaries.major).folder
 
 
 async def test_after_a_restore_each_task_goes_on_from_where_the_copy_has_it(

@@ -55,7 +55,7 @@ async def test_a_leave_under_an_impossible_id_is_refused(call: Calls, id: str) -
 
 
 async def test_a_connection_is_one_executors(executor: HandExecutor) -> None:
-    with pytest.raises(InvalidParams, match="open another one"):
+    with pytest.raises(InvalidParams, match="open another connection"):
         await executor.call("manager.connect", id="second", app_names=["default"])
 
 
