@@ -107,7 +107,7 @@ class _Looking:
             yield first
             yield from wrong
             return
-        if name in FIELD_CHECKS:
+        if name in FIELD_CHECKS and value is not None:
             yield from FIELD_CHECKS[name](self._new, self._prefix)
         if name in _KEYED:
             yield from self._key(name, field)

@@ -284,3 +284,13 @@ async def test_what_is_hardly_a_task_has_problems_too(call: Calls, data: dict[st
 async def test_create_of_what_is_no_task_says_so(call: Calls, data: Any) -> None:
     with pytest.raises(InvalidParams, match="`data` must be an object"):
         await call("tasks.create", data=data)
+
+
+async def test_a_field_that_is_null_is_no_problem_beside_one(call: Calls) -> None:
+    nulls = dict.fromkeys(("webhook", "every", "timezone", "next_run", "delay"))
+    task = {**nulls, "cron": "* * * * *", "priority": 5000, "commands": [{"method": "a"}]}
+    found = await call("tasks.validate", data=task)
+    assert [one["field"] for one in found["errors"]] == ["data.priority"]
+    fixed = {**nulls, "every": 60, "cron": None, "priority": 5000, "commands": [{"method": "a"}]}
+    found = await call("tasks.validate", data=fixed)
+    assert [one["field"] for one in found["errors"]] == ["data.priority"]
