@@ -16,16 +16,7 @@ def template_problems(value: Any, field: str) -> Iterator[TemplateError]:
     :param value: as `compile_template` takes it
     :param field: the path of the value, a prefix of the paths in errors
     """
-    error = _error(compile_template, value, field)
-    if error is None:
-        return
-    found = False
-    for path, text in _texts(value, field):
-        if (inner := _error(compile_template, text, path)) is not None:
-            found = True
-            yield inner
-    if not found:  # the value is nested too deep, for example
-        yield error
+    return _problems(compile_template, value, field, _texts(value, field))
 
 
 def condition_problems(value: Any, field: str) -> Iterator[TemplateError]:
@@ -34,15 +25,22 @@ def condition_problems(value: Any, field: str) -> Iterator[TemplateError]:
     :param value: as `compile_condition` takes it
     :param field: the path of the value, a prefix of the paths in errors
     """
-    error = _error(compile_condition, value, field)
+    return _problems(compile_condition, value, field, _entries(value, field))
+
+
+def _problems(
+    compiled: Callable[..., object], value: Any, field: str, parts: Iterator[tuple[str, Any]]
+) -> Iterator[TemplateError]:
+    """Yield the errors of the parts, or the one of the whole value if no part has one."""
+    error = _error(compiled, value, field)
     if error is None:
         return
     found = False
-    for path, entry in _entries(value, field):
-        if (inner := _error(compile_condition, entry, path)) is not None:
+    for path, part in parts:
+        if (inner := _error(compiled, part, path)) is not None:
             found = True
             yield inner
-    if not found:  # the patterns together are too long, for example
+    if not found:  # the value is nested too deep or its patterns are too long, for example
         yield error
 
 

@@ -17,9 +17,9 @@ from kaiju_tasks.store.base import Transaction
 class Batch:
     """Writes entries, at most one for each task. It sets a step or an error on each entry."""
 
-    def __init__(self, states: States, consequences: Consequences) -> None:
+    def __init__(self, states: States, inserts: Inserts, consequences: Consequences) -> None:
         self._states = states
-        self._inserts = Inserts(states)
+        self._inserts = inserts
         self._consequences = consequences
 
     async def write(self, tx: Transaction, entries: Sequence[Entry]) -> Written[None]:

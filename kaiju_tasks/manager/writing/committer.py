@@ -78,8 +78,8 @@ class Committer:
         self._tasks: list[asyncio.Task[None]] = []
         self.states = States()
         self.consequences = Consequences(self.states, dice, settings)
-        self._batch = Batch(self.states, self.consequences)
         self._inserts = Inserts(self.states)
+        self._batch = Batch(self.states, self._inserts, self.consequences)
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
