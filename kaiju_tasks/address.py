@@ -36,6 +36,8 @@ def read_url(
     :raises InvalidParams: the URL has no host, another scheme, a user name or password, or is
         malformed; the error does not contain the password
     """
+    if not isinstance(url, str):
+        raise InvalidParams(f"{field} must be text, not {url!r:.200}", field=field)
     parts = _parts(url, schemes)
     if parts is not None:
         if "@" in parts.netloc and not userinfo:
@@ -67,6 +69,8 @@ def check_token(token: str, field: str) -> None:
         token
     :raises InvalidParams: the token is empty, or contains a character other than printable ASCII
     """
+    if not isinstance(token, str):
+        raise InvalidParams(f"{field} must be text, not {type(token).__name__}", field=field)
     if not token or not token.isascii() or any(not "!" <= c <= "~" for c in token):
         problem = f"{field} must be printable ASCII characters without spaces"
         raise InvalidParams(problem, field=field)

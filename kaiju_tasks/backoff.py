@@ -25,5 +25,5 @@ class Backoff:
         return whole * self._random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """It worked: begin anew."""
+        """Start again with `first`: it worked."""
         self._tries = 0

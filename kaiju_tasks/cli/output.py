@@ -75,4 +75,5 @@ def shown(name: str, value: Any) -> str:
 
 def error_line(error: dict[str, Any]) -> str:
     """Format an error in one line."""
-    return one_line(f"{error.get('type', 'failed')}: {error.get('message', '')}")
+    kind, message = error.get("type", "failed"), error.get("message", "")
+    return one_line(kind if message == kind else f"{kind}: {message}")

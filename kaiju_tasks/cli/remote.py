@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from kaiju_tasks.address import check_token, is_temporary, read_url
-from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed, when_interrupted
+from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.results import is_result
-from kaiju_tasks.errors import InvalidParams, NotAManager
+from kaiju_tasks.errors import InvalidParams, NotAManager, Unavailable
 from kaiju_tasks.reads import READS
 
 __all__ = [
@@ -41,7 +41,7 @@ class CallFailed(Failed):
         field = data.get("field")
         if isinstance(field, str) and field not in message:
             message = f"{field}: {message}"
-        super().__init__(message)
+        super().__init__(message, NO_MANAGER if code == Unavailable.code else CALL_FAILED)
         self.code = code
         self.data = data
 

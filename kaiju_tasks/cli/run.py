@@ -8,8 +8,7 @@ import click
 from kaiju_tasks.cli.completion import complete_file
 from kaiju_tasks.cli.fail import USAGE, Failed, Interrupted, when_interrupted
 from kaiju_tasks.cli.files import read_fields, read_pairs, read_task
-from kaiju_tasks.cli.output import print_json
-from kaiju_tasks.cli.text import one_line
+from kaiju_tasks.cli.output import error_line, print_json
 
 __all__ = ["run"]
 
@@ -111,4 +110,4 @@ def _print(task: dict[str, Any], as_json: bool) -> None:
     else:
         error = task["error"]
         stage = "" if error["stage"] is None else f"stage {error['stage']}: "
-        click.echo(one_line(f"{stage}{error['type']}: {error['message']}"), err=True)
+        click.echo(f"{stage}{error_line(error)}", err=True)

@@ -41,6 +41,7 @@ class Events:
         self._outage = outage
         self._conditions = conditions
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._cut = False
         self._backoff = Backoff(Random())
 
     async def __aenter__(self) -> Self:
@@ -65,11 +66,14 @@ class Events:
         :raises Unavailable: the connection was lost, and the manager does not answer
         :raises NotAManager: the server sends messages that are not events
         """
+        if self._cut:
+            return await self._resubscribe()
         if self._socket is None:
             await self.__aenter__()
         try:
             received = await self._receive()
         except Unavailable:
+            self._cut = True
             if not self._outage.seconds:
                 raise
             return await self._resubscribe()
@@ -84,6 +88,10 @@ class Events:
 
     async def close(self) -> None:
         """End the subscription. Reading more events begins a new one."""
+        self._cut = False
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
@@ -91,6 +99,7 @@ class Events:
     async def _resubscribe(self) -> dict[str, Any]:
         await asyncio.sleep(self._backoff.next())
         await self._outage.outlast(self._subscribe, always)
+        self._cut = False
         return {"event": "events.lost", "reason": CUT}
 
     async def _subscribe(self) -> None:
@@ -102,23 +111,23 @@ class Events:
                 answer = await self._receive()
             read_result(await self._read(answer, Answer))
         except (aiohttp.ClientError, OSError) as error:
-            await self.close()
+            await self._disconnect()
             raise InDoubt(f"the manager does not answer: {error}") from error
         except BaseException:
-            await self.close()
+            await self._disconnect()
             raise
 
     async def _read(self, received: bytes, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(received, type=kind)
         except msgspec.DecodeError as error:
-            await self.close()
+            await self._disconnect()
             raise self._transport.not_a_manager(f"a message on its WebSocket: {error}") from error
 
     async def _receive(self) -> bytes:
         assert self._socket is not None
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
-            await self.close()
+            await self._disconnect()
             raise InDoubt("the connection to the manager was lost: no more events arrive")
         return str(message.data).encode()

@@ -3,7 +3,7 @@
 import asyncio
 
 from kaiju_tasks.manager.executors.uptime import Uptime
-from kaiju_tasks.store.base import Store
+from kaiju_tasks.store.base import Store, TransactionConflict
 
 
 class Heartbeat:
@@ -31,6 +31,8 @@ class Heartbeat:
         """
         try:
             up_since = await self._store.manager_seen(self._manager_id, self._lease_seconds)
+        except TransactionConflict:
+            raise  # the database accepts writes, and the next one may succeed
         except Exception:
             self._failed = True
             raise

@@ -197,6 +197,20 @@ def test_a_manager_behind_a_proxy_that_answers_503_is_not_available_now(
                 assert "is not available now (HTTP 503" in plain.stderr
 
 
+def test_a_manager_without_its_database_is_exit_code_3(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"code": 503, "message": "the database is away", "data": {"type": "unavailable"}}
+    with answering({"jsonrpc": "2.0", "id": 1, "error": away}) as url:
+        monkeypatch.setenv("KAIJU_URL", url)
+        for leaf in walk.asking(tmp_path):
+            plain, as_json = invoke(*leaf.words), invoke(*leaf.words, "--json")
+            assert (plain.exit_code, as_json.exit_code) == (3, 3), leaf
+            if leaf.path != ("events",):  # has a WebSocket
+                assert "the database is away" in plain.stderr.lower(), leaf
+                assert error_of(as_json)["code"] == 503
+
+
 def test_the_shapes_of_results_are_those_of_the_api() -> None:
     document = json.loads(CliRunner().invoke(cli, ["openrpc"]).stdout)
     schemas = document["components"]["schemas"]

@@ -111,7 +111,7 @@ async def test_a_signal_cancels(processes: Processes, shell: Shell, number: sign
     await process.logged("do.echo: finished")
     process.send(number)
     assert await process.ended() == 130
-    assert "cancelled" in process.log
+    assert "stage 1: cancelled\n" in process.log
     assert process.log.splitlines()[-1] == (
         "Stopped. The run was cancelled after 1 of 2 stages, and nothing of it is kept."
     )

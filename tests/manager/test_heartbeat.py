@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.store.base import StoreUnavailable
+from kaiju_tasks.store.base import StoreUnavailable, TransactionConflict
 
 
 async def test_a_failed_write_is_a_problem_until_one_succeeds(
@@ -23,6 +23,18 @@ async def test_a_failed_write_is_a_problem_until_one_succeeds(
             "the manager cannot write to the database: see its log"
         )
     await manager.heartbeat.beat()
+    assert manager.heartbeat.problem() is None
+
+
+async def test_a_write_conflict_is_no_problem(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def conflict(manager_id: str, fresh_seconds: float) -> float:
+        raise TransactionConflict("deadlock detected")
+
+    monkeypatch.setattr(manager.store, "manager_seen", conflict)
+    with pytest.raises(TransactionConflict):
+        await manager.heartbeat.beat()
     assert manager.heartbeat.problem() is None
 
 

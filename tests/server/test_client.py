@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from kaiju_tasks import Client
+from kaiju_tasks import Client, SyncClient
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.client.methods import POSITIONAL
 from kaiju_tasks.errors import (
@@ -165,6 +166,18 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidParams, match="url must have the form http://host:port") as caught:
         Client(url)
     assert caught.value.field == "url"
+
+
+@pytest.mark.parametrize("kind", [Client, SyncClient])
+@pytest.mark.parametrize("value", [None, 5, b"http://x"])
+def test_an_argument_that_is_no_text_is_refused(kind: Any, value: Any) -> None:
+    with pytest.raises(InvalidParams, match="url must be text") as caught:
+        kind(value)
+    assert caught.value.field == "url"
+    if value is not None:
+        with pytest.raises(InvalidParams, match="token must be text") as caught:
+            kind("http://x", value)
+        assert caught.value.field == "token"
 
 
 async def test_too_many_positional_parameters_are_refused(client: Client) -> None:

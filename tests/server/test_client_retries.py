@@ -33,12 +33,12 @@ async def client(way: Proxy) -> AsyncIterator[Client]:
         yield opened
 
 
-async def told(caplog: pytest.LogCaptureFixture, end: str) -> None:
+async def logged(caplog: pytest.LogCaptureFixture, end: str) -> None:
     """Wait until a warning of the client's has this end."""
-    await wait_until(lambda: told_times(caplog, end), f"the log says: {end}")
+    await wait_until(lambda: times_logged(caplog, end), f"the log says: {end}")
 
 
-def told_times(caplog: pytest.LogCaptureFixture, end: str) -> int:
+def times_logged(caplog: pytest.LogCaptureFixture, end: str) -> int:
     return sum(record.getMessage().endswith(end) for record in caplog.records)
 
 
@@ -55,7 +55,7 @@ async def test_any_call_waits_for_a_manager_that_takes_no_connections(
     await client.tasks.create({**ECHO, "id": "a"})
     await way.close()
     reading = asyncio.create_task(client.tasks.count())
-    await told(caplog, AWAY)
+    await logged(caplog, AWAY)
     writing = asyncio.create_task(client.tasks.cancel("a"))
     both = asyncio.create_task(client.batch([("tasks.delete", {"id": "nobody"})]))
     await asyncio.sleep(0)
@@ -183,9 +183,9 @@ async def test_a_wait_outlasts_lost_answers_and_outages(
     for _ in range(3):
         caplog.clear()
         await way.close()
-        await told(caplog, AWAY)
+        await logged(caplog, AWAY)
         await way.open()
-        await told(caplog, BACK)
+        await logged(caplog, BACK)
     assert not waiting.done()
     await client.tasks.cancel("a")
     assert (await waiting)["status"] == "FAILED"
@@ -213,7 +213,7 @@ async def test_a_wait_sees_that_a_schedules_run_ended_while_nobody_answered(
     waiting = asyncio.create_task(client.tasks.wait("a"))
     await wait_until(lambda: site.manager.waiters, "the manager is waited at")
     await way.close()
-    await told(caplog, AWAY)
+    await logged(caplog, AWAY)
     async with Client(site.url) as beside:
         cancelled = await beside.tasks.cancel("a")
     await way.open()
@@ -221,7 +221,7 @@ async def test_a_wait_sees_that_a_schedules_run_ended_while_nobody_answered(
     assert (ended["status"], ended["job_id"]) == ("IDLE", cancelled["job_id"])
     again = asyncio.create_task(client.tasks.wait("a", timeout=0.2))
     await way.close()
-    await told(caplog, AWAY)
+    await logged(caplog, AWAY)
     await way.open()
     assert (await again)["exit_code"] == 130  # at the timeout: that run ended before this wait
 
@@ -233,7 +233,7 @@ async def test_a_subscription_that_was_cut_goes_on_and_says_that_events_may_be_l
         for id in ("a", "b"):
             following = asyncio.create_task(anext(events))
             await way.close()
-            await told(caplog, AWAY)
+            await logged(caplog, AWAY)
             await way.open()
             lost = await following
             assert lost["event"] == "events.lost"
@@ -251,3 +251,37 @@ async def test_a_subscription_without_a_bound_raises_when_it_is_cut(way: Proxy) 
             with pytest.raises(Unavailable, match="was lost"):
                 await anext(events)
         await way.open()
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+async def test_a_subscription_that_goes_on_after_an_error_says_that_events_may_be_lost(
+    way: Proxy, seconds: float
+) -> None:
+    async with (
+        Client(f"http://127.0.0.1:{way.port}", retry_seconds=seconds) as client,
+        client.events({"event": "task.queued"}) as events,
+    ):
+        await way.close()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await anext(events)
+        await way.open()
+        assert (await anext(events))["event"] == "events.lost"
+        await client.tasks.create({**ECHO, "id": "a"})
+        assert (await anext(events))["event"] == "task.queued"
+
+
+async def test_a_subscription_that_was_closed_begins_again_without_a_loss(
+    client: Client, way: Proxy
+) -> None:
+    events = client.events({"event": "task.queued"})
+    reading = asyncio.create_task(anext(events))
+    await wait_until(lambda: events._socket is not None, "it is subscribed")
+    await way.close()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await events.close()
+    await way.open()
+    async with events:
+        await client.tasks.create({**ECHO, "id": "a"})
+        assert (await anext(events))["event"] == "task.queued"
