@@ -44,6 +44,8 @@ class Fleet:
 
     :param db: the URL of their database
     :param folder: for the traces that stages leave
+    :ivar commands: the executors' module and attribute
+    :ivar environ: variables of the executors' environment beside their settings
     """
 
     def __init__(self, processes: Processes, db: str, folder: Path) -> None:
@@ -54,6 +56,8 @@ class Fleet:
         self._clients: list[Client] = []
         self.executors: list[RunningProcess] = []
         self.settings: Mapping[str, Any] = QUICK
+        self.commands = COMMANDS
+        self.environ: Mapping[str, str] = {}
 
     async def manager(self, port: int = 0) -> ManagerProcess:
         """Start a manager and wait until it is ready."""
@@ -88,10 +92,11 @@ class Fleet:
         """Start an executor of managers, which it tries in turn."""
         self._count += 1
         name = f"executor-{self._count}"
-        arguments = ["executor", COMMANDS, "--id", name, "--concurrency", str(concurrency)]
+        arguments = ["executor", self.commands, "--id", name, "--concurrency", str(concurrency)]
         for manager in managers:
             arguments += ["--manager", manager.url]
-        process = self._processes.kaiju(*arguments, name=name, env=_environ(settings))
+        environ = {**_environ(settings), **self.environ}
+        process = self._processes.kaiju(*arguments, name=name, env=environ)
         self.executors.append(process)
         return ExecutorProcess(process, name)
 

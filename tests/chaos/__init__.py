@@ -1,0 +1,1 @@
+"""Real faults against real processes, and a ledger that proves what the commands did."""

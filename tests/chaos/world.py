@@ -1,0 +1,172 @@
+"""Managers, executors and a database that faults strike, and clients that go on."""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from kaiju_tasks import Client
+from kaiju_tasks.errors import Unavailable
+from tests.chaos.checker import Span, Stops
+from tests.chaos.commands import LEDGER
+from tests.chaos.wire import Wire
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Processes
+from tests.system.fleet import ExecutorProcess, Fleet, ManagerProcess
+
+APP = "chaos"
+LEASE_SECONDS = 4.0
+SETTINGS: Mapping[str, Any] = {
+    "ping_interval": 0.5,
+    "suspend_after_pings": 8,
+    "reconnect_grace": 0.5,
+}
+PATIENCE_SECONDS = 120.0
+DATABASE = {"max_connections": "60", "fsync": "on"}
+
+T = TypeVar("T")
+
+
+def boot_clock() -> float:
+    """The clock of the ledger."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class World:
+    """Everything that a fault can strike.
+
+    :ivar server: the PostgreSQL server; None on SQLite
+    :ivar wire: the network between managers and the server; None on SQLite
+    """
+
+    def __init__(self, folder: Path, server: PostgresServer | None) -> None:
+        self.folder = folder
+        self.server = server
+        self.wire = None if server is None else Wire(server.port)
+        self.ledger = folder / "ledger"
+        self.managers: list[ManagerProcess] = []
+        self.executors: list[ExecutorProcess] = []
+        self.clients: list[Client] = []
+        self._killed: dict[int, float] = {}
+        self._frozen: dict[int, list[Span]] = defaultdict(list)
+        self._processes = Processes(folder)
+        self._exit = AsyncExitStack()
+
+    async def open(self, managers: int, executors: int) -> Self:
+        """Start everything."""
+        self._fleet = Fleet(self._processes, await self._database(), self.folder)
+        self._exit.push_async_callback(self._fleet.close)
+        self._fleet.settings = SETTINGS
+        self._fleet.commands = "tests.chaos.commands:executor"
+        self._fleet.environ = {LEDGER: str(self.ledger)}
+        for _ in range(managers):
+            self.managers.append(await self._fleet.manager())
+        self.clients = [self._fleet.client(manager) for manager in self.managers]
+        self.executors = [self._new_executor() for _ in range(executors)]
+        for executor in self.executors:
+            await self._fleet.connected(self.managers[0], executor)
+        return self
+
+    async def close(self) -> None:
+        await self._exit.aclose()
+
+    async def _database(self) -> str:
+        if self.server is None or self.wire is None:
+            return f"sqlite:///{self.folder}/tasks.db"
+        self.server.start()
+        self._exit.callback(self.server.close)
+        self.server.create_database("tasks")
+        await self.wire.open()
+        self._exit.push_async_callback(self.wire.close)
+        return f"postgresql://postgres@127.0.0.1:{self.wire.port}/tasks"
+
+    # -- processes ---------------------------------------------------------------------
+
+    def _new_executor(self) -> ExecutorProcess:
+        turned = random.sample(self.managers, len(self.managers))
+        return self._fleet.start_executor(*turned, concurrency=8)
+
+    async def restart_manager(self, at: int, *, kill: bool) -> None:
+        process = self.managers[at].process
+        process.kill() if kill else process.terminate()
+        await process.ended(PATIENCE_SECONDS)
+        self.managers[at] = await self._fleet.again(self.managers[at])
+
+    async def restart_executor(self, at: int, *, kill: bool) -> None:
+        process = self.executors[at].process
+        if kill:
+            self._killed[process.pid] = boot_clock()
+            process.kill()
+        else:
+            process.terminate()
+            await process.ended(PATIENCE_SECONDS)
+        self.executors[at] = self._new_executor()
+
+    async def freeze_executor(self, at: int, seconds: float) -> None:
+        process = self.executors[at].process
+        begin = boot_clock()
+        process.pause()
+        await asyncio.sleep(seconds)
+        process.resume()
+        self._frozen[process.pid].append(Span(begin, boot_clock()))
+
+    async def freeze_manager(self, at: int, seconds: float) -> None:
+        self.managers[at].process.pause()
+        await asyncio.sleep(seconds)
+        self.managers[at].process.resume()
+
+    @property
+    def stops(self) -> Stops:
+        return Stops(self._killed, self._frozen)
+
+    @property
+    def broken(self) -> list[str]:
+        """Processes that ended by themselves or printed a traceback."""
+        ended = [m.process for m in self.managers if m.process.exit_code is not None]
+        ended += [e.process for e in self.executors if e.process.exit_code is not None]
+        traced = [process for process in self._processes if "Traceback" in process.log]
+        return [process.log_end for process in (*ended, *traced)]
+
+    # -- the database ------------------------------------------------------------------
+
+    async def administer(self, *statements: str) -> None:
+        """Run statements as the database's superuser, past the wire."""
+        assert self.server is not None
+        connection = await asyncpg.connect(self.server.dsn("tasks"), timeout=10)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close(timeout=10)
+
+    # -- clients -----------------------------------------------------------------------
+
+    async def ask(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        """Call managers in turn until one answers. The call must be safe to repeat."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                for client in random.sample(self.clients, len(self.clients)):
+                    try:
+                        async with asyncio.timeout(10):
+                            return await call(client)
+                    except (Unavailable, TimeoutError):
+                        await asyncio.sleep(0.05)
+
+    async def probe(self) -> float:
+        """Create a task and wait until it has run.
+
+        :returns: seconds
+        """
+        begun = asyncio.get_running_loop().time()
+        id = f"probe-{random.getrandbits(64):x}"
+        task = {"id": id, "app_name": APP, "commands": [{"method": "work"}], "priority": 1000}
+        await self.ask(lambda c: c.tasks.create(task, on_conflict="ignore"))
+        while (await self.ask(lambda c: c.tasks.wait(id, 5)))["status"] != "FINISHED":
+            pass
+        return asyncio.get_running_loop().time() - begun
