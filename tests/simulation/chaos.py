@@ -56,6 +56,7 @@ class Chaos:
         faults.conflict = random.choice([0.0, 0.0, 0.05])
         faults.refused = random.choice([0.0, 0.0, 0.01])
         faults.unknown = random.choice([0.0, 0.02, 0.1])
+        faults.late = random.choice([0.0, 0.0, 0.02, 0.1])
         faults.lost_wake = random.choice([0.0, 0.0, 0.3])
 
     async def run(self) -> None:
@@ -68,7 +69,8 @@ class Chaos:
         weather, faults = self._network.weather, self._database.faults
         weather.tcp = True
         weather.slow = weather.twice = weather.cut = 0.0
-        faults.slow = faults.conflict = faults.refused = faults.unknown = faults.lost_wake = 0.0
+        faults.slow = faults.conflict = faults.refused = 0.0
+        faults.unknown = faults.late = faults.lost_wake = 0.0
         self._network.apart.clear()
         for manager in self._town.managers:
             manager.line.cut = False

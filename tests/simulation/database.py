@@ -2,14 +2,18 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
+from functools import partial
 from random import Random
 from typing import Any
 
-from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.lifecycle import Row, Step
 from kaiju_tasks.store import ExecutorRow, Store, StoreUnavailable, TransactionConflict
+from kaiju_tasks.store.base import Gated
 from kaiju_tasks.store.open import make_store
+from tests.simulation.late import LateCommit, LateCommits, Locks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.trace import EPOCH, Trace, span
 
@@ -30,11 +34,30 @@ OWN = frozenset(method.__name__ for method in (Store.work_summary, Store.ping, S
 """Calls that a manager makes for itself; it need not take a client's for the database's health."""
 
 
+RENEWALS = frozenset(method.__name__ for method in (Store.ping, Store.shorten_lease))
+"""Calls that lock an executor's row."""
+
+NOT_LATE = frozenset({"take_signals", "delete_ended", "put_pause", "delete_pause"})
+"""What a late commit cannot do: it would find other rows when it is committed."""
+
+WRITES = frozenset(
+    {
+        "add_audit",
+        "drop_children",
+        "put_children",
+        "save_slots",
+        "signal",
+        "unclaim",
+    }
+)
+"""Writes of a transaction that nobody else runs into, as they lock no row of their own."""
+
+
 class Faults:
     """How often a connection to the database misbehaves; all zero when the world is calm."""
 
     def __init__(self) -> None:
-        self.conflict = self.refused = self.unknown = self.slow = 0.0
+        self.conflict = self.refused = self.unknown = self.late = self.slow = 0.0
         self.lost_wake = 0.0
 
 
@@ -53,6 +76,7 @@ class Database:
         self.faults = Faults()
         self.committed: Committed = lambda line, steps, executors: None
         self.listeners: dict[StoreLine, tuple[Heard, Received]] = {}
+        self.late = LateCommits(self.store, random, trace)
 
     def line(self, process: Process) -> "StoreLine":
         """A manager's own connection."""
@@ -82,6 +106,8 @@ class StoreLine:
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             await self._reach(own=own)
+            if name in RENEWALS:
+                await self._database.late.executors_free(_executors_of(name, args))
             answer = await inner(*args, **kwargs)
             await self._delay()
             return answer
@@ -116,17 +142,25 @@ class StoreLine:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        faults = self._database.faults
+        database, faults = self._database, self._database.faults
         await self._reach()
+        await database.late.waited()
         doubt = self._dice(faults.unknown)
+        late = self._dice(faults.late)
         async with self._store.transaction() as inner:
-            watched = WatchedTransaction(inner, self._database)
+            watched = WatchedTransaction(inner, database.late)
             yield watched
             if self._dice(faults.conflict):
                 raise TransactionConflict("could not serialise")
+            if late and watched.may_be_late:
+                commit = LateCommit(watched.locks, watched.calls)
+                as_now = copy(self)  # what it decides, it decides before it loses the database
+                done = partial(database.committed, as_now, watched.steps, watched.executors)
+                database.late.begin(commit, self.process.name, done)
+                self._fail("the connection broke at the commit", unknown=True)
             if doubt and self._dice(0.5):
                 self._fail("the connection broke before the commit", unknown=True)
-        self._database.committed(self, watched.steps, watched.executors)
+        database.committed(self, watched.steps, watched.executors)
         await self._delay()
         if doubt or self.cut:
             self._fail("the connection broke after the commit", unknown=True)
@@ -175,29 +209,141 @@ class StoreLine:
 
 
 class WatchedTransaction:
-    """A transaction that remembers what was written."""
+    """A transaction that remembers what was locked and written, and meets late commits."""
 
-    def __init__(self, inner: Any, database: Database) -> None:
+    def __init__(self, inner: Any, late: LateCommits) -> None:
         self._inner = inner
-        self._database = database
+        self._late = late
+        self._prompt = False
+        self.locks = Locks()
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.steps: list[Step] = []
         self.executors: list[ExecutorRow] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        method = getattr(self._inner, name)
+        if name in NOT_LATE:
+            self._prompt = True
+        if name not in WRITES:
+            return method
+
+        async def write(*args: Any) -> Any:
+            self.calls.append((name, args))
+            return await method(*args)
+
+        return write
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether it has written anything, and nothing that depends on when it is committed."""
+        return bool(self.calls) and not self._prompt
+
+    # -- locks --------------------------------------------------------------------------------
+
+    async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
+        rows: dict[str, Row] = await self._inner.lock(ids)
+        self._late.wait_for("tasks", rows)
+        self.locks.tasks |= rows.keys()
+        return rows
+
+    async def lock_leased(self, executor_id: str) -> list[Row]:
+        rows: list[Row] = await self._inner.lock_leased(executor_id)
+        self._late.wait_for("tasks", [row.id for row in rows])
+        return self._take(rows)
+
+    async def lock_due(self, limit: int) -> list[Row]:
+        return self._take(self._passed_by(await self._inner.lock_due(limit)))
+
+    async def lock_ready(
+        self, app_name: str, limit: int, *, executor_id: str, session: str, ready: int = 1
+    ) -> list[Row] | None:
+        self._late.wait_for("executors", [executor_id])
+        self.locks.shared.add(executor_id)
+        rows = await self._inner.lock_ready(
+            app_name, limit, executor_id=executor_id, session=session, ready=ready
+        )
+        return None if rows is None else self._take(self._passed_by(rows))
+
+    async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
+        gated: dict[str, Gated] = await self._inner.lock_gated(wanted)
+        for one in gated.values():
+            free = self._passed_by(one.rows)
+            one.passed_over |= len(free) < len(one.rows)
+            one.rows = self._take(free)
+        return gated
+
+    async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
+        slots: dict[str, int] = await self._inner.lock_slots(keys)
+        self._late.wait_for("slots", slots)
+        self.locks.slots |= slots.keys()
+        return slots
+
+    async def lock_executor(self, executor_id: str) -> ExecutorRow | None:
+        executor: ExecutorRow | None = await self._inner.lock_executor(executor_id)
+        if executor is not None:
+            self._take_executor(executor_id)
+        return executor
+
+    async def lock_expired(self, limit: int) -> list[ExecutorRow]:
+        locked = self._late.locked("executors") | self._late.locked("shared")
+        found = [one for one in await self._inner.lock_expired(limit) if one.id not in locked]
+        self.locks.executors |= {one.id for one in found}
+        return found
+
+    def _take(self, rows: list[Row]) -> list[Row]:
+        self.locks.tasks |= {row.id for row in rows}
+        return rows
+
+    def _passed_by(self, rows: list[Row]) -> list[Row]:
+        locked = self._late.locked("tasks")
+        return [row for row in rows if row.id not in locked]
+
+    def _take_executor(self, executor_id: str) -> None:
+        self._late.wait_for("executors", [executor_id])
+        self._late.wait_for("shared", [executor_id])
+        self.locks.executors.add(executor_id)
+
+    # -- writes -------------------------------------------------------------------------------
 
     async def insert(self, steps: Sequence[Step]) -> set[str]:
+        self._late.wait_for("inserted", [step.row.id for step in steps])
+        self._claim(step.claim for step in steps)
+        self.calls.append(("insert", (steps,)))
         taken: set[str] = await self._inner.insert(steps)
-        self.steps += [step for step in steps if step.row.id not in taken]
+        new = [step for step in steps if step.row.id not in taken]
+        self.locks.inserted |= {step.row.id for step in new}
+        self.steps += new
         return taken
 
     async def save(self, steps: Sequence[Step]) -> None:
+        self._claim(step.claim for step in steps)
+        self.calls.append(("save", (steps,)))
         await self._inner.save(steps)
         self.steps += [step for step in steps if step.changed]
 
+    async def claim(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        self._claim(wanted)
+        held: dict[str, str] = await self._inner.claim(wanted)
+        free = {key: task_id for key, task_id in wanted.items() if key not in held}
+        self.calls.append(("claim", (free,)))
+        return held
+
+    def _claim(self, keys: Iterable[str | None]) -> None:
+        wanted = {key for key in keys if key}
+        self._late.wait_for("claims", wanted)
+        self.locks.claims |= wanted
+
     async def put_executor(self, executor: ExecutorRow) -> None:
+        self._take_executor(executor.id)
+        self.calls.append(("put_executor", (copy(executor),)))
         await self._inner.put_executor(executor)
         self.executors.append(executor)
+
+
+def _executors_of(name: str, args: tuple[Any, ...]) -> list[str]:
+    if name == "shorten_lease":
+        return [args[0]]
+    return [ping.executor_id for ping in args[0]]
 
 
 def _loop() -> SimLoop:

@@ -90,6 +90,13 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(plant: Plant) -> None:
     plant(Acquisition, "_leased_before", none)
 
 
+def looks_again_while_its_commit_is_in_doubt(plant: Plant) -> None:
+    async def at_once(self: Committer, ids: Iterable[str]) -> None:
+        return
+
+    plant(Committer, "_fence", at_once)
+
+
 def begins_a_run_twice(plant: Plant) -> None:
     def never(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
         return False
@@ -210,6 +217,7 @@ def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
             {"unknown": 0.3},
             Invariant.EXECUTED_IS_HELD,
         ),
+        (looks_again_while_its_commit_is_in_doubt, {"late": 0.3}, Invariant.EXECUTED_IS_HELD),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
         (publishes_events_before_the_commit, {}, Invariant.EVENTS_AFTER_COMMIT),

@@ -31,9 +31,13 @@ class Proxy:
         """Refuse connections, and cut those there are."""
         assert self._server is not None
         self._server.close()
+        self.cut()
+        await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Cut the connections there are."""
         for writer in list(self._writers):
             writer.transport.abort()
-        await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, to_server = await asyncio.open_connection("127.0.0.1", self._target)

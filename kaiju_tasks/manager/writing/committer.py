@@ -188,8 +188,13 @@ class Committer:
     async def _commit(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> Written[T]:
         conflicts = 0
         patience = asyncio.get_running_loop().time() + OUTAGE_PATIENCE_SECONDS
+        in_doubt: set[str] = set()
         while True:
+            written = None
             try:
+                if in_doubt:
+                    await self._fence(in_doubt)
+                    in_doubt.clear()
                 async with self._store.transaction() as tx:
                     written = await work(tx)
                 return written
@@ -201,9 +206,23 @@ class Committer:
                 await asyncio.sleep(0.002 * conflicts * self._dice.fraction())
             except StoreUnavailable as exc:
                 self._reached(False)
+                if written is not None:
+                    in_doubt.update(change.step.row.id for change in written.changes)
                 if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
+
+    async def _fence(self, ids: Iterable[str]) -> None:
+        """Wait until the earlier attempts that have changed these tasks have ended.
+
+        A broken connection does not end its transaction, which may still hold its locks and commit
+        later. Until then, statements that skip locked rows would not find what it has changed.
+        """
+        try:
+            async with self._store.transaction() as tx:
+                await tx.lock(ids)
+        except TransactionConflict as exc:
+            raise StoreUnavailable(f"An earlier transaction has not ended: {exc}") from exc
 
     # -- groups --------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _READ_ONLY = "25006"
 _DUPLICATE_TABLE = "42P07"
 _CONFLICT = "40"
+_OUTCOME_UNKNOWN = "40003"
 _UNAVAILABLE = ("08", "53", "57", "58")
 _REFUSED = ("28", "3D", "3F", "42501")
 
@@ -39,6 +40,8 @@ def _reason(error: BaseException) -> str:
 
 def _translation(error: asyncpg.PostgresError, unknown: bool) -> StoreError:
     state = error.sqlstate or ""
+    if state == _OUTCOME_UNKNOWN:
+        return StoreUnavailable(_reason(error), unknown=True)
     if state.startswith(_CONFLICT) or state == _LOCK_NOT_AVAILABLE:
         return TransactionConflict(f"The transaction conflicted with another: {error}.")
     if state.startswith(_UNAVAILABLE) or state == _READ_ONLY:

@@ -1,0 +1,85 @@
+"""What an executor is given when nobody knows whether its acquisition was committed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.postgres.transaction import PostgresTransaction
+from tests.manager.hand import HandExecutor
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy, proxy
+from tests.support.stalled import Standby, standby
+from tests.support.wait import wait_until
+
+TASKS = 60
+
+
+@asynccontextmanager
+async def a_manager_behind_a_proxy(dsn: str) -> AsyncIterator[tuple[Manager, Proxy]]:
+    parts = urlsplit(dsn)
+    async with proxy(parts.port or 0) as way:
+        address = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{way.port}"))
+        store = make_store(address.geturl())
+        await store.open()
+        settings = Settings(db=address.geturl(), ping_interval=30, poll_interval=0.2)
+        try:
+            async with Manager(store, settings).running() as manager:
+                yield manager, way
+        finally:
+            await store.close()
+
+
+def stall_the_first_acquisition(monkeypatch: pytest.MonkeyPatch, behind: Standby) -> None:
+    """Let the commit of the first transaction that finds ready tasks stand still."""
+    lock_ready, commit = PostgresTransaction.lock_ready, PostgresTransaction.commit
+    acquiring: list[PostgresTransaction] = []
+
+    async def noted(self: PostgresTransaction, *args: object, **more: object) -> object:
+        rows = await lock_ready(self, *args, **more)  # type: ignore[arg-type]
+        if rows:
+            acquiring.append(self)
+        return rows
+
+    async def stalled(self: PostgresTransaction) -> None:
+        if acquiring[:1] == [self]:
+            await behind.stall()
+        await commit(self)
+
+    monkeypatch.setattr(PostgresTransaction, "lock_ready", noted)
+    monkeypatch.setattr(PostgresTransaction, "commit", stalled)
+
+
+async def test_leases_that_become_visible_after_their_connection_broke_are_sent(
+    own_postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = own_postgres_server.create_database("doubt")
+    async with (
+        standby(own_postgres_server.dsn()) as behind,
+        a_manager_behind_a_proxy(dsn) as (manager, way),
+    ):
+        hand = HandExecutor(manager, "hand", capacity=TASKS)
+        for index in range(TASKS):
+            await hand.call.create("work", id=f"t{index}")
+        stall_the_first_acquisition(monkeypatch, behind)
+        await hand.connect()
+
+        async def two_stall() -> bool:  # the probe, and the acquisition
+            return await behind.stalled() >= 2
+
+        async def one_waits() -> bool:
+            return await behind.waiting() >= 1
+
+        await wait_until(two_stall, "the acquisition is being committed")
+        way.cut()
+        try:
+            await wait_until(one_waits, "the manager waits for the transaction in doubt")
+        finally:
+            await behind.answer()
+        taken = [await hand.take() for _ in range(TASKS)]
+        assert {task.id for task in taken} == {f"t{index}" for index in range(TASKS)}
+        assert {task.epoch for task in taken} == {1}
