@@ -1,6 +1,7 @@
 """Fixtures for everybody: databases, stores, processes, ports."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,22 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("kaiju")
+
+
+def _hear_signals() -> None:
+    """Let processes get the signals that a test run in the background ignores: it is ignored in
+    the processes that it starts, too."""
+    handlers = {
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: signal.SIG_DFL,
+    }
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+_hear_signals()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,11 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LOG_END_LINES = 200
 
 
-def _hear_hangups() -> None:
-    """A test run under nohup hands on that SIGHUP is ignored."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 class RunningProcess:
     """One process, its output in a file.
 
@@ -38,7 +33,6 @@ class RunningProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_hear_hangups,
                 **options,
             )
         self._guard = OrphanGuard('kill -s KILL -- "-$1"', str(self.pid))

@@ -45,10 +45,10 @@ class Churn:
         return churn
 
     async def go_on(self, seconds: float) -> None:
-        """Let somebody die again and again for some time."""
+        """Let somebody die again and again for some time, and until an executor was killed."""
         loop, random = asyncio.get_running_loop(), self._random
         until = loop.time() + seconds
-        while loop.time() < until:
+        while loop.time() < until or not self.killed_at:
             await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
             if random.random() < MANAGER_SHARE:
                 await self.restart_manager(random.randrange(len(self.managers)))
