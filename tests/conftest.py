@@ -31,14 +31,11 @@ hypothesis.settings.load_profile("kaiju")
 def _hear_signals() -> None:
     """Let processes get the signals that a test run in the background ignores: it is ignored in
     the processes that it starts, too."""
-    handlers = {
-        signal.SIGHUP: signal.SIG_DFL,
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGQUIT: signal.SIG_DFL,
-    }
-    for number, handler in handlers.items():
+    for number in (signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _hear_signals()
