@@ -737,8 +737,8 @@ class MessageReceipt(Struct):
     """The receipt for a message.
 
     :param state: delivered (a waiting hook took the message), buffered (kept for a later hook),
-        duplicate (a message with this `message_id` was received before), or rejected (`reason`
-        gives the cause)
+        duplicate (this or an earlier run has received a message with this `message_id`), or
+        rejected (`reason` gives the cause)
     :param message_id: id of the message, as sent or generated
     """
 

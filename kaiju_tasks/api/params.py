@@ -312,7 +312,7 @@ class MessageParams(Struct, forbid_unknown_fields=True):
     :param id: id of the task
     :param data: the message; it becomes the result of the hook's stage
     :param name: name of the message; only a hook with this name, or without a name, takes it
-    :param message_id: id of the message, unique in the run, so that repeating the call is safe;
+    :param message_id: id of the message, unique in the task, so that repeating the call is safe;
         generated if absent
     :param job_id: send the message only to this run
     """

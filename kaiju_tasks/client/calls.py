@@ -91,22 +91,10 @@ class _Create(Call):
 
 
 class _Send(Call):
-    """`tasks.message` with a `message_id`."""
-
-    _undecided = False
+    """`tasks.message` with a `message_id`. The task knows the id also after the end of the run."""
 
     def may_repeat(self, error: Unavailable) -> bool:
-        return not self._undecided
-
-    async def once(self) -> Any:
-        receipt = await super().once()
-        if self._doubt is not None and not receipt["accepted"]:
-            self._undecided = True  # the attempt without an answer may have ended the run
-            raise Unavailable(
-                f"it is unknown whether the message was delivered: {self._doubt}; the repeated "
-                f"message was rejected: {receipt['reason']}"
-            )
-        return receipt
+        return True
 
 
 def make_call(ask: Ask, method: str, params: dict[str, Any]) -> Call:

@@ -22,7 +22,7 @@ from kaiju_tasks.lifecycle.state import (
     slot_gate,
 )
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
-from kaiju_tasks.lifecycle.step import Attempt, Revoke, Step, Wait
+from kaiju_tasks.lifecycle.step import Attempt, Received, Revoke, Step, Wait
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import TASKS, MessageReceipt, Outcome, Pause, Reason, TaskError, TaskStatus
 
@@ -39,13 +39,14 @@ _encode_error = msgspec.json.Encoder().encode
 class Move:
     """A transition in progress: read `row`, call verbs, return `step`."""
 
-    __slots__ = ("definition", "inbox", "now", "pauses", "results", "row", "step")
+    __slots__ = ("definition", "inbox", "now", "pauses", "results", "row", "step", "task")
 
     def __init__(self, task: TaskState, now: float) -> None:
         self.row = _copy_row(task.row)
         self.definition = task.definition
         self.results = task.results
         self.inbox = task.inbox
+        self.task = task
         self.pauses = task.pauses
         self.now = now
         self.step = Step(self.row)
@@ -305,6 +306,10 @@ class Move:
         self.inbox = tuple(msgspec.structs.replace(m, consumed=False) for m in self.inbox)
 
     def drop_messages(self) -> None:
+        """Delete the messages of the run, and keep their ids."""
+        if self.inbox:
+            ids = [message.message_id for message in self.inbox]
+            self.step.received = Received(self.row.job_id, ids)
         if self.definition.takes_messages:
             self.step.inbox = "clear"
             self.step.consumed.clear()

@@ -118,6 +118,8 @@ class TaskState(Struct):
     :param results: results of `definition.hook_results`, by stage; more results are allowed
     :param inbox: stored messages in order of arrival; required if `definition.takes_messages`
     :param pauses: all pauses
+    :param received: ids of messages that earlier runs received. Only the id of the message that
+        is to be applied is required.
     """
 
     row: Row
@@ -125,3 +127,8 @@ class TaskState(Struct):
     results: Mapping[int, Raw] = field(default_factory=dict)
     inbox: tuple[InboxMessage, ...] = ()
     pauses: Pauses = NO_PAUSES
+    received: frozenset[str] = frozenset()
+
+    def has_received(self, message_id: str) -> bool:
+        """Whether the open run or an earlier run has received a message with this id."""
+        return message_id in self.received or any(m.message_id == message_id for m in self.inbox)

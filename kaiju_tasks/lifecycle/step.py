@@ -76,6 +76,17 @@ class CopyResults(Struct):
     stages: int
 
 
+class Received(Struct):
+    """The ids of the messages that an ended run received. They are kept without the messages, so
+    that a repeat is recognised.
+
+    :param job_id: the run; None if the messages were stored before the first run
+    """
+
+    job_id: str | None
+    message_ids: list[str]
+
+
 class Revoke(Struct, frozen=True):
     """A lease that is no longer valid; its executor must be notified."""
 
@@ -121,6 +132,7 @@ class Step(Struct):
     :param definition: the new definition, if it changed
     :param inbox: what to do with the stored messages before `message` is added
     :param consumed: ids of messages that a hook consumed
+    :param received: ids to keep of messages that this step clears
     :param start_next: the task to start in the same transaction
     :param call: the run that ended, for the task's webhook
     :param claim: the unique key to acquire, if it is free; "" releases the current one
@@ -143,6 +155,7 @@ class Step(Struct):
     inbox: Literal["keep", "clear", "replay"] = "keep"
     message: InboxMessage | None = None
     consumed: list[str] = field(default_factory=list)
+    received: Received | None = None
     receipt: MessageReceipt | None = None
     start_next: str | None = None
     call: RunRecord | None = None

@@ -24,9 +24,9 @@ class Retention:
     A manager that restarts often prunes, too. Managers that start together prune at different
     times; if they do not, each row is deleted once.
 
-    It deletes runs and notifications older than `retention_days`, audit records older than
-    `audit_retention_days`, executors that left more than a day ago, pauses that are over, and
-    unused concurrency keys.
+    It deletes runs, the ids of their messages and notifications older than `retention_days`, audit
+    records older than `audit_retention_days`, executors that left more than a day ago, pauses that
+    are over, and unused concurrency keys.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -61,6 +61,7 @@ class Retention:
         await self._store.prune_pauses(now)
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
+        await _all(self._store.prune_received, before)
         await _all(self._store.prune_notifications, before)
         await _all(self._store.prune_audit, now - self._audit_kept_seconds)
         self._pruned = True

@@ -324,6 +324,13 @@ class Transaction(Protocol):
         """The messages of tasks, in order of arrival. Tasks without messages are left out."""
         ...
 
+    async def received(self, wanted: Mapping[str, str]) -> set[str]:
+        """The tasks of which an earlier run has received a message.
+
+        :param wanted: ids of messages by task id
+        """
+        ...
+
     async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
         """Lock concurrency keys, in their order.
 
@@ -611,6 +618,14 @@ class Store(Protocol):
         task, whose results are still readable, is never deleted.
 
         :returns: the number of deleted runs
+        """
+        ...
+
+    async def prune_received(self, before: float, limit: int) -> int:
+        """Delete up to `limit` ids of messages of runs that ended before a time. The ids of the
+        last run of a task are never deleted.
+
+        :returns: the number of deleted ids
         """
         ...
 

@@ -172,6 +172,14 @@ def message_of(values: Sequence[Any]) -> InboxMessage:
     return InboxMessage(message_id, name, Raw(data.encode()), bool(consumed))
 
 
+def received_values(step: Step, now: float) -> list[tuple[Any, ...]]:
+    """task_id, message_id, job_id and time, for each id of a message that a step keeps."""
+    received = step.received
+    if received is None:
+        return []
+    return [(step.row.id, one, received.job_id, now) for one in received.message_ids]
+
+
 def place_values(row: Row, limit: int) -> tuple[Any, ...]:
     """app_name, priority, queued_at, id and limit, and the gate of a task at a gate."""
     place = (row.app_name, row.priority, row.queued_at, row.id, limit)

@@ -102,6 +102,9 @@ class SharedStore(ABC):
     async def manager_gone(self, manager_id: str) -> None:
         await self._change("manager_gone", manager_id)
 
+    async def prune_received(self, before: float, limit: int) -> int:
+        return await self._change("prune_received", before, limit)
+
     async def forget_slots(self) -> None:
         await self._change("forget_slots")
 

@@ -94,6 +94,7 @@ class World:
         self.ids = itertools.count(1)
         self.results: dict[tuple[str, int, int], Raw] = {}
         self.inbox: list[InboxMessage] = []
+        self.received: dict[str, str | None] = {}
         self.attempts: list[Attempt] = []
         self.runs: list[RunRecord] = []
         self.events: list[str] = []
@@ -145,7 +146,14 @@ class World:
             for stage in self.definition.hook_results
             if stage < row.stage
         }
-        return TaskState(row, self.definition, results, tuple(self.inbox), self.pauses)
+        return TaskState(
+            row,
+            self.definition,
+            results,
+            tuple(self.inbox),
+            self.pauses,
+            frozenset(self.received),
+        )
 
     def pause(self, *pauses: Pause) -> None:
         """These are the pauses from now on."""
@@ -240,7 +248,13 @@ class World:
             check(self)
 
     def _save_inbox(self, step: Step) -> None:
+        if step.received is not None:
+            for message_id in step.received.message_ids:
+                assert message_id not in self.received, "received by two runs"
+                self.received[message_id] = step.received.job_id
         if step.inbox == "clear":
+            unknown = {m.message_id for m in self.inbox} - self.received.keys()
+            assert not unknown, f"the ids {unknown} are forgotten"
             self.inbox = []
         elif step.inbox == "replay":
             self.inbox = [msgspec.structs.replace(m, consumed=False) for m in self.inbox]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Cancel, Reset, Resume, Suspend
+from kaiju_tasks.lifecycle import Cancel, Reset, RestartFrom, Resume, RunNow, Suspend
 from kaiju_tasks.types import RestartPolicy
 from tests.core.lifecycle_kit import (
     EXECUTED,
@@ -173,6 +173,77 @@ def test_a_message_id_makes_repeats_harmless() -> None:
     assert [kept.send("m"), kept.send("m")] == ["buffered", "duplicate"]
 
 
+@pytest.mark.parametrize("state", ["delivered", "buffered"])
+@pytest.mark.parametrize("end", ["finish", "cancel", "reset", "restart_from", "update"])
+def test_a_repeat_after_the_run_is_a_duplicate(end: str, state: str) -> None:
+    hooks = [message(), message()] if state == "delivered" else [timer(5), message()]
+    world = World(*hooks, every=60.0)
+    world.at(1060.0)
+    job_id = world.row.job_id
+    assert world.send("m") == state
+    if end == "finish":
+        world.at(1065.0)
+        world.send("last")
+        assert not world.row.open
+    elif end == "cancel":
+        world.apply(Cancel())
+    elif end == "reset":
+        world.apply(Reset(job_id=world.new_id()))
+    elif end == "restart_from":
+        world.apply(RestartFrom(job_id=world.new_id(), stage=0))
+    else:
+        world.apply(Cancel())
+        world.send("next")
+        world.update(commands=[command()])
+        assert world.send("next") == "duplicate"
+    assert world.received["m"] == job_id
+    for job in (None, job_id, "another"):
+        assert world.send("m", job_id=job) == "duplicate"
+    assert "m" not in [one.message_id for one in world.inbox]
+
+
+def test_a_repeat_to_a_one_off_that_has_ended_is_a_duplicate() -> None:
+    world = World(message())
+    assert world.send("m") == "delivered"
+    assert world.row.status is FINISHED
+    assert world.send("m") == "duplicate"
+    assert world.send("other") == "rejected"
+    world.apply(RunNow(job_id=world.new_id()))
+    assert world.send("m") == "duplicate"
+    assert world.row.status is WAITING
+
+
+def test_a_message_kept_between_fires_is_received_by_the_next_run_only() -> None:
+    world = World(message(), every=60.0)
+    assert world.send("m") == "buffered"
+    assert world.send("m") == "duplicate"
+    world.at(1060.0)
+    assert (world.row.open, result(world, 0)) == (False, 1)
+    assert world.send("m") == "duplicate"
+    world.at(1120.0)
+    assert (world.row.status, world.inbox) == (WAITING, [])
+
+
+def test_a_message_kept_between_fires_that_a_reset_drops_is_remembered() -> None:
+    world = World(message(), every=60.0)
+    assert world.send("m") == "buffered"
+    world.apply(Reset(job_id=world.new_id()))
+    assert world.row.status is WAITING
+    assert world.send("m") == "duplicate"
+
+
+def test_a_rejected_message_is_not_remembered() -> None:
+    world = World(command(), message("a"), every=60.0)
+    assert world.send("m", "b") == "rejected"
+    assert world.send("m", "a", job_id="another") == "rejected"
+    assert world.send("m", "a") == "buffered"
+    over = World(message())
+    over.apply(Cancel())
+    assert over.send("m") == "rejected"
+    over.apply(Reset(job_id=over.new_id()))
+    assert over.send("m") == "delivered"
+
+
 def test_a_message_is_rejected_when_no_stage_can_still_take_it() -> None:
     assert World(command()).send("m") == "rejected"
     world = World(message("a"), command())
@@ -300,7 +371,7 @@ def test_reset_starts_with_an_empty_inbox() -> None:
     world.send("1")
     world.apply(Reset(job_id="new"))
     assert world.inbox == []
-    assert world.send("1") == "buffered"
+    assert [world.send("1"), world.send("2")] == ["duplicate", "buffered"]
 
 
 def test_a_hook_that_fails_under_first_replays_until_no_retry_is_left() -> None:

@@ -145,6 +145,7 @@ class Walk(RuleBasedStateMachine):
         self.granted = 0.0
         self.most = self.world.definition.max_exec_timeout
         self.next_id = 0
+        self.accepted: set[str] = set()
 
     # -- helpers -------------------------------------------------------------------------
 
@@ -235,9 +236,11 @@ class Walk(RuleBasedStateMachine):
     def a_message_comes(self, message_id: str, name: str | None, job_id: str | None) -> None:
         world = self.world
         job = world.row.job_id if job_id == "current" else job_id
-        consumed = {m.message_id for m in world.inbox if m.consumed}
-        self.watch(lambda: world.send(message_id, name, job_id=job))
-        assert message_id not in consumed or world.send(message_id, name) != "delivered"
+        states: list[str] = []
+        self.watch(lambda: states.append(world.send(message_id, name, job_id=job)))
+        assert (states == ["duplicate"]) == (message_id in self.accepted)
+        if states != ["rejected"]:
+            self.accepted.add(message_id)
 
     @rule(
         make=st.sampled_from(

@@ -20,7 +20,7 @@ class Invariant(StrEnum):
     EVENTS_AFTER_COMMIT = "no event is published before its commit"
     EVENTS_ONCE = "the end of a run is published once"
     FIRES_ONCE = "a fire is decided once"
-    MESSAGES_ONCE = "a message is stored once and consumed once"
+    MESSAGES_ONCE = "a task receives a message once and consumes it once, in whichever run"
     NO_WAIT_BESIDE_A_MESSAGE = "no hook waits beside a message that it could take"
     STAGE_AFTER_RESULTS = "a task stands right after its results"
     BOUNDED_TRIES = "retries and losses have a bound"
@@ -55,6 +55,7 @@ class Invariant(StrEnum):
 
     # always
     CREATED_IS_THERE = "what was created is there"
+    REPEATS_ARE_KNOWN = "a call that was answered has no further effect when it is repeated"
     ACCEPTED_IS_STORED = "a message that was accepted is stored"
     CALLS_ARE_ANSWERED = "calls are answered, with domain errors at worst"
     NO_ERRORS_LOGGED = "nothing is logged as an error"

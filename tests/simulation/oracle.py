@@ -80,6 +80,7 @@ class Oracle:
         self.heard: set[tuple[str, str]] = set()
         self.mail: dict[str, dict[str, Mail]] = {}
         self.stored_messages: set[tuple[str, str]] = set()
+        self.received: dict[str, set[str]] = {}
         self.decided: set[tuple[str, float]] = set()
         self.deleted: set[str] = set()
         self.children: list[str] = []
@@ -189,6 +190,7 @@ class Oracle:
         self.deleted.add(task_id)
         self.rows.pop(task_id, None)
         self.mail.pop(task_id, None)
+        self.received.pop(task_id, None)
         for job_id in [job for job, owner in self.owner.items() if owner == task_id]:
             del self.owner[job_id]
             for key in [key for key in self.results if key[0] == job_id]:
@@ -345,9 +347,17 @@ class Oracle:
                 )
             box[message.message_id] = Mail(message.name, bytes(message.data))
         if step.receipt is not None and step.receipt.accepted:
-            self.stored_messages.add((task_id, step.receipt.message_id))
+            self._receive(task_id, step.receipt.message_id)
         for message_id in step.consumed:
             self._consume(task_id, message_id, box)
+
+    def _receive(self, task_id: str, message_id: str) -> None:
+        """A task receives a message once, in whichever run."""
+        self.stored_messages.add((task_id, message_id))
+        received = self.received.setdefault(task_id, set())
+        if message_id in received:
+            self._wrong(Invariant.MESSAGES_ONCE, task_id, f"message {message_id} is received twice")
+        received.add(message_id)
 
     def _consume(self, task_id: str, message_id: str, box: dict[str, Mail]) -> None:
         mail = box.get(message_id)

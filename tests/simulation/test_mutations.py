@@ -9,8 +9,8 @@ import pytest
 
 from kaiju_tasks.executor.session import Session as ExecutorSession
 from kaiju_tasks.lifecycle import Step
-from kaiju_tasks.lifecycle.events import Reset, RestartFrom, RunNow
-from kaiju_tasks.lifecycle.handlers import operators
+from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
+from kaiju_tasks.lifecycle.handlers import inbox, operators
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reports import Reports
@@ -26,7 +26,7 @@ from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.store.sqlite import saving
-from kaiju_tasks.types import Outcome
+from kaiju_tasks.types import ENDED, Outcome
 from tests.simulation.invariants import Invariant
 from tests.simulation.world import simulate
 
@@ -201,6 +201,22 @@ def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
     plant(Inserts, "_claim", nobody)
 
 
+def forgets_the_messages_of_ended_runs(plant: Plant) -> None:
+    def nothing(step: Step, now: float) -> list[tuple[Any, ...]]:
+        return []
+
+    plant(saving, "received_values", nothing)
+
+
+def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
+    is_repeat = inbox._is_repeat
+
+    def forgetful(move: Move, event: MessageCame) -> bool:
+        return move.row.status not in ENDED and is_repeat(move, event)
+
+    plant(inbox, "_is_repeat", forgetful)
+
+
 @pytest.mark.parametrize(
     ("bug", "faults", "invariant"),
     [
@@ -229,6 +245,8 @@ def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
         (opens_nothing_at_the_end_of_a_pause, {}, Invariant.GATES_OPEN),
         (acquires_by_the_pauses_it_knows, {}, Invariant.PAUSES_HOLD),
         (creates_two_tasks_of_one_unique_key, {}, Invariant.KEYS_ARE_UNIQUE),
+        (forgets_the_messages_of_ended_runs, {}, Invariant.MESSAGES_ONCE),
+        (rejects_repeats_to_tasks_that_have_ended, {}, Invariant.REPEATS_ARE_KNOWN),
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value),
 )

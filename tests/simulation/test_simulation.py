@@ -45,6 +45,7 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
         "expelled",
         "message buffered",
         "message delivered",
+        "message duplicate",
         "message rejected",
         "next task",
         "rescued",

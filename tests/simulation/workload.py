@@ -17,6 +17,8 @@ from tests.simulation.trace import EPOCH, Trace
 
 PATIENCE_SECONDS = 20.0
 LINE_PAUSE_SECONDS = 0.5
+REPEAT_SECONDS = 4.0
+"""How long clients wait on average before they repeat a call: some runs of a schedule."""
 DOMAIN_ERRORS = frozenset({404, 409, -32602})
 AGAIN = 503
 
@@ -111,6 +113,7 @@ class Workload:
         self._messages = 0
         self._tied = Tied(random, app_names)
         self._paused = 0
+        self._ending = False
         self.created: list[str] = []
 
     async def create_tasks(self, count: int, seconds: float) -> None:
@@ -129,6 +132,19 @@ class Workload:
                 Invariant.CREATED_IS_THERE, f"task {task_id} was created, and is not there"
             )
         self.created.append(task_id)
+        if self._random.random() < 0.3:
+            self._client.process.spawn(self._create_again(data))
+
+    async def _create_again(self, data: dict[str, Any]) -> None:
+        """A client that was answered, and asks again."""
+        await asyncio.sleep(self._random.expovariate(1 / REPEAT_SECONDS))
+        if self._ending:
+            return
+        task = await self._client.attempt("tasks.create", data=data, on_conflict="ignore")
+        if task is not None and task["created"] and data["id"] not in self._oracle.deleted:
+            self._trace.violated(
+                Invariant.REPEATS_ARE_KNOWN, f"task {data['id']} is created a second time"
+            )
 
     # -- definitions -------------------------------------------------------------------------
 
@@ -301,15 +317,30 @@ class Workload:
         params: dict[str, Any] = {"data": {"m": number}, "message_id": f"m{number}"}
         if random.random() < 0.5:
             params["name"] = random.choice(["a", "b"])
+        accepted = await self._send(task_id, params)
+        while accepted and random.random() < 0.5:
+            await asyncio.sleep(random.expovariate(1 / REPEAT_SECONDS))
+            await self._send(task_id, params, accepted=True)
+
+    async def _send(self, task_id: str, params: dict[str, Any], *, accepted: bool = False) -> bool:
+        """:param accepted: the message was accepted before
+        :returns: whether it was accepted
+        """
         receipt = await self._client.attempt("tasks.message", id=task_id, **params)
         if receipt is None:
-            return
+            return False
         self._oracle.count(f"message {receipt['state']}")
         key = (task_id, params["message_id"])
         if receipt["accepted"] and key not in self._oracle.stored_messages:
             self._trace.violated(
                 Invariant.ACCEPTED_IS_STORED, f"message {key} was accepted and is not stored"
             )
+        if accepted and receipt["state"] != "duplicate" and task_id not in self._oracle.deleted:
+            self._trace.violated(
+                Invariant.REPEATS_ARE_KNOWN,
+                f"message {key}, which was accepted, is answered {receipt}",
+            )
+        return bool(receipt["accepted"])
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -323,6 +354,7 @@ class Workload:
 
     async def help_along(self) -> None:
         """Lift every hold and write every message that is waited for."""
+        self._ending = True
         while True:
             for task_id, row in sorted(self._oracle.rows.items()):
                 if row.status is TaskStatus.SUSPENDED:

@@ -10,6 +10,7 @@ from kaiju_tasks.lifecycle import (
     Command,
     Definition,
     Event,
+    MessageCame,
     Row,
     StageFinished,
     Step,
@@ -134,5 +135,8 @@ async def advance_all(tx: Transaction, rows: Any, event: Callable[[Row], Event])
     for row in listed:
         inbox = tuple(inboxes.get(row.id, ()))
         state = TaskState(row, definitions[row.id].definition, inbox=inbox)
-        steps.append(advance(state, event(row), tx.now))
+        what = event(row)
+        if isinstance(what, MessageCame) and await tx.received({row.id: what.message_id}):
+            state.received = frozenset({what.message_id})
+        steps.append(advance(state, what, tx.now))
     return steps

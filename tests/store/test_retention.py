@@ -1,8 +1,19 @@
 """What is cleaned away, and what must stay: both stores."""
 
 import msgspec
+from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Attempt, Reset, RunNow, RunRecord, Step
+from kaiju_tasks.lifecycle import (
+    Attempt,
+    Cancel,
+    Command,
+    Delete,
+    MessageCame,
+    Reset,
+    RunNow,
+    RunRecord,
+    Step,
+)
 from kaiju_tasks.store import Store
 from kaiju_tasks.types import Outcome
 from tests.store.making import acquire, add, connect, definition, finish, happen
@@ -125,3 +136,50 @@ async def test_attempts_come_in_order_with_their_errors(store: Store) -> None:
     ]  # fmt: skip
     assert bytes(records[1].error).decode() == error
     assert [one.rescued for one in records] == [True, False, False, False]
+
+
+async def received(store: Store, *pairs: tuple[str, str]) -> list[tuple[str, str]]:
+    """Those pairs of a task and a message of which the task remembers the message."""
+    async with store.transaction() as tx:
+        return [pair for pair in pairs if await tx.received(dict([pair]))]
+
+
+async def test_ids_of_messages_are_kept_as_long_as_the_run(store: Store) -> None:
+    hook = Command("_MESSAGE_")
+    for name in ("a", "b"):
+        await add(store, definition(name, commands=[hook]))
+        for index in range(3):
+            await happen(
+                store, name, MessageCame(message_id=f"m{index}", name=None, data=Raw(b"1"))
+            )
+            await happen(store, name, RunNow(job_id=f"job-{name}-{index}"))
+    await happen(store, "b", Cancel())
+    pairs = [(name, f"m{index}") for name in ("a", "b") for index in range(3)]
+    assert await received(store, *pairs, ("c", "m0"), ("a", "m9")) == pairs
+    assert await store.prune_received(1.0, 100) == 0
+    assert await store.prune_received(FOREVER, 2) == 2
+    await store.prune_received(FOREVER, 100)
+    assert await received(store, *pairs) == []
+
+
+async def test_ids_of_messages_of_the_last_run_are_never_pruned(store: Store) -> None:
+    hook = Command("_MESSAGE_")
+    await add(store, definition("a", commands=[hook]))
+    await happen(store, "a", MessageCame(message_id="m", name=None, data=Raw(b"1")))
+    await add(store, definition("every", commands=[hook], every=3600.0), next_run=1.0)
+    await happen(store, "every", MessageCame(message_id="m", name=None, data=Raw(b"1")))
+    await happen(store, "every", Reset(job_id="job-1"))
+    await happen(store, "every", Cancel())
+    assert await received(store, ("a", "m"), ("every", "m")) == [("a", "m"), ("every", "m")]
+    assert await store.prune_received(FOREVER, 100) == 1
+    assert await received(store, ("a", "m"), ("every", "m")) == [("a", "m")]
+    await happen(store, "a", Delete())
+    assert await received(store, ("a", "m")) == []
+
+
+async def test_deleting_old_tasks_deletes_the_ids_of_their_messages(store: Store) -> None:
+    await add(store, definition("a", commands=[Command("_MESSAGE_")]))
+    await happen(store, "a", MessageCame(message_id="m", name=None, data=Raw(b"1")))
+    async with store.transaction() as tx:
+        assert await tx.delete_ended(FOREVER, 10) == ["a"]
+    assert await received(store, ("a", "m")) == []

@@ -1,6 +1,6 @@
 """Commits of which nobody knows whether they happened."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -9,8 +9,17 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.store import StoreUnavailable, Transaction
 
 
-def in_doubt(manager: Manager, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
-    """The next transaction of a manager breaks at its commit, before it or after it."""
+def in_doubt(
+    manager: Manager,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    committed: bool,
+    then: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """The next transaction of a manager breaks at its commit, before it or after it.
+
+    :param then: happens after the commit, before the manager sees that it broke
+    """
     whole = manager.store.transaction
     left = [1]
 
@@ -21,6 +30,8 @@ def in_doubt(manager: Manager, monkeypatch: pytest.MonkeyPatch, *, committed: bo
             yield tx
             if broken and not committed:
                 raise StoreUnavailable("it broke before the commit", unknown=True)
+        if broken and then is not None:
+            await then()
         if broken:
             raise StoreUnavailable("it broke after the commit", unknown=True)
 

@@ -9,9 +9,7 @@ from kaiju_tasks.lifecycle.state import InboxMessage
 
 def message_came(move: Move, event: MessageCame) -> None:
     """Deliver the message to the waiting hook, or store it for a later hook."""
-    if any(m.message_id == event.message_id for m in move.inbox):
-        move.nothing()
-        move.receipt("duplicate", event.message_id)
+    if _is_repeat(move, event):
         return
     message = InboxMessage(event.message_id, event.name, event.data)
     refusal = _refusal(move, event, message)
@@ -28,7 +26,17 @@ def message_came(move: Move, event: MessageCame) -> None:
 
 
 def message_late(move: Move, event: MessageCame) -> None:
-    _reject(move, event, "the run is over")
+    if not _is_repeat(move, event):
+        _reject(move, event, "the run is over")
+
+
+def _is_repeat(move: Move, event: MessageCame) -> bool:
+    """Answer a message that this run or an earlier run has received already."""
+    if not move.task.has_received(event.message_id):
+        return False
+    move.nothing()
+    move.receipt("duplicate", event.message_id)
+    return True
 
 
 def _refusal(move: Move, event: MessageCame, message: InboxMessage) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from kaiju_tasks.errors import Conflict, KaijuError, NotFound
-from kaiju_tasks.lifecycle import Event, Step, TaskState, advance
+from kaiju_tasks.lifecycle import Event, MessageCame, Step, TaskState, advance
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.claims import held_elsewhere
 from kaiju_tasks.manager.writing.consequences import Consequences
@@ -29,6 +29,8 @@ class Batch:
         changes = await self._create(tx, [e for e in entries if isinstance(e, DraftEntry)])
         known = [entry for entry in entries if isinstance(entry, EventEntry)]
         states = await self._states.load(tx, [rows[e.task_id] for e in known if e.task_id in rows])
+        if sent := _messages_of(known, states):
+            await self._states.load_received(tx, states, sent)
         undecided, decided = _decided_before(known, states)
         advanced = await self._without_held_keys(tx, self._advance(tx, undecided, states))
         changes += [change for _, change in advanced]
@@ -77,6 +79,15 @@ class Batch:
             if (holder := held.get(entry.task_id)) is not None:
                 entry.step, entry.error = None, _key_held(holder, change)
         return [(entry, change) for entry, change in advanced if entry.task_id not in held]
+
+
+def _messages_of(entries: Iterable[EventEntry], states: Mapping[str, TaskState]) -> dict[str, str]:
+    """The ids of the messages among the events, by task id."""
+    return {
+        entry.task_id: entry.event.message_id
+        for entry in entries
+        if isinstance(entry.event, MessageCame) and entry.task_id in states
+    }
 
 
 def _decided_before(

@@ -18,7 +18,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager.writing.definitions import definition_bytes
 from kaiju_tasks.types import AuditRecord
 
-FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost, MessageCame)
+FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
 
 EventSource = Event | Callable[[TaskState], Event]
 
@@ -132,30 +132,28 @@ def _event_size(event: EventSource) -> int:
 def resolve_in_doubt(entry: EventEntry, tried: Step, state: TaskState) -> bool:
     """Resolve an entry from an earlier attempt whose commit is in doubt, if the row shows it.
 
-    Events that a lease, an epoch or a message id fences are simply applied again.
+    Events that a lease or an epoch fences are simply applied again.
 
     :returns: whether the entry has got a step or an error
     """
-    row = state.row
+    row, event = state.row, entry.event
     if not tried.changed or row.version < tried.row.version:
         return False
-    if isinstance(entry.event, MessageCame) and not _is_kept(entry.event, state):
+    if isinstance(event, MessageCame) and not state.has_received(event.message_id):
         return False
     if row == tried.row:
         entry.step = tried
         return True
-    if isinstance(entry.event, FENCED):
+    if isinstance(event, MessageCame):
+        entry.step = Step(row, changed=False, receipt=tried.receipt)
+        return True
+    if isinstance(event, FENCED):
         return False
     entry.error = Unavailable(
         "the database failed during this write and the task has changed since: the change may "
         "have been applied; read the task before you try again"
     )
     return True
-
-
-def _is_kept(event: MessageCame, state: TaskState) -> bool:
-    """Whether the inbox has the message. The row does not show which messages were kept."""
-    return any(message.message_id == event.message_id for message in state.inbox)
 
 
 class AlreadyExists(Exception):

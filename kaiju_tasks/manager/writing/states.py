@@ -1,7 +1,7 @@
 """Loads the states of locked rows and advances them."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from kaiju_tasks.lifecycle import NO_PAUSES, Event, Pauses, Row, TaskState, advance
 from kaiju_tasks.manager.writing.changes import Change
@@ -60,6 +60,16 @@ class States:
                     if job_id is not None and (job_id, stage) in results
                 }
         return states
+
+    async def load_received(
+        self, tx: Transaction, states: Mapping[str, TaskState], sent: Mapping[str, str]
+    ) -> None:
+        """Load which messages earlier runs have received.
+
+        :param sent: ids of messages by task id
+        """
+        for task_id in await tx.received(sent):
+            states[task_id].received = frozenset({sent[task_id]})
 
     async def lock(self, tx: Transaction, ids: Iterable[str]) -> dict[str, TaskState]:
         """Lock tasks, in the order of their ids, and load their states. Unknown tasks are left

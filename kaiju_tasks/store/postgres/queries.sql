@@ -277,6 +277,11 @@ CROSS JOIN LATERAL (
 SELECT task_id, message_id, name, data, consumed FROM inbox
 WHERE task_id = ANY ($1::text[]) ORDER BY seq
 
+-- name: received
+-- Read of which tasks an earlier run has received a message.
+SELECT r.task_id FROM unnest($1::text[], $2::text[]) AS k (task_id, message_id)
+JOIN received r ON r.task_id = k.task_id AND r.message_id = k.message_id
+
 -- name: insert
 -- Insert tasks and their definitions unless their ids are taken, and return the inserted ids.
 WITH added AS (
@@ -352,6 +357,12 @@ UPDATE inbox SET consumed = false WHERE task_id = ANY ($1::text[])
 INSERT INTO inbox ({messages.names})
 SELECT * FROM unnest({messages.arrays})
 
+-- name: remember_messages
+-- Keep the ids of messages whose runs have ended.
+INSERT INTO received (task_id, message_id, job_id, cleared_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[])
+ON CONFLICT (task_id, message_id) DO NOTHING
+
 -- name: consume_messages
 -- Mark messages as consumed by hooks.
 UPDATE inbox i SET consumed = true FROM unnest($1::text[], $2::text[]) AS v (task_id, message_id)
@@ -374,6 +385,7 @@ deleted_copies AS (DELETE FROM stages WHERE task_id = ANY ($1::text[]) AND copie
     AND job_id <> ALL (ARRAY(SELECT job_id FROM jobs))),
 deleted_runs AS (DELETE FROM runs WHERE task_id = ANY ($1::text[])),
 deleted_inbox AS (DELETE FROM inbox WHERE task_id = ANY ($1::text[])),
+deleted_received AS (DELETE FROM received WHERE task_id = ANY ($1::text[])),
 deleted_claims AS (DELETE FROM claims WHERE task_id = ANY ($1::text[])),
 deleted_children AS (DELETE FROM children WHERE parent_id = ANY ($1::text[])),
 deleted_definitions AS (DELETE FROM definitions WHERE task_id = ANY ($1::text[]))
@@ -402,6 +414,14 @@ deleted_stages AS (DELETE FROM stages WHERE job_id = ANY (
 deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
 DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
+
+-- name: prune_received
+-- Delete the ids of messages of runs that ended before a time, except the last run of each task.
+DELETE FROM received WHERE ctid = ANY (ARRAY(
+    SELECT m.ctid FROM received m LEFT JOIN tasks t ON t.id = m.task_id
+    WHERE m.cleared_at < $1::float8
+        AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id)
+    ORDER BY m.cleared_at LIMIT $2::int))
 
 -- name: prune_pauses
 -- Delete pauses that have ended.

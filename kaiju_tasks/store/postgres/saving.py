@@ -15,6 +15,7 @@ from kaiju_tasks.store.columns import (
     definition_values,
     json_text,
     notification_values,
+    received_values,
     row_values,
     run_end_values,
     run_values,
@@ -120,14 +121,16 @@ async def _other_effects(connection: Any, steps: Sequence[Step], now: float) -> 
         if (copy := step.copy_results) is not None:
             values = (copy.from_job, copy.from_cycle, copy.to_job, copy.stages)
             await connection.execute(SQL["copy_results"], *values)
-    await _inboxes(connection, steps)
+    await _inboxes(connection, steps, now)
     await _claims(connection, steps)
     await _signal(connection, steps)
     if notified := [step for step in steps if step.notification is not None]:
         await _notify(connection, notified, now)
 
 
-async def _inboxes(connection: Any, steps: Sequence[Step]) -> None:
+async def _inboxes(connection: Any, steps: Sequence[Step], now: float) -> None:
+    if received := [values for step in steps for values in received_values(step, now)]:
+        await connection.execute(SQL["remember_messages"], *columns_of(received, 4))
     if cleared := [step.row.id for step in steps if step.inbox == "clear"]:
         await connection.execute(SQL["clear_inboxes"], cleared)
     if replayed := [step.row.id for step in steps if step.inbox == "replay"]:

@@ -208,6 +208,9 @@ class PostgresTransaction:
             inboxes.setdefault(task_id, []).append(message_of(message))
         return inboxes
 
+    async def received(self, wanted: Mapping[str, str]) -> set[str]:
+        return {id for (id,) in await self._fetch("received", *columns_of(wanted.items(), 2))}
+
     async def insert(self, steps: Sequence[Step]) -> set[str]:
         refuse_repeated(steps)
         with translated():

@@ -239,6 +239,10 @@ SELECT ?3, 0, stage, 0, task_id, attempt, method, name,
     executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, 1
 FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage < ?4 AND failed_attempt = 0
 
+-- name: received
+-- Read whether an earlier run of a task has received a message.
+SELECT task_id FROM received WHERE task_id = ?1 AND message_id = ?2
+
 -- name: clear_inbox
 -- Delete the messages of a task.
 DELETE FROM inbox WHERE task_id = ?1
@@ -250,6 +254,11 @@ UPDATE inbox SET consumed = 0 WHERE task_id = ?1
 -- name: add_message
 -- Insert a message.
 INSERT INTO inbox (task_id, message_id, name, data, consumed) VALUES (?, ?, ?, ?, ?)
+
+-- name: remember_message
+-- Keep the id of a message whose run has ended.
+INSERT INTO received (task_id, message_id, job_id, cleared_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (task_id, message_id) DO NOTHING
 
 -- name: consume_message
 -- Mark a message as consumed by a hook.
@@ -275,6 +284,10 @@ DELETE FROM stages WHERE rowid IN (
 -- name: delete_runs
 -- Delete the runs of a JSON list of tasks.
 DELETE FROM runs WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: delete_received
+-- Delete the ids of messages of a JSON list of tasks.
+DELETE FROM received WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: delete_inbox
 -- Delete the messages of a JSON list of tasks.
@@ -321,6 +334,13 @@ DELETE FROM children WHERE parent_job IN (
 -- name: prune_runs
 -- Delete a JSON list of runs.
 DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))
+
+-- name: prune_received
+-- Delete the ids of messages of runs that ended before a time, except the last run of each task.
+DELETE FROM received WHERE rowid IN (
+    SELECT m.rowid FROM received m LEFT JOIN tasks t ON t.id = m.task_id
+    WHERE m.cleared_at < ?1 AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id)
+    ORDER BY m.cleared_at LIMIT ?2)
 
 -- name: prune_pauses
 -- Delete pauses that have ended.

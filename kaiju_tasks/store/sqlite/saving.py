@@ -12,6 +12,7 @@ from kaiju_tasks.store.columns import (
     definition_values,
     json_text,
     notification_values,
+    received_values,
     row_values,
     run_end_values,
     run_values,
@@ -54,6 +55,7 @@ def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
         "delete_stages",
         "delete_runs",
         "delete_inbox",
+        "delete_received",
         "unclaim",
         "delete_children",
         "delete_definitions",
@@ -74,7 +76,7 @@ def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
             db.execute(SQL["copy_results"], values)
     _many(db, "append_stage", (attempt_values(s.row.id, a) for s in steps for a in s.attempts))
     _many(db, "append_run", (run_values(run) for step in steps for run in step.runs))
-    _inboxes(db, steps)
+    _inboxes(db, steps, now)
     _claims(db, steps)
     _signal(db, steps)
     for step in steps:
@@ -82,7 +84,8 @@ def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
             _notify(db, step, now)
 
 
-def _inboxes(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+def _inboxes(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
+    _many(db, "remember_message", (v for s in steps for v in received_values(s, now)))
     _many(db, "clear_inbox", ((s.row.id,) for s in steps if s.inbox == "clear"))
     _many(db, "replay_inbox", ((s.row.id,) for s in steps if s.inbox == "replay"))
     for step in steps:

@@ -198,6 +198,12 @@ class SqliteTransaction:
             inboxes.setdefault(task_id, []).append(message_of(message))
         return inboxes
 
+    async def received(self, wanted: Mapping[str, str]) -> set[str]:
+        def read(db: sqlite3.Connection) -> set[str]:
+            return {k for k, v in wanted.items() if db.execute(SQL["received"], (k, v)).fetchone()}
+
+        return await self._run(read)
+
     async def insert(self, steps: Sequence[Step]) -> set[str]:
         refuse_repeated(steps)
         return await self._run(lambda db: saving.insert(db, steps, self._now))
