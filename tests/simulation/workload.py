@@ -132,7 +132,7 @@ class Workload:
                 Invariant.CREATED_IS_THERE, f"task {task_id} was created, and is not there"
             )
         self.created.append(task_id)
-        if self._random.random() < 0.3:
+        if task_id == data["id"] and self._random.random() < 0.3:
             self._client.process.spawn(self._create_again(data))
 
     async def _create_again(self, data: dict[str, Any]) -> None:
