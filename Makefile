@@ -16,7 +16,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon" * 
 UNIT := tests/core tests/rpc
 QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test quick lint types imports postgres node pytest cover unit sim mutants chaos bench schemas dist clean
+.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim mutants chaos bench schemas dist clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -28,11 +28,17 @@ run: $(VENV)/.run ## start a manager and the sample executor (PORT=8077 DB=sqlit
 	@exec $(BIN)/kaiju-tasks serve --executor kaiju_tasks.samples:executor \
 		--port '$(PORT)' --db '$(DB)'
 
-test: lint types imports postgres node pytest ## the whole gate (WORKERS=2)
+test: checks pytest ## the whole gate (WORKERS=2)
 
 quick: lint types ## before each commit: ruff, mypy, the tests that need only SQLite (TESTS=)
 	@echo "tests: pytest --quick"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --quick $(or $(TESTS),$(QUICK))
+
+# mypy takes as long as all the others, which wait for the network.
+checks: $(VENV)/.dev
+	@$(MAKE) --no-print-directory types > $(VENV)/types.log 2>&1 & types=$$!; \
+		$(MAKE) --no-print-directory lint imports postgres node; others=$$?; \
+		wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((types || others))
 
 lint: $(VENV)/.dev ## ruff
 	@echo "lint: ruff"

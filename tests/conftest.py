@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from tests.support.postgres_binaries import postgres_versions
 from tests.support.processes import Processes
 
 EXTERNAL = "KAIJU_TEST_PG"
-EVERY_VERSION = ("store", "system")
-"""Folders of the tests that a version of PostgreSQL may fail and another one not."""
+EVERY_VERSION = Path("tests/store")
+"""The tests that may fail on one version of PostgreSQL and not on another: those of the store's
+statements, and those marked `every_postgres`."""
 NOT_QUICK = {"postgres_dsn", "postgres_server", "own_postgres_server", "processes"}
 """Fixtures that start a database server or processes."""
 
@@ -38,15 +40,24 @@ def _hear_signals() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _keep_bytecode() -> None:
+    """Let processes reuse compiled modules: otherwise each compiles the package when it starts,
+    which takes as long as the rest of its start."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 _hear_signals()
+_keep_bytecode()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-postgres",
         action="store_true",
-        help="run the stores' and the system's tests on every PostgreSQL version at hand, not only "
-        "the default; what asks no statement of its own has the same answers on all of them",
+        help="run the tests of the stores, and those marked `every_postgres`, on every PostgreSQL "
+        "version at hand, not only the default; all others send the statements that the tests of "
+        "the stores test on every version",
     )
 
     parser.addoption(
@@ -70,11 +81,16 @@ def _is_quick(item: pytest.Item) -> bool:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_kind" in metafunc.fixturenames:
-        room = metafunc.definition.path.relative_to(metafunc.config.rootpath).parts[1]
-        every = metafunc.config.getoption("--every-postgres") and room in EVERY_VERSION
+        every = metafunc.config.getoption("--every-postgres") and _may_differ(metafunc)
         postgres = list(postgres_versions()) if every else ["postgres"]
         kinds = ["sqlite"] if metafunc.config.getoption("--quick") else ["sqlite", *postgres]
         metafunc.parametrize("store_kind", kinds)
+
+
+def _may_differ(metafunc: pytest.Metafunc) -> bool:
+    path = metafunc.definition.path.relative_to(metafunc.config.rootpath)
+    marker = metafunc.definition.get_closest_marker("every_postgres")
+    return path.is_relative_to(EVERY_VERSION) or marker is not None
 
 
 @pytest.hookimpl(wrapper=True)

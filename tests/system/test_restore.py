@@ -90,6 +90,7 @@ async def tools_of(url: str) -> Path:
     return min(able, key=lambda binaries: binaries.major).folder
 
 
+@pytest.mark.every_postgres  # copies with the tools of that version
 async def test_after_a_restore_each_task_goes_on_from_where_the_copy_has_it(
     fleet: Fleet, backup: Backup
 ) -> None:
