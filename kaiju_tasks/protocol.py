@@ -122,10 +122,12 @@ class PingParams(Struct, omit_defaults=True):
 
     :param id: id of the executor
     :param capacity: replaces the announced capacity
+    :param holding: leases that it works on or has unacknowledged reports for; null: not stated
     """
 
     id: str
     capacity: int | None = None
+    holding: list[Lease] | None = None
 
 
 class PingResult(Struct):

@@ -7,7 +7,7 @@ from kaiju_tasks.api.known import of_stream, read_commands
 from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams
 from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.executors.roster import GONE
+from kaiju_tasks.manager.executors.sessions import GONE
 from kaiju_tasks.store.base import ExecutorRow
 from kaiju_tasks.types import MANAGER_APP, AuditRecord, ExecutorInfo
 

@@ -62,6 +62,8 @@ class ManagerApi:
         """Renew the leases of an executor."""
         check_ping(params)
         status = await self._manager.roster.ping(params, caller.session)
+        if params.holding is not None and caller.session is not None:
+            self._manager.reconciliation.heard(caller.session, params.holding)
         self._manager.streams.credit()
         return PingResult(status)
 

@@ -50,6 +50,8 @@ LEAVE_SECONDS = 2.0
 DEFAULT_PING_SECONDS = 5.0
 REFUSALS = frozenset({401, 403})
 NOT_FOUND = 404
+HOLDING_MAX = 5_000
+"""With more leases than this, pings do not list them: they would be too large."""
 
 
 class Orphaned(Exception):
@@ -268,7 +270,13 @@ class Link:
                 self._watchdog.renewed(asked_at)
                 self._apply_status(decode_ping(answer).status)
 
-        session.request("manager.ping", PingParams(self._identity.id, self._announced), answered)
+        holding = self._runner.holding()
+        params = PingParams(
+            self._identity.id,
+            self._announced,
+            holding if len(holding) <= HOLDING_MAX else None,
+        )
+        session.request("manager.ping", params, answered)
 
     def _apply_status(self, status: str) -> None:
         self._runner.draining = status != ExecutorStatus.ACTIVE

@@ -5,12 +5,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
 
+from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.events.wakes import Wakes, read_wake
+from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
@@ -73,7 +75,7 @@ class Manager:
             self.pauses,
             self.dice,
             settings.batch_rows,
-            reconcile=lambda session: self.roster.reconcile(session),
+            reconcile=lambda session: self.reconciliation.check([session]),
         )
         self.reports = Reports(
             self.committer,
@@ -91,6 +93,14 @@ class Manager:
             self.id,
             on_change=self.wakes.executor,
             on_resumed=self.serve_session,
+        )
+        self.reconciliation = Reconciliation(
+            store,
+            self.committer,
+            self.sessions,
+            settings.ping_interval,
+            spawn=self.spawn,
+            on_status=self.roster.change_status,
         )
         self.scheduler = Scheduler(
             store,
@@ -187,8 +197,8 @@ class Manager:
 
     async def _reconcile(self, session: Session) -> None:
         try:
-            await self.roster.reconcile(session)
-        except StoreError as exc:
+            await self.reconciliation.check([session])
+        except (Unavailable, StoreError) as exc:
             log.warning("checking the leases of executor %s failed: %s", session.executor_id, exc)
 
     def _seen(self, summary: WorkSummary) -> None:
@@ -202,7 +212,7 @@ class Manager:
     async def _beat(self) -> None:
         self.relay.renew()
         await self.heartbeat.beat()
-        await self.roster.check()
+        await self.reconciliation.check()
 
     def _out_of_reach(self) -> None:
         self.uptime.reached(False)

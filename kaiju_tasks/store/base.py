@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
+from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
 
 
@@ -211,6 +212,14 @@ class ExecutorRow(Struct, kw_only=True):
     last_ping: float
     lease_until: float
     running: int = 0
+
+
+class Holder(Struct):
+    """The session of an executor, and the leases of the tasks that it holds."""
+
+    session: str
+    status: ExecutorStatus
+    leases: set[Lease]
 
 
 class Gated(Struct):
@@ -591,6 +600,10 @@ class Store(Protocol):
 
         :param ids: the executors to read; None for all
         """
+        ...
+
+    async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
+        """The sessions and the leases of executors, by id. Unknown ids are left out."""
         ...
 
     async def forget_executors(self, before: float) -> int:

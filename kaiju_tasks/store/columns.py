@@ -9,7 +9,8 @@ from msgspec import Raw
 from msgspec.structs import astuple
 
 from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step, Wait
-from kaiju_tasks.store.base import Child, ExecutorRow, StoredDefinition
+from kaiju_tasks.protocol import Lease
+from kaiju_tasks.store.base import Child, ExecutorRow, Holder, StoredDefinition
 from kaiju_tasks.types import (
     ENDED_WELL,
     AuditRecord,
@@ -259,6 +260,20 @@ def notification_values(
         draft.exit_code,
         draft.error,
     )
+
+
+def holders_of(found: Iterable[Sequence[Any]]) -> dict[str, Holder]:
+    """:param found: for each lease id, session and status of its executor, and the values of the
+    lease; of an executor without leases, these are null
+    """
+    holders: dict[str, Holder] = {}
+    for executor_id, session, status, *lease in found:
+        holder = holders.get(executor_id)
+        if holder is None:
+            holder = holders[executor_id] = Holder(session, ExecutorStatus(status), set())
+        if lease[0] is not None:
+            holder.leases.add(Lease(*lease))
+    return holders
 
 
 def iso_moment(seconds: float) -> str:

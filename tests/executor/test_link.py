@@ -228,6 +228,27 @@ async def test_managers_are_tried_in_turn_with_growing_waits(rig):
     assert 10 < len(tries) < 35
 
 
+async def test_pings_list_what_the_executor_holds(rig):
+    await rig.clock.advance(5)
+    assert rig.manager.methods("manager.ping")[-1]["holding"] == []
+    task = assignment(command("slow", params={"gate": "g"}))
+    await rig.do(task)
+    await rig.clock.advance(5)
+    lease = {"id": task.id, "job_id": task.job_id, "epoch": task.epoch, "nonce": task.nonce}
+    assert rig.manager.methods("manager.ping")[-1]["holding"] == [lease]
+    open_gate("g")
+    await settle()
+    await rig.clock.advance(5)
+    assert rig.manager.methods("manager.ping")[-1]["holding"] == []
+
+
+async def test_a_ping_that_would_be_too_large_does_not_list_leases(rig, monkeypatch):
+    monkeypatch.setattr("kaiju_tasks.executor.link.HOLDING_MAX", 0)
+    await rig.do(assignment(command("slow", params={"gate": "g"})))
+    await rig.clock.advance(5)
+    assert "holding" not in rig.manager.methods("manager.ping")[-1]
+
+
 async def test_a_manager_that_answers_nothing_is_left(rig):
     rig.manager.silent |= {"manager.ping"}
     await rig.clock.advance(16)

@@ -37,6 +37,7 @@ class Chaos:
             self._kill_executor,
             self._executor_leaves,
             self._freeze_executor,
+            self._executor_forgets,
             self._cut_wire,
             self._part,
             self._cut_store,
@@ -77,6 +78,8 @@ class Chaos:
             manager.process.go_on()
         for executor in self._town.executors:
             executor.process.go_on()
+            if self._executor_forgets in self._kinds:
+                executor.process.context.run(executor.forget)
 
     def _later(self, low: float, high: float, undo: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(self._random.uniform(low, high), undo)
@@ -116,6 +119,10 @@ class Chaos:
             self._trace(executor.process.name, "is frozen")
             executor.process.stop()
             self._later(0.1, 10.0, executor.process.go_on)
+
+    def _executor_forgets(self) -> None:
+        if (executor := self._executor()) is not None:
+            executor.process.context.run(executor.forget)
 
     def _cut_wire(self) -> None:
         if self._network.wires:

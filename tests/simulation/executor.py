@@ -89,6 +89,14 @@ class SimExecutor:
         for wire in [w for w in self._network.wires if w.executor is self.process]:
             wire.end(None, None if silent else self._network.delay())
 
+    def forget(self) -> None:
+        """Lose a task: its assignment or its report, and every memory of it."""
+        segments = list(self.runner._segments.values()) if self.runner is not None else []
+        if segments:
+            segment = self._random.choice(segments)
+            self.trace(self.process.name, f"forgets {segment.lease()}")
+            segment.drop()
+
     def leave(self) -> None:
         """SIGTERM."""
         if self.link is not None and not self.leaving:

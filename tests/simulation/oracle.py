@@ -31,12 +31,22 @@ class _Frame(Struct):
     result: Raw = Raw()
 
 
+class _Task(Struct):
+    id: str
+    nonce: str
+
+
+class _Run(Struct):
+    tasks: list[_Task]
+
+
 class _Reports(Struct):
     reports: list[Report]
 
 
 _frame = msgspec.json.Decoder(_Frame).decode
 _reports = msgspec.json.Decoder(_Reports).decode
+_run = msgspec.json.Decoder(_Run).decode
 _acks = msgspec.json.Decoder(WriteStageResult).decode
 _result_number = re.compile(rb'^\{"n":(\d+)').search
 _error_number = re.compile(r"execution (\d+)").search
@@ -87,6 +97,7 @@ class Oracle:
         self.executions: list[Execution] = []
         self.stored: set[int] = set()
         self.tokens: set[tuple[str, int, str]] = set()
+        self.sent: set[tuple[str, str | None]] = set()
         self.begun: set[tuple[str, str, str, int, int]] = set()
         self.connected_to: dict[tuple[str, str], str] = {}
         self.session: dict[str, str] = {}
@@ -132,6 +143,8 @@ class Oracle:
     def answered(self, wire: Wire, frame: bytes) -> None:
         """A manager acknowledges: then it must be in the database already."""
         message = _frame(frame)
+        if message.method == "executor.run":
+            self.sent |= {(task.id, task.nonce) for task in _run(message.params).tasks}
         reports = None if message.method else wire.open_reports.get(message.id)
         if reports is None or not bytes(message.result):
             return
@@ -213,6 +226,7 @@ class Oracle:
             self.results[copy.to_job, 0] = {s: r for s, r in kept.items() if s < copy.stages}
         for attempt in step.attempts:
             self._attempt(task_id, attempt, before)
+            self._timeout(attempt, before)
         self._runs(step, before)
         self._messages(step)
 
@@ -265,6 +279,15 @@ class Oracle:
             done[attempt.stage] = bytes(attempt.result)
         if attempt.rescued:
             self.count("rescued")
+
+    def _timeout(self, attempt: Attempt, before: Row | None) -> None:
+        late = attempt.error is not None and '"type":"exec_timeout"' in attempt.error
+        if late and before is not None and (before.id, before.nonce) not in self.sent:
+            self._wrong(
+                Invariant.SENT_BEFORE_TIMEOUT,
+                before.id,
+                f"the lease with epoch {before.epoch} of {before.executor_id} was never sent",
+            )
 
     def _from_holder(self, task_id: str, attempt: Attempt, n: int, before: Row | None) -> None:
         """What is stored was said by the executor that held the lease, of that very stage."""

@@ -13,6 +13,7 @@ from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
 from kaiju_tasks.lifecycle.handlers import inbox, operators
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.manager.executors.acquisition import Acquisition
+from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.executors.uptime import Uptime
@@ -95,6 +96,22 @@ def looks_again_while_its_commit_is_in_doubt(plant: Plant) -> None:
         return
 
     plant(Committer, "_fence", at_once)
+
+
+def looks_only_for_what_has_ended(plant: Plant) -> None:
+    looks_again_while_its_commit_is_in_doubt(plant)
+
+    async def nothing(self: Reconciliation, session: Session) -> None:
+        return
+
+    plant(Reconciliation, "_give_back_unsent", nothing)
+
+
+def does_not_listen_to_what_executors_hold(plant: Plant) -> None:
+    def nothing(self: Reconciliation, session: Session, holding: Sequence[Lease]) -> None:
+        return
+
+    plant(Reconciliation, "heard", nothing)
 
 
 def begins_a_run_twice(plant: Plant) -> None:
@@ -233,7 +250,9 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
             {"unknown": 0.3},
             Invariant.EXECUTED_IS_HELD,
         ),
-        (looks_again_while_its_commit_is_in_doubt, {"late": 0.3}, Invariant.EXECUTED_IS_HELD),
+        (looks_again_while_its_commit_is_in_doubt, {"late": 0.3}, Invariant.NO_ERRORS_LOGGED),
+        (looks_only_for_what_has_ended, {"late": 0.3}, Invariant.SENT_BEFORE_TIMEOUT),
+        (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
         (publishes_events_before_the_commit, {}, Invariant.EVENTS_AFTER_COMMIT),

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from kaiju_tasks.protocol import Lease
 from kaiju_tasks.store import Ping, Store
 from kaiju_tasks.types import ExecutorStatus
 from tests.store.making import acquire, add, connect, executor
@@ -46,6 +47,21 @@ async def test_executors_are_listed_with_what_they_hold(store: Store) -> None:
     assert [(one.id, one.running) for one in await store.executors()] == [("e1", 0), ("e2", 2)]
     assert [one.id for one in await store.executors(["e2", "unknown"])] == ["e2"]
     assert await store.executors([]) == []
+
+
+async def test_executors_are_read_with_their_leases(store: Store) -> None:
+    await connect(store, "e2")
+    await connect(store, "e1", status=ExecutorStatus.DRAINING)
+    await add(store, "a", "b", "c")
+    leased = await acquire(store, 2, executor_id="e2")
+    holders = await store.holders(["e1", "e2", "unknown"])
+    assert set(holders) == {"e1", "e2"}
+    assert (holders["e1"].status, holders["e1"].leases) == (ExecutorStatus.DRAINING, set())
+    assert (holders["e2"].session, holders["e2"].status) == ("s1", ExecutorStatus.ACTIVE)
+    assert holders["e2"].leases == {
+        Lease(row.id, row.job_id or "", row.epoch, row.nonce or "") for row in leased
+    }
+    assert await store.holders([]) == {}
 
 
 async def test_a_ping_renews_the_lease_of_its_session_only(store: Store) -> None:

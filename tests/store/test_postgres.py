@@ -78,6 +78,7 @@ PLANS: dict[str, tuple[list[Any], str]] = {
     "lock_ready": (["app1", 500, "e1", "s1"], "tasks_ready"),
     "lock_suspect": (["app1", 500, "e1", "s1"], "tasks_suspect"),
     "lock_leased": (["e1"], "tasks_leased"),
+    "holders": ([["e1"]], "tasks_leased"),
     "definitions": ([IDS], "definitions_pkey"),
     "results": ([IDS, [0] * 500, [0] * 500], "stages_pkey"),
     "run_results": ([IDS, [0] * 500], "stages_pkey"),

@@ -82,7 +82,7 @@ class Reports:
     ) -> None:
         """Forward progress reports whose lease belongs to the session."""
         for report, lease in zip(reports, leases, strict=True):
-            if report.state is ReportState.PROGRESS and session.leases.get(report.id) == lease:
+            if report.state is ReportState.PROGRESS and session.has(lease):
                 self._on_progress(report, session, self._clock.now())
 
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
-from kaiju_tasks.lifecycle import ExecutorLost, Row, TaskState, given_back
+from kaiju_tasks.lifecycle import ExecutorLost, TaskState, given_back
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.executors.sessions import Connection, Session, Sessions
+from kaiju_tasks.manager.executors.reconciliation import lease_of
+from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.committer import Committer
@@ -22,7 +23,6 @@ from kaiju_tasks.types import AuditRecord, ExecutorStatus, Outcome
 log = logging.getLogger(__name__)
 
 EXPIRED_PER_PASS = 50
-GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 
 
 class Roster:
@@ -109,7 +109,7 @@ class Roster:
         kept = [
             lease
             for lease in params.holding
-            if lease.id in leased and _lease(leased[lease.id]) == lease
+            if lease.id in leased and lease_of(leased[lease.id]) == lease
         ]
         for lease in kept:
             del leased[lease.id]
@@ -117,7 +117,7 @@ class Roster:
         changes = await self._committer.advance_rows(
             tx, leased.values(), _always(given_back(params.id))
         )
-        return Written((status, kept, [_lease(row) for row in leased.values()]), changes)
+        return Written((status, kept, [lease_of(row) for row in leased.values()]), changes)
 
     def _row(
         self, params: ConnectParams, nonce: str, status: ExecutorStatus, now: float
@@ -155,7 +155,7 @@ class Roster:
             self._sessions.remove(session)
             raise _unknown(params.id)
         if session.status is before:  # else an operator has changed it meanwhile
-            self._change_status(session, status)
+            self.change_status(session, status)
         return session.status
 
     async def _renew(self, session: Session) -> ExecutorStatus | None:
@@ -255,11 +255,11 @@ class Roster:
         await self._committer.transact(work)
         session = self._sessions.get(executor_id)
         if session is not None:
-            self._change_status(session, status)
+            self.change_status(session, status)
         else:
             self._on_change(executor_id)
 
-    def _change_status(self, session: Session, status: ExecutorStatus) -> None:
+    def change_status(self, session: Session, status: ExecutorStatus) -> None:
         """Apply the status that the store holds to a session."""
         if status is session.status:
             return
@@ -292,11 +292,11 @@ class Roster:
         self._revoke(executor_id, changes)
         session = self._sessions.get(executor_id)
         if session is not None:
-            self._change_status(session, status)
+            self.change_status(session, status)
 
     def _revoke(self, executor_id: str, changes: list[Change]) -> None:
         session = self._sessions.get(executor_id)
-        leases = [_lease(c.before) for c in changes if c.before is not None and c.before.nonce]
+        leases = [lease_of(c.before) for c in changes if c.before is not None and c.before.nonce]
         if session is None:
             self._on_change(executor_id)
         elif leases:
@@ -335,50 +335,6 @@ class Roster:
             lost = ExecutorLost(executor_id=executor.id, counted=counted)
             changes += await self._committer.advance_rows(tx, rows, _always(lost))
         return Written((expired, changes), changes)
-
-    # -- changes by other managers -------------------------------------------------------
-
-    async def check(self) -> None:
-        """Find ended sessions and revoked leases whose wake-up was lost.
-
-        A session without leases has nothing to revoke; its next ping reads its status.
-        """
-        sessions = {session.executor_id: session for session in self._sessions if session.leases}
-        if not sessions:
-            return
-        rows = {row.id: row for row in await self._store.executors(list(sessions))}
-        for executor_id, session in sessions.items():
-            row = rows.get(executor_id)
-            running = 0 if row is None else row.running
-            if self._is_current(session, row) and running < len(session.leases):
-                await self._revoke_ended(session)
-
-    async def reconcile(self, session: Session) -> None:
-        """Apply what another manager has changed: revoked leases, and the executor's status."""
-        rows = await self._store.executors([session.executor_id])
-        if self._is_current(session, rows[0] if rows else None):
-            await self._revoke_ended(session)
-
-    def _is_current(self, session: Session, row: ExecutorRow | None) -> bool:
-        """Whether a session continues. A session that another manager has ended is closed."""
-        if row is None or row.session != session.nonce or row.status in GONE:
-            self._sessions.close(session)
-            return False
-        self._change_status(session, row.status)
-        return True
-
-    async def _revoke_ended(self, session: Session) -> None:
-        leases = list(session.leases.values())  # without those pushed while the rows are read
-        rows = await self._store.tasks([lease.id for lease in leases], results=False)
-        ended = [
-            lease for lease in leases if lease.id not in rows or _lease(rows[lease.id].row) != lease
-        ]
-        if ended and session.open:
-            session.revoke(ended)
-
-
-def _lease(row: Row) -> Lease:
-    return Lease(row.id, row.job_id or "", row.epoch, row.nonce or "")
 
 
 def _always(event: ExecutorLost) -> Callable[[TaskState], ExecutorLost]:

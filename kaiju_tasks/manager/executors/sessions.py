@@ -14,6 +14,8 @@ from kaiju_tasks.protocol import (
 from kaiju_tasks.rpc import encode_notification
 from kaiju_tasks.types import ExecutorStatus
 
+GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
+
 
 class Connection(Protocol):
     """The manager's end of a socket. No method blocks."""
@@ -35,6 +37,9 @@ class Session:
 
     :param nonce: the session id in the store; the next connect of the executor replaces it
     :param capacity: maximum number of leases
+    :ivar acquiring: the nonce of leases that are being acquired and were not pushed yet
+    :ivar differing: leases that either the session or the executor lacks, with the number of pings
+        in a row that said so and the time of the first one (seconds of the event loop)
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class Session:
         self.capacity = capacity
         self.status = status
         self.leases: dict[str, Lease] = {}
+        self.acquiring: str | None = None
+        self.differing: dict[Lease, tuple[int, float]] = {}
         self.reserved_for: str | None = None
         self.alone: str | None = None
         self.open = True
@@ -66,6 +73,13 @@ class Session:
             return 0
         return self.capacity - len(self.leases)
 
+    def has(self, lease: Lease) -> bool:
+        return self.leases.get(lease.id) == lease
+
+    def lacks(self, lease: Lease) -> bool:
+        """Whether a lease of the executor was not pushed, and is not about to be."""
+        return lease.nonce != self.acquiring and not self.has(lease)
+
     def push(self, assignments: Sequence[Assignment]) -> None:
         for a in assignments:
             self.leases[a.id] = Lease(a.id, a.job_id, a.epoch, a.nonce)
@@ -78,7 +92,7 @@ class Session:
         self.connection.send(encode_notification("executor.revoke", RevokeParams(leases)))
 
     def drop(self, lease: Lease) -> None:
-        if self.leases.get(lease.id) == lease:
+        if self.has(lease):
             del self.leases[lease.id]
             self.cleared(lease)
 

@@ -183,12 +183,13 @@ class Streams:
     ) -> Found:
         """Lease up to `places` tasks to an executor and push them. Tasks that must wait for a
         slot or for the end of a pause are held."""
+        session.acquiring = self._dice.nonce()
         acquisition = Acquisition(
             self._committer,
             self._pauses,
             session,
             app_name,
-            self._dice.nonce(),
+            session.acquiring,
             places=places,
             limit=max(places, self._batch_rows) if app_name in self._has_held else places,
             ready=ready,
@@ -201,6 +202,8 @@ class Streams:
                 # Leases may have been committed but not sent; the next connect returns them.
                 self._sessions.close(session)
             raise
+        finally:
+            session.acquiring = None
         (self._has_held.add if found.held else self._has_held.discard)(app_name)
         if found.session_over:
             await self._reconcile(session)

@@ -490,6 +490,13 @@ LEFT JOIN (SELECT t.executor_id, count(*)::int AS running FROM tasks t
     WHERE t.executor_id IS NOT NULL GROUP BY t.executor_id) AS held ON held.executor_id = e.id
 WHERE $1::text[] IS NULL OR e.id = ANY ($1::text[]) ORDER BY e.id
 
+-- name: holders
+-- Read the sessions of executors, and the leases of the tasks that they hold.
+SELECT e.id, e.session, e.status, held.id, held.job_id, held.epoch, held.nonce
+FROM executors e LEFT JOIN LATERAL (SELECT t.id, t.job_id, t.epoch, t.nonce FROM tasks t
+    WHERE t.executor_id = e.id OFFSET 0) AS held ON true
+WHERE e.id = ANY ($1::text[])
+
 -- name: forget_executors
 -- Delete executors that left long ago.
 DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < $1::float8

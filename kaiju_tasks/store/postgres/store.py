@@ -11,6 +11,7 @@ from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
     ExecutorRow,
+    Holder,
     Ping,
     StoreUnavailable,
     TaskPage,
@@ -22,6 +23,7 @@ from kaiju_tasks.store.base import (
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     executor_of,
+    holders_of,
     notification_of,
     pause_of,
     results_of,
@@ -201,6 +203,9 @@ class PostgresStore(SharedStore):
     async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         found = await self._read("executors", None if ids is None else storable_ids(ids))
         return [executor_of(values, running=values["running"]) for values in found]
+
+    async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
+        return holders_of(await self._read("holders", storable_ids(ids)))
 
     async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
         ((up_since,),) = await self._read("manager_seen", manager_id, fresh_seconds)

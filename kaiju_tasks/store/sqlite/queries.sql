@@ -395,6 +395,12 @@ UPDATE executors SET lease_until = min(lease_until, ?3) WHERE id = ?1 AND sessio
 SELECT {executor_columns}, (SELECT count(*) FROM tasks t WHERE t.executor_id = e.id) AS running
 FROM executors e WHERE ?1 IS NULL OR e.id IN (SELECT value FROM json_each(?1)) ORDER BY e.id
 
+-- name: holders
+-- Read the sessions of a JSON list of executors, and the leases of the tasks that they hold.
+SELECT e.id, e.session, e.status, t.id, t.job_id, t.epoch, t.nonce
+FROM executors e LEFT JOIN tasks t ON t.executor_id = e.id
+WHERE e.id IN (SELECT value FROM json_each(?1))
+
 -- name: forget_executors
 -- Delete executors that left long ago.
 DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < ?1

@@ -16,6 +16,7 @@ from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
     ExecutorRow,
+    Holder,
     Ping,
     StoreRefused,
     StoreUnavailable,
@@ -28,6 +29,7 @@ from kaiju_tasks.store.base import (
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     executor_of,
+    holders_of,
     notification_of,
     pause_of,
     results_of,
@@ -194,6 +196,9 @@ class SqliteStore(SharedStore):
         listed = None if ids is None else json.dumps(storable_ids(ids))
         found = await self._read("executors", listed)
         return [executor_of(values[:-1], running=values[-1]) for values in found]
+
+    async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
+        return holders_of(await self._read("holders", json.dumps(storable_ids(ids))))
 
     async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
         now = self._clock()
