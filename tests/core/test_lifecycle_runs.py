@@ -1,5 +1,7 @@
 """Runs: execution time, retries, losses, leases, time in the stream."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from kaiju_tasks.lifecycle import (
     Resume,
     StageExtended,
     Suspend,
+    given_back,
 )
 from kaiju_tasks.lifecycle.retries import retry_delay
 from kaiju_tasks.types import Limit, Outcome, RestartPolicy
@@ -461,6 +464,16 @@ def test_another_executors_loss_changes_nothing() -> None:
     world.acquire("e")
     step = world.apply(ExecutorLost(executor_id="f"))
     assert not step.changed
+
+
+@pytest.mark.parametrize("other", [{"epoch": 2}, {"nonce": "other"}], ids=["epoch", "nonce"])
+def test_a_lease_before_is_not_given_back_again(other: dict[str, Any]) -> None:
+    world = World()
+    world.acquire("e")
+    assert world.row.epoch == 1
+    step = world.apply(given_back("e", **other))
+    assert not step.changed
+    assert world.apply(given_back("e", epoch=1, nonce=world.row.nonce)).changed
 
 
 # -- queue time ----------------------------------------------------------------------------

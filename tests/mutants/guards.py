@@ -63,7 +63,7 @@ GUARDS = [
         "lifecycle/handlers/executors.py",
         "or event.epoch not in (None, row.epoch)\n",
         "\n",
-        (*CORE, *SIMULATION),
+        CORE,
     ),
     Guard(
         "only a ready task is acquired",
@@ -141,7 +141,7 @@ GUARDS = [
         "manager/executors/roster.py",
         "if session is None or session.executor_id != params.id or not session.open:",
         "if session is None:",
-        ("tests/manager/executors", *SIMULATION),
+        ("tests/manager/executors/test_presence.py",),
     ),
     Guard(
         "no executor is expelled right after an outage",

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 
 from kaiju_tasks.api import write_stage_fast
-from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.errors import InvalidParams, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
 from kaiju_tasks.types import ExecutorStatus
@@ -46,6 +46,16 @@ async def test_a_ping_of_impossible_capacity_changes_nothing(
         await executor.call("manager.ping", id="hand", capacity=capacity)
     assert error.value.data["field"] == "capacity"
     assert (await executor.ping())["status"] == "ACTIVE"
+
+
+async def test_a_connection_that_another_one_has_replaced_renews_nothing(
+    manager: Manager, executor: HandExecutor
+) -> None:
+    again = HandExecutor(manager, "hand")
+    await again.connect()
+    with pytest.raises(NotFound, match="must reconnect"):
+        await executor.ping()
+    assert (await again.ping())["status"] == "ACTIVE"
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "x" * 256])
