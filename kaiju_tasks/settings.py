@@ -133,6 +133,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = "default"
 
+    misfire_grace: Annotated[
+        float,
+        _range(
+            0,
+            86400,
+            "seconds",
+            "Fires that come while no manager is up run late if that time is not longer than this.",
+        ),
+    ] = 60.0
     poll_interval: Annotated[
         float,
         _range(

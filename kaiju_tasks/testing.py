@@ -187,14 +187,17 @@ class Kaiju:
         return max(min(moments), self._clock()) if moments else None
 
     async def _set(self, moment: float) -> None:
-        """Renew the leases before time moves, so that no executor is lost."""
+        """Renew the leases before time moves, so that no executor is lost, and record right after
+        it that the manager has been up."""
         store, manager = self.manager.store, self.manager
         lease_seconds = manager.settings.lease_seconds + moment - self._clock()
         pings = [Ping(s.executor_id, s.nonce, s.capacity) for s in manager.sessions]
         if pings:
             await store.ping(pings, lease_seconds)
-        await store.manager_seen(manager.id, lease_seconds)
         self._clock.move_to(moment)
+        manager.uptime.presence = await store.manager_seen(
+            manager.id, lease_seconds, lease_seconds, lease_seconds
+        )
         manager.scheduler.look()
 
 

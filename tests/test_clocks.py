@@ -26,6 +26,7 @@ ALLOWED = {
     "tests/support/postgres.py": "ends a wait in vain, generously",
     "tests/support/wait.py": "ends a wait in vain, generously",
     "tests/system/churn.py": "for how long somebody dies again and again",
+    "tests/system/test_away.py": "waits until a fire has passed, however long",
     "tests/system/test_fires.py": "the last fire of a schedule is within its second",
     "tests/system/test_lost_manager.py": "the lease is a promise: less than two of them",
     "tests/system/test_punctual.py": "a promise: the median is below a half of the slow poll",

@@ -30,7 +30,7 @@ class SystemApi:
             manager_id=manager.id,
             store=manager.settings.db.partition(":")[0],
             now=await manager.store.now(),
-            up_since=manager.uptime.up_since,
+            up_since=manager.uptime.presence.up_since,
             tasks=tasks,
             executors=executors,
             limits=self._limits(),

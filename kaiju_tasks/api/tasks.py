@@ -379,7 +379,9 @@ class TasksApi:
         view = await self._view(params.id, results=False)
         ended = await self._store.runs(params.id, params.limit)
         current = open_run(view.row)
-        return ended if current is None else [current, *ended][: params.limit]
+        if current is None or any(run.job_id == current.job_id for run in ended):
+            return ended  # no run is open, or it has ended between the two reads
+        return [current, *ended][: params.limit]
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
         """List the ended attempts of the stages of a run, oldest first."""

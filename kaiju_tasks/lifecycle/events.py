@@ -23,11 +23,14 @@ class Due(Event, frozen=True, kw_only=True):
     """`due_at` may have passed. An early or late event is harmless.
 
     :param job_id: for the run that may start
-    :param up_since: since when at least one manager has been up without a break, UNIX seconds
+    :param up_since: since when at least one manager has been up, apart from breaks of at most
+        `misfire_grace`; UNIX seconds
+    :param grace: how long a task that has fallen behind may take to catch up, in seconds
     """
 
     job_id: str
     up_since: float = 0.0
+    grace: float = 0.0
 
 
 class Acquired(Event, frozen=True, kw_only=True):

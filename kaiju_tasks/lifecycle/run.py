@@ -6,7 +6,7 @@ from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.retries import is_retried, retry_delay
-from kaiju_tasks.lifecycle.schedule import let_pass, next_moment, record_missed
+from kaiju_tasks.lifecycle.schedule import is_late, let_pass, next_moment, record_missed
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
 from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, RunRecord
 from kaiju_tasks.types import (
@@ -231,7 +231,8 @@ def miss_fires(move: Move) -> None:
         return
     if not definition.scheduled:
         row.fire_at = None
-    elif row.enabled:
-        record_missed(row, definition, move.step, definition.misfire, before=move.now, now=move.now)
-    else:
+    elif not row.enabled:
         let_pass(row, definition, move.now)
+    elif not is_late(row, definition, move.now):
+        row.late_until = None
+        record_missed(row, definition, move.step, definition.misfire, before=move.now, now=move.now)

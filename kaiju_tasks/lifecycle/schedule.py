@@ -8,6 +8,8 @@ from kaiju_tasks.times import show_time
 from kaiju_tasks.types import Misfire, Outcome
 
 MAX_MAKE_UP_RUNS = 100
+MAX_LATE_RUNS = 100
+"""Fires that run late, one after another; of more than that, the latest."""
 MAX_LISTED = 500
 """Missed fires that are recorded at once; earlier ones are only summarized in a note."""
 
@@ -28,6 +30,7 @@ def let_pass(row: Row, definition: Definition, now: float) -> None:
     """Skip past fires of a disabled task without recording them."""
     # Only forward: a larger jitter would bring back a fire that is already decided.
     moment = next_moment(row, definition)
+    row.late_until = None
     if moment is not None and moment <= now and not row.explicit:
         plan_next(row, definition, now)
 
@@ -36,6 +39,40 @@ def pass_fire(row: Row, definition: Definition, fire: float) -> None:
     """Set the fire that follows the nominal time `fire`."""
     row.fire_at = definition.schedule(row.anchor).next_fire(fire) if definition.scheduled else None
     row.explicit = False
+
+
+def take_fire(row: Row, definition: Definition, step: Step, now: float, grace: float) -> None:
+    """Take the fire that is due now, and set the one that follows.
+
+    If later fires have also passed, the task falls behind: they run after it, one after another.
+    The task was IDLE at their time, so they came while no manager could run them. The same applies
+    to fires that come before it has caught up.
+
+    :param grace: how long it may take to catch up, in seconds; later fires are missed again
+    """
+    taken, moment = row.fire_at, next_moment(row, definition)
+    assert taken is not None
+    assert moment is not None
+    behind = row.late_until is not None and moment <= row.late_until
+    pass_fire(row, definition, taken)
+    if behind:
+        return
+    row.late_until = now + grace
+    if not is_late(row, definition, now):
+        row.late_until = None
+        return
+    assert row.fire_at is not None
+    schedule, offset = definition.schedule(row.anchor), _offset(row, definition)
+    passed, _ = _missed(schedule, row.fire_at, now - offset)
+    if len(passed) >= MAX_LATE_RUNS:
+        first = passed[1 - MAX_LATE_RUNS] + offset
+        record_missed(row, definition, step, Misfire.SKIP, before=first, now=now)
+
+
+def is_late(row: Row, definition: Definition, now: float) -> bool:
+    """Whether the next fire has passed and is not missed: it runs late, now."""
+    moment = next_moment(row, definition)
+    return row.late_until is not None and moment is not None and moment <= min(row.late_until, now)
 
 
 def _offset(row: Row, definition: Definition) -> float:

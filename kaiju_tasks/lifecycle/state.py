@@ -27,6 +27,7 @@ class Row(Struct):
     :param due_at: when the manager must next handle the task
     :param fire_at: nominal time of the schedule's next fire
     :param explicit: a client set `fire_at`: it has no jitter and cannot be missed
+    :param late_until: the task has fallen behind: fires that pass up to this time run late
     :param anchor: the time from which the fires of an interval count; it may be past
     :param queue_left: what remains of max_queue_time during a hold
     :param exec_used: seconds of execution that this attempt of the run has used
@@ -81,6 +82,7 @@ class Row(Struct):
     version: int = 0
     gate: str | None = None
     awaited: bool = False
+    late_until: float | None = None
 
     @property
     def begun(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, TransactionConflict
 
 
@@ -12,14 +13,17 @@ class Heartbeat:
     A database on a full disk, or one that has become read-only, can still be read. Only a write
     shows that the manager can work.
 
-    :param lease_seconds: a longer time without a successful write is a problem
+    A lease without a successful write is a problem.
     """
 
-    def __init__(self, store: Store, manager_id: str, uptime: Uptime, lease_seconds: float) -> None:
+    def __init__(self, store: Store, manager_id: str, uptime: Uptime, settings: Settings) -> None:
         self._store = store
         self._manager_id = manager_id
         self._uptime = uptime
-        self._lease_seconds = lease_seconds
+        self._lease_seconds = settings.lease_seconds
+        self._grace = settings.misfire_grace
+        # A manager that was killed was last seen up to one interval before.
+        self._silent = max(settings.lease_seconds, self._grace + settings.ping_interval)
         self._clock = asyncio.get_running_loop().time
         self._failed = False
         self._written_at = self._clock()
@@ -30,15 +34,25 @@ class Heartbeat:
         :raises StoreError: the database cannot be written
         """
         try:
-            up_since = await self._store.manager_seen(self._manager_id, self._lease_seconds)
+            presence = await self._store.manager_seen(
+                self._manager_id, self._lease_seconds, self._grace, self._silent
+            )
         except TransactionConflict:
             raise  # the database accepts writes, and the next one may succeed
         except Exception:
             self._failed = True
             raise
-        self._uptime.up_since = up_since
+        self._uptime.presence = presence
         self._failed = False
         self._written_at = self._clock()
+
+    async def beat_after_silence(self, now: float) -> None:
+        """Record that this manager is up, if it has not done so for a lease.
+
+        :param now: the store's clock
+        """
+        if abs(now - self._uptime.presence.now) > self._lease_seconds:
+            await self.beat()
 
     def problem(self) -> str | None:
         """Why the manager cannot write to the database, or None if it can."""

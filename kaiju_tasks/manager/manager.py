@@ -55,6 +55,7 @@ class Manager:
         self.uptime = Uptime(
             settings.lease_seconds, max(settings.lease_seconds, 2 * settings.poll_interval)
         )
+        self.heartbeat = Heartbeat(store, self.id, self.uptime, settings)
         self.committer = Committer(
             store,
             self.dice,
@@ -106,18 +107,19 @@ class Manager:
             store,
             self.committer,
             self.uptime,
+            self.heartbeat,
             self.dice,
             self.clock,
             seen=self._seen,
             expel=self.roster.expel,
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
+            misfire_grace=settings.misfire_grace,
         )
         self.retention = Retention(store, self.committer, settings, self.dice)
         self._publisher = Publisher(
             self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
         )
-        self.heartbeat = Heartbeat(store, self.id, self.uptime, settings.lease_seconds)
         self._beats = Loop(
             "heartbeat",
             wait=self._until_next_beat,

@@ -16,6 +16,7 @@ RETRY_SECONDS = 300.0
 PRUNE_BATCH = 500
 DAY_SECONDS = 86_400.0
 GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
+GONE_MANAGERS_KEPT_SECONDS = 2 * DAY_SECONDS
 
 
 class Retention:
@@ -57,6 +58,7 @@ class Retention:
         """
         now = await self._store.now()
         await self._store.forget_executors(now - GONE_EXECUTORS_KEPT_SECONDS)
+        await self._store.forget_managers(now - GONE_MANAGERS_KEPT_SECONDS)
         await self._store.forget_slots()
         await self._store.prune_pauses(now)
         before = now - self._kept_seconds

@@ -11,6 +11,7 @@ from functools import partial
 from kaiju_tasks.lifecycle import Due
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.heartbeat import Heartbeat
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.changes import Written
@@ -31,6 +32,7 @@ class Scheduler:
     :param expel: called when the lease of an executor has ended
     :param poll_interval: seconds between two polls
     :param batch_rows: maximum number of tasks in a transaction
+    :param misfire_grace: how long a task may take to catch up with its fires, in seconds
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Scheduler:
         store: Store,
         committer: Committer,
         uptime: Uptime,
+        heartbeat: Heartbeat,
         dice: Dice,
         clock: StoreClock,
         *,
@@ -45,16 +48,19 @@ class Scheduler:
         expel: Callable[[], Awaitable[None]],
         poll_interval: float,
         batch_rows: int,
+        misfire_grace: float,
     ) -> None:
         self._store = store
         self._committer = committer
         self._uptime = uptime
+        self._heartbeat = heartbeat
         self._dice = dice
         self._clock = clock
         self._seen = seen
         self._expel = expel
         self._poll_interval = poll_interval
         self._batch_rows = batch_rows
+        self._misfire_grace = misfire_grace
         self._next_due: float | None = None
         self._pause = 0.0
         self._wake = asyncio.Event()
@@ -93,6 +99,7 @@ class Scheduler:
         summary = await self._look_ahead()
         pause = self._poll_interval
         while summary.next_due is not None and summary.next_due <= summary.now:
+            await self._heartbeat.beat_after_silence(summary.now)
             done = await self._do_due()
             summary = await self._look_ahead()
             if not done:  # other transactions hold the locks: try again shortly
@@ -134,9 +141,9 @@ class Scheduler:
 
     async def _due_batch(self, tx: Transaction, *, at_once: int) -> Written[int]:
         rows = await tx.lock_due(at_once)
-        up_since = self._uptime.up_since
+        up_since, grace = self._uptime.presence.covered_since, self._misfire_grace
         changes = await self._committer.advance_rows(
-            tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since)
+            tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since, grace=grace)
         )
         return Written(len(changes), changes)
 

@@ -262,6 +262,19 @@ class Summary(Struct, frozen=True):
     failed: bool
 
 
+class Presence(Struct, frozen=True):
+    """Since when managers have been up. Times are UNIX seconds.
+
+    :param now: the store's clock
+    :param up_since: since when at least one manager has been up without interruption
+    :param covered_since: the same, apart from breaks of at most the grace
+    """
+
+    now: float
+    up_since: float
+    covered_since: float
+
+
 class Ping(Struct, frozen=True):
     """A ping of an executor."""
 
@@ -613,16 +626,32 @@ class Store(Protocol):
         """
         ...
 
-    async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
+    async def manager_seen(
+        self,
+        manager_id: str,
+        fresh_seconds: float,
+        grace_seconds: float = 0.0,
+        silent_seconds: float | None = None,
+    ) -> Presence:
         """Record that a manager is up and reaches the database.
 
         :param fresh_seconds: a manager that was seen within this time counts as up
-        :returns: the time since which at least one manager has been up without interruption: the
-            first call of this manager, or the value of another manager that is up, if earlier
+        :param grace_seconds: no manager may have been up for so long since one has stopped
+        :param silent_seconds: the same, since one was seen that has not stopped; by default
+            `fresh_seconds`
         """
         ...
 
-    async def manager_gone(self, manager_id: str) -> None: ...
+    async def manager_gone(self, manager_id: str) -> None:
+        """Record that a manager has stopped."""
+        ...
+
+    async def forget_managers(self, before: float) -> int:
+        """Delete the rows of managers that were last seen before a time.
+
+        :returns: the number of deleted rows
+        """
+        ...
 
     # retention
 

@@ -99,8 +99,8 @@ class SharedStore(ABC):
     async def forget_executors(self, before: float) -> int:
         return await self._change("forget_executors", before)
 
-    async def manager_gone(self, manager_id: str) -> None:
-        await self._change("manager_gone", manager_id)
+    async def forget_managers(self, before: float) -> int:
+        return await self._change("forget_managers", before)
 
     async def prune_received(self, before: float, limit: int) -> int:
         return await self._change("prune_received", before, limit)

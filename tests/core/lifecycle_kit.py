@@ -164,13 +164,13 @@ class World:
         wait = fields.pop("wait", Wait(self.row.job_id or "", self.row.stage))
         return self.apply(ChildrenLooked(wait=wait, left=left, finished=finished, **fields))
 
-    def due(self, up_since: float = 0.0) -> Step:
-        return self.apply(Due(job_id=self.new_id(), up_since=up_since))
+    def due(self, up_since: float = 0.0, grace: float = 0.0) -> Step:
+        return self.apply(Due(job_id=self.new_id(), up_since=up_since, grace=grace))
 
-    def at(self, now: float, up_since: float = 0.0) -> Step:
+    def at(self, now: float, up_since: float = 0.0, grace: float = 0.0) -> Step:
         """Let the time come and the manager look."""
         self.now = now
-        return self.due(up_since)
+        return self.due(up_since, grace)
 
     def acquire(self, executor: str = "e") -> Step:
         return self.apply(Acquired(executor_id=executor, nonce=f"n{self.row.epoch + 1}"))

@@ -8,7 +8,7 @@ import pytest
 from kaiju_tasks.cron import jitter_offset
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Cancel, Reset, Resume, RunNow, Suspend
-from kaiju_tasks.lifecycle.schedule import MAX_LISTED, MAX_MAKE_UP_RUNS
+from kaiju_tasks.lifecycle.schedule import MAX_LATE_RUNS, MAX_LISTED, MAX_MAKE_UP_RUNS
 from kaiju_tasks.types import Misfire
 from tests.core.lifecycle_kit import (
     EXECUTED,
@@ -241,6 +241,78 @@ def test_a_fire_that_only_came_late_is_run() -> None:
     world = hourly()
     world.at(H + 5, up_since=H - 1)
     assert (world.row.status, missed(world)) == (QUEUED, [])
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("fields", [{}, {"jitter": 600.0}], ids=["plain", "jitter"])
+def test_all_fires_that_only_came_late_are_run_in_order(
+    policy: Misfire, fields: dict[str, Any]
+) -> None:
+    world = hourly(misfire=policy, **fields)
+    world.at(H + 700)
+    assert run_through(world) == [1.0]
+    world.now = 4.5 * H
+    assert run_through(world) == [2.0, 3.0, 4.0]
+    assert (missed(world), world.row.fire_at, world.row.late_until) == ([], 5 * H, None)
+
+
+def behind(world: World, grace: float) -> None:
+    """Run the fires of 1 and 2 o'clock late, from 2:30 on, for an hour each."""
+    world.at(2.5 * H, grace=grace)
+    for now in (3.5 * H, 4.5 * H):
+        world.acquire()
+        world.now = now
+        world.finish()
+        world.due(grace=grace)
+
+
+def test_fires_that_come_while_a_task_catches_up_run_late_too() -> None:
+    world = hourly()
+    behind(world, grace=10 * H)
+    assert (run_through(world), missed(world)) == ([3.0, 4.0], [])
+    assert (world.row.next_run, world.row.late_until) == (5 * H, None)
+    world.at(5 * H)
+    world.acquire()
+    world.now = 7.5 * H
+    world.finish()
+    assert missed(world) == [6.0, 7.0], "the task has caught up"
+
+
+def test_a_task_that_does_not_catch_up_within_the_grace_misses_fires_again() -> None:
+    world = hourly()
+    behind(world, grace=0.75 * H)
+    assert (world.row.scheduled_at, missed(world)) == (3 * H, [])
+    world.acquire()
+    world.finish()
+    assert (missed(world), world.row.next_run, world.row.late_until) == ([4.0], 5 * H, None)
+
+
+def test_no_more_than_a_hundred_fires_run_late() -> None:
+    world = World(every=1.0)
+    first = world.row.fire_at or 0.0
+    world.now = first + 249.5
+    assert len(run_through(world)) == MAX_LATE_RUNS
+    assert [run.scheduled_at for run in world.runs if run.status == "MISSED"] == [
+        first + n for n in range(1, 151)
+    ]
+
+
+@pytest.mark.parametrize("how", ["longer", "disabled", "edited"])
+def test_fires_that_wait_for_their_late_run_are_given_up(how: str) -> None:
+    world = hourly()
+    world.at(3.5 * H)
+    world.acquire()
+    world.finish()
+    if how == "longer":
+        world.now = 6.5 * H
+        world.due(up_since=6.25 * H)
+    elif how == "disabled":
+        world.update(enabled=False)
+        world.update(enabled=True)
+    else:
+        world.update(cron="30 * * * *")
+    assert missed(world) == ([2.0, 3.0, 4.0, 5.0, 6.0] if how == "longer" else [2.0, 3.0])
+    assert world.row.status is IDLE
 
 
 def test_a_fire_during_retries_and_waits_is_missed() -> None:

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.store.base import StoreUnavailable, TransactionConflict
+from kaiju_tasks.store.base import Presence, StoreUnavailable, TransactionConflict
 
 
 async def test_a_failed_write_is_a_problem_until_one_succeeds(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(manager_id: str, fresh_seconds: float) -> float:
+    async def refuse(manager_id: str, *seconds: float) -> Presence:
         raise StoreUnavailable("the disk is full")
 
     assert manager.heartbeat.problem() is None
@@ -29,7 +29,7 @@ async def test_a_failed_write_is_a_problem_until_one_succeeds(
 async def test_a_write_conflict_is_no_problem(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def conflict(manager_id: str, fresh_seconds: float) -> float:
+    async def conflict(manager_id: str, *seconds: float) -> Presence:
         raise TransactionConflict("deadlock detected")
 
     monkeypatch.setattr(manager.store, "manager_seen", conflict)

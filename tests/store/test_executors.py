@@ -125,25 +125,49 @@ async def test_only_executors_that_are_gone_are_forgotten(store: Store) -> None:
 
 
 async def test_managers_hand_on_since_when_somebody_is_up(store: Store) -> None:
-    first = await store.manager_seen("m1", 60)
+    first = (await store.manager_seen("m1", 60)).up_since
     now = await store.now()
     assert now - 10 < first <= now
-    assert await store.manager_seen("m1", 60) == first
-    assert await store.manager_seen("m2", 60) == first
+    assert (await store.manager_seen("m1", 60)).up_since == first
+    assert (await store.manager_seen("m2", 60)).up_since == first
     await store.manager_gone("m1")
-    assert await store.manager_seen("m3", 60) == first, "m2 was up all the time"
+    assert (await store.manager_seen("m3", 60)).up_since == first, "m2 was up all the time"
 
 
 async def test_a_break_of_all_managers_starts_anew(store: Store) -> None:
-    first = await store.manager_seen("m1", 60)
-    later = await store.manager_seen("m1", -1)
+    first = (await store.manager_seen("m1", 60)).up_since
+    later = (await store.manager_seen("m1", -1)).up_since
     assert later > first
     await store.manager_gone("m1")
-    assert await store.manager_seen("m2", 60) >= later
+    assert (await store.manager_seen("m2", 60)).up_since > later
     await store.manager_gone("unknown")
 
 
+async def test_a_break_within_the_grace_is_covered(store: Store) -> None:
+    first = await store.manager_seen("m1", 60, 60)
+    assert first.covered_since == first.up_since == first.now
+    await store.manager_gone("m1")
+    again = await store.manager_seen("m2", 60, 60)
+    assert (again.covered_since, again.up_since) == (first.now, again.now)
+    await store.manager_gone("m2")
+    late = await store.manager_seen("m3", 60, -1)
+    assert late.covered_since == late.now
+
+
+async def test_a_killed_manager_has_the_grace_of_one_that_falls_silent(store: Store) -> None:
+    first = await store.manager_seen("m1", -1, -1, 60)
+    assert (await store.manager_seen("m2", -1, -1, 60)).covered_since == first.now
+    late = await store.manager_seen("m3", -1, 60, -1)
+    assert late.covered_since == late.now
+
+
+async def test_managers_that_were_up_long_ago_are_forgotten(store: Store) -> None:
+    first = await store.manager_seen("m1", 60)
+    assert await store.forget_managers(first.now) == 0
+    assert await store.forget_managers(first.now + 0.001) == 1
+
+
 async def test_managers_seen_at_once_agree(store: Store) -> None:
-    first = await store.manager_seen("m0", 60)
+    first = (await store.manager_seen("m0", 60)).up_since
     seen = await asyncio.gather(*(store.manager_seen(f"m{n}", 60) for n in range(6)))
-    assert set(seen) == {first}
+    assert {one.up_since for one in seen} == {first}

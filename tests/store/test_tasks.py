@@ -96,6 +96,7 @@ FREE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "rev": st.integers(0, 2**62),
     "version": count,
     "awaited": st.booleans(),
+    "late_until": st.none() | moment,
 }
 DEPENDENT_FIELDS = {
     "id", "status", "ready", "stage", "stages", "nonce", "executor_id", "held",

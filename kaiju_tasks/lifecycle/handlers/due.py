@@ -12,7 +12,12 @@ from kaiju_tasks.lifecycle.run import (
     proceed,
     rest,
 )
-from kaiju_tasks.lifecycle.schedule import missed_run, next_moment, pass_fire, record_missed
+from kaiju_tasks.lifecycle.schedule import (
+    missed_run,
+    next_moment,
+    record_missed,
+    take_fire,
+)
 from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, WAITING
 from kaiju_tasks.types import ENDED, ErrorType, Outcome
@@ -68,7 +73,7 @@ def fire(move: Move, event: Due) -> None:
         return
     scheduled_at = row.fire_at
     assert scheduled_at is not None
-    pass_fire(row, definition, scheduled_at)
+    take_fire(row, definition, move.step, move.now, event.grace)
     begin(move, event.job_id, scheduled_at=scheduled_at)
 
 

@@ -46,6 +46,7 @@ def _refuse_fixed(move: Move, event: Update) -> None:
 def _write_off_fires(move: Move) -> None:
     """Record the fires missed so far, without make-up runs."""
     row = move.row
+    row.late_until = None
     if row.enabled:
         record_missed(row, move.definition, move.step, Misfire.SKIP, before=move.now, now=move.now)
 

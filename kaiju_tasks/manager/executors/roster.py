@@ -330,7 +330,7 @@ class Roster:
         for executor in expired:
             executor.status = ExecutorStatus.LOST
             await tx.put_executor(executor)
-            counted = executor.last_ping >= self._uptime.up_since
+            counted = executor.last_ping >= self._uptime.presence.up_since
             rows = await tx.lock_leased(executor.id)
             lost = ExecutorLost(executor_id=executor.id, counted=counted)
             changes += await self._committer.advance_rows(tx, rows, _always(lost))

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from kaiju_tasks.store.base import Presence
+
 
 class Uptime:
     """The time since the database became reachable without interruption.
@@ -14,7 +16,7 @@ class Uptime:
     :param lease_seconds: the lease of an executor
     :param silence_seconds: a longer time without a successful call counts as an interruption
     :param clock: monotonic seconds; by default, the event loop's time
-    :ivar up_since: store time (UNIX seconds) since which at least one manager has been up
+    :ivar presence: since when managers have been up, at the latest heartbeat
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class Uptime:
         self._clock = clock or asyncio.get_running_loop().time
         self._reached_since: float | None = None
         self._reached_last = 0.0
-        self.up_since = 0.0
+        self.presence = Presence(0.0, 0.0, 0.0)
 
     def reached(self, ok: bool) -> None:
         """Record whether a call reached the database."""

@@ -18,7 +18,8 @@ due_at float8, next_run float8, fire_at float8, explicit bool, anchor float8,
 scheduled_at float8, queued_at float8, queue_deadline float8, queue_left float8,
 exec_deadline float8, exec_used float8, stage_started_at float8, wait_deadline float8,
 run_queued_at float8, run_started_at float8, status_change float8, result_bytes bigint,
-exit_code int, error text, rev bigint, version int, gate text, awaited bool
+exit_code int, error text, rev bigint, version int, gate text, awaited bool,
+late_until float8
 
 -- columns: hot
 -- The columns of tasks that acquisitions and reports change. Half the columns cost half the time.
@@ -504,16 +505,25 @@ DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < $1::flo
 -- name: manager_seen
 -- Record that a manager is up, and read since when managers have been up without interruption.
 WITH moment AS MATERIALIZED (SELECT {clock} AS now)
-INSERT INTO managers (id, up_since, seen_at)
-SELECT $1::text, least(moment.now,
-    (SELECT min(m.up_since) FROM managers m WHERE m.seen_at >= moment.now - $2::float8)), moment.now
+INSERT INTO managers (id, up_since, covered_since, seen_at)
+SELECT $1::text,
+    least(moment.now, (SELECT min(m.up_since) FROM managers m
+        WHERE m.seen_at >= moment.now - $2::float8 AND NOT m.stopped)),
+    least(moment.now, (SELECT min(coalesce(m.covered_since, m.up_since)) FROM managers m
+        WHERE m.seen_at >= moment.now - CASE WHEN m.stopped THEN $3::float8 ELSE $4::float8 END)),
+    moment.now
 FROM moment
-ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since, seen_at = excluded.seen_at
-RETURNING up_since
+ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since,
+    covered_since = excluded.covered_since, seen_at = excluded.seen_at
+RETURNING seen_at, up_since, covered_since
 
 -- name: manager_gone
--- Delete a manager.
-DELETE FROM managers WHERE id = $1::text
+-- Record that a manager has stopped.
+UPDATE managers SET stopped = true, seen_at = {clock} WHERE id = $1::text
+
+-- name: forget_managers
+-- Delete managers that were up long ago.
+DELETE FROM managers WHERE seen_at < $1::float8
 
 -- name: work_summary
 -- Read the work summary: clock, next due time, ready streams, suspect streams, next expiry, gates

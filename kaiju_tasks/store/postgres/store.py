@@ -13,6 +13,7 @@ from kaiju_tasks.store.base import (
     ExecutorRow,
     Holder,
     Ping,
+    Presence,
     StoreUnavailable,
     TaskPage,
     TaskQuery,
@@ -207,9 +208,21 @@ class PostgresStore(SharedStore):
     async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
         return holders_of(await self._read("holders", storable_ids(ids)))
 
-    async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
-        ((up_since,),) = await self._read("manager_seen", manager_id, fresh_seconds)
-        return float(up_since)
+    async def manager_seen(
+        self,
+        manager_id: str,
+        fresh_seconds: float,
+        grace_seconds: float = 0.0,
+        silent_seconds: float | None = None,
+    ) -> Presence:
+        silent = fresh_seconds if silent_seconds is None else silent_seconds
+        (found,) = await self._read(
+            "manager_seen", manager_id, fresh_seconds, grace_seconds, silent
+        )
+        return Presence(*found)
+
+    async def manager_gone(self, manager_id: str) -> None:
+        await self._change("manager_gone", manager_id)
 
     # retention
 

@@ -7,7 +7,7 @@ t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t
 t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
 t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
 t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
-t.error, t.rev, t.version, t.gate, t.awaited
+t.error, t.rev, t.version, t.gate, t.awaited, t.late_until
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
@@ -191,9 +191,9 @@ INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
     queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
     run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
-    gate, awaited)
+    gate, awaited, late_until)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_task
 -- Update a task.
@@ -205,7 +205,7 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
     queue_left = ?30, exec_deadline = ?31, exec_used = ?32, stage_started_at = ?33,
     wait_deadline = ?34, run_queued_at = ?35, run_started_at = ?36, status_change = ?37,
     result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42, gate = ?43,
-    awaited = ?44
+    awaited = ?44, late_until = ?45
 WHERE id = ?1
 
 -- name: save_definition
@@ -407,14 +407,24 @@ DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < ?1
 
 -- name: manager_seen
 -- Record that a manager is up, and read since when managers have been up without interruption.
-INSERT INTO managers (id, up_since, seen_at)
-VALUES (?1, min(?2, coalesce((SELECT min(up_since) FROM managers WHERE seen_at >= ?3), ?2)), ?2)
-ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since, seen_at = excluded.seen_at
-RETURNING up_since
+INSERT INTO managers (id, up_since, covered_since, seen_at)
+VALUES (?1,
+    min(?2, coalesce(
+        (SELECT min(up_since) FROM managers WHERE seen_at >= ?2 - ?3 AND NOT stopped), ?2)),
+    min(?2, coalesce((SELECT min(coalesce(covered_since, up_since)) FROM managers
+        WHERE seen_at >= ?2 - CASE WHEN stopped THEN ?4 ELSE ?5 END), ?2)),
+    ?2)
+ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since,
+    covered_since = excluded.covered_since, seen_at = excluded.seen_at
+RETURNING seen_at, up_since, covered_since
 
 -- name: manager_gone
--- Delete a manager.
-DELETE FROM managers WHERE id = ?1
+-- Record that a manager has stopped.
+UPDATE managers SET stopped = 1, seen_at = ?2 WHERE id = ?1
+
+-- name: forget_managers
+-- Delete managers that were up long ago.
+DELETE FROM managers WHERE seen_at < ?1
 
 -- name: work_summary
 -- Read the work summary: next due time, ready streams, suspect streams, next expiry, gates of

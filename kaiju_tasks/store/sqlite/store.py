@@ -18,6 +18,7 @@ from kaiju_tasks.store.base import (
     ExecutorRow,
     Holder,
     Ping,
+    Presence,
     StoreRefused,
     StoreUnavailable,
     TaskPage,
@@ -200,11 +201,20 @@ class SqliteStore(SharedStore):
     async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
         return holders_of(await self._read("holders", json.dumps(storable_ids(ids))))
 
-    async def manager_seen(self, manager_id: str, fresh_seconds: float) -> float:
-        now = self._clock()
-        values = (manager_id, now, now - fresh_seconds)
+    async def manager_seen(
+        self,
+        manager_id: str,
+        fresh_seconds: float,
+        grace_seconds: float = 0.0,
+        silent_seconds: float | None = None,
+    ) -> Presence:
+        silent = fresh_seconds if silent_seconds is None else silent_seconds
+        values = (manager_id, self._clock(), fresh_seconds, grace_seconds, silent)
         found = await self._write(lambda db: db.execute(SQL["manager_seen"], values).fetchall())
-        return float(found[0][0])
+        return Presence(*found[0])
+
+    async def manager_gone(self, manager_id: str) -> None:
+        await self._change("manager_gone", manager_id, self._clock())
 
     # retention
 
