@@ -19,16 +19,9 @@ async def test_a_restart_loses_no_fire(fleet: Fleet, end: signal.Signals) -> Non
     assert {run["status"] for run in runs} == {"FINISHED"}
 
 
-async def test_the_fires_of_a_break_longer_than_the_grace_are_missed(fleet: Fleet) -> None:
-    client = await restart(fleet, signal.SIGTERM, misfire_grace=0)
-    runs = await decided(client, 3)
-    assert runs[0]["status"] == "FINISHED"
-    assert runs[1]["status"] == "MISSED"
-
-
-async def restart(fleet: Fleet, end: signal.Signals, **settings: float) -> Client:
+async def restart(fleet: Fleet, end: signal.Signals) -> Client:
     """Stop a manager between two fires of a task, and start it again after the next fire."""
-    fleet.settings = {**PATIENT, **settings}
+    fleet.settings = PATIENT
     manager = await fleet.manager()
     await fleet.executor(manager)
     client, trace = fleet.client(manager), fleet.file("fires")
