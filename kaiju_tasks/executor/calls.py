@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kaiju_tasks.executor.context import Stopped
+from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 
 __all__ = ["Call", "Done", "LoopCall", "ThreadCall"]
@@ -13,7 +14,7 @@ Done = Callable[["Call", Any, BaseException | None], None]
 
 
 class Call(Protocol):
-    """A running call of a command.
+    """A running call of a command. Its code begins only while the start gate is open.
 
     `Done` is called once, on the event loop, with the value or the error, even after `stop`.
     """
@@ -33,12 +34,19 @@ class Call(Protocol):
 class LoopCall:
     """An `async def`, stopped by cancellation."""
 
-    __slots__ = ("_arguments", "_begun", "_done", "_function", "_stopped", "_task")
+    __slots__ = ("_arguments", "_begun", "_done", "_function", "_gate", "_stopped", "_task")
 
-    def __init__(self, function: Callable[..., Any], arguments: dict[str, Any], done: Done) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: dict[str, Any],
+        done: Done,
+        gate: StartGate,
+    ) -> None:
         self._function = function
         self._arguments = arguments
         self._done = done
+        self._gate = gate
         self._begun = False
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
@@ -49,6 +57,7 @@ class LoopCall:
     async def _run(self) -> None:
         self._begun = True
         try:
+            await self._gate.opened()
             value = await self._function(**self._arguments)
         except asyncio.CancelledError as error:
             failure = error if self._stopped else RuntimeError("the command cancelled itself")
@@ -76,7 +85,16 @@ class LoopCall:
 class ThreadCall:
     """A `def` on a thread. A stopped call ends at its next `Context.check`, or when it returns."""
 
-    __slots__ = ("_alive", "_arguments", "_done", "_function", "_loop", "_pool", "_stopped")
+    __slots__ = (
+        "_alive",
+        "_arguments",
+        "_done",
+        "_function",
+        "_gate",
+        "_loop",
+        "_pool",
+        "_stopped",
+    )
 
     def __init__(
         self,
@@ -84,10 +102,12 @@ class ThreadCall:
         arguments: dict[str, Any],
         done: Done,
         pool: ThreadPool,
+        gate: StartGate,
     ) -> None:
         self._function = function
         self._arguments = arguments
         self._done = done
+        self._gate = gate
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._stopped = False
@@ -102,11 +122,24 @@ class ThreadCall:
         try:
             if self._stopped:
                 raise Stopped("the call was stopped before it started")
+            if self._gate.seconds_left() <= 0:  # it stood in the queue for long
+                self._call_soon(self._postpone)
+                return
             value = self._function(**self._arguments)
         except BaseException as error:  # reported: the pool's thread must survive the command
             failure = error
+        self._call_soon(self._end, value, failure)
+
+    def _call_soon(self, callback: Callable[..., None], *args: Any) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end, value, failure)
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _postpone(self) -> None:
+        if self._stopped:
+            self._end(None, Stopped("the call was stopped before it started"))
+            return
+        self._alive = False
+        self._gate.when_open(self.start)
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         self._alive = False

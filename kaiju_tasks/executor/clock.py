@@ -1,10 +1,19 @@
 """Provides the monotonic clock of an executor, which tests and simulations replace."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Clock", "LoopClock", "TimerHandle", "within"]
+__all__ = ["Clock", "LoopClock", "SystemClock", "TimerHandle", "machine_time", "within"]
+
+_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def machine_time() -> float:
+    """Monotonic seconds, the same in all processes of this machine. They continue while the machine
+    sleeps, if the system has such a clock."""
+    return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
 
 
 class TimerHandle(Protocol):
@@ -17,6 +26,10 @@ class Clock(Protocol):
     """A monotonic clock in seconds, with two ways to wait."""
 
     def time(self) -> float: ...
+
+    def wall(self) -> float:
+        """Seconds of a clock that can be set, but may know of a pause that `time` does not."""
+        ...
 
     async def sleep(self, seconds: float) -> None: ...
 
@@ -34,11 +47,24 @@ class LoopClock:
     def time(self) -> float:
         return self._loop.time()
 
+    def wall(self) -> float:
+        return self._loop.time()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     def call_later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> TimerHandle:
         return self._loop.call_later(seconds, callback, *args)
+
+
+class SystemClock(LoopClock):
+    """The clocks of the machine. Waits do not end while the machine sleeps, but `time` goes on."""
+
+    def time(self) -> float:
+        return machine_time()
+
+    def wall(self) -> float:
+        return time.time()
 
 
 async def within(clock: Clock, seconds: float, future: "asyncio.Future[Any]") -> bool:

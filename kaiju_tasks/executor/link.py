@@ -25,6 +25,7 @@ from kaiju_tasks.executor.messages import (
 from kaiju_tasks.executor.report_sender import ReportSender
 from kaiju_tasks.executor.runner import Runner
 from kaiju_tasks.executor.session import Lost, Session
+from kaiju_tasks.executor.start_gate import Moment
 from kaiju_tasks.executor.transport import (
     Connection,
     ConnectionClosed,
@@ -89,11 +90,13 @@ class Link:
         self._clock = clock
         self._backoff = Backoff(random)
         self._sender = ReportSender(runner.outbox, clock, random, self._expelled)
-        self._watchdog = LeaseWatchdog(clock, runner.release_exclusive, self._orphaned)
+        self._gate = runner.runtime.gate
+        self._watchdog = LeaseWatchdog(clock, self._gate, runner.release_exclusive, self._orphaned)
         self._ping_seconds = DEFAULT_PING_SECONDS
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None
         self._announced = 0
+        self._pings = 0
         self._was_connected = False
         self._logged_failures: set[str] = set()
         self._stopping = False
@@ -104,6 +107,7 @@ class Link:
         self.active_at = clock.time()
         runner.on_change = self._tasks_changed
         runner.runtime.on_lingering = self._changed
+        self._gate.on_doubt = self._ask
 
     async def run(self) -> None:
         """Stay connected until `stop` has completed.
@@ -210,7 +214,7 @@ class Link:
             self._sender.close()
 
     def _connect(self, session: Session) -> None:
-        asked_at = self._clock.time()
+        asked = self._gate.moment()
         self._announced = self._runner.capacity
         params = structs.replace(
             self._identity, capacity=self._announced, holding=self._runner.holding()
@@ -220,11 +224,11 @@ class Link:
             if isinstance(answer, RpcError):
                 raise _connect_error(answer)
             if not isinstance(answer, Lost):
-                self._on_connected(session, decode_connect(answer), asked_at)
+                self._on_connected(session, decode_connect(answer), asked)
 
         session.request("manager.connect", params, answered)
 
-    def _on_connected(self, session: Session, result: ConnectResult, asked_at: float) -> None:
+    def _on_connected(self, session: Session, result: ConnectResult, asked: Moment) -> None:
         if result.protocol < PROTOCOL_VERSION - 1:
             raise Refused(
                 f"the manager uses protocol {result.protocol}, this executor {PROTOCOL_VERSION}: "
@@ -239,10 +243,10 @@ class Link:
         self._watchdog.lease_seconds = result.lease_seconds
         self._watchdog.orphan_seconds = result.orphan_seconds
         self._runner.runtime.max_result_bytes = result.max_result_bytes
-        self._watchdog.renewed(asked_at)
         self._runner.revoke(result.revoked)
         self._sender.open(session)
         self._apply_status(result.status)
+        self._watchdog.renewed(asked)
         self.active_at = self._clock.time()
         logger.info("connected to manager %s at %s", result.manager_id, self._url)
 
@@ -257,18 +261,25 @@ class Link:
             if self.connected:
                 self._ping(session)
 
+    def _ask(self) -> None:
+        """Ask the manager whether the leases stand, unless an answer is on its way."""
+        if self.connected and self._session is not None and not self._pings:
+            self._ping(self._session)
+
     def _ping(self, session: Session) -> None:
-        asked_at = self._clock.time()
+        asked = self._gate.moment()
         self._announced = self._runner.capacity
+        self._pings += 1
 
         def answered(answer: Raw | RpcError | Lost) -> None:
+            self._pings -= 1
             if isinstance(answer, RpcError):
                 if answer.code == NOT_FOUND:
                     self._expelled()
                 return
             if not isinstance(answer, Lost):
-                self._watchdog.renewed(asked_at)
                 self._apply_status(decode_ping(answer).status)
+                self._watchdog.renewed(asked)
 
         holding = self._runner.holding()
         params = PingParams(

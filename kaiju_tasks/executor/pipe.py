@@ -8,13 +8,13 @@ from msgspec import Raw, Struct
 from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.protocol import ReportError
 
-__all__ = ["HEADER_BYTES", "Start", "WorkerMessage", "frame"]
+__all__ = ["HEADER_BYTES", "Begin", "Start", "WorkerMessage", "frame"]
 
 HEADER_BYTES = 4
 
 
 class Start(Struct):
-    """The first and only message to a worker: the function to run.
+    """The first message to a worker: the function to run.
 
     :param function: the function, as `module:qualified.name`
     :param seconds: seconds until the worker is killed
@@ -28,10 +28,19 @@ class Start(Struct):
     sys_path: list[str]
 
 
+class Begin(Struct):
+    """The answer to `ready`: begin.
+
+    :param until: the `machine_time` after which the worker must ask again
+    """
+
+    until: float
+
+
 class WorkerMessage(Struct, omit_defaults=True):
     """A message from a worker. A `result` or an `error` is the last one.
 
-    :param kind: `progress`, `log`, `extend`, `result` or `error`
+    :param kind: `ready`, `progress`, `log`, `extend`, `result` or `error`
     """
 
     kind: str
@@ -40,7 +49,7 @@ class WorkerMessage(Struct, omit_defaults=True):
     data: Any = None
 
 
-def frame(message: Start | WorkerMessage) -> bytes:
+def frame(message: Start | Begin | WorkerMessage) -> bytes:
     """Encode a message, prefixed with its length."""
     body = msgspec.json.encode(message)
     return len(body).to_bytes(HEADER_BYTES, "big") + body

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from random import Random
 
 from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
-from kaiju_tasks.executor.clock import Clock, LoopClock
+from kaiju_tasks.executor.clock import Clock, SystemClock
 from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.registry import Executor
@@ -88,7 +88,7 @@ async def run_executor(
         for url in urls:
             read_url(url, "manager_urls", schemes=WEBSOCKET_SCHEMES)
     served = [executors] if isinstance(executors, Executor) else list(executors)
-    clock = LoopClock() if clock is None else clock
+    clock = SystemClock() if clock is None else clock
     runtime = Runtime(served, clock, thread_count=concurrency, kill_grace=kill_grace)
     runner = Runner(runtime, Outbox(), concurrency=concurrency, max_tasks=max_tasks)
     identity = _identity(served, executor_id)

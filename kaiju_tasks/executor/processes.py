@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.executor.calls import Done
+from kaiju_tasks.executor.clock import machine_time
 from kaiju_tasks.executor.context import ContextBridge, StageInfo
 from kaiju_tasks.executor.failures import ReportedError
-from kaiju_tasks.executor.pipe import HEADER_BYTES, Start, WorkerMessage, frame
+from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
+from kaiju_tasks.executor.start_gate import StartGate
 
 __all__ = ["ProcessCall", "WorkerDied"]
 
@@ -39,6 +41,7 @@ class ProcessCall:
         bridge: ContextBridge,
         max_result_bytes: int,
         done: Done,
+        gate: StartGate,
     ) -> None:
         self._start = Start(
             function=f"{function.__module__}:{function.__qualname__}",
@@ -50,6 +53,7 @@ class ProcessCall:
         )
         self._bridge = bridge
         self._done = done
+        self._gate = gate
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._begun = False
@@ -98,9 +102,16 @@ class ProcessCall:
                 message = _decode(body)
                 if message.kind == "result":
                     return message.result
-                self._handle(message)
+                if message.kind == "ready":
+                    process.stdin.write(frame(await self._permission()))
+                else:
+                    self._handle(message)
         except (asyncio.IncompleteReadError, ConnectionError):
             raise WorkerDied(await _describe_exit(process)) from None
+
+    async def _permission(self) -> Begin:
+        await self._gate.opened()
+        return Begin(machine_time() + self._gate.seconds_left())
 
     def _handle(self, message: WorkerMessage) -> None:
         match message.kind:

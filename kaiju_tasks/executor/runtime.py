@@ -1,4 +1,5 @@
-"""Holds what all stages of a process share: clock, threads, commands and lingering calls."""
+"""Holds what all stages of a process share: clock, start gate, threads, commands and lingering
+calls."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +7,7 @@ from kaiju_tasks.executor.calls import Call
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.failures import UnknownMethod
 from kaiju_tasks.executor.registry import Command, Executor
+from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 
 __all__ = ["Runtime", "by_app_name"]
@@ -18,6 +20,7 @@ class Runtime:
 
     :param thread_count: maximum number of threads for `def` commands, from 1
     :param kill_grace: seconds that a stopped call may take to end, from 0
+    :ivar gate: lets stages begin while their leases are known to stand
     :ivar max_result_bytes: the manager's limit for one result
     :ivar on_lingering: called when the number of lingering calls changes
     :ivar on_stuck: called when a stopped call has not ended within `kill_grace`
@@ -28,6 +31,7 @@ class Runtime:
     ) -> None:
         self.executors = by_app_name(executors)
         self.clock = clock
+        self.gate = StartGate(clock)
         self.threads = ThreadPool(thread_count)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
         self.on_lingering: Callable[[], None] = _nothing

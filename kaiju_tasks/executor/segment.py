@@ -47,6 +47,7 @@ class Segment:
         "_ending",
         "_exec_seconds",
         "_gone",
+        "_held",
         "_interim",
         "_leaving",
         "_outbox",
@@ -78,6 +79,7 @@ class Segment:
         self._position = 0
         self._stage: Stage | None = None
         self._leaving = False
+        self._held = False
         self._ending: Entry | None = None
         self._interim: list[Entry] = []
 
@@ -90,7 +92,14 @@ class Segment:
         return Lease(*self.token)
 
     def start(self) -> None:
-        """Start the command at the current position."""
+        """Start the command at the current position, as soon as the lease is known to stand."""
+        self._held = True
+        self._runtime.gate.when_open(self._begin)
+
+    def _begin(self) -> None:
+        if not self._held:  # released or dropped meanwhile
+            return
+        self._held = False
         assignment = self.assignment
         command = assignment.commands[self._position]
         info = StageInfo(
@@ -185,7 +194,9 @@ class Segment:
             self.start()
 
     def leave(self) -> None:
-        """Release the task after the current stage."""
+        """Release the task after the current stage, or now if no stage has begun."""
+        if self._held:
+            self.release()
         self._leaving = True
 
     def release(self) -> None:
@@ -193,20 +204,22 @@ class Segment:
         self._leaving = True
         if self._ending is not None:
             return
-        if self._stage is not None:
-            self._stage.stop()
-            self._stage = None
+        self._stop()
         self._put(ReportState.RELEASED, NULL, None, 0.0)
 
     def drop(self) -> None:
         """Stop without further reports: the lease has ended."""
         if self.over:
             return
+        self._stop()
+        self._forget_entries()
+        self._finish()
+
+    def _stop(self) -> None:
+        self._held = False
         if self._stage is not None:
             self._stage.stop()
             self._stage = None
-        self._forget_entries()
-        self._finish()
 
     def _forget_entries(self) -> None:
         if self._ending is not None:

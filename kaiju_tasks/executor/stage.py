@@ -97,17 +97,20 @@ class Stage:
 
     def _make_call(self, executor: Executor, command: Command, params: Any) -> Call:
         arguments = command.signature.arguments(params)
+        gate = self._runtime.gate
         if command.kind is CommandKind.PROCESS:
             bridge = StageBridge(self._info, self)
             limit = self._runtime.max_result_bytes
-            return ProcessCall(command.function, params, self._info, bridge, limit, self._done)
+            return ProcessCall(
+                command.function, params, self._info, bridge, limit, self._done, gate
+            )
         if command.signature.context_name is not None:
             bridge = StageBridge(self._info, self)
             arguments[command.signature.context_name] = Context(self._info, bridge, executor.state)
         if command.kind is CommandKind.THREAD:
             threads = self._runtime.threads
-            return ThreadCall(command.function, arguments, self._done, threads)
-        return LoopCall(command.function, arguments, self._done)
+            return ThreadCall(command.function, arguments, self._done, threads, gate)
+        return LoopCall(command.function, arguments, self._done, gate)
 
     def _done(self, call: Call, value: Any, error: BaseException | None) -> None:
         self._runtime.ended(call)

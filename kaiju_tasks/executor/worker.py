@@ -1,7 +1,8 @@
 """Runs one `process=True` stage in its own process: `python -m kaiju_tasks.executor.worker`.
 
-The process reads a Start message from stdin, runs the function and writes WorkerMessage frames to
-stdout. It exits immediately when its executor exits. The output of the command goes to stderr.
+The process reads a Start message from stdin, loads the function, asks whether it may still begin,
+runs it, and writes WorkerMessage frames to stdout. It exits immediately when its executor exits.
+The output of the command goes to stderr.
 """
 
 import asyncio
@@ -11,17 +12,21 @@ import os
 import sys
 import threading
 import time
-from typing import Any, BinaryIO
+from queue import SimpleQueue
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from kaiju_tasks.executor.clock import machine_time
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import report_error
 from kaiju_tasks.executor.params import Signature
-from kaiju_tasks.executor.pipe import HEADER_BYTES, Start, WorkerMessage, frame
+from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.results import encode_result
 
 __all__ = ["main"]
+
+T = TypeVar("T")
 
 
 class PipeBridge:
@@ -31,6 +36,20 @@ class PipeBridge:
         self._out = out
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + seconds
+        self._begins: SimpleQueue[Begin] = SimpleQueue()
+
+    def listen(self, source: BinaryIO) -> None:
+        """Receive permissions to begin until the executor exits. Then this process exits too."""
+        while begin := _read(source, Begin):
+            self._begins.put(begin)
+        os._exit(1)
+
+    def until_may_begin(self) -> None:
+        """Wait for the permission to begin. This process may stand still before it is read."""
+        until = float("-inf")
+        while until <= machine_time():
+            self.send(WorkerMessage("ready"))
+            until = self._begins.get().until
 
     def send(self, message: WorkerMessage) -> None:
         with self._lock:
@@ -62,19 +81,22 @@ def main() -> None:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     source = sys.stdin.buffer
-    size = int.from_bytes(source.read(HEADER_BYTES), "big")
-    start = msgspec.json.decode(source.read(size), type=Start)
-    threading.Thread(target=_end_with_executor, args=(source,), daemon=True).start()
-    sys.path[:] = start.sys_path
+    start = _read(source, Start)
+    if start is None:
+        os._exit(1)
     bridge = PipeBridge(out, start.seconds)
+    threading.Thread(target=bridge.listen, args=(source,), daemon=True).start()
+    sys.path[:] = start.sys_path
     bridge.send(_outcome(start, bridge))
     out.close()
     os._exit(0)
 
 
-def _end_with_executor(source: BinaryIO) -> None:
-    source.read()
-    os._exit(1)
+def _read(source: BinaryIO, kind: type[T]) -> T | None:
+    header = source.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES:
+        return None
+    return msgspec.json.decode(source.read(int.from_bytes(header, "big")), type=kind)
 
 
 def _outcome(start: Start, bridge: PipeBridge) -> WorkerMessage:
@@ -91,6 +113,7 @@ def _call(start: Start, bridge: PipeBridge) -> Any:
     arguments = signature.arguments(msgspec.json.decode(start.params))
     if signature.context_name is not None:
         arguments[signature.context_name] = Context(start.info, bridge)
+    bridge.until_may_begin()
     if inspect.iscoroutinefunction(function):
         return asyncio.run(function(**arguments))
     return function(**arguments)

@@ -41,15 +41,33 @@ class Timer:
 
 
 class FakeClock:
-    """Time that moves when a test says so."""
+    """Time that moves when a test says so.
+
+    :ivar stepped: the seconds by which the wall clock was set
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.stepped = 0.0
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
 
     def time(self) -> float:
         return self.now
+
+    def wall(self) -> float:
+        return 1.8e9 + self.now + self.stepped
+
+    def stand_still(self, seconds: float) -> None:
+        """The process is stopped (SIGSTOP): time passes, and its timers are overdue afterwards."""
+        self.now += seconds
+
+    def sleep_machine(self, seconds: float) -> None:
+        """The machine sleeps: time passes, but the timers of the event loop stand still."""
+        self.now += seconds
+        self._timers = [(at + seconds, order, timer) for at, order, timer in self._timers]
+        for at, _, timer in self._timers:
+            timer.at = at
 
     def call_later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> Timer:
         timer = Timer(self.now + seconds, lambda: callback(*args))

@@ -150,4 +150,18 @@ GUARDS = [
         "if False:",
         ("tests/manager/executors", *SIMULATION),
     ),
+    Guard(
+        "a stage begins only if a manager has answered lately",
+        "executor/start_gate.py",
+        "self._open_seconds - (now - asked.time),\n",
+        "\n",
+        ("tests/executor/test_start_gate.py", *SIMULATION),
+    ),
+    Guard(
+        "a stage begins only if the process has not stood still",
+        "executor/start_gate.py",
+        "self.stall_seconds - (now - self._beat_at),\n",
+        "\n",
+        ("tests/executor/test_start_gate.py", *SIMULATION),
+    ),
 ]

@@ -68,7 +68,8 @@ class Wire:
     """One connection. Each direction is open until it is cut; each end learns of it later,
     or never, and then has only its pings to find out.
 
-    :ivar up: frames still get through
+    :ivar down_at: since when no frame gets through; what came before waits in the socket, even of a
+        process that is stopped
     :ivar open_reports: what the executor has reported, by request id
     """
 
@@ -77,12 +78,16 @@ class Wire:
         self.executor = executor
         self.listener = listener
         self.url = url
-        self.up = True
+        self.down_at = float("inf")
         self.told_executor = False
         self.told_listener = False
         self.open_reports: dict[int, list[Report]] = {}
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._last = [0.0, 0.0]
+
+    @property
+    def up(self) -> bool:
+        return self.network.loop.now < self.down_at
 
     # -- the executor's end -----------------------------------------------------------------
 
@@ -126,7 +131,7 @@ class Wire:
         self.end(*(None if end in silent else ends[end] for end in (0, 1)))
 
     def end(self, to_executor: float | None, to_listener: float | None) -> None:
-        self.up = False
+        self.down_at = min(self.down_at, self.network.loop.now)
         self.network.forget(self)
         if to_executor is not None:
             self.executor.call_later(to_executor, self._tell_executor)
@@ -144,7 +149,7 @@ class Wire:
             self.listener.gone(self)
 
     def _carry(
-        self, direction: int, to: Process, deliver: Callable[[bytes], None], frame: bytes
+        self, direction: int, to: Process, deliver: Callable[[bytes, float], None], frame: bytes
     ) -> None:
         network, weather = self.network, self.network.weather
         if weather.cut and network.random.random() < weather.cut:
@@ -156,14 +161,14 @@ class Wire:
             at = network.loop.now + network.delay()
             if weather.tcp:
                 at = self._last[direction] = max(at, self._last[direction] + 1e-6)
-            to.call_later(at - network.loop.now, deliver, frame)
+            to.call_later(at - network.loop.now, deliver, frame, at)
 
-    def _to_listener(self, frame: bytes) -> None:
-        if self.up and not self.told_listener:
+    def _to_listener(self, frame: bytes, came_at: float) -> None:
+        if came_at < self.down_at and not self.told_listener:
             self.listener.came(self, frame)
 
-    def _to_executor(self, frame: bytes) -> None:
-        if self.up and not self.told_executor:
+    def _to_executor(self, frame: bytes, came_at: float) -> None:
+        if came_at < self.down_at and not self.told_executor:
             self._inbox.put_nowait(frame)
 
 

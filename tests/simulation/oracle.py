@@ -99,6 +99,7 @@ class Oracle:
         self.tokens: set[tuple[str, int, str]] = set()
         self.sent: set[tuple[str, str | None]] = set()
         self.begun: set[tuple[str, str, str, int, int]] = set()
+        self.lost: set[tuple[str, int, str]] = set()
         self.connected_to: dict[tuple[str, str], str] = {}
         self.session: dict[str, str] = {}
         self.stats: dict[str, int] = {}
@@ -125,6 +126,12 @@ class Oracle:
         self._trace(name, f"runs {ctx.task_id}/{ctx.stage} {ctx.method} n={n}")
         self.count("execution")
         for lease in leases:
+            if (lease.id, lease.epoch, lease.nonce) in self.lost:
+                self._wrong(
+                    Invariant.BEGUN_IN_TIME,
+                    ctx.task_id,
+                    f"stage {ctx.stage} begins although {name} was expelled",
+                )
             key = (name, lease.job_id, lease.nonce, lease.epoch, ctx.stage)
             if key in self.begun:
                 self._wrong(
@@ -168,10 +175,14 @@ class Oracle:
             self._trace(who, f"executor {executor.id} is {executor.status}")
             if executor.status is ExecutorStatus.LOST:
                 self._lost(line, executor)
+        expelled = {one.id for one in executors if one.status is ExecutorStatus.LOST}
         for step in steps:
             row = step.row
             self._trace(who, _describe(step))
-            self._step(step, self.rows.get(row.id))
+            before = self.rows.get(row.id)
+            if before is not None and before.executor_id in expelled:
+                self.lost.add((row.id, before.epoch, before.nonce or ""))
+            self._step(step, before)
             self._leased_here(who, row, self.rows.get(row.id))
             if step.deleted:
                 self._forget(row.id)

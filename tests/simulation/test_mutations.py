@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.executor.session import Session as ExecutorSession
+from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.lifecycle import Step
 from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
 from kaiju_tasks.lifecycle.handlers import inbox, operators
@@ -75,6 +76,13 @@ def waits_for_ever_for_the_answers_of_a_lost_connection(plant: Plant) -> None:
         self._asked.clear()
 
     plant(ExecutorSession, "_lose_all", lose_all)
+
+
+def begins_what_waited_while_it_stood_still(plant: Plant) -> None:
+    def enough(self: StartGate) -> float:
+        return 1.0
+
+    plant(StartGate, "seconds_left", enough)
 
 
 def expels_right_after_an_outage(plant: Plant) -> None:
@@ -244,6 +252,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
             {"cut": 0.02},
             Invariant.EXECUTED_IS_AT_WORK,
         ),
+        (begins_what_waited_while_it_stood_still, {}, Invariant.BEGUN_IN_TIME),
         (expels_right_after_an_outage, {}, Invariant.SIGHT_BEFORE_JUDGEMENT),
         (
             forgets_what_it_leased_when_the_commit_was_in_doubt,

@@ -23,6 +23,12 @@ async def note(ctx: Context, file: str) -> str:
     return _append(file, ctx.idempotency_key)
 
 
+@executor.command("note_in_thread")
+def note_in_thread(ctx: Context, file: str) -> str:
+    """Append this stage's key. A thread begins at once, before the next message is read."""
+    return _append(file, ctx.idempotency_key)
+
+
 @executor.command("hold")
 async def hold(ctx: Context, file: str, gate: str) -> str:
     """Append, then run until the gate is opened, for all or for this process."""
