@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -120,7 +120,12 @@ async def _manager(store: Store, settings: Settings) -> AsyncIterator[Embedded]:
 
 @contextlib.asynccontextmanager
 async def link_executors(
-    inside: Embedded, executors: Sequence[Executor], *, concurrency: int = 32, grace: float = 1.0
+    inside: Embedded,
+    executors: Sequence[Executor],
+    *,
+    concurrency: int = 32,
+    grace: float = 1.0,
+    kill_grace: float = 5.0,
 ) -> AsyncIterator[None]:
     """Run executors in the manager's process until the end of the block, which begins when they
     are connected.
@@ -128,19 +133,23 @@ async def link_executors(
     :param executors: at least one executor
     :param concurrency: maximum number of tasks held at once, from 1
     :param grace: seconds that running stages get at the end of the block
+    :param kill_grace: seconds that a stopped stage gets before its thread is left behind
     """
     transport = InProcessTransport(inside.manager, inside.frames)
-    running = asyncio.create_task(
-        run_executor(
+
+    async def run(restart: Callable[[], None]) -> int:
+        return await run_executor(
             executors,
             [IN_PROCESS],
             concurrency=concurrency,
             transport=transport,
             shutdown_grace=grace,
-            restart=_no_restart,
+            kill_grace=kill_grace,
+            restart=restart,
             handle_signals=False,
         )
-    )
+
+    running = asyncio.create_task(_run_again(run))
     try:
         await _connected(inside.manager, executors[0].app_name, running)
         yield
@@ -157,5 +166,12 @@ async def _connected(manager: Manager, app_name: str, running: "asyncio.Task[int
         await asyncio.sleep(0.001)
 
 
-def _no_restart() -> None:
-    """Do nothing: an embedded executor cannot restart its process, so a stuck thread remains."""
+async def _run_again(run: Callable[[Callable[[], None]], Awaitable[int]]) -> int:
+    """Run executors anew when they ask for a restart, as their process cannot be restarted. A stuck
+    thread remains."""
+    restart = asyncio.Event()
+    code = await run(restart.set)
+    while restart.is_set():
+        restart.clear()
+        code = await run(restart.set)
+    return code

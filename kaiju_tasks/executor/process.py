@@ -109,6 +109,8 @@ async def run_executor(
                     health = health_server(health_port, lambda: link.connected, host=health_host)
                     await stack.enter_async_context(health)
                 code = await process.run()
+                for _ in range(2):  # handle the signals that have come before this
+                    await asyncio.sleep(0)
         runtime.threads.close()
         if runtime.lingering and process.restart_wanted:
             # Restart before the lifespans end: a stuck thread may still use their resources.
@@ -116,7 +118,7 @@ async def run_executor(
             return code
     if process.restart_wanted:
         process.restart(restart)
-    return code
+    return 0 if process.terminated else code
 
 
 class _Process:
@@ -135,6 +137,8 @@ class _Process:
         self._idle_seconds = idle_seconds
         self._grace_seconds = grace_seconds
         self._stops: set[asyncio.Task[None]] = set()
+        self.terminated = False
+        self._stuck = False
         self.restart_wanted: str | None = None
 
     async def run(self) -> int:
@@ -144,7 +148,7 @@ class _Process:
         except Orphaned as error:
             logger.error("%s", error)
             if self._idle_seconds is None:
-                self.restart_wanted = "no manager could be reached"
+                self._restart_later("no manager could be reached")
             return EXIT_ORPHANED
         except Refused as error:
             logger.error("%s", error)
@@ -157,6 +161,9 @@ class _Process:
         return 0
 
     def terminate(self) -> None:
+        """End the process, even if it was about to restart. A second call ends the grace."""
+        self.terminated = True
+        self.restart_wanted = None
         self._stop(self._grace_seconds, "terminated")
 
     @contextlib.contextmanager
@@ -172,8 +179,25 @@ class _Process:
             waiting.cancel()
 
     def stuck(self) -> None:
-        self.restart_wanted = "a stopped stage does not end"
-        self._stop(0.0, "restart")
+        """A stopped stage does not end. Its thread ends only with the process."""
+        self._stuck = True
+        self._restart_if_stuck()
+
+    def _restart_if_stuck(self) -> None:
+        # A process that ends anyway lets its other stages use their grace. One that takes no work
+        # needs no slot, and after a restart it would have a new id, to which no drain applies.
+        self._stuck = self._stuck and self._runner.runtime.lingering > 0
+        if self._stuck and not self._ending and not self._runner.draining:
+            self._restart_later("a stopped stage does not end")
+            self._stop(0.0, "restart")
+
+    def _restart_later(self, reason: str) -> None:
+        if not self.terminated:
+            self.restart_wanted = reason
+
+    @property
+    def _ending(self) -> bool:
+        return self.terminated or self.restart_wanted is not None
 
     def restart(self, restart: Callable[[], None] | None) -> None:
         logger.warning("restarting the process: %s", self.restart_wanted)
@@ -186,10 +210,11 @@ class _Process:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(IDLE_LOOK_SECONDS)
-            if not self._runner.empty:
+            self._restart_if_stuck()
+            if self._ending or not self._runner.empty:
                 continue
-            if self._runner.used_up:
-                self.restart_wanted = "max_tasks has been reached"
+            if self._runner.used_up and not self._runner.draining:
+                self._restart_later("max_tasks has been reached")
                 break
             if self._idle_seconds is None:
                 continue
