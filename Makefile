@@ -16,7 +16,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon" * 
 UNIT := tests/core tests/rpc
 QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim mutants chaos bench schemas dist clean
+.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim crash mutants chaos bench schemas dist clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -75,6 +75,9 @@ sim: $(VENV)/.dev ## the seeded simulation (SEED=123 replays that one; SEEDS=0-5
 	@$(if $(SEED),$(BIN)/python -m tests.simulation --trace --seeds '$(SEED)',$(if $(SEEDS),\
 		$(BIN)/python -m tests.simulation --seeds '$(SEEDS)',\
 		$(BIN)/python -m pytest -q tests/simulation))
+
+crash: $(VENV)/.dev ## kill the manager at every statement, commit and frame
+	@$(BIN)/python -m tests.simulation.crash_points
 
 mutants: $(VENV)/.dev ## remove each guard of the package and see that a test fails
 	@$(BIN)/python -m tests.mutants

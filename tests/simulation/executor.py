@@ -133,6 +133,13 @@ def _commands(sim: SimExecutor) -> Executor:
             raise ValueError(f"bad luck, execution {n}")
         return {"n": n}
 
+    @executor.command("once")
+    async def once(ctx: Context) -> Any:
+        n = sim.began(ctx)
+        if ctx.attempt == 1 and ctx._info.cycle == 0:
+            raise ValueError(f"the first attempt fails, execution {n}")
+        return {"n": n}
+
     @executor.command("hang")
     async def hang(ctx: Context) -> Any:
         sim.began(ctx)

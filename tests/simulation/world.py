@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -263,6 +263,19 @@ def simulate(
     :param quiet: without faults
     :param faults: chances of the network's or the database's small troubles, instead of the seed's
     """
+
+    def make(loop: SimLoop, trace: Trace) -> World:
+        world = World(seed, loop, trace, quiet=quiet)
+        world.faults = faults
+        return world
+
+    return live_through(seed, make, echo=echo)
+
+
+def live_through(
+    seed: int, make: Callable[[SimLoop, Trace], World], *, echo: bool = False
+) -> Outcome:
+    """Make a world on a loop of its own, and let it live."""
     loop = SimLoop()
     trace = Trace(loop.time, echo=echo)
     asyncio.set_event_loop(loop)
@@ -271,8 +284,7 @@ def simulate(
     )
     try:
         with _watched_logs(trace):
-            world = World(seed, loop, trace, quiet=quiet)
-            world.faults = faults
+            world = make(loop, trace)
             try:
                 loop.run_until_complete(world.live())
             except Deadlock as deadlock:
