@@ -1,10 +1,11 @@
-"""The command line: in this process for arguments, as a process for what it does."""
+"""The command line, in this process, and as a process where a test is about the process."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kaiju_tasks.cli.main import cli
-from tests.support.processes import ROOT, Processes
+from tests.support.processes import ROOT
+from tests.support.served import served
 
 Invoke = Callable[..., Result]
 
@@ -39,12 +41,29 @@ class Shell:
         self.folder = folder
 
     def run(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+        """Run a command to its end, in this process."""
+        env: dict[str, str | None] = {
+            name: None for name in os.environ if name.startswith("KAIJU_")
+        }
+        with contextlib.chdir(self.folder):
+            ran = CliRunner(env={**env, "KAIJU_URL": self.url}).invoke(cli, arguments, stdin)
+        if ran.exception is not None and not isinstance(ran.exception, SystemExit):
+            raise ran.exception
+        assert "Traceback" not in ran.stderr
+        return subprocess.CompletedProcess(arguments, ran.exit_code, ran.stdout, ran.stderr)
+
+    def start(
+        self, *arguments: str, stdin: str | None = None, **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, as a process.
+
+        :param variables: of its environment
+        """
         env = {name: text for name, text in os.environ.items() if not name.startswith("KAIJU_")}
         completed = subprocess.run(
             [sys.executable, "-m", "kaiju_tasks.cli", *arguments],
             cwd=self.folder,
-            env={**env, "KAIJU_URL": self.url, "PYTHONPATH": str(ROOT)},
+            env={**env, "KAIJU_URL": self.url, "PYTHONPATH": str(ROOT), **variables},
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -63,10 +82,7 @@ class Shell:
 
 
 @pytest.fixture
-async def shell(processes: Processes, tmp_path: Path) -> AsyncIterator[Shell]:
+def shell(tmp_path: Path) -> Iterator[Shell]:
     """A manager with the sample executor, and a shell to ask it from."""
-    manager = processes.kaiju("serve", "--port", "0", "--executor", "kaiju_tasks.samples:executor")
-    ready = await manager.logged(r"^kaiju-tasks \S+ at (\S+) ")
-    await manager.logged("connected to manager")
-    yield Shell(ready[1], tmp_path)
-    assert "Traceback" not in manager.log
+    with served() as url:
+        yield Shell(url, tmp_path)

@@ -180,14 +180,14 @@ def test_a_field_that_is_given_twice_is_refused(
     assert (refused.exit_code, said in refused.stderr) == (2, True)
 
 
-async def test_a_task_is_created_on_the_stream_that_app_names(shell: Shell) -> None:
+def test_a_task_is_created_on_the_stream_that_app_names(shell: Shell) -> None:
     create = ("task", "create", "--method", "do.echo", "--app", "billing")
     assert shell.json(*create)["app_name"] == "billing"
     (shell.folder / "task.json").write_text('{"app_name": "x", "commands": [{"method": "a"}]}')
     assert shell.json("task", "create", "task.json", "--app", "billing")["app_name"] == "billing"
 
 
-async def test_lists_counts_and_operations_choose_the_same_tasks(shell: Shell) -> None:
+def test_lists_counts_and_operations_choose_the_same_tasks(shell: Shell) -> None:
     create = ("task", "create", "--set", "notify=true", "--app", "default")
     for name, method in (("a", "do.fail"), ("b", "do.echo")):
         shell.run(*create, "--method", method, "--set", f"id={name}", "--watch")

@@ -70,9 +70,7 @@ async def test_bash_completes_the_id_of_a_task_with_that_script(shell: Shell) ->
     assert sorted(completed.stdout.split()) == ["apple", "apricot"]
 
 
-async def test_what_the_manager_knows_is_offered(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_manager_knows_is_offered(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAIJU_URL", shell.url)
     [executor] = shell.json("executors")
     pause = shell.json("pauses", "add", "--app", "other", "--reason", "test")

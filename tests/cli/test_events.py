@@ -18,11 +18,11 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
         shell.run("task", "create", *ECHO, "--set", "id=mark", "--on-conflict", "replace")
         shell.run("task", "reset", "mark")
         told = {process: "mark" in process.log for process in told}
-    shell.run("task", "create", *ECHO, "--set", "id=first", "--watch")
+    shell.run("task", "create", *ECHO, "--set", "id=first")
     await events.logged(r"task\.queued +first  stage 0 of 1$")
     await events.logged(r"task\.stage +first  stage 1 of 1  do\.echo finished$")
     await events.logged(r"task\.finished +first  stage 1 of 1$")
-    shell.run("task", "create", "--method", "do.fail", "--set", "id=bad", "--watch")
+    shell.run("task", "create", "--method", "do.fail", "--set", "id=bad")
     await events.logged(r"task\.failed +bad .* execution_error: failed on request$")
     assert "first" not in as_json.log
     assert json.loads(as_json.log.splitlines()[0])["event"] == "task.queued"

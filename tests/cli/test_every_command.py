@@ -353,7 +353,7 @@ def test_a_closed_standard_output_is_said(tmp_path: Path) -> None:
     assert (code, said) == (74, "The output cannot be written: Bad file descriptor.\n")
 
 
-async def test_the_answer_of_a_manager_that_cannot_be_written_ends_the_command(
+def test_the_answer_of_a_manager_that_cannot_be_written_ends_the_command(
     shell: Shell,
 ) -> None:
     with open("/dev/full", "wb") as full:

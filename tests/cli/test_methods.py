@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     """A recorder at KAIJU_URL."""
     with Recorder() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         monkeypatch.setenv("KAIJU_URL", f"http://127.0.0.1:{server.server_port}")
         yield server
@@ -141,7 +141,7 @@ def test_the_command_of_a_method_calls_it(recorder: Recorder, method: str, comma
     assert recorder.methods[-1] == method
 
 
-async def test_tasks_whose_runs_ended_long_ago_are_deleted(shell: Shell) -> None:
+def test_tasks_whose_runs_ended_long_ago_are_deleted(shell: Shell) -> None:
     for name in ("a", "b"):
         shell.run("task", "create", "--method", "do.echo", "--set", f"id={name}", "--watch")
     shell.run("task", "create", "--method", "do.echo", "--set", "id=c", "--set", "delay=600")
@@ -151,7 +151,7 @@ async def test_tasks_whose_runs_ended_long_ago_are_deleted(shell: Shell) -> None
     assert shell.json("task", "delete-old", "--days", "0.5") == {"deleted": 0}
 
 
-async def test_several_tasks_are_deleted_at_once(shell: Shell) -> None:
+def test_several_tasks_are_deleted_at_once(shell: Shell) -> None:
     for name in ("a", "b", "c"):
         shell.run("task", "create", "--method", "do.echo", "--set", f"id={name}")
     assert shell.run("task", "delete", "a", "b", "a").stdout == "deleted 2 tasks\n"

@@ -32,7 +32,7 @@ def test_an_id_does_not_act_on_the_terminal_that_shows_it() -> None:
     assert progress_line(task) == "a b: IDLE, stage 0 of 1"
 
 
-async def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
+def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
     for name in ("a", "b"):
         create = ("task", "create", "--method", "do.echo", "--set", "group=g")
         shell.run(*create, "--set", f'id="{name}"', "--set", "delay=600")
@@ -51,7 +51,7 @@ async def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
     assert "QUEUED" in shell.run("task", "reset", "a").stdout
 
 
-async def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell) -> None:
+def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell) -> None:
     for name in ("a", "b"):
         create = ("task", "create", "--method", "do.fail", "--set", "notify=true")
         shell.run(*create, "--set", f"id={name}", "--watch")
@@ -73,7 +73,7 @@ async def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell
     assert (gone.returncode, gone.stderr) == (1, f"notification '{oldest['id']}' does not exist\n")
 
 
-async def test_the_audit_tells_who_did_what(shell: Shell) -> None:
+def test_the_audit_tells_who_did_what(shell: Shell) -> None:
     create = ("task", "create", "--method", "do.echo", "--set", "id=a", "--set", "delay=600")
     shell.run(*create)
     assert shell.run("audit").stdout.split() == ["AT", "ACTION"]
@@ -88,7 +88,7 @@ async def test_the_audit_tells_who_did_what(shell: Shell) -> None:
     assert "1 of 2" in shell.run("audit", "--limit", "1").stderr
 
 
-async def test_the_newest_runs_are_listed(shell: Shell) -> None:
+def test_the_newest_runs_are_listed(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
     shell.run("task", "reset", "a")
     shell.run("task", "watch", "a")

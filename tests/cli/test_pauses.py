@@ -3,7 +3,7 @@
 from tests.cli.conftest import Invoke, Shell
 
 
-async def test_a_pause_is_added_listed_explained_and_removed(shell: Shell) -> None:
+def test_a_pause_is_added_listed_explained_and_removed(shell: Shell) -> None:
     add = ("pauses", "add", "--app", "default", "--reason", "new disks", "--id", "p")
     assert shell.run(*add).stdout == "p\n"
     shell.run("task", "create", "--method", "do.echo", "--set", "id=t")
@@ -19,7 +19,7 @@ async def test_a_pause_is_added_listed_explained_and_removed(shell: Shell) -> No
     assert (gone.returncode, gone.stderr) == (1, "there is no pause 'p'\n")
 
 
-async def test_a_window_is_shown_with_its_zone(shell: Shell) -> None:
+def test_a_window_is_shown_with_its_zone(shell: Shell) -> None:
     shell.run(
         "pauses", "add", "--method", "mail.*", "--reason", "night", "--cron", "0 3 * * *",
         "--duration", "3600", "--timezone", "Europe/Berlin", "--until", "2099-01-01",
@@ -38,7 +38,7 @@ def test_a_pause_has_a_reason(invoke: Invoke) -> None:
     assert "--reason" in refused.output
 
 
-async def test_a_task_is_edited_and_restarted(shell: Shell) -> None:
+def test_a_task_is_edited_and_restarted(shell: Shell) -> None:
     task = """{"id": "t", "commands": [
         {"method": "do.echo", "params": {"data": 1}},
         {"method": "do.echo", "name": "last", "params": {"data": "[kws.x:0]"}}]}"""

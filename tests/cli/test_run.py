@@ -95,7 +95,7 @@ def test_an_own_executor_is_found_in_the_working_folder(shell: Shell) -> None:
         "    return sum(prices)\n"
     )
     file = write(shell, {"method": "order.total", "params": {"prices": [1, 2.5]}})
-    ran = shell.run("run", file, "--executor", "shop:executor")
+    ran = shell.start("run", file, "--executor", "shop:executor")
     assert (ran.returncode, ran.stdout) == (0, "3.5\n")
 
 

@@ -1,6 +1,7 @@
 """What lists look like on a terminal of some width, and where there is none."""
 
 import fcntl
+import json
 import os
 import pty
 import struct
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import pytest
@@ -38,8 +40,40 @@ LISTS = [
 WIDTHS = [40, 80]
 
 
+RUN_EACH = """
+import json, sys
+from kaiju_tasks.cli.main import cli
+from kaiju_tasks.cli.streams import guard_streams
+guard_streams()
+for arguments in json.loads(sys.argv[1]):
+    try:
+        cli.main(arguments, prog_name="kaiju-tasks")
+    except SystemExit as end:
+        print(f"exit code {end.code}")
+"""
+
+
 def on_terminal(shell: Shell, cells: int, *arguments: str) -> list[str]:
     """The lines that a command shows on a terminal of this width."""
+    [lines] = each_on_terminal(shell, cells, [arguments])
+    return lines
+
+
+def each_on_terminal(
+    shell: Shell, cells: int, commands: Sequence[Sequence[str]]
+) -> Iterator[list[str]]:
+    """The lines that each command shows on a terminal of this width, all in one process."""
+    lines: list[str] = []
+    for line in _on_terminal(shell, cells, "-c", RUN_EACH, json.dumps(commands)):
+        if line.startswith("exit code "):
+            yield lines
+            lines = []
+        else:
+            lines.append(line)
+    assert not lines
+
+
+def _on_terminal(shell: Shell, cells: int, *arguments: str) -> list[str]:
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, cells, 0, 0))
     env = {
@@ -48,7 +82,7 @@ def on_terminal(shell: Shell, cells: int, *arguments: str) -> list[str]:
         if name != "COLUMNS" and not name.startswith("KAIJU_")
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "kaiju_tasks.cli", *arguments],
+        [sys.executable, *arguments],
         cwd=shell.folder,
         env={**env, "KAIJU_URL": shell.url, "PYTHONPATH": str(ROOT)},
         stdin=its,
@@ -75,7 +109,7 @@ def _drain(terminal: int, output: list[bytes]) -> None:
 
 
 @pytest.fixture
-async def busy_shell(shell: Shell) -> Shell:
+def busy_shell(shell: Shell) -> Shell:
     """A manager that has something in each of its lists."""
     (shell.folder / "tasks").mkdir()
     for id in (LONG, WIDE):
@@ -90,10 +124,10 @@ async def busy_shell(shell: Shell) -> Shell:
     return shell
 
 
-async def test_no_row_of_a_list_is_wider_than_the_terminal(busy_shell: Shell) -> None:
-    for arguments in LISTS:
-        for cells in WIDTHS:
-            lines = on_terminal(busy_shell, cells, *arguments)
+def test_no_row_of_a_list_is_wider_than_the_terminal(busy_shell: Shell) -> None:
+    for cells in WIDTHS:
+        shown = each_on_terminal(busy_shell, cells, LISTS)
+        for arguments, lines in zip(LISTS, shown, strict=True):
             if arguments == ["task", "show", LONG]:  # fields and tracebacks are not cut
                 lines = lines[lines.index("") + 1 :][:2]
             assert len(lines) >= 2
@@ -101,7 +135,7 @@ async def test_no_row_of_a_list_is_wider_than_the_terminal(busy_shell: Shell) ->
             assert not too_wide, (arguments, cells)
 
 
-async def test_failed_tasks_show_their_id_status_and_error_on_every_terminal(
+def test_failed_tasks_show_their_id_status_and_error_on_every_terminal(
     busy_shell: Shell,
 ) -> None:
     for cells in (60, 80, 200):
@@ -117,14 +151,14 @@ async def test_failed_tasks_show_their_id_status_and_error_on_every_terminal(
         assert starts == {width(head[: head.index("STATUS")])}
 
 
-async def test_without_a_terminal_a_list_is_as_wide_as_it_is(busy_shell: Shell) -> None:
+def test_without_a_terminal_a_list_is_as_wide_as_it_is(busy_shell: Shell) -> None:
     piped = busy_shell.run("task", "list").stdout
     assert "…" not in piped
     for whole in (LONG, WIDE, ERROR, "Send it", "default"):
         assert whole in piped
 
 
-async def test_columns_are_chosen_by_the_names_that_json_has(busy_shell: Shell) -> None:
+def test_columns_are_chosen_by_the_names_that_json_has(busy_shell: Shell) -> None:
     chosen = ("task", "list", "--columns", "status, id,error.message,commands.0.method,kws")
     head, *rows = busy_shell.run(*chosen, "--status", "failed").stdout.splitlines()
     assert head.split() == ["STATUS", "ID", "ERROR.MESSAGE", "COMMANDS.0.METHOD", "KWS"]
@@ -135,7 +169,7 @@ async def test_columns_are_chosen_by_the_names_that_json_has(busy_shell: Shell) 
     assert len(rows) == 3
 
 
-async def test_times_in_lists_are_in_one_form_with_their_zone(busy_shell: Shell) -> None:
+def test_times_in_lists_are_in_one_form_with_their_zone(busy_shell: Shell) -> None:
     times = {
         ("task", "list", "--columns"): types.Task,
         ("task", "runs", LONG, "--columns"): types.Run,
@@ -178,11 +212,11 @@ def test_every_list_refuses_unknown_columns_and_names_those_it_has(
     assert "--columns cannot be used with --json" in both.output
 
 
-async def test_an_encoding_that_lacks_characters_is_no_failure(
+def test_an_encoding_that_lacks_characters_is_no_failure(
     busy_shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
-    listed = busy_shell.run("task", "list")
+    listed = busy_shell.start("task", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert r"\u8acb\u6c42\u66f8" in listed.stdout
     assert WIDE in [task["id"] for task in busy_shell.json("task", "list")["data"]]

@@ -6,15 +6,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import NoParams
-from kaiju_tasks.server import create_app
-from kaiju_tasks.server.logs import connection_logger
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
+from tests.support.served import listening
 
 
 class Site:
@@ -60,19 +58,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             raise RuntimeError("the secret reason")
 
         registry.add("test.crash", crash)
-        runner = web.AppRunner(
-            create_app(manager, registry, settings),
-            logger=connection_logger(),
-            access_log=None,
-            shutdown_timeout=0.2,
-        )
-        await runner.setup()
-        site = web.TCPSite(runner, settings.host, 0)
-        await site.start()
-        try:
-            yield Site(manager, runner.addresses[0][1], session)
-        finally:
-            await runner.cleanup()
+        async with listening(manager, registry, settings) as port:
+            yield Site(manager, port, session)
     await store.close()
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,14 +16,22 @@ import pytest
 from kaiju_tasks import SyncClient
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
 from tests.support.processes import Processes
+from tests.support.served import served
 from tests.support.wait import wait_until
 
 ECHO = {"commands": [{"method": "do.echo", "params": {"data": 1}}]}
 
 
 @pytest.fixture
-async def url(processes: Processes) -> str:
-    """A manager with the sample executor, as a process: this loop may be blocked."""
+def url() -> Iterator[str]:
+    """A manager with the sample executor, in a thread: this loop may be blocked."""
+    with served() as url:
+        yield url
+
+
+@pytest.fixture
+async def url_elsewhere(processes: Processes) -> str:
+    """A manager with the sample executor, as a process: this one has no other threads to fork."""
     manager = processes.kaiju("serve", "--port", "0", "--executor", "kaiju_tasks.samples:executor")
     ready = await manager.logged(r"^kaiju-tasks \S+ at (\S+) ")
     await manager.logged("connected to manager")
@@ -147,9 +156,11 @@ def _in_child(client: SyncClient, answers: Any) -> None:
     client.close()
 
 
-async def test_forked_children_and_their_parent_go_on_side_by_side(url: str) -> None:
+async def test_forked_children_and_their_parent_go_on_side_by_side(
+    url_elsewhere: str,
+) -> None:
     fork = multiprocessing.get_context("fork")
-    with SyncClient(url) as client:
+    with SyncClient(url_elsewhere) as client:
         client.tasks.create({**ECHO, "id": "parent"})
         events = client.events({"id": "parent"})
         with events:
