@@ -229,7 +229,7 @@ class Link:
         session.request("manager.connect", params, answered)
 
     def _on_connected(self, session: Session, result: ConnectResult, asked: Moment) -> None:
-        if result.protocol < PROTOCOL_VERSION - 1:
+        if abs(result.protocol - PROTOCOL_VERSION) > 1:
             raise Refused(
                 f"the manager uses protocol {result.protocol}, this executor {PROTOCOL_VERSION}: "
                 "they must not differ by more than 1"
@@ -353,11 +353,15 @@ class Link:
 
 
 def _connect_error(answer: RpcError) -> ConnectionClosed:
-    if answer.code in REFUSALS:
+    if answer.code in REFUSALS or _is_about_versions(answer):
         return Refused(f"refused: {answer.message}")
     if answer.code == MethodNotFound.code:
         return NoManagerThere(f"it does not accept executors: {answer.message}")
     return ConnectionClosed(f"refused: {answer.message}")
+
+
+def _is_about_versions(answer: RpcError) -> bool:
+    return isinstance(answer.data, dict) and answer.data.get("field") == "protocol"
 
 
 def _not_a_manager(url: str, error: NoManagerThere) -> NotAManager:

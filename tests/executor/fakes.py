@@ -121,6 +121,7 @@ class FakeManager:
         self.batches: list[list[Report]] = []
         self.silent: set[str] = set()
         self.errors: dict[str, tuple[int, str]] = {}
+        self.error_data: Any = None
         self.ack: Callable[[Report], Ack | None] = lambda report: None
         self.status = "ACTIVE"
         self.revoked: list[Lease] = []
@@ -128,6 +129,7 @@ class FakeManager:
         self.send: Callable[[bytes], None] | None = None
         self.connections = 0
         self.ping_interval = 5.0
+        self.protocol = 1
         self.max_result_bytes = 1000
         self.orphan_seconds = 300.0
 
@@ -162,7 +164,9 @@ class FakeManager:
         self.requests.append((method, params))
         if method in self.errors:
             code, text = self.errors[method]
-            self.reply(message["id"], error={"code": code, "message": text})
+            self.reply(
+                message["id"], error={"code": code, "message": text, "data": self.error_data}
+            )
             return
         result = self.result(method, params, frame)
         if method not in self.silent:
@@ -176,7 +180,7 @@ class FakeManager:
         match method:
             case "manager.connect":
                 return ConnectResult(
-                    protocol=1,
+                    protocol=self.protocol,
                     manager_id="m1",
                     ping_interval=self.ping_interval,
                     lease_seconds=15.0,

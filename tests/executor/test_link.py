@@ -351,6 +351,35 @@ async def test_runs_under_concurrency_stop_before_their_lease_ends_and_go_back(r
     assert rig.runner.holding() == [lease_of(plain)]
 
 
+# ---- versions
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+async def test_it_works_with_managers_of_its_own_version_and_of_its_neighbours(protocol):
+    rig = Rig(executor)
+    rig.manager.protocol = protocol
+    async with rig:
+        assert (await rig.do(assignment(command("echo"))))[0].state == "finished"
+
+
+@pytest.mark.parametrize("protocol", [-1, 3])
+async def test_it_ends_if_the_version_of_the_manager_is_too_far_away(protocol):
+    rig = Rig(executor)
+    rig.manager.protocol = protocol
+    async with rig:
+        with pytest.raises(Refused, match=f"protocol {protocol}"):
+            await rig.running
+
+
+async def test_it_ends_if_the_manager_refuses_its_version():
+    rig = Rig(executor)
+    rig.manager.errors["manager.connect"] = (-32602, "speaks version 4")
+    rig.manager.error_data = {"field": "protocol"}
+    async with rig:
+        with pytest.raises(Refused, match="speaks version 4"):
+            await rig.running
+
+
 # ---- duplicates, reordering, revokes
 
 

@@ -72,7 +72,7 @@ class Roster:
         :raises InvalidParams: the protocol version is not supported
         :raises Unavailable: the database cannot be reached
         """
-        _check_version(params.protocol)
+        protocol = _common_version(params.protocol)
         nonce = self._dice.nonce()
         status, kept, requeued = await self._committer.transact(
             lambda tx: self._register(tx, params, nonce)
@@ -86,7 +86,7 @@ class Roster:
         held = set(kept)
         settings = self._settings
         result = ConnectResult(
-            protocol=PROTOCOL_VERSION,
+            protocol=protocol,
             manager_id=self._manager_id,
             ping_interval=settings.ping_interval,
             lease_seconds=settings.lease_seconds,
@@ -349,10 +349,13 @@ def _no_executor(executor_id: str) -> NotFound:
     return NotFound(f"there is no executor {executor_id!r}", id=executor_id)
 
 
-def _check_version(protocol: int) -> None:
-    if protocol not in (PROTOCOL_VERSION, PROTOCOL_VERSION - 1):
+def _common_version(protocol: int) -> int:
+    """The lower of both versions, which both sides speak."""
+    if abs(protocol - PROTOCOL_VERSION) > 1:
         raise InvalidParams(
-            f"executor protocol {protocol} is not supported: use version {PROTOCOL_VERSION} "
-            f"or {PROTOCOL_VERSION - 1}",
+            f"this manager speaks version {PROTOCOL_VERSION} of the executor protocol, and the "
+            f"executor version {protocol}: they must not differ by more than 1",
             field="protocol",
+            speaks=PROTOCOL_VERSION,
         )
+    return min(protocol, PROTOCOL_VERSION)

@@ -38,6 +38,31 @@ async def test_a_wrong_greeting_is_refused_by_field(
     assert len(manager.sessions) == 0
 
 
+@pytest.mark.parametrize(("spoken", "agreed"), [(0, 0), (1, 1), (2, 1)])
+async def test_both_sides_speak_the_lower_of_their_versions(
+    manager: Manager, spoken: int, agreed: int
+) -> None:
+    greeting = {"id": "w", "app_names": ["default"], "capacity": 1, "of_later": {"versions": 1}}
+    commands = [{"method": "a", "of_later": True}]
+    answer = await HandExecutor(manager, "w").call(
+        "manager.connect", **greeting, commands=commands, protocol=spoken
+    )
+    assert answer["protocol"] == agreed
+    assert answer["status"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("spoken", [-1, 3, 99])
+async def test_a_version_that_is_too_far_away_is_refused_with_the_own_one(
+    manager: Manager, spoken: int
+) -> None:
+    with pytest.raises(InvalidParams, match="speaks version 1 of the executor protocol") as error:
+        await HandExecutor(manager, "w").call(
+            "manager.connect", id="w", app_names=["default"], protocol=spoken
+        )
+    assert (error.value.data["field"], error.value.data["speaks"]) == ("protocol", 1)
+    assert len(manager.sessions) == 0
+
+
 @pytest.mark.parametrize("capacity", [-1, 2**40, 2**63])
 async def test_a_ping_of_impossible_capacity_changes_nothing(
     executor: HandExecutor, capacity: int
