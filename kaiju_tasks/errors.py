@@ -15,7 +15,8 @@ KaijuError
 ├── StaleLease            410   a report under a token that is no longer valid
 ├── TooLarge              413
 ├── TooManyRequests       429
-│   └── TooSlow                 a subscriber of events was dropped
+│   ├── TooSlow                 a subscriber of events was dropped
+│   └── TooManyTasks            a run has set too many tasks going, or too deep a family
 └── Unavailable           503   the database cannot be reached, or the manager is stopping
     └── NotAManager             what answers there is no manager: the URL is wrong
 
@@ -41,6 +42,7 @@ __all__ = [
     "TemplateError",
     "TooLarge",
     "TooManyRequests",
+    "TooManyTasks",
     "TooSlow",
     "Unauthorized",
     "Unavailable",
@@ -205,6 +207,12 @@ class TooSlow(TooManyRequests):
     """Events came faster than they were read: the subscription has ended."""
 
     type = "too_slow"
+
+
+class TooManyTasks(TooManyRequests):
+    """A run has set too many tasks going, itself or through others; `root_id` is its job_id."""
+
+    type = "too_many_tasks"
 
 
 class Unavailable(KaijuError):

@@ -177,6 +177,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _range(4, 200, "levels", "The maximum nesting depth of JSON in requests.")
     ] = 64
 
+    max_family_depth: Annotated[
+        int,
+        _range(
+            1, 1000, "creations", "The most creations of tasks by tasks, one caused by the other."
+        ),
+    ] = 16
+    max_family_tasks: Annotated[
+        int,
+        _range(
+            1,
+            10_000_000,
+            "tasks",
+            "The most tasks that a run creates, itself and through what it creates, in a day.",
+        ),
+    ] = 20_000
+
     webhook_timeout: Annotated[
         float,
         _range(0.1, 300, "seconds", "The time that the receiver of a webhook has to answer."),

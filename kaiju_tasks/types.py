@@ -138,7 +138,7 @@ ENDED_WELL = (Outcome.FINISHED, Outcome.SKIPPED)
 
 
 class ErrorType(StrEnum):
-    """`error.type` of a failed stage or run. The last five types are never retried."""
+    """`error.type` of a failed stage or run. The last six types are never retried."""
 
     EXECUTION = "execution_error"
     INVALID_PARAMS = "invalid_params"
@@ -148,11 +148,16 @@ class ErrorType(StrEnum):
     STAGE_TIMEOUT = "stage_timeout"
     EXEC_TIMEOUT = "exec_timeout"
     CHILD_FAILED = "child_failed"
+    TOO_MANY_TASKS = "too_many_tasks"
     ABORT = "abort"
     QUEUE_TIMEOUT = "queue_timeout"
     MESSAGE_TIMEOUT = "message_timeout"
     EXECUTOR_LOST = "executor_lost"
     CANCELLED = "cancelled"
+
+
+NEVER_RETRIED = frozenset({ErrorType.ABORT, ErrorType.TOO_MANY_TASKS})
+"""The types of errors of a stage that its task's `max_retries` does not repeat."""
 
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f"

@@ -38,8 +38,10 @@ class BulkApi:
 
     async def m_reset(self, caller: Caller, params: BulkParams) -> BulkResult:
         """Start a new run from the first stage for all tasks that match."""
-        new_id = self._manager.dice.new_id
-        return await self._all(caller, "m_reset", params, lambda: Reset(job_id=new_id()))
+        new_id, cause = self._manager.dice.new_id, caller.cause
+        return await self._all(
+            caller, "m_reset", params, lambda: Reset(job_id=new_id(), cause=cause)
+        )
 
     async def m_cancel(self, caller: Caller, params: BulkParams) -> BulkResult:
         """Cancel the open runs of all tasks that match: they end as FAILED with exit code 130."""

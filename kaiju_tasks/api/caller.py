@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kaiju_tasks.lifecycle import Cause
 from kaiju_tasks.manager.events.hub import Subscription
 from kaiju_tasks.manager.executors.sessions import Connection, Session
 from kaiju_tasks.types import AuditRecord
@@ -14,10 +15,20 @@ class Caller:
     :param remote: address that it calls from
     :param connection: its WebSocket; None over HTTP
     :param system: whether it is the manager's own executor
+    :param cause: the run whose stage makes the call; None for any other caller
     :param url: URL at which it calls the methods; None inside the process
     """
 
-    __slots__ = ("connection", "remote", "session", "subscriptions", "system", "url", "user_id")
+    __slots__ = (
+        "cause",
+        "connection",
+        "remote",
+        "session",
+        "subscriptions",
+        "system",
+        "url",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -26,12 +37,14 @@ class Caller:
         remote: str | None = None,
         connection: Connection | None = None,
         system: bool = False,
+        cause: Cause | None = None,
         url: str | None = None,
     ) -> None:
         self.user_id = user_id
         self.remote = remote
         self.connection = connection
         self.system = system
+        self.cause = cause
         self.url = url
         self.session: Session | None = None
         self.subscriptions: dict[str, Subscription] = {}

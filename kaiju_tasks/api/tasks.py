@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from kaiju_tasks.api.awaited import Awaited
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.explain import explain
 from kaiju_tasks.api.known import KnownMethods
+from kaiju_tasks.api.next_tasks import NextTasks
 from kaiju_tasks.api.params import (
     ConditionsParams,
     Count,
@@ -71,6 +72,7 @@ from kaiju_tasks.lifecycle import (
     Suspend,
     TaskState,
     Update,
+    descend,
     differences,
     refuses,
 )
@@ -111,6 +113,7 @@ class TasksApi:
         self._dice = manager.dice
         self._known = known
         self._own = own
+        self._next_tasks = NextTasks(manager.store)
 
     # -- creating --------------------------------------------------------------------------
 
@@ -122,9 +125,9 @@ class TasksApi:
         try:
             defined = await self._checked(params.data, caller)
         except InvalidParams as exc:
-            raise next(iter(await self._problems(params.data, caller)), exc) from None
+            raise (await self._problems(params.data, caller, exc))[0] from None
         warnings = await self._warnings(defined, params.strict)
-        draft = self._draft(defined)
+        draft = self._draft(defined, caller)
         for _ in range(DUPLICATE_TRIES):
             try:
                 await self._committer.create(draft)
@@ -167,7 +170,7 @@ class TasksApi:
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
                 next_run = now if next_run is None else next_run
-            return self._update(defined, changed, next_run)
+            return self._update(caller, defined, changed, next_run)
 
         return build
 
@@ -185,11 +188,13 @@ class TasksApi:
                         field=f"{prefix}.id",
                     )
             made.append(defined)
-        await self._check_next_tasks(made)
+        await self._next_tasks.check(
+            {f"data.{i}.next_task": one.definition for i, one in enumerate(made)}
+        )
         warnings = [
             await self._warnings(one, params.strict, index) for index, one in enumerate(made)
         ]
-        drafts = [self._draft(defined) for defined in made]
+        drafts = [self._draft(defined, caller) for defined in made]
         try:
             outcomes = await self._committer.create_all(drafts)
         except AlreadyExists as exc:
@@ -228,8 +233,8 @@ class TasksApi:
         """
         try:
             defined = await self._checked(params.data, caller)
-        except InvalidParams:
-            wrong = await self._problems(params.data, caller)
+        except InvalidParams as exc:
+            wrong = await self._problems(params.data, caller, exc)
             return Validation(False, [Problem(one.field, str(one)) for one in wrong], [])
         found = await review(self._known, defined, strict=params.strict)
         return Validation(not found.problems, found.problems[:PROBLEMS_MAX], found.warnings)
@@ -244,17 +249,21 @@ class TasksApi:
     async def _checked(self, data: Any, caller: Caller) -> Defined:
         """:raises InvalidParams: there are problems; this is one of them"""
         defined = self._define_at(read_new_task(data), self._manager.clock.now(), caller)
-        await self._check_next_task(defined.definition.next_task, of=defined.definition.id)
+        await self._next_tasks.check({"data.next_task": defined.definition})
         return defined
 
-    async def _problems(self, data: Any, caller: Caller) -> "list_[InvalidParams]":
+    async def _problems(
+        self, data: Any, caller: Caller, first: InvalidParams
+    ) -> "list_[InvalidParams]":
+        """:param first: the problem that was found first, which may be one of the whole task"""
         known: dict[str, InvalidParams] = {}
-        if isinstance(data, dict) and (target := _next_task(data)) is not None:
+        target = _next_task(data) if isinstance(data, dict) else None
+        if target is not None and target != data.get("id"):
             try:
-                await self._check_next_task(target, of=data.get("id"))
+                await self._next_tasks.check_exists(target)
             except InvalidParams as exc:
                 known["next_task"] = exc
-        return list(task_problems(data, self._surroundings(caller), known=known))
+        return list(task_problems(data, self._surroundings(caller), known=known)) or [first]
 
     def _define(self, data: Any, caller: Caller, prefix: str) -> Defined:
         """:raises InvalidParams: the first problem of one of several tasks"""
@@ -290,7 +299,10 @@ class TasksApi:
         for place, child in defined.children:
             self._own.check(child, f"{prefix}.{place}")
 
-    def _draft(self, defined: Defined) -> Draft:
+    def _draft(self, defined: Defined, caller: Caller) -> Draft:
+        if caller.cause is not None:
+            most = self._manager.settings.max_family_depth
+            descend(defined.definition, caller.cause, most)
         return Draft(
             defined.definition,
             job_id=self._dice.new_id(),
@@ -298,24 +310,6 @@ class TasksApi:
             enabled=defined.enabled,
             next_run=defined.next_run,
         )
-
-    async def _check_next_task(self, target: str | None, *, of: str | None) -> None:
-        if target != of:
-            await self._refuse_unknown([(None, target)])
-
-    async def _check_next_tasks(self, made: Sequence[Defined]) -> None:
-        new = {defined.definition.id for defined in made}
-        wanted = [(index, one.definition.next_task) for index, one in enumerate(made)]
-        await self._refuse_unknown([(i, target) for i, target in wanted if target not in new])
-
-    async def _refuse_unknown(self, wanted: Sequence[tuple[int | None, str | None]]) -> None:
-        ids = sorted({target for _, target in wanted if target is not None})
-        known = await self._store.tasks(ids, results=False) if ids else {}
-        for index, target in wanted:
-            if target is not None and target not in known:
-                field = "data.next_task" if index is None else f"data.{index}.next_task"
-                with _of_item(index):
-                    raise InvalidParams(f"`{field}`: there is no task {target!r}", field=field)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -433,8 +427,8 @@ class TasksApi:
         During a run, `commands`, `kws`, `app_name`, `unique` and `concurrency` cannot be changed.
         Other fields take effect at the next transition.
         """
-        await self._check_next_task(_next_task(params.data), of=params.id)
-        change = self._change(params.data)
+        await self._check_next_task_of([params.id], params.data)
+        change = self._change(caller, params.data)
         return await self._operate(caller, "update", params.id, change, fields=sorted(params.data))
 
     async def m_update(self, caller: Caller, params: UpdateManyParams) -> "list_[Task]":
@@ -444,10 +438,10 @@ class TasksApi:
         `error.data.id` is its id.
         """
         ids = list(dict.fromkeys(params.ids))
-        await self._refuse_unknown([(None, _next_task(params.data))])
+        await self._check_next_task_of(ids, params.data)
         if not await self._store.tasks(ids):
             self._check_change(params.data)
-        change, fields = self._change(params.data), sorted(params.data)
+        change, fields = self._change(caller, params.data), sorted(params.data)
         await self._committer.apply_together(
             [(task_id, change) for task_id in ids],
             audits=[self._audit(caller, "m_update", task_id, fields=fields) for task_id in ids],
@@ -463,7 +457,30 @@ class TasksApi:
         defined = define(some, now=now, new_id="", default_app=default_app, user_id=None)
         redefine(defined.definition, True, data, now=now, default_app=default_app)
 
-    def _change(self, data: dict[str, Any]) -> Callable[[TaskState], Event]:
+    async def _check_next_task_of(self, ids: Sequence[str], data: dict[str, Any]) -> None:
+        """:raises InvalidParams: there is no such next task, or a circle that never waits"""
+        target = _next_task(data)
+        if target is not None and target not in ids:
+            await self._next_tasks.check_exists(target)
+        if target is None and ("next_task" in data or "commands" not in data):
+            return
+        field = "data.commands" if target is None else "data.next_task"
+        await self._next_tasks.check_circles(await self._changed(ids, data), field)
+
+    async def _changed(self, ids: Sequence[str], data: dict[str, Any]) -> "list_[Definition]":
+        """The definitions of tasks after an update. What cannot be updated is left out."""
+        now = self._manager.clock.now()
+        default_app = self._manager.settings.default_app_name
+        changed = []
+        for view in (await self._store.tasks(ids, results=False)).values():
+            with suppress(InvalidParams):
+                defined, _ = redefine(
+                    view.definition, view.row.enabled, data, now=now, default_app=default_app
+                )
+                changed.append(defined.definition)
+        return changed
+
+    def _change(self, caller: Caller, data: dict[str, Any]) -> Callable[[TaskState], Event]:
         now = self._manager.clock.now()
         default_app = self._manager.settings.default_app_name
 
@@ -473,11 +490,17 @@ class TasksApi:
             )
             if not changed.isdisjoint(("app_name", "commands")):
                 self._check_own(defined)
-            return self._update(defined, changed, defined.next_run)
+            return self._update(caller, defined, changed, defined.next_run)
 
         return build
 
-    def _update(self, defined: Defined, changed: frozenset[str], next_run: float | None) -> Update:
+    def _update(
+        self,
+        caller: Caller,
+        defined: Defined,
+        changed: frozenset[str],
+        next_run: float | None,
+    ) -> Update:
         return Update(
             definition=defined.definition,
             rev=self._dice.rev(),
@@ -485,6 +508,7 @@ class TasksApi:
             changed=changed,
             next_run=next_run,
             job_id=self._dice.new_id(),
+            cause=caller.cause,
         )
 
     async def delete(self, caller: Caller, params: IdParams) -> Deleted:
@@ -513,7 +537,8 @@ class TasksApi:
 
     async def reset(self, caller: Caller, params: IdParams) -> Task:
         """Start a new run from the first stage now, in any status."""
-        return await self._operate(caller, "reset", params.id, Reset(job_id=self._dice.new_id()))
+        event = Reset(job_id=self._dice.new_id(), cause=caller.cause)
+        return await self._operate(caller, "reset", params.id, event)
 
     async def restart_from(self, caller: Caller, params: RestartFromParams) -> Task:
         """Start a new run from a stage. The results of earlier stages are copied."""
@@ -526,7 +551,7 @@ class TasksApi:
                 if stage not in names:
                     raise InvalidParams(f"`stage`: no command is named {stage!r}", field="stage")
                 stage = names[stage]
-            return RestartFrom(job_id=job_id, stage=stage)
+            return RestartFrom(job_id=job_id, stage=stage, cause=caller.cause)
 
         return await self._operate(caller, "restart_from", params.id, build, stage=params.stage)
 
@@ -546,7 +571,7 @@ class TasksApi:
 
     async def run_now(self, caller: Caller, params: IdParams) -> Task:
         """Run an idle task now, without waiting for its time. Its schedule does not change."""
-        event = RunNow(job_id=self._dice.new_id())
+        event = RunNow(job_id=self._dice.new_id(), cause=caller.cause)
         return await self._operate(caller, "run_now", params.id, event)
 
     async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:

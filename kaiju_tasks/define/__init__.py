@@ -1,5 +1,6 @@
 """Checks of a client's data, and the definition made from it. Pure, without a transaction."""
 
+from kaiju_tasks.define.circles import circles, waits, without_wait
 from kaiju_tasks.define.problems import PROBLEMS_MAX, Surroundings, task_problems
 from kaiju_tasks.define.task import (
     Defined,
@@ -15,9 +16,12 @@ __all__ = [
     "Defined",
     "Surroundings",
     "as_new_task",
+    "circles",
     "define",
     "read_new_task",
     "redefine",
     "succeed",
     "task_problems",
+    "waits",
+    "without_wait",
 ]

@@ -37,6 +37,7 @@ from kaiju_tasks.lifecycle.events import (
 )
 from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses, is_over
 from kaiju_tasks.lifecycle.run import open_run, proceed
@@ -70,9 +71,11 @@ __all__ = [
     "FIXED_DURING_A_RUN",
     "NO_PAUSES",
     "TABLE",
+    "WAIT_SECONDS",
     "Acquired",
     "Attempt",
     "Cancel",
+    "Cause",
     "ChildFailure",
     "ChildPlan",
     "ChildrenLooked",
@@ -111,8 +114,10 @@ __all__ = [
     "Wait",
     "Watched",
     "advance",
+    "cause_of",
     "claimed",
     "create",
+    "descend",
     "differences",
     "due_at",
     "gate_pause",

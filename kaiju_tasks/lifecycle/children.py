@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import Template, compile_template, compiled_with, template_problems
-from kaiju_tasks.types import ErrorType
+from kaiju_tasks.types import NEVER_RETRIED, ErrorType
 
 MAX_CHILDREN = 5_000
 MAX_FILLED_BYTES = 16 * 1024 * 1024
@@ -44,13 +44,12 @@ class ChildFailure(Struct):
 
     @property
     def final(self) -> bool:
-        """Whether the child ended by `Abort`, or one of its own children did. Such work is not
-        retried."""
+        """Whether the error of the child, or of one of its own children, is never retried."""
         error: Any = msgspec.json.decode(self.error)
         while isinstance(error, dict) and error.get("type") == ErrorType.CHILD_FAILED:
             data = error.get("data")
             error = data.get("error") if isinstance(data, dict) else None
-        return isinstance(error, dict) and error.get("type") == ErrorType.ABORT
+        return isinstance(error, dict) and error.get("type") in NEVER_RETRIED
 
 
 class ChildrenHook:

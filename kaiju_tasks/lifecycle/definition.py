@@ -71,6 +71,8 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
 
     :param slot_key: the filled key of `concurrency`
     :param unique_key: the filled key of `unique`, with its kind and the owner
+    :param root_id: job_id of the run that began the family of a task that another task created
+    :param depth: the number of creations between that run and this task
     """
 
     id: str
@@ -105,6 +107,8 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     group_id: str | None = None
     user_id: str | None = None
     parent_id: str | None = None
+    root_id: str | None = None
+    depth: int = 0
 
     @property
     def scheduled(self) -> bool:

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle.children import ChildFailure
 from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.lineage import Cause
 from kaiju_tasks.lifecycle.step import Wait
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import Outcome, TaskError
@@ -149,12 +150,12 @@ class MessageCame(Event, frozen=True, kw_only=True):
 class Start(Event, frozen=True, kw_only=True):
     """A task that names this one as its `next_task` has finished.
 
-    :param by: id of that task
+    :param cause: the run of that task
     :param later: do not start in this transaction, but make the task due at once
     """
 
     job_id: str
-    by: str
+    cause: Cause
     later: bool = False
 
 
@@ -181,24 +182,34 @@ class Reset(Event, frozen=True, kw_only=True):
     """An operator, or the parent task, starts a new run from the first stage.
 
     :param definition: with `rev`, a new definition: the parent creates the task once more
+    :param cause: the run whose stage makes the call; None for a client
     """
 
     job_id: str
+    cause: Cause | None = None
     definition: Definition | None = None
     rev: int = 0
 
 
 class RunNow(Event, frozen=True, kw_only=True):
-    """An operator starts the run now, without waiting for its scheduled time."""
+    """An operator starts the run now, without waiting for its scheduled time.
+
+    :param cause: the run whose stage makes the call; None for a client
+    """
 
     job_id: str
+    cause: Cause | None = None
 
 
 class RestartFrom(Event, frozen=True, kw_only=True):
-    """An operator starts a new run from a given stage, with the earlier results copied."""
+    """An operator starts a new run from a given stage, with the earlier results copied.
+
+    :param cause: the run whose stage makes the call; None for a client
+    """
 
     job_id: str
     stage: int
+    cause: Cause | None = None
 
 
 class Update(Event, frozen=True, kw_only=True):
@@ -207,6 +218,7 @@ class Update(Event, frozen=True, kw_only=True):
     :param changed: names of the fields whose values differ
     :param next_run: an explicit first run, UNIX seconds
     :param job_id: for the run that may be opened
+    :param cause: the run whose stage makes the call; None for a client
     """
 
     definition: Definition
@@ -215,6 +227,7 @@ class Update(Event, frozen=True, kw_only=True):
     changed: frozenset[str]
     next_run: float | None = None
     job_id: str
+    cause: Cause | None = None
 
 
 class Delete(Event, frozen=True, kw_only=True):

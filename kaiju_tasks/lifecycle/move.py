@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle.definition import Command, Definition
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS
 from kaiju_tasks.lifecycle.schedule import next_moment
 from kaiju_tasks.lifecycle.state import (
     InboxMessage,
@@ -242,6 +243,8 @@ class Move:
     def stage_done(self, result: Raw, outcome: Outcome = Outcome.FINISHED) -> None:
         """Store the current stage's result and advance to the next stage."""
         row = self.row
+        if row.chain is not None and self.at_hook:
+            self._end_chain_after_a_wait()
         self.record(outcome, result=result)
         if self.definition.hook_results:
             self.results = {**self.results, row.stage: result}
@@ -251,6 +254,11 @@ class Move:
         row.wait_deadline = row.error = row.exit_code = None
         row.stage_started_at = self.now
         self.step.events.append("task.stage")
+
+    def _end_chain_after_a_wait(self) -> None:
+        since = self.row.stage_started_at
+        if since is not None and self.now >= since + WAIT_SECONDS:
+            self.row.chain = None
 
     def record(
         self,

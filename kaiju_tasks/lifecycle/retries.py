@@ -4,7 +4,7 @@ import zlib
 
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.state import Row
-from kaiju_tasks.types import ErrorType, Limit
+from kaiju_tasks.types import NEVER_RETRIED, Limit
 
 BACKOFF_JITTER = 0.1
 BACKOFF_BASE_SECONDS = 1.0
@@ -12,8 +12,8 @@ BACKOFF_BASE_SECONDS = 1.0
 
 
 def is_retried(row: Row, definition: Definition, error_type: str) -> bool:
-    """Whether a stage that failed with this error is retried. `Abort` never is."""
-    return error_type != ErrorType.ABORT and row.retries < definition.max_retries
+    """Whether a stage that failed with this error is retried."""
+    return error_type not in NEVER_RETRIED and row.retries < definition.max_retries
 
 
 def retry_delay(definition: Definition, job_id: str, retries: int) -> float:

@@ -4,6 +4,7 @@ from typing import Any
 
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, cause_of
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.retries import is_retried, retry_delay
 from kaiju_tasks.lifecycle.schedule import is_late, let_pass, next_moment, record_missed
@@ -18,10 +19,21 @@ from kaiju_tasks.types import (
 )
 
 
-def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None = None) -> None:
-    """Open a new run that begins at a given time, from the first stage."""
+def open_run(
+    move: Move,
+    job_id: str,
+    *,
+    at: float,
+    scheduled_at: float | None = None,
+    chain: str | None = None,
+) -> None:
+    """Open a new run that begins at a given time, from the first stage.
+
+    :param chain: the starts that led to it
+    """
     row = move.row
     row.job_id = job_id
+    row.chain = chain
     row.open = True
     row.held = None
     row.hold_next = row.start_next = False
@@ -36,9 +48,11 @@ def open_run(move: Move, job_id: str, *, at: float, scheduled_at: float | None =
     move.idle(at)
 
 
-def begin(move: Move, job_id: str, *, scheduled_at: float | None = None) -> None:
+def begin(
+    move: Move, job_id: str, *, scheduled_at: float | None = None, chain: str | None = None
+) -> None:
     """Begin a new run now. The run of a disabled task stays IDLE until the task is enabled."""
-    open_run(move, job_id, at=move.now, scheduled_at=scheduled_at)
+    open_run(move, job_id, at=move.now, scheduled_at=scheduled_at, chain=chain)
     if move.row.enabled:
         proceed(move)
 
@@ -133,6 +147,8 @@ def _retry(move: Move, error: str) -> None:
     if definition.restart_policy is RestartPolicy.FIRST:
         _rewind(move)
     delay = retry_delay(definition, f"{row.job_id}", row.retries)
+    if delay >= WAIT_SECONDS:
+        row.chain = None
     hold = row.hold_next
     move.idle(move.now + delay)
     if hold:
@@ -170,10 +186,12 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
     if definition.webhook is not None:
         step.call = step.runs[-1]
     if finished and definition.next_task is not None:
-        step.start_next = definition.next_task
+        step.start_next, step.cause = definition.next_task, cause_of(row, definition)
     if row.awaited:
         step.run_end = RunEnd(status, row.exit_code, error, row.job_id, row.cycle, row.stage)
     step.events.append("task.finished" if finished else "task.failed")
+    if not (row.start_next or row.explicit):
+        row.chain = None
     row.open = row.hold_next = False
     row.held = None
     row.wait_deadline = row.queue_deadline = row.queue_left = None

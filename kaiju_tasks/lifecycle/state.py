@@ -36,6 +36,7 @@ class Row(Struct):
     :param version: increases with each write
     :param gate: what holds the task in its stream: `slot_gate` or `pause_gate`
     :param awaited: another task may wait for the end of this one's run
+    :param chain: the starts that led to the open run, or to the next one (`lineage.py`)
     """
 
     id: str = ""
@@ -83,6 +84,7 @@ class Row(Struct):
     gate: str | None = None
     awaited: bool = False
     late_until: float | None = None
+    chain: str | None = None
 
     @property
     def begun(self) -> bool:

@@ -6,6 +6,7 @@ from msgspec import Raw, Struct, field
 
 from kaiju_tasks.lifecycle.children import ChildPlan
 from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.lineage import Cause
 from kaiju_tasks.lifecycle.state import InboxMessage, Row
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import MessageReceipt, Outcome, TaskStatus
@@ -134,6 +135,7 @@ class Step(Struct):
     :param consumed: ids of messages that a hook consumed
     :param received: ids to keep of messages that this step clears
     :param start_next: the task to start in the same transaction
+    :param cause: the run that ended, as the cause of that start
     :param call: the run that ended, for the task's webhook
     :param claim: the unique key to acquire, if it is free; "" releases the current one
     :param abandon: this wait is over: cancel the tasks that it created and that have not ended
@@ -158,6 +160,7 @@ class Step(Struct):
     received: Received | None = None
     receipt: MessageReceipt | None = None
     start_next: str | None = None
+    cause: Cause | None = None
     call: RunRecord | None = None
     claim: str | None = None
     abandon: Wait | None = None

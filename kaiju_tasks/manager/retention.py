@@ -17,6 +17,8 @@ PRUNE_BATCH = 500
 DAY_SECONDS = 86_400.0
 GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 GONE_MANAGERS_KEPT_SECONDS = 2 * DAY_SECONDS
+FAMILIES_COUNTED_SECONDS = DAY_SECONDS
+"""A scheduled task that another task created can run for years in the same family."""
 
 
 class Retention:
@@ -27,7 +29,7 @@ class Retention:
 
     It deletes runs, the ids of their messages and notifications older than `retention_days`, audit
     records older than `audit_retention_days`, executors that left more than a day ago, pauses that
-    are over, and unused concurrency keys.
+    are over, unused concurrency keys, and the sizes of families that began more than a day ago.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -61,6 +63,7 @@ class Retention:
         await self._store.forget_managers(now - GONE_MANAGERS_KEPT_SECONDS)
         await self._store.forget_slots()
         await self._store.prune_pauses(now)
+        await self._store.prune_families(now - FAMILIES_COUNTED_SECONDS)
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_received, before)

@@ -131,6 +131,7 @@ class TaskPage(Struct):
 
 
 COUNT_LIMIT = 10_000
+NEXT_TASKS_LIMIT = 10_000
 MESSAGE_BYTES = 7_800
 """The maximum size of a message between managers."""
 
@@ -332,6 +333,23 @@ class Transaction(Protocol):
 
     async def definitions(self, ids: Iterable[str]) -> dict[str, StoredDefinition]:
         """The definitions of tasks. Unknown ids are left out."""
+        ...
+
+    async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """Tasks and all that follow them by `next_task`, each with its `next_task`. Unknown ids are
+        left out, and so is what comes after NEXT_TASKS_LIMIT tasks."""
+        ...
+
+    async def family_sizes(self, root_ids: Iterable[str]) -> dict[str, int]:
+        """The number of tasks that runs have set going, by their job_id."""
+        ...
+
+    async def grow_families(self, grown: Mapping[str, int]) -> dict[str, int]:
+        """Add to the number of tasks that runs have set going, in the order of their ids, and wait
+        for other transactions that do so. Lock nothing else after it.
+
+        :returns: the new numbers
+        """
         ...
 
     async def results(self, keys: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], Raw]:
@@ -554,6 +572,10 @@ class Store(Protocol):
         """
         ...
 
+    async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """See `Transaction.next_tasks`."""
+        ...
+
     async def find(self, query: TaskQuery) -> TaskPage: ...
 
     async def count(self, conditions: Sequence[Condition]) -> int:
@@ -681,6 +703,13 @@ class Store(Protocol):
         The revision stays: a manager that still knows such a pause holds nothing with it.
 
         :returns: the number of deleted pauses
+        """
+        ...
+
+    async def prune_families(self, before: float) -> int:
+        """Forget the sizes of families that have been counted since before a time.
+
+        :returns: the number of forgotten sizes
         """
         ...
 

@@ -111,6 +111,9 @@ class SharedStore(ABC):
     async def prune_pauses(self, before: float) -> int:
         return await self._change("prune_pauses", before)
 
+    async def prune_families(self, before: float) -> int:
+        return await self._change("prune_families", before)
+
     async def prune_notifications(self, before: float, limit: int) -> int:
         return await self._change("prune_notifications", iso_moment(before), limit)
 

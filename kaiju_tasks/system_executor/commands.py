@@ -11,15 +11,19 @@ from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import Abort, Unavailable
 from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.forward import Answer, failure_of
+from kaiju_tasks.executor.messages import RpcError
 from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.lifecycle import cause_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
+from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
 from kaiju_tasks.store.base import StoreError, TaskView
 from kaiju_tasks.system_executor.deliver import deliver, http_session, message
 from kaiju_tasks.system_executor.repeats import CREATE_MANY, repeatable, repeated_ids
-from kaiju_tasks.types import MANAGER_APP
+from kaiju_tasks.types import MANAGER_APP, ErrorType
 
 __all__ = ["SystemExecutor"]
 
@@ -69,7 +73,11 @@ class SystemExecutor(Executor):
 
     async def _call_once(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
         view = await self._task(ctx)
-        caller = Caller(user_id=view.definition.user_id, remote=MANAGER_APP)
+        caller = Caller(
+            user_id=view.definition.user_id,
+            remote=MANAGER_APP,
+            cause=cause_of(view.row, view.definition),
+        )
         if method == CREATE_MANY and ctx.attempt > 1:
             created = await self._created_before(ctx.idempotency_key, caller, params)
             if created:
@@ -106,7 +114,14 @@ class SystemExecutor(Executor):
             return response.result
         if response.error.code == Unavailable.code:
             raise Unavailable(response.error.message)
-        raise failure_of(response.error)
+        raise _failure_of(response.error)
+
+
+def _failure_of(error: RpcError) -> Exception:
+    data = error.data if isinstance(error.data, dict) else {}
+    if data.get("type") == ErrorType.TOO_MANY_TASKS:
+        return ReportedError(ReportError(ErrorType.TOO_MANY_TASKS, error.message, data))
+    return failure_of(error)
 
 
 async def _retry_unavailable(call: Callable[[], Awaitable[T]]) -> T:

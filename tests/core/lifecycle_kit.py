@@ -11,6 +11,7 @@ from kaiju_tasks.lifecycle import (
     TABLE,
     Acquired,
     Attempt,
+    Cause,
     ChildrenLooked,
     Command,
     Definition,
@@ -200,7 +201,12 @@ class World:
         return receipt.state
 
     def update(
-        self, *, enabled: bool | None = None, next_run: float | None = None, **fields: Any
+        self,
+        *,
+        enabled: bool | None = None,
+        next_run: float | None = None,
+        cause: Cause | None = None,
+        **fields: Any,
     ) -> Step:
         definition = msgspec.structs.replace(self.definition, **fields)
         return self.apply(
@@ -211,6 +217,7 @@ class World:
                 changed=frozenset(fields),
                 next_run=next_run,
                 job_id=self.new_id(),
+                cause=cause,
             )
         )
 

@@ -6,6 +6,7 @@ from msgspec import Raw
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import (
     Cancel,
+    Cause,
     Reset,
     RestartFrom,
     Resume,
@@ -324,7 +325,7 @@ def test_a_notification_is_written_on_every_final_outcome(end: str) -> None:
 
 
 def start(world: World) -> None:
-    world.apply(Start(job_id="chained", by="first"))
+    world.apply(Start(job_id="chained", cause=Cause(by="first", root="first", depth=0)))
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -343,8 +344,8 @@ def test_start_of_an_ended_task_opens_a_run_unless_it_is_disabled(enabled: bool)
 
 def test_two_starts_that_are_skipped_at_once_are_both_told() -> None:
     world = World(enabled=False)
-    world.apply(Start(job_id="x", by="a"))
-    world.apply(Start(job_id="y", by="b"))
+    world.apply(Start(job_id="x", cause=Cause(by="a", root="a", depth=0)))
+    world.apply(Start(job_id="y", cause=Cause(by="b", root="b", depth=0)))
     assert len(world.runs) == 2
 
 

@@ -11,6 +11,7 @@ from msgspec import Raw
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import (
     Cancel,
+    Cause,
     ChildFailure,
     Command,
     Delete,
@@ -255,7 +256,7 @@ class Walk(RuleBasedStateMachine):
                 lambda new: RestartFrom(job_id=new, stage=0),
                 lambda new: RestartFrom(job_id=new, stage=1),
                 lambda new: RestartFrom(job_id=new, stage=-1),
-                lambda new: Start(job_id=new, by=new),
+                lambda new: Start(job_id=new, cause=Cause(by=new, root=new, depth=0)),
             ]
         )
     )

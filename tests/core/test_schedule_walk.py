@@ -156,7 +156,7 @@ class ScheduleWalk(RuleBasedStateMachine):
         world = self.world
         world.now += seconds
         count = len(self.decided)
-        changes = {} if jitter == world.definition.jitter else {"jitter": jitter}
+        changes: dict[str, Any] = {} if jitter == world.definition.jitter else {"jitter": jitter}
         self.watch(lambda: world.update(enabled=True, **changes), plans_anew=True)
         assert len(self.decided) == count, "nothing is replayed"
 

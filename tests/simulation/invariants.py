@@ -27,6 +27,7 @@ class Invariant(StrEnum):
     STAGE_AFTER_RESULTS = "a task stands right after its results"
     BOUNDED_TRIES = "retries and losses have a bound"
     ENDS_ARE_WHOLE = "a task that has ended is closed, and FINISHED only without an error"
+    CIRCLES_END = "no circle of next tasks goes on without a wait"
     NEXT_TASKS_START = "a next task starts with the end of the task before"
     RESULTS_ARE_STORED = "the database holds every committed result as it was"
 

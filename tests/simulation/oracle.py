@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from kaiju_tasks.executor import Context
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, Step
+from kaiju_tasks.lifecycle.lineage import Chain
 from kaiju_tasks.protocol import AckState, Lease, Report, ReportState, WriteStageResult
 from kaiju_tasks.store import ExecutorRow
 from kaiju_tasks.types import MESSAGE, ExecutorStatus, TaskEvent, TaskStatus
@@ -21,6 +22,8 @@ from tests.simulation.trace import EPOCH, Trace
 ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 SAID = (ReportState.FINISHED, ReportState.FAILED)
 SUCCESS = ("FINISHED", "SKIPPED")
+STARTS_MAX = 100
+"""More than the tasks of a seed need to go once around any circle of theirs."""
 LOSSES_MAX = 3
 
 
@@ -431,6 +434,9 @@ class Oracle:
             self._wrong(
                 Invariant.ENDS_ARE_WHOLE, row.id, "FINISHED with an error, or before its last stage"
             )
+        starts = 0 if row.chain is None else msgspec.json.decode(row.chain, type=Chain).starts
+        if starts > STARTS_MAX:
+            self._wrong(Invariant.CIRCLES_END, row.id, f"{starts} starts without a wait")
         if row.status in ENDED and row.open:
             self._wrong(Invariant.ENDS_ARE_WHOLE, row.id, f"{row.status} and its run is open")
         if row.status is TaskStatus.WAITING:

@@ -9,9 +9,10 @@ import pytest
 
 from kaiju_tasks.executor.session import Session as ExecutorSession
 from kaiju_tasks.executor.start_gate import StartGate
-from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.lifecycle import Cause, Step
 from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
-from kaiju_tasks.lifecycle.handlers import inbox, operators
+from kaiju_tasks.lifecycle.handlers import due, inbox, operators
+from kaiju_tasks.lifecycle.lineage import chained
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
@@ -142,6 +143,13 @@ def starts_no_next_task(plant: Plant) -> None:
     plant(Starts, "follow", follow)
 
 
+def follows_circles_without_end(plant: Plant) -> None:
+    def blind(cause: Cause, target: str) -> str | None:
+        return chained(Cause(cause.by, cause.root, cause.depth, starts=cause.starts), target)
+
+    plant(due, "chained", blind)
+
+
 def publishes_events_before_the_commit(plant: Plant) -> None:
     commit = Committer._commit
 
@@ -264,6 +272,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
+        (follows_circles_without_end, {}, Invariant.CIRCLES_END),
         (publishes_events_before_the_commit, {}, Invariant.EVENTS_AFTER_COMMIT),
         (keeps_the_slot_of_a_lost_executor, {}, Invariant.SLOTS_ARE_COUNTED),
         (lets_nobody_into_the_place_of_a_cancelled_task, {}, Invariant.SLOTS_ARE_PASSED_ON),

@@ -21,6 +21,12 @@ REPEAT_SECONDS = 4.0
 """How long clients wait on average before they repeat a call: some runs of a schedule."""
 DOMAIN_ERRORS = frozenset({404, 409, -32602})
 AGAIN = 503
+RINGS = 0.25
+SKIPPED_WAIT = {
+    "method": TIMER,
+    "params": {"timer": 3600},
+    "condition": {"kws.wait:false": {"eq": True}},
+}
 
 
 class Fault(Exception):
@@ -117,6 +123,8 @@ class Workload:
         self.created: list[str] = []
 
     async def create_tasks(self, count: int, seconds: float) -> None:
+        if self._random.random() < RINGS:
+            self._client.process.spawn(self._create_ring(self._random.choice([1, 2, 3, 5])))
         for index in range(count):
             await asyncio.sleep(self._random.expovariate(count / seconds))
             self._client.process.spawn(self._create(self._definition(index)))
@@ -145,6 +153,24 @@ class Workload:
             self._trace.violated(
                 Invariant.REPEATS_ARE_KNOWN, f"task {data['id']} is created a second time"
             )
+
+    async def _create_ring(self, size: int) -> None:
+        """A circle of next tasks that could wait, but does not."""
+        ids = [f"ring{index}" for index in range(size)]
+        app_name = self._random.choice(self._app_names)
+        made = [
+            {
+                "id": id,
+                "app_name": app_name,
+                "commands": [{"method": "echo", "params": {"data": 1}}, SKIPPED_WAIT],
+                "next_task": next_id,
+                "delay": self._random.choice([0.0, 5.0]),
+            }
+            for id, next_id in zip(ids, [*ids[1:], ids[0]], strict=True)
+        ]
+        if await self._client.attempt("tasks.m_create", data=made) is not None:
+            self.created += ids
+            self._oracle.count("ring")
 
     # -- definitions -------------------------------------------------------------------------
 

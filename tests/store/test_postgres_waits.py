@@ -28,9 +28,10 @@ SELECT 'parent' || n % 10, 0, n, 0, 'parent' || n % 10, 'gated' || n, true
 FROM generate_series(1, 100000) AS n;
 INSERT INTO slots SELECT 'key' || n, 1, false FROM generate_series(1, 100000) AS n;
 INSERT INTO claims SELECT 'claim' || n, 'gated' || n FROM generate_series(1, 100000) AS n;
+INSERT INTO families SELECT 'root' || n, 1, n FROM generate_series(1, 100000) AS n;
 INSERT INTO signals (task_id) SELECT 'gated' || n FROM generate_series(1, 100000) AS n
 """
-TABLES = ("tasks", "children", "slots", "claims", "signals")
+TABLES = ("tasks", "children", "slots", "claims", "signals", "families")
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ PLANS: dict[str, tuple[list[Any], str]] = {
     "claimants": ([["claim1", "claim2"]], "claims_pkey"),
     "unclaim": ([["gated1", "gated2"]], "claims_task"),
     "take_signals": ([20], "signals_pkey"),
+    "family_sizes": ([["root1", "new"]], "families_pkey"),
+    "next_tasks": ([["gated1", "gated2"], 100], "definitions_pkey"),
 }
 
 

@@ -97,6 +97,7 @@ FREE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "version": count,
     "awaited": st.booleans(),
     "late_until": st.none() | moment,
+    "chain": st.none() | JSON_TEXT,
 }
 DEPENDENT_FIELDS = {
     "id", "status", "ready", "stage", "stages", "nonce", "executor_id", "held",

@@ -3,6 +3,7 @@
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.events import Due, Start
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, chained
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import (
     abort,
@@ -56,7 +57,7 @@ def due_idle(move: Move, event: Due) -> None:
     if move.row.open:
         proceed(move)
     elif move.row.start_next:
-        begin(move, event.job_id)
+        begin(move, event.job_id, chain=move.row.chain)
     else:
         fire(move, event)
 
@@ -73,8 +74,9 @@ def fire(move: Move, event: Due) -> None:
         return
     scheduled_at = row.fire_at
     assert scheduled_at is not None
+    chain = row.chain if row.explicit else None
     take_fire(row, definition, move.step, move.now, event.grace)
-    begin(move, event.job_id, scheduled_at=scheduled_at)
+    begin(move, event.job_id, scheduled_at=scheduled_at, chain=chain)
 
 
 def due_queued(move: Move, event: Due) -> None:
@@ -120,19 +122,28 @@ WHEN_DUE = {
 def start(move: Move, event: Start) -> None:
     """Start one run now, or one run right after the open run."""
     row = move.row
+    chain = chained(event.cause, row.id)
     if not row.enabled:
-        note = f"skipped: next_task of {event.by}, but this task is disabled"
-        move.step.runs.append(missed_run(row, move.now, move.now, note, event.by))
+        _skip(move, event, "this task is disabled")
+    elif chain is None:
+        _skip(move, event, f"the tasks form a circle without a wait of {WAIT_SECONDS:g} second")
     elif event.later:
-        row.start_next = True
+        row.start_next, row.chain = True, chain
         if row.status in ENDED:
             move.idle(move.now)
     elif row.status in ENDED:
-        begin(move, event.job_id)
+        begin(move, event.job_id, chain=chain)
     elif row.status is IDLE and not row.begun:
         if row.open:
+            row.chain = chain
             proceed(move)
         else:
-            begin(move, event.job_id)
+            begin(move, event.job_id, chain=chain)
     else:
-        row.start_next = True
+        row.start_next, row.chain = True, chain
+
+
+def _skip(move: Move, event: Start, reason: str) -> None:
+    note = f"skipped: next_task of {event.cause.by}, but {reason}"
+    run = missed_run(move.row, move.now, move.now, note, event.cause.by)
+    move.step.runs.append(run)

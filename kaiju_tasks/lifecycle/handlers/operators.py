@@ -11,6 +11,7 @@ from kaiju_tasks.lifecycle.events import (
     RunNow,
     Suspend,
 )
+from kaiju_tasks.lifecycle.lineage import chain_of
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import abort, begin, close_run, open_run, proceed, rest
 from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
@@ -57,10 +58,11 @@ def cancel(move: Move, event: Cancel) -> None:
 def reset(move: Move, event: Reset) -> None:
     if _began_before(move, event):
         return
+    chain = chain_of(event.cause, move.row, "reset")
     _drop_run(move, "reset")
     if event.definition is not None:
         move.take(event.definition, event.rev)
-    begin(move, event.job_id)
+    begin(move, event.job_id, chain=chain)
 
 
 def _began_before(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
@@ -86,9 +88,12 @@ def run_now_idle(move: Move, event: RunNow) -> None:
     row = move.row
     if _began_before(move, event):
         return
+    chain = chain_of(event.cause, row, "run_now")
     if not row.open:
-        begin(move, event.job_id)
-    elif row.enabled:
+        begin(move, event.job_id, chain=chain)
+        return
+    row.chain = chain
+    if row.enabled:
         proceed(move)
     else:
         row.next_run = move.now
@@ -96,7 +101,7 @@ def run_now_idle(move: Move, event: RunNow) -> None:
 
 def run_now_ended(move: Move, event: RunNow) -> None:
     if not _began_before(move, event):
-        begin(move, event.job_id)
+        begin(move, event.job_id, chain=chain_of(event.cause, move.row, "run_now"))
 
 
 def restart_from(move: Move, event: RestartFrom) -> None:
@@ -105,11 +110,12 @@ def restart_from(move: Move, event: RestartFrom) -> None:
     if _began_before(move, event):
         return
     _check_restart(move, event)
+    chain = chain_of(event.cause, row, "restart_from")
     old_job, old_cycle = row.job_id, row.cycle
     kept = {stage: result for stage, result in move.results.items() if stage < event.stage}
     size = row.result_bytes if event.stage == row.stage else sum(map(len, kept.values()))
     _drop_run(move, "restarted")
-    open_run(move, event.job_id, at=move.now)
+    open_run(move, event.job_id, at=move.now, chain=chain)
     row.stage, row.result_bytes = event.stage, size
     move.results = kept
     if event.stage:

@@ -4,6 +4,7 @@ from kaiju_tasks.cron import same_phase
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.events import Update
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, chain_of
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import open_run, proceed, rest
 from kaiju_tasks.lifecycle.schedule import let_pass, pass_fire, record_missed
@@ -70,9 +71,13 @@ def _leave_first_run(move: Move) -> None:
 
 def _first_run(move: Move, event: Update, next_run: float) -> None:
     row, moment = move.row, max(next_run, move.now)
+    chain = None
+    if moment < move.now + WAIT_SECONDS:
+        chain = chain_of(event.cause, row, "update")
     stands_idle = IDLE in (row.status, row.held)
     if move.definition.scheduled or (row.open and not stands_idle):
         row.fire_at, row.explicit, row.anchor = moment, True, next_run
+        row.chain = chain
         _await_fire(move)
         return
     row.fire_at, row.explicit = None, False
@@ -80,7 +85,7 @@ def _first_run(move: Move, event: Update, next_run: float) -> None:
         row.next_run = moment
         return
     held = row.status is SUSPENDED
-    open_run(move, event.job_id, at=moment)
+    open_run(move, event.job_id, at=moment, chain=chain)
     if held:
         move.hold(IDLE)
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 from msgspec import Raw, Struct, field
 
-from kaiju_tasks.define import Defined, define, read_new_task
-from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.define import Defined, circles, define, read_new_task, waits, without_wait
+from kaiju_tasks.errors import InvalidParams, TooManyTasks
 from kaiju_tasks.lifecycle import (
     Cancel,
+    Cause,
     ChildFailure,
     ChildPlan,
     ChildrenLooked,
@@ -21,14 +22,17 @@ from kaiju_tasks.lifecycle import (
     TaskState,
     Wait,
     Watched,
+    cause_of,
     claimed,
     create,
+    descend,
     refuses,
 )
 from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import release_keys
+from kaiju_tasks.manager.writing.families import Families
 from kaiju_tasks.manager.writing.outcomes import outcomes
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
@@ -54,7 +58,9 @@ class ChildTasks:
         if len(spawns) > 1 and named:
             await tx.lock(sorted(named))
 
-    async def spawn(self, tx: Transaction, change: Change, *, refused: bool) -> list[Change]:
+    async def spawn(
+        self, tx: Transaction, change: Change, families: Families, *, refused: bool
+    ) -> list[Change]:
         """Create or find all the tasks that a stage waits for, and save them. If one of them is
         not valid, none is created and the stage fails.
 
@@ -66,8 +72,11 @@ class ChildTasks:
         try:
             if refused:
                 raise _refusal("nested `_TASKS_` stages create too many tasks at once")
-            await self._gather(tx, parent, spawn, spawning)
-        except InvalidParams as exc:
+            cause = cause_of(change.step.row, parent)
+            await self._gather(tx, parent, cause, spawn, spawning)
+            if spawning.made:
+                await families.grow(cause.root, len(spawning.made))
+        except (InvalidParams, TooManyTasks) as exc:
             await release_keys(tx, self._states, spawning.claimed)
             return await self._refuse(tx, parent.id, spawn.wait, exc)
         if spawning.again:
@@ -88,9 +97,16 @@ class ChildTasks:
         return changes
 
     async def _gather(
-        self, tx: Transaction, parent: Definition, spawn: Spawn, spawning: "SpawnPlan"
+        self,
+        tx: Transaction,
+        parent: Definition,
+        cause: Cause,
+        spawn: Spawn,
+        spawning: "SpawnPlan",
     ) -> None:
-        """:raises InvalidParams: the stage cannot wait for one of these tasks"""
+        """:raises InvalidParams: the stage cannot wait for one of these tasks
+        :raises TooManyTasks: the family of the tasks would be too deep
+        """
         known = {child.position: child for child in await tx.children(spawn.wait)}
         spawning.again = sorted(known)
         named: dict[str, int] = {}
@@ -105,7 +121,9 @@ class ChildTasks:
             else:
                 generated_id = f"{spawn.wait.job_id}.{spawn.wait.stage}.{position}"
                 child_id = generated_id if plan.id is None else plan.id
-                spawning.made[child_id] = self._define(tx, parent, plan, child_id, position)
+                defined = self._define(tx, parent, plan, child_id, position)
+                descend(defined.definition, cause, self._settings.max_family_depth)
+                spawning.made[child_id] = defined
                 spawning.children.append(Child(position, spawn.cycle, child_id, made=True))
         await self._reuse(tx, spawning, named)
         spawning.states = await self._states.lock(tx, [*spawning.made, *named])
@@ -120,7 +138,7 @@ class ChildTasks:
         prefix = f"create.{position}"
         data = {"priority": parent.priority, **(plan.data or {}), "id": child_id}
         new = read_new_task(data, prefix)
-        defined = define(
+        return define(
             new,
             now=tx.now,
             new_id=child_id,
@@ -128,8 +146,6 @@ class ChildTasks:
             user_id=parent.user_id,
             prefix=prefix,
         )
-        defined.definition.parent_id = parent.id
-        return defined
 
     async def _reuse(self, tx: Transaction, spawning: "SpawnPlan", named: dict[str, int]) -> None:
         """Wait for the holder of a unique key instead of creating a second task with the key."""
@@ -163,13 +179,18 @@ class ChildTasks:
                 raise _refusal(f"a task with the id {child_id!r} already exists")
 
     async def _check_next_tasks(self, tx: Transaction, spawning: "SpawnPlan") -> None:
-        wanted = (
-            {d.definition.next_task for d in spawning.made.values()} - {None} - set(spawning.made)
-        )
-        known = await tx.definitions([id for id in wanted if id is not None]) if wanted else {}
-        for target in sorted(str(id) for id in wanted):
-            if target not in known:
-                raise _refusal(f"`next_task`: there is no task {target!r}")
+        made = {child_id: defined.definition for child_id, defined in spawning.made.items()}
+        targets = {one.next_task for one in made.values() if one.next_task is not None}
+        if not targets:
+            return
+        known = await tx.next_tasks(targets)
+        for target in sorted(targets - made.keys() - known.keys()):
+            raise _refusal(f"`next_task`: there is no task {target!r}")
+        for circle in circles(made, known):
+            members = await tx.definitions(circle)
+            stored = {one: stored.definition for one, stored in members.items()}
+            if not waits(circle, {**stored, **made}):
+                raise _refusal(without_wait(circle))
 
     def _add_named(
         self, parent: Definition, spawn: Spawn, spawning: "SpawnPlan", named: dict[str, int]
@@ -239,9 +260,11 @@ class ChildTasks:
         return self._states.advance(tx, states, lambda state: Watched())
 
     async def _refuse(
-        self, tx: Transaction, parent_id: str, wait: Wait, error: InvalidParams
+        self, tx: Transaction, parent_id: str, wait: Wait, error: InvalidParams | TooManyTasks
     ) -> list[Change]:
-        refusal = TaskError(ErrorType.INVALID_PARAMS, str(error), wait.stage, error.data)
+        too_many = isinstance(error, TooManyTasks)
+        type_ = ErrorType.TOO_MANY_TASKS if too_many else ErrorType.INVALID_PARAMS
+        refusal = TaskError(type_, str(error), wait.stage, error.data)
         event = ChildrenLooked(wait=wait, left=False, finished=False, refusal=refusal)
         states = await self._states.lock(tx, [parent_id])
         changes = self._states.advance(tx, states.values(), lambda state: event)

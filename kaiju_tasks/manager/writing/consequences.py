@@ -4,6 +4,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import ChildTasks
+from kaiju_tasks.manager.writing.families import Families
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.manager.writing.states import States
@@ -33,6 +34,7 @@ class Consequences:
         self._starts = Starts(states, dice)
         self._webhooks = Webhooks(states, dice)
         self.children = ChildTasks(states, dice, settings)
+        self._family_tasks_max = settings.max_family_tasks
 
     async def save(self, tx: Transaction, changes: list[Change], slots: Slots) -> None:
         """Save changes and their consequences.
@@ -40,10 +42,13 @@ class Consequences:
         :param changes: the changes, of which insertions are saved already; the consequences are
             appended
         :raises TooManyChildren: several changes together create too many tasks
+        :raises TooManyTasks: the created tasks of a family are too many
         """
         abandoned = await self.children.abandoned(tx, changes)
         await tx.save([change.step for change in changes if change.before is not None])
         wave = [change for change in changes if change.step.changed]
+        families = Families(tx, self._family_tasks_max)
+        families.inserted(wave)
         uncounted, chain, room = list(wave), 0, MAX_SPAWNED
         several = len(wave) > 1
         while wave:
@@ -56,7 +61,7 @@ class Consequences:
             for change in wave:
                 if (spawn := change.step.spawn) is not None:
                     room -= len(spawn.children)
-                    caused += await self.children.spawn(tx, change, refused=room < 0)
+                    caused += await self.children.spawn(tx, change, families, refused=room < 0)
             caused += await self._starts.follow(tx, wave, chain)
             caused += await self._webhooks.follow(tx, wave)
             uncounted += caused
@@ -66,3 +71,4 @@ class Consequences:
             abandoned = await self.children.abandoned(tx, caused)
             changes += caused
             wave = caused
+        await families.save()

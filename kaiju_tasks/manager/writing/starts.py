@@ -7,7 +7,7 @@ the tasks beyond MAX_CHAIN.
 from collections import Counter
 from collections.abc import Iterable
 
-from kaiju_tasks.lifecycle import Start, TaskState
+from kaiju_tasks.lifecycle import Cause, Start, TaskState
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
@@ -29,9 +29,9 @@ class Starts:
         :param chain: the number of ends in the chain so far
         """
         waiting = Counter(
-            (change.step.start_next, change.step.row.id)
+            (step.start_next, step.cause)
             for change in changes
-            if change.step.start_next is not None
+            if (step := change.step).start_next is not None and step.cause is not None
         )
         started: list[Change] = []
         while waiting:
@@ -41,21 +41,21 @@ class Starts:
         return started
 
     async def _start(
-        self, tx: Transaction, waiting: Counter[tuple[str, str]], chain: int
+        self, tx: Transaction, waiting: Counter[tuple[str, Cause]], chain: int
     ) -> list[Change]:
         """Start each task once, and remove the completed starts from `waiting`."""
-        by = dict(reversed(list(waiting)))
-        states = await self._states.lock(tx, by)
+        causes = dict(reversed(list(waiting)))
+        states = await self._states.lock(tx, causes)
 
         def start(state: TaskState) -> Start:
             later = chain > MAX_CHAIN
-            return Start(job_id=self._dice.new_id(), by=by[state.row.id], later=later)
+            return Start(job_id=self._dice.new_id(), cause=causes[state.row.id], later=later)
 
         wave = self._states.advance(tx, states.values(), start)
         open_to_more = {change.step.row.id for change in wave if not change.step.row.start_next}
-        for target, name in list(waiting):
-            if by[target] == name:
-                waiting[target, name] -= 1
-            if waiting[target, name] < 1 or target not in open_to_more:
-                del waiting[target, name]
+        for target, cause in list(waiting):
+            if causes[target] == cause:
+                waiting[target, cause] -= 1
+            if waiting[target, cause] < 1 or target not in open_to_more:
+                del waiting[target, cause]
         return wave

@@ -19,7 +19,7 @@ scheduled_at float8, queued_at float8, queue_deadline float8, queue_left float8,
 exec_deadline float8, exec_used float8, stage_started_at float8, wait_deadline float8,
 run_queued_at float8, run_started_at float8, status_change float8, result_bytes bigint,
 exit_code int, error text, rev bigint, version int, gate text, awaited bool,
-late_until float8
+late_until float8, chain text
 
 -- columns: hot
 -- The columns of tasks that acquisitions and reports change. Half the columns cost half the time.
@@ -257,6 +257,28 @@ SELECT {tasks.of t}, {clock} FROM locked t ORDER BY t.id
 -- Read the definitions of tasks.
 SELECT task_id, rev, body FROM definitions WHERE task_id = ANY ($1::text[])
 
+-- name: next_tasks
+-- Read tasks, and all that follow them by next_task.
+WITH RECURSIVE reached (task_id, next_task) AS (
+    SELECT d.task_id, d.next_task FROM definitions d WHERE d.task_id = ANY ($1::text[])
+    UNION
+    SELECT following.task_id, following.next_task FROM reached r
+    CROSS JOIN LATERAL (
+        SELECT d.task_id, d.next_task FROM definitions d WHERE d.task_id = r.next_task
+        OFFSET 0) AS following)
+SELECT task_id, next_task FROM reached LIMIT $2::int
+
+-- name: family_sizes
+-- Read the sizes of families.
+SELECT root_id, tasks FROM families WHERE root_id = ANY ($1::text[])
+
+-- name: grow_families
+-- Add tasks to families, in the order of their roots, and return their sizes.
+INSERT INTO families AS f (root_id, tasks, since)
+SELECT root_id, tasks, $3::float8 FROM unnest($1::text[], $2::bigint[]) AS v (root_id, tasks)
+ORDER BY root_id
+ON CONFLICT (root_id) DO UPDATE SET tasks = f.tasks + excluded.tasks RETURNING root_id, tasks
+
 -- name: results
 -- Read the results of stages.
 SELECT k.job_id, k.stage, found.result
@@ -423,6 +445,10 @@ DELETE FROM received WHERE ctid = ANY (ARRAY(
     WHERE m.cleared_at < $1::float8
         AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id)
     ORDER BY m.cleared_at LIMIT $2::int))
+
+-- name: prune_families
+-- Delete the sizes of families that have been counted since before a time.
+DELETE FROM families WHERE since < $1::float8
 
 -- name: prune_pauses
 -- Delete pauses that have ended.

@@ -10,6 +10,7 @@ import asyncpg
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
+    NEXT_TASKS_LIMIT,
     ExecutorRow,
     Holder,
     Ping,
@@ -174,6 +175,10 @@ class PostgresStore(SharedStore):
                 found = await connection.fetch(SQL["tasks"], storable_ids(ids))
                 views = await _views(connection, found, results)
         return {view.row.id: view for view in views}
+
+    async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
+        wanted = storable_ids(ids)
+        return dict(await self._read("next_tasks", wanted, len(wanted) + NEXT_TASKS_LIMIT))
 
     async def find(self, query: TaskQuery) -> TaskPage:
         page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)

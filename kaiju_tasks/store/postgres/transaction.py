@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from kaiju_tasks.lifecycle import InboxMessage, Pauses, Row, Step, Wait
 from kaiju_tasks.store.base import (
+    NEXT_TASKS_LIMIT,
     Child,
     ExecutorRow,
     Gated,
@@ -197,6 +198,17 @@ class PostgresTransaction:
     async def definitions(self, ids: Iterable[str]) -> dict[str, StoredDefinition]:
         found = await self._fetch("definitions", storable_ids(ids))
         return {id: stored_definition(rev, body) for id, rev, body in found}
+
+    async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
+        wanted = storable_ids(ids)
+        return dict(await self._fetch("next_tasks", wanted, len(wanted) + NEXT_TASKS_LIMIT))
+
+    async def family_sizes(self, root_ids: Iterable[str]) -> dict[str, int]:
+        return dict(await self._fetch("family_sizes", list(root_ids)))
+
+    async def grow_families(self, grown: Mapping[str, int]) -> dict[str, int]:
+        columns = columns_of(grown.items(), 2)
+        return dict(await self._fetch("grow_families", *columns, self._now))
 
     async def results(self, keys: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], Raw]:
         found = await self._fetch("results", *columns_of(keys, 3))

@@ -7,7 +7,7 @@ t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t
 t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
 t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
 t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
-t.error, t.rev, t.version, t.gate, t.awaited, t.late_until
+t.error, t.rev, t.version, t.gate, t.awaited, t.late_until, t.chain
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
@@ -167,6 +167,24 @@ SELECT {task_columns} FROM tasks t WHERE t.executor_id = ?1 ORDER BY t.id
 -- Read the definitions of a JSON list of ids.
 SELECT task_id, rev, body FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
 
+-- name: next_tasks
+-- Read the tasks of a JSON list of ids, and all that follow them by next_task.
+WITH RECURSIVE reached (task_id, next_task) AS (
+    SELECT d.task_id, d.next_task FROM definitions d
+    WHERE d.task_id IN (SELECT value FROM json_each(?1))
+    UNION
+    SELECT d.task_id, d.next_task FROM reached r JOIN definitions d ON d.task_id = r.next_task)
+SELECT task_id, next_task FROM reached LIMIT ?2
+
+-- name: family_sizes
+-- Read the sizes of the families of a JSON list of root ids.
+SELECT root_id, tasks FROM families WHERE root_id IN (SELECT value FROM json_each(?1))
+
+-- name: grow_family
+-- Add tasks to a family, and return its size.
+INSERT INTO families (root_id, tasks, since) VALUES (?1, ?2, ?3)
+ON CONFLICT (root_id) DO UPDATE SET tasks = tasks + excluded.tasks RETURNING tasks
+
 -- name: result
 -- Read the result of a stage.
 SELECT result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage = ?3 AND failed_attempt = 0
@@ -191,9 +209,9 @@ INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
     queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
     run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
-    gate, awaited, late_until)
+    gate, awaited, late_until, chain)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_task
 -- Update a task.
@@ -205,7 +223,7 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
     queue_left = ?30, exec_deadline = ?31, exec_used = ?32, stage_started_at = ?33,
     wait_deadline = ?34, run_queued_at = ?35, run_started_at = ?36, status_change = ?37,
     result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42, gate = ?43,
-    awaited = ?44, late_until = ?45
+    awaited = ?44, late_until = ?45, chain = ?46
 WHERE id = ?1
 
 -- name: save_definition
@@ -341,6 +359,10 @@ DELETE FROM received WHERE rowid IN (
     SELECT m.rowid FROM received m LEFT JOIN tasks t ON t.id = m.task_id
     WHERE m.cleared_at < ?1 AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id)
     ORDER BY m.cleared_at LIMIT ?2)
+
+-- name: prune_families
+-- Delete the sizes of families that have been counted since before a time.
+DELETE FROM families WHERE since < ?1
 
 -- name: prune_pauses
 -- Delete pauses that have ended.

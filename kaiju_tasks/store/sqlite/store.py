@@ -15,6 +15,7 @@ from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
+    NEXT_TASKS_LIMIT,
     ExecutorRow,
     Holder,
     Ping,
@@ -160,6 +161,12 @@ class SqliteStore(SharedStore):
             return {view.row.id: view for view in _views(db, found.fetchall(), results)}
 
         return await self._run(self._reader, read)
+
+    async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
+        wanted = storable_ids(ids)
+        return dict(
+            await self._read("next_tasks", json.dumps(wanted), len(wanted) + NEXT_TASKS_LIMIT)
+        )
 
     async def find(self, query: TaskQuery) -> TaskPage:
         page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)

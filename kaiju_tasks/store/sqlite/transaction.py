@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle import InboxMessage, Pauses, Row, Step, Wait
-from kaiju_tasks.store.base import Child, ExecutorRow, Gated, StoredDefinition, Summary
+from kaiju_tasks.store.base import (
+    NEXT_TASKS_LIMIT,
+    Child,
+    ExecutorRow,
+    Gated,
+    StoredDefinition,
+    Summary,
+)
 from kaiju_tasks.store.columns import (
     audit_values,
     child_of,
@@ -178,6 +185,21 @@ class SqliteTransaction:
     async def definitions(self, ids: Iterable[str]) -> dict[str, StoredDefinition]:
         found = await self._fetch("definitions", json.dumps(storable_ids(ids)))
         return {id: stored_definition(rev, body) for id, rev, body in found}
+
+    async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
+        wanted = storable_ids(ids)
+        limit = len(wanted) + NEXT_TASKS_LIMIT
+        return dict(await self._fetch("next_tasks", json.dumps(wanted), limit))
+
+    async def family_sizes(self, root_ids: Iterable[str]) -> dict[str, int]:
+        return dict(await self._fetch("family_sizes", json.dumps(list(root_ids))))
+
+    async def grow_families(self, grown: Mapping[str, int]) -> dict[str, int]:
+        def work(db: sqlite3.Connection) -> dict[str, int]:
+            values = ((root_id, count, self._now) for root_id, count in grown.items())
+            return {one[0]: db.execute(SQL["grow_family"], one).fetchone()[0] for one in values}
+
+        return await self._run(work)
 
     async def results(self, keys: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], Raw]:
         wanted = list(keys)
