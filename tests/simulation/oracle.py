@@ -11,7 +11,7 @@ from kaiju_tasks.lifecycle import Attempt, Definition, Row, Step
 from kaiju_tasks.lifecycle.lineage import Chain
 from kaiju_tasks.protocol import AckState, Lease, Report, ReportState, WriteStageResult
 from kaiju_tasks.store import ExecutorRow
-from kaiju_tasks.types import MESSAGE, ExecutorStatus, TaskEvent, TaskStatus
+from kaiju_tasks.types import MESSAGE, ErrorType, ExecutorStatus, TaskEvent, TaskStatus
 from tests.simulation.database import StoreLine
 from tests.simulation.executor import SimExecutor
 from tests.simulation.invariants import Invariant
@@ -295,7 +295,8 @@ class Oracle:
             self.count("rescued")
 
     def _timeout(self, attempt: Attempt, before: Row | None) -> None:
-        late = attempt.error is not None and '"type":"exec_timeout"' in attempt.error
+        error = msgspec.json.decode(attempt.error) if attempt.error is not None else {}
+        late = error.get("type") == ErrorType.EXEC_TIMEOUT  # not one of a child
         if late and before is not None and (before.id, before.nonce) not in self.sent:
             self._wrong(
                 Invariant.SENT_BEFORE_TIMEOUT,
