@@ -101,6 +101,8 @@ class ConnectResult(Struct, kw_only=True):
     :param manager_id: manager that answered
     :param ping_interval: seconds between pings
     :param lease_seconds: seconds without a ping after which the leases end
+    :param reconnect_grace: seconds in which an executor must reconnect after its connection was
+        closed; None if the manager does not send it
     :param orphan_seconds: seconds to continue while no manager answers
     :param max_result_bytes: the maximum size of a stage's result as JSON
     :param revoked: leases of `holding` that the executor no longer holds and must stop
@@ -115,6 +117,7 @@ class ConnectResult(Struct, kw_only=True):
     max_result_bytes: int
     status: str
     revoked: list[Lease]
+    reconnect_grace: float | None = None
 
 
 class PingParams(Struct, omit_defaults=True):

@@ -49,6 +49,9 @@ logger = logging.getLogger("kaiju_tasks.executor")
 FLUSH_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
 DEFAULT_PING_SECONDS = 5.0
+RECONNECT_SECONDS_MAX = 5.0
+RECONNECT_TRIES = 4
+"""How often an executor tries to reconnect, at least, before its leases end."""
 REFUSALS = frozenset({401, 403})
 NOT_FOUND = 404
 HOLDING_MAX = 5_000
@@ -236,6 +239,7 @@ class Link:
             )
         self._was_connected = self.connected = True
         self._backoff.reset()
+        self._backoff.most = _longest_wait(result)
         self._logged_failures.clear()
         self._ping_seconds = result.ping_interval
         if not self._accepted.done():
@@ -350,6 +354,14 @@ class Link:
         for _, watched in self._watchers:
             if not watched.done():
                 watched.set_result(None)
+
+
+def _longest_wait(result: ConnectResult) -> float:
+    """The longest wait between two attempts to connect. Even the reconnect grace may be short."""
+    lease_seconds = result.lease_seconds
+    if result.reconnect_grace:
+        lease_seconds = min(lease_seconds, result.reconnect_grace)
+    return min(RECONNECT_SECONDS_MAX, lease_seconds / RECONNECT_TRIES)
 
 
 def _connect_error(answer: RpcError) -> ConnectionClosed:

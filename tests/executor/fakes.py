@@ -129,6 +129,7 @@ class FakeManager:
         self.send: Callable[[bytes], None] | None = None
         self.connections = 0
         self.ping_interval = 5.0
+        self.reconnect_grace: float | None = None
         self.protocol = 1
         self.max_result_bytes = 1000
         self.orphan_seconds = 300.0
@@ -183,7 +184,8 @@ class FakeManager:
                     protocol=self.protocol,
                     manager_id="m1",
                     ping_interval=self.ping_interval,
-                    lease_seconds=15.0,
+                    lease_seconds=self.ping_interval * 3,
+                    reconnect_grace=self.reconnect_grace,
                     orphan_seconds=self.orphan_seconds,
                     max_result_bytes=self.max_result_bytes,
                     status=self.status,

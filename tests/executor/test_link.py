@@ -249,6 +249,19 @@ async def test_a_ping_that_would_be_too_large_does_not_list_leases(rig, monkeypa
     assert "holding" not in rig.manager.methods("manager.ping")[-1]
 
 
+@pytest.mark.parametrize(("ping_interval", "grace"), [(0.05, None), (0.05, 5.0), (5.0, 0.2)])
+async def test_it_reconnects_several_times_within_its_lease(ping_interval, grace):
+    rig = Rig(executor)
+    rig.manager.ping_interval, rig.manager.reconnect_grace = ping_interval, grace
+    async with rig:
+        rig.wire.up = False
+        rig.wire.cut()
+        await rig.clock.advance(60)
+        before, lease = len(rig.wire.urls), min(3 * ping_interval, grace or 5.0)
+        await rig.clock.advance(lease)
+        assert len(rig.wire.urls) - before >= 3
+
+
 async def test_a_manager_that_answers_nothing_is_left(rig):
     rig.manager.silent |= {"manager.ping"}
     await rig.clock.advance(16)

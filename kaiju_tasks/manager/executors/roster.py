@@ -90,6 +90,7 @@ class Roster:
             manager_id=self._manager_id,
             ping_interval=settings.ping_interval,
             lease_seconds=settings.lease_seconds,
+            reconnect_grace=settings.reconnect_grace,
             orphan_seconds=settings.orphan_seconds,
             max_result_bytes=settings.max_result_bytes,
             status=status,
