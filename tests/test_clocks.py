@@ -21,6 +21,8 @@ DEADLINES = {"timeout", "wait_for"}
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 ALLOWED = {
+    "tests/chaos/__main__.py": "for how long faults strike",
+    "tests/chaos/world.py": "records when processes stood still",
     "tests/manager/writing/test_committer.py": "a lower bound: whatever delays it makes it larger",
     "tests/support/pids.py": "ends a wait in vain, generously",
     "tests/support/postgres.py": "ends a wait in vain, generously",

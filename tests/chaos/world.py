@@ -28,6 +28,8 @@ SETTINGS: Mapping[str, Any] = {
     "reconnect_grace": 0.5,
 }
 PATIENCE_SECONDS = 120.0
+ANSWER_SECONDS = 30.0
+"""Longer than any manager stands still."""
 DATABASE = {"max_connections": "60", "fsync": "on"}
 
 T = TypeVar("T")
@@ -153,7 +155,7 @@ class World:
             while True:
                 for client in random.sample(self.clients, len(self.clients)):
                     try:
-                        async with asyncio.timeout(10):
+                        async with asyncio.timeout(ANSWER_SECONDS):
                             return await call(client)
                     except (Unavailable, TimeoutError):
                         await asyncio.sleep(0.05)
