@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from tests.support import postgres_binaries
+from tests.support.forks import can_fork
 from tests.support.orphans import OrphanGuard
 from tests.support.pids import children_of, is_alive, wait_until_gone
 from tests.support.ports import free_port
@@ -336,6 +337,41 @@ async def test_our_settings_do_not_reach_a_process(
     assert await python(processes, code).logged(r"^\[\]$")
     given = processes.start([sys.executable, "-c", code], "given", env={"KAIJU_URL": "x"})
     assert await given.logged(r"^\['KAIJU_URL'\]$")
+
+
+SEES = """
+import json, os, signal, sys
+from kaiju_tasks import Executor
+
+executor = Executor("default")
+print("sees", json.dumps({
+    "argv": sys.argv[1:],
+    "orig_argv": sys.orig_argv,
+    "path": sys.path[0],
+    "folder": os.getcwd(),
+    "environment": {name: text for name, text in os.environ.items() if name != "PYTHONUTF8"},
+    "leads": os.getsid(0) == os.getpid(),
+    "streams": [str((s.encoding, s.errors, s.isatty())) for s in (sys.stdin, sys.stderr)],
+    "input": os.readlink("/proc/self/fd/0"),
+    "signals": [str(signal.getsignal(number)) for number in signal.valid_signals()],
+}))
+"""
+
+
+async def test_a_fork_sees_what_a_new_interpreter_sees(processes: Processes, tmp_path: Path):
+    (tmp_path / "sees.py").write_text(SEES)
+    (tmp_path / "task.json").write_text('[{"method": "_TIMER_", "params": {"timer": 0}}]')
+    seen = []
+    for env in ({"KAIJU_PORT": "1"}, {"KAIJU_PORT": "1", "PYTHONUTF8": "0"}):
+        process = processes.kaiju(
+            "run", "task.json", "--quiet", "--executor", "sees:executor", env=env
+        )
+        assert await process.ended() == 0
+        seen.append(process.log)
+    assert seen[0].startswith("sees ")
+    assert seen[0] == seen[1]
+    assert can_fork(["KAIJU_PORT"])
+    assert not can_fork(["KAIJU_PORT", "PYTHONUTF8"])
 
 
 async def test_nothing_outlives_a_test_run_that_was_killed(processes: Processes, tmp_path: Path):

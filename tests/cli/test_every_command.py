@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,7 +22,9 @@ from kaiju_tasks.cli.main import cli
 from tests.cli import walk
 from tests.cli.conftest import Invoke, Shell
 from tests.cli.test_methods import COMMANDS
-from tests.support.processes import ROOT, Processes
+from tests.support.environment import environment
+from tests.support.forks import fork
+from tests.support.processes import Processes
 
 REFUSAL = {"code": 409, "message": "not now", "data": {"type": "conflict", "status": "IDLE"}}
 
@@ -285,24 +288,24 @@ async def test_ctrl_c_ends_every_command_with_130_and_a_sentence(
     await asyncio.gather(*(interrupt(leaf) for leaf in walk.asking(tmp_path)))
 
 
-def kaiju(*words: str, stdout: Any, folder: Path, url: str = "", **more: Any) -> tuple[int, str]:
+def kaiju(*words: str, stdout: BinaryIO, folder: Path, url: str = "") -> tuple[int, str]:
     """Run a command to its end.
 
     :returns: its exit code and what it wrote to stderr
     """
-    ended = subprocess.run(
-        [sys.executable, "-m", "kaiju_tasks.cli", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KAIJU_URL": url},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-        **more,
-    )
-    return ended.returncode, ended.stderr
+    with tempfile.TemporaryFile() as errors:
+        code = fork(words, folder, {**environment(), "KAIJU_URL": url}, stdout, errors).wait()
+        errors.seek(0)
+        return code, errors.read().decode()
+
+
+@pytest.fixture
+def gone() -> Iterator[BinaryIO]:
+    """A pipe whose reader has gone."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "wb") as pipe:
+        yield pipe
 
 
 FULL = (74, "The output cannot be written: No space left on device.\n")
@@ -339,18 +342,25 @@ def test_a_result_that_cannot_be_written_ends_the_command(
 
 @pytest.mark.parametrize("words", LOCAL, ids=" ".join)
 def test_a_reader_that_has_gone_ends_the_command_quietly(
-    words: tuple[str, ...], tmp_path: Path
+    words: tuple[str, ...], tmp_path: Path, gone: BinaryIO
 ) -> None:
     walk.leaves(tmp_path)
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    assert kaiju(*words, stdout=write_end, folder=tmp_path) == (141, "")
-    os.close(write_end)
+    assert kaiju(*words, stdout=gone, folder=tmp_path) == (141, "")
 
 
 def test_a_closed_standard_output_is_said(tmp_path: Path) -> None:
-    code, said = kaiju("openrpc", stdout=None, folder=tmp_path, preexec_fn=lambda: os.close(1))
-    assert (code, said) == (74, "The output cannot be written: Bad file descriptor.\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "kaiju_tasks.cli", "openrpc"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.close(1),
+        timeout=60,
+        check=False,
+    )
+    said = "The output cannot be written: Bad file descriptor.\n"
+    assert (ended.returncode, ended.stderr) == (74, said)
 
 
 def test_the_answer_of_a_manager_that_cannot_be_written_ends_the_command(
@@ -365,9 +375,6 @@ def test_the_answer_of_a_manager_that_cannot_be_written_ends_the_command(
 
 async def test_events_end_when_their_reader_has_gone(shell: Shell) -> None:
     read_end, write_end = os.pipe()
-    reading = asyncio.create_task(
-        asyncio.to_thread(kaiju, "events", stdout=write_end, folder=shell.folder, url=shell.url)
-    )
     echo = ("task", "create", "--method", "do.echo", "--watch")
 
     def read_one() -> None:
@@ -380,8 +387,11 @@ async def test_events_end_when_their_reader_has_gone(shell: Shell) -> None:
             except BlockingIOError:
                 pass  # it has not subscribed yet
 
-    await asyncio.to_thread(read_one)
-    os.close(read_end)
-    await asyncio.to_thread(shell.run, *echo)
-    assert await reading == (141, "")
-    os.close(write_end)
+    with open(write_end, "wb") as pipe:
+        reading = asyncio.create_task(
+            asyncio.to_thread(kaiju, "events", stdout=pipe, folder=shell.folder, url=shell.url)
+        )
+        await asyncio.to_thread(read_one)
+        os.close(read_end)
+        await asyncio.to_thread(shell.run, *echo)
+        assert await reading == (141, "")

@@ -6,14 +6,20 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
+from tests.support.environment import ROOT, environment
+from tests.support.forks import Fork, can_fork, fork
 from tests.support.orphans import OrphanGuard
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["ROOT", "Processes", "RunningProcess"]
+
 LOG_END_LINES = 200
+
+Popen = subprocess.Popen[bytes] | Fork
 
 
 class RunningProcess:
@@ -22,19 +28,11 @@ class RunningProcess:
     It leads a process group; signals go to itself alone unless said otherwise.
     """
 
-    def __init__(self, name: str, command: list[str], log_path: Path, **options: object) -> None:
+    def __init__(self, name: str, command: list[str], log_path: Path, popen: Popen) -> None:
         self.name = name
         self.command = command
         self.log_path = log_path
-        with log_path.open("ab") as log:
-            self._popen = subprocess.Popen(  # type: ignore[call-overload]
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **options,
-            )
+        self._popen = popen
         self._guard = OrphanGuard('kill -s KILL -- "-$1"', str(self.pid))
 
     @property
@@ -89,7 +87,9 @@ class RunningProcess:
         await wait_until(
             lambda: self.exit_code is not None, f"the process {self.name} has ended", timeout
         )
-        return int(self._popen.returncode)
+        code = self.exit_code
+        assert code is not None
+        return code
 
     async def logged(self, pattern: str, timeout: float = PATIENCE_SECONDS) -> re.Match[str]:
         """Wait until its output matches a regular expression (multi-line mode).
@@ -167,21 +167,41 @@ class Processes:
         :param name: of its log; default is the first argument
         :param env: beside this process's environment, of which no KAIJU_ setting is passed on
         """
+        name = name or "-".join(arguments[:1])
         command = [sys.executable, "-m", "kaiju_tasks.cli", *arguments]
-        return self.start(command, name or "-".join(arguments[:1]), env)
+        if not can_fork(env or {}):
+            return self.start(command, name, env)
+
+        def forked(log: BinaryIO) -> Fork:
+            return fork(arguments, self._folder, {**environment(), **(env or {})}, log)
+
+        return self._started_by(forked, command, name)
 
     def start(
         self, command: list[str], name: str, env: Mapping[str, str] | None = None
     ) -> RunningProcess:
         """Start any program. It sees this checkout's packages first."""
+
+        def started(log: BinaryIO) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env={**environment(), **(env or {})},
+                start_new_session=True,
+            )
+
+        return self._started_by(started, command, name)
+
+    def _started_by(
+        self, start: Callable[[BinaryIO], Popen], command: list[str], name: str
+    ) -> RunningProcess:
         unique = f"{len(self._started) + 1}-{name}"
-        process = RunningProcess(
-            unique,
-            command,
-            self._folder / f"{unique}.log",
-            cwd=self._folder,
-            env={**_environment(), **(env or {})},
-        )
+        path = self._folder / f"{unique}.log"
+        with path.open("ab") as log:
+            process = RunningProcess(unique, command, path, start(log))
         self._started.append(process)
         return process
 
@@ -189,9 +209,3 @@ class Processes:
         """Kill and reap them all, the last one first."""
         for process in reversed(self._started):
             process.close()
-
-
-def _environment() -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("KAIJU_")}
-    path = os.pathsep.join(filter(None, [str(ROOT), ours.get("PYTHONPATH")]))
-    return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
