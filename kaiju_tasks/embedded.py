@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -93,7 +92,7 @@ class Embedded:
 
 @contextlib.asynccontextmanager
 async def embedded(
-    settings: Settings, clock: Callable[[], float] = time.time
+    settings: Settings, clock: Callable[[], float] | None = None
 ) -> AsyncIterator[Embedded]:
     """Run a manager and its own executor until the end of the block.
 

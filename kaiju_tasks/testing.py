@@ -9,7 +9,6 @@ async def test_an_invoice_is_rendered():
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
@@ -20,6 +19,7 @@ from kaiju_tasks.embedded import MEMORY, Embedded, EventStream, embedded, link_e
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.base import Condition, Ping
+from kaiju_tasks.store.clock import SteadyClock
 from kaiju_tasks.types import ENDED, NewTask, TaskStatus
 
 __all__ = ["Kaiju", "running"]
@@ -211,12 +211,13 @@ class MovedClock:
     """Real time plus the seconds by which a test has moved it."""
 
     def __init__(self) -> None:
+        self._real = SteadyClock()
         self._ahead = 0.0
         self._stands_at: float | None = None
 
     def __call__(self) -> float:
         stands_at = self._stands_at  # read once: the database's thread reads it too
-        return time.time() + self._ahead if stands_at is None else stands_at
+        return self._real() + self._ahead if stands_at is None else stands_at
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -225,7 +226,7 @@ class MovedClock:
         try:
             yield
         finally:
-            self._ahead = self._stands_at - time.time()
+            self._ahead = self._stands_at - self._real()
             self._stands_at = None
 
     def move_to(self, moment: float) -> None:
@@ -249,7 +250,6 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         settings = msgspec.structs.replace(settings, db=MEMORY)
         inside = await stack.enter_async_context(embedded(settings, clock))
-        inside.manager.clock.follow(clock)
         if executors:
             linked = link_executors(inside, executors, concurrency=concurrency)
             await stack.enter_async_context(linked)

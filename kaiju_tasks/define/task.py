@@ -102,6 +102,7 @@ def define(
         slot_key=keys.of_slot(new.concurrency, commands),
         unique=new.unique,
         unique_key=keys.of_unique(new.unique, commands),
+        delayed=new.delay is not None,
         notify=new.notify,
         webhook=new.webhook,
         next_task=new.next_task,
@@ -140,6 +141,8 @@ def redefine(
         default_app=default_app,
         user_id=definition.user_id,
     )
+    if changes.get("delay") is None and changes.get("next_run") is None:
+        defined.definition.delayed = definition.delayed
     return defined, succeed(defined.definition, definition)
 
 
@@ -167,7 +170,7 @@ def succeed(new: Definition, old: Definition) -> frozenset[str]:
     if changed & FIXED_DURING_A_RUN:
         return changed
     new.slot_key, new.unique_key = old.slot_key, old.unique_key
-    return changed - {"slot_key", "unique_key"}
+    return changed - {"slot_key", "unique_key", "delayed"}
 
 
 def as_new_task(definition: Definition, enabled: bool) -> NewTask:

@@ -8,6 +8,7 @@ event the Step has no effect.
 from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
+from kaiju_tasks.lifecycle.clock_step import pass_over
 from kaiju_tasks.lifecycle.definition import Command, Definition
 from kaiju_tasks.lifecycle.events import (
     EVENTS,
@@ -123,6 +124,7 @@ __all__ = [
     "gate_pause",
     "given_back",
     "is_over",
+    "pass_over",
     "pause_gate",
     "refuses",
     "shown_slot_key",

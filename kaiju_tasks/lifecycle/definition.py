@@ -69,6 +69,7 @@ NO_HOOKS = Hooks((), False, frozenset())
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     """What the client defined; written only at create and update.
 
+    :param delayed: the first run was given as a delay, and not as a date
     :param slot_key: the filled key of `concurrency`
     :param unique_key: the filled key of `unique`, with its kind and the owner
     :param root_id: job_id of the run that began the family of a task that another task created
@@ -97,6 +98,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     slot_key: str | None = None
     unique: Unique | None = None
     unique_key: str | None = None
+    delayed: bool = False
     notify: bool = False
     webhook: Webhook | None = None
     next_task: str | None = None

@@ -8,6 +8,7 @@ from kaiju_tasks.times import show_time
 from kaiju_tasks.types import Misfire, Outcome
 
 MAX_MAKE_UP_RUNS = 100
+MAX_IN_WINDOW = 10_000
 MAX_LATE_RUNS = 100
 """Fires that run late, one after another; of more than that, the latest."""
 MAX_LISTED = 500
@@ -101,6 +102,25 @@ def record_missed(
         step.runs.append(missed_run(row, moment, now, note))
         note = "missed"
     row.fire_at = make_up[0] if make_up else schedule.next_fire(missed[-1])
+
+
+def keep_last_passed(row: Row, definition: Definition, now: float) -> bool:
+    """Skip all but the last of the fires that have passed, without recording them.
+
+    :returns: whether a fire was skipped
+    """
+    if row.fire_at is None or row.explicit or not definition.scheduled:
+        return False
+    bound, schedule = now - _offset(row, definition), definition.schedule(row.anchor)
+    last, seconds = row.fire_at, 60.0
+    if last >= bound:
+        return False
+    while not (fires := _fires(schedule, max(row.fire_at, bound - seconds), bound, MAX_IN_WINDOW)):
+        if bound - seconds <= row.fire_at:
+            return False
+        seconds *= 8
+    row.fire_at = fires[-1]
+    return True
 
 
 def _missed(schedule: Schedule, first: float, bound: float) -> tuple[list[float], bool]:

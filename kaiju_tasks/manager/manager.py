@@ -44,7 +44,7 @@ class Manager:
         self.settings = settings
         self.dice = dice or Dice()
         self.id = self.dice.new_id()
-        self.clock = StoreClock()
+        self.clock = StoreClock(store.clock)
         self.wakes = Wakes(store, self.spawn)
         self.sessions = Sessions()
         self.waiters = Waiters(on_first=lambda task_id: self.relay.wait(task_id))

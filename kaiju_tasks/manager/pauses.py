@@ -22,6 +22,8 @@ from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
+LOOK_SECONDS = 5.0
+"""The clock may have been set meanwhile."""
 MARGIN_SECONDS = 0.01
 """The estimate of the store's clock may be a little ahead."""
 
@@ -182,7 +184,9 @@ class PauseBook:
     def _seconds_left(self) -> float | None:
         now = self._clock.now()
         change = self._pauses.next_change(now)
-        return None if change is None else max(0.0, change - now) + MARGIN_SECONDS
+        return (
+            None if change is None else min(max(0.0, change - now) + MARGIN_SECONDS, LOOK_SECONDS)
+        )
 
     async def _turn(self) -> None:
         """Hold the queued tasks of pauses that have begun, once for each, and release the tasks

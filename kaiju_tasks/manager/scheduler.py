@@ -77,7 +77,7 @@ class Scheduler:
 
         :raises StoreUnavailable: the database cannot be reached
         """
-        self._clock.set(await self._store.now())
+        await self._store.now()
         self._loop.start()
 
     async def stop(self) -> None:
@@ -120,7 +120,6 @@ class Scheduler:
         self._next_due = None
         summary = await self._store.work_summary()
         self._uptime.reached(True)
-        self._clock.set(summary.now)
         if summary.next_due is not None:
             self._next_due = min(summary.next_due, self._next_due or summary.next_due)
         self._seen(summary)

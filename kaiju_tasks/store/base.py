@@ -2,6 +2,9 @@
 
 Every change of a task is lock, advance and save in one `Transaction`. All times are UNIX seconds.
 On PostgreSQL, `now` is the database's clock; on SQLite, it is the clock passed to the store.
+
+Times do not jump while a manager is up: when the clock is set, the store moves the times that it
+keeps before it returns from `now`, `work_summary` or the retry of a transaction (decision 0022).
 """
 
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
@@ -526,6 +529,10 @@ class Store(Protocol):
         :raises StoreUnavailable: the database cannot be reached; `unknown` is set if a commit was
             in progress
         """
+        ...
+
+    def clock(self) -> float:
+        """The store's clock without a query, on PostgreSQL as an estimate."""
         ...
 
     async def now(self) -> float:

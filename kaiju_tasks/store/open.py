@@ -1,6 +1,5 @@
 """Creates the store for a database URL."""
 
-import time
 from collections.abc import Callable
 
 from kaiju_tasks.errors import SettingsError
@@ -15,7 +14,7 @@ MEMORY = ":memory:"
 def make_store(
     url: str,
     *,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     inline: bool = False,
     connections: int = 4,
 ) -> Store:
@@ -24,7 +23,8 @@ def make_store(
     :param url: `sqlite:///path.db` (relative to the working directory; absolute with four
         slashes), `sqlite://:memory:`, or
         `postgresql://user:password@host:port/database[?schema=name]`
-    :param clock: the source of the time in UNIX seconds, for SQLite only
+    :param clock: the source of the time in UNIX seconds, for SQLite only; by default, the wall
+        clock without its steps
     :param inline: whether to run statements in the caller's thread, for SQLite only
     :param connections: maximum number of connections, from 1, for PostgreSQL only
     :raises SettingsError: the URL is not valid

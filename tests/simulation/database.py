@@ -97,6 +97,7 @@ class StoreLine:
         self.process = process
         self.cut = False
         self.failed_at = float("-inf")
+        self.clock = database.store.clock
         for name in CALLS:
             setattr(self, name, self._call(name))
 

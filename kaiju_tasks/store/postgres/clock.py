@@ -1,21 +1,59 @@
-"""Estimates the database's clock between two readings."""
+"""Estimates the database's clock between two readings, and notices when that clock is set."""
 
-import time
+from collections.abc import Callable
+
+from kaiju_tasks.store.base import TransactionConflict
+from kaiju_tasks.store.clock import STEP_SECONDS, steady_seconds
+
+NARROW_SECONDS = 0.5
+
+
+class ClockStepped(TransactionConflict):
+    """The database's clock was set. Times in the database must move with it first."""
 
 
 class DatabaseClock:
-    """The database's clock at the latest reading, advanced by the local monotonic clock.
+    """The database's clock at the latest reading, advanced by a local clock that does not step.
 
-    The estimate lags by the latency of the answer and is never ahead. It is used only before the
-    first lock of a transaction; everything else reads the database's clock.
+    A reading lies between the request and the answer, so the difference of the two clocks is known
+    as an interval. The estimate lags by the latency of the answer and is never ahead. It is used
+    only before the first lock of a transaction and where a small error is acceptable.
+
+    :param steady: seconds that pass evenly
     """
 
-    def __init__(self) -> None:
-        self._offset = 0.0
-
-    def seen(self, now: float) -> None:
-        """:param now: the database's clock, just read, in UNIX seconds"""
-        self._offset = now - time.monotonic()
+    def __init__(self, steady: Callable[[], float] = steady_seconds) -> None:
+        self.local = steady
+        self._low = self._high = 0.0
+        self._known = False
 
     def now(self) -> float:
-        return time.monotonic() + self._offset
+        return self.local() + self._low
+
+    def step(self, now: float, asked_at: float) -> float:
+        """By how many seconds the database's clock was set before a reading; 0 if it was not.
+
+        :param now: the database's clock, just read, in UNIX seconds
+        :param asked_at: the local clock before the request
+        """
+        low, high = now - self.local(), now - asked_at
+        if not self._known or (
+            low <= self._high + STEP_SECONDS and high >= self._low - STEP_SECONDS
+        ):
+            return 0.0
+        return (low + high) / 2 - (self._low + self._high) / 2
+
+    def seen(self, now: float, asked_at: float) -> None:
+        """Take a reading into account.
+
+        :raises ClockStepped: the database's clock was set
+        """
+        if self.step(now, asked_at):
+            raise ClockStepped("the clock of the database was set")
+        low, high = now - self.local(), now - asked_at
+        if not self._known or high - low < NARROW_SECONDS:
+            self.apply(now, asked_at)
+
+    def apply(self, now: float, asked_at: float) -> None:
+        """Take over a reading after a step."""
+        self._low, self._high, self._known = now - self.local(), now - asked_at, True

@@ -73,8 +73,8 @@ s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued
 s.ended_at, s.outcome, s.rescued, s.result, s.error
 
 -- name: now
--- Read the database's clock.
-SELECT {clock}
+-- Read the database's clock, and how often it was set.
+SELECT {clock}, (SELECT value FROM revisions WHERE name = 'clock')
 
 -- name: lock
 -- Lock tasks in the order of their ids.
@@ -628,3 +628,69 @@ SELECT pg_notify($1::text, $2::text)
 -- name: notify_each
 -- Send messages to other managers, in order.
 SELECT pg_notify($1::text, payload) FROM unnest($2::text[]) AS payload
+
+-- name: lock_clock
+-- Lock the clock, and read how often it was set.
+SELECT value FROM revisions WHERE name = 'clock' FOR UPDATE
+
+-- name: raise_clock
+-- Record that a step of the clock was applied.
+UPDATE revisions SET value = value + 1 WHERE name = 'clock'
+
+-- name: lock_times
+-- Wait for all transactions that change times, and let no other one begin.
+LOCK TABLE executors, tasks, managers IN EXCLUSIVE MODE
+
+-- name: others_agree
+-- Check whether another manager was seen by the present clock.
+SELECT EXISTS (SELECT 1 FROM managers WHERE id <> $1::text AND NOT stopped
+    AND seen_at BETWEEN {clock} - $2::float8 AND {clock} + 1)
+
+-- name: shift_tasks
+-- Move the times of unfinished tasks that count from a moment by a number of seconds.
+WITH kinds AS MATERIALIZED (
+    SELECT t.id, CASE WHEN t.explicit THEN d.body::json ->> 'delayed' IS NOT NULL
+            ELSE d.every_seconds IS NOT NULL END AS interval,
+        t.run_open AND d.body::json ->> 'delayed' IS NOT NULL AS delayed
+    FROM tasks t JOIN definitions d ON d.task_id = t.id
+    WHERE t.status NOT IN ('FINISHED', 'FAILED')),
+moved AS MATERIALIZED (
+    SELECT t.id, k.interval, CASE
+        WHEN NOT t.run_open OR (t.status <> 'IDLE' AND coalesce(t.held, '') <> 'IDLE')
+            THEN k.interval
+        ELSE t.run_queued_at IS NOT NULL OR k.delayed END AS next
+    FROM kinds k JOIN tasks t ON t.id = k.id)
+UPDATE tasks t SET
+    queued_at = queued_at + $1::float8, queue_deadline = queue_deadline + $1::float8,
+    exec_deadline = exec_deadline + $1::float8, stage_started_at = stage_started_at + $1::float8,
+    wait_deadline = wait_deadline + $1::float8, run_queued_at = run_queued_at + $1::float8,
+    run_started_at = run_started_at + $1::float8, status_change = status_change + $1::float8,
+    due_at = due_at + CASE WHEN status <> 'IDLE' OR moved.next
+        OR (start_next AND NOT (run_open AND run_queued_at IS NOT NULL)) THEN $1::float8 ELSE 0 END,
+    next_run = next_run + CASE WHEN moved.next THEN $1::float8 ELSE 0 END,
+    fire_at = fire_at + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END,
+    anchor = anchor + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END,
+    late_until = late_until + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END
+FROM moved WHERE moved.id = t.id
+
+-- name: shift_executors
+-- Give executors the rest of their lease from now on, after the clock was set to $2.
+UPDATE executors SET connected_at = connected_at + $1::float8, last_ping = $2::float8,
+    lease_until = $2::float8 + greatest(0, lease_until - last_ping)
+WHERE status NOT IN ('LOST', 'GONE')
+
+-- name: shift_managers
+-- Move the times of managers back. Forward, the jump counts as a break.
+UPDATE managers SET up_since = up_since + $1::float8, covered_since = covered_since + $1::float8,
+    seen_at = seen_at + $1::float8
+WHERE $1::float8 < 0
+
+-- name: jumped
+-- Read the tasks with a cron expression whose next fire is before a time.
+SELECT {tasks.of t}, d.rev, d.body FROM definitions d JOIN tasks t ON t.id = d.task_id
+WHERE d.cron IS NOT NULL AND t.fire_at < $1::float8 AND NOT t.explicit
+
+-- name: set_fire
+-- Set the next fire of a task.
+UPDATE tasks SET fire_at = $2::float8, next_run = $3::float8, due_at = $4::float8
+WHERE id = $1::text

@@ -1,6 +1,7 @@
 """Implements the store contract on PostgreSQL, through which managers coordinate."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from kaiju_tasks.store.base import (
     WorkSummary,
     ignore,
 )
+from kaiju_tasks.store.clock import describe_step
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     executor_of,
@@ -36,7 +38,8 @@ from kaiju_tasks.store.columns import (
 from kaiju_tasks.store.postgres import migrating
 from kaiju_tasks.store.postgres.address import parse_address
 from kaiju_tasks.store.postgres.arrays import columns_of
-from kaiju_tasks.store.postgres.clock import DatabaseClock
+from kaiju_tasks.store.postgres.clock import ClockStepped, DatabaseClock
+from kaiju_tasks.store.postgres.clock_step import APPLY_SECONDS, apply_step
 from kaiju_tasks.store.postgres.dialect import PostgresDialect
 from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.listener import Wakes, channel_of
@@ -44,6 +47,8 @@ from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.types import ExecutorStatus, Notification, Pause
+
+log = logging.getLogger(__name__)
 
 ACQUIRE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
@@ -72,6 +77,9 @@ class PostgresStore(SharedStore):
         self._address = parse_address(url)
         self._size = connections
         self._clock = DatabaseClock()
+        self._clock_revision = 0
+        self._following = asyncio.Lock()
+        self._seen_as = ("", 0.0)
         self._wakes = Wakes(self._connect)
         self._pool: Any = None
 
@@ -110,6 +118,15 @@ class PostgresStore(SharedStore):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        try:
+            async with self._one_transaction() as transaction:
+                yield transaction
+        except ClockStepped:
+            await self._follow_clock()
+            raise
+
+    @asynccontextmanager
+    async def _one_transaction(self) -> AsyncIterator[PostgresTransaction]:
         async with self._connection() as connection:
             transaction = PostgresTransaction(connection, self._clock)
             try:
@@ -133,14 +150,59 @@ class PostgresStore(SharedStore):
             with translated():
                 await pool.release(connection)
 
+    def clock(self) -> float:
+        return self._clock.now()
+
     async def now(self) -> float:
-        ((now,),) = await self._read("now")
-        self._clock.seen(now)
+        ((now, self._clock_revision),) = await self._read_clock("now")
         return float(now)
 
+    async def _read_clock(self, name: str) -> list[Any]:
+        """Run a statement whose first value is the clock, again if the clock was set."""
+        while True:
+            asked_at = self._clock.local()
+            found = await self._read(name)
+            try:
+                self._clock.seen(found[0][0], asked_at)
+            except ClockStepped:
+                await self._follow_clock()
+            else:
+                return found
+
+    async def _follow_clock(self) -> None:
+        """Move the times in the database after its clock was set, or wait until another manager
+        has done it."""
+        async with self._following, self._connection() as connection:
+            with translated():
+                async with connection.transaction():
+                    await self._apply_step(connection)
+
+    async def _apply_step(self, connection: Any) -> None:
+        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        revision = await connection.fetchval(SQL["lock_clock"], timeout=APPLY_SECONDS)
+        if revision == self._clock_revision:
+            await connection.execute(SQL["lock_times"], timeout=APPLY_SECONDS)
+        asked_at = self._clock.local()
+        now = await connection.fetchval(SQL["now"])
+        step = self._clock.step(now, asked_at)
+        if revision == self._clock_revision and step and not await self._alone(connection, step):
+            await apply_step(connection, step, now)
+            revision += 1
+            log.warning("the clock of the database %s", describe_step(step))
+        self._clock.apply(now, asked_at)
+        self._clock_revision = revision
+
+    async def _alone(self, connection: Any, step: float) -> bool:
+        """Whether only this manager sees a step: its machine has stood still."""
+        manager_id, seconds = self._seen_as
+        if abs(step) < 2 * seconds:
+            return False
+        return bool(await connection.fetchval(SQL["others_agree"], manager_id, seconds))
+
     async def work_summary(self) -> WorkSummary:
-        ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read("work_summary")
-        self._clock.seen(now)
+        ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read_clock(
+            "work_summary"
+        )
         paused, unsettled, signals = waiting
         return WorkSummary(
             now,
@@ -220,6 +282,8 @@ class PostgresStore(SharedStore):
         grace_seconds: float = 0.0,
         silent_seconds: float | None = None,
     ) -> Presence:
+        self._seen_as = (manager_id, fresh_seconds)
+        await self.now()
         silent = fresh_seconds if silent_seconds is None else silent_seconds
         (found,) = await self._read(
             "manager_seen", manager_id, fresh_seconds, grace_seconds, silent

@@ -264,10 +264,11 @@ class PostgresTransaction:
         return rows
 
     async def _locked(self, name: str, *values: Any) -> list[Any]:
+        asked_at = self._clock.local()
         found = await self._fetch(name, *values)
         if found:
             self._now = found[-1][-1]
-            self._clock.seen(self._now)
+            self._clock.seen(self._now, asked_at)
         return found
 
     async def _fetch(self, name: str, *values: Any) -> list[Any]:

@@ -514,3 +514,55 @@ RETURNING id, message, kws, created, enabled, user_id, task_id, job_id, status, 
 -- name: delete_notifications
 -- Delete a JSON list of notifications.
 DELETE FROM notifications WHERE id IN (SELECT value FROM json_each(?1))
+
+-- name: shift_tasks
+-- Move the times of unfinished tasks that count from a moment by a number of seconds.
+WITH kinds AS MATERIALIZED (
+    SELECT t.id, CASE WHEN t.explicit THEN coalesce(json_extract(d.body, '$.delayed'), 0)
+            ELSE d.every_seconds IS NOT NULL END AS interval,
+        coalesce(json_extract(d.body, '$.delayed'), 0) AS delayed
+    FROM tasks t JOIN definitions d ON d.task_id = t.id
+    WHERE t.status NOT IN ('FINISHED', 'FAILED')),
+moved AS MATERIALIZED (
+    SELECT t.id, k.interval, CASE
+        WHEN NOT t.run_open OR (t.status <> 'IDLE' AND coalesce(t.held, '') <> 'IDLE')
+            THEN k.interval
+        ELSE t.run_queued_at IS NOT NULL OR k.delayed END AS next
+    FROM kinds k JOIN tasks t ON t.id = k.id)
+UPDATE tasks SET
+    queued_at = queued_at + ?1, queue_deadline = queue_deadline + ?1,
+    exec_deadline = exec_deadline + ?1, stage_started_at = stage_started_at + ?1,
+    wait_deadline = wait_deadline + ?1, run_queued_at = run_queued_at + ?1,
+    run_started_at = run_started_at + ?1, status_change = status_change + ?1,
+    due_at = due_at + CASE WHEN status <> 'IDLE' OR moved.next
+        OR (start_next AND NOT (run_open AND run_queued_at IS NOT NULL)) THEN ?1 ELSE 0.0 END,
+    next_run = next_run + CASE WHEN moved.next THEN ?1 ELSE 0.0 END,
+    fire_at = fire_at + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END,
+    anchor = anchor + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END,
+    late_until = late_until + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END
+FROM moved WHERE moved.id = tasks.id
+
+-- name: shift_executors
+-- Give executors the rest of their lease from now on, after the clock was set to ?2.
+UPDATE executors SET connected_at = connected_at + ?1, last_ping = ?2,
+    lease_until = ?2 + max(0.0, lease_until - last_ping)
+WHERE status NOT IN ('LOST', 'GONE')
+
+-- name: shift_managers
+-- Move the times of managers back. Forward, the jump counts as a break.
+UPDATE managers SET up_since = up_since + ?1, covered_since = covered_since + ?1,
+    seen_at = seen_at + ?1
+WHERE ?1 < 0
+
+-- name: jumped
+-- Read the tasks with a cron expression whose next fire is before a time.
+SELECT {task_columns}, d.rev, d.body FROM definitions d JOIN tasks t ON t.id = d.task_id
+WHERE d.cron IS NOT NULL AND t.fire_at < ?1 AND NOT t.explicit
+
+-- name: set_fire
+-- Set the next fire of a task.
+UPDATE tasks SET fire_at = ?2, next_run = ?3, due_at = ?4 WHERE id = ?1
+
+-- name: raise_clock
+-- Record that a step of the clock was applied.
+UPDATE revisions SET value = value + 1 WHERE name = 'clock'

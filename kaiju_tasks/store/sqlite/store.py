@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import logging
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +28,7 @@ from kaiju_tasks.store.base import (
     WorkSummary,
     ignore,
 )
+from kaiju_tasks.store.clock import SteadyClock, describe_step
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     executor_of,
@@ -41,6 +42,7 @@ from kaiju_tasks.store.columns import (
 )
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.store.sqlite import migrating
+from kaiju_tasks.store.sqlite.clock_step import apply_step
 from kaiju_tasks.store.sqlite.connection import MEMORY, connect, translated
 from kaiju_tasks.store.sqlite.dialect import SqliteDialect
 from kaiju_tasks.store.sqlite.filelock import FileLock
@@ -48,6 +50,8 @@ from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
 from kaiju_tasks.types import ExecutorStatus, Notification, Pause
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,7 +63,7 @@ class SqliteStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
 
     :param path: the path of the file, or `:memory:`
-    :param clock: the source of the time, UNIX seconds
+    :param clock: the source of the time, UNIX seconds; by default, the wall clock without its steps
     :param inline: whether to run statements in the caller's thread
     """
 
@@ -67,10 +71,10 @@ class SqliteStore(SharedStore):
     _sql = SQL
 
     def __init__(
-        self, path: str, *, clock: Callable[[], float] = time.time, inline: bool = False
+        self, path: str, *, clock: Callable[[], float] | None = None, inline: bool = False
     ) -> None:
         self._path = path
-        self._clock = clock
+        self._clock = SteadyClock() if clock is None else clock
         self._in_memory = path == MEMORY
         self._file_lock = FileLock(Path(path))
         self._writer = ConnectionThread("kaiju-sqlite-writer", lambda: connect(path), inline=inline)
@@ -122,10 +126,27 @@ class SqliteStore(SharedStore):
                 raise
             await transaction.commit()
 
-    async def now(self) -> float:
+    def clock(self) -> float:
         return self._clock()
 
+    async def now(self) -> float:
+        await self._follow_clock()
+        return self._clock()
+
+    async def _follow_clock(self) -> None:
+        """Move the times in the database if the clock was set."""
+        clock = self._clock
+        if not isinstance(clock, SteadyClock) or not clock.step():
+            return
+        async with self._one_at_a_time:
+            if step := clock.step():
+                now = clock() + step
+                await self._run(self._writer, _whole(lambda db: apply_step(db, step, now)))
+                clock.apply(step)
+                log.warning("the clock %s", describe_step(step))
+
     async def work_summary(self) -> WorkSummary:
+        await self._follow_clock()
         ((next_due, ready, suspect, next_expiry, *waiting),) = await self._read("work_summary")
         paused, unsettled, signals = waiting
         return WorkSummary(
@@ -257,24 +278,29 @@ class SqliteStore(SharedStore):
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run work in a separate transaction, with one switch to the writer's thread."""
-
-        def whole(db: sqlite3.Connection) -> T:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(db)
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            return result
-
         async with self._one_at_a_time:
-            return await self._run(self._writer, whole)
+            return await self._run(self._writer, _whole(work))
 
     async def _run(self, thread: ConnectionThread, work: Callable[[sqlite3.Connection], T]) -> T:
         with translated():
             return await thread.run(work)
+
+
+def _whole(work: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:
+    """Work as one transaction."""
+
+    def whole(db: sqlite3.Connection) -> T:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(db)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return result
+
+    return whole
 
 
 def _views(db: sqlite3.Connection, found: list[Any], with_results: bool) -> list[TaskView]:

@@ -1,0 +1,153 @@
+"""The store's clock is set while a manager is up: spans stay as long as they are."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.lifecycle.clock_step import NOT_MOVED, SPANS, SPANS_OF_INTERVALS
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.settings import Settings
+from tests.manager.hand import Calls, HandExecutor, pinging
+from tests.support.stepped import SetClock, stepped_store
+from tests.support.wait import wait_until
+
+HOUR = 3600.0
+LONG = 2000.0
+TIMER = {"method": "_TIMER_", "params": {"timer": 0}}
+steps = pytest.mark.parametrize("step", [HOUR, -HOUR])
+
+
+class Stepped:
+    """A manager and the clock of its store."""
+
+    def __init__(self, manager: Manager, set_clock: SetClock) -> None:
+        self.manager = manager
+        self.call = Calls(manager)
+        self._set_clock = set_clock
+
+    async def step(self, seconds: float) -> None:
+        """Set the clock, and wait until the manager has noticed it."""
+        before = self.manager.clock.now()
+        await self._set_clock(seconds)
+
+        async def noticed() -> bool:
+            return abs(await self.manager.store.now() - before) > abs(seconds) / 2
+
+        await wait_until(noticed, "the step is noticed")
+
+    async def left(self, task_id: str, field: str) -> float:
+        """The seconds until a time of a task."""
+        moment = (await self.call.get(task_id))[field]
+        return float(moment - await self.manager.store.now())
+
+
+@pytest.fixture
+async def stepped(store_url: str) -> AsyncIterator[Stepped]:
+    store, set_clock = await stepped_store(store_url)
+    await store.open()
+    settings = Settings(db=store_url, poll_interval=0.2)
+    async with Manager(store, settings).running() as manager:
+        yield Stepped(manager, set_clock)
+    await store.close()
+
+
+def test_every_time_of_a_task_moves_or_is_known_not_to() -> None:
+    floats = {name for name, kind in Row.__annotations__.items() if "float" in str(kind)}
+    assert floats == SPANS | SPANS_OF_INTERVALS | NOT_MOVED
+
+
+@steps
+async def test_spans_stay_as_long_as_they_are(
+    stepped: Stepped, step: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = stepped.call
+    executor = HandExecutor(stepped.manager, "hand")
+    await executor.connect()
+    async with pinging(executor):
+        running = await call.create("work", max_exec_timeout=LONG)
+        await call.until(running["id"], "EXECUTED")
+        waiting = await call.create({"method": "_TIMER_", "params": {"timer": LONG}})
+        asked = await call.create({"method": "_MESSAGE_", "max_timeout": LONG})
+        delayed = await call.create(TIMER, delay=LONG)
+        later = await call.create(TIMER, every=LONG, delay=LONG)
+        every = await call.create(TIMER, every=LONG)
+        queued = await call.create("work", app_name="nobody", max_queue_time=LONG)
+        spans = {
+            running["id"]: "exec_deadline",
+            waiting["id"]: "wait_deadline",
+            asked["id"]: "wait_deadline",
+            delayed["id"]: "next_run",
+            later["id"]: "next_run",
+            every["id"]: "next_run",
+        }
+        before = {id: await stepped.left(id, field) for id, field in spans.items()}
+        order = (await call.get(queued["id"]))["queued_at"] - stepped.manager.clock.now()
+        await stepped.step(step)
+        for id, field in spans.items():
+            assert await stepped.left(id, field) == pytest.approx(before[id], abs=30), id
+        moved = (await call.get(queued["id"]))["queued_at"] - stepped.manager.clock.now()
+        assert moved == pytest.approx(order, abs=30)
+        assert (await call.get(running["id"]))["status"] == "EXECUTED"
+        assert (await call.get(queued["id"]))["status"] == "QUEUED"
+        assert [one["status"] for one in await call("executors.list")] == ["ACTIVE"]
+    assert caplog.text.count("was set") == 1
+
+
+@steps
+async def test_dates_and_cron_expressions_keep_their_time_of_day(
+    stepped: Stepped, step: float
+) -> None:
+    call = stepped.call
+    date = await call.create(TIMER, next_run="2100-01-01T00:00Z")
+    cron = await call.create(TIMER, cron="0 0 1 1 *")
+    await stepped.step(step)
+    for task in (date, cron):
+        assert (await call.get(task["id"]))["next_run"] == task["next_run"]
+
+
+@pytest.mark.parametrize("misfire", ["skip", "last", "all"])
+async def test_fires_that_the_clock_jumps_over_count_as_one(stepped: Stepped, misfire: str) -> None:
+    call = stepped.call
+    task = await call.create(TIMER, cron="*/10 * * * *", misfire=misfire)
+    await stepped.step(HOUR)
+    runs: list[dict[str, Any]] = []
+
+    async def decided() -> bool:
+        runs[:] = await call("tasks.runs", id=task["id"])
+        return bool(runs)
+
+    await wait_until(decided, "the fire is decided")
+    assert [run["status"] for run in runs] == ["MISSED" if misfire == "skip" else "FINISHED"]
+    now = await stepped.manager.store.now()
+    assert now - 600 - 60 < runs[0]["scheduled_at"] <= now
+    assert (await call.get(task["id"]))["next_run"] > now - 60
+
+
+async def test_a_fire_that_the_clock_jumps_over_by_less_than_the_grace_runs_late(
+    stepped: Stepped,
+) -> None:
+    call = stepped.call
+    task = await call.create(TIMER, cron="* * * * * 0,20,40")
+    await stepped.step(50.0)
+
+    async def ran() -> bool:
+        return bool(await call("tasks.runs", id=task["id"]))
+
+    await wait_until(ran, "the fire has run")
+    assert {run["status"] for run in await call("tasks.runs", id=task["id"])} == {"FINISHED"}
+
+
+async def test_no_fire_is_decided_again_when_the_clock_is_set_back(stepped: Stepped) -> None:
+    call = stepped.call
+    task = await call.create(TIMER, cron="*/10 * * * *")
+    await stepped.step(-HOUR)
+    assert (await call.get(task["id"]))["next_run"] == task["next_run"]
+    assert await call("tasks.runs", id=task["id"]) == []
+
+
+async def test_what_is_created_after_a_step_counts_by_the_new_clock(stepped: Stepped) -> None:
+    await stepped.step(HOUR)
+    task = await stepped.call.create(TIMER, delay=LONG)
+    assert await stepped.left(task["id"], "next_run") == pytest.approx(LONG, abs=30)
