@@ -4,7 +4,7 @@ Every change of a task is lock, advance and save in one `Transaction`. All times
 On PostgreSQL, `now` is the database's clock; on SQLite, it is the clock passed to the store.
 
 Times do not jump while a manager is up: when the clock is set, the store moves the times that it
-keeps before it returns from `now`, `work_summary` or the retry of a transaction (decision 0022).
+keeps before it returns from `now`, `work_summary` or the retry of a transaction (decision 0026).
 """
 
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence

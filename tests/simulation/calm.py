@@ -49,7 +49,7 @@ class Calm:
         rows = self._oracle.rows.values()
         suspects = {row.app_name for row in rows if row.losses >= SUSPECT_LOSSES}
         for row in rows:
-            if row.due_at is not None and row.due_at < EPOCH + now:
+            if row.due_at is not None and row.due_at < self._oracle.epoch + now:
                 yield (
                     Invariant.NOTHING_OVERDUE,
                     ("late", row.id, row.version),

@@ -12,6 +12,7 @@ from typing import Any
 from kaiju_tasks.lifecycle import Row, Step
 from kaiju_tasks.store import ExecutorRow, Store, StoreUnavailable, TransactionConflict
 from kaiju_tasks.store.base import Gated
+from kaiju_tasks.store.clock import SteadyClock
 from kaiju_tasks.store.open import make_store
 from tests.simulation.late import LateCommit, LateCommits, Locks
 from tests.simulation.loop import Process, SimLoop
@@ -61,16 +62,30 @@ class Faults:
         self.lost_wake = 0.0
 
 
+class SetClock(SteadyClock):
+    """A clock that says when it has taken over a step."""
+
+    applied: Callable[[float], None]
+
+    def apply(self, step: float) -> None:
+        super().apply(step)
+        self.applied(step)
+
+
 class Database:
     """The shared store, and the wake-ups between managers (LISTEN/NOTIFY).
 
     :param committed: called with what each committed transaction wrote
+    :ivar ahead: the seconds by which its clock was set in all
+    :ivar stepped: called after times have moved, with the step of the clock in seconds
     """
 
     def __init__(self, loop: SimLoop, random: Random, trace: Trace) -> None:
-        self.store: Store = make_store(
-            "sqlite://:memory:", clock=lambda: EPOCH + loop.now, inline=True
-        )
+        self.ahead = 0.0
+        self.stepped: Callable[[float], None] = lambda step: None
+        clock = SetClock(lambda: EPOCH + loop.now + self.ahead, lambda: loop.now)
+        clock.applied = lambda step: self.stepped(step)
+        self.store: Store = make_store("sqlite://:memory:", clock=clock, inline=True)
         self.random = random
         self.trace = trace
         self.faults = Faults()

@@ -22,6 +22,8 @@ class Invariant(StrEnum):
     EVENTS_AFTER_COMMIT = "no event is published before its commit"
     EVENTS_ONCE = "the end of a run is published once"
     FIRES_ONCE = "a fire is decided once"
+    SPANS_ARE_KEPT = "a deadline stays as far away when the clock is set"
+    JUMPED_FIRES_ARE_ONE = "the fires that the clock jumps over count as one"
     MESSAGES_ONCE = "a task receives a message once and consumes it once, in whichever run"
     NO_WAIT_BESIDE_A_MESSAGE = "no hook waits beside a message that it could take"
     STAGE_AFTER_RESULTS = "a task stands right after its results"

@@ -27,6 +27,17 @@ STARTS_MAX = 100
 LOSSES_MAX = 3
 
 
+def _left(row: Row, epoch: float) -> float:
+    """What is left of the time that a task may wait or run, by a clock that began at `epoch`."""
+    if row.due_at is None or row.status not in (
+        TaskStatus.EXECUTED,
+        TaskStatus.WAITING,
+        TaskStatus.QUEUED,
+    ):
+        return 0.0
+    return row.due_at - epoch
+
+
 class _Frame(Struct):
     method: str = ""
     id: Any = None
@@ -85,6 +96,9 @@ class Oracle:
         self._trace = trace
         self._lease_seconds = lease_seconds
         self.now = 0.0
+        self.epoch = EPOCH
+        self.jumped = (0.0, 0.0)
+        self.jumped_over: set[str] = set()
         self.rows: dict[str, Row] = {}
         self.definitions: dict[str, Definition] = {}
         self.results: dict[tuple[str, int], dict[int, bytes]] = {}
@@ -207,7 +221,7 @@ class Oracle:
                 f"executor {executor.id} is expelled by {line.process.name} only {since:.2f} s "
                 "after it lost its database",
             )
-        if executor.lease_until > EPOCH + self.now:
+        if executor.lease_until > self.epoch + self.now:
             self._trace.violated(
                 Invariant.LEASES_ARE_KEPT,
                 f"executor {executor.id} is expelled before its lease ends",
@@ -359,9 +373,37 @@ class Oracle:
                 )
             self.heard.add(heard)
 
+    def stepped(self, step: float, rows: list[Row]) -> None:
+        """The database's clock was set: times that count from a moment have moved with it."""
+        old = self.epoch + self.now
+        self.jumped = (old, old + step) if step > 0 else (0.0, 0.0)
+        self.jumped_over = set()
+        self.epoch += step
+        self.count("step")
+        for row in rows:
+            before = self.rows[row.id]
+            left, had = _left(row, self.epoch), _left(before, self.epoch - step)
+            if abs(left - had) > 0.001:
+                self._wrong(Invariant.SPANS_ARE_KEPT, row.id, f"{had} s became {left} s")
+            self.rows[row.id] = row
+
+    def _jump(self, task_id: str, scheduled_at: float) -> None:
+        since, until = self.jumped
+        definition = self.definitions.get(task_id)
+        if definition is None or definition.cron is None or not since < scheduled_at < until:
+            return
+        if task_id in self.jumped_over:
+            self._wrong(
+                Invariant.JUMPED_FIRES_ARE_ONE,
+                task_id,
+                f"the fire of {scheduled_at} is not the only one between {since} and {until}",
+            )
+        self.jumped_over.add(task_id)
+
     def _decide(self, task_id: str, scheduled_at: float | None) -> None:
         if scheduled_at is None:
             return
+        self._jump(task_id, scheduled_at)
         if (task_id, scheduled_at) in self.decided:
             self._wrong(
                 Invariant.FIRES_ONCE, task_id, f"the fire of {scheduled_at} is decided twice"

@@ -9,7 +9,7 @@ import pytest
 
 from kaiju_tasks.executor.session import Session as ExecutorSession
 from kaiju_tasks.executor.start_gate import StartGate
-from kaiju_tasks.lifecycle import Cause, Step
+from kaiju_tasks.lifecycle import Cause, Definition, Row, Step
 from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
 from kaiju_tasks.lifecycle.handlers import due, inbox, operators
 from kaiju_tasks.lifecycle.lineage import chained
@@ -27,8 +27,10 @@ from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report
+from kaiju_tasks.store import clock_step
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.store.sqlite import saving
+from kaiju_tasks.store.sqlite import store as sqlite_store
 from kaiju_tasks.types import ENDED, Outcome
 from tests.simulation.invariants import Invariant
 from tests.simulation.world import simulate
@@ -224,6 +226,20 @@ def acquires_by_the_pauses_it_knows(plant: Plant) -> None:
     plant(PauseBook, "refresh", as_known)
 
 
+def moves_no_times_when_the_clock_is_set(plant: Plant) -> None:
+    def nothing(db: Any, step: float, now: float) -> None:
+        return
+
+    plant(sqlite_store, "apply_step", nothing)
+
+
+def makes_up_for_an_hour_that_never_was(plant: Plant) -> None:
+    def nothing(row: Row, definition: Definition, now: float) -> Row | None:
+        return None
+
+    plant(clock_step, "pass_over", nothing)
+
+
 def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
     claim = Inserts._claim
 
@@ -282,6 +298,8 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (opens_nothing_at_the_end_of_a_pause, {}, Invariant.GATES_OPEN),
         (acquires_by_the_pauses_it_knows, {}, Invariant.PAUSES_HOLD),
         (creates_two_tasks_of_one_unique_key, {}, Invariant.KEYS_ARE_UNIQUE),
+        (moves_no_times_when_the_clock_is_set, {}, Invariant.SPANS_ARE_KEPT),
+        (makes_up_for_an_hour_that_never_was, {}, Invariant.JUMPED_FIRES_ARE_ONE),
         (forgets_the_messages_of_ended_runs, {}, Invariant.MESSAGES_ONCE),
         (rejects_repeats_to_tasks_that_have_ended, {}, Invariant.REPEATS_ARE_KNOWN),
     ],

@@ -53,6 +53,7 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
         "run FAILED",
         "run FINISHED",
         "run MISSED",
+        "step",
         "waits for a pause",
         "waits for a slot",
     }

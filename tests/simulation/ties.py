@@ -16,7 +16,7 @@ from kaiju_tasks.store import Store
 from kaiju_tasks.types import TASKS, ExitCode, Pause, TaskStatus
 from tests.simulation.invariants import Invariant
 from tests.simulation.oracle import ENDED, Oracle
-from tests.simulation.trace import EPOCH, Trace
+from tests.simulation.trace import Trace
 
 NOT_STARTED = (TaskStatus.IDLE, TaskStatus.QUEUED, TaskStatus.SUSPENDED)
 _pause = msgspec.json.Decoder(Pause).decode
@@ -317,7 +317,7 @@ class Ties:
         :param now: virtual seconds
         """
         pauses = self._pauses()
-        active = {pause.id for pause in pauses if is_active(pause, EPOCH + now)}
+        active = {pause.id for pause in pauses if is_active(pause, self._oracle.epoch + now)}
         for row in self._oracle.rows.values():
             if row.gate is not None and row.gate.startswith("p:"):
                 self._oracle.count("waits for a pause")
@@ -343,7 +343,7 @@ class Ties:
     def _should_stop(self, pauses: list[Pause], now: float) -> Iterator[Stuck]:
         """A pause that stops what runs has not stopped what ran before it was made."""
         for pause in pauses:
-            if not pause.stop_running or not is_active(pause, EPOCH + now):
+            if not pause.stop_running or not is_active(pause, self._oracle.epoch + now):
                 continue
             for row in self._oracle.rows.values():
                 executed = row.status is TaskStatus.EXECUTED

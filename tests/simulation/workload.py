@@ -13,7 +13,7 @@ from tests.simulation.manager import SimManager
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.tied import Tied
-from tests.simulation.trace import EPOCH, Trace
+from tests.simulation.trace import Trace
 
 PATIENCE_SECONDS = 20.0
 LINE_PAUSE_SECONDS = 0.5
@@ -294,7 +294,7 @@ class Workload:
             await self._client.attempt("pauses.remove", id=f"pause{number}")
             return
         self._paused += 1
-        pause = self._tied.pause(self._paused, EPOCH + self._oracle.now)
+        pause = self._tied.pause(self._paused, self._oracle.epoch + self._oracle.now)
         await self._client.attempt("pauses.add", **pause)
 
     async def _disturb_one(self, task_id: str) -> None:

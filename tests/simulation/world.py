@@ -12,6 +12,7 @@ from msgspec import Struct
 from kaiju_tasks.lifecycle import Step
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store import ExecutorRow
+from kaiju_tasks.store.columns import ROW_COLUMNS, row_of_integers
 from tests.simulation.calm import Calm
 from tests.simulation.chaos import Chaos
 from tests.simulation.database import Database, StoreLine
@@ -84,6 +85,8 @@ class World:
         self.oracle = Oracle(trace, self.settings.lease_seconds)
         self.ties = Ties(self.oracle, self.database.store, trace)
         self.database.committed = self._committed
+        self.database.stepped = self._stepped
+        self._clock_dice = Random(f"clock/{seed}")
         self.network.asked = self.oracle.asked
         self.network.answered = self.oracle.answered
         self.managers: list[SimManager] = []
@@ -111,6 +114,19 @@ class World:
         self.oracle.committed(line, steps, executors)
         self.ties.committed(steps)
 
+    def _stepped(self, step: float) -> None:
+        self._trace("world", f"the clock was set by {step:.3f} s")
+        self.oracle.now = self._loop.now
+        db = self.database.store._writer._db  # type: ignore[attr-defined]
+        found = db.execute(f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks ORDER BY id")
+        self.oracle.stepped(step, [row_of_integers(values) for values in found])
+
+    async def _set_clock(self) -> None:
+        dice = self._clock_dice
+        while True:
+            await asyncio.sleep(dice.uniform(1.0, TROUBLE_SECONDS))
+            self.database.ahead += dice.choice([1, -1]) * dice.choice([3.0, 40.0, 3600.0])
+
     async def live(self) -> None:
         """The whole life: trouble, calm, rest."""
         await self.database.store.open()
@@ -132,6 +148,8 @@ class World:
         ]
         if not self._quiet:
             works.append(self.process.spawn(self.chaos.run()))
+            if self._clock_dice.random() < 0.4:
+                works.append(self.process.spawn(self._set_clock()))
         await asyncio.sleep(TROUBLE_SECONDS)
         for work in works:
             work.cancel()
