@@ -8,7 +8,10 @@ import pytest
 from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.lifecycle.clock_step import NOT_MOVED, SPANS, SPANS_OF_INTERVALS
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor, pinging
 from tests.support.stepped import SetClock, stepped_store
 from tests.support.wait import wait_until
@@ -151,3 +154,65 @@ async def test_what_is_created_after_a_step_counts_by_the_new_clock(stepped: Ste
     await stepped.step(HOUR)
     task = await stepped.call.create(TIMER, delay=LONG)
     assert await stepped.left(task["id"], "next_run") == pytest.approx(LONG, abs=30)
+
+
+@pytest.fixture
+async def two(postgres_dsn: str) -> AsyncIterator[tuple[Stepped, Stepped]]:
+    """Two managers of one PostgreSQL."""
+    store, set_clock = await stepped_store(postgres_dsn)
+    other = make_store(postgres_dsn)
+    settings = Settings(db=postgres_dsn, poll_interval=0.2)
+    await store.open()
+    await other.open()
+    async with (
+        Manager(store, settings).running() as manager,
+        Manager(other, settings).running() as second,
+    ):
+        yield Stepped(manager, set_clock), Stepped(second, set_clock)
+    await other.close()
+    await store.close()
+
+
+@steps
+async def test_one_of_several_managers_moves_the_times(
+    two: tuple[Stepped, Stepped], step: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = two
+    task = await one.call.create(TIMER, delay=LONG)
+    await one.step(step)
+    await other.step(0.0)
+    for each in two:
+        assert await each.left(task["id"], "next_run") == pytest.approx(LONG, abs=30)
+    assert caplog.text.count("was set") == 1
+
+
+async def test_a_manager_whose_machine_stood_still_moves_nothing(
+    two: tuple[Stepped, Stepped], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = two
+    task = await one.call.create(TIMER, delay=LONG)
+    clock = one.manager.store._clock  # type: ignore[attr-defined]
+    clock._low -= HOUR
+    clock._high -= HOUR
+    for each in (one, other):
+        assert await each.left(task["id"], "next_run") == pytest.approx(LONG, abs=30)
+    assert "was set" not in caplog.text
+
+
+async def test_a_transaction_that_reads_a_stepped_clock_decides_nothing(
+    two: tuple[Stepped, Stepped],
+) -> None:
+    one, _ = two
+    task = await one.call.create(TIMER, delay=LONG)
+    tried: list[float] = []
+
+    async def work(tx: Transaction) -> Written[None]:
+        await tx.lock([task["id"]])
+        tried.append(tx.now)
+        return Written(None, [])
+
+    before = one.manager.clock.now()
+    await one._set_clock(HOUR)
+    await one.manager.committer.transact(work)
+    assert tried[0] > before + HOUR - 30
+    assert one.manager.clock.now() > before + HOUR - 30

@@ -309,9 +309,11 @@ class Oracle:
             self.count("rescued")
 
     def _timeout(self, attempt: Attempt, before: Row | None) -> None:
+        if before is None or before.nonce is None:  # it has waited at a hook
+            return
         error = msgspec.json.decode(attempt.error) if attempt.error is not None else {}
         late = error.get("type") == ErrorType.EXEC_TIMEOUT  # not one of a child
-        if late and before is not None and (before.id, before.nonce) not in self.sent:
+        if late and (before.id, before.nonce) not in self.sent:
             self._wrong(
                 Invariant.SENT_BEFORE_TIMEOUT,
                 before.id,
