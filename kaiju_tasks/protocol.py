@@ -13,6 +13,8 @@ from typing import Any
 from msgspec import Raw, Struct, field
 
 PROTOCOL_VERSION = 1
+DEFAULT_FRAME_BYTES = 8 * 1024 * 1024
+"""The largest frame that every manager accepts from an executor."""
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -104,6 +106,8 @@ class ConnectResult(Struct, kw_only=True):
     :param reconnect_grace: seconds in which an executor must reconnect after its connection was
         closed; None if the manager does not send it
     :param orphan_seconds: seconds to continue while no manager answers
+    :param max_frame_bytes: the maximum size of a frame from the executor; the manager closes the
+        connection if it gets a larger one
     :param max_result_bytes: the maximum size of a stage's result as JSON
     :param revoked: leases of `holding` that the executor no longer holds and must stop
     :param status: ACTIVE, DRAINING or SUSPENDED
@@ -118,6 +122,7 @@ class ConnectResult(Struct, kw_only=True):
     status: str
     revoked: list[Lease]
     reconnect_grace: float | None = None
+    max_frame_bytes: int = DEFAULT_FRAME_BYTES
 
 
 class PingParams(Struct, omit_defaults=True):

@@ -1,30 +1,29 @@
 """Answers to messages, over any transport."""
 
 import asyncio
+import json
 import logging
 from secrets import token_hex
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.manager import write_stage_fast
+from kaiju_tasks.api.torn_reports import loosely
 from kaiju_tasks.errors import InternalError, KaijuError
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
 from kaiju_tasks.settings import Settings
 
-__all__ = ["EXECUTOR_FRAME_BYTES", "Frames", "RpcConnection"]
+__all__ = ["Frames", "RpcConnection"]
 
 logger = logging.getLogger(__name__)
 
 REPORT = "manager.write_stage"
 CONNECT = "manager.connect"
 PRESENCE = frozenset({CONNECT, "manager.ping", "manager.suspend_executor"})
-_MIB = 1024 * 1024
-EXECUTOR_FRAME_BYTES = 8 * _MIB
-_REPORT_BYTES = 64 * 1024
-"""The size of a report without its result, in bytes."""
 
 
 class _Envelope(Struct):
@@ -32,6 +31,10 @@ class _Envelope(Struct):
     method: str = ""
     id: int | float | str | UnsetType | None = UNSET
     params: Raw = Raw(b"{}")
+
+
+class _TornEnvelope(_Envelope):
+    params: Any = None
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
@@ -53,9 +56,7 @@ class Frames:
             max_batch=settings.max_batch,
             max_depth=settings.max_json_depth,
         )
-        self.largest = max(
-            EXECUTOR_FRAME_BYTES, settings.max_body_bytes, settings.max_result_bytes + _REPORT_BYTES
-        )
+        self.largest = settings.max_frame_bytes
         self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)
 
     def connection(self, caller: Caller) -> "RpcConnection":
@@ -92,6 +93,8 @@ class RpcConnection:
             return await self._dispatch(body, self._frames.limits)
         call = _envelope(body) if len(body) <= self._frames.largest else None
         # Most messages, and the largest ones, are reports of executors: their results stay bytes.
+        if call is None:
+            call = _torn_report(body, self._frames.largest)
         if call is not None and call.method == REPORT and call.jsonrpc == "2.0":
             return await self._write_stage(call)
         if call is not None and call.method in PRESENCE:
@@ -122,6 +125,17 @@ class RpcConnection:
             fault = InternalError("internal error", incident=incident)
             return encode_error(id_, fault) if answered else None
         return encode_result(id_, result) if answered else None
+
+
+def _torn_report(body: bytes, largest: int) -> _Envelope | None:
+    """The envelope of reports of which one is not JSON."""
+    value = loosely(body) if len(body) <= largest and REPORT.encode() in body else None
+    try:
+        call = msgspec.convert(value, _TornEnvelope)
+    except msgspec.ValidationError:
+        return None
+    params = Raw(json.dumps(call.params).encode())
+    return _Envelope(call.jsonrpc, call.method, call.id, params)
 
 
 def _envelope(body: bytes) -> _Envelope | None:

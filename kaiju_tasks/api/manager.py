@@ -9,7 +9,8 @@ from kaiju_tasks.api.announcements import check_connect, check_leave, check_ping
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
-from kaiju_tasks.errors import InvalidParams, InvalidRequest, TooLarge
+from kaiju_tasks.api.torn_reports import readable_reports
+from kaiju_tasks.errors import InvalidParams, InvalidRequest, KaijuError, TooLarge
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.protocol import (
@@ -93,8 +94,12 @@ async def write_stage_fast(
     manager: Manager, caller: Caller, raw_params: msgspec.Raw | bytes
 ) -> WriteStageResult:
     """`manager.write_stage` from undecoded params: results stay bytes, each checked on its own,
-    so that one bad result fails its stage and not the whole frame."""
-    return await _write_stage(manager, caller, convert_json(raw_params, WriteStageParams))
+    so that one bad report fails its stage and not the whole frame."""
+    try:
+        params = convert_json(raw_params, WriteStageParams)
+    except (KaijuError, UnicodeDecodeError):
+        params = WriteStageParams(readable_reports(bytes(raw_params)))
+    return await _write_stage(manager, caller, params)
 
 
 async def _write_stage(

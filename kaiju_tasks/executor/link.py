@@ -247,6 +247,7 @@ class Link:
         self._watchdog.lease_seconds = result.lease_seconds
         self._watchdog.orphan_seconds = result.orphan_seconds
         self._runner.runtime.max_result_bytes = result.max_result_bytes
+        session.max_frame_bytes = result.max_frame_bytes
         self._runner.revoke(result.revoked)
         self._sender.open(session)
         self._apply_status(result.status)

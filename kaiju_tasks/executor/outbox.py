@@ -60,6 +60,11 @@ class Outbox:
         return len(self._waiting)
 
     @property
+    def alone(self) -> bool:
+        """Whether the next report has a frame of its own, because one with it was refused."""
+        return bool(self._waiting) and self._waiting[0].alone
+
+    @property
     def empty(self) -> bool:
         """Whether every report was acknowledged."""
         return not self._waiting and not self._in_flight

@@ -12,7 +12,7 @@ from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.messages import RpcError, decode_write_stage
 from kaiju_tasks.executor.outbox import Entry, Outbox
-from kaiju_tasks.executor.session import Lost, Session
+from kaiju_tasks.executor.session import FrameTooLarge, Lost, Session
 from kaiju_tasks.executor.transport import ConnectionClosed
 from kaiju_tasks.protocol import Ack, AckState, ReportError, ReportState, WriteStageParams
 from kaiju_tasks.types import ErrorType
@@ -23,8 +23,9 @@ MAX_IN_FLIGHT = 4
 PIPELINED_REPORTS = 100
 """A second frame is sent before the first is answered only if this many reports wait."""
 
-NOT_FOUND, TOO_LARGE = 404, 413
-REFUSALS = frozenset({-32700, -32600, -32602, TOO_LARGE})
+NOT_FOUND, TOO_LARGE, PARSE_ERROR = 404, 413, -32700
+UNSTORABLE = "the error of the stage cannot be stored"
+REFUSALS = frozenset({PARSE_ERROR, -32600, -32602, TOO_LARGE})
 
 
 class ReportSender:
@@ -42,6 +43,7 @@ class ReportSender:
         self._backoff = Backoff(random)
         self._session: Session | None = None
         self._in_flight = 0
+        self._lone = False
         self._due = False
         self._paused = False
         outbox.on_put = self.flush_soon
@@ -69,19 +71,30 @@ class ReportSender:
             if not batch:
                 return
             self._in_flight += 1
+            self._lone = batch[0].alone
             params = WriteStageParams([entry.report for entry in batch])
-            session.request("manager.write_stage", params, partial(self._answered, batch))
+            try:
+                session.request("manager.write_stage", params, partial(self._answered, batch))
+            except FrameTooLarge as error:
+                self._answered(batch, RpcError(TOO_LARGE, str(error)))
+            except Exception as error:  # any fault of a report, such as a lone surrogate
+                self._answered(batch, RpcError(PARSE_ERROR, f"it cannot be sent: {error}"))
 
     def _can_send(self) -> bool:
         if self._paused or self._session is None or self._session.lost:
             return False
+        if self._lone or self._outbox.alone:  # an error without an id has to be about this one
+            return self._in_flight == 0
         pipelined = self._outbox.waiting >= PIPELINED_REPORTS and self._in_flight < MAX_IN_FLIGHT
         return self._in_flight == 0 or pipelined
 
     def _answered(self, batch: list[Entry], answer: Raw | RpcError | Lost) -> None:
         self._in_flight -= 1
-        if isinstance(answer, Lost):
+        self._lone = False
+        if isinstance(answer, Lost) and not answer.frame_refused:
             self._outbox.take_back(batch)
+        elif isinstance(answer, Lost):
+            self._refused(batch, RpcError(TOO_LARGE, "it closed the connection because of it"))
         elif isinstance(answer, RpcError):
             self._refused(batch, answer)
         else:
@@ -122,7 +135,7 @@ class ReportSender:
     def _isolate(self, batch: list[Entry], error: RpcError) -> None:
         # One invalid report must not block the others. Each is sent alone; a report that is
         # refused alone becomes a failure of its stage, and is dropped if that is refused too.
-        if len(batch) > 1:
+        if not batch[0].alone:
             for entry in batch:
                 entry.alone = True
             return
@@ -130,12 +143,14 @@ class ReportSender:
         report = entry.report
         if report.state in (ReportState.PROGRESS, ReportState.EXTEND):
             entry.dead = True
-        elif report.state is ReportState.FAILED:
+        elif report.error is not None and report.error.message == UNSTORABLE:
             entry.dead = True
             entry.on_ack(Ack(AckState.STALE))
         else:
             kind = ErrorType.RESULT_TOO_LARGE if error.code == TOO_LARGE else ErrorType.EXECUTION
-            text = f"the manager refused the stage's result: {error.message}"
+            text = f"the manager refused the report of the stage: {error.message:.1000}"
+            if report.state is ReportState.FAILED:
+                text = UNSTORABLE
             entry.report = msgspec.structs.replace(
                 report,
                 state=ReportState.FAILED,

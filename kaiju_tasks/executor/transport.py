@@ -6,7 +6,14 @@ __all__ = ["Connection", "ConnectionClosed", "NoManagerThere", "Refused", "Trans
 
 
 class ConnectionClosed(Exception):
-    """The connection was closed or could not be opened."""
+    """The connection was closed or could not be opened.
+
+    :param frame_refused: whether it was closed because of a frame that was sent
+    """
+
+    def __init__(self, message: str = "", *, frame_refused: bool = False) -> None:
+        super().__init__(message)
+        self.frame_refused = frame_refused
 
 
 class Refused(ConnectionClosed):

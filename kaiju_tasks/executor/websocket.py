@@ -18,6 +18,14 @@ __all__ = ["WebSocketTransport", "rpc_url"]
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_SECONDS = 10.0
+FRAME_REFUSED = frozenset(
+    {
+        aiohttp.WSCloseCode.UNSUPPORTED_DATA,
+        aiohttp.WSCloseCode.INVALID_TEXT,
+        aiohttp.WSCloseCode.POLICY_VIOLATION,
+        aiohttp.WSCloseCode.MESSAGE_TOO_BIG,
+    }
+)
 
 
 def rpc_url(url: str) -> URL:
@@ -41,7 +49,9 @@ class WebSocketConnection:
         if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             frame: bytes | str = message.data
             return frame
-        raise ConnectionClosed(f"closed by the manager (code {self._socket.close_code})")
+        code = self._socket.close_code
+        refused = code in FRAME_REFUSED
+        raise ConnectionClosed(f"closed by the manager (code {code})", frame_refused=refused)
 
     async def close(self) -> None:
         await self._socket.close()

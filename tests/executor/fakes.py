@@ -216,6 +216,7 @@ class MemoryConnection:
         self._manager = manager
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.open = True
+        self.refused = False
 
     async def send(self, frame: bytes) -> None:
         if not self.open:
@@ -225,7 +226,7 @@ class MemoryConnection:
     async def receive(self) -> bytes:
         frame = await self._frames.get() if self.open or not self._frames.empty() else None
         if frame is None:
-            raise ConnectionClosed("broken")
+            raise ConnectionClosed("broken", frame_refused=self.refused)
         return frame
 
     def put(self, frame: bytes) -> None:

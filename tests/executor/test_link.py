@@ -7,14 +7,16 @@ import msgspec
 import pytest
 
 from kaiju_tasks.executor import Context, Executor
+from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.link import Orphaned
 from kaiju_tasks.executor.transport import Refused
-from kaiju_tasks.protocol import Ack, AckState, Assignment
+from kaiju_tasks.protocol import Ack, AckState, Assignment, ReportError
 from tests.executor.fakes import Rig, assignment, command, lease_of, result_of, settle
 
 executor = Executor("app")
 gates: dict[str, asyncio.Event] = {}
 began: list[str] = []
+raising: dict[str, Exception] = {}
 
 
 @executor.command("echo")
@@ -37,6 +39,11 @@ async def stubborn(gate: str) -> str:
         except asyncio.CancelledError:
             continue
     return gate
+
+
+@executor.command("raise")
+async def raise_(name: str) -> None:
+    raise raising[name]
 
 
 @executor.command("count")
@@ -182,6 +189,64 @@ async def test_a_refused_batch_is_sent_one_by_one_and_the_wrong_one_fails(rig):
     ]
     (failed,) = [report for report in rig.manager.reports if report.id == bad.id]
     assert failed.error.type == "result_too_large"
+
+
+async def test_an_error_without_an_id_is_about_the_report_that_is_sent_alone(rig):
+    usual = rig.manager.take
+
+    def refuse_poison(frame: bytes) -> None:
+        if b'"state":"finished"' in frame and b"poison" in frame:
+            error = {"code": -32700, "message": "this is not JSON"}
+            rig.manager.send(msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error}))
+        else:
+            usual(frame)
+
+    rig.manager.take = refuse_poison
+    data = [1, "poison", 2, *range(150)]
+    tasks = [assignment(command("echo", params={"data": one})) for one in data]
+    await rig.do(*tasks)
+    await settle(500)
+    states = {report.id: str(report.state) for report in rig.manager.reports}
+    assert [states[task.id] for task in tasks] == ["finished", "failed"] + ["finished"] * 151
+    assert rig.runner.empty
+
+
+async def test_a_frame_that_closes_the_connection_is_not_sent_for_ever(rig):
+    usual = rig.manager.take
+
+    def close_at_poison(frame: bytes) -> None:
+        if b'"state":"finished"' in frame and b"poison" in frame:
+            rig.wire.connection.refused = True
+            rig.wire.cut()
+        else:
+            usual(frame)
+
+    rig.manager.take = close_at_poison
+    tasks = [assignment(command("echo", params={"data": one})) for one in (1, "poison", 2)]
+    await rig.do(*tasks)
+    await rig.clock.advance(20)
+    states = {report.id: str(report.state) for report in rig.manager.reports}
+    assert [states[task.id] for task in tasks] == ["finished", "failed", "finished"]
+    assert rig.runner.empty
+
+
+async def test_a_report_that_cannot_be_encoded_or_is_too_long_fails_its_stage(rig):
+    rig.runtime.max_result_bytes = 100_000
+    rig.link._session.max_frame_bytes = 50_000
+    half = ReportedError(ReportError("execution_error", "half an emoji: \ud83d"))
+    raising["half"] = half
+    tasks = [
+        assignment(command("echo", params={"data": "x"})),
+        assignment(command("raise", params={"name": "half"})),
+        assignment(command("echo", params={"data": "x" * 60_000})),
+    ]
+    await rig.do(*tasks)
+    await settle(200)
+    by_id = {report.id: report for report in rig.manager.reports}
+    errors = [by_id[task.id].error for task in tasks]
+    assert errors[0] is None
+    assert [error.type for error in errors[1:]] == ["execution_error", "result_too_large"]
+    assert rig.runner.empty
 
 
 # ---- lost connections

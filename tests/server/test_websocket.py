@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from kaiju_tasks.api.frames import EXECUTOR_FRAME_BYTES
+from kaiju_tasks.protocol import DEFAULT_FRAME_BYTES
 from tests.server.conftest import Site
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
@@ -61,7 +61,7 @@ async def test_a_frame_over_the_limit_is_413_and_the_socket_stays_usable(site: S
 async def test_a_frame_over_every_limit_closes_the_socket(site: Site) -> None:
     async with site.socket() as socket:
         try:
-            await socket.send_str("x" * (EXECUTOR_FRAME_BYTES + 1))
+            await socket.send_str("x" * (DEFAULT_FRAME_BYTES + 1))
         except ConnectionError:
             pass  # closed before all of it was sent
         message = await socket.receive(timeout=PATIENCE_SECONDS)

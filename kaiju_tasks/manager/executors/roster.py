@@ -93,6 +93,7 @@ class Roster:
             reconnect_grace=settings.reconnect_grace,
             orphan_seconds=settings.orphan_seconds,
             max_result_bytes=settings.max_result_bytes,
+            max_frame_bytes=settings.max_frame_bytes,
             status=status,
             revoked=[lease for lease in params.holding if lease not in held],
         )
