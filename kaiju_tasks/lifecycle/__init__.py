@@ -45,6 +45,7 @@ from kaiju_tasks.lifecycle.run import open_run, proceed
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
 from kaiju_tasks.lifecycle.slot_keys import shown_slot_key, slot_key
 from kaiju_tasks.lifecycle.state import (
+    GRACE_SECONDS,
     InboxMessage,
     Row,
     TaskState,
@@ -70,6 +71,7 @@ from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
 __all__ = [
     "EVENTS",
     "FIXED_DURING_A_RUN",
+    "GRACE_SECONDS",
     "NO_PAUSES",
     "TABLE",
     "WAIT_SECONDS",
@@ -155,7 +157,9 @@ def advance(task: TaskState, event: Event, now: float) -> Step:
     if step.changed:
         row = step.row
         row.version += 1
-        row.due_at = due_at(row)
+        row.due_at = due_at(row, task.grace_seconds)
+        if move.not_before is not None and row.due_at is not None:
+            row.due_at = max(row.due_at, move.not_before)
         if move.definition.unique_key is not None or task.definition.unique_key is not None:
             step.claim = claim_change(task.row, task.definition, row, move.definition)
     return step
@@ -210,7 +214,7 @@ def create(
             row.anchor = now + (definition.every or 0.0)
             plan_next(row, definition, now)
         move.idle(next_moment(row, definition))
-    row.due_at = due_at(row)
+    row.due_at = due_at(row, GRACE_SECONDS)
     move.step.definition = definition
     move.step.claim = claimed(row, definition)
     return move.step

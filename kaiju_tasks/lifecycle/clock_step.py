@@ -8,13 +8,15 @@ from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import keep_last_passed
-from kaiju_tasks.lifecycle.state import Row, TaskState
+from kaiju_tasks.lifecycle.state import GRACE_SECONDS, Row, TaskState
+from kaiju_tasks.lifecycle.statuses import EXECUTED
 
 SPANS = frozenset(
     {
         "queued_at",
         "queue_deadline",
         "exec_deadline",
+        "stage_deadline",
         "stage_started_at",
         "wait_deadline",
         "run_queued_at",
@@ -40,5 +42,6 @@ def pass_over(row: Row, definition: Definition, now: float) -> Row | None:
     if not keep_last_passed(row, definition, now):
         return None
     move.show_next_run()
-    row.due_at = due_at(row)
+    if row.status is not EXECUTED:  # `due_at` of a lease has moved with its deadlines
+        row.due_at = due_at(row, GRACE_SECONDS)
     return row

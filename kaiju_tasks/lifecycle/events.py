@@ -27,11 +27,13 @@ class Due(Event, frozen=True, kw_only=True):
     :param up_since: since when at least one manager has been up, apart from breaks of at most
         `misfire_grace`; UNIX seconds
     :param grace: how long a task that has fallen behind may take to catch up, in seconds
+    :param heard_since: since when this manager could write reports without a break, UNIX seconds
     """
 
     job_id: str
     up_since: float = 0.0
     grace: float = 0.0
+    heard_since: float = 0.0
 
 
 class Acquired(Event, frozen=True, kw_only=True):

@@ -40,7 +40,17 @@ _encode_error = msgspec.json.Encoder().encode
 class Move:
     """A transition in progress: read `row`, call verbs, return `step`."""
 
-    __slots__ = ("definition", "inbox", "now", "pauses", "results", "row", "step", "task")
+    __slots__ = (
+        "definition",
+        "inbox",
+        "not_before",
+        "now",
+        "pauses",
+        "results",
+        "row",
+        "step",
+        "task",
+    )
 
     def __init__(self, task: TaskState, now: float) -> None:
         self.row = _copy_row(task.row)
@@ -50,6 +60,7 @@ class Move:
         self.task = task
         self.pauses = task.pauses
         self.now = now
+        self.not_before: float | None = None
         self.step = Step(self.row)
 
     # -- reading ---------------------------------------------------------------------
@@ -158,6 +169,7 @@ class Move:
         row.queue_deadline = None
         row.exec_deadline = self.now + self.definition.max_exec_timeout - row.exec_used
         self.start_stage()
+        self._limit_stage()
         self.stand(EXECUTED, None)
 
     def start_stage(self) -> None:
@@ -166,6 +178,11 @@ class Move:
         if row.run_started_at is None:
             row.run_started_at = self.now
             self.step.events.append("task.started")
+
+    def _limit_stage(self) -> None:
+        """Begin the `max_timeout` of the running stage."""
+        limit = self.command.max_timeout
+        self.row.stage_deadline = None if limit is None else self.now + limit
 
     def wait(self, reason: Reason, deadline: float | None) -> None:
         """Wait at a hook."""
@@ -214,7 +231,8 @@ class Move:
         row = self.row
         if row.executor_id is not None:
             row.exec_used = self.exec_spent()
-            row.executor_id = row.nonce = row.exec_deadline = row.stage_started_at = None
+            row.executor_id = row.nonce = row.stage_started_at = None
+            row.exec_deadline = row.stage_deadline = None
 
     def revoke(self) -> None:
         """Revoke the lease after the commit, if there is one."""
@@ -253,6 +271,8 @@ class Move:
         row.result_bytes += len(result)
         row.wait_deadline = row.error = row.exit_code = None
         row.stage_started_at = self.now
+        if row.executor_id is not None and row.stage < row.stages:
+            self._limit_stage()
         self.step.events.append("task.stage")
 
     def _end_chain_after_a_wait(self) -> None:

@@ -128,6 +128,18 @@ def fail_exec_timeout(move: Move) -> None:
     )
 
 
+def fail_stage_timeout(move: Move) -> None:
+    row = move.row
+    assert row.stage_deadline is not None
+    assert row.stage_started_at is not None
+    seconds = row.stage_deadline - row.stage_started_at
+    fail(
+        move,
+        ErrorType.STAGE_TIMEOUT,
+        f"the stage ran longer than its `max_timeout` of {seconds:g} seconds",
+    )
+
+
 def abort(move: Move, type: ErrorType, message: str, outcome: Outcome, data: Any = None) -> None:
     """End the run without a retry; a running or waiting stage is recorded."""
     error = move.error(type, message, data)

@@ -8,6 +8,9 @@ from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses
 from kaiju_tasks.types import TaskStatus
 
+GRACE_SECONDS = 2.0
+"""The least of `TaskState.grace_seconds`."""
+
 
 class Row(Struct):
     """The part of a task that changes often. Times are UNIX seconds.
@@ -37,6 +40,7 @@ class Row(Struct):
     :param gate: what holds the task in its stream: `slot_gate` or `pause_gate`
     :param awaited: another task may wait for the end of this one's run
     :param chain: the starts that led to the open run, or to the next one (`lineage.py`)
+    :param stage_deadline: when the `max_timeout` of the running stage ends
     """
 
     id: str = ""
@@ -85,6 +89,7 @@ class Row(Struct):
     awaited: bool = False
     late_until: float | None = None
     chain: str | None = None
+    stage_deadline: float | None = None
 
     @property
     def begun(self) -> bool:
@@ -124,6 +129,8 @@ class TaskState(Struct):
     :param pauses: all pauses
     :param received: ids of messages that earlier runs received. Only the id of the message that
         is to be applied is required.
+    :param grace_seconds: how long after a deadline of an executor the manager acts itself; the
+        executor, which can stop the work, acts first
     """
 
     row: Row
@@ -132,6 +139,7 @@ class TaskState(Struct):
     inbox: tuple[InboxMessage, ...] = ()
     pauses: Pauses = NO_PAUSES
     received: frozenset[str] = frozenset()
+    grace_seconds: float = GRACE_SECONDS
 
     def has_received(self, message_id: str) -> bool:
         """Whether the open run or an earlier run has received a message with this id."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from kaiju_tasks.lifecycle import Due
+from kaiju_tasks.lifecycle import Due, TaskState
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.heartbeat import Heartbeat
@@ -140,10 +140,18 @@ class Scheduler:
 
     async def _due_batch(self, tx: Transaction, *, at_once: int) -> Written[int]:
         rows = await tx.lock_due(at_once)
-        up_since, grace = self._uptime.presence.covered_since, self._misfire_grace
-        changes = await self._committer.advance_rows(
-            tx, rows, lambda state: Due(job_id=self._dice.new_id(), up_since=up_since, grace=grace)
-        )
+        presence, grace = self._uptime.presence, self._misfire_grace
+        heard_since = max(presence.up_since, tx.now - self._uptime.seconds_reached())
+
+        def due(state: TaskState) -> Due:
+            return Due(
+                job_id=self._dice.new_id(),
+                up_since=presence.covered_since,
+                grace=grace,
+                heard_since=heard_since,
+            )
+
+        changes = await self._committer.advance_rows(tx, rows, due)
         return Written(len(changes), changes)
 
     async def _do_signals(self) -> bool:

@@ -314,6 +314,7 @@ def _check_like_the_schema(row: Row) -> None:
         assert row.open
     else:
         assert leased == (None, None, None)
+        assert row.stage_deadline is None
         assert not row.hold_next
     assert (row.held is not None) == (row.status is SUSPENDED)
     assert row.ready == 0 or row.status is QUEUED

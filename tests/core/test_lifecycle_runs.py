@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle import (
+    Due,
     ExecutorLost,
     Reset,
     Resume,
+    Revoke,
     StageExtended,
     Suspend,
     given_back,
@@ -394,6 +396,89 @@ def test_time_that_was_granted_survives_a_lost_executor() -> None:
     world.lose()
     world.acquire()
     assert world.row.exec_deadline == world.now + 30
+
+
+# -- stages whose executor is silent ---------------------------------------------------------
+
+
+def test_a_stage_that_is_silent_beyond_its_max_timeout_fails_as_its_executor_would_report() -> None:
+    world = World(command(max_timeout=20.0), max_retries=1)
+    world.acquire()
+    assert (world.row.stage_deadline, world.row.due_at) == (1020.0, 1022.0)
+    lease = world.lease
+    assert not world.at(1021.9).changed
+    step = world.at(1022.0)
+    assert (step.revoke, world.row.status, world.row.retries) == (Revoke("e", lease), QUEUED, 1)
+    assert error_of(world) == {
+        "type": "stage_timeout",
+        "message": "the stage ran longer than its `max_timeout` of 20 seconds",
+        "stage": 0,
+        "data": None,
+    }
+    world.acquire()
+    world.at(world.row.due_at or 0.0)
+    assert (world.row.status, world.row.exit_code) == (FAILED, 1)
+
+
+def test_each_stage_of_a_segment_has_its_own_deadline() -> None:
+    world = World(command(max_timeout=20.0), command(), command(max_timeout=30.0))
+    world.acquire()
+    world.now += 5
+    world.finish()
+    assert (world.row.stage_deadline, world.row.due_at) == (None, 1302.0)
+    world.now += 5
+    world.finish()
+    assert (world.row.stage_deadline, world.row.due_at) == (1040.0, 1042.0)
+    world.lose()
+    assert (world.row.status, world.row.stage_deadline) == (QUEUED, None)
+
+
+def test_the_end_of_the_run_comes_before_a_later_deadline_of_its_stage() -> None:
+    world = World(command(max_timeout=200.0), max_exec_timeout=100.0)
+    world.acquire()
+    assert world.row.due_at == 1102.0
+    world.at(1102.0)
+    assert error_of(world)["type"] == "exec_timeout"
+
+
+def test_a_stage_that_asks_for_time_gets_it_for_its_max_timeout_too() -> None:
+    world = World(command(max_timeout=20.0), max_exec_timeout=float(Limit.MAX_T))
+    world.acquire()
+    world.apply(StageExtended(lease=world.lease, stage=0, seconds=15.0))
+    assert (world.row.stage_deadline, world.row.exec_deadline) == (1035.0, 1000.0 + Limit.MAX_T)
+    for seconds in (0.0, -1.0, float("nan"), float("inf")):
+        event = StageExtended(lease=world.lease, stage=0, seconds=seconds)
+        assert not world.apply(event).changed
+    world.at(1037.0)
+    assert "`max_timeout` of 35 seconds" in error_of(world)["message"]
+
+
+def test_a_stage_that_ended_while_nobody_could_report_is_given_time_to_report() -> None:
+    world = World(command(max_timeout=20.0))
+    world.acquire()
+    world.now = 2000.0
+    world.apply(Due(job_id="j", heard_since=1999.0))
+    assert (world.row.status, world.row.due_at) == (EXECUTED, 1999.0 + 3 * 2.0)
+    world.finish("in time")
+    assert world.row.status is FINISHED
+
+
+def test_a_stage_that_is_silent_after_an_outage_ends_when_it_has_had_its_time() -> None:
+    world = World(command(max_timeout=20.0))
+    world.acquire()
+    world.now = 2000.0
+    world.apply(Due(job_id="j", heard_since=1999.0))
+    world.now = world.row.due_at or 0.0
+    world.apply(Due(job_id="j", heard_since=1999.0))
+    assert error_of(world)["type"] == "stage_timeout"
+
+
+def test_a_stage_that_began_after_an_outage_is_given_no_more_time() -> None:
+    world = World(command(max_timeout=20.0))
+    world.acquire()
+    world.now = 1022.0
+    world.apply(Due(job_id="j", heard_since=999.0))
+    assert error_of(world)["type"] == "stage_timeout"
 
 
 # -- lost executors ------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import (
+    GRACE_SECONDS,
     Cancel,
     Cause,
     ChildFailure,
@@ -31,7 +32,6 @@ from kaiju_tasks.lifecycle import (
     Watched,
     gate_pause,
 )
-from kaiju_tasks.lifecycle.handlers.due import BACKSTOP_SECONDS
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import Concurrency, ErrorType, Misfire, Outcome, RestartPolicy, TaskError
 from tests.core.lifecycle_kit import (
@@ -356,7 +356,7 @@ class Walk(RuleBasedStateMachine):
     def execution_is_bounded(self) -> None:
         """What a run executes between two retries never exceeds its time and the backstop."""
         if hasattr(self, "world"):
-            assert self.executed <= self.most + self.granted + BACKSTOP_SECONDS + 1e-6
+            assert self.executed <= self.most + self.granted + GRACE_SECONDS + 1e-6
 
 
 TestWalk = Walk.TestCase

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row
 from kaiju_tasks.lifecycle.move import SUSPECT_LOSSES
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import TaskStatus
@@ -57,6 +57,13 @@ class Calm:
                     partial(_late, row),
                 )
             if row.status is TaskStatus.EXECUTED:
+                if _is_too_slow(row, self._oracle.definitions[row.id], self._oracle.epoch + now):
+                    yield (
+                        Invariant.STAGES_END_IN_TIME,
+                        ("slow", row.id, row.epoch, row.stage),
+                        ADRIFT_SECONDS,
+                        partial(_slow, row),
+                    )
                 if not _is_held(row, by_name):
                     yield (
                         Invariant.EXECUTED_IS_HELD,
@@ -115,6 +122,12 @@ def _is_held(row: Row, by_name: dict[str, SimExecutor]) -> bool:
     return lease_of(row) in executor.runner.holding()
 
 
+def _is_too_slow(row: Row, definition: Definition, now: float) -> bool:
+    command = definition.commands[row.stage]
+    limit = command.max_timeout
+    return limit is not None and now > (row.stage_started_at or now) + limit + GRACE_SECONDS
+
+
 def _is_at_work(row: Row, by_name: dict[str, SimExecutor]) -> bool:
     runner = by_name[row.executor_id or ""].runner
     segments = runner._by_task if runner is not None else {}
@@ -133,6 +146,10 @@ def _has_place(executor: SimExecutor, row: Row) -> bool:
 
 def _late(row: Row) -> str:
     return f"{_show(row)} is overdue"
+
+
+def _slow(row: Row) -> str:
+    return f"{_show(row)}, longer than its max_timeout"
 
 
 def _adrift(row: Row) -> str:

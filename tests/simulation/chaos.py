@@ -38,6 +38,7 @@ class Chaos:
             self._executor_leaves,
             self._freeze_executor,
             self._executor_forgets,
+            self._executor_oversleeps,
             self._cut_wire,
             self._part,
             self._cut_store,
@@ -80,6 +81,8 @@ class Chaos:
             executor.process.go_on()
             if self._executor_forgets in self._kinds:
                 executor.process.context.run(executor.forget)
+            if self._executor_oversleeps in self._kinds:
+                executor.oversleep()
 
     def _later(self, low: float, high: float, undo: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(self._random.uniform(low, high), undo)
@@ -123,6 +126,10 @@ class Chaos:
     def _executor_forgets(self) -> None:
         if (executor := self._executor()) is not None:
             executor.process.context.run(executor.forget)
+
+    def _executor_oversleeps(self) -> None:
+        if (executor := self._executor()) is not None:
+            executor.oversleep()
 
     def _cut_wire(self) -> None:
         if self._network.wires:

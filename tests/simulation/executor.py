@@ -97,6 +97,14 @@ class SimExecutor:
             self.trace(self.process.name, f"forgets {segment.lease()}")
             segment.drop()
 
+    def oversleep(self) -> None:
+        """Let the stages that run go on beyond their time."""
+        for segment in self.runner._segments.values() if self.runner is not None else ():
+            stage = segment._stage
+            if stage is not None and stage._timer is not None:
+                self.trace(self.process.name, f"oversleeps {segment.lease()}")
+                stage._timer.cancel()
+
     def leave(self) -> None:
         """SIGTERM."""
         if self.link is not None and not self.leaving:

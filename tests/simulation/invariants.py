@@ -50,6 +50,7 @@ class Invariant(StrEnum):
     NOTHING_OVERDUE = "nothing is overdue"
     EXECUTED_IS_HELD = "every EXECUTED task is held by the executor that the database names"
     EXECUTED_IS_AT_WORK = "every EXECUTED task is at work, or reported"
+    STAGES_END_IN_TIME = "no stage is EXECUTED long after its `max_timeout`"
     NO_ZOMBIES = "nobody works under a lease that is over"
     NO_IDLE_HANDS = "nothing stands queued beside a free place"
     GATES_OPEN = "nobody stands at the gate of a pause that is over"

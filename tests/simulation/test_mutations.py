@@ -125,6 +125,14 @@ def does_not_listen_to_what_executors_hold(plant: Plant) -> None:
     plant(Reconciliation, "heard", nothing)
 
 
+def leaves_the_time_of_stages_to_executors(plant: Plant) -> None:
+    def of_the_run(row: Row) -> float:
+        assert row.exec_deadline is not None
+        return row.exec_deadline
+
+    plant(due, "_lease_deadline", of_the_run)
+
+
 def begins_a_run_twice(plant: Plant) -> None:
     def never(move: Move, event: Reset | RunNow | RestartFrom) -> bool:
         return False
@@ -286,6 +294,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (looks_again_while_its_commit_is_in_doubt, {"late": 0.3}, Invariant.NO_ERRORS_LOGGED),
         (looks_only_for_what_has_ended, {"late": 0.3}, Invariant.SENT_BEFORE_TIMEOUT),
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
+        (leaves_the_time_of_stages_to_executors, {}, Invariant.STAGES_END_IN_TIME),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
         (follows_circles_without_end, {}, Invariant.CIRCLES_END),

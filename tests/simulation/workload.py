@@ -218,6 +218,7 @@ class Workload:
             return {
                 "method": "nap",
                 "params": {"seconds": random.choice([0.1, 2.0, 2.0, 6.0, 25.0])},
+                "max_timeout": random.choice([None, 1.0, 5.0]),
             }
         if dice < 0.62:
             return {"method": "flaky", "params": {"chance": random.choice([0.3, 0.7, 1.0])}}

@@ -118,6 +118,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "executed and ready": {
         "status": "EXECUTED", "executor_id": "e", "nonce": "n", "exec_deadline": 1.0, "ready": 1,
     },
+    "queued with a deadline of its stage": {"stage_deadline": 1.0},
     "waiting and ready": {"status": "WAITING", "ready": 1},
     "ready in a way nobody knows": {"ready": 3},
     "queued without a moment": {"queued_at": None},

@@ -101,7 +101,7 @@ FREE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
 }
 DEPENDENT_FIELDS = {
     "id", "status", "ready", "stage", "stages", "nonce", "executor_id", "held",
-    "exec_deadline", "exit_code", "gate",
+    "exec_deadline", "exit_code", "gate", "stage_deadline",
 }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def rows(draw: st.DrawFn, id: str = "a") -> Row:
         row.held = "QUEUED"
     elif row.status is TaskStatus.EXECUTED:
         row.executor_id, row.nonce, row.job_id = draw(text), draw(text), draw(text)
-        row.exec_deadline = draw(moment)
+        row.exec_deadline, row.stage_deadline = draw(moment), draw(st.none() | moment)
     return row
 
 

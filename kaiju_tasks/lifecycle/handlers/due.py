@@ -9,6 +9,7 @@ from kaiju_tasks.lifecycle.run import (
     abort,
     begin,
     fail_exec_timeout,
+    fail_stage_timeout,
     fail_template,
     proceed,
     rest,
@@ -21,19 +22,17 @@ from kaiju_tasks.lifecycle.schedule import (
 )
 from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, WAITING
-from kaiju_tasks.types import ENDED, ErrorType, Outcome
-
-BACKSTOP_SECONDS = 2.0
-"""How long after an execution deadline the manager acts. The executor, which can stop the work,
-enforces the deadline first."""
+from kaiju_tasks.types import ENDED, ErrorType, Limit, Outcome
 
 
-def due_at(row: Row) -> float | None:
-    """When the manager must next handle a row."""
+def due_at(row: Row, grace_seconds: float) -> float | None:
+    """When the manager must next handle a row.
+
+    :param grace_seconds: see `TaskState`
+    """
     status = row.status
     if status is EXECUTED:
-        assert row.exec_deadline is not None
-        return row.exec_deadline + BACKSTOP_SECONDS
+        return _lease_deadline(row) + grace_seconds
     if status is QUEUED:
         return row.queue_deadline
     if status is IDLE:
@@ -46,11 +45,18 @@ def due_at(row: Row) -> float | None:
 
 
 def due(move: Move, event: Due) -> None:
-    moment = due_at(move.row)
+    moment = due_at(move.row, move.task.grace_seconds)
     if moment is None or moment > move.now:
         move.nothing()
     else:
         WHEN_DUE[move.row.status](move, event)
+
+
+def _lease_deadline(row: Row) -> float:
+    assert row.exec_deadline is not None
+    if row.stage_deadline is None:
+        return row.exec_deadline
+    return min(row.stage_deadline, row.exec_deadline)
 
 
 def due_idle(move: Move, event: Due) -> None:
@@ -89,9 +95,18 @@ def due_queued(move: Move, event: Due) -> None:
 
 
 def due_executed(move: Move, event: Due) -> None:
-    """Revoke the lease and fail the stage: the executor did not enforce the deadline itself."""
+    """Revoke the lease and fail the stage: the executor did not enforce the deadline itself. An
+    executor that may have been unable to report gets the time in which it would be expelled."""
+    row = move.row
+    judged_at = event.heard_since + Limit.SUSPEND_AFTER_PINGS * move.task.grace_seconds
+    if row.status_change < event.heard_since and move.now < judged_at:
+        move.not_before = judged_at
+        return
     move.revoke()
-    fail_exec_timeout(move)
+    if row.stage_deadline == _lease_deadline(row):
+        fail_stage_timeout(move)
+    else:
+        fail_exec_timeout(move)
 
 
 def due_waiting(move: Move, event: Due) -> None:

@@ -1,5 +1,7 @@
 """Handlers for acquisitions, reports and losses of executors."""
 
+import math
+
 from kaiju_tasks.lifecycle.events import (
     Acquired,
     ExecutorLost,
@@ -67,18 +69,22 @@ def stage_failed(move: Move, event: StageFailed) -> None:
 
 
 def stage_extended(move: Move, event: StageExtended) -> None:
-    """Grant more time, so that the lease and the time already used do not exceed MAX_T."""
+    """Grant more time, so that the lease and the time already used do not exceed MAX_T. The
+    `max_timeout` of the stage grows by all that was requested, as in the executor."""
     row = move.row
     if not _is_current(move, event):
         return
     assert row.exec_deadline is not None
     lasts = row.exec_deadline - row.status_change + max(0.0, row.exec_used)
-    seconds = min(event.seconds, Limit.MAX_T - lasts)
-    if not seconds > 0:
+    seconds = max(0.0, min(event.seconds, Limit.MAX_T - lasts))
+    longer = event.seconds if 0 < event.seconds < math.inf else 0.0
+    if not seconds and not (longer and row.stage_deadline is not None):
         move.nothing()
         return
     row.exec_deadline += seconds
     row.exec_used -= seconds
+    if row.stage_deadline is not None:
+        row.stage_deadline += longer
 
 
 def _is_current(move: Move, event: StageFinished | StageFailed | StageExtended) -> bool:

@@ -46,6 +46,13 @@ class Uptime:
     def connected(self) -> bool:
         return self._reached_since is not None
 
+    def seconds_reached(self) -> float:
+        """Seconds since which the database has been reachable without interruption."""
+        now = self._clock()
+        if self._reached_since is None or now - self._reached_last > self._silence_seconds:
+            return 0.0
+        return now - self._reached_since
+
     def seconds_until_expel(self) -> float:
         """Seconds until executors may be expelled for missing pings; 0 if they may be now."""
         now = self._clock()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
-from kaiju_tasks.lifecycle import Definition, Event, Row, Step, TaskState, refuses
+from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Event, Row, Step, TaskState, refuses
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.batch import Batch
 from kaiju_tasks.manager.writing.changes import Change, Written
@@ -76,7 +76,7 @@ class Committer:
         self._queue = EntryQueue(settings.batch_rows)
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.states = States()
+        self.states = States(max(GRACE_SECONDS, settings.ping_interval))
         self.consequences = Consequences(self.states, dice, settings)
         self._inserts = Inserts(self.states)
         self._batch = Batch(self.states, self._inserts, self.consequences)

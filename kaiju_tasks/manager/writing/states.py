@@ -14,10 +14,12 @@ log = logging.getLogger(__name__)
 class States:
     """Loads and advances task states.
 
+    :param grace_seconds: see `TaskState`
     :ivar pauses: the latest pauses that this manager has read
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float) -> None:
+        self.grace_seconds = grace_seconds
         self.definitions = DefinitionCache()
         self.pauses: Pauses = NO_PAUSES
 
@@ -30,7 +32,9 @@ class States:
         definitions = await self.definitions.load(tx, rows)
         pauses = self.pauses
         states = {
-            row.id: TaskState(row, definitions[row.id], pauses=pauses)
+            row.id: TaskState(
+                row, definitions[row.id], pauses=pauses, grace_seconds=self.grace_seconds
+            )
             for row in rows
             if row.id in definitions
         }

@@ -19,14 +19,14 @@ scheduled_at float8, queued_at float8, queue_deadline float8, queue_left float8,
 exec_deadline float8, exec_used float8, stage_started_at float8, wait_deadline float8,
 run_queued_at float8, run_started_at float8, status_change float8, result_bytes bigint,
 exit_code int, error text, rev bigint, version int, gate text, awaited bool,
-late_until float8, chain text
+late_until float8, chain text, stage_deadline float8
 
 -- columns: hot
 -- The columns of tasks that acquisitions and reports change. Half the columns cost half the time.
 id text, status text, status_reason text, ready int, run_open bool, stage int, attempt int,
 epoch int, nonce text, executor_id text, due_at float8, next_run float8, exec_deadline float8,
 exec_used float8, stage_started_at float8, run_started_at float8, status_change float8,
-result_bytes bigint, exit_code int, version int
+result_bytes bigint, exit_code int, version int, stage_deadline float8
 
 -- columns: definitions
 task_id text, rev bigint, body text, created text, cron text, every_seconds float8,
@@ -662,7 +662,8 @@ moved AS MATERIALIZED (
     FROM kinds k JOIN tasks t ON t.id = k.id)
 UPDATE tasks t SET
     queued_at = queued_at + $1::float8, queue_deadline = queue_deadline + $1::float8,
-    exec_deadline = exec_deadline + $1::float8, stage_started_at = stage_started_at + $1::float8,
+    exec_deadline = exec_deadline + $1::float8, stage_deadline = stage_deadline + $1::float8,
+    stage_started_at = stage_started_at + $1::float8,
     wait_deadline = wait_deadline + $1::float8, run_queued_at = run_queued_at + $1::float8,
     run_started_at = run_started_at + $1::float8, status_change = status_change + $1::float8,
     due_at = due_at + CASE WHEN status <> 'IDLE' OR moved.next

@@ -209,6 +209,18 @@ async def test_more_time_is_told_as_what_is_left(call: Calls, executor: HandExec
     assert (ack.exec_seconds or 0.0) < 30
 
 
+async def test_a_silent_stage_ends_at_its_max_timeout_and_its_lease_is_revoked(
+    call: Calls, executor: HandExecutor
+) -> None:
+    executor.manager.committer.states.grace_seconds = 0.0
+    await call.create({"method": "work", "max_timeout": 0.1}, id="x")
+    task = await executor.take()
+    failed = await call.until("x", "FAILED")
+    assert (failed["exit_code"], failed["error"]["type"]) == (1, "stage_timeout")
+    assert executor.revoked == [lease_of(task)]
+    assert (await executor.finish(task)).state is AckState.STALE
+
+
 @pytest.mark.parametrize(
     "change",
     [{"id": "a\0b"}, {"job_id": "\0"}, {"epoch": 2**70}, {"stage": 2**70}, {"nonce": "\0"}],

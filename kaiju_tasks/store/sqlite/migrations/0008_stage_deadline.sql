@@ -1,0 +1,3 @@
+-- When the `max_timeout` of the running stage ends.
+ALTER TABLE tasks ADD COLUMN stage_deadline REAL CONSTRAINT tasks_stage_deadline_is_leased CHECK (
+    stage_deadline IS NULL OR status = 'EXECUTED');
