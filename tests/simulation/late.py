@@ -96,6 +96,11 @@ class LateCommits:
         if late is not None:
             await late.ended.wait()
 
+    async def all_ended(self) -> None:
+        """Wait until no commit is in doubt."""
+        for late in list(self._open):
+            await late.ended.wait()
+
     async def executors_free(self, ids: Iterable[str]) -> None:
         """Wait until no late commit has locked these executors for an update."""
         wanted = set(ids)
