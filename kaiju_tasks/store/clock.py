@@ -6,6 +6,8 @@ from collections.abc import Callable
 STEP_SECONDS = 2.0
 """A larger difference to the followed clock is a step. A smaller one is followed at once."""
 
+NOISE_SECONDS = 0.001
+
 _STEADY = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
 
 
@@ -56,7 +58,7 @@ class SteadyClock:
         step = ahead - self._ahead
         if abs(step) > STEP_SECONDS + uncertain:
             return step
-        if uncertain < STEP_SECONDS:
+        if NOISE_SECONDS < abs(step) and uncertain < STEP_SECONDS:
             self._ahead = ahead
         return 0.0
 

@@ -157,11 +157,11 @@ class PostgresStore(SharedStore):
         ((now, self._clock_revision),) = await self._read_clock("now")
         return float(now)
 
-    async def _read_clock(self, name: str) -> list[Any]:
+    async def _read_clock(self, name: str, *values: Any) -> list[Any]:
         """Run a statement whose first value is the clock, again if the clock was set."""
         while True:
             asked_at = self._clock.local()
-            found = await self._read(name)
+            found = await self._read(name, *values)
             try:
                 self._clock.seen(found[0][0], asked_at)
             except ClockStepped:
@@ -283,11 +283,9 @@ class PostgresStore(SharedStore):
         silent_seconds: float | None = None,
     ) -> Presence:
         self._seen_as = (manager_id, fresh_seconds)
-        await self.now()
         silent = fresh_seconds if silent_seconds is None else silent_seconds
-        (found,) = await self._read(
-            "manager_seen", manager_id, fresh_seconds, grace_seconds, silent
-        )
+        seconds = (fresh_seconds, grace_seconds, silent)
+        (found,) = await self._read_clock("manager_seen", manager_id, *seconds)
         return Presence(*found)
 
     async def manager_gone(self, manager_id: str) -> None:
