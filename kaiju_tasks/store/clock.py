@@ -58,7 +58,7 @@ class SteadyClock:
         step = ahead - self._ahead
         if abs(step) > STEP_SECONDS + uncertain:
             return step
-        if NOISE_SECONDS < abs(step) and uncertain < STEP_SECONDS:
+        if abs(step) > NOISE_SECONDS and uncertain < STEP_SECONDS:
             self._ahead = ahead
         return 0.0
 
