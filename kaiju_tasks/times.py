@@ -1,8 +1,16 @@
-"""Times in the format for people."""
+"""Times as text."""
 
 from datetime import UTC, datetime, tzinfo
 
-__all__ = ["show_time"]
+__all__ = ["iso_moment", "show_time"]
+
+
+def iso_moment(seconds: float) -> str:
+    """Format a time for programs, as in `created`. Text in this format sorts in the order of time.
+
+    :param seconds: UNIX seconds
+    """
+    return _from_unix(seconds).isoformat(timespec="microseconds")
 
 
 def show_time(value: float | str, zone: tzinfo = UTC) -> str:

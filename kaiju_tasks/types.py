@@ -577,6 +577,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
             "exec_deadline",
             "wait_deadline",
             "status_change",
+            "since",
             "user_id",
             "executor_id",
             "job_id",
@@ -652,7 +653,9 @@ class Task(Struct, kw_only=True):
     :param queued_at: time at which the task entered its stream
     :param exec_deadline: time at which the run exceeds its execution time
     :param wait_deadline: time at which the wait of a hook ends
-    :param status_change: time of the last change of `status`
+    :param status_change: time at which the task came to its status, or to the hook where it waits
+    :param since: time since which the task stands where it stands: its status, `status_reason`,
+        hook and running stage have not changed since then
     :param user_id: owner of the task; null if no tokens are configured
     :param executor_id: executor that runs the task
     :param job_id: id of the run
@@ -702,6 +705,7 @@ class Task(Struct, kw_only=True):
     exec_deadline: Moment | None
     wait_deadline: Moment | None
     status_change: Moment
+    since: Moment
     user_id: str | None
     executor_id: str | None
     job_id: str | None
@@ -772,6 +776,7 @@ class Explanation(Struct):
     :param running: whether an executor works on the task
     :param message: message for people
     :param now: time of the explanation
+    :param since: time since which the task stands where it stands
     """
 
     id: str
@@ -780,6 +785,7 @@ class Explanation(Struct):
     message: str
     reasons: list[WhyNot]
     now: Moment
+    since: Moment
 
 
 RunStatus: Any = Literal.__getitem__(

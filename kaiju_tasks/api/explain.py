@@ -33,6 +33,7 @@ async def explain(store: Store, view: TaskView) -> Explanation:
         message=f"The task is {row.status}: {found[0].message}.",
         reasons=found,
         now=facts.now,
+        since=row.since,
     )
 
 

@@ -1,7 +1,5 @@
 """`pauses.*`"""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from kaiju_tasks.api.caller import Caller
@@ -11,6 +9,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Pauses, is_over
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.templates import compile_condition
+from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Pause, as_text
 
 MAX_ID_BYTES = 500
@@ -95,7 +94,7 @@ def _checked(params: PauseParams, now: float) -> Pause:
         if until <= now:
             raise InvalidParams("`until` must be in the future", field="until")
     values = {name: getattr(params, name) for name in params.__struct_fields__}
-    created = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+    created = iso_moment(now)
     groups = {name: as_text(values[name]) for name in ("group", "group_id")}
     return Pause(**{**values, **groups, "until": until, "created": created, "id": ""})
 

@@ -58,6 +58,7 @@ def task_view(view: TaskView, *, commands: bool = True) -> Task:
         exec_deadline=row.exec_deadline,
         wait_deadline=row.wait_deadline,
         status_change=row.status_change,
+        since=row.since,
         user_id=definition.user_id,
         executor_id=row.executor_id,
         job_id=row.job_id,

@@ -28,6 +28,7 @@ TIMES = frozenset(
         "next_run",
         "queued_at",
         "scheduled_at",
+        "since",
         "started_at",
         "status_change",
         "until",

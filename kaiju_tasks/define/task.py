@@ -1,6 +1,5 @@
 """The definition of a task, checked and made from a client's data."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -83,7 +82,6 @@ def define(
         id=task_id,
         app_name=app_name,
         commands=commands,
-        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
         kws=Raw(_encode(new.kws)),
         cron=new.cron,
         timezone=new.timezone,

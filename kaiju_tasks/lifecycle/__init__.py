@@ -5,6 +5,8 @@ operator's call that the status does not allow raises and changes nothing; for a
 event the Step has no effect.
 """
 
+from msgspec.structs import replace
+
 from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
@@ -67,6 +69,7 @@ from kaiju_tasks.lifecycle.step import (
     Wait,
 )
 from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
+from kaiju_tasks.times import iso_moment
 
 __all__ = [
     "EVENTS",
@@ -184,12 +187,14 @@ def create(
 ) -> Step:
     """Create a task. A task that is due now skips IDLE and proceeds at once.
 
+    :param now: UNIX seconds; the task is created at this time
     :param job_id: of a one-off's run; a scheduled task gets a new one at each fire
     :param next_run: explicit first run, UNIX seconds; a time in the past means now, and later fires
         of an interval still count from that time
     :param pauses: all pauses
     :param awaited: another task waits for the end of this one's run
     """
+    definition = replace(definition, created=iso_moment(now))
     row = Row(
         id=definition.id,
         app_name=definition.app_name,

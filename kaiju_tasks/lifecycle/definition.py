@@ -69,6 +69,7 @@ NO_HOOKS = Hooks((), False, frozenset())
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     """What the client defined; written only at create and update.
 
+    :param created: ISO-8601 in UTC; set by `create`
     :param delayed: the first run was given as a delay, and not as a date
     :param slot_key: the filled key of `concurrency`
     :param unique_key: the filled key of `unique`, with its kind and the owner
@@ -79,7 +80,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     id: str
     app_name: str
     commands: list[Command]
-    created: str
+    created: str = ""
     kws: Raw = Raw(b"{}")
     cron: str | None = None
     timezone: str | None = None

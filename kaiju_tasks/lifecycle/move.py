@@ -109,12 +109,18 @@ class Move:
 
     def stand(self, status: TaskStatus, reason: Reason | None) -> None:
         row = self.row
-        row.reason = reason
+        if row.status is not status:
+            self.arrive(status, reason)
+        elif row.reason != reason:
+            row.reason, row.reason_change = reason, self.now
+
+    def arrive(self, status: TaskStatus, reason: str | None) -> None:
+        """Come to a status now, also if the task had it before: at another hook, in another run."""
+        row = self.row
+        row.status, row.reason = status, reason
+        row.status_change, row.reason_change = self.now, None
         if status is not QUEUED:
             row.gate = None
-        if row.status is not status:
-            row.status = status
-            row.status_change = self.now
 
     def idle(self, next_run: float | None) -> None:
         """Wait until `next_run`, outside the stream."""
@@ -190,7 +196,7 @@ class Move:
         row.ready = 0
         row.wait_deadline = deadline
         row.queue_deadline = row.queue_left = None
-        self.stand(WAITING, reason)
+        self.arrive(WAITING, reason)
         self.step.events.append("task.waiting")
 
     def hold(self, status: TaskStatus) -> None:

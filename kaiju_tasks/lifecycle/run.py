@@ -193,7 +193,7 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
         assert row.job_id is not None
         text = f"Task {row.id} {'finished' if finished else 'failed'}."
         step.notification = NotificationDraft(
-            row.id, row.job_id, status, row.exit_code, error, text
+            row.id, row.job_id, status, row.exit_code, error, text, move.now
         )
     if definition.webhook is not None:
         step.call = step.runs[-1]
@@ -209,6 +209,7 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
     row.wait_deadline = row.queue_deadline = row.queue_left = None
     row.ready = 0
     rest(move)
+    move.arrive(row.status, row.reason)
     if hold and row.status is IDLE:
         move.hold(IDLE)
 

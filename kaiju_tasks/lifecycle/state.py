@@ -35,6 +35,8 @@ class Row(Struct):
     :param queue_left: what remains of max_queue_time during a hold
     :param exec_used: seconds of execution that this attempt of the run has used
     :param stage_started_at: when the running stage began, on the manager's clock
+    :param status_change: when the task came to its status, or at its hook
+    :param reason_change: when the reason changed after that
     :param rev: identifies the definition of this row
     :param version: increases with each write
     :param gate: what holds the task in its stream: `slot_gate` or `pause_gate`
@@ -90,6 +92,15 @@ class Row(Struct):
     late_until: float | None = None
     chain: str | None = None
     stage_deadline: float | None = None
+    reason_change: float | None = None
+
+    @property
+    def since(self) -> float:
+        """When the task came to stand where it stands: the running stage began, or the task came to
+        its status, hook or reason."""
+        if self.status is TaskStatus.EXECUTED and self.stage_started_at is not None:
+            return self.stage_started_at
+        return self.status_change if self.reason_change is None else self.reason_change
 
     @property
     def begun(self) -> bool:

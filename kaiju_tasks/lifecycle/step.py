@@ -58,7 +58,10 @@ class RunRecord(Struct):
 
 
 class NotificationDraft(Struct):
-    """A notification to write; the store adds the results."""
+    """A notification to write; the store adds the results.
+
+    :param created: the end of the run, UNIX seconds
+    """
 
     task_id: str
     job_id: str
@@ -66,6 +69,7 @@ class NotificationDraft(Struct):
     exit_code: int
     error: str | None
     message: str
+    created: float
 
 
 class CopyResults(Struct):

@@ -292,7 +292,8 @@ class Transaction(Protocol):
 
     @property
     def now(self) -> float:
-        """The store's clock, read after the latest lock."""
+        """The store's clock, read after the latest lock or claim, and after an insertion that has
+        waited for another transaction."""
         ...
 
     @property

@@ -1,7 +1,6 @@
 """Converts between database columns and structs, for both stores."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from msgspec.structs import astuple
 from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step, Wait
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.store.base import Child, ExecutorRow, Holder, StoredDefinition
+from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import (
     ENDED_WELL,
     AuditRecord,
@@ -236,7 +236,7 @@ def executor_of(values: Sequence[Any], running: int = 0) -> ExecutorRow:
 
 
 def notification_values(
-    step: Step, definition: Definition, results: Mapping[int, str], now: float
+    step: Step, definition: Definition, results: Mapping[int, str]
 ) -> tuple[Any, ...]:
     """The values of a notification, in the order of Notification. Its id is the `job_id` of the
     run, so that a run has at most one notification.
@@ -250,7 +250,7 @@ def notification_values(
         draft.job_id,
         draft.message,
         json_text(definition.kws),
-        iso_moment(now),
+        iso_moment(draft.created),
         True,
         definition.user_id,
         draft.task_id,
@@ -274,14 +274,6 @@ def holders_of(found: Iterable[Sequence[Any]]) -> dict[str, Holder]:
         if lease[0] is not None:
             holder.leases.add(Lease(*lease))
     return holders
-
-
-def iso_moment(seconds: float) -> str:
-    """A time in the format of `created`, in which text sorts in the order of time.
-
-    :param seconds: UNIX seconds
-    """
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
 def notification_of(values: Sequence[Any]) -> Notification:

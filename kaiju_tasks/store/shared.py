@@ -10,7 +10,6 @@ from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery
 from kaiju_tasks.store.columns import (
     audit_of,
     child_of,
-    iso_moment,
     notification_of,
     place_values,
     run_of,
@@ -18,6 +17,7 @@ from kaiju_tasks.store.columns import (
     storable_ids,
 )
 from kaiju_tasks.store.sql import Statements
+from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Notification, Run, StageRecord
 
 

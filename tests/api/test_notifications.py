@@ -1,5 +1,6 @@
 """Notifications: written with the final outcome, listed, dismissed, deleted."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -34,6 +35,16 @@ async def test_a_retry_tells_nothing_and_the_final_outcome_all(
     assert (note["task_id"], note["status"], note["exit_code"]) == ("t", "FINISHED", 0)
     assert (note["result"], note["kws"], note["error"]) == ([{"first": True}, 5], {"k": [1]}, None)
     assert note["job_id"] == (await call.get("t"))["job_id"]
+
+
+async def test_a_notification_has_the_moment_of_the_end(call: Calls) -> None:
+    await call.create(AT_ONCE, id="t", notify=True)
+    (note,) = await listed(call)
+    (run,) = await call("tasks.runs", id="t")
+    task = await call.get("t")
+    assert datetime.fromisoformat(note["created"]).timestamp() == pytest.approx(run["ended_at"])
+    assert task["created"] == note["created"]
+    assert task["status_change"] == run["queued_at"] == run["started_at"] == run["ended_at"]
 
 
 async def test_a_schedule_tells_of_each_run_once_and_with_all_its_results(

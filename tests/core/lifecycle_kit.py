@@ -133,6 +133,7 @@ class World:
         if step.changed:
             assert step.row.status in TABLE[type(event)][old.status].targets
             assert step.row.version == old.version + 1
+            _check_since(old, step.row, self.now)
             self._save(step)
         else:
             assert msgspec.json.encode(step.row) == msgspec.json.encode(old)
@@ -282,6 +283,17 @@ class World:
             self.results[_key(attempt)] = attempt.result
 
 
+def _check_since(old: Row, new: Row, now: float) -> None:
+    """A task that comes to stand elsewhere stands there from now on."""
+    assert new.since in (old.since, now)
+    assert new.since == now or _place(new) == _place(old)
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    at_stage = row.stage if row.status in (EXECUTED, WAITING) else None
+    return row.status, row.reason, at_stage
+
+
 def _snapshot(state: TaskState) -> bytes:
     return msgspec.json.encode(state, enc_hook=lambda pauses: pauses.revision)
 
@@ -296,6 +308,7 @@ def _key(attempt: Attempt) -> tuple[str, int, int]:
 def check(world: World) -> None:
     row = world.row
     _check_like_the_schema(row)
+    assert row.status_change <= row.since <= world.now
     _check_awake(row)
     for stage in range(row.stage):
         assert (row.job_id, row.cycle, stage) in world.results, stage

@@ -6,12 +6,22 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Cancel, Reset, RestartFrom, Resume, RunNow, Suspend
-from kaiju_tasks.types import RestartPolicy
+from kaiju_tasks.lifecycle import (
+    Cancel,
+    GateOpened,
+    Reset,
+    RestartFrom,
+    Resume,
+    RunNow,
+    SlotFull,
+    Suspend,
+)
+from kaiju_tasks.types import Concurrency, RestartPolicy
 from tests.core.lifecycle_kit import (
     EXECUTED,
     FAILED,
     FINISHED,
+    IDLE,
     QUEUED,
     WAITING,
     World,
@@ -398,3 +408,90 @@ def test_the_same_raw_bytes_pass_through() -> None:
     world = World(message())
     world.send("m", data={"a": [1.5, "ü"]})
     assert world.results["job1", 0, 0] == Raw('{"a":[1.5,"ü"]}'.encode())
+
+
+# -- moments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("between", [[], [timer(0)]], ids=len)
+def test_each_hook_has_its_own_moment(between: list[Any]) -> None:
+    world = World(timer(6), *between, message(None, 5.0))
+    assert (world.row.status_change, world.row.since) == (1000.0, 1000.0)
+    world.at(1006.0)
+    row = world.row
+    assert (row.status, row.reason) == (WAITING, "message")
+    assert (row.status_change, row.since, row.wait_deadline) == (1006.0, 1006.0, 1011.0)
+    world.now = 1007.0
+    world.apply(Suspend())
+    world.now = 1008.0
+    world.apply(Resume())
+    assert (world.row.status_change, world.row.since) == (1008.0, 1008.0)
+
+
+def test_a_skipped_hook_before_another_leaves_the_moment_of_the_other() -> None:
+    skipped = command("_TIMER_", params=Raw(b'{"timer":9}'), condition={"kws.x": {"eq": 1}})
+    world = World(timer(6), skipped, message(), kws={"x": 2})
+    world.at(1006.0)
+    assert (world.row.stage, world.row.status_change) == (2, 1006.0)
+
+
+def test_a_retry_at_the_same_hook_begins_a_new_wait() -> None:
+    world = World(timer(6), message("[0.x]"), max_retries=1, restart_policy=RestartPolicy.FIRST)
+    world.at(1006.0)
+    row = world.row
+    assert (row.status, row.reason, row.retries) == (WAITING, "timer", 1)
+    assert (row.status_change, row.since) == (1006.0, 1006.0)
+
+
+def test_a_run_that_ends_as_it_begins_has_a_moment() -> None:
+    world = World(timer(0), every=60.0)
+    assert world.row.since == 1000.0
+    world.at(1060.0)
+    assert (world.row.status, world.runs[-1].ended_at) == (IDLE, 1060.0)
+    assert (world.row.status_change, world.row.since) == (1060.0, 1060.0)
+
+
+def test_a_gate_and_a_hold_have_moments_of_their_own() -> None:
+    limit = Concurrency("k", 1)
+    world = World(command(), concurrency=limit, slot_key="k")
+    world.now = 1001.0
+    world.apply(SlotFull())
+    assert (world.row.status_change, world.row.since, world.row.queued_at) == (
+        1000.0,
+        1001.0,
+        1000.0,
+    )
+    world.now = 1002.0
+    world.apply(GateOpened(gate="c:k"))
+    assert (world.row.status_change, world.row.since) == (1000.0, 1002.0)
+    world.now = 1003.0
+    world.update(enabled=False)
+    assert (world.row.status_change, world.row.since) == (1000.0, 1003.0)
+    world.now = 1004.0
+    world.update(enabled=True)
+    world.acquire()
+    assert (world.row.status_change, world.row.since) == (1004.0, 1004.0)
+
+
+def test_a_stage_that_runs_is_where_a_task_stands() -> None:
+    world = World(command(), command())
+    world.acquire()
+    world.now = 1005.0
+    world.finish()
+    assert (world.row.status, world.row.status_change, world.row.since) == (
+        EXECUTED,
+        1000.0,
+        1005.0,
+    )
+
+
+def test_a_new_first_run_does_not_shorten_a_hold() -> None:
+    world = World(command(), next_run=2000.0)
+    world.apply(Suspend())
+    world.apply(Cancel())
+    world.update(next_run=3000.0)
+    world.now = 1001.0
+    world.apply(Suspend())
+    world.now = 1002.0
+    world.update(next_run=4000.0)
+    assert (world.row.held, world.row.since) == (IDLE, 1001.0)

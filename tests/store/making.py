@@ -39,7 +39,9 @@ def new_step(task: Definition | str, now: float, **options: Any) -> Step:
     made = definition(task) if isinstance(task, str) else task
     options.setdefault("job_id", f"job-{made.id}")
     options.setdefault("rev", 1)
-    return create(made, now, **options)
+    step = create(made, now, **options)
+    step.definition = made  # with its `created`
+    return step
 
 
 async def add(store: Store, *tasks: Definition | str, **options: Any) -> None:

@@ -91,6 +91,7 @@ FREE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "run_queued_at": st.none() | moment,
     "run_started_at": st.none() | moment,
     "status_change": moment,
+    "reason_change": st.none() | moment,
     "result_bytes": st.integers(0, 2**40),
     "error": st.none() | JSON_TEXT,
     "rev": st.integers(0, 2**62),

@@ -15,6 +15,7 @@ MOMENTS = {
     "started_at",
     "ended_at",
     "status_change",
+    "since",
     "next_run",
     "exec_deadline",
     "wait_deadline",

@@ -84,10 +84,11 @@ def _first_run(move: Move, event: Update, next_run: float) -> None:
     if row.open:
         row.next_run = moment
         return
-    held = row.status is SUSPENDED
+    held, since = row.status is SUSPENDED, row.status_change
     open_run(move, event.job_id, at=moment, chain=chain)
     if held:
         move.hold(IDLE)
+        row.status_change = since
 
 
 def _reschedule(move: Move, event: Update, old: Definition) -> None:

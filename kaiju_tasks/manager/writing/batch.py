@@ -32,7 +32,7 @@ class Batch:
         if sent := _messages_of(known, states):
             await self._states.load_received(tx, states, sent)
         undecided, decided = _decided_before(known, states)
-        advanced = await self._without_held_keys(tx, self._advance(tx, undecided, states))
+        advanced = await self._with_keys(tx, undecided, states)
         changes += [change for _, change in advanced]
         await self._consequences.save(tx, changes, Slots(self._states, tx))
         if audits := [entry.audit for entry, _ in advanced if entry.audit is not None]:
@@ -58,6 +58,7 @@ class Batch:
         advanced: list[tuple[EventEntry, Change]] = []
         for entry in entries:
             state = states[entry.task_id]
+            entry.step = entry.error = None
             try:
                 event = entry.event if isinstance(entry.event, Event) else entry.event(state)
                 entry.step = step = advance(state, event, tx.now)
@@ -68,11 +69,14 @@ class Batch:
                 advanced.append((entry, Change.of(step, state)))
         return advanced
 
-    async def _without_held_keys(
-        self, tx: Transaction, advanced: list[tuple[EventEntry, Change]]
+    async def _with_keys(
+        self, tx: Transaction, entries: Sequence[EventEntry], states: Mapping[str, TaskState]
     ) -> list[tuple[EventEntry, Change]]:
-        """Refuse edits that need a unique key that another task holds."""
+        """Advance, and refuse edits that need a unique key that another task holds."""
+        advanced, began = self._advance(tx, entries, states), tx.now
         held = await held_elsewhere(tx, [change.step for _, change in advanced])
+        if tx.now != began:  # it may have waited for the end of the holder: nothing begins earlier
+            advanced = self._advance(tx, entries, states)
         if not held:
             return advanced
         for entry, change in advanced:

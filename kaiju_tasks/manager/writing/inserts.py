@@ -25,8 +25,7 @@ class Inserts:
         """
         holders = await self._claim(tx, drafts)
         free = [draft for draft in drafts if draft.definition.id not in holders]
-        steps = {draft.definition.id: self._created(draft, tx.now) for draft in free}
-        taken = await tx.insert(list(steps.values())) if steps else set()
+        steps, taken = await self._insert(tx, free)
         if taken:
             written = await self._written_before(tx, free, taken)
             steps |= written
@@ -40,6 +39,25 @@ class Inserts:
             else:
                 outcomes.append(AlreadyExists(task_id) if task_id in taken else steps[task_id])
         return outcomes
+
+    async def _insert(
+        self, tx: Transaction, drafts: Sequence[Draft]
+    ) -> tuple[dict[str, Step], set[str]]:
+        """Insert drafts. If that has waited for a transaction that inserted one of the ids, insert
+        them again, so that no task is older than the end of that transaction.
+
+        :returns: the steps by id, and the ids that were taken
+        """
+        began = tx.now
+        steps = {draft.definition.id: self._created(draft, tx.now) for draft in drafts}
+        taken = await tx.insert(list(steps.values())) if steps else set()
+        if tx.now == began:
+            return steps, taken
+        inserted = [step for step in steps.values() if step.row.id not in taken]
+        await tx.save([Step(step.row, deleted=True) for step in inserted])
+        again = [self._created(d, tx.now) for d in drafts if d.definition.id not in taken]
+        await tx.insert(again)
+        return steps | {step.row.id: step for step in again}, taken
 
     async def _claim(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, str]:
         """Claim the unique keys of drafts.

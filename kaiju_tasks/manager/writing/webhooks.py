@@ -4,7 +4,6 @@ The task is inserted in the transaction that ends the run, so a call can be late
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,7 +67,7 @@ class Webhooks:
     async def follow(self, tx: Transaction, changes: Iterable[Change]) -> list[Change]:
         """Insert a delivery task for each ended run with a webhook. A task that already exists
         was inserted by an earlier attempt of this transaction."""
-        made = deliveries(changes, tx.now)
+        made = deliveries(changes)
         if not made:
             return []
         steps = [
@@ -89,10 +88,10 @@ class Webhooks:
         ]
 
 
-def deliveries(changes: Iterable[Change], now: float) -> list[Definition]:
+def deliveries(changes: Iterable[Change]) -> list[Definition]:
     """Build the delivery tasks for the webhooks of the runs that these changes end."""
     return [
-        _delivery(change, change.step.call, webhook, now)
+        _delivery(change, change.step.call, webhook)
         for change in changes
         if change.step.call is not None
         and (webhook := change.definition.webhook) is not None
@@ -105,14 +104,13 @@ def is_delivery(definition: Definition) -> bool:
     return definition.app_name == MANAGER_APP and definition.commands[0].method == DELIVER
 
 
-def _delivery(change: Change, run: RunRecord, webhook: Webhook, now: float) -> Definition:
+def _delivery(change: Change, run: RunRecord, webhook: Webhook) -> Definition:
     host = _host(webhook.url)
     task_id = run.task_id
     return Definition(
         id=f"webhook:{run.run_id}",
         app_name=MANAGER_APP,
         commands=[Command(DELIVER)],
-        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds"),
         kws=Raw(msgspec.json.encode(_ended(change, run))),
         max_exec_timeout=EXEC_SECONDS,
         max_retries=Limit.MAX_RETRIES,

@@ -19,7 +19,7 @@ scheduled_at float8, queued_at float8, queue_deadline float8, queue_left float8,
 exec_deadline float8, exec_used float8, stage_started_at float8, wait_deadline float8,
 run_queued_at float8, run_started_at float8, status_change float8, result_bytes bigint,
 exit_code int, error text, rev bigint, version int, gate text, awaited bool,
-late_until float8, chain text, stage_deadline float8
+late_until float8, chain text, stage_deadline float8, reason_change float8
 
 -- columns: hot
 -- The columns of tasks that acquisitions and reports change. Half the columns cost half the time.
@@ -77,10 +77,10 @@ s.ended_at, s.outcome, s.rescued, s.result, s.error
 SELECT {clock}, (SELECT value FROM revisions WHERE name = 'clock')
 
 -- name: lock
--- Lock tasks in the order of their ids.
+-- Lock tasks in the order of their ids. Without any, there is one row without an id.
 WITH locked AS MATERIALIZED (
     SELECT {tasks.of t} FROM tasks t WHERE t.id = ANY ($1::text[]) ORDER BY t.id FOR UPDATE)
-SELECT {tasks.of t}, {clock} FROM locked t ORDER BY t.id
+SELECT {tasks.of t}, {clock} FROM (SELECT) AS one LEFT JOIN locked t ON true ORDER BY t.id
 
 -- name: lock_due
 -- Lock due tasks.
@@ -139,7 +139,7 @@ LEFT JOIN LATERAL (
 -- Lock the slots of keys, in the order of the keys. New keys have no used slots.
 INSERT INTO slots AS s (key, used, unsettled)
 SELECT k, 0, false FROM unnest($1::text[]) AS k ORDER BY k
-ON CONFLICT (key) DO UPDATE SET used = s.used RETURNING key, used
+ON CONFLICT (key) DO UPDATE SET used = s.used RETURNING key, used, {clock}
 
 -- name: slot_used
 -- Count the used slots of a key.
@@ -163,11 +163,11 @@ DELETE FROM slots WHERE key = ANY (ARRAY(
 -- Claim the unique keys that are free, in their order.
 INSERT INTO claims (key, task_id)
 SELECT * FROM unnest($1::text[], $2::text[]) AS v (key, task_id) ORDER BY key
-ON CONFLICT (key) DO NOTHING RETURNING key
+ON CONFLICT (key) DO NOTHING RETURNING key, {clock}
 
 -- name: claimants
 -- Read the holders of unique keys.
-SELECT key, task_id FROM claims WHERE key = ANY ($1::text[])
+SELECT key, task_id, {clock} FROM claims WHERE key = ANY ($1::text[])
 
 -- name: unclaim
 -- Release the unique keys of tasks.
@@ -306,7 +306,8 @@ SELECT r.task_id FROM unnest($1::text[], $2::text[]) AS k (task_id, message_id)
 JOIN received r ON r.task_id = k.task_id AND r.message_id = k.message_id
 
 -- name: insert
--- Insert tasks and their definitions unless their ids are taken, and return the inserted ids.
+-- Insert tasks and their definitions unless their ids are taken, and return the inserted ids, with
+-- the clock at the begin of the statement and at each insertion.
 WITH added AS (
     INSERT INTO tasks ({tasks.names})
     SELECT * FROM unnest({tasks.arrays})
@@ -315,7 +316,7 @@ defined AS (
     INSERT INTO definitions ({definitions.names})
     SELECT d.* FROM unnest({definitions.arrays}) AS d ({definitions.names})
     WHERE d.task_id IN (SELECT id FROM added))
-SELECT id FROM added
+SELECT id, {statement_clock}, {clock} FROM added
 
 -- name: save
 -- Update tasks.
@@ -666,6 +667,7 @@ UPDATE tasks t SET
     stage_started_at = stage_started_at + $1::float8,
     wait_deadline = wait_deadline + $1::float8, run_queued_at = run_queued_at + $1::float8,
     run_started_at = run_started_at + $1::float8, status_change = status_change + $1::float8,
+    reason_change = reason_change + $1::float8,
     due_at = due_at + CASE WHEN status <> 'IDLE' OR moved.next
         OR (start_next AND NOT (run_open AND run_queued_at IS NOT NULL)) THEN $1::float8 ELSE 0 END,
     next_run = next_run + CASE WHEN moved.next THEN $1::float8 ELSE 0 END,

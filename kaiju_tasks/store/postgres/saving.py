@@ -30,10 +30,10 @@ _HOT = tuple(map(ROW_COLUMNS.index, SQL.columns["hot"]))
 _COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
 
 
-async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]:
+async def insert(connection: Any, steps: Sequence[Step], now: float) -> list[Any]:
     """Insert new tasks and their effects, in the order of ids, which prevents deadlocks.
 
-    :returns: the ids that were taken
+    :returns: for each inserted task its id, the clock at the begin and the clock at its insertion
     """
     ordered = sorted(steps, key=lambda step: step.row.id)
     arrays = {
@@ -41,15 +41,16 @@ async def insert(connection: Any, steps: Sequence[Step], now: float) -> set[str]
         "definitions": _arrays("definitions", _definition_rows(ordered)),
     }
     values = SQL.parameters("insert", arrays)
-    added = {id for (id,) in await connection.fetch(SQL["insert"], *values)}
-    new = [step for step in steps if step.row.id in added]
+    added: list[Any] = await connection.fetch(SQL["insert"], *values)
+    ids = {task_id for task_id, *_ in added}
+    new = [step for step in steps if step.row.id in ids]
     attempts, runs = _history(new)
     if attempts:
         await connection.execute(SQL["append_stages"], *_arrays("stages", attempts))
     if runs:
         await connection.execute(SQL["append_runs"], *_arrays("runs", runs))
     await _other_effects(connection, new, now)
-    return {step.row.id for step in steps} - added
+    return added
 
 
 async def save(
@@ -125,7 +126,7 @@ async def _other_effects(connection: Any, steps: Sequence[Step], now: float) -> 
     await _claims(connection, steps)
     await _signal(connection, steps)
     if notified := [step for step in steps if step.notification is not None]:
-        await _notify(connection, notified, now)
+        await _notify(connection, notified)
 
 
 async def _inboxes(connection: Any, steps: Sequence[Step], now: float) -> None:
@@ -162,16 +163,14 @@ async def _signal(connection: Any, steps: Sequence[Step]) -> None:
         await connection.execute(SQL["add_signals"], signalled)
 
 
-async def _notify(connection: Any, steps: Sequence[Step], now: float) -> None:
+async def _notify(connection: Any, steps: Sequence[Step]) -> None:
     keys = [(step.row.job_id, step.row.cycle) for step in steps]
     results: dict[str, dict[int, str]] = {}
     for job_id, stage, result in await connection.fetch(SQL["run_results"], *columns_of(keys, 2)):
         results.setdefault(job_id, {})[stage] = result
     definitions = await _definitions(connection, steps)
     rows = [
-        notification_values(
-            step, definitions[step.row.id], results.get(step.row.job_id or "", {}), now
-        )
+        notification_values(step, definitions[step.row.id], results.get(step.row.job_id or "", {}))
         for step in steps
     ]
     await connection.execute(SQL["add_notifications"], *_arrays("notifications", rows))

@@ -40,6 +40,8 @@ from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.types import AuditRecord, Pause
 
 _ROLLBACK_SECONDS = 5
+WAITED_SECONDS = 0.1
+"""Two rows of an insertion that are this far apart in time show that it has waited for a lock."""
 
 _BEGIN = """
 BEGIN ISOLATION LEVEL READ COMMITTED;
@@ -92,7 +94,8 @@ class PostgresTransaction:
                 self._connection.terminate()
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
-        rows = await self._rows("lock", storable_ids(ids))
+        found = await self._locked("lock", storable_ids(ids))
+        rows = self._remember(record for record in found if record["id"] is not None)
         return {row.id: row for row in rows}
 
     async def lock_due(self, limit: int) -> list[Row]:
@@ -127,7 +130,7 @@ class PostgresTransaction:
         return gated
 
     async def lock_slots(self, keys: Iterable[str]) -> dict[str, int]:
-        return dict(await self._fetch("lock_slots", sorted(set(keys))))
+        return {key: used for key, used, _ in await self._locked("lock_slots", sorted(set(keys)))}
 
     async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
         values = ((key, count, key in unsettled) for key, count in used.items())
@@ -140,9 +143,10 @@ class PostgresTransaction:
         held: dict[str, str] = {}
         left = dict(sorted(wanted.items()))
         while left:  # a key may have been released between the two statements
-            taken = {key for (key,) in await self._fetch("claim", *columns_of(left.items(), 2))}
+            taken = {key for key, _ in await self._locked("claim", *columns_of(left.items(), 2))}
             left = {key: task_id for key, task_id in left.items() if key not in taken}
-            held |= await self._fetch("claimants", list(left)) if left else []
+            found = await self._locked("claimants", list(left)) if left else []
+            held |= {key: task_id for key, task_id, _ in found}
             left = {key: task_id for key, task_id in left.items() if key not in held}
         return held
 
@@ -226,7 +230,10 @@ class PostgresTransaction:
     async def insert(self, steps: Sequence[Step]) -> set[str]:
         refuse_repeated(steps)
         with translated():
-            return await saving.insert(self._connection, steps, self._now)
+            added = await saving.insert(self._connection, steps, self._now)
+        if (waited_until := _waited_until(added)) is not None:
+            self._now = waited_until
+        return {step.row.id for step in steps} - {task_id for task_id, *_ in added}
 
     async def save(self, steps: Sequence[Step]) -> None:
         refuse_repeated(steps)
@@ -275,3 +282,14 @@ class PostgresTransaction:
         with translated():
             found: list[Any] = await self._connection.fetch(SQL[name], *values)
             return found
+
+
+def _waited_until(added: Sequence[Any]) -> float | None:
+    """The time until which an insertion has waited for other transactions, if it has.
+
+    :param added: id, clock at the begin of the statement and clock at its insertion, for each row
+    """
+    moments = [moment for _, _, moment in added]
+    begins = [added[0][1], *moments[:-1]] if added else []
+    gaps = (end - begin for begin, end in zip(begins, moments, strict=True))
+    return moments[-1] if max(gaps, default=0.0) > WAITED_SECONDS else None

@@ -7,7 +7,8 @@ t.stages, t.job_id, t.cycle, t.attempt, t.retries, t.losses, t.epoch, t.nonce, t
 t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, t.anchor, t.scheduled_at,
 t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
 t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
-t.error, t.rev, t.version, t.gate, t.awaited, t.late_until, t.chain, t.stage_deadline
+t.error, t.rev, t.version, t.gate, t.awaited, t.late_until, t.chain, t.stage_deadline,
+t.reason_change
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
@@ -209,9 +210,9 @@ INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
     queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
     run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
-    gate, awaited, late_until, chain, stage_deadline)
+    gate, awaited, late_until, chain, stage_deadline, reason_change)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_task
 -- Update a task.
@@ -223,7 +224,7 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
     queue_left = ?30, exec_deadline = ?31, exec_used = ?32, stage_started_at = ?33,
     wait_deadline = ?34, run_queued_at = ?35, run_started_at = ?36, status_change = ?37,
     result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42, gate = ?43,
-    awaited = ?44, late_until = ?45, chain = ?46, stage_deadline = ?47
+    awaited = ?44, late_until = ?45, chain = ?46, stage_deadline = ?47, reason_change = ?48
 WHERE id = ?1
 
 -- name: save_definition
@@ -535,6 +536,7 @@ UPDATE tasks SET
     stage_started_at = stage_started_at + ?1,
     wait_deadline = wait_deadline + ?1, run_queued_at = run_queued_at + ?1,
     run_started_at = run_started_at + ?1, status_change = status_change + ?1,
+    reason_change = reason_change + ?1,
     due_at = due_at + CASE WHEN status <> 'IDLE' OR moved.next
         OR (start_next AND NOT (run_open AND run_queued_at IS NOT NULL)) THEN ?1 ELSE 0.0 END,
     next_run = next_run + CASE WHEN moved.next THEN ?1 ELSE 0.0 END,

@@ -81,7 +81,7 @@ def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     _signal(db, steps)
     for step in steps:
         if step.notification is not None:
-            _notify(db, step, now)
+            _notify(db, step)
 
 
 def _inboxes(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
@@ -110,7 +110,7 @@ def _signal(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
     _many(db, "add_signal", ((step.row.id,) for step in steps if step.signal))
 
 
-def _notify(db: sqlite3.Connection, step: Step, now: float) -> None:
+def _notify(db: sqlite3.Connection, step: Step) -> None:
     draft = step.notification
     assert draft is not None
     results = dict(db.execute(SQL["run_results"], (draft.job_id, step.row.cycle)).fetchall())
@@ -118,7 +118,7 @@ def _notify(db: sqlite3.Connection, step: Step, now: float) -> None:
     if definition is None:
         (stored,) = db.execute(SQL["definitions"], (json.dumps([step.row.id]),)).fetchall()
         definition = stored_definition(stored[1], stored[2]).definition
-    db.execute(SQL["add_notification"], notification_values(step, definition, results, now))
+    db.execute(SQL["add_notification"], notification_values(step, definition, results))
 
 
 def _many(db: sqlite3.Connection, name: str, values: Iterable[tuple[Any, ...]]) -> None:

@@ -85,6 +85,16 @@ async def test_a_hook_waits_and_then_ends_its_stage(heard: Heard, call: Calls) -
     assert finished.executor_id is None
 
 
+async def test_a_hook_after_a_hook_is_told_with_its_own_moment(heard: Heard, call: Calls) -> None:
+    await call.create(TIMER, {"method": "_MESSAGE_", "params": {}}, id="a")
+    await wait_until(lambda: heard.names.count("waiting") == 2, "it waits for the message")
+    task = await call.get("a")
+    first, second = (event.time for event in heard.events if event.event == "task.waiting")
+    assert task["status_reason"] == "message"
+    assert first + 0.05 <= second == task["status_change"] == task["since"]
+    assert (await call("tasks.explain", id="a"))["since"] == second
+
+
 async def test_an_operators_hold_is_told(heard: Heard, call: Calls) -> None:
     await call.create("work", id="a")
     await call("tasks.suspend", id="a")
