@@ -13,6 +13,7 @@ from tests.support.ports import free_port
 from tests.support.postgres import Postgres, PostgresServer, fresh_name
 from tests.support.postgres_binaries import postgres_versions
 from tests.support.processes import Processes
+from tests.support.reused import ReusedDatabases
 
 EXTERNAL = "KAIJU_TEST_PG"
 EVERY_VERSION = Path("tests/store")
@@ -147,6 +148,14 @@ def postgres_server(postgres_servers: PostgresServers) -> Postgres:
     return postgres_servers.get(next(iter(postgres_versions())))
 
 
+@pytest.fixture(scope="session")
+def reused_databases(postgres_servers: PostgresServers) -> Iterator[ReusedDatabases]:
+    """Databases that tests use one after another; dropped before their servers stop."""
+    databases = ReusedDatabases()
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
 def postgres_dsn(postgres_server: Postgres) -> Iterator[str]:
     """The DSN of a fresh, empty database."""
@@ -161,15 +170,34 @@ def own_postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def store_url(store_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a fresh, empty store; a test that uses it runs once on each kind of store."""
+def store_server(store_kind: str, request: pytest.FixtureRequest) -> Postgres | None:
+    """The server of a kind of store; None for SQLite."""
     if store_kind == "sqlite":
+        return None
+    if store_kind == "postgres":
+        return request.getfixturevalue("postgres_server")
+    return request.getfixturevalue("postgres_servers").get(store_kind)
+
+
+@pytest.fixture
+def store_url(
+    store_server: Postgres | None, reused_databases: ReusedDatabases, tmp_path: Path
+) -> Iterator[str]:
+    """The URL of a store without tasks; a test that uses it runs once on each kind of store."""
+    if store_server is None:
         yield f"sqlite:///{tmp_path}/tasks.db"
-    elif store_kind == "postgres":
-        yield request.getfixturevalue("postgres_dsn")
     else:
-        servers = request.getfixturevalue("postgres_servers")
-        yield from fresh_database(servers.get(store_kind))
+        with reused_databases.one(store_server) as dsn:
+            yield dsn
+
+
+@pytest.fixture
+def new_store_url(store_server: Postgres | None, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store without tables."""
+    if store_server is None:
+        yield f"sqlite:///{tmp_path}/tasks.db"
+    else:
+        yield from fresh_database(store_server)
 
 
 @pytest.fixture

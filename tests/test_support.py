@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -30,6 +31,7 @@ from tests.support.postgres_binaries import (
     postgres_versions,
 )
 from tests.support.processes import Processes
+from tests.support.reused import ReusedDatabases
 from tests.support.wait import wait_until
 from tests.support.work import at_most_lines
 
@@ -200,17 +202,66 @@ def test_the_dsn_of_somebody_s_server_keeps_its_parameters():
     assert server.dsn("mine") == "postgresql://me:secret@db.example:5433/mine?sslmode=require"
 
 
-async def test_each_store_url_is_empty_and_of_its_kind(store_url: str, store_kind: str):
+async def test_each_new_store_is_empty_and_of_its_kind(new_store_url: str, store_kind: str):
     if store_kind == "sqlite":
-        assert store_url.startswith("sqlite:////")
-        assert not Path(store_url.removeprefix("sqlite:///")).exists()
+        assert new_store_url.startswith("sqlite:////")
+        assert not Path(new_store_url.removeprefix("sqlite:///")).exists()
         return
-    connection = await asyncpg.connect(store_url)
+    connection = await asyncpg.connect(new_store_url)
     try:
         tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
         assert await connection.fetchval(tables) == 0
     finally:
         await connection.close()
+
+
+@pytest.fixture
+def reused() -> Iterator[ReusedDatabases]:
+    databases = ReusedDatabases()
+    yield databases
+    databases.close()
+
+
+MESSAGE = "INSERT INTO inbox (task_id, message_id, data, consumed) VALUES ('a', 'b', '1', false)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "again"),
+    [
+        (MESSAGE, True),
+        ("UPDATE revisions SET value = 5", True),
+        ("DELETE FROM revisions", True),
+        ("ALTER TABLE tasks ADD COLUMN more text", False),
+        ("ALTER TABLE tasks SET (fillfactor = 50)", False),
+        ("DROP INDEX tasks_due", False),
+        ("CREATE TABLE more (n int)", False),
+        ("CREATE SCHEMA more", False),
+        ("UPDATE kaiju_migrations SET checksum = 'x'", False),
+        ("DELETE FROM kaiju_migrations", False),
+    ],
+)
+def test_a_database_is_used_again_if_only_rows_were_changed(
+    postgres_server: Postgres, reused: ReusedDatabases, statement: str, again: bool
+):
+    rows = "SELECT r.*, (SELECT count(*) FROM inbox) AS messages FROM revisions r ORDER BY name"
+    with reused.one(postgres_server) as first:
+        before = postgres_server.query(rows, dsn=first)
+        postgres_server.query(statement, dsn=first)
+    with reused.one(postgres_server) as second:
+        assert (first == second) == again
+        assert postgres_server.query(rows, dsn=second) == before
+        [number] = postgres_server.query(f"{MESSAGE} RETURNING seq", dsn=second)
+        assert number["seq"] == 1
+
+
+async def test_a_database_with_a_connection_left_is_not_used_again(
+    postgres_server: Postgres, reused: ReusedDatabases
+):
+    with reused.one(postgres_server) as dsn:
+        connection = await asyncpg.connect(dsn)
+    with reused.one(postgres_server) as again:
+        assert again != dsn
+    connection.terminate()
 
 
 # Waiting

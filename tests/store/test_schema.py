@@ -198,15 +198,17 @@ async def test_an_ended_task_may_get_fewer_commands_than_it_has_results(store: S
 # migrations
 
 
-async def test_an_old_database_is_refused_without_migrate_and_mended_with(store_url: str) -> None:
-    store = make_store(store_url)
+async def test_an_old_database_is_refused_without_migrate_and_mended_with(
+    new_store_url: str,
+) -> None:
+    store = make_store(new_store_url)
     with pytest.raises(StoreRefused, match="kaiju-tasks db migrate"):
         await store.open(migrate=False)
-    pending = await migration_status(store_url)
+    pending = await migration_status(new_store_url)
     assert {one.state for one in pending} == {"pending"}
-    done = await migrate(store_url)
+    done = await migrate(new_store_url)
     assert {one.state for one in done} == {"applied"}
-    assert await migrate(store_url) == done
+    assert await migrate(new_store_url) == done
     await store.open(migrate=False)
     await store.close()
 

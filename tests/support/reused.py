@@ -1,0 +1,145 @@
+"""Databases that tests use one after another: making one costs more than most tests do."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+
+from kaiju_tasks.store.open import make_store
+from tests.support.postgres import Postgres, fresh_name
+from tests.support.wait import wait_until
+
+CATALOGS = {
+    "pg_attrdef": "",
+    "pg_attribute": "",
+    "pg_constraint": "",
+    "pg_db_role_setting": "",
+    "pg_index": "",
+    "pg_namespace": "",
+    "pg_proc": "",
+    "pg_statistic": "WHERE starelid >= 16384",
+    "pg_trigger": "",
+    "pg_type": "",
+}
+"""What a test may change beside rows. A statement that changes an object gives its row a new xmin;
+TRUNCATE only changes pg_class."""
+UNCHANGED = " UNION ALL ".join(
+    [
+        *(
+            f"SELECT '{name}', concat_ws(' ', count(*), max(xmin::text::bigint)) "
+            f"FROM {name} {where}"
+            for name, where in CATALOGS.items()
+        ),
+        "SELECT 'pg_class', string_agg(concat_ws(' ', oid, relname, reloptions), ',' ORDER BY oid) "
+        "FROM pg_class WHERE oid >= 16384",
+        "SELECT 'migrations', string_agg(m::text, ',' ORDER BY version) FROM kaiju_migrations m",
+    ]
+)
+USED = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
+  AND relname <> 'kaiju_migrations'
+"""
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+GOODBYE_SECONDS = 1.0
+"""A closed connection is gone after a moment."""
+
+
+class ReusedDatabases:
+    """Databases with the tables of kaiju_tasks and no tasks.
+
+    A database is used again if a test changed only rows and left no connection. Otherwise it is
+    dropped, and the next test gets a new one.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[Postgres, list[_Database]] = defaultdict(list)
+
+    @contextmanager
+    def one(self, server: Postgres) -> Iterator[str]:
+        """A database for one test.
+
+        :returns: its DSN
+        """
+        free = self._free[server]
+        database = free.pop() if free else _made(server)
+        yield database.dsn
+        if _run(database.empty):
+            free.append(database)
+        else:
+            server.drop_database(database.name)
+
+    def close(self) -> None:
+        """Drop them all."""
+        for server, free in self._free.items():
+            for database in free:
+                server.drop_database(database.name)
+        self._free.clear()
+
+
+def _made(server: Postgres) -> "_Database":
+    name = fresh_name()
+    database = _Database(name, server.create_database(name))
+    _run(database.make_tables)
+    return database
+
+
+class _Database:
+    def __init__(self, name: str, dsn: str) -> None:
+        self.name = name
+        self.dsn = dsn
+        self._unchanged: list[Any] = []
+        self._rows: dict[str, str] = {}
+
+    async def make_tables(self) -> None:
+        store = make_store(self.dsn)
+        await store.open()
+        await store.close()
+        connection = await asyncpg.connect(self.dsn)
+        self._unchanged = await connection.fetch(UNCHANGED)
+        for (table,) in await connection.fetch(USED):
+            self._rows[table] = await connection.fetchval(f"SELECT json_agg(t) FROM {table} t")
+        await connection.close()
+
+    async def empty(self) -> bool:
+        """Remove what a test has written.
+
+        :returns: whether it is as it was then
+        """
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return await self._empty(connection)
+        finally:
+            await connection.close()
+
+    async def _empty(self, connection: Any) -> bool:
+        async def alone() -> bool:
+            return bool(await connection.fetchval(OTHERS) == 0)
+
+        try:
+            await wait_until(alone, "all connections are closed", GOODBYE_SECONDS)
+        except AssertionError:
+            return False
+        if await connection.fetch(UNCHANGED) != self._unchanged:
+            return False
+        used = [table for (table,) in await connection.fetch(USED)]
+        if used:
+            await connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
+        for table, rows in self._rows.items():
+            insert = f"INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, $1)"
+            await connection.execute(insert, rows)
+        await connection.execute("SELECT pg_stat_reset()")
+        return True
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine beside a running loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, main()).result()
