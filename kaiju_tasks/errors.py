@@ -46,7 +46,18 @@ __all__ = [
     "TooSlow",
     "Unauthorized",
     "Unavailable",
+    "reason_of",
 ]
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says; the name of its class if it says nothing, as many a `TimeoutError`
+    does."""
+    try:
+        text = str(error).strip()
+    except Exception:  # a broken __str__ must not hide the failure
+        text = ""
+    return text or type(error).__name__
 
 
 class KaijuError(Exception):

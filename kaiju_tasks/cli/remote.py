@@ -10,7 +10,7 @@ from urllib.parse import SplitResult
 from kaiju_tasks.address import check_token, is_temporary, read_url
 from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.results import is_result
-from kaiju_tasks.errors import InvalidParams, NotAManager, Unavailable
+from kaiju_tasks.errors import InvalidParams, NotAManager, Unavailable, reason_of
 from kaiju_tasks.reads import READS
 
 __all__ = [
@@ -194,5 +194,5 @@ def _no_manager(url: str, error: Exception) -> str:
     elif isinstance(error, socket.gaierror):
         reason = "unknown host"
     else:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or reason_of(error)
     return f"No manager answers at {url} ({reason.lower()}). {START_ONE}"

@@ -11,7 +11,7 @@ import msgspec
 from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.client.outage import Outage, always
 from kaiju_tasks.client.transport import Answer, InDoubt, Transport, read_result
-from kaiju_tasks.errors import TooSlow, Unavailable
+from kaiju_tasks.errors import TooSlow, Unavailable, reason_of
 from kaiju_tasks.rpc.messages import encode_request
 
 __all__ = ["Events"]
@@ -112,7 +112,7 @@ class Events:
             read_result(await self._read(answer, Answer))
         except (aiohttp.ClientError, OSError) as error:
             await self._disconnect()
-            raise InDoubt(f"the manager does not answer: {error}") from error
+            raise InDoubt(f"the manager does not answer: {reason_of(error)}") from error
         except BaseException:
             await self._disconnect()
             raise

@@ -9,7 +9,7 @@ import msgspec
 from yarl import URL
 
 from kaiju_tasks.address import check_token, is_temporary, read_url
-from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable
+from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable, reason_of
 from kaiju_tasks.rpc.messages import remote_error
 
 __all__ = ["Answer", "InDoubt", "Transport", "Unsent", "read_outcome", "read_result"]
@@ -157,7 +157,7 @@ def _reason(error: Exception) -> str:
     number = getattr(below, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number).lower()
-    return str(below) or type(error).__name__
+    return reason_of(below if str(below).strip() else error)
 
 
 def read_outcome(answer: Answer | None) -> Any:

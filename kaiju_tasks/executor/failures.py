@@ -2,7 +2,7 @@
 
 import traceback
 
-from kaiju_tasks.errors import Abort, InvalidParams, TemplateError
+from kaiju_tasks.errors import Abort, InvalidParams, TemplateError, reason_of
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.types import ErrorType
 
@@ -63,11 +63,7 @@ class ReportedError(Exception):
 
 
 def _message(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # a broken __str__ must not hide the failure
-        text = ""
-    return _encodable(text)[:MESSAGE_CHARACTERS] or type(error).__name__
+    return _encodable(reason_of(error))[:MESSAGE_CHARACTERS]
 
 
 def _traceback(error: BaseException) -> str:

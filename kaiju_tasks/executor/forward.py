@@ -12,7 +12,7 @@ from msgspec import Struct
 from yarl import URL
 
 from kaiju_tasks.address import read_url
-from kaiju_tasks.errors import Abort, InvalidParams
+from kaiju_tasks.errors import Abort, InvalidParams, reason_of
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import ReportedError, UnknownMethod
 from kaiju_tasks.executor.messages import RpcError
@@ -84,7 +84,7 @@ class ForwardExecutor(Executor):
             ) as response:
                 content = await response.read()
         except (OSError, aiohttp.ClientError) as error:
-            raise ServiceError(f"{self._url} cannot be called: {error}") from error
+            raise ServiceError(f"{self._url} cannot be called: {reason_of(error)}") from error
         try:
             answer = _decode(content)
         except msgspec.DecodeError as error:

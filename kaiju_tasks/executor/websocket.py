@@ -7,6 +7,7 @@ import aiohttp
 from yarl import URL
 
 from kaiju_tasks.address import check_token, is_temporary
+from kaiju_tasks.errors import reason_of
 from kaiju_tasks.executor.transport import (
     Connection,
     ConnectionClosed,
@@ -42,7 +43,7 @@ class WebSocketConnection:
         try:
             await self._socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
         except (ConnectionError, aiohttp.ClientError, RuntimeError) as error:
-            raise ConnectionClosed(str(error)) from error
+            raise ConnectionClosed(reason_of(error)) from error
 
     async def receive(self) -> bytes | str:
         message = await self._socket.receive()
@@ -105,7 +106,7 @@ def _not_connected(error: Exception) -> ConnectionClosed:
         return NoManagerThere(
             "the server does not speak TLS: the URL may have to begin with http://"
         )
-    return ConnectionClosed(str(error) or type(error).__name__)
+    return ConnectionClosed(reason_of(error))
 
 
 def _is_cut(error: aiohttp.ClientConnectorSSLError) -> bool:

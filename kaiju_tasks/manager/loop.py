@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.errors import Unavailable, reason_of
 from kaiju_tasks.store.base import StoreError
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class Loop:
                 return
             except (Unavailable, StoreError) as exc:
                 self._on_outage()
-                log.warning("%s failed, will retry in %g s: %s", self._name, self._pause, exc)
+                reason = reason_of(exc)
+                log.warning("%s failed, will retry in %g s: %s", self._name, self._pause, reason)
             except Exception:
                 log.exception("%s failed, will retry in %g s", self._name, self._pause)
             await asyncio.sleep(self._pause)

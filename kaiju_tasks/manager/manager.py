@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.dice import Dice
@@ -30,6 +31,10 @@ from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, WorkSummary
 
 log = logging.getLogger(__name__)
+
+GOODBYE_SECONDS = 3.0
+
+T = TypeVar("T")
 
 
 class Manager:
@@ -127,7 +132,7 @@ class Manager:
             retry_seconds=settings.ping_interval,
             on_outage=self._out_of_reach,
         )
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -162,8 +167,9 @@ class Manager:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        with contextlib.suppress(StoreError):
-            await self.store.manager_gone(self.id)
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self.store.manager_gone(self.id)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Manager"]:
@@ -219,9 +225,9 @@ class Manager:
     def _out_of_reach(self) -> None:
         self.uptime.reached(False)
 
-    def spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine in the background. It is cancelled when the manager stops."""
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task

@@ -11,7 +11,7 @@ from kaiju_tasks.api.registry import TITLE
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry, servers
 from kaiju_tasks.server.guard import Guard
-from kaiju_tasks.server.health import why_not_ready
+from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
 from kaiju_tasks.server.metrics import Metrics
 from kaiju_tasks.server.page import PAGE
@@ -28,6 +28,7 @@ MANAGER = web.AppKey("manager", Manager)
 FRAMES = web.AppKey("frames", Frames)
 GUARD = web.AppKey("guard", Guard)
 METRICS = web.AppKey("metrics", Metrics)
+READINESS = web.AppKey("readiness", Readiness)
 OPENRPC = web.AppKey("openrpc", dict)
 SOCKETS = web.AppKey("sockets", Sockets)
 
@@ -53,6 +54,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[FRAMES] = Frames(manager, registry, settings)
     app[GUARD] = Guard(settings.host)
     app[METRICS] = Metrics(manager)
+    app[READINESS] = Readiness(manager)
     app[OPENRPC] = api_document(registry)
     app.cleanup_ctx.append(_sockets)
     app.on_shutdown.append(_close_sockets)
@@ -123,7 +125,7 @@ async def _healthz(request: web.Request) -> web.StreamResponse:
 
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
-    reason = await why_not_ready(request.app[MANAGER])
+    reason = await request.app[READINESS].problem()
     if reason is None:
         return web.json_response({"ready": True})
     return web.json_response({"ready": False, "reason": reason}, status=503)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from aiohttp import web
 
 from kaiju_tasks.api import method_registry
-from kaiju_tasks.errors import SettingsError
+from kaiju_tasks.errors import SettingsError, reason_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server.app import create_app
@@ -154,7 +154,7 @@ def _cannot_listen(settings: Settings, error: Exception) -> str:
         return f"This user may not listen on port {port}. Use a port from 1024."
     if number == errno.EADDRNOTAVAIL:
         return f"This machine does not have the address {host}."
-    return f"Cannot listen on {host}, port {port}: {error}."
+    return f"Cannot listen on {host}, port {port}: {reason_of(error)}."
 
 
 def _address(host: str, port: int) -> str:

@@ -26,11 +26,19 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached, or the connection failed. Retry later.
 
     :param unknown: whether a commit was in progress, so that its outcome is unknown
+    :param brief: the reason without the words of the database, which may contain addresses
     """
 
-    def __init__(self, message: str, *, unknown: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        unknown: bool = False,
+        brief: str = "the database cannot be reached",
+    ) -> None:
         super().__init__(message)
         self.unknown = unknown
+        self.brief = brief
 
 
 class TransactionConflict(StoreError):

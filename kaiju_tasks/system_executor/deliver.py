@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from kaiju_tasks.address import hide_password
 from kaiju_tasks.define.webhook import secret_key, signature
-from kaiju_tasks.errors import Abort, Unavailable
+from kaiju_tasks.errors import Abort, Unavailable, reason_of
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
@@ -68,7 +68,7 @@ async def deliver(
     except TimeoutError:
         raise _failed(f"the receiver has not answered within {seconds:g} seconds") from None
     except (OSError, aiohttp.ClientError, ValueError) as error:
-        reason = hide_password(str(error)) or type(error).__name__
+        reason = hide_password(reason_of(error))
         raise _failed(f"the receiver cannot be called: {reason}") from error
     outcome = {
         "status": status,

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.heartbeat import SLOW_SECONDS
 from kaiju_tasks.store.base import Presence, StoreUnavailable, TransactionConflict
 
 
@@ -12,7 +13,7 @@ async def test_a_failed_write_is_a_problem_until_one_succeeds(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(manager_id: str, *seconds: float) -> Presence:
-        raise StoreUnavailable("the disk is full")
+        raise StoreUnavailable("10.0.0.1: the disk is full", brief="the disk is full")
 
     assert manager.heartbeat.problem() is None
     with monkeypatch.context() as patched:
@@ -20,7 +21,7 @@ async def test_a_failed_write_is_a_problem_until_one_succeeds(
         with pytest.raises(StoreUnavailable):
             await manager.heartbeat.beat()
         assert manager.heartbeat.problem() == (
-            "the manager cannot write to the database: see its log"
+            "the manager cannot write to the database: the disk is full"
         )
     await manager.heartbeat.beat()
     assert manager.heartbeat.problem() is None
@@ -35,6 +36,32 @@ async def test_a_write_conflict_is_no_problem(
     monkeypatch.setattr(manager.store, "manager_seen", conflict)
     with pytest.raises(TransactionConflict):
         await manager.heartbeat.beat()
+    assert manager.heartbeat.problem() is None
+
+
+async def test_a_write_that_has_no_answer_is_a_problem_soon(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = asyncio.Event()
+
+    seen = manager.store.manager_seen
+
+    async def hang(manager_id: str, *seconds: float) -> Presence:
+        await answer.wait()
+        return await seen(manager_id, *seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager.store, "manager_seen", hang)
+        beat = asyncio.create_task(manager.heartbeat.beat())
+        await asyncio.sleep(0)
+        assert manager.heartbeat.problem() is None
+        later = asyncio.get_running_loop().time() + SLOW_SECONDS + 1
+        patched.setattr(manager.heartbeat, "_clock", lambda: later)
+        problem = manager.heartbeat.problem()
+        assert problem is not None
+        assert problem.startswith("the database has not answered a write for ")
+    answer.set()
+    await beat
     assert manager.heartbeat.problem() is None
 
 

@@ -47,7 +47,7 @@ async def test_a_manager_without_its_database_says_so_and_heals(
 
 
 SOON = {"KAIJU_PING_INTERVAL": "0.5"}
-UNWRITABLE = {"ready": False, "reason": "the manager cannot write to the database: see its log"}
+UNWRITABLE = "the manager cannot write to the database: "
 
 
 class Health:
@@ -67,9 +67,12 @@ class Health:
 
         await wait_until(ready, "it is ready")
 
-    async def until_unwritable(self) -> None:
+    async def until_unwritable(self, reason: str) -> None:
+        """:param reason: why it cannot write"""
+        answer = {"ready": False, "reason": UNWRITABLE + reason}
+
         async def unwritable() -> bool:
-            return await self("/readyz") == (503, UNWRITABLE)
+            return await self("/readyz") == (503, answer)
 
         await wait_until(unwritable, "it is not ready, because it cannot write")
         status, _ = await self("/healthz")
@@ -88,7 +91,7 @@ async def test_a_manager_whose_disk_is_full_is_not_ready(
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         wal_bytes = file.with_name("tasks.db-wal").stat().st_size
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (wal_bytes, hard))
-        await health.until_unwritable()
+        await health.until_unwritable("the database file cannot be used: disk I/O error")
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         await health.until_ready()
 
@@ -104,7 +107,7 @@ async def test_a_manager_whose_database_is_read_only_is_not_ready(
         health = Health(session, url)
         await health.until_ready()
         await read_only(own_postgres_server, "on")
-        await health.until_unwritable()
+        await health.until_unwritable("the database is read-only")
         await read_only(own_postgres_server, "off")
         await health.until_ready()
 

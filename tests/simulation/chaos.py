@@ -71,7 +71,7 @@ class Chaos:
         weather, faults = self._network.weather, self._database.faults
         weather.tcp = True
         weather.slow = weather.twice = weather.cut = 0.0
-        faults.slow = faults.conflict = faults.refused = 0.0
+        faults.slow = faults.conflict = faults.refused = faults.silent = 0.0
         faults.unknown = faults.late = faults.lost_wake = 0.0
         self._network.apart.clear()
         for manager in self._town.managers:

@@ -41,6 +41,9 @@ RENEWALS = frozenset(method.__name__ for method in (Store.ping, Store.shorten_le
 NOT_LATE = frozenset({"take_signals", "delete_ended", "put_pause", "delete_pause"})
 """What a late commit cannot do: it would find other rows when it is committed."""
 
+SILENT_SECONDS = 4.0, 7.0
+"""How long a store waits for an answer that does not come, as on PostgreSQL."""
+
 WRITES = frozenset(
     {
         "add_audit",
@@ -58,7 +61,7 @@ class Faults:
     """How often a connection to the database misbehaves; all zero when the world is calm."""
 
     def __init__(self) -> None:
-        self.conflict = self.refused = self.unknown = self.late = self.slow = 0.0
+        self.conflict = self.refused = self.unknown = self.late = self.slow = self.silent = 0.0
         self.lost_wake = 0.0
 
 
@@ -126,6 +129,8 @@ class StoreLine:
                 await self._database.late.executors_free(_executors_of(name, args))
             answer = await inner(*args, **kwargs)
             await self._delay()
+            if self._dice(self._database.faults.silent):
+                await self._silence("its answer was lost", own=own)
             return answer
 
         return call
@@ -146,6 +151,13 @@ class StoreLine:
         await self._delay()
         if self.cut or self._dice(self._database.faults.refused):
             self._fail("the database cannot be reached", own=own)
+        if self._dice(self._database.faults.silent):
+            await self._silence("it did not arrive", own=own)
+
+    async def _silence(self, why: str, *, own: bool = True, unknown: bool = False) -> None:
+        """A statement that is never answered, until the store leaves its connection."""
+        await asyncio.sleep(span(self._database.random, *SILENT_SECONDS))
+        self._fail(f"the connection was silent: {why}", own=own, unknown=unknown)
 
     def _fail(self, text: str, *, own: bool = True, unknown: bool = False) -> None:
         if own:
@@ -178,6 +190,8 @@ class StoreLine:
                 self._fail("the connection broke before the commit", unknown=True)
         database.committed(self, watched.steps, watched.executors)
         await self._delay()
+        if self._dice(faults.silent):
+            await self._silence("its COMMIT was not answered", unknown=True)
         if doubt or self.cut:
             self._fail("the connection broke after the commit", unknown=True)
 

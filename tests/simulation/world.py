@@ -106,6 +106,7 @@ class World:
             lethal=not quiet and random.random() < 0.5,
         )
         self.chaos = Chaos(self, self.network, self.database, Random(f"chaos/{seed}"), trace)
+        self._silent = Random(f"silent/{seed}").choice([0.0, 0.0, 0.001])
         self.faults: Mapping[str, float] = NO_FAULTS
         self._lives = 0
 
@@ -139,6 +140,7 @@ class World:
             self.process.spawn(self._keep_executor(app_name))
         if not self._quiet:
             self.chaos.start_weather()
+            self.database.faults.silent = self._silent
             for name, chance in self.faults.items():
                 target = self.network.weather if name in WEATHER else self.database.faults
                 setattr(target, name, chance)

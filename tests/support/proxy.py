@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, or that loses answers."""
+"""A way to a server that can be cut, that loses answers, or that falls silent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,15 +13,18 @@ class Proxy:
     :ivar port: on 127.0.0.1
     :ivar lose: how many of the next answers are lost: the connection ends in their place
     :ivar lost: answers lost so far
+    :ivar mute: whether new connections are silent from the start
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._silences: set[Silence] = set()
         self.port = free_port()
         self.lose = 0
         self.lost = 0
+        self.mute = False
 
     async def open(self) -> None:
         """Take connections; the port stays the same."""
@@ -36,37 +39,73 @@ class Proxy:
 
     def cut(self) -> None:
         """Cut the connections there are."""
+        for silence in self._silences:
+            silence.over.set()
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def silence(self, *, answers_only: bool = False) -> None:
+        """Drop all that the present connections send from now on, as a firewall does that has lost
+        its state. They stay open, and new connections work.
+
+        :param answers_only: whether what clients send still reaches the server
+        """
+        for one in self._silences:
+            one.answers = True
+            one.questions |= not answers_only
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, to_server = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, to_server}
+        silence = Silence()
+        silence.questions = silence.answers = self.mute
+        self._silences.add(silence)
         try:
             await asyncio.wait(
                 [
-                    asyncio.create_task(_copy(reader, to_server)),
-                    asyncio.create_task(self._answers(upstream, writer)),
+                    asyncio.create_task(self._questions(reader, to_server, silence)),
+                    asyncio.create_task(self._answers(upstream, writer, silence)),
                 ],
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
+            self._silences.discard(silence)
             for end in (writer, to_server):
                 self._writers.discard(end)
                 end.transport.abort()
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _questions(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silence: "Silence"
+    ) -> None:
+        while data := await reader.read(65_536):
+            if not silence.questions:
+                writer.write(data)
+        await silence.keep(silence.questions)
+
+    async def _answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silence: "Silence"
+    ) -> None:
         while data := await reader.read(65_536):
             if self.lose:
                 self.lose -= 1
                 self.lost += 1
                 return
-            writer.write(data)
+            if not silence.answers:
+                writer.write(data)
+        await silence.keep(silence.answers)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
+class Silence:
+    """What a connection drops; the news that one end has closed it, too."""
+
+    def __init__(self) -> None:
+        self.questions = self.answers = False
+        self.over = asyncio.Event()
+
+    async def keep(self, silent: bool) -> None:
+        """Return unless one end must not learn that the other one is closed."""
+        if silent:
+            await self.over.wait()
 
 
 @asynccontextmanager

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 MAX_CONFLICTS = 20
 OUTAGE_PATIENCE_SECONDS = 10.0
 OUTAGE_RETRY_SECONDS = 0.1
+STOP_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -85,10 +86,17 @@ class Committer:
         self._tasks = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
 
     async def stop(self) -> None:
-        """Write the queued entries, then end. Later calls raise Unavailable."""
+        """Write the queued entries, then end. Entries that are not written within STOP_SECONDS
+        fail. Later calls raise Unavailable."""
         self._stopping = True
         self._queue.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+            for lane in late:
+                lane.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for entry in self._queue.drain():
+            entry.done(Unavailable("the manager is stopping"))
 
     # -- calls -----------------------------------------------------------------------------
 

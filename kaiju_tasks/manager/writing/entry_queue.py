@@ -33,6 +33,12 @@ class EntryQueue:
         self._closed = True
         self._work.set()
 
+    def drain(self) -> list[Entry]:
+        """Take all entries that are left."""
+        entries = list(self._entries)
+        self._entries.clear()
+        return entries
+
     async def next_batch(self) -> list[Entry]:
         """Wait for entries and take a batch. An empty list: the queue is closed."""
         while True:

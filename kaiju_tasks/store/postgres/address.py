@@ -7,11 +7,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from msgspec import Struct
 
 from kaiju_tasks.errors import SettingsError
+from kaiju_tasks.store.postgres.bounds import DEFAULT_BOUNDS, Bounds
 
-STATEMENT_SECONDS = 60.0
-CONNECT_SECONDS = 10.0
-_LOCK_SECONDS = 15
-_IDLE_SECONDS = 60
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -21,25 +18,25 @@ class Address(Struct, frozen=True):
     dsn: str
     schema: str | None
 
-    def connect_options(self) -> dict[str, Any]:
+    def connect_options(
+        self, name: str = "kaiju_tasks", bounds: Bounds = DEFAULT_BOUNDS
+    ) -> dict[str, Any]:
         """The arguments of `asyncpg.connect`. Every execution gets its own plan, because a generic
-        plan that was made with stale statistics would be kept."""
+        plan that was made with stale statistics would be kept.
+
+        :param name: the `application_name`
+        """
         settings = {
-            "application_name": "kaiju_tasks",
+            "application_name": name,
             "plan_cache_mode": "force_custom_plan",
             "jit": "off",
-            "lock_timeout": f"{_LOCK_SECONDS}s",
-            "statement_timeout": f"{STATEMENT_SECONDS:g}s",
-            "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS}s",
+            "lock_timeout": f"{bounds.lock_seconds:g}s",
+            "statement_timeout": f"{bounds.statement_seconds:g}s",
+            "idle_in_transaction_session_timeout": f"{bounds.idle_seconds:g}s",
         }
         if self.schema is not None:
             settings["search_path"] = f'"{self.schema}"'
-        return {
-            "dsn": self.dsn,
-            "server_settings": settings,
-            "timeout": CONNECT_SECONDS,
-            "command_timeout": STATEMENT_SECONDS + 5,
-        }
+        return {"dsn": self.dsn, "server_settings": settings, "timeout": bounds.connect_seconds}
 
 
 def parse_address(url: str) -> Address:

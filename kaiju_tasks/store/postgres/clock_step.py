@@ -1,24 +1,21 @@
 """Moves the times in PostgreSQL with the database's clock."""
 
-from typing import Any
-
 from kaiju_tasks.store.clock_step import fires_after_step
 from kaiju_tasks.store.columns import ROW_WIDTH, row_of, stored_definition
+from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.saving import SQL
 
-APPLY_SECONDS = 600.0
 
-
-async def apply_step(connection: Any, step: float, now: float) -> None:
+async def apply_step(connection: Connection, step: float, now: float) -> None:
     """Apply a step of the clock, in a transaction that has locked the times.
 
     :param now: the clock after the step
     """
-    await connection.execute(SQL["shift_tasks"], step, timeout=APPLY_SECONDS)
+    await connection.execute(SQL["shift_tasks"], step)
     await connection.execute(SQL["shift_executors"], step, now)
     await connection.execute(SQL["shift_managers"], step)
     await connection.execute(SQL["raise_clock"])
     if step > 0:
-        found = await connection.fetch(SQL["jumped"], now, timeout=APPLY_SECONDS)
+        found = await connection.fetch(SQL["jumped"], now)
         jumped = [(row_of(one), stored_definition(*one[ROW_WIDTH:]).definition) for one in found]
         await connection.executemany(SQL["set_fire"], fires_after_step(jumped, now))

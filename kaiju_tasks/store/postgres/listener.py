@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -10,11 +11,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kaiju_tasks.store.base import StoreError, ignore
+from kaiju_tasks.store.postgres.bounds import DEFAULT_BOUNDS
 from kaiju_tasks.store.postgres.errors import translated
+
+log = logging.getLogger(__name__)
 
 PAYLOAD_BYTES = 7900
 """PostgreSQL's limit is 7999."""
-PROBE_SECONDS = 15.0
 RETRY_SECONDS = 0.2
 RETRY_SECONDS_MAX = 5.0
 EVERYTHING: frozenset[str] = frozenset()
@@ -43,11 +46,17 @@ def channel_of(schema: str) -> str:
 class Wakes:
     """Encodes and receives the wake-ups and messages of one manager.
 
-    :param connect: opens the listening connection
+    :param connect: opens the listening connection, whose statements are bounded
+    :param probe_seconds: the time between two probes of the connection
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Any]],
+        probe_seconds: float = DEFAULT_BOUNDS.probe_seconds,
+    ) -> None:
         self._connect = connect
+        self._probe_seconds = probe_seconds
         self._sender = secrets.token_hex(8)
         self.channel = channel_of("")
 
@@ -92,14 +101,29 @@ class Wakes:
                             heard(EVERYTHING)
                         first_try.set()
                         delay = RETRY_SECONDS
-                        await _until_broken(connection)
+                        await self._until_broken(connection)
                 finally:
                     connection.terminate()
-            except StoreError:
+            except StoreError as error:
+                level = logging.DEBUG if missed else logging.WARNING
+                log.log(level, "the connection that listens for wake-ups was lost: %s", error)
                 missed = True
             first_try.set()
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_SECONDS_MAX)
+
+    async def _until_broken(self, connection: Any) -> None:
+        """Wait until the connection fails. The function never returns: it raises the error."""
+        broken = asyncio.Event()
+        connection.add_termination_listener(lambda _: broken.set())
+        while True:
+            try:
+                async with asyncio.timeout(self._probe_seconds):
+                    await broken.wait()
+            except TimeoutError:
+                await connection.execute("SELECT 1")
+            else:
+                raise ConnectionError("it was closed")
 
     def _callback(self, heard: Heard, received: Received) -> Callable[[Any, int, str, Any], None]:
         def on_notify(connection: Any, pid: int, channel: str, payload: Any) -> None:
@@ -116,17 +140,3 @@ class Wakes:
                 received(message)
 
         return on_notify
-
-
-async def _until_broken(connection: Any) -> None:
-    """Wait until the connection fails. The function never returns: it raises the error."""
-    broken = asyncio.Event()
-    connection.add_termination_listener(lambda _: broken.set())
-    while True:
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                await broken.wait()
-        except TimeoutError:
-            await connection.execute("SELECT 1", timeout=PROBE_SECONDS)
-        else:
-            raise ConnectionError("the listening connection was closed")

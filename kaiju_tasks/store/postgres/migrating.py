@@ -1,13 +1,12 @@
 """Applies migrations to a PostgreSQL schema."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
-
-from kaiju_tasks.store.base import StoreRefused, StoreUnavailable
+from kaiju_tasks.store.base import StoreError, StoreRefused, StoreUnavailable
 from kaiju_tasks.store.migrations import (
     Applied,
     Migration,
@@ -17,8 +16,10 @@ from kaiju_tasks.store.migrations import (
     statuses,
     to_apply,
 )
-from kaiju_tasks.store.postgres.address import CONNECT_SECONDS, Address
-from kaiju_tasks.store.postgres.errors import translated
+from kaiju_tasks.store.postgres.address import Address
+from kaiju_tasks.store.postgres.bounds import DEFAULT_BOUNDS
+from kaiju_tasks.store.postgres.connector import Connector
+from kaiju_tasks.store.postgres.pool import Pool
 
 MIGRATIONS = load_migrations(__package__ or "")
 LOCK_WAIT_SECONDS = 120.0
@@ -61,23 +62,25 @@ async def migrate(
     key = _lock_key(schema)
     await _lock(connection, key)
     try:
+        await connection.execute("SET statement_timeout = 0")  # an index may take hours
         if schema is not None:
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         await _refuse_no_schema(connection)
         for migration in to_apply(known, await applied(connection)):
             await _apply(connection, migration)
     finally:
-        await connection.execute(f"SELECT pg_advisory_unlock({key})")
+        with contextlib.suppress(StoreError):  # it ends with the connection at the latest
+            await connection.execute(f"SELECT pg_advisory_unlock({key})")
 
 
 async def status(address: Address) -> list[MigrationStatus]:
     """The status of the migrations of a schema."""
-    with translated():
-        connection = await asyncpg.connect(**address.connect_options())
-        try:
+    pool = Pool(Connector(address, DEFAULT_BOUNDS), 1, DEFAULT_BOUNDS)
+    try:
+        async with pool.connection() as connection:
             return statuses(MIGRATIONS, await applied(connection))
-        finally:
-            await connection.close(timeout=CONNECT_SECONDS)
+    finally:
+        await pool.close()
 
 
 async def check(connection: Any) -> None:
@@ -86,10 +89,16 @@ async def check(connection: Any) -> None:
 
 
 async def _apply(connection: Any, migration: Migration) -> None:
-    async with connection.transaction():
+    await connection.execute("BEGIN")
+    try:
         await connection.execute(_TABLE)
         await connection.execute(migration.sql)
         await connection.execute(_RECORD, migration.version, migration.name, migration.checksum)
+        await connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            await connection.execute("ROLLBACK")
+        raise
 
 
 async def _lock(connection: Any, key: int) -> None:

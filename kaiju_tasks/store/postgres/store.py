@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import asyncpg
-
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
@@ -38,11 +36,14 @@ from kaiju_tasks.store.columns import (
 from kaiju_tasks.store.postgres import migrating
 from kaiju_tasks.store.postgres.address import parse_address
 from kaiju_tasks.store.postgres.arrays import columns_of
+from kaiju_tasks.store.postgres.bounds import DEFAULT_BOUNDS, Bounds
 from kaiju_tasks.store.postgres.clock import ClockStepped, DatabaseClock
-from kaiju_tasks.store.postgres.clock_step import APPLY_SECONDS, apply_step
+from kaiju_tasks.store.postgres.clock_step import apply_step
+from kaiju_tasks.store.postgres.connection import Connection
+from kaiju_tasks.store.postgres.connector import Connector
 from kaiju_tasks.store.postgres.dialect import PostgresDialect
-from kaiju_tasks.store.postgres.errors import translated
 from kaiju_tasks.store.postgres.listener import Wakes, channel_of
+from kaiju_tasks.store.postgres.pool import Pool
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
 from kaiju_tasks.store.shared import SharedStore
@@ -50,71 +51,58 @@ from kaiju_tasks.types import ExecutorStatus, Notification, Pause
 
 log = logging.getLogger(__name__)
 
-ACQUIRE_SECONDS = 30.0
-CLOSE_SECONDS = 5.0
-
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
-
-
-class _Connection(asyncpg.Connection):
-    def get_reset_query(self) -> str:
-        """Skip the reset, which would cost a round trip: no session state has to be undone."""
-        return ""
 
 
 class PostgresStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
 
     :param url: `postgresql://…[?schema=…]`
-    :param connections: maximum number of connections, from 1, in addition to the listening one
+    :param connections: maximum number of connections, from 1, in addition to the listening one and
+        one that looks at long statements
+    :param bounds: the longest waits
     :raises SettingsError: the URL is malformed
     """
 
     _dialect = PostgresDialect()
     _sql = SQL
 
-    def __init__(self, url: str, *, connections: int = 4) -> None:
+    def __init__(self, url: str, *, connections: int = 4, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._address = parse_address(url)
         self._size = connections
+        self._bounds = bounds
+        self._connector = Connector(self._address, bounds)
         self._clock = DatabaseClock()
         self._clock_revision = 0
         self._following = asyncio.Lock()
         self._seen_as = ("", 0.0)
-        self._wakes = Wakes(self._connect)
-        self._pool: Any = None
+        self._wakes = Wakes(self._connect_listener, bounds.probe_seconds)
+        self._pool: Pool | None = None
 
     async def open(self, *, migrate: bool = True) -> None:
-        with translated():
-            connection = await self._connect()
-            try:
+        pool = Pool(self._connector, self._size, self._bounds)
+        try:
+            async with pool.single() as connection:
                 if migrate:
                     await migrating.migrate(connection, self._address.schema)
                 else:
                     await migrating.check(connection)
                 schema = await connection.fetchval("SELECT current_schema()")
-            finally:
-                await connection.close(timeout=CLOSE_SECONDS)
-            self._wakes.channel = channel_of(schema)
-            self._pool = await asyncpg.create_pool(
-                **self._address.connect_options(),
-                connection_class=_Connection,
-                min_size=1,
-                max_size=self._size,
-            )
+        except BaseException:
+            await pool.close()
+            raise
+        self._wakes.channel = channel_of(schema)
+        self._pool = pool
         await self.now()
 
-    async def _connect(self) -> Any:
-        return await asyncpg.connect(**self._address.connect_options())
+    async def _connect_listener(self) -> Any:
+        connection, _ = await self._connector.open(command_timeout=self._bounds.probe_seconds)
+        return connection
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
+        if pool is not None:
+            await pool.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
@@ -127,28 +115,20 @@ class PostgresStore(SharedStore):
 
     @asynccontextmanager
     async def _one_transaction(self) -> AsyncIterator[PostgresTransaction]:
-        async with self._connection() as connection:
+        async with self._connected().connection() as connection:
             transaction = PostgresTransaction(connection, self._clock)
             try:
                 await transaction.begin()
                 yield transaction
                 await transaction.commit()
-            except BaseException:
-                await transaction.rollback()
+            except Exception:
+                await connection.recover(self._bounds.probe_seconds)
                 raise
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        pool = self._pool
-        if pool is None:
+    def _connected(self) -> Pool:
+        if self._pool is None:
             raise StoreUnavailable("The store is closed.")
-        with translated():
-            connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
-        try:
-            yield connection
-        finally:
-            with translated():
-                await pool.release(connection)
+        return self._pool
 
     def clock(self) -> float:
         return self._clock.now()
@@ -172,16 +152,16 @@ class PostgresStore(SharedStore):
     async def _follow_clock(self) -> None:
         """Move the times in the database after its clock was set, or wait until another manager
         has done it."""
-        async with self._following, self._connection() as connection:
-            with translated():
-                async with connection.transaction():
-                    await self._apply_step(connection)
+        async with self._following, self._connected().single() as connection:
+            await connection.execute("BEGIN")
+            await self._apply_step(connection)
+            await connection.commit()
 
-    async def _apply_step(self, connection: Any) -> None:
+    async def _apply_step(self, connection: Connection) -> None:
         await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        revision = await connection.fetchval(SQL["lock_clock"], timeout=APPLY_SECONDS)
+        revision = await connection.fetchval(SQL["lock_clock"])
         if revision == self._clock_revision:
-            await connection.execute(SQL["lock_times"], timeout=APPLY_SECONDS)
+            await connection.execute(SQL["lock_times"])
         asked_at = self._clock.local()
         now = await connection.fetchval(SQL["now"])
         step = self._clock.step(now, asked_at)
@@ -192,7 +172,7 @@ class PostgresStore(SharedStore):
         self._clock.apply(now, asked_at)
         self._clock_revision = revision
 
-    async def _alone(self, connection: Any, step: float) -> bool:
+    async def _alone(self, connection: Connection, step: float) -> bool:
         """Whether only this manager sees a step: its machine has stood still."""
         manager_id, seconds = self._seen_as
         if abs(step) < 2 * seconds:
@@ -216,11 +196,15 @@ class PostgresStore(SharedStore):
         )
 
     async def wake(self, topics: Iterable[str]) -> None:
-        await self._read("notify", self._wakes.channel, self._wakes.payload(topics))
+        await self._notify("notify", self._wakes.payload(topics))
 
     async def send(self, messages: Sequence[bytes]) -> None:
         payloads = [self._wakes.message(message) for message in messages]
-        await self._read("notify_each", self._wakes.channel, payloads)
+        await self._notify("notify_each", payloads)
+
+    async def _notify(self, name: str, payload: str | list[str]) -> None:
+        async with self._connected().connection() as connection:
+            await connection.execute(SQL[name], self._wakes.channel, payload)
 
     def listen(
         self,
@@ -232,11 +216,11 @@ class PostgresStore(SharedStore):
     # reads
 
     async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
-        async with self._connection() as connection:
-            with translated():
-                found = await connection.fetch(SQL["tasks"], storable_ids(ids))
-                views = await _views(connection, found, results)
-        return {view.row.id: view for view in views}
+        async def read(connection: Connection) -> list[TaskView]:
+            found = await connection.fetch(SQL["tasks"], storable_ids(ids))
+            return await _views(connection, found, results)
+
+        return {view.row.id: view for view in await self._connected().ask(read)}
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)
@@ -245,12 +229,14 @@ class PostgresStore(SharedStore):
     async def find(self, query: TaskQuery) -> TaskPage:
         page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
-        async with self._connection() as connection:
-            with translated():
-                found = await connection.fetch(page, *page_values)
-                views = await _views(connection, found, query.with_results)
-                total = await connection.fetchval(count, *count_values)
-        return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
+
+        async def read(connection: Connection) -> TaskPage:
+            found = await connection.fetch(page, *page_values)
+            views = await _views(connection, found, query.with_results)
+            total = await connection.fetchval(count, *count_values)
+            return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
+
+        return await self._connected().ask(read)
 
     async def pauses(self) -> list[Pause]:
         ((_, bodies),) = await self._read("pauses")
@@ -310,16 +296,12 @@ class PostgresStore(SharedStore):
 
     async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
         text, values = statement
-        async with self._connection() as connection:
-            with translated():
-                found: list[Any] = await connection.fetch(text, *values)
-        return found
+        return await self._connected().ask(lambda connection: connection.fetch(text, *values))
 
     async def _change(self, name: str, *values: Any) -> int:
         """Run a statement. Returns the number of changed rows."""
-        async with self._connection() as connection:
-            with translated():
-                tag = await connection.execute(SQL[name], *values)
+        statement = SQL[name]
+        tag = await self._connected().ask(lambda one: one.execute(statement, *values))
         return int(tag.rpartition(" ")[2])
 
 

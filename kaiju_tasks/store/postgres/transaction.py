@@ -1,10 +1,8 @@
 """Implements a transaction on PostgreSQL, on a separate connection."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-import asyncpg
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle import InboxMessage, Pauses, Row, Step, Wait
@@ -14,7 +12,6 @@ from kaiju_tasks.store.base import (
     ExecutorRow,
     Gated,
     StoredDefinition,
-    StoreUnavailable,
     Summary,
 )
 from kaiju_tasks.store.columns import (
@@ -35,11 +32,10 @@ from kaiju_tasks.store.one_step import refuse_repeated
 from kaiju_tasks.store.postgres import saving
 from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
 from kaiju_tasks.store.postgres.clock import DatabaseClock
-from kaiju_tasks.store.postgres.errors import translated
+from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.types import AuditRecord, Pause
 
-_ROLLBACK_SECONDS = 5
 WAITED_SECONDS = 0.1
 """Two rows of an insertion that are this far apart in time show that it has waited for a lock."""
 
@@ -59,7 +55,7 @@ sometimes scan the table. Restricted to indexes, one generic plan is as good as 
 class PostgresTransaction:
     """A transaction. Locking statements read the clock after the lock, as their last column."""
 
-    def __init__(self, connection: Any, clock: DatabaseClock) -> None:
+    def __init__(self, connection: Connection, clock: DatabaseClock) -> None:
         self._connection = connection
         self._clock = clock
         self._now = clock.now()
@@ -75,23 +71,11 @@ class PostgresTransaction:
         return self._pauses_revision
 
     async def begin(self) -> None:
-        with translated():
-            await self._connection.execute(_BEGIN)
+        await self._connection.execute(_BEGIN)
 
     async def commit(self) -> None:
         """:raises StoreUnavailable: the commit failed, or its outcome is unknown"""
-        with translated(unknown=True):
-            tag = await self._connection.execute("COMMIT")
-        if tag != "COMMIT":
-            raise StoreUnavailable("The transaction was rolled back: a statement had failed.")
-
-    async def rollback(self) -> None:
-        """Roll back, or terminate the connection if that fails."""
-        try:
-            await self._connection.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
-        except Exception:
-            with suppress(asyncpg.InterfaceError):  # it failed, and the pool has taken it back
-                self._connection.terminate()
+        await self._connection.commit()
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
         found = await self._locked("lock", storable_ids(ids))
@@ -229,16 +213,14 @@ class PostgresTransaction:
 
     async def insert(self, steps: Sequence[Step]) -> set[str]:
         refuse_repeated(steps)
-        with translated():
-            added = await saving.insert(self._connection, steps, self._now)
+        added = await saving.insert(self._connection, steps, self._now)
         if (waited_until := _waited_until(added)) is not None:
             self._now = waited_until
         return {step.row.id for step in steps} - {task_id for task_id, *_ in added}
 
     async def save(self, steps: Sequence[Step]) -> None:
         refuse_repeated(steps)
-        with translated():
-            await saving.save(self._connection, steps, self._now, self._locked_rows)
+        await saving.save(self._connection, steps, self._now, self._locked_rows)
         self._locked_rows.update((step.row.id, step.row) for step in steps)
 
     async def lock_executor(self, executor_id: str) -> ExecutorRow | None:
@@ -254,8 +236,7 @@ class PostgresTransaction:
     async def delete_ended(self, before: float, limit: int) -> list[str]:
         ids = [id for (id,) in await self._fetch("lock_ended", before, limit)]
         if ids:
-            with translated():
-                await saving.delete(self._connection, ids)
+            await saving.delete(self._connection, ids)
         return ids
 
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
@@ -279,9 +260,7 @@ class PostgresTransaction:
         return found
 
     async def _fetch(self, name: str, *values: Any) -> list[Any]:
-        with translated():
-            found: list[Any] = await self._connection.fetch(SQL[name], *values)
-            return found
+        return await self._connection.fetch(SQL[name], *values)
 
 
 def _waited_until(added: Sequence[Any]) -> float | None:

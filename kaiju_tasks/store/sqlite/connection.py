@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kaiju_tasks.errors import reason_of
 from kaiju_tasks.store.base import StoreError, StoreUnavailable, TransactionConflict
 
 BUSY_MS = 5_000
@@ -48,6 +49,12 @@ def translated() -> Iterator[None]:
             raise TransactionConflict(f"The database file is busy: {error}.") from error
         if code == sqlite3.SQLITE_ERROR:
             raise StoreError(f"The database refused a statement: {error}.") from error
-        raise StoreUnavailable(f"The database file cannot be used: {error}.") from error
+        raise _unusable(error) from error
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"The database file cannot be used: {error}.") from error
+        raise _unusable(error) from error
+
+
+def _unusable(error: sqlite3.Error) -> StoreUnavailable:
+    reason = reason_of(error)
+    brief = f"the database file cannot be used: {reason}"
+    return StoreUnavailable(f"The database file cannot be used: {reason}.", brief=brief)

@@ -1,0 +1,121 @@
+"""Wraps a connection to PostgreSQL: it raises store errors, and is left when it breaks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from kaiju_tasks.store.base import StoreUnavailable
+from kaiju_tasks.store.postgres.errors import brief_of, leaves, translation
+
+T = TypeVar("T")
+
+
+class Connection:
+    """A connection, used by one caller at a time.
+
+    :param raw: the connection of asyncpg
+    :param name: its `application_name`, by which the server can be asked about it
+    :param on_left: called with the reason when the connection was left because it is broken
+    :param answer_seconds: no statement runs longer; None for no limit
+    :ivar asked_at: when the running statement was sent, in the loop's seconds; None if none runs
+    :ivar used_at: when the connection was last released
+    """
+
+    def __init__(
+        self,
+        raw: Any,
+        name: str,
+        on_left: Callable[[str], None],
+        answer_seconds: float | None,
+    ) -> None:
+        self.name = name
+        self.answer_seconds = answer_seconds
+        self._raw = raw
+        self._on_left = on_left
+        self._time = asyncio.get_running_loop().time
+        self._left: StoreUnavailable | None = None
+        self._interrupted = False
+        self.opened_at = self.used_at = self._time()
+        self.asked_at: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return not self._raw.is_closed()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is open and has neither a transaction nor an interrupted statement."""
+        raw = self._raw
+        return not (self._interrupted or raw.is_closed() or raw.is_in_transaction())
+
+    async def fetch(self, text: str, *values: Any) -> list[Any]:
+        found: list[Any] = await self._ask(self._raw.fetch(text, *values))
+        return found
+
+    async def fetchval(self, text: str, *values: Any) -> Any:
+        return await self._ask(self._raw.fetchval(text, *values))
+
+    async def execute(self, text: str, *values: Any) -> str:
+        """Run a statement. Returns its command tag."""
+        return str(await self._ask(self._raw.execute(text, *values)))
+
+    async def executemany(self, text: str, rows: Iterable[Sequence[Any]]) -> None:
+        await self._ask(self._raw.executemany(text, rows))
+
+    async def commit(self) -> None:
+        """:raises StoreUnavailable: the commit failed, or its outcome is unknown"""
+        tag = await self._ask(self._raw.execute("COMMIT"), unknown=True)
+        if tag != "COMMIT":
+            raise StoreUnavailable("The transaction was rolled back: a statement had failed.")
+
+    async def recover(self, seconds: float) -> None:
+        """Cancel an interrupted statement and roll back; leave the connection if that fails."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ask(self._raw.execute("ROLLBACK"))
+            self._interrupted = False
+        except TimeoutError:
+            self.leave(f"A rollback was not answered within {seconds:g} s.", "it does not answer")
+        except Exception:
+            self.terminate()
+
+    def leave(self, text: str, brief: str) -> None:
+        """Cut a broken connection. The statement that runs raises StoreUnavailable.
+
+        :param text: why, as a sentence
+        :param brief: why, for callers
+        """
+        self._left = StoreUnavailable(text, brief=brief)
+        self._raw.terminate()
+        self._on_left(text)
+
+    def terminate(self) -> None:
+        self._raw.terminate()
+
+    async def close(self, seconds: float) -> None:
+        """Close in good order, or cut the connection if that takes too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._raw.close()
+        except Exception:
+            self._raw.terminate()
+
+    async def _ask(self, answer: Awaitable[T], *, unknown: bool = False) -> T:
+        self.asked_at = self._time()
+        try:
+            return await answer
+        except Exception as error:
+            raise self._failure(error, unknown) from error
+        except BaseException:
+            self._interrupted = True
+            raise
+        finally:
+            self.asked_at = None
+
+    def _failure(self, error: Exception, unknown: bool) -> Exception:
+        if (left := self._left) is not None:
+            return StoreUnavailable(str(left), unknown=unknown, brief=left.brief)
+        failure = translation(error, unknown=unknown)
+        if leaves(error):
+            self.leave(str(failure), brief_of(error))
+        return failure

@@ -1,0 +1,297 @@
+"""Connections to PostgreSQL that fall silent, break, or lead to a server that is read-only."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from kaiju_tasks.store import StoreUnavailable
+from kaiju_tasks.store.open import migration_status
+from kaiju_tasks.store.postgres import PostgresStore, migrating
+from kaiju_tasks.store.postgres.bounds import Bounds
+from tests.store.making import add, new_step
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy, proxy
+from tests.support.wait import PATIENCE_SECONDS, wait_until
+
+SOON = Bounds(
+    connect_seconds=10,
+    doubt_seconds=0.2,
+    look_seconds=0.05,
+    probe_seconds=1.0,
+    idle_seconds=2.0,
+    close_seconds=0.5,
+)
+NEVER = 4 * PATIENCE_SECONDS
+"""A test that waits for so long has failed."""
+
+
+@pytest.fixture
+async def way(postgres_dsn: str) -> AsyncIterator[Proxy]:
+    async with proxy(urlsplit(postgres_dsn).port or 0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def url(postgres_dsn: str, way: Proxy) -> str:
+    parts = urlsplit(postgres_dsn)
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{way.port}")).geturl()
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[PostgresStore]:
+    made = PostgresStore(url, bounds=SOON)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def use_all_connections(store: PostgresStore) -> None:
+    """Open all the connections of a store; afterwards none is in use."""
+    everybody = asyncio.Barrier(4)
+
+    async def use() -> None:
+        async with store.transaction():
+            await everybody.wait()
+
+    await asyncio.gather(*(use() for _ in range(4)))
+
+
+@pytest.mark.parametrize("answers_only", [False, True])
+async def test_silent_connections_cost_one_wait_and_are_all_left(
+    store: PostgresStore, way: Proxy, answers_only: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await use_all_connections(store)
+    way.silence(answers_only=answers_only)
+    with pytest.raises(StoreUnavailable, match=r"was silent for .* the database works") as raised:
+        await add(store, "a")
+    assert raised.value.brief == "the database does not answer"
+    for name in "bcde":
+        await add(store, name)
+    assert [record.message for record in caplog.records if "silent" in record.message] == [
+        "left a connection to the database, and 3 unused: " + str(raised.value)
+    ]
+
+
+async def test_a_read_is_repeated_on_another_connection(store: PostgresStore, way: Proxy) -> None:
+    await add(store, "a")
+    way.silence()
+    assert set(await store.tasks(["a"])) == {"a"}
+
+
+async def test_a_commit_that_is_not_answered_is_in_doubt(store: PostgresStore, way: Proxy) -> None:
+    async def insert() -> None:
+        async with store.transaction() as tx:
+            await tx.insert([new_step("a", tx.now)])
+            way.silence(answers_only=True)
+
+    with pytest.raises(StoreUnavailable) as raised:
+        await insert()
+    assert raised.value.unknown
+    assert set(await store.tasks(["a"])) == {"a"}
+
+
+async def test_the_locks_of_a_silent_transaction_are_released(
+    store: PostgresStore, way: Proxy
+) -> None:
+    async def lock_twice() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+            way.silence()
+            await tx.lock(["a"])
+
+    await add(store, "a")
+    with pytest.raises(StoreUnavailable):
+        await lock_twice()
+    async with store.transaction() as tx:
+        assert set(await tx.lock(["a"])) == {"a"}
+
+
+async def test_a_statement_that_takes_long_is_not_left(store: PostgresStore) -> None:
+    await add(store, "a")
+    locked, looks = asyncio.Event(), 0
+    assert store._pool is not None
+    watch = store._pool._watch
+    look = watch._look
+
+    async def counted(names: object) -> object:
+        nonlocal looks
+        looks += 1
+        return await look(names)  # type: ignore[arg-type]
+
+    watch._look = counted  # type: ignore[assignment]
+
+    async def hold() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+            locked.set()
+            await wait_until(lambda: looks >= 3, "three looks at the statement that waits")
+
+    holding = asyncio.create_task(hold())
+    await locked.wait()
+    async with store.transaction() as tx:
+        assert set(await tx.lock(["a"])) == {"a"}
+    await holding
+
+
+async def test_a_statement_without_end_is_given_up(url: str) -> None:
+    store = PostgresStore(url, bounds=Bounds(doubt_seconds=0, look_seconds=0.05))
+    await store.open()
+    assert store._pool is not None
+    async with store._pool.connection() as connection:
+        connection.answer_seconds = 0.1
+        with pytest.raises(StoreUnavailable, match="did not finish a statement"):
+            await connection.fetch(f"SELECT pg_sleep({NEVER})")
+    assert await store.now() > 0
+    await store.close()
+
+
+async def test_a_cancelled_caller_does_not_wait_for_a_silent_connection(
+    url: str, way: Proxy
+) -> None:
+    bounds = Bounds(doubt_seconds=NEVER, probe_seconds=NEVER, close_seconds=0.1)
+    store = PostgresStore(url, bounds=bounds)
+    await store.open()
+    for cancelled in (store.now(), _in_transaction(store)):
+        way.silence()
+        task = asyncio.create_task(cancelled)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), PATIENCE_SECONDS)
+        assert task.cancelled()
+    assert await store.now() > 0
+    await asyncio.wait_for(store.close(), PATIENCE_SECONDS)
+
+
+async def _in_transaction(store: PostgresStore) -> float:
+    async with store.transaction() as tx:
+        await asyncio.Event().wait()
+    return tx.now
+
+
+async def test_a_cancelled_statement_ends_and_its_connection_is_used_again(url: str) -> None:
+    store = PostgresStore(url, connections=1)
+    await store.open()
+    assert store._pool is not None
+    async with store._pool.connection() as connection:
+        name = connection.name
+
+    async def sleep() -> None:
+        assert store._pool is not None
+        async with store._pool.connection() as connection:
+            await connection.fetch(f"SELECT pg_sleep({NEVER})")
+
+    task = asyncio.create_task(sleep())
+    observer = await asyncpg.connect(url)
+
+    async def runs() -> bool:
+        text = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        return bool(await observer.fetchval(text))
+
+    await wait_until(runs, "it sleeps")
+    task.cancel()
+    async with store._pool.connection() as connection:
+        assert connection.name == name
+    assert not await runs()
+    await observer.close()
+    await store.close()
+
+
+async def test_a_busy_pool_says_so(url: str) -> None:
+    store = PostgresStore(url, connections=1, bounds=Bounds(free_seconds=0.1))
+    await store.open()
+    async with store.transaction():
+        with pytest.raises(StoreUnavailable, match=r"All 1 connections .* were busy for 0\.1 s"):
+            await store.now()
+    await store.close()
+
+
+async def test_a_connection_that_cannot_be_opened_gives_its_reason(url: str, way: Proxy) -> None:
+    way.mute = True
+    store = PostgresStore(url, bounds=Bounds(connect_seconds=0.2))
+    with pytest.raises(StoreUnavailable, match=r"cannot be reached: TimeoutError\.$"):
+        await store.open()
+
+
+async def test_opening_and_the_status_do_not_wait_for_a_silent_connection(
+    url: str, way: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "DEFAULT_BOUNDS", SOON)
+    applied = migrating.applied
+
+    async def silent(connection: object) -> object:
+        way.silence()
+        return await applied(connection)
+
+    monkeypatch.setattr(migrating, "applied", silent)
+    with pytest.raises(StoreUnavailable, match="was silent"):
+        await PostgresStore(url, bounds=SOON).open()
+    with pytest.raises(StoreUnavailable, match="was silent"):
+        await migration_status(url)
+
+
+async def test_a_store_is_closed_while_its_connections_are_silent(
+    store: PostgresStore, way: Proxy
+) -> None:
+    await use_all_connections(store)
+    async with store.listen(lambda topics: None):
+        way.silence()
+        waiting = asyncio.create_task(store.now())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(store.close(), PATIENCE_SECONDS)
+    with pytest.raises(StoreUnavailable):
+        await waiting
+
+
+async def test_a_silent_listener_connects_again_and_looks_at_everything(
+    store: PostgresStore, way: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[frozenset[str]] = []
+    async with store.listen(heard.append):
+        way.silence()
+        await wait_until(lambda: heard, "it listens again")
+    assert heard == [frozenset()]
+    (record,) = [one for one in caplog.records if "listens for wake-ups" in one.message]
+    assert record.levelno == logging.WARNING
+    assert record.message.endswith("cannot be reached: TimeoutError.")
+
+
+async def test_a_read_only_server_is_left_and_the_primary_found(
+    own_postgres_server: PostgresServer,
+) -> None:
+    server = own_postgres_server
+    store = PostgresStore(server.create_database("tasks"))
+    await store.open()
+    await use_all_connections(store)
+
+    async def read_only(value: str) -> None:
+        await asyncio.to_thread(
+            server.query, f"ALTER SYSTEM SET default_transaction_read_only = {value}"
+        )
+        await asyncio.to_thread(server.query, "SELECT pg_reload_conf()")
+
+    async def refused() -> StoreUnavailable | None:
+        try:
+            await store.manager_seen("m", 1)
+        except StoreUnavailable as error:
+            return error
+        return None
+
+    await read_only("on")
+    error = await wait_until(refused, "a write is refused")
+    assert error is not None
+    assert error.brief == "the database is read-only"
+    assert str(error).startswith("The database is read-only: cannot execute INSERT")
+    assert store._pool is not None
+    assert store._pool._unused == []
+    assert await store.now() > 0
+    await read_only("off")
+
+    async def written() -> bool:
+        return await refused() is None
+
+    await wait_until(written, "it can write again")
+    await store.close()
