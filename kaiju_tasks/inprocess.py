@@ -1,6 +1,7 @@
 """Connects executors to a manager in the same process and event loop, without sockets."""
 
 import asyncio
+from collections.abc import Callable
 
 from kaiju_tasks.api import Caller, connection_closed
 from kaiju_tasks.api.frames import Frames
@@ -35,10 +36,11 @@ class _ManagerEnd:
     """The manager's end of the connection."""
 
     def __init__(self) -> None:
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.frames: asyncio.Queue[tuple[bytes, Callable[[], None] | None] | None]
+        self.frames = asyncio.Queue()
 
-    def send(self, frame: bytes) -> None:
-        self.frames.put_nowait(frame)
+    def send(self, frame: bytes, taken: Callable[[], None] | None = None) -> None:
+        self.frames.put_nowait((frame, taken))
 
     def offer(self, frame: bytes) -> bool:
         if self.frames.qsize() >= OFFERED_FRAMES_MAX:
@@ -66,9 +68,12 @@ class _Pair:
         call.add_done_callback(self._calls.discard)
 
     async def receive(self) -> bytes:
-        frame = await self._end.frames.get()
-        if frame is None:
+        queued = await self._end.frames.get()
+        if queued is None:
             raise ConnectionClosed("closed by the manager")
+        frame, taken = queued
+        if taken is not None:
+            taken()
         return frame
 
     async def close(self) -> None:

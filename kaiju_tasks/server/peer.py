@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -13,35 +14,68 @@ logger = logging.getLogger(__name__)
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
 OFFERED_BYTES_MAX = 4 * 1024 * 1024
 CLOSE_SECONDS = 2.0
+STALLED_SECONDS = 10.0
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class _Frame:
+    """A queued frame.
+
+    :param offered: whether its bytes count as offered
+    :param taken: called when it was written to the socket
+    """
+
+    __slots__ = ("data", "offered_size", "size", "taken")
+
+    def __init__(
+        self, data: bytes, *, offered: bool = False, taken: Callable[[], None] | None = None
+    ) -> None:
+        self.data = data
+        self.size = len(data)
+        self.offered_size = self.size if offered else 0
+        self.taken = taken
 
 
 class Peer:
     """The manager's end of a WebSocket. Sending never blocks; the connection of a client that does
-    not read its frames is closed.
+    not read its frames is closed. A client that reads slowly may have more frames in the queue.
 
-    :param queued_bytes_max: maximum bytes in the queue, beyond which the connection is closed
+    :param unsent: the number of bytes in the buffer of the socket
+    :param queued_bytes_max: maximum bytes in the queue of a client that has read nothing for
+        STALLED_SECONDS; twice as many for one that reads
     :param offered_bytes_max: maximum bytes of offered frames in the queue
     """
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
+        unsent: Callable[[], int] = lambda: 0,
         queued_bytes_max: int = QUEUED_BYTES_MAX,
         offered_bytes_max: int = OFFERED_BYTES_MAX,
     ) -> None:
         self._socket = socket
+        self._unsent = unsent
         self._queued_bytes_max = queued_bytes_max
         self._offered_bytes_max = offered_bytes_max
-        self._frames: deque[tuple[bytes, int]] = deque()
+        self._frames: deque[_Frame] = deque()
+        self._sent = 0
+        self._read_so_far: tuple[int, int] | None = None
+        self._read_at = 0.0
         self._queued_bytes = 0
         self._offered_bytes = 0
         self._wake = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write())
 
-    def send(self, frame: bytes) -> None:
-        """Queue a frame."""
-        self._queue(frame, 0)
+    def send(self, frame: bytes, taken: Callable[[], None] | None = None) -> None:
+        """Queue a frame.
+
+        :param taken: called when the frame was written to the socket
+        """
+        self._queue(_Frame(frame, taken=taken))
 
     def offer(self, frame: bytes) -> bool:
         """Queue a frame unless too many offered bytes wait already.
@@ -50,21 +84,34 @@ class Peer:
         """
         if self._offered_bytes + len(frame) > self._offered_bytes_max:
             return False
-        self._queue(frame, len(frame))
+        self._queue(_Frame(frame, offered=True))
         return True
 
-    def _queue(self, frame: bytes, offered: int) -> None:
-        """:param offered: the number of bytes that count as offered"""
+    def _queue(self, frame: "_Frame") -> None:
         if self._closing is not None:
             return
-        if self._queued_bytes + len(frame) > self._queued_bytes_max:
+        if self._is_too_slow(self._queued_bytes + frame.size):
             logger.warning("closing the connection of a client that does not read its frames")
             self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
             return
-        self._frames.append((frame, offered))
-        self._queued_bytes += len(frame)
-        self._offered_bytes += offered
+        self._frames.append(frame)
+        self._queued_bytes += frame.size
+        self._offered_bytes += frame.offered_size
         self._wake.set()
+
+    def _is_too_slow(self, queued_bytes: int) -> bool:
+        if queued_bytes <= self._queued_bytes_max:
+            return False
+        now, so_far = _now(), (self._sent, self._unsent())
+        if so_far != self._read_so_far:
+            self._read_so_far, self._read_at = so_far, now
+        stalled = now - self._read_at >= STALLED_SECONDS
+        return stalled or queued_bytes > 2 * self._queued_bytes_max
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._closing is not None
 
     def close(self) -> None:
         """Close the connection soon."""
@@ -96,10 +143,13 @@ class Peer:
             while self._closing is None or self._frames:
                 self._wake.clear()
                 while self._frames:
-                    frame, offered = self._frames.popleft()
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
-                    self._queued_bytes -= len(frame)
-                    self._offered_bytes -= offered
+                    frame = self._frames.popleft()
+                    await self._socket.send_frame(frame.data, WSMsgType.TEXT)
+                    self._sent += 1
+                    self._queued_bytes -= frame.size
+                    self._offered_bytes -= frame.offered_size
+                    if frame.taken is not None:
+                        frame.taken()
                 if self._closing is None:
                     await self._wake.wait()
         except (ConnectionError, RuntimeError) as error:

@@ -37,7 +37,7 @@ async def serve_socket(
         heartbeat=HEARTBEAT_SECONDS, max_msg_size=frames.largest, compress=False
     )
     await socket.prepare(request)
-    peer = Peer(socket)
+    peer = Peer(socket, lambda: _unsent_bytes(request))
     caller = Caller(remote=request.remote, connection=peer, url=rpc_url(request))
     sockets.add(socket)
     calls = _Calls(frames.connection(caller), peer)
@@ -55,6 +55,11 @@ async def serve_socket(
         await peer.ended()
         await connection_closed(manager, caller)
     return socket
+
+
+def _unsent_bytes(request: web.Request) -> int:
+    transport = request.transport
+    return 0 if transport is None else transport.get_write_buffer_size()
 
 
 class _Calls:

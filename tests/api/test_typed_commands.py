@@ -1,6 +1,6 @@
 """What `tasks.create` and `tasks.validate` say of methods and parameters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -191,7 +191,7 @@ async def connect(call: Calls, executor_id: str, *commands: Any) -> None:
 
 
 class Deaf:
-    def send(self, frame: bytes) -> None: ...
+    def send(self, frame: bytes, taken: Callable[[], None] | None = None) -> None: ...
 
     def offer(self, frame: bytes) -> bool:
         return True

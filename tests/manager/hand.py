@@ -1,7 +1,8 @@
 """An executor worked by hand: a test sees what it is sent and says what it reports."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -73,7 +74,11 @@ class Calls:
 
 
 class HandExecutor:
-    """The connection of an executor, and what came over it."""
+    """The connection of an executor, and what came over it.
+
+    :ivar frames: the sizes of all frames that came
+    :ivar sent: assignments that wait in the socket, if it does not read
+    """
 
     def __init__(self, manager: Manager, executor_id: str, capacity: int = 10) -> None:
         self.manager = manager
@@ -82,11 +87,19 @@ class HandExecutor:
         self.assigned: asyncio.Queue[Assignment] = asyncio.Queue()
         self.revoked: list[Lease] = []
         self.notified: list[str] = []
+        self.frames: list[int] = []
+        self.sent: deque[Callable[[], None]] = deque()
+        self.reads = True
         self.closed = False
         self.caller = Caller(connection=self)
         self.call = Calls(manager, self.caller)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, taken: Callable[[], None] | None = None) -> None:
+        self.frames.append(len(frame))
+        if taken is not None:
+            self.sent.append(taken)
+            if self.reads:
+                self.read()
         message = msgspec.json.decode(frame)
         self.notified.append(message["method"])
         if message["method"] == "executor.run":
@@ -96,6 +109,11 @@ class HandExecutor:
                 )
         elif message["method"] == "executor.revoke":
             self.revoked += msgspec.convert(message["params"]["leases"], list[Lease])
+
+    def read(self) -> None:
+        """Take all frames that wait in the socket."""
+        while self.sent:
+            self.sent.popleft()()
 
     def offer(self, frame: bytes) -> bool:
         self.send(frame)

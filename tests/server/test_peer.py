@@ -4,9 +4,10 @@ import asyncio
 from functools import partial
 from typing import Any, cast
 
+import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from kaiju_tasks.server.peer import Peer
+from kaiju_tasks.server.peer import STALLED_SECONDS, Peer
 from tests.support.wait import wait_until
 
 
@@ -15,12 +16,14 @@ class Socket:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.asked = 0
         self.closed_with: tuple[int, bytes] | None = None
         self.reading = asyncio.Event()
         self.reading.set()
 
     async def send_frame(self, frame: bytes, opcode: WSMsgType) -> None:
         assert opcode is WSMsgType.TEXT
+        self.asked += 1
         await self.reading.wait()
         self.sent.append(frame)
 
@@ -101,4 +104,49 @@ async def test_what_is_offered_is_left_out_when_too_much_of_it_waits() -> None:
     assert socket.sent[-1] == b"an answer"
     assert peer.offer(b"x" * 1_000)
     assert socket.closed_with is None
+    await peer.ended()
+
+
+async def test_a_frame_is_taken_when_it_is_written() -> None:
+    socket = Socket()
+    socket.reading.clear()
+    peer = make_peer(socket)
+    taken: list[int] = []
+    for i in range(3):
+        peer.send(b"%d" % i, partial(taken.append, i))
+    await wait_until(lambda: socket.asked, "the first frame is being written")
+    assert taken == []
+    socket.reading.set()
+    await wait_until(lambda: taken == [0, 1, 2], "all frames were taken")
+    await peer.ended()
+
+
+async def test_a_peer_that_reads_slowly_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large frame goes out piece by piece, while other frames wait behind it."""
+    now, unsent = 100.0, 900
+    monkeypatch.setattr("kaiju_tasks.server.peer._now", lambda: now)
+    socket = Socket()
+    socket.reading.clear()
+    peer = make_peer(socket, unsent=lambda: unsent, queued_bytes_max=1_000)
+    peer.send(b"x" * 1_000)
+    for _ in range(8):
+        now, unsent = now + STALLED_SECONDS, unsent - 100
+        peer.send(b"y" * 100)
+    assert not peer.closed
+    now += STALLED_SECONDS
+    peer.send(b"y" * 100)
+    assert peer.closed
+    await peer.ended()
+
+
+async def test_a_peer_that_reads_slowly_keeps_bounded_memory() -> None:
+    socket = Socket()
+    socket.reading.clear()
+    left = iter(range(1_000, 0, -1))
+    peer = make_peer(socket, unsent=lambda: next(left), queued_bytes_max=1_000)
+    for _ in range(20):
+        peer.send(b"x" * 100)
+    assert not peer.closed
+    peer.send(b"x")
+    assert peer.closed
     await peer.ended()

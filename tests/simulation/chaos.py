@@ -54,6 +54,7 @@ class Chaos:
         weather.slow = random.choice([0.0, 0.0, 0.02])
         weather.twice = random.choice([0.0, 0.05, 0.2])
         weather.cut = random.choice([0.0, 0.0, 0.005])
+        weather.narrow = random.choice([0.0, 0.0, 20_000.0])
         faults.slow = random.choice([0.0, 0.02])
         faults.conflict = random.choice([0.0, 0.0, 0.05])
         faults.refused = random.choice([0.0, 0.0, 0.01])
@@ -70,7 +71,7 @@ class Chaos:
         """Everything is well from now on."""
         weather, faults = self._network.weather, self._database.faults
         weather.tcp = True
-        weather.slow = weather.twice = weather.cut = 0.0
+        weather.slow = weather.twice = weather.cut = weather.narrow = 0.0
         faults.slow = faults.conflict = faults.refused = faults.silent = 0.0
         faults.unknown = faults.late = faults.lost_wake = 0.0
         self._network.apart.clear()

@@ -14,6 +14,7 @@ class Invariant(StrEnum):
     LEASES_ARE_KEPT = "nobody is expelled before the lease ends"
     VERSIONS_RISE = "each change raises a row's version by one"
     EPOCHS_RISE = "each lease has the next epoch, and a token of its own"
+    CREDIT_IN_BYTES = "what was sent to an executor and is not taken is bounded"
     LEASED_WHERE_CONNECTED = "only the manager to which an executor is connected leases to it"
     ONE_RESULT = "a stage of a run has one result"
     HOLDER_REPORTS = "what is stored comes from the executor that holds the lease"

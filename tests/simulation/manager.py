@@ -28,8 +28,8 @@ class ManagerEnd:
         self.caller = Caller(remote=wire.executor.name, connection=self)
         self.calls: set[asyncio.Task[None]] = set()
 
-    def send(self, frame: bytes) -> None:
-        self.wire.to_executor(frame)
+    def send(self, frame: bytes, taken: Callable[[], None] | None = None) -> None:
+        self.wire.to_executor(frame, taken)
 
     def offer(self, frame: bytes) -> bool:
         self.send(frame)

@@ -16,10 +16,12 @@ class Weather:
 
     :ivar tcp: frames keep their order and come once, as on a real socket
     :ivar slow: chance that a frame takes up to two seconds
+    :ivar narrow: bytes that a manager's socket takes in a second; 0 for any number
     """
 
     def __init__(self) -> None:
         self.tcp = True
+        self.narrow = 0.0
         self.slow = self.twice = self.cut = 0.0
 
 
@@ -51,6 +53,7 @@ class Network:
         self.wires: list[Wire] = []
         self.asked: Callable[[Wire, bytes], None] = lambda wire, frame: None
         self.answered: Callable[[Wire, bytes], None] = lambda wire, frame: None
+        self.waits: Callable[[Wire, bytes], None] = lambda wire, frame: None
 
     def delay(self) -> float:
         slow = self.weather.slow and self.random.random() < self.weather.slow
@@ -70,6 +73,7 @@ class Wire:
 
     :ivar down_at: since when no frame gets through; what came before waits in the socket, even of a
         process that is stopped
+    :ivar untaken: bytes of assignments that wait in the manager's socket
     :ivar open_reports: what the executor has reported, by request id
     """
 
@@ -84,6 +88,8 @@ class Wire:
         self.open_reports: dict[int, list[Report]] = {}
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._last = [0.0, 0.0]
+        self._taken_at = 0.0
+        self.untaken = 0
 
     @property
     def up(self) -> bool:
@@ -109,10 +115,34 @@ class Wire:
 
     # -- the manager's end ------------------------------------------------------------------
 
-    def to_executor(self, frame: bytes) -> None:
+    def to_executor(self, frame: bytes, taken: Callable[[], None] | None) -> None:
         if not self.told_listener:
             self.network.answered(self, frame)
-            self._carry(1, self.executor, self._to_executor, frame)
+            self._carry(1, self.executor, self._to_executor, frame, self._take(frame, taken))
+
+    def _take(self, frame: bytes, taken: Callable[[], None] | None) -> float:
+        """Let the socket take a frame when it has taken those before.
+
+        :returns: the seconds until then
+        """
+        network, narrow = self.network, self.network.weather.narrow
+        now = network.loop.now
+        if narrow:
+            self._taken_at = max(now, self._taken_at) + len(frame) / narrow
+        seconds = max(0.0, self._taken_at - now)
+        if taken is not None:
+            self.untaken += len(frame)
+            network.waits(self, frame)
+            if seconds:
+                self.listener.process.call_later(seconds, self._taken, len(frame), taken)
+            else:
+                self._taken(len(frame), taken)
+        return seconds
+
+    def _taken(self, size: int, taken: Callable[[], None]) -> None:
+        if self.up:
+            self.untaken -= size
+            taken()
 
     def close_from_listener(self) -> None:
         self.end(to_executor=self.network.delay(), to_listener=0.0)
@@ -149,7 +179,12 @@ class Wire:
             self.listener.gone(self)
 
     def _carry(
-        self, direction: int, to: Process, deliver: Callable[[bytes, float], None], frame: bytes
+        self,
+        direction: int,
+        to: Process,
+        deliver: Callable[[bytes, float], None],
+        frame: bytes,
+        after: float = 0.0,
     ) -> None:
         network, weather = self.network, self.network.weather
         if weather.cut and network.random.random() < weather.cut:
@@ -158,7 +193,7 @@ class Wire:
             return
         twice = weather.twice and network.random.random() < weather.twice
         for _ in range(2 if twice else 1):
-            at = network.loop.now + network.delay()
+            at = network.loop.now + after + network.delay()
             if weather.tcp:
                 at = self._last[direction] = max(at, self._last[direction] + 1e-6)
             to.call_later(at - network.loop.now, deliver, frame, at)

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 from kaiju_tasks.executor import Context
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, Step
 from kaiju_tasks.lifecycle.lineage import Chain
+from kaiju_tasks.manager.executors import room
 from kaiju_tasks.protocol import AckState, Lease, Report, ReportState, WriteStageResult
 from kaiju_tasks.store import ExecutorRow
 from kaiju_tasks.types import MESSAGE, ErrorType, ExecutorStatus, TaskEvent, TaskStatus
@@ -25,6 +26,8 @@ SUCCESS = ("FINISHED", "SKIPPED")
 STARTS_MAX = 100
 """More than the tasks of a seed need to go once around any circle of theirs."""
 LOSSES_MAX = 3
+ROUGHLY = 1.5
+"""The sizes of assignments are estimated before they are read."""
 
 
 def _left(row: Row, epoch: float) -> float:
@@ -181,6 +184,15 @@ class Oracle:
                     report.id,
                     f"stage {report.stage} execution {n}: {ack.state} before its commit",
                 )
+
+    def waits(self, wire: Wire, frame: bytes) -> None:
+        """A manager sends assignments, which wait in its socket beside earlier ones."""
+        if wire.untaken > max(ROUGHLY * room.UNTAKEN_BYTES, len(frame)):
+            self._wrong(
+                Invariant.CREDIT_IN_BYTES,
+                wire.executor.name,
+                f"{wire.untaken} bytes of assignments wait in the socket",
+            )
 
     # -- commits ----------------------------------------------------------------------------
 

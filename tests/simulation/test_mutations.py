@@ -9,14 +9,16 @@ import pytest
 
 from kaiju_tasks.executor.session import Session as ExecutorSession
 from kaiju_tasks.executor.start_gate import StartGate
-from kaiju_tasks.lifecycle import Cause, Definition, Row, Step
+from kaiju_tasks.lifecycle import Cause, Definition, Row, Step, TaskState
 from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
 from kaiju_tasks.lifecycle.handlers import due, inbox, operators
 from kaiju_tasks.lifecycle.lineage import chained
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.manager.executors import room
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
+from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
@@ -48,6 +50,10 @@ class Plant:
         original = getattr(owner, name)
         assert _called_as(bug) == _called_as(original), f"{name} is called in another way"
         self._monkeypatch.setattr(owner, name, bug)
+
+    def value(self, owner: Any, name: str, value: Any) -> None:
+        """Change a constant, so that its bug is not rare."""
+        self._monkeypatch.setattr(owner, name, value)
 
 
 def _called_as(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]]]:
@@ -131,6 +137,25 @@ def leaves_the_time_of_stages_to_executors(plant: Plant) -> None:
         return row.exec_deadline
 
     plant(due, "_lease_deadline", of_the_run)
+
+
+def sends_by_tasks_and_not_by_bytes(plant: Plant) -> None:
+    plant.value(room, "UNTAKEN_BYTES", 2_000)
+
+    def any_size(self: Room, state: TaskState) -> bool:
+        self._tasks -= 1
+        return True
+
+    plant(Room, "take", any_size)
+
+
+def waits_for_ever_for_a_socket(plant: Plant) -> None:
+    plant.value(room, "UNTAKEN_BYTES", 2_000)
+
+    def deaf(self: Session, size: int) -> None:
+        self.untaken -= size
+
+    plant(Session, "_taken", deaf)
 
 
 def begins_a_run_twice(plant: Plant) -> None:
@@ -295,6 +320,8 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (looks_only_for_what_has_ended, {"late": 0.3}, Invariant.SENT_BEFORE_TIMEOUT),
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
         (leaves_the_time_of_stages_to_executors, {}, Invariant.STAGES_END_IN_TIME),
+        (sends_by_tasks_and_not_by_bytes, {"narrow": 2e4}, Invariant.CREDIT_IN_BYTES),
+        (waits_for_ever_for_a_socket, {"narrow": 2e4}, Invariant.NO_IDLE_HANDS),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
         (follows_circles_without_end, {}, Invariant.CIRCLES_END),

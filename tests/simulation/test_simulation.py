@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from kaiju_tasks.manager.executors import frames, room
 from tests.simulation.invariants import Invariant
 from tests.simulation.world import simulate
 
 SEEDS = 200
+NARROW_SEEDS = 15
 QUIET_SEEDS = 10
 SEEDS_PER_TEST = 10
 
@@ -25,6 +27,14 @@ def test_every_invariant_holds_whatever_fails(first: int) -> None:
 def test_every_invariant_holds_when_nothing_fails() -> None:
     for seed in range(QUIET_SEEDS):
         outcome = simulate(seed, quiet=True)
+        assert not outcome.violations, outcome.report
+
+
+def test_every_invariant_holds_when_sockets_take_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "UNTAKEN_BYTES", 2_000)
+    monkeypatch.setattr(frames, "FRAME_BYTES", 1_000)
+    for seed in range(NARROW_SEEDS):
+        outcome = simulate(seed, faults={"narrow": 5_000.0})
         assert not outcome.violations, outcome.report
 
 

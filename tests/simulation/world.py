@@ -32,7 +32,7 @@ SCHEDULES_SECONDS = 9.0
 REST_SECONDS = 600.0
 LOOK_SECONDS = 0.5
 NO_FAULTS: Mapping[str, float] = {}
-WEATHER = {"cut", "twice"}
+WEATHER = {"cut", "twice", "narrow"}
 """Faults of the network; all others are of the database."""
 
 
@@ -89,6 +89,7 @@ class World:
         self._clock_dice = Random(f"clock/{seed}")
         self.network.asked = self.oracle.asked
         self.network.answered = self.oracle.answered
+        self.network.waits = self.oracle.waits
         self.managers: list[SimManager] = []
         self.executors: list[SimExecutor] = []
         self.process = Process("world")

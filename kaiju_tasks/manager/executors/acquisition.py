@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from kaiju_tasks.lifecycle import Acquired, Event, Row, SlotFull, Step, TaskState
 from kaiju_tasks.manager.executors.assignments import assign
+from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.changes import Change, Written
@@ -21,12 +22,14 @@ class Found(NamedTuple):
     :param assignments: leased tasks, to be pushed
     :param held: number of tasks that wait for a slot or for the end of a pause
     :param more: whether the stream may have more ready tasks
+    :param short: whether a ready task was left because it is too large to be sent now
     :param session_over: whether the session has ended because the executor reconnected elsewhere
     """
 
     assignments: Sequence[Assignment] = ()
     held: int = 0
     more: bool = False
+    short: bool = False
     session_over: bool = False
 
     @property
@@ -99,7 +102,8 @@ class Acquisition:
         await self._pauses.refresh(tx)
         states = await self._committer.states.load(tx, rows)
         slots = Slots(self._committer.states, tx)
-        admitted, full = await slots.admit(states.values(), self._places)
+        room = Room(self._places, self._session.untaken)
+        admitted, full = await slots.admit(states.values(), room)
 
         def event(state: TaskState) -> Event:
             return SlotFull() if state.row.id in full else self._acquired
@@ -111,7 +115,8 @@ class Acquisition:
         found = Found(
             await assign(tx, leased),
             held=looked - len(leased),
-            more=looked > 0 and (len(rows) == self._limit or looked < len(rows)),
+            more=room.short or (looked > 0 and (len(rows) == self._limit or looked < len(rows))),
+            short=room.short,
         )
         await self._committer.save(tx, changes, slots)
         return Written(found, changes)

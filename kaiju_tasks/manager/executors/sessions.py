@@ -1,8 +1,10 @@
 """Keeps the sessions of connected executors: their capacity, leases and connection."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
+from kaiju_tasks.manager.executors.frames import frames
 from kaiju_tasks.protocol import (
     Assignment,
     DrainParams,
@@ -20,7 +22,12 @@ GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 class Connection(Protocol):
     """The manager's end of a socket. No method blocks."""
 
-    def send(self, frame: bytes) -> None: ...
+    def send(self, frame: bytes, taken: Callable[[], None] | None = None) -> None:
+        """Send a frame.
+
+        :param taken: called when the other end has taken the frame, or its socket has
+        """
+        ...
 
     def offer(self, frame: bytes) -> bool:
         """Send a frame unless the send buffer is full. Returns whether it was accepted."""
@@ -37,6 +44,9 @@ class Session:
 
     :param nonce: the session id in the store; the next connect of the executor replaces it
     :param capacity: maximum number of leases
+    :ivar untaken: bytes of assignments that were sent and that the executor has not taken
+    :ivar congested: whether a task waits until the executor has taken all that was sent
+    :ivar on_free: called when the session is not congested any more
     :ivar acquiring: the nonce of leases that are being acquired and were not pushed yet
     :ivar differing: leases that either the session or the executor lacks, with the number of pings
         in a row that said so and the time of the first one (seconds of the event loop)
@@ -58,6 +68,9 @@ class Session:
         self.capacity = capacity
         self.status = status
         self.leases: dict[str, Lease] = {}
+        self.untaken = 0
+        self.congested = False
+        self.on_free: Callable[[], None] = lambda: None
         self.acquiring: str | None = None
         self.differing: dict[Lease, tuple[int, float]] = {}
         self.reserved_for: str | None = None
@@ -69,7 +82,7 @@ class Session:
         """The number of additional tasks that the executor can take."""
         if self.status is not ExecutorStatus.ACTIVE or self.reserved_for is not None:
             return 0
-        if self.alone in self.leases:
+        if self.congested or self.alone in self.leases:
             return 0
         return self.capacity - len(self.leases)
 
@@ -83,13 +96,26 @@ class Session:
     def push(self, assignments: Sequence[Assignment]) -> None:
         for a in assignments:
             self.leases[a.id] = Lease(a.id, a.job_id, a.epoch, a.nonce)
-        self.connection.send(encode_notification("executor.run", RunParams(list(assignments))))
+        for frame in frames(assignments, _encode_run):
+            self.untaken += len(frame)
+            self.connection.send(frame, partial(self._taken, len(frame)))
+
+    def wait_until_taken(self) -> None:
+        """Take no tasks until the executor has taken those that were sent."""
+        self.congested = self.untaken > 0
+
+    def _taken(self, size: int) -> None:
+        self.untaken -= size
+        if self.congested and not self.untaken:
+            self.congested = False
+            self.on_free()
 
     def revoke(self, leases: list[Lease]) -> None:
         """Order the executor to stop these runs, and free their capacity."""
         for lease in leases:
             self.drop(lease)
-        self.connection.send(encode_notification("executor.revoke", RevokeParams(leases)))
+        for frame in frames(leases, _encode_revoke):
+            self.connection.send(frame)
 
     def drop(self, lease: Lease) -> None:
         if self.has(lease):
@@ -111,11 +137,23 @@ class Session:
             self.connection.send(encode_notification("executor.resume", ResumeParams()))
 
 
+def _encode_run(assignments: Sequence[Assignment]) -> bytes:
+    return encode_notification("executor.run", RunParams(list(assignments)))
+
+
+def _encode_revoke(leases: Sequence[Lease]) -> bytes:
+    return encode_notification("executor.revoke", RevokeParams(list(leases)))
+
+
 class Sessions:
-    """The sessions of this manager, by executor id."""
+    """The sessions of this manager, by executor id.
+
+    :ivar on_free: called when a session that had no room for a task has room again
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
+        self.on_free: Callable[[], None] = lambda: None
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_id.values()))
@@ -132,6 +170,7 @@ class Sessions:
             old.open = False
             if old.connection is not session.connection:
                 old.connection.close()
+        session.on_free = self.on_free
         self._by_id[session.executor_id] = session
 
     def remove(self, session: Session) -> None:

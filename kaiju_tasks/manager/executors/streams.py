@@ -51,9 +51,11 @@ class Streams:
         self._pending: set[str] = set()
         self._suspect: set[str] = set()
         self._has_held: set[str] = set()
+        self._fitting: dict[str, int] = {}
         self._served_last = ""
         self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
+        sessions.on_free = self.credit
         self._loop = Loop(
             "pushing tasks",
             wait=self._until_pending,
@@ -137,7 +139,7 @@ class Streams:
         if not free:
             return False
         session = max(free, key=lambda s: s.free)
-        limit = min(session.free, self._batch_rows)
+        limit = min(session.free, self._fitting.get(app_name, self._batch_rows))
         if len(free) > 1:
             limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
         self._pending.discard(app_name)
@@ -161,6 +163,7 @@ class Streams:
             for s in serving
             if s.status is ExecutorStatus.ACTIVE
             and s.capacity > 0
+            and not s.congested
             and s.alone not in s.leases
             and s.reserved_for in (None, app_name)
         ]
@@ -175,6 +178,7 @@ class Streams:
         session.reserved_for = None
         if found.looked:
             session.alone = next(iter(session.leases), None)
+        if found.looked or found.short:
             self._suspect.add(app_name)
         return True
 
@@ -205,13 +209,25 @@ class Streams:
         finally:
             session.acquiring = None
         (self._has_held.add if found.held else self._has_held.discard)(app_name)
+        self._fit(app_name, found)
         if found.session_over:
             await self._reconcile(session)
         elif found.assignments and session.open:
             session.push(found.assignments)
         elif found.assignments:
             await self._give_back(session.executor_id, found.assignments)
+        if found.short:
+            session.wait_until_taken()
         return found
+
+    def _fit(self, app_name: str, found: Found) -> None:
+        """Lock as many tasks as could be sent the last time, if not all could be."""
+        if found.short:
+            self._fitting[app_name] = max(1, len(found.assignments))
+        elif app_name in self._fitting:
+            self._fitting[app_name] *= 2
+            if self._fitting[app_name] >= self._batch_rows:
+                del self._fitting[app_name]
 
     async def _give_back(self, executor_id: str, assignments: Sequence[Assignment]) -> None:
         """Return leases whose connection closed before they were sent."""

@@ -8,6 +8,7 @@ slot stays free while a task waits for it, and a crash leaks no slot.
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Protocol
 
 from kaiju_tasks.lifecycle import Definition, GateOpened, Row, SlotFull, TaskState, slot_gate
 from kaiju_tasks.manager.writing.changes import Change
@@ -17,6 +18,17 @@ from kaiju_tasks.types import Concurrency, TaskStatus
 
 UNSETTLED_AT_ONCE = 100
 MOST_AT_ONCE = 500
+
+
+class Room(Protocol):
+    """What an executor can take."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def take(self, state: TaskState) -> bool:
+        """Count a task, unless there is no room for it."""
+        ...
 
 
 class Slots:
@@ -33,10 +45,10 @@ class Slots:
         if wanted:
             self._used |= await self._tx.lock_slots(wanted)
 
-    async def admit(self, states: Iterable[TaskState], places: int) -> tuple[list[str], set[str]]:
+    async def admit(self, states: Iterable[TaskState], room: Room) -> tuple[list[str], set[str]]:
         """Decide, in order, which tasks may be acquired.
 
-        :param places: free capacity of the executor; a task that a pause holds uses none
+        :param room: free capacity of the executor; a task that a pause holds uses none
         :returns: the ids of the tasks that may be acquired, and of those without a free slot
         """
         states = list(states)
@@ -46,19 +58,21 @@ class Slots:
         full: set[str] = set()
         for state in states:
             row, definition = state.row, state.definition
-            if places == 0:
+            if room.full:
                 break
             if state.pauses and state.pauses.holding(definition, row.stage, self._tx.now):
                 admitted.append(row.id)  # the pause holds it there
                 continue
             key, concurrency = definition.slot_key, definition.concurrency
-            if key is not None and concurrency is not None:
-                if self._used[key] + taken[key] >= concurrency.limit:
-                    full.add(row.id)
-                    continue
+            limit = None if key is None or concurrency is None else concurrency.limit
+            if key is not None and limit is not None and self._used[key] + taken[key] >= limit:
+                full.add(row.id)
+                continue
+            if not room.take(state):
+                break
+            if key is not None:
                 taken[key] += 1
             admitted.append(row.id)
-            places -= 1
         return admitted, full
 
     async def settle(self, changes: Iterable[Change]) -> list[Change]:
