@@ -68,6 +68,13 @@ def _of_idle(facts: Facts) -> Iterator[WhyNot]:
     elif moment <= now:
         late = now - moment
         yield WhyNot("due", f"it has been due for {_span(late)}", {"next_run": moment})
+    elif row.open and row.begun and row.fruitless:
+        yield WhyNot(
+            "given_back",
+            f"executors gave it back {row.fruitless} times in a row without progress: it is "
+            f"queued again {_when(moment, now)}",
+            {"next_run": moment, "times": row.fruitless},
+        )
     elif row.open and row.begun:
         yield WhyNot(
             "retry",

@@ -117,24 +117,28 @@ class ExecutorLost(Event, frozen=True, kw_only=True):
     :param epoch: with `nonce`, restricts the event to this lease; None means any lease of the
         executor
     :param counted: the loss counts towards quarantine
+    :param fruitless: it does not count, unless it happens again and again without progress
     """
 
     executor_id: str
     epoch: int | None = None
     nonce: str | None = None
     counted: bool = True
+    fruitless: bool = False
     outcome: Outcome = Outcome.LOST
 
 
 def given_back(
     executor_id: str, *, epoch: int | None = None, nonce: str | None = None
 ) -> ExecutorLost:
-    """The executor gives a task back; this does not count as a loss."""
+    """The executor gives a task back, or has not received it. This does not count as a loss, unless
+    it happens again and again without progress."""
     return ExecutorLost(
         executor_id=executor_id,
         epoch=epoch,
         nonce=nonce,
         counted=False,
+        fruitless=True,
         outcome=Outcome.RELEASED,
     )
 

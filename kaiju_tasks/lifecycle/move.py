@@ -273,7 +273,7 @@ class Move:
         if self.definition.hook_results:
             self.results = {**self.results, row.stage: result}
         row.stage += 1
-        row.attempt = row.losses = 0
+        row.attempt = row.losses = row.fruitless = 0
         row.result_bytes += len(result)
         row.wait_deadline = row.error = row.exit_code = None
         row.stage_started_at = self.now

@@ -10,6 +10,19 @@ BACKOFF_JITTER = 0.1
 BACKOFF_BASE_SECONDS = 1.0
 """The first delay of a backoff without a `retry_delay`: multiples of 0 would never grow."""
 
+FREE_RETURNS = 2
+RETURN_SECONDS_MAX = 10.0
+
+
+def return_delay(fruitless: int) -> float:
+    """Seconds before a task that was given back without progress is queued again.
+
+    :param fruitless: how often in a row, from 1
+    """
+    if fruitless <= FREE_RETURNS:
+        return 0.0
+    return min(RETURN_SECONDS_MAX, 2.0 ** min(fruitless - FREE_RETURNS - 1, 30))
+
 
 def is_retried(row: Row, definition: Definition, error_type: str) -> bool:
     """Whether a stage that failed with this error is retried."""

@@ -37,7 +37,8 @@ def open_run(
     row.open = True
     row.held = None
     row.hold_next = row.start_next = False
-    row.stage = row.cycle = row.attempt = row.retries = row.losses = row.result_bytes = 0
+    row.stage = row.cycle = row.attempt = row.retries = row.result_bytes = 0
+    row.losses = row.fruitless = 0
     row.stages = len(move.definition.commands)
     row.exec_used = 0.0
     row.exit_code = row.error = None
@@ -172,7 +173,7 @@ def _retry(move: Move, error: str) -> None:
 def _rewind(move: Move) -> None:
     row = move.row
     row.cycle += 1
-    row.stage = row.attempt = row.losses = row.result_bytes = 0
+    row.stage = row.attempt = row.losses = row.fruitless = row.result_bytes = 0
     move.results = {}
     move.replay_messages()
 

@@ -23,6 +23,7 @@ class Row(Struct):
     :param cycle: increases with each retry from the first stage; earlier cycles are history
     :param attempt: ended attempts of the current stage
     :param losses: executors lost in the current stage
+    :param fruitless: how often in a row the current stage was given back soon, without a report
     :param epoch: increases with each acquisition
     :param held: the status to which `resume` returns
     :param hold_next: suspend the task when the running stage ends
@@ -93,6 +94,7 @@ class Row(Struct):
     chain: str | None = None
     stage_deadline: float | None = None
     reason_change: float | None = None
+    fruitless: int = 0
 
     @property
     def since(self) -> float:

@@ -534,6 +534,65 @@ def test_graceful_leaving_does_not_count() -> None:
     assert {(a.outcome, a.rescued) for a in world.attempts} == {("RELEASED", True)}
 
 
+def give_back(world: World, after: float = 0.0) -> None:
+    """An executor takes the task as soon as it can, and gives it back."""
+    if world.row.status is IDLE:
+        assert world.row.next_run is not None
+        world.now = world.row.next_run
+        world.due()
+    world.acquire("e")
+    world.now += after
+    world.apply(given_back("e", epoch=world.row.epoch))
+
+
+def test_a_task_that_is_given_back_again_and_again_waits_and_is_lost_at_last() -> None:
+    world = World()
+    began, seen = world.now, []
+    while world.row.open:
+        give_back(world)
+        seen.append((world.row.status, world.row.losses))
+    assert seen[:5] == [(QUEUED, 0), (QUEUED, 0), (IDLE, 0), (IDLE, 0), (IDLE, 1)]
+    assert seen[-1] == (FAILED, 3)
+    assert len(world.attempts) == 15
+    assert world.now - began > 60
+    assert (error_of(world)["type"], world.row.exit_code) == ("executor_lost", 130)
+    assert "15 times in a row" in error_of(world)["message"]
+
+
+def test_a_task_waits_for_the_executor_to_come_back_and_says_so() -> None:
+    world = World()
+    for _ in range(3):
+        give_back(world)
+    row = world.row
+    assert (row.status, row.reason, row.next_run) == (IDLE, "retry", world.now + 1.0)
+    assert (row.retries, row.error) == (0, None)
+
+
+@pytest.mark.parametrize("progress", ["finish", "extend", "fail"])
+def test_progress_ends_the_count_of_what_was_given_back(progress: str) -> None:
+    world = World(command(), command(), max_retries=1)
+    for _ in range(4):
+        give_back(world)
+    assert world.row.fruitless == 4
+    world.now = world.row.next_run or 0.0
+    world.due()
+    world.acquire("e")
+    if progress == "finish":
+        world.finish()
+    elif progress == "fail":
+        world.fail()
+    else:
+        world.apply(StageExtended(lease=world.lease, stage=0, seconds=1.0))
+    assert (world.row.fruitless, world.row.losses) == (0, 0)
+
+
+def test_a_stage_that_was_worked_on_is_given_back_as_often_as_need_be() -> None:
+    world = World(max_exec_timeout=10_000)
+    for _ in range(20):
+        give_back(world, after=30.0)
+        assert (world.row.status, world.row.losses) == (QUEUED, 0)
+
+
 def test_a_suspect_stays_suspect_over_a_hold() -> None:
     world = World()
     for _ in range(2):

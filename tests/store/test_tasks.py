@@ -99,6 +99,7 @@ FREE_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "awaited": st.booleans(),
     "late_until": st.none() | moment,
     "chain": st.none() | JSON_TEXT,
+    "fruitless": count,
 }
 DEPENDENT_FIELDS = {
     "id", "status", "ready", "stage", "stages", "nonce", "executor_id", "held",

@@ -10,6 +10,7 @@ from kaiju_tasks.lifecycle.events import (
     StageFinished,
 )
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.retries import return_delay
 from kaiju_tasks.lifecycle.run import (
     abort,
     fail,
@@ -21,6 +22,10 @@ from kaiju_tasks.lifecycle.statuses import QUEUED
 from kaiju_tasks.types import ErrorType, Limit, Outcome
 
 QUARANTINE_LOSSES = 3
+RETURNS_OF_A_LOSS = 5
+"""As many fruitless leases in a row count as one loss."""
+FRUITLESS_SECONDS = 10.0
+"""A lease that lasted longer is not fruitless: the executor has probably worked on the stage."""
 MANAGERS_OWN = frozenset(
     {
         ErrorType.CHILD_FAILED,
@@ -63,6 +68,7 @@ def stage_finished(move: Move, event: StageFinished) -> None:
 def stage_failed(move: Move, event: StageFailed) -> None:
     if not _is_current(move, event):
         return
+    move.row.fruitless = 0
     error = event.error
     own = not error.type or error.type in MANAGERS_OWN
     fail(move, ErrorType.EXECUTION if own else error.type, error.message, error.data)
@@ -81,6 +87,7 @@ def stage_extended(move: Move, event: StageExtended) -> None:
     if not seconds and not (longer and row.stage_deadline is not None):
         move.nothing()
         return
+    row.fruitless = 0
     row.exec_deadline += seconds
     row.exec_used -= seconds
     if row.stage_deadline is not None:
@@ -100,7 +107,8 @@ def _is_current(move: Move, event: StageFinished | StageFailed | StageExtended) 
 
 
 def executor_lost(move: Move, event: ExecutorLost) -> None:
-    """Put the task back at the same stage; a stage that lost three executors ends the run."""
+    """Put the task back at the same stage; a stage that lost three executors ends the run. A task
+    that is given back again and again without progress waits, longer each time."""
     row = move.row
     if (
         row.executor_id != event.executor_id
@@ -109,26 +117,42 @@ def executor_lost(move: Move, event: ExecutorLost) -> None:
     ):
         move.nothing()
         return
-    if event.counted:
+    if event.counted or (event.fruitless and _counts_as_loss(move)):
         row.losses += 1
     if row.losses >= QUARANTINE_LOSSES:
-        abort(
-            move,
-            ErrorType.EXECUTOR_LOST,
-            f"stage {row.stage} lost {row.losses} executors and is quarantined",
-            Outcome.LOST,
-        )
+        abort(move, ErrorType.EXECUTOR_LOST, _quarantined(move), Outcome.LOST)
     elif move.exec_spent() >= move.definition.max_exec_timeout:
         fail_exec_timeout(move)
     else:
-        _put_back(move, event.outcome)
+        _put_back(move, event.outcome, return_delay(row.fruitless) if event.fruitless else 0.0)
 
 
-def _put_back(move: Move, outcome: Outcome) -> None:
+def _counts_as_loss(move: Move) -> bool:
+    """Count a lease that ended soon and without a report; whether it completes a loss."""
+    row = move.row
+    if move.now - row.status_change >= FRUITLESS_SECONDS:
+        row.fruitless = 0
+        return False
+    row.fruitless += 1
+    return row.fruitless % RETURNS_OF_A_LOSS == 0
+
+
+def _quarantined(move: Move) -> str:
+    row = move.row
+    text = f"stage {row.stage} lost {row.losses} executors and is quarantined"
+    if row.fruitless:
+        text += f": it was given back {row.fruitless} times in a row without progress"
+    return text
+
+
+def _put_back(move: Move, outcome: Outcome, delay: float) -> None:
     move.record(outcome, rescued=True)
     move.unlease()
     if move.row.hold_next:
         move.hold(QUEUED)
+        return
+    move.step.events.append("task.suspended")
+    if delay > 0:
+        move.idle(move.now + delay)
     else:
-        move.step.events.append("task.suspended")
         proceed(move)

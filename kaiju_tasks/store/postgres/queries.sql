@@ -19,7 +19,7 @@ scheduled_at float8, queued_at float8, queue_deadline float8, queue_left float8,
 exec_deadline float8, exec_used float8, stage_started_at float8, wait_deadline float8,
 run_queued_at float8, run_started_at float8, status_change float8, result_bytes bigint,
 exit_code int, error text, rev bigint, version int, gate text, awaited bool,
-late_until float8, chain text, stage_deadline float8, reason_change float8
+late_until float8, chain text, stage_deadline float8, reason_change float8, fruitless int
 
 -- columns: hot
 -- The columns of tasks that acquisitions and reports change. Half the columns cost half the time.

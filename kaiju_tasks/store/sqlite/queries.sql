@@ -8,7 +8,7 @@ t.held, t.hold_next, t.start_next, t.due_at, t.next_run, t.fire_at, t.explicit, 
 t.queued_at, t.queue_deadline, t.queue_left, t.exec_deadline, t.exec_used, t.stage_started_at,
 t.wait_deadline, t.run_queued_at, t.run_started_at, t.status_change, t.result_bytes, t.exit_code,
 t.error, t.rev, t.version, t.gate, t.awaited, t.late_until, t.chain, t.stage_deadline,
-t.reason_change
+t.reason_change, t.fruitless
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
@@ -210,9 +210,10 @@ INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready
     start_next, due_at, next_run, fire_at, explicit, anchor, scheduled_at, queued_at,
     queue_deadline, queue_left, exec_deadline, exec_used, stage_started_at, wait_deadline,
     run_queued_at, run_started_at, status_change, result_bytes, exit_code, error, rev, version,
-    gate, awaited, late_until, chain, stage_deadline, reason_change)
+    gate, awaited, late_until, chain, stage_deadline, reason_change,
+    fruitless)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: save_task
 -- Update a task.
@@ -224,7 +225,8 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
     queue_left = ?30, exec_deadline = ?31, exec_used = ?32, stage_started_at = ?33,
     wait_deadline = ?34, run_queued_at = ?35, run_started_at = ?36, status_change = ?37,
     result_bytes = ?38, exit_code = ?39, error = ?40, rev = ?41, version = ?42, gate = ?43,
-    awaited = ?44, late_until = ?45, chain = ?46, stage_deadline = ?47, reason_change = ?48
+    awaited = ?44, late_until = ?45, chain = ?46, stage_deadline = ?47, reason_change = ?48,
+    fruitless = ?49
 WHERE id = ?1
 
 -- name: save_definition
