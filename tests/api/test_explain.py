@@ -4,7 +4,7 @@ from typing import Any
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.manager import Manager
-from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging
+from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging, released
 from tests.support.wait import wait_until
 
 ONE = {"key": "k", "limit": 1}
@@ -160,6 +160,14 @@ async def test_quarantine(call: Calls, executor: HandExecutor, manager: Manager)
             assert (await codes(call, "t"))["suspect"] == {"stage": 0, "losses": 2}
     told = await codes(call, "t")
     assert told["quarantined"]["error"]["type"] == "executor_lost"
+
+
+async def test_given_back(call: Calls, executor: HandExecutor) -> None:
+    await call.create("work", id="t")
+    for _ in range(3):
+        await executor.report(released(await executor.take()))
+    task = await call.until("t", "IDLE")
+    assert (await codes(call, "t"))["given_back"] == {"next_run": task["next_run"], "times": 3}
 
 
 async def test_ended_tasks(call: Calls, executor: HandExecutor) -> None:

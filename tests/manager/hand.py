@@ -186,6 +186,10 @@ def finished(task: Assignment, result: Any = None, stage: int | None = None) -> 
     return _report(task, ReportState.FINISHED, stage=stage, result=raw)
 
 
+def released(task: Assignment) -> Report:
+    return _report(task, ReportState.RELEASED)
+
+
 def _report(task: Assignment, state: ReportState, stage: int | None = None, **more: Any) -> Report:
     return Report(
         id=task.id,

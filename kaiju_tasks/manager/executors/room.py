@@ -1,4 +1,4 @@
-"""The tasks and bytes that an executor can be sent now."""
+"""Limits what an executor is sent at once, in tasks and in bytes."""
 
 from kaiju_tasks.lifecycle import Definition, Row, TaskState
 from kaiju_tasks.manager.executors.assignments import segment
