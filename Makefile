@@ -3,7 +3,8 @@
 PYTHON ?= python3
 PORT ?= 8077
 DB ?= sqlite:///kaiju-tasks.db
-WORKERS ?= 2
+# More than two cores can run: a third of the time of the tests is waiting.
+WORKERS ?= 3
 TESTS ?=
 SEED ?=
 SEEDS ?=
@@ -28,7 +29,7 @@ run: $(VENV)/.run ## start a manager and the sample executor (PORT=8077 DB=sqlit
 	@exec $(BIN)/kaiju-tasks serve --executor kaiju_tasks.samples:executor \
 		--port '$(PORT)' --db '$(DB)'
 
-test: checks pytest ## the whole gate (WORKERS=2)
+test: checks pytest ## the whole gate (WORKERS=3)
 
 quick: lint types ## before each commit: ruff, mypy, the tests that need only SQLite (TESTS=)
 	@echo "tests: pytest --quick"
@@ -60,7 +61,7 @@ node: $(VENV)/.dev
 
 pytest: $(VENV)/.dev
 	@echo "tests: pytest"
-	@$(COVERAGE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --every-postgres \
+	@$(COVERAGE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --every-postgres \
 		$(if $(COVERAGE),--cov=kaiju_tasks --cov-report=) $(TESTS)
 	@$(if $(COVERAGE),echo "coverage: $$($(BIN)/coverage report --format=total) %")
 

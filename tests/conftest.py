@@ -1,6 +1,7 @@
 """Fixtures for everybody: databases, stores, processes, ports."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Generator, Iterator
@@ -13,12 +14,14 @@ from tests.support.ports import free_port
 from tests.support.postgres import Postgres, PostgresServer, fresh_name
 from tests.support.postgres_binaries import postgres_versions
 from tests.support.processes import Processes
-from tests.support.reused import ReusedDatabases
+from tests.support.reused import ReusedDatabases, make_tables
 
 EXTERNAL = "KAIJU_TEST_PG"
 EVERY_VERSION = Path("tests/store")
 """The tests that may fail on one version of PostgreSQL and not on another: those of the store's
 statements, and those marked `every_postgres`."""
+LONG = Path("tests/system")
+"""The tests with the longest files. They come first, so that workers end at about the same time."""
 NOT_QUICK = {"postgres_dsn", "postgres_server", "own_postgres_server", "processes"}
 """Fixtures that start a database server or processes."""
 
@@ -69,6 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.is_relative_to(config.rootpath / LONG))
     if config.getoption("--quick"):
         left_out = [item for item in items if not _is_quick(item)]
         config.hook.pytest_deselected(items=left_out)
@@ -179,12 +183,24 @@ def store_server(store_kind: str, request: pytest.FixtureRequest) -> Postgres | 
     return request.getfixturevalue("postgres_servers").get(store_kind)
 
 
+@pytest.fixture(scope="session")
+def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with tables and no tasks."""
+    path = tmp_path_factory.mktemp("sqlite") / "tables.db"
+    make_tables(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
 def store_url(
-    store_server: Postgres | None, reused_databases: ReusedDatabases, tmp_path: Path
+    store_server: Postgres | None,
+    reused_databases: ReusedDatabases,
+    sqlite_tables: Path,
+    tmp_path: Path,
 ) -> Iterator[str]:
     """The URL of a store without tasks; a test that uses it runs once on each kind of store."""
     if store_server is None:
+        shutil.copy(sqlite_tables, tmp_path / "tasks.db")
         yield f"sqlite:///{tmp_path}/tasks.db"
     else:
         with reused_databases.one(store_server) as dsn:

@@ -215,7 +215,7 @@ async def test_each_new_store_is_empty_and_of_its_kind(new_store_url: str, store
         await connection.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reused() -> Iterator[ReusedDatabases]:
     databases = ReusedDatabases()
     yield databases
@@ -229,15 +229,12 @@ MESSAGE = "INSERT INTO inbox (task_id, message_id, data, consumed) VALUES ('a', 
     ("statement", "again"),
     [
         (MESSAGE, True),
-        ("UPDATE revisions SET value = 5", True),
         ("DELETE FROM revisions", True),
         ("ALTER TABLE tasks ADD COLUMN more text", False),
         ("ALTER TABLE tasks SET (fillfactor = 50)", False),
         ("DROP INDEX tasks_due", False),
-        ("CREATE TABLE more (n int)", False),
         ("CREATE SCHEMA more", False),
         ("UPDATE kaiju_migrations SET checksum = 'x'", False),
-        ("DELETE FROM kaiju_migrations", False),
     ],
 )
 def test_a_database_is_used_again_if_only_rows_were_changed(

@@ -196,10 +196,19 @@ class PostgresServer(Postgres):
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="kaiju-pg-", dir=_shared_tmp()))
             self._guard = OrphanGuard(_STOP_AND_REMOVE, str(self._folder))
-            if (user := _server_user()) is not None:
-                os.chown(self._folder, user.pw_uid, user.pw_gid)
-            self._initdb(self._folder)
+            _given_to_server_user(self._folder)
+            self._copy_data(self._folder)
         return self._folder
+
+    def _copy_data(self, folder: Path) -> None:
+        """Copy what initdb makes, which takes a tenth of the time of initdb."""
+        if self.binaries not in _data:
+            made = Path(tempfile.mkdtemp(prefix="kaiju-pg-data-", dir=_shared_tmp()))
+            _removed_at_the_end.append(OrphanGuard('rm -rf "$1"', str(made)))
+            _given_to_server_user(made)
+            self._initdb(made)
+            _data[self.binaries] = made / "data"
+        subprocess.run(["cp", "-a", _data[self.binaries], folder], check=True)
 
     def _initdb(self, folder: Path) -> None:
         # Not the C locale where another can be had: what relies on the order of code points
@@ -210,7 +219,8 @@ class PostgresServer(Postgres):
         with (folder / "log").open("ab") as log:
             status = _spawn(initdb, folder, log).wait(START_SECONDS)
         if status != 0:
-            raise PostgresError(f"initdb ended with {status}.\n{self._log_end()}")
+            said = (folder / "log").read_text(errors="replace")
+            raise PostgresError(f"initdb ended with {status}.\n{said}")
 
     def _program(self, name: str) -> Path:
         return readable_by_server_user(self.binaries) / name
@@ -290,6 +300,13 @@ def readable_by_server_user(binaries: PostgresBinaries) -> Path:
 
 
 _removed_at_the_end: list[OrphanGuard] = []
+_data: dict[PostgresBinaries, Path] = {}
+"""What initdb made, once in each test worker."""
+
+
+def _given_to_server_user(folder: Path) -> None:
+    if (user := _server_user()) is not None:
+        os.chown(folder, user.pw_uid, user.pw_gid)
 
 
 @cache

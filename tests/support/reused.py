@@ -87,8 +87,20 @@ class ReusedDatabases:
 def _made(server: Postgres) -> "_Database":
     name = fresh_name()
     database = _Database(name, server.create_database(name))
-    _run(database.make_tables)
+    make_tables(database.dsn)
+    _run(database.remember)
     return database
+
+
+def make_tables(url: str) -> None:
+    """Make the tables of kaiju_tasks in a store."""
+
+    async def make() -> None:
+        store = make_store(url)
+        await store.open()
+        await store.close()
+
+    _run(make)
 
 
 class _Database:
@@ -98,10 +110,8 @@ class _Database:
         self._unchanged: list[Any] = []
         self._rows: dict[str, str] = {}
 
-    async def make_tables(self) -> None:
-        store = make_store(self.dsn)
-        await store.open()
-        await store.close()
+    async def remember(self) -> None:
+        """Note what the database is like before a test uses it."""
         connection = await asyncpg.connect(self.dsn)
         self._unchanged = await connection.fetch(UNCHANGED)
         for (table,) in await connection.fetch(USED):
@@ -111,7 +121,7 @@ class _Database:
     async def empty(self) -> bool:
         """Remove what a test has written.
 
-        :returns: whether it is as it was then
+        :returns: whether it is as it was
         """
         connection = await asyncpg.connect(self.dsn)
         try:
