@@ -138,7 +138,7 @@ ENDED_WELL = (Outcome.FINISHED, Outcome.SKIPPED)
 
 
 class ErrorType(StrEnum):
-    """`error.type` of a failed stage or run. The last six types are never retried."""
+    """`error.type` of a failed stage or run. The last seven types are never retried."""
 
     EXECUTION = "execution_error"
     INVALID_PARAMS = "invalid_params"
@@ -154,6 +154,7 @@ class ErrorType(StrEnum):
     MESSAGE_TIMEOUT = "message_timeout"
     EXECUTOR_LOST = "executor_lost"
     CANCELLED = "cancelled"
+    INTERNAL = "internal_error"
 
 
 NEVER_RETRIED = frozenset({ErrorType.ABORT, ErrorType.TOO_MANY_TASKS})

@@ -8,10 +8,16 @@ event the Step has no effect.
 from msgspec.structs import replace
 
 from kaiju_tasks.errors import Conflict
+from kaiju_tasks.lifecycle.broken import fail_broken, refuse_broken
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
 from kaiju_tasks.lifecycle.clock_step import pass_over
-from kaiju_tasks.lifecycle.definition import Command, Definition
+from kaiju_tasks.lifecycle.definition import (
+    BrokenDefinition,
+    Command,
+    Definition,
+    broken_definition,
+)
 from kaiju_tasks.lifecycle.events import (
     EVENTS,
     Acquired,
@@ -76,10 +82,12 @@ __all__ = [
     "FIXED_DURING_A_RUN",
     "GRACE_SECONDS",
     "NO_PAUSES",
+    "OPERATOR_CALLS",
     "TABLE",
     "WAIT_SECONDS",
     "Acquired",
     "Attempt",
+    "BrokenDefinition",
     "Cancel",
     "Cause",
     "ChildFailure",
@@ -120,12 +128,14 @@ __all__ = [
     "Wait",
     "Watched",
     "advance",
+    "broken_definition",
     "cause_of",
     "claimed",
     "create",
     "descend",
     "differences",
     "due_at",
+    "fail_broken",
     "gate_pause",
     "given_back",
     "is_over",
@@ -148,6 +158,8 @@ def advance(task: TaskState, event: Event, now: float) -> Step:
     :raises InvalidParams: an operator's call with a wrong argument
     """
     kind = type(event)
+    if kind is not Delete:
+        refuse_broken(task)
     rule = TABLE[kind].get(task.row.status)
     if rule is None:
         if kind in OPERATOR_CALLS:

@@ -161,3 +161,18 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
             return frozenset(range(len(self.commands)))
         stage_of = {str(stage): stage for stage in range(len(self.commands))} | self.stage_of_name
         return frozenset(stage_of[ref] for ref in refs if ref in stage_of)
+
+
+class BrokenDefinition(Definition, kw_only=True):
+    """What is left of a stored definition that cannot be read. It is never stored.
+
+    :param problem: why it cannot be read
+    """
+
+    problem: str
+
+
+def broken_definition(definition: Definition, problem: str) -> BrokenDefinition:
+    """Mark a definition as one with which its task cannot be advanced."""
+    fields = {name: getattr(definition, name) for name in Definition.__struct_fields__}
+    return BrokenDefinition(**fields, problem=problem)

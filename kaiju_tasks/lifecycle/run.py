@@ -219,6 +219,14 @@ def close_run(
     move: Move, status: str, *, executor_id: str | None = None, note: str | None = None
 ) -> None:
     """Append the open run to the history and drop its messages."""
+    record_run(move, status, executor_id=executor_id, note=note)
+    move.drop_messages()
+
+
+def record_run(
+    move: Move, status: str, *, executor_id: str | None = None, note: str | None = None
+) -> None:
+    """Append the open run to the history."""
     row = move.row
     assert row.job_id is not None
     move.step.runs.append(
@@ -240,7 +248,6 @@ def close_run(
             note,
         )
     )
-    move.drop_messages()
 
 
 def rest(move: Move) -> None:

@@ -13,6 +13,9 @@ def fires_after_step(
     :param now: the clock after the step
     """
     for row, definition in tasks:
-        changed = pass_over(row, definition, now)
+        try:
+            changed = pass_over(row, definition, now)
+        except Exception:  # the scheduler fails the task when it is due
+            continue
         if changed is not None:
             yield changed.id, changed.fire_at, changed.next_run, changed.due_at

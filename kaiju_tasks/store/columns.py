@@ -1,13 +1,25 @@
 """Converts between database columns and structs, for both stores."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
-from kaiju_tasks.lifecycle import Attempt, Definition, InboxMessage, Row, RunRecord, Step, Wait
+from kaiju_tasks.errors import reason_of
+from kaiju_tasks.lifecycle import (
+    Attempt,
+    Definition,
+    InboxMessage,
+    Row,
+    RunRecord,
+    Step,
+    Wait,
+    broken_definition,
+)
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.store.base import Child, ExecutorRow, Holder, StoredDefinition
 from kaiju_tasks.times import iso_moment
@@ -22,6 +34,8 @@ from kaiju_tasks.types import (
     TaskStatus,
 )
 
+log = logging.getLogger(__name__)
+
 RENAMED = {"reason": "status_reason", "open": "run_open"}
 """The fields of Row whose columns have a different name."""
 
@@ -35,8 +49,22 @@ NOTIFICATION_COLUMNS = Notification.__struct_fields__
 _STATUSES = {str(status): status for status in TaskStatus}
 _encode = msgspec.json.Encoder().encode
 _decode_definition = msgspec.json.Decoder(Definition).decode
+NULL = Raw(b"null")
+MAX_LOGGED = 1000
+_logged: set[str] = set()
+_decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
 _app_names = msgspec.json.Decoder(list[str]).decode
+
+
+def log_once(message: str, *values: object) -> None:
+    """Log what cannot be read, once for each text: it is read again and again."""
+    text = message % values
+    if text not in _logged:
+        if len(_logged) >= MAX_LOGGED:
+            _logged.clear()
+        _logged.add(text)
+        log.error("%s", text)
 
 
 def row_of(values: Sequence[Any]) -> Row:
@@ -77,7 +105,14 @@ def json_text(raw: Raw | None) -> str | None:
 
 
 def json_raw(text: str | None) -> Raw | None:
-    return None if text is None else Raw(text.encode())
+    """JSON as it was stored; null if it is none, which would make a whole answer unreadable."""
+    if text is None:
+        return None
+    try:
+        return _decode_raw(text).copy()
+    except msgspec.DecodeError as error:
+        log_once("a stored value is not JSON: %s: %.200s", error, text)
+        return NULL
 
 
 def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
@@ -105,8 +140,26 @@ def _storable(text: str | None) -> str | None:
     return None if text is None else storable(text)
 
 
-def stored_definition(rev: int, body: str) -> StoredDefinition:
-    return StoredDefinition(rev, _decode_definition(body))
+def stored_definition(task_id: str, rev: int, body: str) -> StoredDefinition:
+    """Read a definition. Of one that cannot be read, the readable fields are left."""
+    try:
+        return StoredDefinition(rev, _decode_definition(body))
+    except (msgspec.DecodeError, UnicodeError) as error:
+        left = Definition(id=task_id, app_name="", commands=[], **_readable(body))
+        return StoredDefinition(rev, broken_definition(left, reason_of(error)))
+
+
+def _readable(body: str) -> dict[str, Any]:
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Raw])
+    except (msgspec.DecodeError, UnicodeError):
+        return {}
+    types = get_type_hints(Definition)
+    found = {}
+    for name in fields.keys() & (types.keys() - {"id", "app_name", "commands"}):
+        with suppress(msgspec.DecodeError):
+            found[name] = msgspec.json.decode(fields[name], type=types[name])
+    return found
 
 
 def attempt_values(task_id: str, attempt: Attempt) -> tuple[Any, ...]:
@@ -170,7 +223,7 @@ def stage_record_of(values: Sequence[Any]) -> StageRecord:
 def message_of(values: Sequence[Any]) -> InboxMessage:
     """:param values: message_id, name, data, consumed"""
     message_id, name, data, consumed = values
-    return InboxMessage(message_id, name, Raw(data.encode()), bool(consumed))
+    return InboxMessage(message_id, name, json_raw(data) or NULL, bool(consumed))
 
 
 def received_values(step: Step, now: float) -> list[tuple[Any, ...]]:
@@ -214,8 +267,15 @@ def pause_text(pause: Pause) -> str:
     return _encode(pause).decode()
 
 
-def pause_of(body: str) -> Pause:
-    return _decode_pause(body)
+def pauses_of(bodies: Iterable[str]) -> list[Pause]:
+    """Read pauses. One that cannot be read holds nothing, and does not hide the others."""
+    pauses = []
+    for body in bodies:
+        try:
+            pauses.append(_decode_pause(body))
+        except msgspec.DecodeError as error:
+            log_once("a pause cannot be read: %s: %.200s", error, body)
+    return pauses
 
 
 def executor_values(executor: ExecutorRow) -> tuple[Any, ...]:
@@ -229,9 +289,13 @@ def executor_values(executor: ExecutorRow) -> tuple[Any, ...]:
 def executor_of(values: Sequence[Any], running: int = 0) -> ExecutorRow:
     """:param values: in the order of EXECUTOR_COLUMNS"""
     fields = dict(zip(EXECUTOR_COLUMNS, values, strict=False))
+    try:
+        fields["app_names"] = _app_names(fields["app_names"])
+    except msgspec.DecodeError as error:
+        log_once("the streams of executor %s cannot be read: %s", fields["id"], error)
+        fields["app_names"] = []
     fields["status"] = ExecutorStatus(fields["status"])
-    fields["app_names"] = _app_names(fields["app_names"])
-    fields["commands"] = Raw(fields["commands"].encode())
+    fields["commands"] = json_raw(fields["commands"])
     return ExecutorRow(**fields, running=running)
 
 
@@ -301,4 +365,4 @@ def audit_of(values: Sequence[Any]) -> AuditRecord:
 
 def results_of(row: Row, found: Mapping[int, str]) -> list[Raw]:
     """The results of a row, in order of the stages; null for a missing result."""
-    return [Raw(found.get(stage, "null").encode()) for stage in range(row.stage)]
+    return [json_raw(found.get(stage)) or NULL for stage in range(row.stage)]

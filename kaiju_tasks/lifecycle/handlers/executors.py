@@ -33,6 +33,7 @@ MANAGERS_OWN = frozenset(
         ErrorType.MESSAGE_TIMEOUT,
         ErrorType.EXECUTOR_LOST,
         ErrorType.CANCELLED,
+        ErrorType.INTERNAL,
     }
 )
 """Only the manager sets these error types; from an executor they become `execution_error`."""

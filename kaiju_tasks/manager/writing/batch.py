@@ -1,5 +1,6 @@
 """Writes a batch of entries in one transaction: creates, advances and saves tasks."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from kaiju_tasks.errors import Conflict, KaijuError, NotFound
@@ -12,6 +13,8 @@ from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
+
+log = logging.getLogger(__name__)
 
 
 class Batch:
@@ -61,13 +64,23 @@ class Batch:
             entry.step = entry.error = None
             try:
                 event = entry.event if isinstance(entry.event, Event) else entry.event(state)
-                entry.step = step = advance(state, event, tx.now)
+                entry.step = step = self._step(tx, state, event)
             except KaijuError as exc:
+                entry.error = exc
+                continue
+            except Exception as exc:  # a bug met by one task must not stop the others
+                log.exception("advancing task %s failed", entry.task_id)
                 entry.error = exc
                 continue
             if step.changed:
                 advanced.append((entry, Change.of(step, state)))
         return advanced
+
+    def _step(self, tx: Transaction, state: TaskState, event: Event) -> Step:
+        try:
+            return advance(state, event, tx.now)
+        except Exception as exc:
+            return self._states.failed(tx, state, event, exc)
 
     async def _with_keys(
         self, tx: Transaction, entries: Sequence[EventEntry], states: Mapping[str, TaskState]

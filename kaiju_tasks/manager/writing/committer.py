@@ -137,9 +137,11 @@ class Committer:
         async def work(tx: Transaction) -> Written[None]:
             written = await self._batch.write(tx, entries)
             for entry in entries:
-                if isinstance(entry.error, KaijuError) and not isinstance(entry.error, NotFound):
-                    entry.error.data.setdefault("id", entry.task_id)
-                    raise entry.error
+                error = entry.error
+                if error is not None and not isinstance(error, NotFound):
+                    if isinstance(error, KaijuError):
+                        error.data.setdefault("id", entry.task_id)
+                    raise error
             return written
 
         await self.transact(work)

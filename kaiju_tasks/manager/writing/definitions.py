@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from kaiju_tasks.lifecycle import Definition, Row
+from kaiju_tasks.errors import reason_of
+from kaiju_tasks.lifecycle import Definition, Row, broken_definition
 from kaiju_tasks.store.base import Transaction
 
 MAX_DEFINITIONS = 20_000
@@ -50,7 +51,8 @@ class DefinitionCache:
             self._bytes -= entry[2]
 
     async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, Definition]:
-        """Load the definitions of locked rows, by task id."""
+        """Load the definitions of locked rows, by task id. One that cannot be used is a
+        `BrokenDefinition`."""
         found: dict[str, Definition] = {}
         missing: list[str] = []
         for row in rows:
@@ -60,7 +62,25 @@ class DefinitionCache:
             else:
                 missing.append(row.id)
         if missing:
-            for task_id, stored in (await tx.definitions(missing)).items():
-                found[task_id] = stored.definition
-                self.keep(stored.rev, stored.definition)
+            loaded = await tx.definitions(missing)
+            for task_id in missing:
+                stored = loaded.get(task_id)
+                if stored is None:
+                    found[task_id] = _lost(task_id)
+                else:
+                    found[task_id] = definition = _usable(stored.definition)
+                    self.keep(stored.rev, definition)
         return found
+
+
+def _lost(task_id: str) -> Definition:
+    return broken_definition(Definition(id=task_id, app_name="", commands=[]), "it is missing")
+
+
+def _usable(definition: Definition) -> Definition:
+    """A definition whose hooks can be read, or what is left of it."""
+    try:
+        definition.hooks  # noqa: B018 - compiles their templates
+    except Exception as exc:
+        return broken_definition(definition, reason_of(exc))
+    return definition

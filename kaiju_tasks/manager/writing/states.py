@@ -3,12 +3,27 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from kaiju_tasks.lifecycle import NO_PAUSES, Event, Pauses, Row, TaskState, advance
+from kaiju_tasks.errors import reason_of
+from kaiju_tasks.lifecycle import (
+    NO_PAUSES,
+    OPERATOR_CALLS,
+    Event,
+    MessageCame,
+    Pauses,
+    Row,
+    Step,
+    TaskState,
+    advance,
+    fail_broken,
+)
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.store.base import Transaction
 
 log = logging.getLogger(__name__)
+
+CALLS = OPERATOR_CALLS | {MessageCame}
+"""The events that somebody asks for, who gets their error."""
 
 
 class States:
@@ -87,13 +102,34 @@ class States:
         changes: list[Change] = []
         for state in states:
             try:
-                step = advance(state, event(state), tx.now)
+                step = self._step(tx, state, event(state))
             except Exception:  # a bug met by one task must not stop the others
                 log.exception("advancing task %s failed", state.row.id)
                 continue
             if step.changed:
                 changes.append(Change.of(step, state))
         return changes
+
+    def _step(self, tx: Transaction, state: TaskState, event: Event) -> Step:
+        try:
+            return advance(state, event, tx.now)
+        except Exception as exc:
+            return self.failed(tx, state, event, exc)
+
+    def failed(self, tx: Transaction, state: TaskState, event: Event, error: Exception) -> Step:
+        """The step of a task that cannot be advanced: it fails, unless somebody asks for the event,
+        who gets the error.
+
+        :raises Exception: the error of a call
+        """
+        if type(event) in CALLS:
+            raise error
+        step = fail_broken(state, error, tx.now)
+        if step.changed:
+            task_id, reason = state.row.id, reason_of(error)
+            log.error("advancing task %s failed, it is FAILED now: %s", task_id, reason)
+            log.debug("advancing task %s failed", task_id, exc_info=error)
+        return step
 
     def published(self, changes: Iterable[Change]) -> None:
         """Update the definition cache after a commit."""

@@ -17,5 +17,8 @@ async def apply_step(connection: Connection, step: float, now: float) -> None:
     await connection.execute(SQL["raise_clock"])
     if step > 0:
         found = await connection.fetch(SQL["jumped"], now)
-        jumped = [(row_of(one), stored_definition(*one[ROW_WIDTH:]).definition) for one in found]
+        jumped = [
+            (row_of(one), stored_definition(one["id"], *one[ROW_WIDTH:]).definition)
+            for one in found
+        ]
         await connection.executemany(SQL["set_fire"], fires_after_step(jumped, now))

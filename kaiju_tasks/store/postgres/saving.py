@@ -180,5 +180,5 @@ async def _definitions(connection: Any, steps: Sequence[Step]) -> dict[str, Defi
     found = {step.row.id: step.definition for step in steps if step.definition is not None}
     if missing := [step.row.id for step in steps if step.definition is None]:
         for task_id, rev, body in await connection.fetch(SQL["definitions"], missing):
-            found[task_id] = stored_definition(rev, body).definition
+            found[task_id] = stored_definition(task_id, rev, body).definition
     return found

@@ -27,7 +27,7 @@ from kaiju_tasks.store.columns import (
     executor_of,
     holders_of,
     notification_of,
-    pause_of,
+    pauses_of,
     results_of,
     row_of,
     storable_ids,
@@ -240,7 +240,7 @@ class PostgresStore(SharedStore):
 
     async def pauses(self) -> list[Pause]:
         ((_, bodies),) = await self._read("pauses")
-        return list(map(pause_of, bodies))
+        return pauses_of(bodies)
 
     # executors and managers
 
@@ -307,7 +307,8 @@ class PostgresStore(SharedStore):
 
 async def _views(connection: Any, found: Sequence[Any], with_results: bool) -> list[TaskView]:
     views = [
-        TaskView(row_of(record), stored_definition(*record[-2:]).definition) for record in found
+        TaskView(row_of(record), stored_definition(record["id"], *record[-2:]).definition)
+        for record in found
     ]
     if with_results:
         results = await _results(connection, views)

@@ -22,8 +22,8 @@ from kaiju_tasks.store.columns import (
     executor_of,
     executor_values,
     message_of,
-    pause_of,
     pause_text,
+    pauses_of,
     row_of,
     storable_ids,
     stored_definition,
@@ -172,7 +172,7 @@ class PostgresTransaction:
 
     async def pauses(self) -> Pauses:
         ((revision, bodies),) = await self._fetch("pauses")
-        return Pauses(map(pause_of, bodies), revision)
+        return Pauses(pauses_of(bodies), revision)
 
     async def put_pause(self, pause: Pause) -> bool:
         return bool(await self._fetch("put_pause", pause.id, pause_text(pause)))
@@ -185,7 +185,7 @@ class PostgresTransaction:
 
     async def definitions(self, ids: Iterable[str]) -> dict[str, StoredDefinition]:
         found = await self._fetch("definitions", storable_ids(ids))
-        return {id: stored_definition(rev, body) for id, rev, body in found}
+        return {id: stored_definition(id, rev, body) for id, rev, body in found}
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)

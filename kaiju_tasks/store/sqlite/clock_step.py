@@ -18,7 +18,7 @@ def apply_step(db: sqlite3.Connection, step: float, now: float) -> None:
     db.execute(SQL["raise_clock"])
     if step > 0:
         jumped = [
-            (row_of_integers(row), stored_definition(rev, body).definition)
+            (row_of_integers(row), stored_definition(row[0], rev, body).definition)
             for *row, rev, body in db.execute(SQL["jumped"], (now,))
         ]
         db.executemany(SQL["set_fire"], fires_after_step(jumped, now))

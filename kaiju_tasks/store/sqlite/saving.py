@@ -117,7 +117,7 @@ def _notify(db: sqlite3.Connection, step: Step) -> None:
     definition = step.definition
     if definition is None:
         (stored,) = db.execute(SQL["definitions"], (json.dumps([step.row.id]),)).fetchall()
-        definition = stored_definition(stored[1], stored[2]).definition
+        definition = stored_definition(*stored).definition
     db.execute(SQL["add_notification"], notification_values(step, definition, results))
 
 

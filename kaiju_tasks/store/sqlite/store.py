@@ -34,7 +34,7 @@ from kaiju_tasks.store.columns import (
     executor_of,
     holders_of,
     notification_of,
-    pause_of,
+    pauses_of,
     results_of,
     row_of_integers,
     storable_ids,
@@ -201,7 +201,7 @@ class SqliteStore(SharedStore):
         return await self._run(self._reader, read)
 
     async def pauses(self) -> list[Pause]:
-        return [pause_of(body) for (body,) in await self._read("pauses")]
+        return pauses_of(body for (body,) in await self._read("pauses"))
 
     # executors and managers
 
@@ -307,7 +307,7 @@ def _views(db: sqlite3.Connection, found: list[Any], with_results: bool) -> list
     views = []
     for *row_values, rev, body in found:
         row = row_of_integers(row_values)
-        view = TaskView(row, stored_definition(rev, body).definition)
+        view = TaskView(row, stored_definition(row.id, rev, body).definition)
         if with_results:
             view.results = results_of(row, _results(db, row))
         views.append(view)

@@ -23,8 +23,8 @@ from kaiju_tasks.store.columns import (
     executor_of,
     executor_values,
     message_of,
-    pause_of,
     pause_text,
+    pauses_of,
     row_of_integers,
     storable_ids,
     stored_definition,
@@ -168,7 +168,7 @@ class SqliteTransaction:
 
     async def pauses(self) -> Pauses:
         ((revision,),) = await self._fetch("pauses_revision")
-        return Pauses([pause_of(body) for (body,) in await self._fetch("pauses")], revision)
+        return Pauses(pauses_of(body for (body,) in await self._fetch("pauses")), revision)
 
     async def put_pause(self, pause: Pause) -> bool:
         await self._fetch("raise_pauses")
@@ -184,7 +184,7 @@ class SqliteTransaction:
 
     async def definitions(self, ids: Iterable[str]) -> dict[str, StoredDefinition]:
         found = await self._fetch("definitions", json.dumps(storable_ids(ids)))
-        return {id: stored_definition(rev, body) for id, rev, body in found}
+        return {id: stored_definition(id, rev, body) for id, rev, body in found}
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)

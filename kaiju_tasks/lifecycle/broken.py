@@ -1,0 +1,78 @@
+"""Ends a task that cannot be advanced, so that it does not hold up the others.
+
+Its definition cannot be read, the time zone of its schedule is gone, or it meets a bug. The task is
+FAILED without a next fire, until somebody updates, resets or deletes it.
+"""
+
+from kaiju_tasks.errors import Conflict, reason_of
+from kaiju_tasks.lifecycle.claims import claim_change
+from kaiju_tasks.lifecycle.definition import BrokenDefinition
+from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.run import record_run
+from kaiju_tasks.lifecycle.state import TaskState
+from kaiju_tasks.lifecycle.statuses import FAILED, FINISHED
+from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, Step, Wait
+from kaiju_tasks.types import ErrorType, ExitCode, Reason
+
+
+class UnreadableDefinition(Conflict):
+    """The stored definition of a task cannot be read."""
+
+
+def refuse_broken(task: TaskState) -> None:
+    """:raises UnreadableDefinition: the definition cannot be read"""
+    if isinstance(task.definition, BrokenDefinition):
+        raise UnreadableDefinition(
+            f"the stored definition cannot be read: {task.definition.problem}",
+            status=task.row.status,
+        )
+
+
+def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
+    """The step of a task that cannot be advanced. It uses as little of the task as possible.
+
+    :param error: why it cannot be advanced
+    """
+    move = Move(task, now)
+    row, step, definition = move.row, move.step, move.definition
+    if row.status in (FAILED, FINISHED) and not row.open and row.due_at is None:
+        move.stale()
+        return step
+    executor_id = row.executor_id
+    if row.reason == Reason.TASKS and row.job_id is not None:
+        step.abandon = Wait(row.job_id, row.stage)
+    move.revoke()
+    move.unlease()
+    row.exit_code, row.error = int(ExitCode.EXECUTION_ERROR), move.error(*_problem(error))
+    if row.open and row.job_id is not None:
+        record_run(move, FAILED, executor_id=executor_id)
+        if definition.notify:
+            text = f"Task {row.id} failed."
+            step.notification = NotificationDraft(
+                row.id, row.job_id, FAILED, row.exit_code, row.error, text, now
+            )
+        if definition.webhook is not None:
+            step.call = step.runs[-1]
+        if row.awaited:
+            step.run_end = RunEnd(
+                FAILED, row.exit_code, row.error, row.job_id, row.cycle, row.stage
+            )
+    row.open = row.hold_next = row.start_next = row.explicit = False
+    row.held = row.chain = row.fire_at = row.late_until = row.next_run = row.due_at = None
+    row.wait_deadline = row.queue_deadline = row.queue_left = None
+    row.ready = 0
+    move.arrive(FAILED, None)
+    row.version += 1
+    step.events.append("task.failed")
+    if definition.unique_key is not None:
+        step.claim = claim_change(task.row, definition, row, definition)
+    return step
+
+
+def _problem(error: Exception) -> tuple[str, str]:
+    if isinstance(error, UnreadableDefinition):
+        return ErrorType.INTERNAL, str(error)
+    return (
+        ErrorType.INTERNAL,
+        f"the task cannot be continued: {type(error).__name__}: {reason_of(error)}",
+    )
