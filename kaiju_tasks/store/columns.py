@@ -1,5 +1,6 @@
 """Converts between database columns and structs, for both stores."""
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -108,11 +109,23 @@ def json_raw(text: str | None) -> Raw | None:
     """JSON as it was stored; null if it is none, which would make a whole answer unreadable."""
     if text is None:
         return None
+    raw = Raw(text.encode())
     try:
-        return _decode_raw(text).copy()
+        _decode_raw(raw)
     except msgspec.DecodeError as error:
-        log_once("a stored value is not JSON: %s: %.200s", error, text)
-        return NULL
+        if not _is_json(text):
+            log_once("a stored value is not JSON: %s: %.200s", error, text)
+            return NULL
+    return raw
+
+
+def _is_json(text: str) -> bool:
+    """Whether text is JSON, also with lone surrogates, which msgspec refuses."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
