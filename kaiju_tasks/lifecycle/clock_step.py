@@ -22,6 +22,7 @@ SPANS = frozenset(
         "run_queued_at",
         "run_started_at",
         "status_change",
+        "reason_change",
     }
 )
 """Fields of an unfinished task that move with the clock."""

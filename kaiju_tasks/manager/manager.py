@@ -33,6 +33,8 @@ from kaiju_tasks.store.base import Store, StoreError, WorkSummary
 log = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 3.0
+IDLE_BEATS = 4
+"""While no executor has a lease, the leases are compared at one of so many heartbeats."""
 
 T = TypeVar("T")
 
@@ -132,6 +134,7 @@ class Manager:
             retry_seconds=settings.ping_interval,
             on_outage=self._out_of_reach,
         )
+        self._idle_beats = 0
         self._background: set[asyncio.Task[Any]] = set()
         self._exit = contextlib.AsyncExitStack()
 
@@ -220,7 +223,9 @@ class Manager:
     async def _beat(self) -> None:
         self.relay.renew()
         await self.heartbeat.beat()
-        await self.reconciliation.check()
+        self._idle_beats = 0 if any(s.leases for s in self.sessions) else self._idle_beats + 1
+        if self._idle_beats % IDLE_BEATS == 0:
+            await self.reconciliation.check()
 
     def _out_of_reach(self) -> None:
         self.uptime.reached(False)

@@ -272,8 +272,9 @@ async def test_a_client_that_does_not_retry_raises_when_it_is_cut_and_may_go_on(
         await wait_until(
             lambda: len(site.manager.events.subscriptions) == 1 and events._socket, "it is back"
         )
+        assert (await waiting)["event"] == "events.lost"
         await client.tasks.create({"id": "a", "commands": [{"method": "do.echo"}]})
-        assert (await waiting)["id"] == "a"
+        assert (await soon(events))["id"] == "a"
 
 
 async def test_a_client_that_is_too_slow_is_told_at_the_end(site: Site) -> None:

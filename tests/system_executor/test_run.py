@@ -20,7 +20,7 @@ def shell(tmp_path: Path) -> Shell:
 
 async def run(shell: Shell, **task: Any) -> Any:
     (shell.folder / "task.json").write_text(json.dumps(task))
-    return await asyncio.to_thread(shell.run, "run", "task.json")
+    return await asyncio.to_thread(shell.start, "run", "task.json")
 
 
 async def test_a_pipeline_of_the_managers_methods_runs(shell: Shell) -> None:

@@ -53,6 +53,9 @@ log = logging.getLogger(__name__)
 
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
 
+LISTENER_PROBES = 3
+"""Wake-ups are hints: an idle listening connection is probed less often than others."""
+
 
 class PostgresStore(SharedStore):
     """See `kaiju_tasks.store.base.Store`.
@@ -76,7 +79,7 @@ class PostgresStore(SharedStore):
         self._clock_revision = 0
         self._following = asyncio.Lock()
         self._seen_as = ("", 0.0)
-        self._wakes = Wakes(self._connect_listener, bounds.probe_seconds)
+        self._wakes = Wakes(self._connect_listener, LISTENER_PROBES * bounds.probe_seconds)
         self._pool: Pool | None = None
 
     async def open(self, *, migrate: bool = True) -> None:
