@@ -33,8 +33,6 @@ from kaiju_tasks.store.base import Store, StoreError, WorkSummary
 log = logging.getLogger(__name__)
 
 GOODBYE_SECONDS = 3.0
-IDLE_BEATS = 4
-"""While no executor has a lease, the leases are compared at one of so many heartbeats."""
 
 T = TypeVar("T")
 
@@ -134,7 +132,6 @@ class Manager:
             retry_seconds=settings.ping_interval,
             on_outage=self._out_of_reach,
         )
-        self._idle_beats = 0
         self._background: set[asyncio.Task[Any]] = set()
         self._exit = contextlib.AsyncExitStack()
 
@@ -223,9 +220,7 @@ class Manager:
     async def _beat(self) -> None:
         self.relay.renew()
         await self.heartbeat.beat()
-        self._idle_beats = 0 if any(s.leases for s in self.sessions) else self._idle_beats + 1
-        if self._idle_beats % IDLE_BEATS == 0:
-            await self.reconciliation.check()
+        await self.reconciliation.check()
 
     def _out_of_reach(self) -> None:
         self.uptime.reached(False)
