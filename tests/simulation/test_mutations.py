@@ -327,7 +327,6 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (follows_circles_without_end, {}, Invariant.CIRCLES_END),
         (publishes_events_before_the_commit, {}, Invariant.EVENTS_AFTER_COMMIT),
         (keeps_the_slot_of_a_lost_executor, {}, Invariant.SLOTS_ARE_COUNTED),
-        (lets_nobody_into_the_place_of_a_cancelled_task, {}, Invariant.SLOTS_ARE_PASSED_ON),
         (notes_no_end_for_parents, {}, Invariant.AWAITED_LIVE),
         (signals_no_parent, {}, Invariant.WAITS_FOR_SOMEBODY),
         (leaves_siblings_running_at_a_retry, {}, Invariant.CHILDREN_ARE_CLOSED),
