@@ -194,6 +194,7 @@ class Kaiju:
         pings = [Ping(s.executor_id, s.nonce, s.capacity) for s in manager.sessions]
         if pings:
             await store.ping(pings, lease_seconds)
+        manager.uptime.time_moved(max(0.0, moment - self._clock()))
         self._clock.move_to(moment)
         manager.uptime.presence = await store.manager_seen(
             manager.id, lease_seconds, lease_seconds, lease_seconds

@@ -636,7 +636,7 @@ class Store(Protocol):
 
     async def ping(self, pings: Sequence[Ping], lease_seconds: float) -> dict[str, ExecutorStatus]:
         """Renew the leases of executors that still have the given session and are not LOST or
-        GONE.
+        GONE. A lease that ends later than that keeps its end.
 
         :returns: the status by executor id; executors that are missing must reconnect
         """

@@ -5,7 +5,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,11 @@ from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.writing.committer import Committer
+from kaiju_tasks.settings import load_settings
+from kaiju_tasks.store.base import Ping
+from kaiju_tasks.store.sqlite.store import SqliteStore
 from kaiju_tasks.testing import Kaiju, running
+from kaiju_tasks.types import ExecutorStatus
 from tests.server.world_commands import executor
 from tests.system_executor.receiver import receiving
 
@@ -218,6 +222,26 @@ async def test_a_delay_counts_from_the_time_that_was_moved_to(
             assert (await kaiju.get(f"{number}"))["status"] == "IDLE"
             await kaiju.move(60)
             assert (await kaiju.get(f"{number}"))["status"] == "FINISHED"
+
+
+async def test_an_executor_that_pings_while_time_moves_keeps_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def ping_twice(
+        store: SqliteStore, pings: Sequence[Ping], lease_seconds: float
+    ) -> dict[str, ExecutorStatus]:
+        statuses = await ping(store, pings, lease_seconds)
+        await ping(store, pings, load_settings(environ={}).lease_seconds)
+        return statuses
+
+    ping = SqliteStore.ping
+    async with running(executor) as kaiju:
+        await kaiju.move(HOUR)  # a manager that has just started expels no executor
+        monkeypatch.setattr(SqliteStore, "ping", ping_twice)
+        await kaiju.create(task("t", timer(HOUR), "in_a_thread"))
+        (before,) = kaiju.manager.sessions
+        await kaiju.move(DAY)
+        assert [*kaiju.manager.sessions] == [before]
 
 
 async def test_time_goes_on_past_a_stage_that_does_not_end() -> None:

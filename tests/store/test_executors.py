@@ -87,6 +87,15 @@ async def test_a_ping_renews_the_lease_of_its_session_only(store: Store) -> None
     assert await store.ping([], 1000) == {}
 
 
+async def test_a_ping_never_shortens_a_lease(store: Store) -> None:
+    await connect(store)
+    await store.ping([Ping("e1", "s1", 5)], 1000)
+    (before,) = await store.executors(["e1"])
+    assert await store.ping([Ping("e1", "s1", 5)], 10) == {"e1": ExecutorStatus.ACTIVE}
+    (after,) = await store.executors(["e1"])
+    assert after.lease_until == before.lease_until
+
+
 async def test_a_lease_is_shortened_never_prolonged(store: Store) -> None:
     await connect(store)
     await store.shorten_lease("e1", "old", 1)

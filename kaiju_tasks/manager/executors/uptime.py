@@ -42,6 +42,11 @@ class Uptime:
             self._reached_since = now
         self._reached_last = now
 
+    def time_moved(self, seconds: float) -> None:
+        """Count seconds by which a test has moved the time as seconds without interruption."""
+        if self._reached_since is not None:
+            self._reached_since -= seconds
+
     @property
     def connected(self) -> bool:
         return self._reached_since is not None

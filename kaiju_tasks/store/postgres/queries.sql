@@ -496,14 +496,14 @@ WITH locked AS MATERIALIZED (
 SELECT {executor_columns}, {clock} FROM locked e ORDER BY e.lease_until
 
 -- name: ping
--- Renew leases, in the order of the ids.
+-- Renew leases, in the order of the ids. A renewal never shortens a lease.
 WITH live AS MATERIALIZED (
     SELECT e.id, p.capacity
     FROM unnest($1::text[], $2::text[], $3::int[]) AS p (id, session, capacity)
     JOIN executors e ON e.id = p.id AND e.session = p.session
     WHERE e.status NOT IN ('LOST', 'GONE') ORDER BY e.id FOR NO KEY UPDATE OF e)
-UPDATE executors e SET last_ping = {clock}, lease_until = {clock} + $4::float8,
-    capacity = live.capacity
+UPDATE executors e SET last_ping = {clock},
+    lease_until = greatest(e.lease_until, {clock} + $4::float8), capacity = live.capacity
 FROM live WHERE e.id = live.id RETURNING e.id, e.status
 
 -- name: shorten_lease

@@ -407,8 +407,9 @@ WHERE e.status IN ('ACTIVE', 'DRAINING', 'SUSPENDED') AND e.lease_until <= ?1
 ORDER BY e.lease_until LIMIT ?2
 
 -- name: ping
--- Renew the lease of an executor.
-UPDATE executors SET last_ping = ?3, lease_until = ?4, capacity = ?5
+-- Renew the lease of an executor. A renewal that comes late never shortens a newer one.
+UPDATE executors SET last_ping = max(last_ping, ?3), lease_until = max(lease_until, ?4),
+    capacity = ?5
 WHERE id = ?1 AND session = ?2 AND status NOT IN ('LOST', 'GONE') RETURNING status
 
 -- name: shorten_lease

@@ -35,7 +35,16 @@ def test_it_judges_after_one_full_lease(clock: Clock, uptime: Uptime) -> None:
     assert uptime.seconds_until_expel() == 0.0
 
 
-def test_an_outage_begins_the_lease_anew(clock: Clock, uptime: Uptime) -> None:
+def test_time_that_a_test_moves_counts_as_time_without_an_outage(uptime: Uptime) -> None:
+    uptime.time_moved(15)
+    assert uptime.seconds_until_expel() == 15.0
+    uptime.reached(True)
+    uptime.time_moved(5)
+    assert uptime.seconds_until_expel() == pytest.approx(10.0)
+    assert uptime.seconds_reached() == 5.0
+
+
+def test_an_outage_begins_the_lease_again(clock: Clock, uptime: Uptime) -> None:
     uptime.reached(True)
     clock.now += 15
     uptime.reached(False)
