@@ -38,6 +38,8 @@ def pass_over(row: Row, definition: Definition, now: float) -> Row | None:
     :param now: the clock after the step
     :returns: the changed row; None if nothing changes
     """
+    if not _follows_time_of_day(row, definition):
+        return None
     move = Move(TaskState(row, definition), now)
     row = move.row
     if not keep_last_passed(row, definition, now):
@@ -46,3 +48,9 @@ def pass_over(row: Row, definition: Definition, now: float) -> Row | None:
     if row.status is not EXECUTED:  # `due_at` of a lease has moved with its deadlines
         row.due_at = due_at(row, GRACE_SECONDS)
     return row
+
+
+def _follows_time_of_day(row: Row, definition: Definition) -> bool:
+    """Whether the next fires do not move with the clock: those of a cron expression, and those of
+    an interval whose first run is at a date that has not been reached."""
+    return definition.cron is not None or (row.explicit and not definition.delayed)

@@ -105,11 +105,12 @@ def record_missed(
 
 
 def keep_last_passed(row: Row, definition: Definition, now: float) -> bool:
-    """Skip all but the last of the fires that have passed, without recording them.
+    """Skip all but the last of the fires that have passed, without recording them. An explicit
+    first run takes the time of the last one.
 
     :returns: whether a fire was skipped
     """
-    if row.fire_at is None or row.explicit or not definition.scheduled:
+    if row.fire_at is None or not definition.scheduled:
         return False
     bound, schedule = now - _offset(row, definition), definition.schedule(row.anchor)
     last, seconds = row.fire_at, 60.0

@@ -7,7 +7,7 @@ import pytest
 
 from kaiju_tasks.cron import jitter_offset
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.lifecycle import Cancel, Reset, Resume, RunNow, Suspend
+from kaiju_tasks.lifecycle import Cancel, Reset, Resume, RunNow, Suspend, pass_over
 from kaiju_tasks.lifecycle.schedule import MAX_LATE_RUNS, MAX_LISTED, MAX_MAKE_UP_RUNS
 from kaiju_tasks.types import Misfire
 from tests.core.lifecycle_kit import (
@@ -384,6 +384,49 @@ def test_an_explicit_first_run_outlives_disabling() -> None:
     world.update(enabled=True)
     world.due()
     assert world.row.scheduled_at == 1200.0
+
+
+# -- steps of the clock --------------------------------------------------------------------
+
+
+def jump(world: World, now: float) -> bool:
+    """Set the clock forward; whether fires were passed over."""
+    changed = pass_over(world.row, world.definition, now)
+    world.now = now
+    if changed is not None:
+        world.row = changed
+    return changed is not None
+
+
+@pytest.mark.parametrize("schedule", [{"cron": "0 * * * *"}, {"every": H}])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_first_run_and_the_fires_that_the_clock_jumps_over_are_one_run(
+    schedule: dict[str, Any], policy: Misfire
+) -> None:
+    world = World(next_run=2 * H, misfire=policy, **schedule)
+    assert jump(world, 7.5 * H)
+    world.due(up_since=world.now)
+    assert (world.row.status, world.row.scheduled_at, world.row.next_run) == (QUEUED, 7 * H, 8 * H)
+    assert missed(world) == []
+
+
+@pytest.mark.parametrize("schedule", [{"cron": "0 * * * *"}, {"every": H}, {}])
+def test_a_first_run_that_the_clock_jumps_over_alone_keeps_its_time(
+    schedule: dict[str, Any],
+) -> None:
+    world = World(next_run=2 * H, **schedule)
+    assert not jump(world, 2.5 * H)
+    world.due(up_since=world.now)
+    assert world.row.status is QUEUED
+    assert world.row.scheduled_at == (2 * H if schedule else None)
+
+
+@pytest.mark.parametrize("fields", [{}, {"next_run": 2 * H, "delayed": True}])
+def test_the_clock_jumps_over_no_fire_of_an_interval_that_moves_with_it(
+    fields: dict[str, Any],
+) -> None:
+    world = World(every=H, **fields)
+    assert not jump(world, 7.5 * H)
 
 
 # -- run_now, reset ------------------------------------------------------------------------

@@ -128,6 +128,39 @@ async def test_fires_that_the_clock_jumps_over_count_as_one(stepped: Stepped, mi
     assert (await call.get(task["id"]))["next_run"] > now - 60
 
 
+@pytest.mark.parametrize("schedule", [{"cron": "*/10 * * * *"}, {"every": 600.0}])
+@pytest.mark.parametrize("misfire", ["skip", "all"])
+async def test_a_first_run_counts_with_the_fires_that_the_clock_jumps_over(
+    stepped: Stepped, misfire: str, schedule: dict[str, Any]
+) -> None:
+    call = stepped.call
+    first = await stepped.manager.store.now() + 300.0
+    task = await call.create(TIMER, next_run=first, misfire=misfire, **schedule)
+    await stepped.step(HOUR)
+    runs: list[dict[str, Any]] = []
+
+    async def ran() -> bool:
+        runs[:] = await call("tasks.runs", id=task["id"])
+        return bool(runs)
+
+    await wait_until(ran, "the task has run")
+    assert [run["status"] for run in runs] == ["FINISHED"]
+    now = await stepped.manager.store.now()
+    assert now - 600 - 60 < runs[0]["scheduled_at"] <= now
+    assert (await call.get(task["id"]))["next_run"] > now - 60
+
+
+@pytest.mark.parametrize("schedule", [{"cron": "*/10 * * * *"}, {"every": 600.0}])
+async def test_a_delayed_first_run_moves_with_the_clock_and_its_schedule_follows(
+    stepped: Stepped, schedule: dict[str, Any]
+) -> None:
+    call = stepped.call
+    task = await call.create(TIMER, delay=LONG, misfire="all", **schedule)
+    await stepped.step(HOUR)
+    assert await stepped.left(task["id"], "next_run") == pytest.approx(LONG, abs=30)
+    assert await call("tasks.runs", id=task["id"]) == []
+
+
 async def test_a_fire_that_the_clock_jumps_over_by_less_than_the_grace_runs_late(
     stepped: Stepped,
 ) -> None:

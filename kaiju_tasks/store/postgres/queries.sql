@@ -689,9 +689,11 @@ UPDATE managers SET up_since = up_since + $1::float8, covered_since = covered_si
 WHERE $1::float8 < 0
 
 -- name: jumped
--- Read the tasks with a cron expression whose next fire is before a time.
+-- Read the tasks whose next fire is before a time: with a cron expression, or of an interval
+-- that has not begun.
 SELECT {tasks.of t}, d.rev, d.body FROM definitions d JOIN tasks t ON t.id = d.task_id
-WHERE d.cron IS NOT NULL AND t.fire_at < $1::float8 AND NOT t.explicit
+WHERE (d.cron IS NOT NULL OR (d.every_seconds IS NOT NULL AND t.explicit))
+    AND t.fire_at < $1::float8
 
 -- name: set_fire
 -- Set the next fire of a task.

@@ -561,9 +561,11 @@ UPDATE managers SET up_since = up_since + ?1, covered_since = covered_since + ?1
 WHERE ?1 < 0
 
 -- name: jumped
--- Read the tasks with a cron expression whose next fire is before a time.
+-- Read the tasks whose next fire is before a time: with a cron expression, or of an interval
+-- that has not begun.
 SELECT {task_columns}, d.rev, d.body FROM definitions d JOIN tasks t ON t.id = d.task_id
-WHERE d.cron IS NOT NULL AND t.fire_at < ?1 AND NOT t.explicit
+WHERE (d.cron IS NOT NULL OR (d.every_seconds IS NOT NULL AND t.explicit))
+    AND t.fire_at < ?1
 
 -- name: set_fire
 -- Set the next fire of a task.
