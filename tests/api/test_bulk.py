@@ -204,7 +204,7 @@ async def test_one_task_that_cannot_be_written_stops_no_other(
             raise RuntimeError("a fault of ours")
         return advance(state, event, now)
 
-    monkeypatch.setattr("kaiju_tasks.manager.writing.batch.advance", advance_or_fail)
+    monkeypatch.setattr("kaiju_tasks.manager.writing.states.advance", advance_or_fail)
     await make(call, 3, "a", delay=3600)
     result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
     assert only(result, *COUNTS) == [3, 2, 1, 0]

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from kaiju_tasks.errors import Conflict, KaijuError, NotFound
-from kaiju_tasks.lifecycle import Event, MessageCame, Step, TaskState, advance
+from kaiju_tasks.lifecycle import Event, MessageCame, Step, TaskState
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.claims import held_elsewhere
 from kaiju_tasks.manager.writing.consequences import Consequences
@@ -64,7 +64,7 @@ class Batch:
             entry.step = entry.error = None
             try:
                 event = entry.event if isinstance(entry.event, Event) else entry.event(state)
-                entry.step = step = self._step(tx, state, event)
+                entry.step = step = self._states.step(tx, state, event)
             except KaijuError as exc:
                 entry.error = exc
                 continue
@@ -75,12 +75,6 @@ class Batch:
             if step.changed:
                 advanced.append((entry, Change.of(step, state)))
         return advanced
-
-    def _step(self, tx: Transaction, state: TaskState, event: Event) -> Step:
-        try:
-            return advance(state, event, tx.now)
-        except Exception as exc:
-            return self._states.failed(tx, state, event, exc)
 
     async def _with_keys(
         self, tx: Transaction, entries: Sequence[EventEntry], states: Mapping[str, TaskState]

@@ -102,7 +102,7 @@ class States:
         changes: list[Change] = []
         for state in states:
             try:
-                step = self._step(tx, state, event(state))
+                step = self.step(tx, state, event(state))
             except Exception:  # a bug met by one task must not stop the others
                 log.exception("advancing task %s failed", state.row.id)
                 continue
@@ -110,26 +110,18 @@ class States:
                 changes.append(Change.of(step, state))
         return changes
 
-    def _step(self, tx: Transaction, state: TaskState, event: Event) -> Step:
-        try:
-            return advance(state, event, tx.now)
-        except Exception as exc:
-            return self.failed(tx, state, event, exc)
-
-    def failed(self, tx: Transaction, state: TaskState, event: Event, error: Exception) -> Step:
-        """The step of a task that cannot be advanced: it fails, unless somebody asks for the event,
-        who gets the error.
+    def step(self, tx: Transaction, state: TaskState, event: Event) -> Step:
+        """Advance a state. A task that cannot be advanced fails, unless somebody asks for the
+        event, who gets the error.
 
         :raises Exception: the error of a call
         """
-        if type(event) in CALLS:
-            raise error
-        step = fail_broken(state, error, tx.now)
-        if step.changed:
-            task_id, reason = state.row.id, reason_of(error)
-            log.error("advancing task %s failed, it is FAILED now: %s", task_id, reason)
-            log.debug("advancing task %s failed", task_id, exc_info=error)
-        return step
+        try:
+            return advance(state, event, tx.now)
+        except Exception as exc:
+            if type(event) in CALLS:
+                raise
+            return _failed(tx, state, exc)
 
     def published(self, changes: Iterable[Change]) -> None:
         """Update the definition cache after a commit."""
@@ -139,3 +131,13 @@ class States:
                 self.definitions.forget(step.row.id)
             elif step.definition is not None:
                 self.definitions.keep(step.row.rev, step.definition)
+
+
+def _failed(tx: Transaction, state: TaskState, error: Exception) -> Step:
+    """The step of a task that cannot be advanced."""
+    step = fail_broken(state, error, tx.now)
+    if step.changed:
+        task_id, reason = state.row.id, reason_of(error)
+        log.error("advancing task %s failed, it is FAILED now: %s", task_id, reason)
+        log.debug("advancing task %s failed", task_id, exc_info=error)
+    return step
