@@ -10,10 +10,12 @@ import pytest
 from kaiju_tasks.executor.session import Session as ExecutorSession
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.lifecycle import Cause, Definition, Row, Step, TaskState
+from kaiju_tasks.lifecycle import clock_step as lifecycle_clock_step
 from kaiju_tasks.lifecycle.events import MessageCame, Reset, RestartFrom, RunNow
 from kaiju_tasks.lifecycle.handlers import due, inbox, operators
 from kaiju_tasks.lifecycle.lineage import chained
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.schedule import keep_last_passed
 from kaiju_tasks.manager.executors import room
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
@@ -273,6 +275,13 @@ def makes_up_for_an_hour_that_never_was(plant: Plant) -> None:
     plant(clock_step, "pass_over", nothing)
 
 
+def leaves_a_first_run_before_the_fires_of_an_hour_that_never_was(plant: Plant) -> None:
+    def leave(row: Row, definition: Definition, now: float) -> bool:
+        return not row.explicit and keep_last_passed(row, definition, now)
+
+    plant(lifecycle_clock_step, "keep_last_passed", leave)
+
+
 def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
     claim = Inserts._claim
 
@@ -335,6 +344,11 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (creates_two_tasks_of_one_unique_key, {}, Invariant.KEYS_ARE_UNIQUE),
         (moves_no_times_when_the_clock_is_set, {}, Invariant.SPANS_ARE_KEPT),
         (makes_up_for_an_hour_that_never_was, {}, Invariant.JUMPED_FIRES_ARE_ONE),
+        (
+            leaves_a_first_run_before_the_fires_of_an_hour_that_never_was,
+            {},
+            Invariant.JUMPED_FIRES_ARE_ONE,
+        ),
         (forgets_the_messages_of_ended_runs, {}, Invariant.MESSAGES_ONCE),
         (rejects_repeats_to_tasks_that_have_ended, {}, Invariant.REPEATS_ARE_KNOWN),
     ],

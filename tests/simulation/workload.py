@@ -205,8 +205,16 @@ class Workload:
             data["misfire"] = random.choice(["skip", "last", "all"])
         elif random.random() < 0.1:
             data["cron"] = "* * * * * */3"
+        if ("every" in data or "cron" in data) and random.random() < 0.4:
+            self._add_first_run(data)
         if self.created and random.random() < 0.25:
             data["next_task"] = random.choice(self.created)
+
+    def _add_first_run(self, data: dict[str, Any]) -> None:
+        """A date, which does not move with the clock as a delay does."""
+        data.pop("delay", None)
+        now = self._oracle.epoch + self._oracle.now
+        data["next_run"] = now + self._random.choice([-30.0, 2.0, 8.0, 20.0, 600.0])
 
     def _command(self, stage: int) -> dict[str, Any]:
         random = self._random
