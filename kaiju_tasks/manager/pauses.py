@@ -226,7 +226,7 @@ class PauseBook:
         async def work(tx: Transaction) -> Written[int]:
             gated = await tx.lock_gated({gate: self._batch_rows})
             rows = gated[gate].rows if gate in gated else []
-            changes = await self._committer.advance_rows(tx, rows, lambda state: event)
+            changes = await self._committer.advance_rows(tx, rows, event)
             return Written(sum(change.step.row.gate != gate for change in changes), changes)
 
         return await self._committer.transact(work)

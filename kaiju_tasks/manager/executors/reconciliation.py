@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Event, ExecutorLost, Row, TaskState, given_back
+from kaiju_tasks.lifecycle import ExecutorLost, Row, given_back
 from kaiju_tasks.manager.executors.sessions import GONE, Session, Sessions
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
@@ -92,7 +92,7 @@ class Reconciliation:
             rows = await _lock_leased(tx, session)
             unsent = [row for lease, row in rows.items() if session.lacks(lease)]
             changes = await self._committer.advance_rows(
-                tx, unsent, _always(given_back(session.executor_id))
+                tx, unsent, given_back(session.executor_id)
             )
             return Written([lease_of(row) for row in unsent], changes)
 
@@ -139,7 +139,7 @@ class Reconciliation:
             rows = await _lock_leased(tx, session)
             lost = [row for lease, row in rows.items() if lease in lasting - held]
             changes = await self._committer.advance_rows(
-                tx, lost, _always(ExecutorLost(executor_id=session.executor_id))
+                tx, lost, ExecutorLost(executor_id=session.executor_id)
             )
             return Written((set(rows), [lease_of(row) for row in lost]), changes)
 
@@ -170,7 +170,3 @@ async def _lock_leased(tx: Transaction, session: Session) -> Mapping[Lease, Row]
 def lease_of(row: Row) -> Lease:
     """The lease under which a task is held."""
     return Lease(row.id, row.job_id or "", row.epoch, row.nonce or "")
-
-
-def _always(event: Event) -> Callable[[TaskState], Event]:
-    return lambda state: event

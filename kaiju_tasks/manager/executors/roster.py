@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
-from kaiju_tasks.lifecycle import ExecutorLost, TaskState, given_back
+from kaiju_tasks.lifecycle import ExecutorLost, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
@@ -116,9 +116,7 @@ class Roster:
         for lease in kept:
             del leased[lease.id]
         await tx.put_executor(self._row(params, nonce, status, tx.now))
-        changes = await self._committer.advance_rows(
-            tx, leased.values(), _always(given_back(params.id))
-        )
+        changes = await self._committer.advance_rows(tx, leased.values(), given_back(params.id))
         return Written((status, kept, [lease_of(row) for row in leased.values()]), changes)
 
     def _row(
@@ -287,7 +285,7 @@ class Roster:
             await tx.put_executor(executor)
             rows = await tx.lock_leased(executor_id)
             lost = ExecutorLost(executor_id=executor_id, counted=False, outcome=outcome)
-            changes = await self._committer.advance_rows(tx, rows, _always(lost))
+            changes = await self._committer.advance_rows(tx, rows, lost)
             return Written(changes, changes)
 
         changes = await self._committer.transact(work)
@@ -335,12 +333,8 @@ class Roster:
             counted = executor.last_ping >= self._uptime.presence.up_since
             rows = await tx.lock_leased(executor.id)
             lost = ExecutorLost(executor_id=executor.id, counted=counted)
-            changes += await self._committer.advance_rows(tx, rows, _always(lost))
+            changes += await self._committer.advance_rows(tx, rows, lost)
         return Written((expired, changes), changes)
-
-
-def _always(event: ExecutorLost) -> Callable[[TaskState], ExecutorLost]:
-    return lambda state: event
 
 
 def _unknown(executor_id: str) -> NotFound:

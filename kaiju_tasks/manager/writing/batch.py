@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from kaiju_tasks.errors import Conflict, KaijuError, NotFound
-from kaiju_tasks.lifecycle import Event, MessageCame, Step, TaskState
+from kaiju_tasks.lifecycle import MessageCame, Step, TaskState
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.claims import held_elsewhere
 from kaiju_tasks.manager.writing.consequences import Consequences
@@ -63,8 +63,7 @@ class Batch:
             state = states[entry.task_id]
             entry.step = entry.error = None
             try:
-                event = entry.event if isinstance(entry.event, Event) else entry.event(state)
-                entry.step = step = self._states.step(tx, state, event)
+                entry.step = step = self._states.step(tx, state, entry.event)
             except KaijuError as exc:
                 entry.error = exc
                 continue

@@ -257,7 +257,7 @@ class ChildTasks:
     def _watch(self, tx: Transaction, spawning: "SpawnPlan") -> list[Change]:
         named = {child.child_id for child in spawning.children if not child.made}
         states = [state for child_id, state in spawning.states.items() if child_id in named]
-        return self._states.advance(tx, states, lambda state: Watched())
+        return self._states.advance(tx, states, Watched())
 
     async def _refuse(
         self, tx: Transaction, parent_id: str, wait: Wait, error: InvalidParams | TooManyTasks
@@ -267,7 +267,7 @@ class ChildTasks:
         refusal = TaskError(type_, str(error), wait.stage, error.data)
         event = ChildrenLooked(wait=wait, left=False, finished=False, refusal=refusal)
         states = await self._states.lock(tx, [parent_id])
-        changes = self._states.advance(tx, states.values(), lambda state: event)
+        changes = self._states.advance(tx, states.values(), event)
         await tx.save([change.step for change in changes])
         return changes
 
@@ -351,7 +351,7 @@ class ChildTasks:
         states = await self._states.lock(tx, ids)
         open_ = [state for state in states.values() if state.row.open]
         event = Cancel(message="the task that created this task no longer waits for it")
-        changes = self._states.advance(tx, open_, lambda state: event)
+        changes = self._states.advance(tx, open_, event)
         await tx.save([change.step for change in changes])
         return changes
 

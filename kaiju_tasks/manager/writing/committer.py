@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
-from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Event, Row, Step, TaskState, refuses
+from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, Step, refuses
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.batch import Batch
 from kaiju_tasks.manager.writing.changes import Change, Written
@@ -289,7 +289,7 @@ class Committer:
     # -- parts of a transaction ----------------------------------------------------------------
 
     async def advance_rows(
-        self, tx: Transaction, rows: Iterable[Row], event: Callable[[TaskState], Event]
+        self, tx: Transaction, rows: Iterable[Row], event: EventSource
     ) -> list[Change]:
         """Advance locked rows and save them."""
         states = await self.states.load(tx, rows)

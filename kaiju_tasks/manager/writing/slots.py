@@ -107,7 +107,7 @@ class Slots:
         if not to_drop:
             return []
         states = await self._states.lock(self._tx, to_drop)
-        changes = self._states.advance(self._tx, states.values(), lambda state: SlotFull())
+        changes = self._states.advance(self._tx, states.values(), SlotFull())
         await self._tx.save([change.step for change in changes])
         return changes
 

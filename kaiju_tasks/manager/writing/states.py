@@ -1,7 +1,7 @@
 """Loads the states of locked rows and advances them."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from kaiju_tasks.errors import reason_of
 from kaiju_tasks.lifecycle import (
@@ -18,6 +18,7 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
+from kaiju_tasks.manager.writing.entries import EventSource
 from kaiju_tasks.store.base import Transaction
 
 log = logging.getLogger(__name__)
@@ -96,13 +97,13 @@ class States:
         return await self.load(tx, (await tx.lock(ids)).values())
 
     def advance(
-        self, tx: Transaction, states: Iterable[TaskState], event: Callable[[TaskState], Event]
+        self, tx: Transaction, states: Iterable[TaskState], event: EventSource
     ) -> list[Change]:
         """Advance states. The caller saves the changes."""
         changes: list[Change] = []
         for state in states:
             try:
-                step = self.step(tx, state, event(state))
+                step = self.step(tx, state, event)
             except Exception:  # a bug met by one task must not stop the others
                 log.exception("advancing task %s failed", state.row.id)
                 continue
@@ -110,12 +111,13 @@ class States:
                 changes.append(Change.of(step, state))
         return changes
 
-    def step(self, tx: Transaction, state: TaskState, event: Event) -> Step:
+    def step(self, tx: Transaction, state: TaskState, source: EventSource) -> Step:
         """Advance a state. A task that cannot be advanced fails, unless somebody asks for the
         event, who gets the error.
 
-        :raises Exception: the error of a call
+        :raises Exception: the error of a call, or of a function that makes the event
         """
+        event = source if isinstance(source, Event) else source(state)
         try:
             return advance(state, event, tx.now)
         except Exception as exc:
