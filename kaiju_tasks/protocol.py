@@ -251,6 +251,8 @@ class ReportState(StrEnum):
 
 STAGE_DONE = (ReportState.FINISHED, ReportState.SKIPPED)
 """The states after which the next stage may begin."""
+WHILE_RUNNING = (ReportState.PROGRESS, ReportState.EXTEND)
+"""The states that a stage reports while it runs."""
 
 
 class ReportError(Struct, omit_defaults=True):

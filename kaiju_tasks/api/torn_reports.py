@@ -10,13 +10,11 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.errors import InvalidParams, KaijuError
-from kaiju_tasks.protocol import Lease, Report, ReportError, ReportState
+from kaiju_tasks.protocol import WHILE_RUNNING, Lease, Report, ReportError, ReportState
 from kaiju_tasks.rpc import convert_json
 from kaiju_tasks.types import ErrorType
 
 __all__ = ["loosely", "readable_reports"]
-
-_WHILE_RUNNING = (ReportState.PROGRESS, ReportState.EXTEND)
 
 
 class _Place(Lease, frozen=True):
@@ -62,7 +60,7 @@ def _torn(item: Any, path: str, error: KaijuError) -> Report:
             f"`{path}`: the lease or the stage cannot be read: {error}", field=path
         ) from None
     token = msgspec.structs.asdict(place)
-    if item.get("state") in _WHILE_RUNNING:
+    if item.get("state") in WHILE_RUNNING:
         return Report(**token, state=ReportState.EXTEND, seconds=0.0)
     text = f"the report of the stage is invalid: {error}"
     return Report(**token, state=ReportState.FAILED, error=ReportError(ErrorType.EXECUTION, text))

@@ -14,7 +14,14 @@ from kaiju_tasks.executor.messages import RpcError, decode_write_stage
 from kaiju_tasks.executor.outbox import Entry, Outbox
 from kaiju_tasks.executor.session import FrameTooLarge, Lost, Session
 from kaiju_tasks.executor.transport import ConnectionClosed
-from kaiju_tasks.protocol import Ack, AckState, ReportError, ReportState, WriteStageParams
+from kaiju_tasks.protocol import (
+    WHILE_RUNNING,
+    Ack,
+    AckState,
+    ReportError,
+    ReportState,
+    WriteStageParams,
+)
 from kaiju_tasks.types import ErrorType
 
 __all__ = ["ReportSender"]
@@ -141,7 +148,7 @@ class ReportSender:
             return
         entry = batch[0]
         report = entry.report
-        if report.state in (ReportState.PROGRESS, ReportState.EXTEND):
+        if report.state in WHILE_RUNNING:
             entry.dead = True
         elif report.error is not None and report.error.message == UNSTORABLE:
             entry.dead = True

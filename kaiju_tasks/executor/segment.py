@@ -11,6 +11,7 @@ from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.executor.stage import NULL, Stage
 from kaiju_tasks.protocol import (
     STAGE_DONE,
+    WHILE_RUNNING,
     Ack,
     AckState,
     Assignment,
@@ -24,8 +25,6 @@ __all__ = ["Segment", "Token", "token_of"]
 
 Token = tuple[str, str, int, str]
 """The id, job id, epoch and nonce of a lease. All four must match."""
-
-_WHILE_RUNNING = frozenset({ReportState.PROGRESS, ReportState.EXTEND})
 
 
 def token_of(lease: Lease | Assignment) -> Token:
@@ -123,7 +122,7 @@ class Segment:
     def _on_report(
         self, state: ReportState, result: Raw, error: ReportError | None, seconds: float
     ) -> None:
-        if state in _WHILE_RUNNING:
+        if state in WHILE_RUNNING:
             self._put_interim(state, result, seconds)
             return
         self._stage = None
