@@ -35,8 +35,6 @@ _TEST_PREFIX: Final = "KAIJU_TEST_"
 _WORDS: Final = frozenset({"log_level", "log_format"})
 _SECRET: Final = frozenset({"db"})  # may contain a password
 _MIB: Final = 1024 * 1024
-_EXECUTOR_FRAME_BYTES: Final = 8 * _MIB
-_REPORT_BYTES: Final = 64 * 1024  # a report without its result
 
 # Kubernetes sets variables with these names in each container, for every Service of the namespace.
 # Those of a Service named `kaiju` or `kaiju-db` begin like settings.
@@ -219,12 +217,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def lease_seconds(self) -> float:
         """How long an executor holds its tasks after a ping, in seconds."""
         return self.ping_interval * self.suspend_after_pings
-
-    @property
-    def max_frame_bytes(self) -> int:
-        """The maximum size of a WebSocket frame of an executor, in bytes."""
-        largest_report = self.max_result_bytes + _REPORT_BYTES
-        return max(_EXECUTOR_FRAME_BYTES, self.max_body_bytes, largest_report)
 
 
 @dataclass(frozen=True, slots=True)

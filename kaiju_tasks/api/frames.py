@@ -14,6 +14,7 @@ from kaiju_tasks.api.manager import write_stage_fast
 from kaiju_tasks.api.torn_reports import loosely
 from kaiju_tasks.errors import InternalError, KaijuError
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.executors.frames import largest_frame
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
 from kaiju_tasks.settings import Settings
 
@@ -56,7 +57,7 @@ class Frames:
             max_batch=settings.max_batch,
             max_depth=settings.max_json_depth,
         )
-        self.largest = settings.max_frame_bytes
+        self.largest = largest_frame(settings)
         self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)
 
     def connection(self, caller: Caller) -> "RpcConnection":

@@ -10,6 +10,7 @@ from msgspec import Raw
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import ExecutorLost, given_back
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.executors.frames import largest_frame
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
@@ -93,7 +94,7 @@ class Roster:
             reconnect_grace=settings.reconnect_grace,
             orphan_seconds=settings.orphan_seconds,
             max_result_bytes=settings.max_result_bytes,
-            max_frame_bytes=settings.max_frame_bytes,
+            max_frame_bytes=largest_frame(settings),
             status=status,
             revoked=[lease for lease in params.holding if lease not in held],
         )
