@@ -5,15 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Clock", "LoopClock", "SystemClock", "TimerHandle", "machine_time", "within"]
+from kaiju_tasks.steady import steady_seconds
 
-_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def machine_time() -> float:
-    """Monotonic seconds, the same in all processes of this machine. They continue while the machine
-    sleeps, if the system has such a clock."""
-    return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
+__all__ = ["Clock", "LoopClock", "SystemClock", "TimerHandle", "within"]
 
 
 class TimerHandle(Protocol):
@@ -61,7 +55,7 @@ class SystemClock(LoopClock):
     """The clocks of the machine. Waits do not end while the machine sleeps, but `time` goes on."""
 
     def time(self) -> float:
-        return machine_time()
+        return steady_seconds()
 
     def wall(self) -> float:
         return time.time()

@@ -31,7 +31,7 @@ class Start(Struct):
 class Begin(Struct):
     """The answer to `ready`: begin.
 
-    :param until: the `machine_time` after which the worker must ask again
+    :param until: the `steady_seconds` after which the worker must ask again
     """
 
     until: float

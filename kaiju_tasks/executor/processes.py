@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.executor.calls import Done
-from kaiju_tasks.executor.clock import machine_time
 from kaiju_tasks.executor.context import ContextBridge, StageInfo
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.start_gate import StartGate
+from kaiju_tasks.steady import steady_seconds
 
 __all__ = ["ProcessCall", "WorkerDied"]
 
@@ -111,7 +111,7 @@ class ProcessCall:
 
     async def _permission(self) -> Begin:
         await self._gate.opened()
-        return Begin(machine_time() + self._gate.seconds_left())
+        return Begin(steady_seconds() + self._gate.seconds_left())
 
     def _handle(self, message: WorkerMessage) -> None:
         match message.kind:

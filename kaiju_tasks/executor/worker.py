@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from kaiju_tasks.executor.clock import machine_time
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import report_error
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.results import encode_result
+from kaiju_tasks.steady import steady_seconds
 
 __all__ = ["main"]
 
@@ -47,7 +47,7 @@ class PipeBridge:
     def until_may_begin(self) -> None:
         """Wait for the permission to begin. This process may stand still before it is read."""
         until = float("-inf")
-        while until <= machine_time():
+        while until <= steady_seconds():
             self.send(WorkerMessage("ready"))
             until = self._begins.get().until
 

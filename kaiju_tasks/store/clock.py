@@ -3,17 +3,12 @@
 import time
 from collections.abc import Callable
 
+from kaiju_tasks.steady import steady_seconds
+
 STEP_SECONDS = 2.0
 """A larger difference to the followed clock is a step. A smaller one is followed at once."""
 
 NOISE_SECONDS = 0.001
-
-_STEADY = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
-
-
-def steady_seconds() -> float:
-    """Seconds that pass evenly, also while the machine sleeps if the system can tell."""
-    return time.monotonic() if _STEADY is None else time.clock_gettime(_STEADY)
 
 
 def wall_seconds() -> float:

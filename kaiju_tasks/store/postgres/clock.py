@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from kaiju_tasks.steady import steady_seconds
 from kaiju_tasks.store.base import TransactionConflict
-from kaiju_tasks.store.clock import STEP_SECONDS, steady_seconds
+from kaiju_tasks.store.clock import STEP_SECONDS
 
 NARROW_SECONDS = 0.5
 
