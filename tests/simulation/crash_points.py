@@ -9,7 +9,6 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from random import Random
 from typing import Any
 
 from kaiju_tasks.settings import Settings
@@ -198,10 +197,10 @@ class CrashWorld(World):
         began = self._loop.now
         while not self._trace.violations:
             calm.look(self._loop.now, self.executors)
-            if not calm.unfinished() and self._fired():
+            left = calm.unfinished()
+            if not left and self._fired():
                 break
             if self._loop.now - began > REST_SECONDS:
-                left = [*calm.unfinished()]
                 self._trace.violated(Invariant.EVERYTHING_ENDS, f"does not end: {left}")
             await asyncio.sleep(0.1)
         failed = [r for r in self.oracle.rows.values() if r.status is TaskStatus.FAILED]
@@ -212,23 +211,8 @@ class CrashWorld(World):
         scheduled = any(d.scheduled for d in self.oracle.definitions.values())
         return not scheduled or self.oracle.stats.get("run FINISHED", 0) >= FIRES
 
-    async def _keep_manager(self, url: str) -> None:
-        while True:
-            manager = SimManager(
-                self._name("m"),
-                url,
-                self.settings,
-                self.database,
-                self.network,
-                Random(self._lives),
-                self._trace,
-                self.oracle.told,
-            )
-            self.managers.append(manager)
-            while manager.process.alive:
-                await asyncio.sleep(0.05)
-            self.managers.remove(manager)
-            await asyncio.sleep(DOWN_SECONDS)
+    def _down_seconds(self) -> float:
+        return DOWN_SECONDS
 
 
 def crash(shape: str, at: int | None, *, echo: bool = False) -> tuple[Outcome, int]:

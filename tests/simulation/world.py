@@ -227,7 +227,11 @@ class World:
             while manager.process.alive:
                 await asyncio.sleep(0.1)
             self.managers.remove(manager)
-            await asyncio.sleep(self._dice.uniform(0.1, 6.0))
+            await asyncio.sleep(self._down_seconds())
+
+    def _down_seconds(self) -> float:
+        """How long no other manager is started in the place of one that has ended."""
+        return self._dice.uniform(0.1, 6.0)
 
     async def _keep_executor(self, app_name: str) -> None:
         while True:
