@@ -8,10 +8,10 @@ from kaiju_tasks.errors import Conflict, reason_of
 from kaiju_tasks.lifecycle.claims import claim_change
 from kaiju_tasks.lifecycle.definition import BrokenDefinition
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.run import record_run
+from kaiju_tasks.lifecycle.run import announce_end, record_run
 from kaiju_tasks.lifecycle.state import TaskState
 from kaiju_tasks.lifecycle.statuses import FAILED, FINISHED
-from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, Step, Wait
+from kaiju_tasks.lifecycle.step import Step, Wait
 from kaiju_tasks.types import ErrorType, ExitCode, Reason
 
 
@@ -46,17 +46,7 @@ def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
     row.exit_code, row.error = int(ExitCode.EXECUTION_ERROR), move.error(*_problem(error))
     if row.open and row.job_id is not None:
         record_run(move, FAILED, executor_id=executor_id)
-        if definition.notify:
-            text = f"Task {row.id} failed."
-            step.notification = NotificationDraft(
-                row.id, row.job_id, FAILED, row.exit_code, row.error, text, now
-            )
-        if definition.webhook is not None:
-            step.call = step.runs[-1]
-        if row.awaited:
-            step.run_end = RunEnd(
-                FAILED, row.exit_code, row.error, row.job_id, row.cycle, row.stage
-            )
+        announce_end(move, FAILED)
     row.open = row.hold_next = row.start_next = row.explicit = False
     row.held = row.chain = row.fire_at = row.late_until = row.next_run = row.due_at = None
     row.wait_deadline = row.queue_deadline = row.queue_left = None

@@ -189,19 +189,10 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
     move.unlease()
     row.exit_code, row.error = int(exit_code), error
     close_run(move, status, executor_id=executor_id)
+    announce_end(move, status)
     finished = status is FINISHED
-    if definition.notify:
-        assert row.job_id is not None
-        text = f"Task {row.id} {'finished' if finished else 'failed'}."
-        step.notification = NotificationDraft(
-            row.id, row.job_id, status, row.exit_code, error, text, move.now
-        )
-    if definition.webhook is not None:
-        step.call = step.runs[-1]
     if finished and definition.next_task is not None:
         step.start_next, step.cause = definition.next_task, cause_of(row, definition)
-    if row.awaited:
-        step.run_end = RunEnd(status, row.exit_code, error, row.job_id, row.cycle, row.stage)
     step.events.append("task.finished" if finished else "task.failed")
     if not (row.start_next or row.explicit):
         row.chain = None
@@ -213,6 +204,23 @@ def end(move: Move, status: TaskStatus, exit_code: ExitCode, error: str | None =
     move.arrive(row.status, row.reason)
     if hold and row.status is IDLE:
         move.hold(IDLE)
+
+
+def announce_end(move: Move, status: TaskStatus) -> None:
+    """Announce the end of the run that was just recorded: by a notification, to the webhook, and to
+    tasks that wait for it."""
+    row, definition, step = move.row, move.definition, move.step
+    assert row.job_id is not None
+    assert row.exit_code is not None
+    if definition.notify:
+        text = f"Task {row.id} {'finished' if status is FINISHED else 'failed'}."
+        step.notification = NotificationDraft(
+            row.id, row.job_id, status, row.exit_code, row.error, text, move.now
+        )
+    if definition.webhook is not None:
+        step.call = step.runs[-1]
+    if row.awaited:
+        step.run_end = RunEnd(status, row.exit_code, row.error, row.job_id, row.cycle, row.stage)
 
 
 def close_run(
