@@ -335,7 +335,8 @@ class Move:
 
     def replay_messages(self) -> None:
         """Make the run's consumed messages available again."""
-        self.step.inbox = "replay"
+        if self.step.inbox != "clear":  # those of the run before stay dropped
+            self.step.inbox = "replay"
         self.step.consumed.clear()
         self.inbox = tuple(msgspec.structs.replace(m, consumed=False) for m in self.inbox)
 

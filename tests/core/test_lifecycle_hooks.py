@@ -384,6 +384,17 @@ def test_reset_starts_with_an_empty_inbox() -> None:
     assert [world.send("1"), world.send("2")] == ["duplicate", "buffered"]
 
 
+def test_a_reset_drops_messages_when_the_first_hook_fails_and_is_repeated() -> None:
+    hook = message(None, 40.0, default="[0]")
+    world = World(hook, max_retries=1, restart_policy=RestartPolicy.FIRST, retry_delay=60.0)
+    assert (world.row.status, world.row.retries) == (IDLE, 1)
+    assert world.send("m1") == "buffered"
+    step = world.apply(Reset(job_id="new"))
+    assert (world.row.status, world.row.retries, step.inbox) == (IDLE, 1, "clear")
+    assert world.inbox == []
+    assert world.send("m1") == "duplicate"
+
+
 def test_a_hook_that_fails_under_first_replays_until_no_retry_is_left() -> None:
     world = World(
         message(), timer("[0]"), max_retries=2, restart_policy=RestartPolicy.FIRST, notify=True
