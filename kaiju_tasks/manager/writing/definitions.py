@@ -1,5 +1,6 @@
 """Caches recently used task definitions, so that a report needs no query for one."""
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from kaiju_tasks.errors import reason_of
@@ -19,7 +20,14 @@ def definition_bytes(definition: Definition) -> int:
 
 
 class DefinitionCache:
-    """A cache of definitions by task id and `rev`. It evicts the oldest entries first.
+    """A cache of definitions by task id and `rev`.
+
+    It evicts the definitions of ended tasks first, then the least recently used ones. Otherwise a
+    backlog larger than the cache, which is taken in the order of its creation, would evict each
+    definition shortly before its use.
+
+    An eviction takes the same time for any number of entries. The first key of a plain dict does
+    not: after many deletions at its front, each search passes over all of them.
 
     :param limit: maximum number of definitions
     :param limit_bytes: maximum total size in bytes
@@ -29,7 +37,7 @@ class DefinitionCache:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        self._kept: dict[str, tuple[int, Definition, int]] = {}
+        self._kept: OrderedDict[str, tuple[int, Definition, int]] = OrderedDict()
 
     def keep(self, rev: int, definition: Definition) -> None:
         self.forget(definition.id)
@@ -38,7 +46,8 @@ class DefinitionCache:
         kept[definition.id] = (rev, definition, size)
         self._bytes += size
         while kept and (len(kept) > self._limit or self._bytes > self._limit_bytes):
-            self.forget(next(iter(kept)))
+            _, (_, _, evicted) = kept.popitem(last=False)
+            self._bytes -= evicted
 
     def known(self, task_id: str) -> Definition | None:
         """The cached definition of a task, which may be outdated; None if there is none."""
@@ -50,6 +59,11 @@ class DefinitionCache:
         if entry is not None:
             self._bytes -= entry[2]
 
+    def ended(self, task_id: str) -> None:
+        """Evict the definition of a task next: it has ended and is not scheduled."""
+        if task_id in self._kept:
+            self._kept.move_to_end(task_id, last=False)
+
     async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, Definition]:
         """Load the definitions of locked rows, by task id. One that cannot be used is a
         `BrokenDefinition`."""
@@ -59,6 +73,7 @@ class DefinitionCache:
             entry = self._kept.get(row.id)
             if entry is not None and entry[0] == row.rev:
                 found[row.id] = entry[1]
+                self._kept.move_to_end(row.id)
             else:
                 missing.append(row.id)
         if missing:

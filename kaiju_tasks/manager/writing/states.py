@@ -20,6 +20,7 @@ from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.manager.writing.entries import EventSource
 from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.types import ENDED
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,8 @@ class States:
                 self.definitions.forget(step.row.id)
             elif step.definition is not None:
                 self.definitions.keep(step.row.rev, step.definition)
+            if step.row.status in ENDED and step.row.next_run is None:
+                self.definitions.ended(step.row.id)
 
 
 def _failed(tx: Transaction, state: TaskState, error: Exception) -> Step:

@@ -7,7 +7,7 @@ import pytest
 
 from kaiju_tasks.define import define, read_new_task
 from kaiju_tasks.errors import Unavailable
-from kaiju_tasks.lifecycle import Acquired, Due, advance
+from kaiju_tasks.lifecycle import Acquired, Definition, Due, advance
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing import states
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
@@ -160,6 +160,24 @@ def test_the_cache_of_definitions_is_bounded_in_bytes() -> None:
     for name in list(cache._kept):
         cache.forget(name)
     assert cache._bytes == 0
+
+
+def test_a_backlog_larger_than_the_cache_of_definitions_evicts_what_has_ended() -> None:
+    cache = DefinitionCache(limit=100)
+
+    def definition(index: int) -> Definition:
+        return Definition(id=f"t{index:03}", app_name="", commands=[])
+
+    for index in range(200):  # a backlog of 200 tasks, of which the cache keeps the last 100
+        cache.keep(1, definition(index))
+    misses = 0
+    for index in range(200):  # they run in the order of their creation, ten at a time
+        if cache.known(f"t{index:03}") is None:
+            misses += 1
+            cache.keep(1, definition(index))
+        if index >= 10:
+            cache.ended(f"t{index - 10:03}")
+    assert misses <= 100 + 11, "ten running tasks took the place of others, not each task"
 
 
 async def test_a_cancelled_transaction_is_whole_or_nothing_and_blocks_nobody(
