@@ -18,6 +18,7 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
 HEARTBEAT_SECONDS = 20.0
 REFUSALS = frozenset({401, 403})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Unsent(Unavailable):
@@ -26,6 +27,10 @@ class Unsent(Unavailable):
 
 class InDoubt(Unavailable):
     """No answer arrived: the manager may or may not have carried out the call."""
+
+
+class Redirected(aiohttp.ClientError):
+    """The server redirects, as no manager does. To follow would lose the body of a request."""
 
 
 class ErrorObject(msgspec.Struct):
@@ -85,6 +90,8 @@ class Transport:
                 session.post(self.url, data=body, headers=self._headers) as response,
             ):
                 text = await response.read()
+        except Redirected as error:
+            raise self.not_a_manager(str(error)) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unsent(f"cannot connect to a manager at {self.url}: {_reason(error)}") from error
         except TimeoutError as error:
@@ -108,6 +115,8 @@ class Transport:
                 return await self._open_session().ws_connect(
                     self.url, headers=self._headers, heartbeat=HEARTBEAT_SECONDS
                 )
+        except Redirected as error:
+            raise self.not_a_manager(str(error)) from error
         except aiohttp.WSServerHandshakeError as error:
             raise self._refused(error.status) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -116,7 +125,7 @@ class Transport:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout, middlewares=[_refuse_redirects])
         return self._session
 
     def _refused(self, status: int) -> Unavailable:
@@ -138,6 +147,17 @@ class Transport:
         return NotAManager(
             f"the server at {self.url} does not answer as a kaiju_tasks manager ({reason})"
         )
+
+
+async def _refuse_redirects(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    response = await send(request)
+    if response.status in REDIRECTS:
+        response.close()
+        location = response.headers.get("Location", "nowhere")
+        raise Redirected(f"HTTP {response.status}: it redirects to {location:.200}")
+    return response
 
 
 def read_result(answer: Answer) -> Any:

@@ -51,6 +51,33 @@ async def test_an_executor_that_comes_before_its_manager_finds_it(processes: Pro
     await executor.logged("connected to manager", 30)
 
 
+@pytest.fixture
+async def redirect() -> AsyncIterator[str]:
+    """A server that redirects to an address where nothing answers."""
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        return web.Response(status=301, headers={"Location": f"http://127.0.0.1:{free_port()}/"})
+
+    app = web.Application()
+    app.router.add_route("*", "/rpc", elsewhere)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("command", [("task", "list"), ("task", "watch", "t"), ("events",)])
+async def test_no_command_follows_a_redirect(
+    tmp_path, redirect: str, command: tuple[str, ...]
+) -> None:
+    ended = await asyncio.to_thread(Shell(redirect, tmp_path).run, *command)
+    assert ended.returncode == 3
+    assert "does not answer as a kaiju_tasks manager (HTTP 301" in ended.stderr
+    assert redirect in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("command", [("task", "list"), ("events",)])
 async def test_other_commands_end_with_3(tmp_path, page: str, command: tuple[str, ...]) -> None:
     ended = await asyncio.to_thread(Shell(page, tmp_path).run, *command)
