@@ -166,8 +166,8 @@ async def _connected(manager: Manager, app_name: str, running: "asyncio.Task[int
 
 
 async def _run_again(run: Callable[[Callable[[], None]], Awaitable[int]]) -> int:
-    """Run executors anew when they ask for a restart, as their process cannot be restarted. A stuck
-    thread remains."""
+    """Run executors again when they ask for a restart, as their process cannot be restarted. A
+    stuck thread remains."""
     restart = asyncio.Event()
     code = await run(restart.set)
     while restart.is_set():

@@ -15,7 +15,7 @@ UNUSABLE = "the database cannot be used: see the log"
 
 
 class Readiness:
-    """Tells whether a manager is ready. The schema is checked at the start.
+    """Checks whether a manager is ready. The schema is checked at the start.
 
     All callers share one question to the database, which nobody cancels: while the database is
     silent, health checks use no more than one connection.

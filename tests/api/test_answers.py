@@ -166,5 +166,5 @@ async def test_every_final_outcome_writes_a_notification(
         "stopped": ("FAILED", 130),
         "cron": ("FINISHED", 0),
     }
-    told = next(n for n in notes if n.task_id == "ok")
-    assert (bytes(told.result), bytes(told.kws)) == (b'[{"r":1}]', b'{"x":"\\u0000"}')
+    note = next(n for n in notes if n.task_id == "ok")
+    assert (bytes(note.result), bytes(note.kws)) == (b'[{"r":1}]', b'{"x":"\\u0000"}')

@@ -11,18 +11,18 @@ ONE = {"key": "k", "limit": 1}
 
 
 async def codes(call: Calls, id: str) -> dict[str, dict[str, Any]]:
-    told = await call("tasks.explain", id=id)
-    assert told["reasons"][0]["message"] in told["message"]
-    assert told["running"] is (told["status"] == "EXECUTED")
-    assert all(reason["message"] for reason in told["reasons"])
-    return {reason["code"]: reason["data"] for reason in told["reasons"]}
+    explained = await call("tasks.explain", id=id)
+    assert explained["reasons"][0]["message"] in explained["message"]
+    assert explained["running"] is (explained["status"] == "EXECUTED")
+    assert all(reason["message"] for reason in explained["reasons"])
+    return {reason["code"]: reason["data"] for reason in explained["reasons"]}
 
 
 async def test_a_future_time(call: Calls) -> None:
     made = await call.create("work", id="t", delay=3 * 3600)
     assert await codes(call, "t") == {"future": {"next_run": made["next_run"]}}
-    told = await call("tasks.explain", id="t")
-    assert "its first run begins in 3.0 hours" in told["message"]
+    explained = await call("tasks.explain", id="t")
+    assert "its first run begins in 3.0 hours" in explained["message"]
     await call.create("work", id="s", cron="0 3 * * *")
     assert "its next fire is in" in (await call("tasks.explain", id="s"))["message"]
 
@@ -77,8 +77,8 @@ async def test_concurrency(call: Calls, executor: HandExecutor) -> None:
         return bool((await call.get("b"))["status_reason"] == "concurrency")
 
     await wait_until(waits, "it waits for a slot")
-    told = (await codes(call, "b"))["concurrency"]
-    assert told == {"key": "k", "limit": 1, "used": 1, "ahead": 1}
+    explained = (await codes(call, "b"))["concurrency"]
+    assert explained == {"key": "k", "limit": 1, "used": 1, "ahead": 1}
     assert "; one task waits before it" in (await call("tasks.explain", id="b"))["message"]
     assert "; no task waits before it" in (await call("tasks.explain", id="a"))["message"]
 
@@ -87,8 +87,8 @@ async def test_a_pause(call: Calls, executor: HandExecutor) -> None:
     await call("pauses.add", id="p", app_name="default", reason="new disks")
     await call.create("work", id="t")
     await call.create("work", id="later", delay=3600)
-    told = await call("tasks.explain", id="t")
-    assert "a pause holds it (new disks), until it is removed" in told["message"]
+    explained = await call("tasks.explain", id="t")
+    assert "a pause holds it (new disks), until it is removed" in explained["message"]
     paused = (await codes(call, "t"))["paused"]
     assert (paused["pause_id"], paused["reason"], paused["until"]) == ("p", "new disks", None)
     assert list(await codes(call, "later")) == ["future", "paused"]
@@ -132,8 +132,8 @@ async def test_hooks(call: Calls, executor: HandExecutor) -> None:
 async def test_a_retry_delay(call: Calls, executor: HandExecutor) -> None:
     await call.create("work", id="t", max_retries=2, retry_delay=600)
     await executor.fail(await executor.take(), message="no luck")
-    told = (await codes(call, "t"))["retry"]
-    assert (told["retries"], told["error"]["message"]) == (1, "no luck")
+    explained = (await codes(call, "t"))["retry"]
+    assert (explained["retries"], explained["error"]["message"]) == (1, "no luck")
 
 
 async def test_disabled(call: Calls) -> None:
@@ -158,8 +158,8 @@ async def test_quarantine(call: Calls, executor: HandExecutor, manager: Manager)
         await call.until("t", "FAILED" if n == 2 else "QUEUED")
         if n == 1:
             assert (await codes(call, "t"))["suspect"] == {"stage": 0, "losses": 2}
-    told = await codes(call, "t")
-    assert told["quarantined"]["error"]["type"] == "executor_lost"
+    explained = await codes(call, "t")
+    assert explained["quarantined"]["error"]["type"] == "executor_lost"
 
 
 async def test_given_back(call: Calls, executor: HandExecutor) -> None:

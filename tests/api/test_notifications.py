@@ -51,7 +51,7 @@ async def test_a_schedule_tells_of_each_run_once_and_with_all_its_results(
     call: Calls, executor: HandExecutor
 ) -> None:
     await call.create("a", AT_ONCE, "b", id="c", notify=True, cron="0 0 1 1 *", misfire="last")
-    told = []
+    received = []
     for number in range(3):
         await call("tasks.run_now", id="c")
         await executor.finish(await executor.take(), number)
@@ -62,14 +62,14 @@ async def test_a_schedule_tells_of_each_run_once_and_with_all_its_results(
         else:
             await executor.fail(last, message="no luck")
         assert (await call.get("c"))["status"] == "IDLE"
-        told.append((await listed(call))[0])
-    assert [note["result"] for note in told] == [[0, None, [0]], [1, None, [1]], [2, None]]
-    assert [(note["status"], note["exit_code"]) for note in told] == [
+        received.append((await listed(call))[0])
+    assert [note["result"] for note in received] == [[0, None, [0]], [1, None, [1]], [2, None]]
+    assert [(note["status"], note["exit_code"]) for note in received] == [
         ("FINISHED", 0), ("FINISHED", 0), ("FAILED", 1),
     ]  # fmt: skip
-    assert told[-1]["error"]["message"] == "no luck"
+    assert received[-1]["error"]["message"] == "no luck"
     runs = await call("tasks.runs", id="c")
-    assert {note["job_id"] for note in told} == {run["job_id"] for run in runs}
+    assert {note["job_id"] for note in received} == {run["job_id"] for run in runs}
 
 
 async def test_results_before_a_restart_stand_in_the_notification_too(

@@ -13,11 +13,11 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
     where = ("--where", "event=task.queued", "--where", "id=mark")
     events = processes.kaiju("events", env={"KAIJU_URL": shell.url})
     as_json = processes.kaiju("events", "--json", *where, env={"KAIJU_URL": shell.url})
-    told = {events: False, as_json: False}
-    while not all(told.values()):  # until both have subscribed
+    printed = {events: False, as_json: False}
+    while not all(printed.values()):  # until both have subscribed
         shell.run("task", "create", *ECHO, "--set", "id=mark", "--on-conflict", "replace")
         shell.run("task", "reset", "mark")
-        told = {process: "mark" in process.log for process in told}
+        printed = {process: "mark" in process.log for process in printed}
     shell.run("task", "create", *ECHO, "--set", "id=first")
     await events.logged(r"task\.queued +first  stage 0 of 1$")
     await events.logged(r"task\.stage +first  stage 1 of 1  do\.echo finished$")
@@ -26,7 +26,7 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
     await events.logged(r"task\.failed +bad .* execution_error: failed on request$")
     assert "first" not in as_json.log
     assert json.loads(as_json.log.splitlines()[0])["event"] == "task.queued"
-    for process in told:
+    for process in printed:
         process.send(signal.SIGINT)
         assert await process.ended() == 130
         assert "Traceback" not in process.log

@@ -7,8 +7,8 @@ def test_a_pause_is_added_listed_explained_and_removed(shell: Shell) -> None:
     add = ("pauses", "add", "--app", "default", "--reason", "new disks", "--id", "p")
     assert shell.run(*add).stdout == "p\n"
     shell.run("task", "create", "--method", "do.echo", "--set", "id=t")
-    told = shell.run("task", "explain", "t").stdout
-    assert told == "The task is QUEUED: a pause holds it (new disks), until it is removed.\n"
+    explained = shell.run("task", "explain", "t").stdout
+    assert explained == "The task is QUEUED: a pause holds it (new disks), until it is removed.\n"
     assert shell.json("task", "explain", "t")["reasons"][0]["code"] == "paused"
     header, row = shell.run("pauses", "list").stdout.splitlines()
     assert header.split() == ["ID", "HOLDS", "NOW", "REASON"]

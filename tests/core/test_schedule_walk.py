@@ -28,7 +28,7 @@ MISFIRES = st.sampled_from(Misfire)
 class ScheduleWalk(RuleBasedStateMachine):
     """Whatever happens, what was decided are all fires from the first planned one to the coming.
 
-    `began` is the first fire since the schedule was last planned anew: at the creation, when it
+    `began` is the first fire since the schedule was last planned: at the creation, when it
     was edited, when the task was enabled, when a first run was asked for.
     """
 

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which wins, what is refused, and that the docs tell all of it."""
+"""Settings: where they come from, which wins, what is refused, and that all are documented."""
 
 import math
 import os

@@ -108,7 +108,7 @@ async def settle(turns: int = 30) -> None:
 
 
 class FakeManager:
-    """Answers as a manager would, and remembers what it was told.
+    """Answers as a manager would, and remembers what it received.
 
     :ivar silent: methods that it does not answer
     :ivar errors: methods that it answers with (code, message)

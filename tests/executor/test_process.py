@@ -217,7 +217,7 @@ async def test_a_stuck_thread_makes_the_process_give_back_and_start_anew(manager
     stuck = assignment(command("stuck", params={"folder": str(tmp_path)}, max_timeout=0.3))
     manager.run(other, stuck)
     connects = manager.methods
-    await wait_until(lambda: len(connects("manager.connect")) == 2, "it starts anew")
+    await wait_until(lambda: len(connects("manager.connect")) == 2, "it starts again")
     assert manager.outcomes(stuck.id) == [(0, "failed")]
     assert manager.outcomes(other.id) == [(0, "released")]
     first, second = connects("manager.connect")

@@ -28,8 +28,8 @@ def test_every_error_code_is_explained() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.KaijuError)
     ]
-    told = set(re.findall(r"^\| `(-?\d+)` \|", text, re.MULTILINE))
-    assert told == {str(kind.code) for kind in kinds}
+    documented = set(re.findall(r"^\| `(-?\d+)` \|", text, re.MULTILINE))
+    assert documented == {str(kind.code) for kind in kinds}
 
 
 def test_type_checkers_know_every_method_as_it_is() -> None:

@@ -29,12 +29,12 @@ class Socket:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
-        self.told: list[dict[str, Any]] = []
+        self.notifications: list[dict[str, Any]] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         await self.socket.send_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         while "id" not in (said := await self.socket.receive_json(timeout=PATIENCE_SECONDS)):
-            self.told.append(said)
+            self.notifications.append(said)
         answer: dict[str, Any] = said
         return answer
 
@@ -80,8 +80,8 @@ async def test_each_subscription_has_its_own_conditions(site: Site, socket: Sock
     of_a, of_b = await socket.subscribe(id="a"), await socket.subscribe(id=["b", "c"])
     for name in ("a", "b"):
         await site.call("tasks.create", **create_call(name)["params"])
-    told = [(await socket.next())["params"] for _ in range(2)]
-    assert [(one["subscription"], one["id"]) for one in told] == [(of_a, "a"), (of_b, "b")]
+    received = [(await socket.next())["params"] for _ in range(2)]
+    assert [(one["subscription"], one["id"]) for one in received] == [(of_a, "a"), (of_b, "b")]
 
 
 async def test_after_unsubscribing_nothing_comes(site: Site, socket: Socket) -> None:
@@ -91,7 +91,7 @@ async def test_after_unsubscribing_nothing_comes(site: Site, socket: Socket) -> 
     assert (await socket.call("events.unsubscribe", **end))["result"] is False
     await site.call("tasks.create", **create_call("a")["params"])
     assert "result" in await socket.call("system.info")
-    assert socket.told == []
+    assert socket.notifications == []
 
 
 async def test_one_socket_cannot_end_anothers_subscription(site: Site, socket: Socket) -> None:
@@ -217,10 +217,10 @@ async def test_the_client_gives_events_as_plain_data(site: Site) -> None:
     async with executing(site, samples), Client(site.url) as client:
         async with client.events({"id": "a"}) as events:
             await client.tasks.create({"id": "a", "commands": [{"method": "do.echo"}]})
-            async for told in events:
-                names.append(told["event"])
-                assert "subscription" not in told
-                if told["event"] == "task.finished":
+            async for one in events:
+                names.append(one["event"])
+                assert "subscription" not in one
+                if one["event"] == "task.finished":
                     break
         await wait_until(lambda: not site.manager.events.listened, "the subscription has ended")
     assert names == ["task.queued", "task.started", "task.stage", "task.finished"]
@@ -243,8 +243,8 @@ async def test_the_progress_of_a_stage_reaches_the_client(site: Site) -> None:
     ):
         task = {"id": "a", "app_name": "working", "commands": [{"method": "work"}]}
         await client.tasks.create(task)
-        told = await soon(events)
-        assert told["data"] == {"done": 1, "total": 3, "message": "one of three"}
+        one = await soon(events)
+        assert one["data"] == {"done": 1, "total": 3, "message": "one of three"}
         go_on.set()
         assert (await soon(events))["event"] == "task.finished"
 
@@ -288,8 +288,8 @@ async def test_a_client_that_is_too_slow_is_told_at_the_end(site: Site) -> None:
 
 
 async def to_the_end(events: Events) -> None:
-    async for told in events:
-        assert told["event"] == "task.queued"
+    async for one in events:
+        assert one["event"] == "task.queued"
 
 
 async def test_lost_events_are_told_as_such(site: Site) -> None:

@@ -100,7 +100,7 @@ SHAPES: dict[str, list[Json]] = {
 
 
 async def world(shape: str, receiver: str) -> Json:
-    """Run a shape for a day, and tell how everything ended."""
+    """Run a shape for a day, and return the history of every task."""
     async with running(executor) as kaiju:
         if shape == "a pause, and a task that a stage creates":
             pause = {"app_name": "world", "reason": "test", "until": kaiju.now + 2 * HOUR}
@@ -110,10 +110,10 @@ async def world(shape: str, receiver: str) -> Json:
                 made = {**made, "webhook": {"url": receiver}}
             await kaiju.create(made)
         await kaiju.move(DAY)
-        return await told(kaiju)
+        return await histories(kaiju)
 
 
-async def told(kaiju: Kaiju) -> Json:
+async def histories(kaiju: Kaiju) -> Json:
     rows = (await kaiju.call("tasks.list", sort=["id"], limit=1000))["data"]
     return {row["id"].partition(":")[0]: await history(kaiju, row["id"]) for row in rows}
 

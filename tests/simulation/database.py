@@ -197,9 +197,9 @@ class StoreLine:
 
     async def wake(self, topics: Iterable[str]) -> None:
         await self._reach(own=False)
-        told = frozenset(topics)
+        woken = frozenset(topics)
         for line, (heard, _) in self._others():
-            line.later(heard, told)
+            line.later(heard, woken)
 
     async def send(self, messages: Sequence[bytes]) -> None:
         await self._reach(own=False)

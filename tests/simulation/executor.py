@@ -25,8 +25,8 @@ Began = Callable[["SimExecutor", Context], int]
 class SimExecutor:
     """One life of an executor; a new one comes with a new name.
 
-    :param began: told when a stage begins; its answer is the number of that execution,
-        which stands in the result, so that every stored result tells where it came from
+    :param began: called when a stage begins; returns the number of that execution, which is part of
+        the result, so that each stored result shows where it came from
     """
 
     def __init__(

@@ -51,10 +51,10 @@ class SimManager:
         network: Network,
         random: Random,
         trace: Trace,
-        told: Callable[["SimManager", TaskEvent], None],
+        on_event: Callable[["SimManager", TaskEvent], None],
     ) -> None:
         self.process = Process(name)
-        self._told = told
+        self._on_event = on_event
         self.url = url
         self.settings = settings
         self.line: StoreLine = database.line(self.process)
@@ -76,7 +76,9 @@ class SimManager:
                 break
             except StoreUnavailable:
                 await asyncio.sleep(0.5)
-        self.manager.events.subscribe(Subscription([], lambda told: self._told(self, told.event)))
+        self.manager.events.subscribe(
+            Subscription([], lambda event: self._on_event(self, event.event))
+        )
         self.frames = Frames(self.manager, method_registry(self.manager), self.settings)
         self._network.listeners[self.url] = self
         self.ready = True

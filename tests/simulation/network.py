@@ -152,7 +152,7 @@ class Wire:
     def cut(self, *, half_open: bool) -> None:
         """Nothing gets through any more.
 
-        :param half_open: one end or both are never told
+        :param half_open: one end or both never hear of it
         """
         random = self.network.random
         self.network.trace(self.executor.name, f"cut from {self.url} half_open={half_open}")

@@ -371,7 +371,7 @@ class Oracle:
         if row.open and (before is None or before.job_id != row.job_id):
             self._decide(row.id, row.scheduled_at)
 
-    def told(self, manager: SimManager, event: TaskEvent) -> None:
+    def published(self, manager: SimManager, event: TaskEvent) -> None:
         """A subscriber hears of something: it is committed, and heard once."""
         elsewhere = manager.manager is not None and event.manager_id != manager.manager.id
         self.count("event of another manager" if elsewhere else "event")
@@ -380,12 +380,12 @@ class Oracle:
                 self._wrong(
                     Invariant.EVENTS_AFTER_COMMIT,
                     event.id,
-                    f"{event.event} is told of {event.job_id} before its commit",
+                    f"{event.event} of {event.job_id} is published before its commit",
                 )
             heard = (manager.process.name, event.job_id or "")
             if heard in self.heard:
                 self._wrong(
-                    Invariant.EVENTS_ONCE, event.id, f"the end of {event.job_id} is told twice"
+                    Invariant.EVENTS_ONCE, event.id, f"the end of {event.job_id} is published twice"
                 )
             self.heard.add(heard)
 

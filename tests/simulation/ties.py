@@ -248,31 +248,31 @@ class Ties:
                 )
 
     def _check_result(
-        self, wait: Wait, told: list[_Outcome], mine: list[Child], cancelled: set[str]
+        self, wait: Wait, reported: list[_Outcome], mine: list[Child], cancelled: set[str]
     ) -> None:
         """A child that was still open may be cancelled in the same transaction, by the parent that
         created it and now waits no more."""
         expected = [(child.child_id, child.status, child.exit_code) for child in mine]
-        as_told = [
+        as_reported = [
             (one.id, child.status, child.exit_code)
             if one.status is None and one.id in cancelled
             else (one.id, one.status, one.exit_code)
-            for one, child in zip(told, mine, strict=False)
+            for one, child in zip(reported, mine, strict=False)
         ]
-        if len(told) != len(mine) or as_told != expected:
+        if len(reported) != len(mine) or as_reported != expected:
             self._wrong(
                 Invariant.CHILDREN_AS_ENDED,
-                f"children of {wait} are told as {told}, but are {expected}",
+                f"children of {wait} are in the result as {reported}, but are {expected}",
             )
             return
-        for one, child in zip(told, mine, strict=True):
+        for one, child in zip(reported, mine, strict=True):
             if one.result is not None and child.job_id is not None:
                 done = self._oracle.results.get((child.job_id, child.job_cycle or 0), {})
                 stored = [done[stage] for stage in range(child.stages or 0) if stage in done]
                 if one.id in self._oracle.rows and [bytes(raw) for raw in one.result] != stored:
                     self._wrong(
                         Invariant.CHILDREN_AS_ENDED,
-                        f"child {one.id} of {wait} is told with {one.result}, not {stored}",
+                        f"child {one.id} of {wait} has the result {one.result}, not {stored}",
                     )
 
     def compare_runs(self) -> None:
@@ -285,11 +285,11 @@ class Ties:
         }
         for child in self._read_children():
             if child.job_id in runs and child.child_id not in self._oracle.deleted:
-                told = (child.status, child.exit_code)
-                if runs[child.job_id] != told:
+                noted = (child.status, child.exit_code)
+                if runs[child.job_id] != noted:
                     self._wrong(
                         Invariant.CHILDREN_AS_ENDED,
-                        f"{child} was told, but its run is {runs[child.job_id]}",
+                        f"{child} was noted, but its run is {runs[child.job_id]}",
                     )
 
     # -- pauses --------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ class Workload:
         return self._random.choice(self.created)
 
     async def disturb_lines(self) -> None:
-        """Take away those who are about to take the slots for which others wait."""
+        """Take away tasks that are about to take the slots for which others wait."""
         while self._tied.slots:
             await asyncio.sleep(self._random.expovariate(1 / LINE_PAUSE_SECONDS))
             verb = self._random.choice(["cancel", "cancel", "suspend", "delete"])

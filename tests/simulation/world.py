@@ -221,7 +221,7 @@ class World:
                 self.network,
                 self._dice,
                 self._trace,
-                self.oracle.told,
+                self.oracle.published,
             )
             self.managers.append(manager)
             while manager.process.alive:

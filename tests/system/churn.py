@@ -16,7 +16,7 @@ KILL_SHARE = 0.7
 
 
 class Churn:
-    """Managers and executors, killed or stopped one after the other at random and started anew.
+    """Managers and executors, killed or stopped one after the other at random and started again.
 
     :param concurrency: of each executor
     :ivar killed_at: when executors were killed, by their pids, on the machine's monotonic clock

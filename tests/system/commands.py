@@ -110,7 +110,7 @@ async def die(ctx: Context, file: str) -> None:
 
 @executor.command("thread")
 def thread(ctx: Context, file: str) -> None:
-    """A thread that ends when it is told."""
+    """A thread that ends when it is cancelled."""
     _append(file, str(os.getpid()))
     while True:
         ctx.check()

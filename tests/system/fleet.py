@@ -184,7 +184,7 @@ async def ended(client: Client, id: str, seconds: float = SECONDS) -> Json:
 
 
 async def explained(client: Client, id: str) -> str:
-    """Everything that tells why a task stands where it stands."""
+    """The task, its history and the executors, to explain why a task stands where it stands."""
     found = await client.tasks.get(id)
     return f"{found}\n{await history(client, found)}\n{await client.executors.list()}"
 

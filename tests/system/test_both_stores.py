@@ -39,7 +39,7 @@ def pipelines() -> list[Json]:
 
 
 async def everything(fleet: Fleet) -> dict[str, Json]:
-    """Run all pipelines on a fleet and tell all that can be read about them."""
+    """Run all pipelines on a fleet and return all that can be read about them."""
     fleet.settings = PATIENT
     try:
         manager = await fleet.manager()
@@ -52,7 +52,7 @@ async def everything(fleet: Fleet) -> dict[str, Json]:
                 if message.pop("when_waiting", False):
                     await has_status(client, one["id"], "WAITING")
                 await client.tasks.message(one["id"], **message)
-        told = {}
+        found = {}
         for one in pipelines():
             done = await ended(client, one["id"])
             read = {
@@ -63,8 +63,8 @@ async def everything(fleet: Fleet) -> dict[str, Json]:
                 "cancel": await refusal(client.tasks.cancel(one["id"])),
             }
             known = {done["job_id"]: "<job>", executor.id: "<executor>"}
-            told[one["id"]] = normal(read, known)
-        return told
+            found[one["id"]] = normal(read, known)
+        return found
     finally:
         await fleet.close()
 

@@ -28,7 +28,7 @@ async def test_parents_end_once_with_the_results_of_all_children_while_everybody
     for id, count in counts.items():
         done = await client.tasks.get(id)
         assert done["status"] == "FINISHED", done
-        assert told(done) == [(f"{id}.{n}", "FINISHED", [n]) for n in range(count)]
+        assert children_in(done) == [(f"{id}.{n}", "FINISHED", [n]) for n in range(count)]
         assert [run["status"] for run in await client.tasks.runs(id)] == ["FINISHED"]
         children = [("tasks.runs", {"id": f"{id}.{n}"}) for n in range(count)]
         for runs in await call_all(client, children):
@@ -42,7 +42,7 @@ async def test_the_end_of_a_child_reads_few_of_its_siblings(
     executor = await team.executor(manager, concurrency=64)
     client = team.client(manager)
     await client.tasks.create(parent("large", LARGE))
-    assert len(told(await ended(client, "large"))) == LARGE
+    assert len(children_in(await ended(client, "large"))) == LARGE
     for process in (executor.process, manager.process):
         process.terminate()
         await process.ended()
@@ -62,6 +62,6 @@ def parent(id: str, count: int) -> Json:
     return task(id, command("_TASKS_", foreach=list(range(count)), task=child))
 
 
-def told(done: Json) -> list[tuple[str, str, object]]:
-    """What the result of the last stage tells of the children."""
+def children_in(done: Json) -> list[tuple[str, str, object]]:
+    """Id, status and results of the children, from the result of the last stage."""
     return [(one["id"], one["status"], one["result"]) for one in done["result"][-1]]

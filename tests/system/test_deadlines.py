@@ -65,7 +65,7 @@ async def test_a_stuck_thread_restarts_its_process_and_its_other_work_is_given_b
     stuck = await ended(client, "stuck")
     assert stuck["error"]["type"] == "stage_timeout"
     assert trace.lines == [str(executor.process.pid)]
-    await holds.has(2)  # on the same process, begun anew
+    await holds.has(2)  # on the same process, begun again
     gate.touch()
     other = await ended(client, "other")
     assert outcomes(await history(client, other)) == ["RELEASED", "FINISHED"]
@@ -83,8 +83,8 @@ async def test_what_a_stage_may_not_do_is_a_typed_error_of_that_stage_alone(
         "invalid_params": command("typed", customer=1, tags=[1]),
         "unknown_method": command("no.such"),
         "template_error": command("echo", data="[kws.nowhere]"),
-        "execution_error": command("fail", message="as told"),
-        "abort": command("abort", message="as told"),
+        "execution_error": command("fail", message="on request"),
+        "abort": command("abort", message="on request"),
     }
     for type, failing in wrong.items():
         await client.tasks.create(task(type, command("echo", data="kept"), failing))

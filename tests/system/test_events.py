@@ -15,23 +15,23 @@ async def test_one_manager_tells_of_a_task_that_another_one_runs(team: Fleet) ->
     here, there = await team.manager(), await team.manager()
     await team.executor(there)
     creates = team.client(there)
-    async with team.client(here).events({"id": ["probe", "told"]}) as events:
+    async with team.client(here).events({"id": ["probe", "watched"]}) as events:
         await heard_of_probes(events, creates)
-        await creates.tasks.create(task("told", command("echo"), command("echo")))
-        told = await until_the_end(events, "told")
-    assert [event["event"] for event in told] == [
+        await creates.tasks.create(task("watched", command("echo"), command("echo")))
+        received = await until_the_end(events, "watched")
+    assert [event["event"] for event in received] == [
         "task.queued",
         "task.started",
         "task.stage",
         "task.stage",
         "task.finished",
     ]
-    moments = [event["time"] for event in told]
+    moments = [event["time"] for event in received]
     assert moments == sorted(moments)
 
 
 async def heard_of_probes(events: Events, client: Client) -> None:
-    """Make events until one is heard: the other manager has been told that somebody listens."""
+    """Make events until one is heard: the other manager knows that somebody listens."""
     heard = asyncio.ensure_future(anext(events))
     await client.tasks.create(task("probe", command("echo")))
 
@@ -43,13 +43,13 @@ async def heard_of_probes(events: Events, client: Client) -> None:
 
 
 async def until_the_end(events: Events, task_id: str) -> list[Json]:
-    told: list[Json] = []
+    received: list[Json] = []
     async with asyncio.timeout(SECONDS):
-        while not told or told[-1]["event"] != "task.finished":
+        while not received or received[-1]["event"] != "task.finished":
             event = await anext(events)
             if event["id"] == task_id:
-                told.append(event)
-    return told
+                received.append(event)
+    return received
 
 
 async def test_a_wait_at_one_manager_ends_with_the_run_at_another(team: Fleet) -> None:

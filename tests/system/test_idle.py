@@ -71,7 +71,7 @@ async def window() -> float:
 
 
 async def asked_of_postgres(fleet: Fleet, server: PostgresServer) -> tuple[list[str], float]:
-    """What an idle manager with an idle executor asks, as the server's log tells."""
+    """What an idle manager with an idle executor asks, according to the server's log."""
     manager = await fleet.manager()
     await fleet.executor(manager)
     await fleet.client(manager).tasks.m_create(FUTURE)
@@ -83,7 +83,7 @@ async def asked_of_postgres(fleet: Fleet, server: PostgresServer) -> tuple[list[
 
 
 async def asked_of_sqlite(monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[list[str], float]:
-    """The same, as SQLite's own trace tells; BEGIN and COMMIT ask nothing."""
+    """The same, according to SQLite's own trace; BEGIN and COMMIT ask nothing."""
     asked: list[str] = []
     connect = connection.connect
 

@@ -111,8 +111,8 @@ async def test_after_a_restore_each_task_goes_on_from_where_the_copy_has_it(
 
     backup.make()
     gate_ran.touch()
-    told: dict[str, Any] = {"data": "yes", "name": "answer", "message_id": "m1"}
-    assert (await client.tasks.message("asks", **told))["state"] == "delivered"
+    message: dict[str, Any] = {"data": "yes", "name": "answer", "message_id": "m1"}
+    assert (await client.tasks.message("asks", **message))["state"] == "delivered"
     await client.tasks.create(task("later", command("echo", data=1)))
     for id in ("ran", "timer", "asks", "later"):
         await ended(client, id)
@@ -131,7 +131,7 @@ async def test_after_a_restore_each_task_goes_on_from_where_the_copy_has_it(
     with pytest.raises(NotFound):
         await client.tasks.get("later")
     await has_status(client, "asks", "WAITING")
-    assert (await client.tasks.message("asks", **told))["state"] == "delivered"
+    assert (await client.tasks.message("asks", **message))["state"] == "delivered"
     assert (await ended(client, "asks"))["result"] == ["yes"]
     gate_on.touch()
     assert (await ended(client, "runs-on"))["status"] == "FINISHED"

@@ -39,7 +39,7 @@ async def test_parents_made_together_lock_the_tasks_they_name_in_one_order(
 
     await wait_until(none_waits, "every parent has ended")
     for manager in managers:
-        manager.process.close()  # a connection that ends has told what it counted
+        manager.process.close()  # a connection reports what it counted when it ends
     ((deadlocks, commits),) = postgres_server.query(DEADLOCKS, dsn=postgres_dsn)
     assert commits > CLIENTS * ROUNDS
     assert deadlocks == 0

@@ -27,8 +27,8 @@ async def all_delivered(client: Client, receiver: Receiver, ids: list[str]) -> N
     assert {d["status"] for d in deliveries} == {"FINISHED"}, deliveries
     assert set(receiver.accepted) == set(ids)
     assert {call.id for call in receiver.calls} == set(ids)
-    told = {call.json["task_id"] for call in receiver.calls}
-    assert told == {f"task-{n}" for n in range(len(ids))}
+    received = {call.json["task_id"] for call in receiver.calls}
+    assert received == {f"task-{n}" for n in range(len(ids))}
 
 
 async def test_a_manager_killed_before_it_has_delivered_delivers_when_it_is_back(

@@ -28,7 +28,7 @@ class Call:
 
 
 class Receiver:
-    """Keeps every call, and answers as it is told to.
+    """Keeps every call, and answers as it is set to.
 
     :ivar answer: status for the n-th call, from 1
     :ivar gate: calls are answered while it is open

@@ -39,7 +39,7 @@ async def test_a_finished_run_is_told_with_its_results(inside: Inside, receiver:
     task = await inside.run(
         command("cron.preview", cron="@daily", n=1, after=0),
         TIMER,
-        id="told",
+        id="work",
         webhook={"url": receiver.url},
         meta={"order": 17},
         group="orders",
@@ -47,15 +47,15 @@ async def test_a_finished_run_is_told_with_its_results(inside: Inside, receiver:
     )
     delivery = await inside.ended(delivery_of(task))
     assert (delivery["status"], delivery["result"][0]["status"]) == ("FINISHED", 200)
-    assert (delivery["group"], delivery["group_id"]) == ("webhooks", "told")
+    assert (delivery["group"], delivery["group_id"]) == ("webhooks", "work")
     (call,) = receiver.calls
-    (run,) = await inside.call("tasks.runs", id="told")
+    (run,) = await inside.call("tasks.runs", id="work")
     assert call.headers["content-type"] == "application/json"
     assert (call.id, "webhook-signature" in call.headers) == (delivery["id"], False)
     assert abs(int(call.headers["webhook-timestamp"]) - time.time()) < 60
     assert call.json == {
         "event": "task.finished",
-        "task_id": "told",
+        "task_id": "work",
         "job_id": task["job_id"],
         "app_name": "manager",
         "status": "FINISHED",
@@ -79,9 +79,9 @@ async def test_failed_and_aborted_runs_are_told(inside: Inside, receiver: Receiv
     aborted = await inside.call("tasks.cancel", id=parked["id"])
     for task in (failed, aborted):
         await inside.ended(delivery_of(task))
-    told = {call.json["job_id"]: call.json for call in receiver.calls}
-    assert len(receiver.calls) == len(told) == 2
-    first, second = told[failed["job_id"]], told[aborted["job_id"]]
+    received = {call.json["job_id"]: call.json for call in receiver.calls}
+    assert len(receiver.calls) == len(received) == 2
+    first, second = received[failed["job_id"]], received[aborted["job_id"]]
     assert (first["event"], first["exit_code"], first["retries"]) == ("task.failed", 1, 1)
     assert (first["result"], first["error"]) == ([], failed["error"])
     assert (second["event"], second["exit_code"]) == ("task.failed", 130)

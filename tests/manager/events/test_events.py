@@ -1,4 +1,4 @@
-"""What listeners are told of what happens here."""
+"""Which events listeners receive."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ TIMER = {"method": "_TIMER_", "params": {"timer": 0.05}}
 
 
 class Heard:
-    """A subscriber that keeps what it is told."""
+    """A subscriber that keeps what it receives."""
 
     def __init__(self, manager: Manager, *conditions: Condition) -> None:
         self.events: list[TaskEvent] = []

@@ -1,4 +1,4 @@
-"""What managers tell each other of events, and when they say nothing."""
+"""What managers send each other of events, and when they send nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -97,8 +97,8 @@ async def slow_team(postgres_dsn: str) -> AsyncIterator[Team]:
 
 
 async def knows(manager: Manager) -> None:
-    """Wait until a manager will tell others of its events."""
-    await wait_until(lambda: manager.events.listened, "the manager was told what is wanted")
+    """Wait until a manager will send its events to others."""
+    await wait_until(lambda: manager.events.listened, "the manager knows what is wanted")
 
 
 async def run(manager: Manager, executor: HandExecutor, task_id: str) -> None:
@@ -155,8 +155,8 @@ async def test_only_what_is_wanted_is_sent(team: Team) -> None:
     await executor.finish(await executor.take())
     await heard.until("finished")
     assert [e.id for e in heard.events] == ["b"]
-    (told,) = team.said(there, "tell")
-    assert len(msgspec.json.decode(told)["events"]) == 1
+    (sent,) = team.said(there, "tell")
+    assert len(msgspec.json.decode(sent)["events"]) == 1
 
 
 async def test_nothing_is_sent_when_nobody_elsewhere_listens(team: Team) -> None:
@@ -167,10 +167,10 @@ async def test_nothing_is_sent_when_nobody_elsewhere_listens(team: Team) -> None
     await heard_there.until("finished")
     assert team.said(there, "tell") == []
     heard = Heard(here)
-    await wait_until(lambda: team.said(here, "want"), "interest is told")
+    await wait_until(lambda: team.said(here, "want"), "the interest is sent")
     await run(there, executor, "b")
     await heard.until("finished")
-    told = len(team.said(there, "tell"))
+    delivered = len(team.said(there, "tell"))
     here.events.unsubscribe(heard.subscription)
     there.events.unsubscribe(heard_there.subscription)
     await wait_until(lambda: not there.events.listened, "the interest is forgotten")
@@ -180,7 +180,7 @@ async def test_nothing_is_sent_when_nobody_elsewhere_listens(team: Team) -> None
     await team.renew(here)
     await team.renew(there)
     assert {id: len(messages) for id, messages in team.sent.items()} == sent
-    assert len(team.said(there, "tell")) == told
+    assert len(team.said(there, "tell")) == delivered
 
 
 async def test_a_manager_alone_says_nothing_but_hello(team: Team) -> None:
@@ -306,10 +306,10 @@ async def test_a_burst_is_sent_in_few_messages_and_what_is_too_much_is_counted()
     line.open.set()
     await wait_until(lambda: b'"lost"' in (line.messages or [b""])[-1], "all is sent")
     assert all(len(message) <= MESSAGE_BYTES for message in line.messages)
-    told = [e for m in line.messages[:-1] for e in msgspec.json.decode(m)["events"]]
+    sent = [e for m in line.messages[:-1] for e in msgspec.json.decode(m)["events"]]
     lost = msgspec.json.decode(line.messages[-1])["count"]
-    assert [e[1] for e in told] == [f"task-{n}" for n in range(len(told))]
-    assert 1_000 < len(told) == count - lost
+    assert [e[1] for e in sent] == [f"task-{n}" for n in range(len(sent))]
+    assert 1_000 < len(sent) == count - lost
     assert len(line.messages) <= relay_module.WAITING_BYTES_MAX / MESSAGE_BYTES * 1.1
 
 
@@ -353,7 +353,7 @@ async def test_many_long_conditions_become_a_wish_for_everything() -> None:
     relay.received(b'{"say":"hello","manager_id":"there"}')
     for number in range(200):
         condition = Condition("group", "eq", f"{number}" * 20)
-        hub.subscribe(Subscription([condition], lambda told: None))
+        hub.subscribe(Subscription([condition], lambda event: None))
     relay.want()
     await wait_until(lambda: line.messages, "it is said")
     assert msgspec.json.decode(line.messages[-1])["filters"] == [[]]

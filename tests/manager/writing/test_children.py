@@ -286,9 +286,9 @@ async def test_a_retry_from_the_first_stage_forgets_children_that_are_wanted_no_
     taken = {task.id: task for task in [await executor.take() for _ in range(3)]}
     await executor.fail(taken["c3"])
     await executor.finish(await executor.take(), [1])
-    await executor.finish(await executor.take(), "anew")
+    await executor.finish(await executor.take(), "again")
     _, result = (await call.until("p", "FINISHED"))["result"]
-    assert [(one["id"], one["result"]) for one in result] == [("c1", ["anew"])]
+    assert [(one["id"], one["result"]) for one in result] == [("c1", ["again"])]
 
 
 async def test_children_that_need_no_executor_are_over_at_once(
@@ -455,8 +455,8 @@ async def test_a_result_too_large_for_the_list_is_left_out_and_said(
         task = await executor.take()
         await executor.finish(task, "small" if task.id == "c" else large)
     (result,) = (await call.until("p", "FINISHED"))["result"]
-    told = {one["id"]: (one["result"] is None, one.get("truncated")) for one in result}
-    assert told == {"a": (False, None), "b": (True, True), "c": (False, None)}
+    shown = {one["id"]: (one["result"] is None, one.get("truncated")) for one in result}
+    assert shown == {"a": (False, None), "b": (True, True), "c": (False, None)}
 
 
 async def test_a_unique_child_may_be_a_task_that_is_there(
