@@ -112,7 +112,7 @@ async def commits_delayed(world: World, random: Random) -> None:
 
 async def connections_silent(world: World, random: Random) -> None:
     assert world.wire is not None
-    world.wire.fall_silent()
+    world.wire.silence()
 
 
 async def standby_stalled(world: World, random: Random) -> None:

@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, that loses answers, or that falls silent."""
+"""A proxy whose connections can be cut, lose answers, or fall silent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,6 +21,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._silences: set[Silence] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.port = free_port()
         self.lose = 0
         self.lost = 0
@@ -28,14 +29,14 @@ class Proxy:
 
     async def open(self) -> None:
         """Take connections; the port stays the same."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", self.port)
 
     async def close(self) -> None:
         """Refuse connections, and cut those there are."""
         assert self._server is not None
         self._server.close()
         self.cut()
-        await self._server.wait_closed()
+        await asyncio.gather(*self._serving)
 
     def cut(self) -> None:
         """Cut the connections there are."""
@@ -54,21 +55,35 @@ class Proxy:
             one.answers = True
             one.questions |= not answers_only
 
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            upstream, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        if self._server is None or not self._server.is_serving():
+            for end in (writer, to_server):
+                end.transport.abort()
+            return
         self._writers |= {writer, to_server}
         silence = Silence()
         silence.questions = silence.answers = self.mute
         self._silences.add(silence)
+        ways = [
+            asyncio.create_task(self._questions(reader, to_server, silence)),
+            asyncio.create_task(self._answers(upstream, writer, silence)),
+        ]
         try:
-            await asyncio.wait(
-                [
-                    asyncio.create_task(self._questions(reader, to_server, silence)),
-                    asyncio.create_task(self._answers(upstream, writer, silence)),
-                ],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
             self._silences.discard(silence)
             for end in (writer, to_server):
                 self._writers.discard(end)
