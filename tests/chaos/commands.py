@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kaiju_tasks.executor import Context, Executor
 from kaiju_tasks.executor.segment import Segment, Token
+from kaiju_tasks.steady import steady_seconds
 from tests.chaos.ledger import Entry, Kind, append
 
 LEDGER = "LEDGER"
@@ -74,7 +75,7 @@ def _record(kind: Kind, ctx: Context, value: str, key: str | None) -> None:
         epoch=epoch,
         nonce=nonce,
         pid=os.getpid(),
-        at=time.clock_gettime(time.CLOCK_BOOTTIME),
+        at=steady_seconds(),
         value=value,
         key=key,
     )

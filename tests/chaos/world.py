@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -13,6 +12,7 @@ import asyncpg
 
 from kaiju_tasks import Client
 from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.steady import steady_seconds
 from tests.chaos.checker import Span, Stops
 from tests.chaos.commands import LEDGER
 from tests.chaos.wire import Wire
@@ -33,11 +33,6 @@ ANSWER_SECONDS = 30.0
 DATABASE = {"max_connections": "60", "fsync": "on"}
 
 T = TypeVar("T")
-
-
-def boot_clock() -> float:
-    """The clock of the ledger."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class World:
@@ -103,7 +98,7 @@ class World:
     async def restart_executor(self, at: int, *, kill: bool) -> None:
         process = self.executors[at].process
         if kill:
-            self._killed[process.pid] = boot_clock()
+            self._killed[process.pid] = steady_seconds()
             process.kill()
         else:
             process.terminate()
@@ -112,11 +107,11 @@ class World:
 
     async def freeze_executor(self, at: int, seconds: float) -> None:
         process = self.executors[at].process
-        begin = boot_clock()
+        begin = steady_seconds()
         process.pause()
         await asyncio.sleep(seconds)
         process.resume()
-        self._frozen[process.pid].append(Span(begin, boot_clock()))
+        self._frozen[process.pid].append(Span(begin, steady_seconds()))
 
     async def freeze_manager(self, at: int, seconds: float) -> None:
         self.managers[at].process.pause()
