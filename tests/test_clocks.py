@@ -16,6 +16,7 @@ from tests.support.wait import PATIENCE_SECONDS
 TESTS = Path(__file__).parent
 CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "getrusage", "clock_gettime"}
 CLOCKS |= {f"{name}_ns" for name in CLOCKS}
+CLOCKS.add("steady_seconds")
 OWNERS_OF_TIME = {"time", "loop"}
 DEADLINES = {"timeout", "wait_for"}
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
