@@ -6,6 +6,15 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from tests.manager.hand import Calls
 
+WRONG = [
+    ({"priority": "high"}, "data.priority"),
+    ({"nope": 1}, "data.nope"),
+    ({"id": "z"}, "data.id"),
+    ({"status": "IDLE"}, "data.status"),
+    ({"next_task": "nobody"}, "data.next_task"),
+    ({"cron": "x"}, "data.cron"),
+]
+
 
 async def some(call: Calls) -> None:
     for task_id in ("a", "b", "c"):
@@ -41,17 +50,7 @@ async def test_m_update_changes_nothing_where_one_task_refuses(call: Calls) -> N
     assert (await call("audit.list", conditions={"action": "tasks.m_update"}))["count"] == 0
 
 
-@pytest.mark.parametrize(
-    ("data", "field"),
-    [
-        ({"priority": "high"}, "data.priority"),
-        ({"nope": 1}, "data.nope"),
-        ({"id": "z"}, "data.id"),
-        ({"status": "IDLE"}, "data.status"),
-        ({"next_task": "nobody"}, "data.next_task"),
-        ({"cron": "x"}, "data.cron"),
-    ],
-)
+@pytest.mark.parametrize(("data", "field"), WRONG)
 async def test_m_update_names_the_wrong_field_and_changes_nothing(
     call: Calls, data: dict[str, object], field: str
 ) -> None:
@@ -62,17 +61,7 @@ async def test_m_update_names_the_wrong_field_and_changes_nothing(
     assert {t["priority"] for t in await call("tasks.m_get", ids=["a", "b"])} == {0}
 
 
-@pytest.mark.parametrize(
-    ("data", "field"),
-    [
-        ({"priority": "high"}, "data.priority"),
-        ({"nope": 1}, "data.nope"),
-        ({"id": "z"}, "data.id"),
-        ({"status": "IDLE"}, "data.status"),
-        ({"next_task": "nobody"}, "data.next_task"),
-        ({"cron": "x"}, "data.cron"),
-    ],
-)
+@pytest.mark.parametrize(("data", "field"), WRONG)
 @pytest.mark.parametrize("ids", [[], ["unknown"]])
 async def test_m_update_checks_the_data_also_when_no_task_exists(
     call: Calls, ids: list[str], data: dict[str, object], field: str

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.cli.conftest import Shell
+from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.processes import Processes
 from tests.support.wait import wait_until
@@ -24,13 +25,8 @@ async def service() -> AsyncIterator[str]:
         result = {"method": asked["method"], "params": asked["params"]}
         return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": result})
 
-    app = web.Application()
-    app.router.add_post("/rpc", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/rpc"
-    await runner.cleanup()
+    async with http_server(answer) as url:
+        yield f"{url}/rpc"
 
 
 async def test_a_task_of_its_stream_is_a_call_to_the_service(

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from tests.cli.conftest import Shell
+from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.processes import Processes
 
@@ -17,16 +18,13 @@ EXECUTOR = ("executor", "kaiju_tasks.samples:executor")
 async def page() -> AsyncIterator[str]:
     """An ordinary web server."""
 
-    async def hello(_: web.Request) -> web.Response:
+    async def hello(request: web.Request) -> web.Response:
+        if request.path != "/":
+            raise web.HTTPNotFound
         return web.Response(text="<html>hello", content_type="text/html")
 
-    app = web.Application()
-    app.router.add_get("/", hello)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with http_server(hello) as url:
+        yield url
 
 
 async def test_an_executor_ends_with_2_and_says_what_would_be_right(
@@ -58,13 +56,8 @@ async def redirect() -> AsyncIterator[str]:
     async def elsewhere(_: web.Request) -> web.Response:
         return web.Response(status=301, headers={"Location": f"http://127.0.0.1:{free_port()}/"})
 
-    app = web.Application()
-    app.router.add_route("*", "/rpc", elsewhere)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with http_server(elsewhere) as url:
+        yield url
 
 
 @pytest.mark.parametrize("command", [("task", "list"), ("task", "watch", "t"), ("events",)])

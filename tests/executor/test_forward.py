@@ -12,6 +12,7 @@ from kaiju_tasks.executor import Executor
 from kaiju_tasks.executor.forward import ForwardExecutor
 from kaiju_tasks.executor.health import health_server
 from tests.executor.fakes import Rig, assignment, command, result_of
+from tests.support.http_server import http_server
 from tests.support.wait import wait_until
 
 
@@ -33,14 +34,9 @@ class Service:
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     service = Service()
-    app = web.Application()
-    app.router.add_post("/rpc", service.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}/rpc"
-    yield service
-    await runner.cleanup()
+    async with http_server(service.handle) as url:
+        service.url = f"{url}/rpc"
+        yield service
 
 
 async def forwarded(service: Service, **fields: Any) -> Any:

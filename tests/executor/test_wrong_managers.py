@@ -18,23 +18,10 @@ from kaiju_tasks.executor.process import EXIT_ORPHANED, run_executor
 from tests.executor.commands import executor as commands
 from tests.executor.fakes import FakeManager
 from tests.executor.server import serving
+from tests.support.http_server import Answer, http_server
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def http_server(answer: Answer) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

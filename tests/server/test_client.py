@@ -23,6 +23,7 @@ from kaiju_tasks.errors import (
 from kaiju_tasks.executor.process import run_executor
 from kaiju_tasks.samples import executor
 from tests.server.conftest import Site
+from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.wait import PATIENCE_SECONDS
 
@@ -122,17 +123,9 @@ async def test_what_is_no_manager_is_unavailable() -> None:
     async def hello(request: web.Request) -> web.Response:
         return web.Response(text="<html>hello", status=200)
 
-    app = web.Application()
-    app.router.add_post("/rpc", hello)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            with pytest.raises(Unavailable, match="does not answer as a kaiju_tasks manager"):
-                await client.system.info()
-    finally:
-        await runner.cleanup()
+    async with http_server(hello) as url, Client(url) as client:
+        with pytest.raises(Unavailable, match="does not answer as a kaiju_tasks manager"):
+            await client.system.info()
 
 
 @pytest.mark.parametrize("messages", [["42"], ["no JSON"], ['{"id": 0, "result": 1}', "[]"]])
@@ -146,17 +139,9 @@ async def test_a_websocket_that_sends_other_messages_is_not_a_manager(messages: 
         await socket.receive()
         return socket
 
-    app = web.Application()
-    app.router.add_get("/rpc", send)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            with pytest.raises(NotAManager, match="a message on its WebSocket"):
-                await anext(client.events())
-    finally:
-        await runner.cleanup()
+    async with http_server(send) as url, Client(url) as client:
+        with pytest.raises(NotAManager, match="a message on its WebSocket"):
+            await anext(client.events())
 
 
 @pytest.mark.parametrize(
