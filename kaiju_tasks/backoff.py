@@ -24,6 +24,9 @@ class Backoff:
         self._tries += 1
         return whole * self._random.uniform(0.5, 1.0)
 
-    def reset(self) -> None:
-        """Start again with `first`: it worked."""
-        self._tries = 0
+    def reset(self, tries: int = 0) -> None:
+        """Start again with `first`: it worked.
+
+        :param tries: start as if there had been so many tries, from 0
+        """
+        self._tries = tries

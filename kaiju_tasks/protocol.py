@@ -38,6 +38,7 @@ __all__ = [
     "SuspendExecutorParams",
     "WriteStageParams",
     "WriteStageResult",
+    "is_work",
 ]
 
 
@@ -255,6 +256,9 @@ WHILE_RUNNING = (ReportState.PROGRESS, ReportState.EXTEND)
 """The states that a stage reports while it runs."""
 
 
+_WORK = (*STAGE_DONE, ReportState.FAILED, ReportState.EXTEND)
+
+
 class ReportError(Struct, omit_defaults=True):
     """Why a stage failed.
 
@@ -321,6 +325,11 @@ class Ack(Struct, omit_defaults=True):
 
     state: AckState
     exec_seconds: float | None = None
+
+
+def is_work(report: Report, ack: Ack) -> bool:
+    """Whether a report shows that an executor works: it has run a stage, or asks for more time."""
+    return report.state in _WORK and ack.state is not AckState.STALE
 
 
 class WriteStageResult(Struct):

@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec import Raw, structs
 
-from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.errors import MethodNotFound, NotAManager
 from kaiju_tasks.executor.clock import Clock, within
 from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
@@ -22,6 +21,7 @@ from kaiju_tasks.executor.messages import (
     decode_revoke,
     decode_run,
 )
+from kaiju_tasks.executor.reconnects import Reconnects
 from kaiju_tasks.executor.report_sender import ReportSender
 from kaiju_tasks.executor.runner import Runner
 from kaiju_tasks.executor.session import Lost, Session
@@ -91,8 +91,10 @@ class Link:
         self._runner = runner
         self._transport = transport
         self._clock = clock
-        self._backoff = Backoff(random)
-        self._sender = ReportSender(runner.outbox, clock, random, self._expelled)
+        self._reconnects = Reconnects(random)
+        self._sender = ReportSender(
+            runner.outbox, clock, random, self._expelled, self._reconnects.worked
+        )
         self._gate = runner.runtime.gate
         self._watchdog = LeaseWatchdog(clock, self._gate, runner.release_exclusive, self._orphaned)
         self._ping_seconds = DEFAULT_PING_SECONDS
@@ -196,7 +198,7 @@ class Link:
                 self._log_failure(url, error)
             if self._ended.done():  # a failure of the connection may have hidden the cancellation
                 return
-            await self._clock.sleep(self._backoff.next())
+            await self._clock.sleep(self._reconnects.next(self._clock.time()))
 
     def _log_failure(self, url: str, error: ConnectionClosed) -> None:
         failure = f"manager {url}: {error}"
@@ -238,8 +240,8 @@ class Link:
                 "they must not differ by more than 1"
             )
         self._was_connected = self.connected = True
-        self._backoff.reset()
-        self._backoff.most = _longest_wait(result)
+        self._reconnects.accepted(self._clock.time())
+        self._reconnects.limit(_longest_wait(result))
         self._logged_failures.clear()
         self._ping_seconds = result.ping_interval
         if not self._accepted.done():

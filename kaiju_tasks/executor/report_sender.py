@@ -21,6 +21,7 @@ from kaiju_tasks.protocol import (
     ReportError,
     ReportState,
     WriteStageParams,
+    is_work,
 )
 from kaiju_tasks.types import ErrorType
 
@@ -39,14 +40,21 @@ class ReportSender:
     """Sends the reports of the outbox to the manager.
 
     :param on_expelled: called when the manager does not know this executor any more
+    :param on_work: called when the manager has acknowledged work
     """
 
     def __init__(
-        self, outbox: Outbox, clock: Clock, random: Random, on_expelled: Callable[[], None]
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        random: Random,
+        on_expelled: Callable[[], None],
+        on_work: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._clock = clock
         self._on_expelled = on_expelled
+        self._on_work = on_work
         self._backoff = Backoff(random)
         self._session: Session | None = None
         self._in_flight = 0
@@ -105,7 +113,10 @@ class ReportSender:
         elif isinstance(answer, RpcError):
             self._refused(batch, answer)
         else:
-            self._outbox.acknowledged(batch, self._acks(batch, answer))
+            acks = self._acks(batch, answer)
+            if any(is_work(entry.report, ack) for entry, ack in zip(batch, acks, strict=True)):
+                self._on_work()
+            self._outbox.acknowledged(batch, acks)
             self._backoff.reset()
         self.flush_soon()
 

@@ -19,6 +19,7 @@ from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.executors.visits import Visits
 from kaiju_tasks.manager.heartbeat import Heartbeat
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
@@ -83,16 +84,19 @@ class Manager:
             settings.batch_rows,
             reconcile=lambda session: self.reconciliation.check([session]),
         )
+        visits = Visits()
         self.reports = Reports(
             self.committer,
             settings,
             self.clock,
             ProgressEvents(self.events, self.committer.states.definitions, self.id).publish,
+            visits.worked,
         )
         self.roster = Roster(
             store,
             self.committer,
             self.sessions,
+            visits,
             self.uptime,
             self.dice,
             settings,

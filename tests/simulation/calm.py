@@ -5,6 +5,7 @@ from functools import partial
 
 from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row
 from kaiju_tasks.lifecycle.move import SUSPECT_LOSSES
+from kaiju_tasks.manager.executors.visits import REST_SECONDS_MAX
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import TaskStatus
 from tests.simulation.executor import SimExecutor
@@ -15,7 +16,8 @@ from tests.simulation.trace import EPOCH, Trace
 
 LATE_SECONDS = 3.0
 ADRIFT_SECONDS = 8.0
-IDLE_HANDS_SECONDS = 4.0
+IDLE_HANDS_SECONDS = 4.0 + REST_SECONDS_MAX
+"""An executor that came and went rests at first."""
 RESERVED_SECONDS = 150.0
 TIED_SECONDS = 4.0
 

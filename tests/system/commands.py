@@ -101,6 +101,11 @@ async def big(size: int) -> str:
     return "x" * size
 
 
+@executor.command("size")
+async def size(text: str) -> int:
+    return len(text)
+
+
 @executor.command("die")
 async def die(ctx: Context, file: str) -> None:
     """Take the whole executor down."""

@@ -17,7 +17,15 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.protocol import STAGE_DONE, Ack, AckState, Lease, Report, ReportState
+from kaiju_tasks.protocol import (
+    STAGE_DONE,
+    Ack,
+    AckState,
+    Lease,
+    Report,
+    ReportState,
+    is_work,
+)
 from kaiju_tasks.rpc import Limits, check_raw
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
@@ -33,6 +41,7 @@ class Reports:
     """Writes the reports of executors.
 
     :param on_progress: called with each progress report, its session and the time (UNIX seconds)
+    :param on_work: called with the id of an executor that has worked on its tasks
     """
 
     def __init__(
@@ -41,8 +50,10 @@ class Reports:
         settings: Settings,
         clock: StoreClock,
         on_progress: Callable[[Report, Session, float], None],
+        on_work: Callable[[str], None],
     ) -> None:
         self._on_progress = on_progress
+        self._on_work = on_work
         self._committer = committer
         self._clock = clock
         self._max_run_bytes = settings.max_run_results_bytes
@@ -70,6 +81,8 @@ class Reports:
             for report, lease in zip(reports, leases, strict=True)
         ]
         if session is not None:
+            if any(is_work(report, ack) for report, ack in zip(reports, acks, strict=True)):
+                self._on_work(session.executor_id)
             for report, lease, ack in zip(reports, leases, acks, strict=True):
                 if ack is not OK and ack.state is not AckState.OK:
                     session.drop(lease)

@@ -14,6 +14,7 @@ from kaiju_tasks.manager.executors.frames import largest_frame
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
+from kaiju_tasks.manager.executors.visits import REST_SECONDS_MAX, Visits
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.protocol import PROTOCOL_VERSION, ConnectParams, ConnectResult, Lease, PingParams
@@ -40,6 +41,7 @@ class Roster:
         store: Store,
         committer: Committer,
         sessions: Sessions,
+        visits: Visits,
         uptime: Uptime,
         dice: Dice,
         settings: Settings,
@@ -51,6 +53,7 @@ class Roster:
         self._store = store
         self._committer = committer
         self._sessions = sessions
+        self._visits = visits
         self._uptime = uptime
         self._dice = dice
         self._settings = settings
@@ -82,6 +85,7 @@ class Roster:
         session.leases = {lease.id: lease for lease in kept}
         before = self._sessions.get(params.id)
         self._sessions.add(session)
+        self._let_rest(session, again=before is not None and before.connection is connection)
         if requeued and before is not None and before.connection is connection:
             session.revoke(requeued)  # they may have been pushed just before it sent `holding`
         held = set(kept)
@@ -99,6 +103,24 @@ class Roster:
             revoked=[lease for lease in params.holding if lease not in held],
         )
         return result, session
+
+    def _let_rest(self, session: Session, *, again: bool) -> None:
+        """Give an executor no tasks for a while if it comes and goes without useful work.
+
+        :param again: whether it has repeated its connect over the same connection
+        """
+        now, executor_id = asyncio.get_running_loop().time(), session.executor_id
+        rest = self._visits.rest_of if again else self._visits.came
+        seconds = rest(executor_id, now)
+        if seconds <= 0:
+            return
+        session.rest(seconds)
+        log.log(
+            logging.WARNING if seconds == REST_SECONDS_MAX else logging.INFO,
+            "executor %s comes and goes without useful work: it gets no tasks for %.1f s",
+            executor_id,
+            seconds,
+        )
 
     async def _register(
         self, tx: Transaction, params: ConnectParams, nonce: str
@@ -215,6 +237,7 @@ class Roster:
         :raises NotFound: no such executor
         """
         await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
+        self._visits.worked(executor_id)
 
     async def suspend(self, executor_id: str, audit: AuditRecord | None = None) -> None:
         """Suspend an executor until `resume`: its leases are revoked and it gets no tasks.

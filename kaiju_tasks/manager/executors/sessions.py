@@ -1,5 +1,6 @@
 """Keeps the sessions of connected executors: their capacity, leases and connection."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -46,7 +47,8 @@ class Session:
     :param capacity: maximum number of leases
     :ivar untaken: bytes of assignments that were sent and that the executor has not taken
     :ivar congested: whether a task waits until the executor has taken all that was sent
-    :ivar on_free: called when the session is not congested any more
+    :ivar resting: whether the executor gets no tasks because it came and went without useful work
+    :ivar on_free: called when the session is not congested or resting any more
     :ivar acquiring: the nonce of leases that are being acquired and were not pushed yet
     :ivar differing: leases that either the session or the executor lacks, with the number of pings
         in a row that said so and the time of the first one (seconds of the event loop)
@@ -70,6 +72,7 @@ class Session:
         self.leases: dict[str, Lease] = {}
         self.untaken = 0
         self.congested = False
+        self.resting = False
         self.on_free: Callable[[], None] = lambda: None
         self.acquiring: str | None = None
         self.differing: dict[Lease, tuple[int, float]] = {}
@@ -82,7 +85,7 @@ class Session:
         """The number of additional tasks that the executor can take."""
         if self.status is not ExecutorStatus.ACTIVE or self.reserved_for is not None:
             return 0
-        if self.congested or self.alone in self.leases:
+        if self.congested or self.resting or self.alone in self.leases:
             return 0
         return self.capacity - len(self.leases)
 
@@ -103,6 +106,16 @@ class Session:
     def wait_until_taken(self) -> None:
         """Take no tasks until the executor has taken those that were sent."""
         self.congested = self.untaken > 0
+
+    def rest(self, seconds: float) -> None:
+        """Take no tasks for some time."""
+        self.resting = True
+        asyncio.get_running_loop().call_later(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self.resting = False
+        if self.open:
+            self.on_free()
 
     def _taken(self, size: int) -> None:
         self.untaken -= size

@@ -164,6 +164,7 @@ class Streams:
             if s.status is ExecutorStatus.ACTIVE
             and s.capacity > 0
             and not s.congested
+            and not s.resting
             and s.alone not in s.leases
             and s.reserved_for in (None, app_name)
         ]
