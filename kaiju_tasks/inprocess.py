@@ -26,7 +26,7 @@ class InProcessTransport:
         self._frames = frames
         self._system = system
 
-    async def connect(self, url: str) -> Connection:
+    async def connect(self, url: str, seconds: float) -> Connection:
         return _Pair(self._manager, self._frames, self._system)
 
     async def close(self) -> None: ...

@@ -33,6 +33,7 @@ from kaiju_tasks.executor.transport import (
     Refused,
     Transport,
 )
+from kaiju_tasks.executor.waits import DEFAULT_WAITS, waits_of
 from kaiju_tasks.protocol import (
     PROTOCOL_VERSION,
     ConnectParams,
@@ -46,12 +47,7 @@ __all__ = ["Link", "Orphaned"]
 
 logger = logging.getLogger("kaiju_tasks.executor")
 
-FLUSH_SECONDS = 5.0
-LEAVE_SECONDS = 2.0
 DEFAULT_PING_SECONDS = 5.0
-RECONNECT_SECONDS_MAX = 5.0
-RECONNECT_TRIES = 4
-"""How often an executor tries to reconnect, at least, before its leases end."""
 REFUSALS = frozenset({401, 403})
 NOT_FOUND = 404
 HOLDING_MAX = 5_000
@@ -92,6 +88,7 @@ class Link:
         self._transport = transport
         self._clock = clock
         self._reconnects = Reconnects(random)
+        self._waits = DEFAULT_WAITS
         self._sender = ReportSender(
             runner.outbox, clock, random, self._expelled, self._reconnects.worked
         )
@@ -151,7 +148,7 @@ class Link:
         try:
             await self._until(lambda: self._runner.empty, grace_seconds)
             self._runner.release_all()
-            await self._until(lambda: self._runner.empty, FLUSH_SECONDS)
+            await self._until(lambda: self._runner.empty, self._waits.flush)
             await self._leave(reason)
         finally:
             self._end()
@@ -167,7 +164,7 @@ class Link:
 
         params = SuspendExecutorParams(self._identity.id, reason)
         self._session.request("manager.suspend_executor", params, answer)
-        await within(self._clock, LEAVE_SECONDS, answered)
+        await within(self._clock, self._waits.leave, answered)
 
     def _end(self, error: Exception | None = None) -> None:
         if self._ended.done():
@@ -181,7 +178,7 @@ class Link:
         for url in self._urls:
             self._url = url
             try:
-                connection = await self._transport.connect(url)
+                connection = await self._transport.connect(url, self._reconnects.patience())
                 try:
                     await self._serve(connection)
                 finally:
@@ -240,8 +237,9 @@ class Link:
                 "they must not differ by more than 1"
             )
         self._was_connected = self.connected = True
-        self._reconnects.accepted(self._clock.time())
-        self._reconnects.limit(_longest_wait(result))
+        self._waits = waits_of(result)
+        self._reconnects.accepted(self._clock.time(), self._waits)
+        self._sender.longest_pause(self._waits.retry)
         self._logged_failures.clear()
         self._ping_seconds = result.ping_interval
         if not self._accepted.done():
@@ -357,14 +355,6 @@ class Link:
         for _, watched in self._watchers:
             if not watched.done():
                 watched.set_result(None)
-
-
-def _longest_wait(result: ConnectResult) -> float:
-    """The longest wait between two attempts to connect. Even the reconnect grace may be short."""
-    lease_seconds = result.lease_seconds
-    if result.reconnect_grace:
-        lease_seconds = min(lease_seconds, result.reconnect_grace)
-    return min(RECONNECT_SECONDS_MAX, lease_seconds / RECONNECT_TRIES)
 
 
 def _connect_error(answer: RpcError) -> ConnectionClosed:

@@ -3,6 +3,7 @@
 from random import Random
 
 from kaiju_tasks.backoff import Backoff
+from kaiju_tasks.executor.waits import CONNECT_SECONDS_MAX, DEFAULT_WAITS, Waits
 
 __all__ = ["Reconnects"]
 
@@ -20,18 +21,24 @@ class Reconnects:
     """
 
     def __init__(self, random: Random) -> None:
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(random, most=DEFAULT_WAITS.retry)
+        self._waits = DEFAULT_WAITS
+        self._attempts = 0
         self._accepted_at: float | None = None
         self._worked = False
         self._futile = 0
 
-    def limit(self, seconds: float) -> None:
-        """Never wait longer than this."""
-        self._backoff.most = seconds
-
-    def accepted(self, now: float) -> None:
+    def accepted(self, now: float, waits: Waits) -> None:
         """A manager has accepted the executor."""
         self._accepted_at, self._worked = now, False
+        self._waits, self._attempts = waits, 0
+        self._backoff.most = waits.retry
+
+    def patience(self) -> float:
+        """The seconds for which to wait for a connection in the next attempt."""
+        seconds = self._waits.connect * 2.0 ** min(self._attempts, 30)
+        self._attempts += 1
+        return min(CONNECT_SECONDS_MAX, seconds)
 
     def worked(self) -> None:
         """A manager has acknowledged work of the executor."""

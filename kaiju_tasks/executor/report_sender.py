@@ -14,6 +14,7 @@ from kaiju_tasks.executor.messages import RpcError, decode_write_stage
 from kaiju_tasks.executor.outbox import Entry, Outbox
 from kaiju_tasks.executor.session import FrameTooLarge, Lost, Session
 from kaiju_tasks.executor.transport import ConnectionClosed
+from kaiju_tasks.executor.waits import DEFAULT_WAITS
 from kaiju_tasks.protocol import (
     WHILE_RUNNING,
     Ack,
@@ -55,7 +56,7 @@ class ReportSender:
         self._clock = clock
         self._on_expelled = on_expelled
         self._on_work = on_work
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(random, most=DEFAULT_WAITS.retry)
         self._session: Session | None = None
         self._in_flight = 0
         self._lone = False
@@ -67,6 +68,10 @@ class ReportSender:
         """Use this session. Reports that were not acknowledged are sent first."""
         self._session = session
         self.flush_soon()
+
+    def longest_pause(self, seconds: float) -> None:
+        """Repeat a refused report at the latest after this time."""
+        self._backoff.most = seconds
 
     def close(self) -> None:
         """Stop sending: the session has ended."""

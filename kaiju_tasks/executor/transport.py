@@ -42,8 +42,9 @@ class Connection(Protocol):
 class Transport(Protocol):
     """Opens connections."""
 
-    async def connect(self, url: str) -> Connection:
-        """Open a connection. Raises ConnectionClosed, Refused or NoManagerThere."""
+    async def connect(self, url: str, seconds: float) -> Connection:
+        """Open a connection within some seconds. Raises ConnectionClosed, Refused or
+        NoManagerThere."""
         ...
 
     async def close(self) -> None:

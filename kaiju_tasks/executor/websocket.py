@@ -18,7 +18,7 @@ from kaiju_tasks.executor.transport import (
 __all__ = ["WebSocketTransport", "rpc_url"]
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-CONNECT_TIMEOUT_SECONDS = 10.0
+CLOSE_SECONDS_MAX = 1.0
 FRAME_REFUSED = frozenset(
     {
         aiohttp.WSCloseCode.UNSUPPORTED_DATA,
@@ -71,20 +71,19 @@ class WebSocketTransport:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
 
-    async def connect(self, url: str) -> Connection:
+    async def connect(self, url: str, seconds: float) -> Connection:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 socket = await self._session.ws_connect(
                     rpc_url(url),
                     headers=self._headers,
                     max_msg_size=MAX_FRAME_BYTES,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                    timeout=aiohttp.ClientWSTimeout(ws_close=min(CLOSE_SECONDS_MAX, seconds)),
                 )
         except TimeoutError as error:
-            raise ConnectionClosed("no answer in time") from error
+            raise ConnectionClosed(f"no answer within {seconds:.3g} s") from error
         except (OSError, aiohttp.ClientError) as error:
             raise _not_connected(error) from error
         return WebSocketConnection(socket)

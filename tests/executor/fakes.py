@@ -242,16 +242,23 @@ class MemoryConnection:
 
 
 class MemoryTransport:
-    """A wire in memory. `up` says whether a manager can be reached."""
+    """A wire in memory.
+
+    :ivar up: whether a manager can be reached
+    :ivar urls: those of all attempts
+    :ivar patience: the seconds that each attempt may take
+    """
 
     def __init__(self, manager: FakeManager) -> None:
         self._manager = manager
         self.up = True
         self.urls: list[str] = []
+        self.patience: list[float] = []
         self.connection: MemoryConnection | None = None
 
-    async def connect(self, url: str) -> MemoryConnection:
+    async def connect(self, url: str, seconds: float) -> MemoryConnection:
         self.urls.append(url)
+        self.patience.append(seconds)
         if not self.up:
             raise ConnectionClosed("nobody there")
         self.connection = MemoryConnection(self._manager)

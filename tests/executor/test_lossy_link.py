@@ -67,7 +67,7 @@ class LossyWire:
         self.clock = clock
         self.random = random
 
-    async def connect(self, url: str) -> LossyConnection:
+    async def connect(self, url: str, seconds: float) -> LossyConnection:
         connection = LossyConnection(self)
         self._manager.send = connection.to_executor
         return connection

@@ -214,14 +214,14 @@ class SimTransport:
         self._network = network
         self._process = process
 
-    async def connect(self, url: str) -> Wire:
+    async def connect(self, url: str, seconds: float) -> Wire:
         network = self._network
         await asyncio.sleep(network.delay())
         listener = network.listeners.get(url)
         if listener is None or not listener.process.alive:
             raise ConnectionClosed("refused")
         if network.parted(self._process.name, url) or not listener.process.runs:
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(min(2.0, seconds))
             raise ConnectionClosed("no answer")
         wire = Wire(network, self._process, listener, url)
         network.wires.append(wire)
