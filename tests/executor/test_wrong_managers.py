@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from kaiju_tasks.errors import InvalidParams, NotAManager
-from kaiju_tasks.executor import Executor, websocket
+from kaiju_tasks.executor import Executor, reconnects
 from kaiju_tasks.executor.forward import ForwardExecutor
 from kaiju_tasks.executor.process import EXIT_ORPHANED, run_executor
 from tests.executor.commands import executor as commands
@@ -167,7 +167,7 @@ async def test_a_host_that_has_no_address_yet_is_tried_again() -> None:
 async def test_what_accepts_and_says_nothing_is_left_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(websocket, "CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(reconnects, "CONNECT_SECONDS_MAX", 0.2)
 
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
