@@ -1,0 +1,86 @@
+"""On whose behalf something is asked for."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from kaiju_tasks.rights.globs import any_matches
+from kaiju_tasks.rights.kinds import Kind, Verb
+from kaiju_tasks.rights.scope import Rights
+
+__all__ = ["EVERYTHING", "Principal"]
+
+
+class Principal(Struct, frozen=True):
+    """A principal, as one of its tokens or runs acts for it.
+
+    :param id: its name; None for a caller without a name, who may do everything
+    :param kind: None for a caller that may do everything: there are no tokens, or it is the
+        manager itself
+    :param limits: all of them must allow what is asked: the rights of the principal now, and
+        those of the token, for example. Empty for a caller that may do everything.
+    :param token_id: the token that it uses or that created the run; None if there is none
+    """
+
+    id: str | None
+    kind: Kind | None
+    limits: tuple[Rights, ...] = ()
+    token_id: str | None = None
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether it may do everything."""
+        return self.kind is None
+
+    def allowed(self, test: Callable[[Rights], bool]) -> bool:
+        """Whether all limits allow something."""
+        return all(test(rights) for rights in self.limits)
+
+    def has_verb(self, verb: Verb) -> bool:
+        """Whether the verb is in scope."""
+        return self.allowed(lambda rights: verb in rights.verbs)
+
+    def has_stream(self, app_name: str) -> bool:
+        """Whether a stream is in scope."""
+        return self.allowed(lambda rights: rights.has_stream(app_name))
+
+    def has_method(self, method: str) -> bool:
+        """Whether tasks may call this method on an executor. Hooks need no right."""
+        return self.allowed(lambda rights: any_matches(rights.methods, method))
+
+    def has_stage(self, method: str) -> bool:
+        """Whether a stage on the stream `manager` may call this public method."""
+        return self.allowed(lambda rights: any_matches(rights.stages, method))
+
+    def may_call_host(self, host: str) -> bool:
+        """Whether a webhook may call this host. Case is not significant."""
+        return self.allowed(
+            lambda rights: any_matches((one.lower() for one in rights.webhook_hosts), host.lower())
+        )
+
+    def may_message(self, task_id: str) -> bool:
+        """Whether a message may be sent to this task of somebody else."""
+        return self.allowed(lambda rights: any_matches(rights.message, task_id))
+
+    def may_be(self, executor_id: str) -> bool:
+        """Whether an executor may take this id."""
+        return self.allowed(lambda rights: any_matches(rights.executors, executor_id))
+
+    @property
+    def capacity(self) -> int | None:
+        """The most tasks that an executor may hold; None for no limit."""
+        given = [rights.capacity for rights in self.limits if rights.capacity is not None]
+        return min(given, default=None)
+
+    @property
+    def sees_data(self) -> bool:
+        """Whether it sees `kws`, params and results."""
+        return self.allowed(lambda rights: rights.see_data)
+
+    def excess(self, rights: Rights) -> str | None:
+        """Name the first limit of some rights that is wider than its own; None if none is."""
+        return next((name for own in self.limits if (name := own.excess(rights))), None)
+
+
+EVERYTHING = Principal(id=None, kind=None)
+"""A caller that may do everything."""
