@@ -6,11 +6,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from kaiju_tasks.lifecycle import Definition, Pauses, Row, gate_pause, shown_slot_key
+from kaiju_tasks.lifecycle import (
+    BrokenDefinition,
+    Definition,
+    Pauses,
+    Row,
+    gate_pause,
+    is_known,
+    shown_slot_key,
+)
 from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.times import show_time
 from kaiju_tasks.types import (
+    ENDED,
     MANAGER_APP,
     MESSAGE,
     TIMER,
@@ -49,10 +58,24 @@ class Facts(Struct):
 
 def reasons(facts: Facts) -> list[WhyNot]:
     """Return the reasons, most important first; at least one."""
+    if (unreadable := _unreadable(facts)) is not None:
+        return [unreadable]
     found = list(_OF_STATUS[facts.row.status](facts))
     return found or [
         WhyNot("queued", "nothing holds it any more, and it will continue at once", {})
     ]
+
+
+def _unreadable(facts: Facts) -> WhyNot | None:
+    """What cannot be read of a task that has not ended. It will fail when it is handled."""
+    row, definition = facts.row, facts.definition
+    if not is_known(row.status):
+        text = f"its stored status {str(row.status)!r:.100} is unknown"
+    elif isinstance(definition, BrokenDefinition) and row.status not in ENDED:
+        text = f"its stored definition cannot be read: {definition.problem}"
+    else:
+        return None
+    return WhyNot("unreadable", f"{text}; it fails when a manager handles it", {})
 
 
 # -- by status -----------------------------------------------------------------------------

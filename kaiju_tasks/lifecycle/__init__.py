@@ -8,7 +8,7 @@ event the Step has no effect.
 from msgspec.structs import replace
 
 from kaiju_tasks.errors import Conflict
-from kaiju_tasks.lifecycle.broken import fail_broken, refuse_broken
+from kaiju_tasks.lifecycle.broken import Unreadable, fail_broken, refuse_broken
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
 from kaiju_tasks.lifecycle.clock_step import pass_over
@@ -57,11 +57,13 @@ from kaiju_tasks.lifecycle.state import (
     InboxMessage,
     Row,
     TaskState,
+    executes,
     gate_pause,
+    is_known,
     pause_gate,
     slot_gate,
 )
-from kaiju_tasks.lifecycle.statuses import IDLE
+from kaiju_tasks.lifecycle.statuses import FAILED, IDLE
 from kaiju_tasks.lifecycle.step import (
     Attempt,
     CopyResults,
@@ -124,6 +126,7 @@ __all__ = [
     "Step",
     "Suspend",
     "TaskState",
+    "Unreadable",
     "Update",
     "Wait",
     "Watched",
@@ -135,9 +138,11 @@ __all__ = [
     "descend",
     "differences",
     "due_at",
+    "executes",
     "fail_broken",
     "gate_pause",
     "given_back",
+    "is_known",
     "is_over",
     "pass_over",
     "pause_gate",
@@ -157,13 +162,14 @@ def advance(task: TaskState, event: Event, now: float) -> Step:
     :raises Conflict: an operator's call that the status does not allow
     :raises InvalidParams: an operator's call with a wrong argument
     """
-    kind = type(event)
+    kind, status = type(event), task.row.status
     if kind is not Delete:
         refuse_broken(task)
-    rule = TABLE[kind].get(task.row.status)
+    elif not is_known(status):
+        status = FAILED  # it can be deleted whatever it is
+    rule = TABLE[kind].get(status)
     if rule is None:
         if kind in OPERATOR_CALLS:
-            status = task.row.status
             raise Conflict(f"{_verb(kind)} is not possible: the task is {status}", status=status)
         return Step(task.row, changed=False)
     move = Move(task, now)

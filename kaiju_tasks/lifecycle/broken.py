@@ -1,7 +1,8 @@
 """Ends a task that cannot be advanced, so that it does not hold up the others.
 
-Its definition cannot be read, the time zone of its schedule is gone, or it meets a bug. The task is
-FAILED without a next fire, until somebody updates, resets or deletes it.
+Its definition, its status or an earlier result cannot be read, the time zone of its schedule is
+gone, or it meets a bug. The task is FAILED without a next fire, until somebody updates, resets or
+deletes it.
 """
 
 from kaiju_tasks.errors import Conflict, reason_of
@@ -9,23 +10,24 @@ from kaiju_tasks.lifecycle.claims import claim_change
 from kaiju_tasks.lifecycle.definition import BrokenDefinition
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import announce_end, record_run
-from kaiju_tasks.lifecycle.state import TaskState
+from kaiju_tasks.lifecycle.state import TaskState, is_known
 from kaiju_tasks.lifecycle.statuses import FAILED, FINISHED
 from kaiju_tasks.lifecycle.step import Step, Wait
 from kaiju_tasks.types import ErrorType, ExitCode, Reason
 
 
-class UnreadableDefinition(Conflict):
-    """The stored definition of a task cannot be read."""
+class Unreadable(Conflict):
+    """What is stored of a task cannot be read."""
 
 
 def refuse_broken(task: TaskState) -> None:
-    """:raises UnreadableDefinition: the definition cannot be read"""
+    """:raises Unreadable: the definition or the status cannot be read"""
+    status = task.row.status
     if isinstance(task.definition, BrokenDefinition):
-        raise UnreadableDefinition(
-            f"the stored definition cannot be read: {task.definition.problem}",
-            status=task.row.status,
-        )
+        problem = task.definition.problem
+        raise Unreadable(f"the stored definition cannot be read: {problem}", status=status)
+    if not is_known(status):
+        raise Unreadable(f"the stored status {status!r:.100} is unknown", status=status)
 
 
 def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
@@ -60,7 +62,7 @@ def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
 
 
 def _problem(error: Exception) -> tuple[str, str]:
-    if isinstance(error, UnreadableDefinition):
+    if isinstance(error, Unreadable):
         return ErrorType.INTERNAL, str(error)
     return (
         ErrorType.INTERNAL,

@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, DecodeError, Raw
 
-from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.errors import TemplateError, reason_of
 from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.lifecycle.definition import Command
 from kaiju_tasks.lifecycle.move import NULL, Move
@@ -210,12 +210,23 @@ def _filled(move: Move, command: Command) -> dict[str, Any]:
     return filled
 
 
+def _result(stage: int, result: Raw) -> Any:
+    """:raises TemplateError: the result was damaged in the database"""
+    try:
+        return _decode(result)
+    except DecodeError as error:
+        raise TemplateError(
+            f"the stored result of stage {stage} cannot be read: {reason_of(error)}",
+            path=str(stage),
+        ) from error
+
+
 def _template_data(move: Move) -> dict[str, Any]:
     row, definition = move.row, move.definition
     data: dict[str, Any] = {}
     for stage, result in move.results.items():
         if stage < row.stage:
-            data[str(stage)] = value = _decode(result)
+            data[str(stage)] = value = _result(stage, result)
             name = definition.commands[stage].name
             if name is not None:
                 data[name] = value

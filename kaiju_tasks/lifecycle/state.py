@@ -17,6 +17,7 @@ class Row(Struct):
 
     Every field has a default, so that a store can build a row by position.
 
+    :param status: of a row that a database holds with an unknown status, that text (`is_known`)
     :param reason: why the task has its current status
     :param ready: 0 held; 1 may be acquired; 2 only by an executor that holds nothing else
     :param open: a run is open (for a one-off, from its creation on)
@@ -108,6 +109,16 @@ class Row(Struct):
     def begun(self) -> bool:
         """Whether the open run has been queued at least once."""
         return self.open and self.run_queued_at is not None
+
+
+def is_known(status: str) -> bool:
+    """Whether a status is one of `TaskStatus`. A later version may have written another one."""
+    return isinstance(status, TaskStatus)
+
+
+def executes(row: Row) -> bool:
+    """Whether an executor holds the task. With an unknown status, the lease shows it."""
+    return row.status is TaskStatus.EXECUTED or (row.nonce is not None and not is_known(row.status))
 
 
 def slot_gate(key: str) -> str:

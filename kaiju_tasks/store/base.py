@@ -368,7 +368,8 @@ class Transaction(Protocol):
         """The results of stages.
 
         :param keys: (job_id, cycle, stage)
-        :returns: the results by (job_id, stage), without stages that have none
+        :returns: the results by (job_id, stage), without stages that have none, as they were
+            stored: one that was damaged may not be JSON
         """
         ...
 
@@ -396,6 +397,14 @@ class Transaction(Protocol):
         :param used: the number of EXECUTED runs, by key
         :param unsettled: the keys of which a waiting task was locked by another transaction
         """
+        ...
+
+    async def used_slots(self) -> list[str]:
+        """The keys with used slots."""
+        ...
+
+    async def leased_ids(self) -> list[str]:
+        """The ids of all tasks that an executor holds, by the latest commits. None is locked."""
         ...
 
     async def unsettled_slots(self, limit: int) -> list[str]:
@@ -453,7 +462,7 @@ class Transaction(Protocol):
         ...
 
     async def run_results(self, runs: Iterable[tuple[str, int]]) -> dict[str, dict[int, Raw]]:
-        """All results of runs, by job_id and stage.
+        """All results of runs, by job_id and stage. One that cannot be read is null.
 
         :param runs: (job_id, cycle)
         """

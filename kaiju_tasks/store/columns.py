@@ -71,7 +71,7 @@ def log_once(message: str, *values: object) -> None:
 def row_of(values: Sequence[Any]) -> Row:
     """:param values: in the order of ROW_COLUMNS, with booleans; further values are ignored"""
     row = Row(*values[:ROW_WIDTH])
-    row.status = _STATUSES[row.status]
+    row.status = _STATUSES.get(row.status, row.status)  # of an unknown one, the text: `is_known`
     return row
 
 
@@ -307,9 +307,18 @@ def executor_of(values: Sequence[Any], running: int = 0) -> ExecutorRow:
     except msgspec.DecodeError as error:
         log_once("the streams of executor %s cannot be read: %s", fields["id"], error)
         fields["app_names"] = []
-    fields["status"] = ExecutorStatus(fields["status"])
+    fields["status"] = executor_status(fields["id"], fields["status"])
     fields["commands"] = json_raw(fields["commands"])
     return ExecutorRow(**fields, running=running)
+
+
+def executor_status(executor_id: str, status: str) -> ExecutorStatus:
+    """An executor whose status is unknown counts as lost: it has to connect again."""
+    try:
+        return ExecutorStatus(status)
+    except ValueError:
+        log_once("the status of executor %s is unknown: %.100r", executor_id, status)
+        return ExecutorStatus.LOST
 
 
 def notification_values(
@@ -322,7 +331,8 @@ def notification_values(
     """
     draft = step.notification
     assert draft is not None
-    listed = ",".join(results.get(stage, "null") for stage in range(step.row.stage))
+    readable = (json_text(json_raw(results.get(stage))) for stage in range(step.row.stage))
+    listed = ",".join(one or "null" for one in readable)
     return (
         draft.job_id,
         draft.message,
@@ -347,7 +357,9 @@ def holders_of(found: Iterable[Sequence[Any]]) -> dict[str, Holder]:
     for executor_id, session, status, *lease in found:
         holder = holders.get(executor_id)
         if holder is None:
-            holder = holders[executor_id] = Holder(session, ExecutorStatus(status), set())
+            holder = holders[executor_id] = Holder(
+                session, executor_status(executor_id, status), set()
+            )
         if lease[0] is not None:
             holder.leases.add(Lease(*lease))
     return holders

@@ -38,6 +38,7 @@ def sql(settings: Settings) -> Sql:
 
 def _in_sqlite(path: Path, text: str) -> None:
     db = sqlite3.connect(path, timeout=PATIENCE_SECONDS)
+    db.execute("PRAGMA ignore_check_constraints = ON")
     with db:
         db.execute(text)
     db.close()
@@ -209,3 +210,209 @@ async def test_results_and_errors_that_are_no_json_are_null(
     assert bad["result"] == [None, 2]
     job_id = bad["job_id"]
     assert [one["result"] for one in await call("tasks.stages", job_id=job_id)] == [None, 2]
+
+
+# -- a status that no version, or only a later one, knows
+
+
+async def set_status(sql: Sql, settings: Settings, more: str = "", id: str = "bad") -> None:
+    """Give a task the status LIMBO."""
+    if not settings.db.startswith("sqlite"):
+        await sql("ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_status_known")
+        await sql("ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_only_executed_is_leased")
+        await sql("ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_only_queued_is_ready")
+    await sql(f"UPDATE tasks SET status = 'LIMBO'{more} WHERE id = '{id}'")
+
+
+UNKNOWN_STATUS = "the stored status 'LIMBO' is unknown"
+
+
+async def test_a_due_task_of_unknown_status_is_marked_and_shown(
+    manager: Manager,
+    call: Calls,
+    executor: HandExecutor,
+    sql: Sql,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await call.create("work", id="bad", delay=1e6)
+    await set_status(sql, settings)
+    listed = (await call("tasks.list"))["data"]
+    assert [one["status"] for one in listed] == ["LIMBO"]
+    assert (await call.get("bad"))["status"] == "LIMBO"
+    (reason,) = (await call("tasks.explain", id="bad"))["reasons"]
+    assert reason["code"] == "unreadable"
+    with pytest.raises(Conflict, match="is unknown"):
+        await call("tasks.cancel", id="bad")
+    await sql("UPDATE tasks SET due_at = 1, next_run = 1 WHERE id = 'bad'")
+    manager.scheduler.look()
+    bad = await call.until("bad", "FAILED")
+    assert bad["error"]["message"] == UNKNOWN_STATUS
+    await call.create("work", id="good", delay=0.01)
+    assert (await executor.take()).id == "good"
+    assert failed(caplog) == [f"advancing task bad failed, it is FAILED now: {UNKNOWN_STATUS}"]
+    await call("tasks.reset", id="bad")
+    assert (await executor.take()).id == "bad"
+
+
+async def test_a_ready_task_of_unknown_status_does_not_stop_its_stream(
+    manager: Manager, call: Calls, sql: Sql, settings: Settings
+) -> None:
+    await call.create("work", id="bad", priority=1)
+    await call.create("work", id="good")
+    await set_status(sql, settings)
+    executor = HandExecutor(manager, "late")
+    await executor.connect()
+    assert (await executor.take()).id == "good"
+    assert (await call.until("bad", "FAILED"))["error"]["message"] == UNKNOWN_STATUS
+
+
+async def test_a_leased_task_of_unknown_status_ends_with_its_report_and_frees_its_slot(
+    call: Calls, executor: HandExecutor, sql: Sql, settings: Settings
+) -> None:
+    limit = {"key": "one", "limit": 1}
+    await call.create("work", id="bad", concurrency=limit)
+    bad = await executor.take()
+    await call.create("work", id="next", concurrency=limit)
+    await set_status(sql, settings)
+    await executor.finish(bad)
+    assert (await call.until("bad", "FAILED"))["error"]["message"] == UNKNOWN_STATUS
+    assert (await executor.take()).id == "next"
+
+
+async def test_a_task_of_unknown_status_can_be_deleted(
+    call: Calls, sql: Sql, settings: Settings
+) -> None:
+    await call.create("work", id="bad", delay=1e6)
+    await set_status(sql, settings)
+    await call("tasks.delete", id="bad")
+    assert (await call("tasks.list"))["data"] == []
+
+
+async def test_an_executor_of_unknown_status_counts_as_lost(
+    call: Calls, executor: HandExecutor, sql: Sql, settings: Settings
+) -> None:
+    odd = HandExecutor(call.manager, "odd")
+    await odd.connect()
+    if not settings.db.startswith("sqlite"):
+        await sql("ALTER TABLE executors DROP CONSTRAINT IF EXISTS executors_status_known")
+    await sql("UPDATE executors SET status = 'LIMBO' WHERE id = 'odd'")
+    listed = {one["id"]: one["status"] for one in await call("executors.list")}
+    assert listed == {"hand": "ACTIVE", "odd": "LOST"}
+    await odd.ping()
+    await call.manager.reconciliation.check()
+    assert executor.caller.session is not None
+    assert executor.caller.session.open
+    await odd.connect()
+    assert (await call("executors.get", id="odd"))["status"] == "ACTIVE"
+
+
+# -- earlier results that are needed
+
+
+async def with_result(call: Calls, executor: HandExecutor, *later: Any, **fields: Any) -> None:
+    """A task `bad` whose first stage has a result, and which waits for a message after it."""
+    await call.create("work", {"method": "_MESSAGE_"}, *later, id="bad", **fields)
+    await executor.finish(await executor.take(), {"a": 1})
+    await call.until("bad", "WAITING")
+
+
+async def test_a_task_whose_assignment_needs_a_damaged_result_fails_alone(
+    call: Calls, executor: HandExecutor, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = {"key": "one", "limit": 1}
+    reads = {"method": "work", "params": {"x": "[0.a]"}}
+    await with_result(call, executor, reads, concurrency=limit)
+    await sql("UPDATE stages SET result = '{' WHERE stage = 0")
+    executor.capacity = 0
+    await executor.call("manager.ping", id=executor.id, capacity=0)
+    await call("tasks.message", id="bad", data=None)
+    await call.create("work", id="good")
+    await call.create("work", id="next", concurrency=limit)
+    await executor.call("manager.ping", id=executor.id, capacity=10)
+    taken = {(await executor.take()).id for _ in range(2)}
+    assert taken == {"good", "next"}
+    bad = await call.until("bad", "FAILED")
+    assert bad["error"]["message"].startswith("the stored result of stage 0 cannot be read: ")
+    assert executor.caller.session is not None
+    assert sorted(executor.caller.session.leases) == ["good", "next"]
+    assert [line for line in failed(caplog) if "advancing" in line] == [
+        f"advancing task bad failed, it is FAILED now: {bad['error']['message']}"
+    ]
+
+
+async def test_a_hook_that_needs_a_damaged_result_fails_its_task_alone(
+    call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    timer = {"method": "_TIMER_", "params": {"timer": "[0.a]"}}
+    await with_result(call, executor, timer)
+    await sql("UPDATE stages SET result = '{' WHERE stage = 0")
+    await call("tasks.message", id="bad", data=None)
+    error = (await call.until("bad", "FAILED"))["error"]
+    assert error["type"] == "template_error"
+    assert error["message"].startswith("the stored result of stage 0 cannot be read: ")
+
+
+async def test_damaged_results_are_null_in_what_is_made_of_a_run(
+    call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    await call.create("work", "work", id="bad", notify=True)
+    task = await executor.take()
+    await executor.finish(task, 1)
+    await sql("UPDATE stages SET result = '{' WHERE stage = 0")
+    await executor.finish(task, 2, 1)
+    await call.until("bad", "FINISHED")
+    (notification,) = (await call("notifications.list"))["data"]
+    assert notification["result"] == [None, 2]
+
+
+# -- slots of which the key cannot be read
+
+
+async def test_a_task_that_cannot_be_read_while_it_executes_leaks_no_slot(
+    manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    one, other = {"key": "one", "limit": 1}, {"key": "other", "limit": 2}
+    await call.create("work", id="bad", concurrency=one)
+    bad = await executor.take()
+    await call.create("work", id="beside", concurrency=other)
+    await executor.take()
+    await call.create("work", id="next", concurrency=one)
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    assert (await call.get("next"))["status_reason"] == "concurrency"
+    await executor.finish(bad)
+    await call.until("bad", "FAILED")
+    assert (await executor.take()).id == "next"
+    used = [await manager.store.slot_used(f"{kind}") for kind in await slot_keys(manager)]
+    assert used == [1, 1]
+
+
+async def test_slots_are_kept_while_another_task_executes_whose_key_cannot_be_read(
+    manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    limit = {"key": "two", "limit": 2}
+    ids = ["bad", "worse"]
+    for id in ids:
+        await call.create("work", id=id, concurrency=limit)
+    taken = {task.id: task for task in (await executor.take(), await executor.take())}
+    for id in ("next", "last"):
+        await call.create("work", id=id, concurrency=limit)
+    await sql("UPDATE definitions SET body = '{nonsense' WHERE task_id IN ('bad', 'worse')")
+    forget(manager, *ids)
+    await executor.finish(taken["bad"])
+    await call.until("bad", "FAILED")
+    (key,) = await slot_keys(manager)
+    assert await manager.store.slot_used(key) == 2
+    await executor.finish(taken["worse"])
+    await call.until("worse", "FAILED")
+    for id in ("next", "last"):
+        task = await executor.take()
+        assert task.id == id
+        await executor.finish(task)
+    await call.until("last", "FINISHED")
+
+
+async def slot_keys(manager: Manager) -> list[str]:
+    async with manager.store.transaction() as tx:
+        return await tx.used_slots()

@@ -1,9 +1,17 @@
 """Leases queued tasks of a stream to one executor, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kaiju_tasks.lifecycle import Acquired, Event, Row, SlotFull, Step, TaskState
+from kaiju_tasks.lifecycle import (
+    Acquired,
+    Event,
+    Row,
+    SlotFull,
+    Step,
+    TaskState,
+    Unreadable,
+)
 from kaiju_tasks.manager.executors.assignments import assign
 from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
@@ -11,6 +19,7 @@ from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.slots import Slots
+from kaiju_tasks.manager.writing.states import fail
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import TaskStatus
@@ -95,7 +104,8 @@ class Acquisition:
     async def _leased_before(self, tx: Transaction) -> list[Assignment]:
         rows = await tx.lock_leased(self._session.executor_id)
         states = await self._committer.states.load(tx, [r for r in rows if r.nonce == self._nonce])
-        return await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
+        assignments, _ = await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
+        return assignments
 
     async def _lease(self, tx: Transaction, rows: Sequence[Row]) -> Written[Found]:
         """Lease locked tasks while there are places, and hold those that must wait."""
@@ -112,8 +122,11 @@ class Acquisition:
         changes = self._committer.states.advance(tx, looked_at, event)
         leased = [(c.step, c.definition) for c in changes if _is_leased(c)]
         looked = len(changes)  # fewer than `rows` if no place is left or `advance` failed
+        assignments, unreadable = await assign(tx, leased)
+        if unreadable:
+            changes = [_unless_unreadable(tx, c, states, unreadable) for c in changes]
         found = Found(
-            await assign(tx, leased),
+            assignments,
             held=looked - len(leased),
             more=room.short or (looked > 0 and (len(rows) == self._limit or looked < len(rows))),
             short=room.short,
@@ -124,3 +137,16 @@ class Acquisition:
 
 def _is_leased(change: Change) -> bool:
     return change.step.row.status is TaskStatus.EXECUTED
+
+
+def _unless_unreadable(
+    tx: Transaction,
+    change: Change,
+    states: Mapping[str, TaskState],
+    unreadable: Mapping[str, Unreadable],
+) -> Change:
+    """Let a task fail instead of being leased if its assignment cannot be built."""
+    task_id = change.step.row.id
+    if task_id not in unreadable:
+        return change
+    return Change.of(fail(tx, states[task_id], unreadable[task_id]), states[task_id])

@@ -3,12 +3,16 @@
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import Decoder
 
-from kaiju_tasks.lifecycle import Command, Definition, Row, Step
+from kaiju_tasks.errors import reason_of
+from kaiju_tasks.lifecycle import Command, Definition, Row, Step, Unreadable
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.templates import ANY_ROOT
+
+_decode = Decoder(Raw).decode
 
 
 class Segment(Struct, frozen=True):
@@ -47,8 +51,13 @@ def _is_index(ref: str) -> bool:
     return len(ref) <= 3 and ref.isdecimal() and str(int(ref)) == ref
 
 
-async def assign(tx: Transaction, steps: list[tuple[Step, Definition]]) -> list[Assignment]:
-    """Build the assignments of newly acquired tasks, with the results that they read."""
+async def assign(
+    tx: Transaction, steps: list[tuple[Step, Definition]]
+) -> tuple[list[Assignment], dict[str, Unreadable]]:
+    """Build the assignments of newly acquired tasks, with the results that they read.
+
+    :returns: the assignments, and why the others cannot be built, by task id
+    """
     wanted = [
         (step.row.job_id or "", step.row.cycle, stage)
         for step, definition in steps
@@ -56,7 +65,35 @@ async def assign(tx: Transaction, steps: list[tuple[Step, Definition]]) -> list[
         for stage, _ in segment(definition, step.row.stage).reads
     ]
     results = await tx.results(wanted) if wanted else {}
-    return [_assignment(step.row, definition, results, tx.now) for step, definition in steps]
+    damaged = {key: problem for key, raw in results.items() if (problem := _problem(raw))}
+    assignments, unreadable = [], {}
+    for step, definition in steps:
+        row = step.row
+        if damaged and (error := _unreadable(row, definition, damaged)) is not None:
+            unreadable[row.id] = error
+        else:
+            assignments.append(_assignment(row, definition, results, tx.now))
+    return assignments, unreadable
+
+
+def _problem(raw: Raw) -> str | None:
+    """Why a result is not JSON. An assignment with it could not be read."""
+    try:
+        _decode(raw)
+    except DecodeError as error:
+        return reason_of(error)
+    return None
+
+
+def _unreadable(
+    row: Row, definition: Definition, damaged: dict[tuple[str, int], str]
+) -> Unreadable | None:
+    reads = segment(definition, row.stage).reads if row.stage else ()
+    for stage, _ in reads:
+        if (problem := damaged.get((row.job_id or "", stage))) is not None:
+            text = f"the stored result of stage {stage} cannot be read: {problem}"
+            return Unreadable(text, status=row.status)
+    return None
 
 
 def _assignment(

@@ -10,11 +10,20 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from kaiju_tasks.lifecycle import Definition, GateOpened, Row, SlotFull, TaskState, slot_gate
+from kaiju_tasks.lifecycle import (
+    BrokenDefinition,
+    Definition,
+    GateOpened,
+    Row,
+    SlotFull,
+    TaskState,
+    executes,
+    slot_gate,
+)
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.types import Concurrency, TaskStatus
+from kaiju_tasks.types import Concurrency
 
 UNSETTLED_AT_ONCE = 100
 MOST_AT_ONCE = 500
@@ -83,19 +92,40 @@ class Slots:
         tally = _Tally()
         for change in changes:
             tally.add(change)
-        if not tally.keys:
+        if not tally.keys and not tally.lost_key:
             return []
         await self._lock(tally.keys)
         before = {key: self._used[key] for key in tally.keys}
         for key, delta in tally.executed.items():
             self._used[key] += delta
+        leaked = await self._recount() if tally.lost_key else set()
         dropped = await self._drop(tally)
         opened, unsettled = await self._open(tally)
         written = {key: self._used[key] for key in tally.keys if self._used[key] != before[key]}
+        unsettled |= leaked
         written |= {key: self._used[key] for key in unsettled}
         if written:
             await self._tx.save_slots(written, unsettled)
         return dropped + opened
+
+    async def _recount(self) -> set[str]:
+        """Count the used slots of all keys by the tasks that execute. If the key of one of these
+        cannot be read, leave the slots to the transaction in which that task fails.
+
+        :returns: the keys of which fewer slots are used than were counted
+        """
+        keys = await self._tx.used_slots()
+        await self._lock(keys)
+        leased = await self._tx.definitions(await self._tx.leased_ids())
+        executing: Counter[str] = Counter()
+        for stored in leased.values():
+            if _has_lost_key(stored.definition):
+                return set()
+            if (key := stored.definition.slot_key) is not None:
+                executing[key] += 1
+        leaked = {key for key in keys if self._used[key] > executing[key]}
+        self._used |= {key: executing[key] for key in leaked}
+        return leaked
 
     async def _drop(self, tally: "_Tally") -> list[Change]:
         """Drop runs that find no free slot and have `on_full` "drop"."""
@@ -152,6 +182,7 @@ class _Tally:
 
     :ivar executed: the change of the number of executing runs, by key
     :ivar opened_in_vain: keys of which a task left the gate but is now held by a pause
+    :ivar lost_key: whether a task has stopped executing whose key cannot be read
     :ivar droppable: key and id of newly queued tasks whose runs are dropped if no slot is free
     """
 
@@ -160,6 +191,7 @@ class _Tally:
         self.droppable: list[tuple[str, str]] = []
         self.limits: dict[str, Concurrency] = {}
         self.opened_in_vain: set[str] = set()
+        self.lost_key = False
         self._left: Counter[str] = Counter()
 
     @property
@@ -183,14 +215,16 @@ class _Tally:
     def _count(self, definition: Definition, before: Row | None, after: Row | None) -> None:
         key, concurrency = definition.slot_key, definition.concurrency
         if key is None or concurrency is None:
+            stopped = before is not None and executes(before)
+            self.lost_key |= stopped and _has_lost_key(definition)
             return
         gate = slot_gate(key)
         executed, was_ready, waited = _position(before, gate)
-        executes, is_ready, waits = _position(after, gate)
-        if executes != executed:
+        runs, is_ready, waits = _position(after, gate)
+        if runs != executed:
             self.limits[key] = concurrency
-            self.executed[key] += int(executes) - int(executed)
-        if (executed and not executes) or (was_ready and not is_ready and not executes):
+            self.executed[key] += int(runs) - int(executed)
+        if (executed and not runs) or (was_ready and not is_ready and not runs):
             self.limits[key] = concurrency
             self._left[key] += 0 if was_ready and waits else 1
         elif waits and waited:
@@ -212,4 +246,11 @@ def _position(row: Row | None, gate: str) -> tuple[bool, bool, bool]:
     """Whether the task executes, is ready, and waits at the gate."""
     if row is None:
         return False, False, False
-    return row.status is TaskStatus.EXECUTED, row.ready > 0, row.gate == gate
+    return executes(row), row.ready > 0, row.gate == gate
+
+
+def _has_lost_key(definition: Definition) -> bool:
+    """Whether it cannot be known which slot a task with this definition uses."""
+    if not isinstance(definition, BrokenDefinition):
+        return False
+    return definition.slot_key is None or definition.concurrency is None

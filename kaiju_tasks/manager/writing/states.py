@@ -124,7 +124,7 @@ class States:
         except Exception as exc:
             if type(event) in CALLS:
                 raise
-            return _failed(tx, state, exc)
+            return fail(tx, state, exc)
 
     def published(self, changes: Iterable[Change]) -> None:
         """Update the definition cache after a commit."""
@@ -138,8 +138,8 @@ class States:
                 self.definitions.ended(step.row.id)
 
 
-def _failed(tx: Transaction, state: TaskState, error: Exception) -> Step:
-    """The step of a task that cannot be advanced."""
+def fail(tx: Transaction, state: TaskState, error: Exception) -> Step:
+    """The step of a task that cannot be advanced, which is logged."""
     step = fail_broken(state, error, tx.now)
     if step.changed:
         task_id, reason = state.row.id, reason_of(error)

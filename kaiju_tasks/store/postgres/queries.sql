@@ -150,6 +150,14 @@ SELECT used FROM slots WHERE key = $1::text
 UPDATE slots AS s SET used = v.used, unsettled = v.unsettled
 FROM unnest($1::text[], $2::int[], $3::bool[]) AS v (key, used, unsettled) WHERE s.key = v.key
 
+-- name: used_slots
+-- Read the keys with used slots.
+SELECT key FROM slots WHERE used > 0 ORDER BY key
+
+-- name: leased_ids
+-- Read the ids of all tasks that executors hold.
+SELECT id FROM tasks WHERE executor_id IS NOT NULL ORDER BY id
+
 -- name: unsettled_slots
 -- Read keys of which a waiting task may have been passed over.
 SELECT key FROM slots WHERE unsettled ORDER BY key LIMIT $1::int

@@ -25,6 +25,7 @@ from kaiju_tasks.store.clock import describe_step
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     executor_of,
+    executor_status,
     holders_of,
     notification_of,
     pauses_of,
@@ -252,7 +253,7 @@ class PostgresStore(SharedStore):
             ((ping.executor_id, ping.session, ping.capacity) for ping in pings), 3
         )
         found = await self._read("ping", ids, sessions, capacities, lease_seconds)
-        return {id: ExecutorStatus(status) for id, status in found}
+        return {id: executor_status(id, status) for id, status in found}
 
     async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
         await self._read("shorten_lease", executor_id, session, seconds)

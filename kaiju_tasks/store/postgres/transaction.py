@@ -16,11 +16,13 @@ from kaiju_tasks.store.base import (
 )
 from kaiju_tasks.store.columns import (
     AUDIT_COLUMNS,
+    NULL,
     audit_values,
     child_of,
     child_values,
     executor_of,
     executor_values,
+    json_raw,
     message_of,
     pause_text,
     pauses_of,
@@ -120,6 +122,12 @@ class PostgresTransaction:
         values = ((key, count, key in unsettled) for key, count in used.items())
         await self._fetch("save_slots", *columns_of(values, 3))
 
+    async def used_slots(self) -> list[str]:
+        return [key for (key,) in await self._fetch("used_slots")]
+
+    async def leased_ids(self) -> list[str]:
+        return [id for (id,) in await self._fetch("leased_ids")]
+
     async def unsettled_slots(self, limit: int) -> list[str]:
         return [key for (key,) in await self._fetch("unsettled_slots", limit)]
 
@@ -167,7 +175,7 @@ class PostgresTransaction:
     async def run_results(self, runs: Iterable[tuple[str, int]]) -> dict[str, dict[int, Raw]]:
         results: dict[str, dict[int, Raw]] = {}
         for job_id, stage, text in await self._fetch("run_results", *columns_of(runs, 2)):
-            results.setdefault(job_id, {})[stage] = Raw(text.encode())
+            results.setdefault(job_id, {})[stage] = json_raw(text) or NULL
         return results
 
     async def pauses(self) -> Pauses:

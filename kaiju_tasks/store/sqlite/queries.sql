@@ -88,6 +88,14 @@ SELECT used FROM slots WHERE key = ?1
 INSERT INTO slots (key, used, unsettled) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET used = excluded.used, unsettled = excluded.unsettled
 
+-- name: used_slots
+-- Read the keys with used slots.
+SELECT key FROM slots WHERE used > 0 ORDER BY key
+
+-- name: leased_ids
+-- Read the ids of all tasks that executors hold.
+SELECT id FROM tasks WHERE executor_id IS NOT NULL ORDER BY id
+
 -- name: unsettled_slots
 -- Read keys of which a waiting task may have been passed over.
 SELECT key FROM slots WHERE unsettled ORDER BY key LIMIT ?1

@@ -32,6 +32,7 @@ from kaiju_tasks.store.clock import SteadyClock, describe_step
 from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     executor_of,
+    executor_status,
     holders_of,
     notification_of,
     pauses_of,
@@ -213,7 +214,7 @@ class SqliteStore(SharedStore):
             for ping in pings:
                 values = (ping.executor_id, ping.session, now, now + lease_seconds, ping.capacity)
                 if found := db.execute(SQL["ping"], values).fetchall():
-                    statuses[ping.executor_id] = ExecutorStatus(found[0][0])
+                    statuses[ping.executor_id] = executor_status(ping.executor_id, found[0][0])
             return statuses
 
         return await self._write(work)

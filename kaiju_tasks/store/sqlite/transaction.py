@@ -17,11 +17,13 @@ from kaiju_tasks.store.base import (
     Summary,
 )
 from kaiju_tasks.store.columns import (
+    NULL,
     audit_values,
     child_of,
     child_values,
     executor_of,
     executor_values,
+    json_raw,
     message_of,
     pause_text,
     pauses_of,
@@ -102,6 +104,12 @@ class SqliteTransaction:
         values = [(key, count, key in unsettled) for key, count in used.items()]
         await self._run(lambda db: db.executemany(SQL["save_slot"], values).rowcount)
 
+    async def used_slots(self) -> list[str]:
+        return [key for (key,) in await self._fetch("used_slots")]
+
+    async def leased_ids(self) -> list[str]:
+        return [id for (id,) in await self._fetch("leased_ids")]
+
     async def unsettled_slots(self, limit: int) -> list[str]:
         return [key for (key,) in await self._fetch("unsettled_slots", limit)]
 
@@ -161,7 +169,7 @@ class SqliteTransaction:
             found = {}
             for run in wanted:
                 rows = db.execute(SQL["run_results"], run)
-                found[run[0]] = {stage: Raw(text.encode()) for stage, text in rows}
+                found[run[0]] = {stage: json_raw(text) or NULL for stage, text in rows}
             return found
 
         return await self._run(read)
