@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, fi
 
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.rights import Kind, Scope
 
 __all__ = [
     "Command",
@@ -23,6 +24,7 @@ __all__ = [
     "ExecutorStatus",
     "ExitCode",
     "Explanation",
+    "IssuedToken",
     "Limit",
     "Message",
     "MessageReceipt",
@@ -31,6 +33,7 @@ __all__ = [
     "Notification",
     "Outcome",
     "Pause",
+    "PrincipalInfo",
     "Reason",
     "RestartPolicy",
     "Run",
@@ -43,6 +46,7 @@ __all__ = [
     "TaskStatus",
     "Tasks",
     "Timer",
+    "TokenInfo",
     "Unique",
     "Webhook",
     "WhyNot",
@@ -977,3 +981,57 @@ class ExecutorInfo(Struct, kw_only=True):
     last_ping: Moment
     lease_until: Moment
     manager_id: str | None
+
+
+class PrincipalInfo(Struct, kw_only=True):
+    """A person or a program that may use the manager.
+
+    :param id: its name, which owns tasks and is in the audit
+    :param kind: what it may do; it never changes
+    :param scope: what all its tokens are limited to
+    :param created_by: principal that created it; null if it was created in the database
+    :param disabled_at: since when its tokens are refused; null if they are not
+    """
+
+    id: str
+    kind: Kind
+    scope: Scope
+    created: Moment
+    created_by: str | None
+    disabled_at: Moment | None
+
+
+class TokenInfo(Struct, kw_only=True):
+    """A token without its secret.
+
+    :param principal: name of the principal that it belongs to
+    :param scope: what it is limited to, in addition to the scope of its principal
+    :param note: what it is for, for people
+    :param created_by: principal that created it; null if it was created in the database
+    :param revoked_at: since when it is refused; null if it was not revoked
+    :param successor: id of the token that replaces it
+    :param last_used: time of its last use, to within a minute
+    :param last_remote: address that it was last used from
+    """
+
+    id: str
+    principal: str
+    kind: Kind
+    scope: Scope
+    note: str | None
+    created: Moment
+    created_by: str | None
+    expires_at: Moment
+    revoked_at: Moment | None
+    successor: str | None
+    last_used: Moment | None = None
+    last_remote: str | None = None
+
+
+class IssuedToken(TokenInfo, kw_only=True):
+    """A new token.
+
+    :param token: the token itself, which is shown only this once
+    """
+
+    token: str

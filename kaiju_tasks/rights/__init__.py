@@ -18,6 +18,7 @@ from kaiju_tasks.rights.tokens import (
     new_token,
     read_token,
     same_hash,
+    token_id_in,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "rights_of",
     "same_hash",
     "sight_of",
+    "token_id_in",
 ]

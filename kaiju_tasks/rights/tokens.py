@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from kaiju_tasks.rights.kinds import Kind
 
-__all__ = ["TokenParts", "hash_token", "hide_tokens", "new_token", "read_token", "same_hash"]
+__all__ = [
+    "TokenParts",
+    "hash_token",
+    "hide_tokens",
+    "new_token",
+    "read_token",
+    "same_hash",
+    "token_id_in",
+]
 
 ID_LENGTH = 12
 SECRET_BYTES = 32
@@ -30,6 +38,7 @@ _SECRETS = re.compile(
     rf"(kt_[{_LETTERS}]_[a-z2-7]{{1,12}})[A-Za-z0-9_-]*|\b(bearer\s+)(?!kt_)[^\s'\"]+",
     re.IGNORECASE,
 )
+_NAME = re.compile(rf"kt_[{_LETTERS}]_([a-z2-7]{{{ID_LENGTH}}})(?![a-z2-7])")
 _NO_HASH = bytes(32)
 
 
@@ -62,6 +71,13 @@ def read_token(text: str) -> TokenParts | None:
     if found is None or not hmac.compare_digest(_checksum(found[1]), found[4]):
         return None
     return TokenParts(_KINDS[found[2]], found[3], hash_token(text))
+
+
+def token_id_in(text: str) -> str:
+    """The id in `kt_<kind>_<id>`, as logs name a token, or in the token itself; other text as it
+    is."""
+    found = _NAME.match(text)
+    return text if found is None else found[1]
 
 
 def hash_token(token: str) -> bytes:

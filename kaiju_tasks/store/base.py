@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
 from kaiju_tasks.protocol import Lease
+from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
 
 
@@ -61,6 +62,7 @@ class WorkSummary(Struct):
     :param paused: the gates of pauses that hold tasks
     :param unsettled: whether there are unsettled slots (see `Transaction.unsettled_slots`)
     :param signals: whether there are signals (see `Transaction.take_signals`)
+    :param tokens_revision: raised with every change to principals and tokens
     """
 
     now: float
@@ -71,6 +73,7 @@ class WorkSummary(Struct):
     paused: frozenset[str] = frozenset()
     unsettled: bool = False
     signals: bool = False
+    tokens_revision: int = 0
 
 
 class StoredDefinition(Struct):
@@ -516,6 +519,27 @@ class Transaction(Protocol):
         """
         ...
 
+    async def lock_tokens(self) -> None:
+        """Lock all principals and tokens until the end of the transaction, and increase their
+        revision. It waits for other transactions that have locked them."""
+        ...
+
+    async def principal(self, principal_id: str) -> StoredPrincipal | None:
+        """A principal. Call `lock_tokens` first to change it."""
+        ...
+
+    async def token(self, token_id: str) -> StoredToken | None:
+        """A token. Call `lock_tokens` first to change it."""
+        ...
+
+    async def put_principal(self, principal: StoredPrincipal) -> None:
+        """Insert or replace a principal."""
+        ...
+
+    async def put_token(self, token: StoredToken) -> None:
+        """Insert or replace a token. Its id, principal, hash and scope never change."""
+        ...
+
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
         """Write audit records; `at` is set to the clock. Of a record with an existing id, only
         `data` is updated, so that a transaction can be repeated and a record completed."""
@@ -639,6 +663,27 @@ class Store(Protocol):
 
     async def status_counts(self) -> dict[tuple[str, str], int]:
         """The number of tasks, by (app_name, status)."""
+        ...
+
+    # principals and tokens
+
+    async def credential(self, token_id: str | None) -> Credential:
+        """Read what is known about a token, in one query.
+
+        :param token_id: the id in the token; None to read only what concerns all of them
+        """
+        ...
+
+    async def principals(self) -> list[StoredPrincipal]:
+        """All principals, in the order of their ids."""
+        ...
+
+    async def tokens(self) -> list[tuple[StoredToken, TokenUse | None]]:
+        """All tokens in the order in which they were created, each with its last use."""
+        ...
+
+    async def tokens_used(self, uses: Sequence[TokenUse]) -> None:
+        """Record the last uses of tokens. An earlier use does not replace a later one."""
         ...
 
     # executors and managers

@@ -17,6 +17,7 @@ def make_store(
     clock: Callable[[], float] | None = None,
     inline: bool = False,
     connections: int = 4,
+    beside: bool = False,
 ) -> Store:
     """Create the store for a URL, without opening it.
 
@@ -26,13 +27,15 @@ def make_store(
     :param clock: the source of the time in UNIX seconds, for SQLite only; by default, the wall
         clock without its steps
     :param inline: whether to run statements in the caller's thread, for SQLite only
+    :param beside: whether to open a SQLite file even while a manager uses it, for short
+        transactions; PostgreSQL always allows it
     :param connections: maximum number of connections, from 1, for PostgreSQL only
     :raises SettingsError: the URL is not valid
     """
     if url.startswith(SQLITE):
         from kaiju_tasks.store.sqlite import SqliteStore
 
-        return SqliteStore(_sqlite_path(url), clock=clock, inline=inline)
+        return SqliteStore(_sqlite_path(url), clock=clock, inline=inline, beside=beside)
     if url.startswith(POSTGRES):
         from kaiju_tasks.store.postgres import PostgresStore
 

@@ -16,6 +16,8 @@ from kaiju_tasks.store.columns import (
     stage_record_of,
     storable_ids,
 )
+from kaiju_tasks.store.credential_columns import principal_of, used_token_of
+from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.sql import Statements
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Notification, Run, StageRecord
@@ -78,6 +80,14 @@ class SharedStore(ABC):
     async def status_counts(self) -> dict[tuple[str, str], int]:
         found = await self._read("status_counts")
         return {(app_name, status): count for app_name, status, count in found}
+
+    # principals and tokens
+
+    async def principals(self) -> list[StoredPrincipal]:
+        return [principal_of(values) for values in await self._read("principals")]
+
+    async def tokens(self) -> list[tuple[StoredToken, TokenUse | None]]:
+        return [used_token_of(values) for values in await self._read("tokens")]
 
     # notifications and audit
 

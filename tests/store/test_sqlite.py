@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -34,6 +35,49 @@ async def test_a_second_manager_on_the_file_is_refused(path: Path) -> None:
     await first.close()
     await second.open()
     await second.close()
+
+
+async def test_a_store_beside_a_manager_works_but_never_migrates(path: Path) -> None:
+    manager = make_store(f"sqlite:///{path}")
+    await manager.open()
+    beside = make_store(f"sqlite:///{path}", beside=True)
+    await beside.open()
+    async with beside.transaction() as tx:
+        await tx.lock_tokens()
+    assert (await manager.credential(None)).revision == 1
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM kaiju_migrations WHERE version > 1")
+        db.commit()
+    with pytest.raises(StoreRefused, match="kaiju-tasks db migrate"):
+        await make_store(f"sqlite:///{path}", beside=True).open()
+    await beside.close()
+    await manager.close()
+    alone = make_store(f"sqlite:///{path.with_name('new.db')}", beside=True)
+    await alone.open()
+    assert (await alone.credential(None)).revision == 0
+    await alone.close()
+
+
+async def test_a_store_beside_locks_out_a_manager_only_when_it_was_first(path: Path) -> None:
+    beside, manager = make_store(f"sqlite:///{path}", beside=True), make_store(f"sqlite:///{path}")
+    await beside.open()
+    with pytest.raises(StoreRefused, match="Another manager is using"):
+        await manager.open()
+    await beside.close()
+    await manager.open()
+    await manager.close()
+
+
+async def test_only_the_owner_may_read_the_files(path: Path) -> None:
+    path.touch(0o644)
+    path.chmod(0o664)
+    store = make_store(f"sqlite:///{path}")
+    await store.open()
+    await add(store, "a")
+    modes = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in path.parent.iterdir()}
+    assert modes.keys() == {"tasks.db", "tasks.db-wal", "tasks.db-shm", "tasks.db.lock"}
+    assert set(modes.values()) == {"0o600"}
+    await store.close()
 
 
 HOLD = """

@@ -72,6 +72,13 @@ e.manager_id, e.connected_at, e.last_ping, e.lease_until
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
 s.ended_at, s.outcome, s.rescued, s.result, s.error
 
+-- fragment: principal_columns
+p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
+
+-- fragment: token_columns
+k.id, k.principal_id, k.scope, k.hash, k.note, k.created, k.created_by, k.expires_at,
+k.revoked_at, k.successor
+
 -- name: now
 -- Read the database's clock, and how often it was set.
 SELECT {clock}, (SELECT value FROM revisions WHERE name = 'clock')
@@ -562,7 +569,8 @@ DELETE FROM managers WHERE seen_at < $1::float8
 
 -- name: work_summary
 -- Read the work summary: clock, next due time, ready streams, suspect streams, next expiry, gates
--- of pauses that hold tasks, whether slots are unsettled, whether there are signals.
+-- of pauses that hold tasks, whether slots are unsettled, whether there are signals, the revision
+-- of principals and tokens.
 WITH RECURSIVE
 gates (gate) AS (
     SELECT min(t.gate) FROM tasks t WHERE t.gate >= 'p:' AND t.gate < 'p;'
@@ -584,7 +592,8 @@ SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     ARRAY(SELECT app_name FROM suspect WHERE app_name IS NOT NULL),
     (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED')),
     ARRAY(SELECT gate FROM gates WHERE gate IS NOT NULL),
-    EXISTS (SELECT FROM slots WHERE unsettled), EXISTS (SELECT FROM signals)
+    EXISTS (SELECT FROM slots WHERE unsettled), EXISTS (SELECT FROM signals),
+    (SELECT value FROM revisions WHERE name = 'tokens')
 
 -- name: tasks
 -- Read tasks and their definitions.
@@ -707,3 +716,52 @@ WHERE (d.cron IS NOT NULL OR (d.every_seconds IS NOT NULL AND t.explicit))
 -- Set the next fire of a task.
 UPDATE tasks SET fire_at = $2::float8, next_run = $3::float8, due_at = $4::float8
 WHERE id = $1::text
+
+-- name: lock_tokens
+-- Lock all principals and tokens, and increase their revision.
+UPDATE revisions SET value = value + 1 WHERE name = 'tokens' RETURNING value, {clock}
+
+-- name: principal
+-- Read a principal.
+SELECT {principal_columns} FROM principals p WHERE p.id = $1::text
+
+-- name: token
+-- Read a token.
+SELECT {token_columns} FROM tokens k WHERE k.id = $1::text
+
+-- name: principals
+-- Read all principals.
+SELECT {principal_columns} FROM principals p ORDER BY p.id
+
+-- name: tokens
+-- Read all tokens and their last use.
+SELECT {token_columns}, u.at, u.remote FROM tokens k LEFT JOIN token_uses u ON u.token_id = k.id
+ORDER BY k.created, k.id
+
+-- name: credential
+-- Read the clock, a token, its principal, the revision of all of them, and whether there is any
+-- token.
+SELECT {clock}, r.value, EXISTS (SELECT FROM tokens), {principal_columns}, {token_columns}
+FROM revisions r LEFT JOIN tokens k ON k.id = $1::text LEFT JOIN principals p ON p.id = k.principal_id
+WHERE r.name = 'tokens'
+
+-- name: put_principal
+-- Insert or update a principal.
+INSERT INTO principals (id, kind, scope, created, created_by, disabled_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, disabled_at = excluded.disabled_at
+
+-- name: put_token
+-- Insert or update a token.
+INSERT INTO tokens (id, principal_id, scope, hash, note, created, created_by, expires_at,
+    revoked_at, successor)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (id) DO UPDATE SET note = excluded.note, expires_at = excluded.expires_at,
+    revoked_at = excluded.revoked_at, successor = excluded.successor
+
+-- name: tokens_used
+-- Record the last uses of tokens.
+INSERT INTO token_uses (token_id, at, remote)
+SELECT * FROM unnest($1::text[], $2::float8[], $3::text[])
+ON CONFLICT (token_id) DO UPDATE SET at = excluded.at, remote = excluded.remote
+WHERE excluded.at >= token_uses.at

@@ -34,6 +34,8 @@ from kaiju_tasks.store.columns import (
     storable_ids,
     stored_definition,
 )
+from kaiju_tasks.store.credential_columns import credential_of
+from kaiju_tasks.store.credentials import Credential, TokenUse
 from kaiju_tasks.store.postgres import migrating
 from kaiju_tasks.store.postgres.address import parse_address
 from kaiju_tasks.store.postgres.arrays import columns_of
@@ -187,7 +189,7 @@ class PostgresStore(SharedStore):
         ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read_clock(
             "work_summary"
         )
-        paused, unsettled, signals = waiting
+        paused, unsettled, signals, tokens_revision = waiting
         return WorkSummary(
             now,
             next_due,
@@ -197,6 +199,7 @@ class PostgresStore(SharedStore):
             frozenset(paused),
             unsettled,
             signals,
+            tokens_revision,
         )
 
     async def wake(self, topics: Iterable[str]) -> None:
@@ -245,6 +248,17 @@ class PostgresStore(SharedStore):
     async def pauses(self) -> list[Pause]:
         ((_, bodies),) = await self._read("pauses")
         return pauses_of(bodies)
+
+    # principals and tokens
+
+    async def credential(self, token_id: str | None) -> Credential:
+        ((now, *found),) = await self._read_clock("credential", token_id)
+        return credential_of(now, found)
+
+    async def tokens_used(self, uses: Sequence[TokenUse]) -> None:
+        ordered = sorted(uses, key=lambda use: use.token_id)
+        values = ((use.token_id, use.at, use.remote) for use in ordered)
+        await self._change("tokens_used", *columns_of(values, 3))
 
     # executors and managers
 

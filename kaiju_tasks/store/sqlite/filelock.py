@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from kaiju_tasks.store.base import StoreRefused, StoreUnavailable
+from kaiju_tasks.store.sqlite.files import PRIVATE
 
 
 class FileLock:
@@ -18,7 +19,7 @@ class FileLock:
         """:raises StoreRefused: another manager holds the lock"""
         path = f"{self._database}.lock"
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be opened: {error.strerror}.") from error
         try:

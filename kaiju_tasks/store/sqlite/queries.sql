@@ -18,6 +18,13 @@ e.manager_id, e.connected_at, e.last_ping, e.lease_until
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
 s.ended_at, s.outcome, s.rescued, s.result, s.error
 
+-- fragment: principal_columns
+p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
+
+-- fragment: token_columns
+k.id, k.principal_id, k.scope, k.hash, k.note, k.created, k.created_by, k.expires_at,
+k.revoked_at, k.successor
+
 -- name: lock
 -- Read the tasks of a JSON list of ids.
 SELECT {task_columns} FROM tasks t
@@ -462,7 +469,8 @@ DELETE FROM managers WHERE seen_at < ?1
 
 -- name: work_summary
 -- Read the work summary: next due time, ready streams, suspect streams, next expiry, gates of
--- pauses that hold tasks, whether slots are unsettled, whether there are signals.
+-- pauses that hold tasks, whether slots are unsettled, whether there are signals, the revision of
+-- principals and tokens.
 WITH RECURSIVE
 gates (gate) AS (
     SELECT min(gate) FROM tasks WHERE gate >= 'p:' AND gate < 'p;'
@@ -484,7 +492,8 @@ SELECT (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     (SELECT json_group_array(app_name) FROM suspect WHERE app_name IS NOT NULL),
     (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED')),
     (SELECT json_group_array(gate) FROM gates WHERE gate IS NOT NULL),
-    EXISTS (SELECT 1 FROM slots WHERE unsettled), EXISTS (SELECT 1 FROM signals)
+    EXISTS (SELECT 1 FROM slots WHERE unsettled), EXISTS (SELECT 1 FROM signals),
+    (SELECT value FROM revisions WHERE name = 'tokens')
 
 -- name: tasks
 -- Read the tasks of a JSON list of ids, with their definitions.
@@ -582,3 +591,50 @@ UPDATE tasks SET fire_at = ?2, next_run = ?3, due_at = ?4 WHERE id = ?1
 -- name: raise_clock
 -- Record that a step of the clock was applied.
 UPDATE revisions SET value = value + 1 WHERE name = 'clock'
+
+-- name: raise_tokens
+-- Increase the revision of principals and tokens.
+UPDATE revisions SET value = value + 1 WHERE name = 'tokens'
+
+-- name: principal
+-- Read a principal.
+SELECT {principal_columns} FROM principals p WHERE p.id = ?1
+
+-- name: token
+-- Read a token.
+SELECT {token_columns} FROM tokens k WHERE k.id = ?1
+
+-- name: principals
+-- Read all principals.
+SELECT {principal_columns} FROM principals p ORDER BY p.id
+
+-- name: tokens
+-- Read all tokens and their last use.
+SELECT {token_columns}, u.at, u.remote FROM tokens k LEFT JOIN token_uses u ON u.token_id = k.id
+ORDER BY k.created, k.id
+
+-- name: credential
+-- Read a token, its principal, the revision of all of them, and whether there is any token.
+SELECT r.value, EXISTS (SELECT 1 FROM tokens), {principal_columns}, {token_columns}
+FROM revisions r LEFT JOIN tokens k ON k.id = ?1 LEFT JOIN principals p ON p.id = k.principal_id
+WHERE r.name = 'tokens'
+
+-- name: put_principal
+-- Insert or update a principal.
+INSERT INTO principals (id, kind, scope, created, created_by, disabled_at)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, disabled_at = excluded.disabled_at
+
+-- name: put_token
+-- Insert or update a token.
+INSERT INTO tokens (id, principal_id, scope, hash, note, created, created_by, expires_at,
+    revoked_at, successor)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET note = excluded.note, expires_at = excluded.expires_at,
+    revoked_at = excluded.revoked_at, successor = excluded.successor
+
+-- name: token_used
+-- Record the last use of a token.
+INSERT INTO token_uses (token_id, at, remote) VALUES (?, ?, ?)
+ON CONFLICT (token_id) DO UPDATE SET at = excluded.at, remote = excluded.remote
+WHERE excluded.at >= token_uses.at

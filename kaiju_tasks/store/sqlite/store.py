@@ -41,12 +41,15 @@ from kaiju_tasks.store.columns import (
     storable_ids,
     stored_definition,
 )
+from kaiju_tasks.store.credential_columns import credential_of
+from kaiju_tasks.store.credentials import Credential, TokenUse
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.store.sqlite import migrating
 from kaiju_tasks.store.sqlite.clock_step import apply_step
 from kaiju_tasks.store.sqlite.connection import MEMORY, connect, translated
 from kaiju_tasks.store.sqlite.dialect import SqliteDialect
 from kaiju_tasks.store.sqlite.filelock import FileLock
+from kaiju_tasks.store.sqlite.files import make_private
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
@@ -66,15 +69,23 @@ class SqliteStore(SharedStore):
     :param path: the path of the file, or `:memory:`
     :param clock: the source of the time, UNIX seconds; by default, the wall clock without its steps
     :param inline: whether to run statements in the caller's thread
+    :param beside: whether to open the file even while a manager uses it, for short transactions
+        that the manager finds later: SQLite itself locks the file for each transaction
     """
 
     _dialect = SqliteDialect()
     _sql = SQL
 
     def __init__(
-        self, path: str, *, clock: Callable[[], float] | None = None, inline: bool = False
+        self,
+        path: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        inline: bool = False,
+        beside: bool = False,
     ) -> None:
         self._path = path
+        self._beside = beside
         self._clock = SteadyClock() if clock is None else clock
         self._in_memory = path == MEMORY
         self._file_lock = FileLock(Path(path))
@@ -89,7 +100,8 @@ class SqliteStore(SharedStore):
     async def open(self, *, migrate: bool = True) -> None:
         if not self._in_memory:
             self._refuse_missing(migrate)
-            self._file_lock.take()
+            migrate = self._take_lock() and migrate
+            make_private(self._path)
         try:
             await self._writer.start()
             await self._writer.run(self._prepare if migrate else migrating.check)
@@ -98,6 +110,16 @@ class SqliteStore(SharedStore):
         except BaseException:
             await self.close()
             raise
+
+    def _take_lock(self) -> bool:
+        """Whether the file is now locked for this process, which may migrate it."""
+        try:
+            self._file_lock.take()
+        except StoreRefused:
+            if not self._beside:
+                raise
+            return False
+        return True
 
     def _refuse_missing(self, migrate: bool) -> None:
         file = Path(self._path)
@@ -149,7 +171,7 @@ class SqliteStore(SharedStore):
     async def work_summary(self) -> WorkSummary:
         await self._follow_clock()
         ((next_due, ready, suspect, next_expiry, *waiting),) = await self._read("work_summary")
-        paused, unsettled, signals = waiting
+        paused, unsettled, signals, tokens_revision = waiting
         return WorkSummary(
             self._clock(),
             next_due,
@@ -159,6 +181,7 @@ class SqliteStore(SharedStore):
             _names(paused),
             bool(unsettled),
             bool(signals),
+            tokens_revision,
         )
 
     async def wake(self, topics: Iterable[str]) -> None:
@@ -203,6 +226,16 @@ class SqliteStore(SharedStore):
 
     async def pauses(self) -> list[Pause]:
         return pauses_of(body for (body,) in await self._read("pauses"))
+
+    # principals and tokens
+
+    async def credential(self, token_id: str | None) -> Credential:
+        (found,) = await self._read("credential", token_id)
+        return credential_of(self._clock(), found)
+
+    async def tokens_used(self, uses: Sequence[TokenUse]) -> None:
+        values = [(use.token_id, use.at, use.remote) for use in uses]
+        await self._write(lambda db: db.executemany(SQL["token_used"], values).rowcount)
 
     # executors and managers
 

@@ -1,0 +1,17 @@
+"""Principals and tokens: how they are issued and revoked."""
+
+from kaiju_tasks.manager.auth.database import database_issuer, list_tokens
+from kaiju_tasks.manager.auth.issuer import Issuer
+from kaiju_tasks.manager.auth.orders import DAY, HOUR, TokenOrder
+from kaiju_tasks.manager.auth.views import principal_info, token_info
+
+__all__ = [
+    "DAY",
+    "HOUR",
+    "Issuer",
+    "TokenOrder",
+    "database_issuer",
+    "list_tokens",
+    "principal_info",
+    "token_info",
+]

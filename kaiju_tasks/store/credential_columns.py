@@ -1,0 +1,90 @@
+"""Converts between database columns and principals and tokens, for both stores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kaiju_tasks.rights import Kind, Scope
+from kaiju_tasks.store.columns import log_once
+from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(Scope).decode
+
+_NOTHING = Scope(
+    streams=(),
+    methods=(),
+    verbs=(),
+    message=(),
+    executors=(),
+    webhook_hosts=(),
+    stages=(),
+    capacity=0,
+    see_data=False,
+)
+_PRINCIPAL = tuple(StoredPrincipal.__struct_fields__)
+_TOKEN = tuple(StoredToken.__struct_fields__)
+
+
+def principal_values(principal: StoredPrincipal) -> tuple[Any, ...]:
+    """The values of a principal, in the order of StoredPrincipal."""
+    fields = msgspec.structs.asdict(principal)
+    return tuple({**fields, "kind": str(principal.kind), "scope": _text(principal.scope)}.values())
+
+
+def token_values(token: StoredToken) -> tuple[Any, ...]:
+    """The values of a token, in the order of StoredToken."""
+    fields = msgspec.structs.asdict(token)
+    return tuple({**fields, "scope": _text(token.scope), "hash": token.hash.hex()}.values())
+
+
+def principal_of(values: Sequence[Any]) -> StoredPrincipal:
+    """:param values: in the order of StoredPrincipal"""
+    fields = dict(zip(_PRINCIPAL, values, strict=True))
+    fields["kind"] = Kind(fields["kind"])
+    fields["scope"] = _scope("principal", fields["id"], fields["scope"])
+    return StoredPrincipal(**fields)
+
+
+def token_of(values: Sequence[Any]) -> StoredToken:
+    """:param values: in the order of StoredToken"""
+    fields = dict(zip(_TOKEN, values, strict=True))
+    fields["scope"] = _scope("token", fields["id"], fields["scope"])
+    fields["hash"] = bytes.fromhex(fields["hash"])
+    return StoredToken(**fields)
+
+
+def used_token_of(values: Sequence[Any]) -> tuple[StoredToken, TokenUse | None]:
+    """:param values: of a token, then time and address of its last use"""
+    *columns, at, remote = values
+    token = token_of(columns)
+    return token, None if at is None else TokenUse(token.id, at, remote)
+
+
+def credential_of(now: float, values: Sequence[Any]) -> Credential:
+    """:param values: revision, whether there are tokens, then the values of a principal and of a
+    token, null if there is none
+    """
+    revision, any_tokens, *columns = values
+    principal, token = columns[: len(_PRINCIPAL)], columns[len(_PRINCIPAL) :]
+    return Credential(
+        now,
+        revision,
+        bool(any_tokens),
+        None if token[0] is None else token_of(token),
+        None if principal[0] is None else principal_of(principal),
+    )
+
+
+def _text(scope: Scope) -> str:
+    return _encode(scope).decode()
+
+
+def _scope(kind: str, id_: str, text: str) -> Scope:
+    """A scope that cannot be read allows nothing: it may have limits of a later version."""
+    try:
+        return _decode(text)
+    except msgspec.DecodeError as error:
+        log_once("the scope of the %s %s cannot be read: %s", kind, id_, error)
+        return _NOTHING

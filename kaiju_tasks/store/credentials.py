@@ -1,0 +1,80 @@
+"""Principals and tokens as they are stored."""
+
+from msgspec import Struct
+
+from kaiju_tasks.rights import Kind, Scope
+
+__all__ = ["Credential", "StoredPrincipal", "StoredToken", "TokenUse"]
+
+
+class StoredPrincipal(Struct, kw_only=True):
+    """A principal. Times are UNIX seconds.
+
+    :param id: its name, which owns tasks and is in the audit; it never changes
+    :param scope: what all its tokens are limited to
+    :param created_by: the principal that created it; None if it was created in the database
+    :param disabled_at: since when its tokens are refused; None if they are not
+    """
+
+    id: str
+    kind: Kind
+    scope: Scope
+    created: float
+    created_by: str | None = None
+    disabled_at: float | None = None
+
+
+class StoredToken(Struct, kw_only=True):
+    """A token without its secret. Times are UNIX seconds.
+
+    :param hash: SHA-256 of the whole token
+    :param scope: what this token is limited to, in addition to its principal's scope
+    :param note: what it is for, for people
+    :param successor: the id of the token that replaces it
+    """
+
+    id: str
+    principal_id: str
+    scope: Scope
+    hash: bytes
+    note: str | None = None
+    created: float
+    created_by: str | None = None
+    expires_at: float
+    revoked_at: float | None = None
+    successor: str | None = None
+
+    def ended(self, now: float) -> bool:
+        """Whether it is revoked or has expired.
+
+        :param now: the store's clock
+        """
+        return self.revoked_at is not None or self.expires_at <= now
+
+
+class Credential(Struct, frozen=True):
+    """What the store knows about a token that was presented.
+
+    :param now: the store's clock
+    :param revision: the revision of all principals and tokens
+    :param any_tokens: whether any token was ever made
+    :param token: None if there is no such token
+    """
+
+    now: float
+    revision: int
+    any_tokens: bool
+    token: StoredToken | None = None
+    principal: StoredPrincipal | None = None
+
+
+class TokenUse(Struct, frozen=True):
+    """The last use of a token.
+
+    :param at: UNIX seconds
+    :param remote: the address that it was used from
+    """
+
+    token_id: str
+    at: float
+    remote: str | None
