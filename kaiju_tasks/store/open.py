@@ -23,7 +23,8 @@ def make_store(
 
     :param url: `sqlite:///path.db` (relative to the working directory; absolute with four
         slashes), `sqlite://:memory:`, or
-        `postgresql://user:password@host:port/database[?schema=name]`
+        `postgresql://user:password@host:port/database[?schema=name]`, also with several
+        hosts, `host1:port,host2:port`
     :param clock: the source of the time in UNIX seconds, for SQLite only; by default, the wall
         clock without its steps
     :param inline: whether to run statements in the caller's thread, for SQLite only

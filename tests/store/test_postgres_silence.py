@@ -12,6 +12,7 @@ from kaiju_tasks.store import StoreUnavailable
 from kaiju_tasks.store.open import migration_status
 from kaiju_tasks.store.postgres import PostgresStore, migrating
 from kaiju_tasks.store.postgres.bounds import Bounds
+from kaiju_tasks.store.postgres.connection import Connection
 from tests.store.making import add, new_step
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy, proxy
@@ -222,7 +223,7 @@ async def test_opening_and_the_status_do_not_wait_for_a_silent_connection(
     monkeypatch.setattr(migrating, "DEFAULT_BOUNDS", SOON)
     applied = migrating.applied
 
-    async def silent(connection: object) -> object:
+    async def silent(connection: Connection) -> object:
         way.silence()
         return await applied(connection)
 

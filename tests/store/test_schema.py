@@ -22,6 +22,7 @@ from kaiju_tasks.store.columns import (
 from kaiju_tasks.store.migrations import Applied, Migration, load_migrations, statuses, to_apply
 from kaiju_tasks.store.open import make_store, migrate, migration_status
 from kaiju_tasks.store.postgres import migrating as postgres_migrating
+from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.saving import SQL as POSTGRES_SQL
 from kaiju_tasks.store.sqlite.saving import SQL as SQLITE_SQL
 from kaiju_tasks.types import Outcome, TaskStatus
@@ -247,13 +248,14 @@ def test_migrations_are_numbered_without_gaps(kind: str) -> None:
 
 
 async def test_a_failing_migration_leaves_nothing(postgres_dsn: str) -> None:
-    connection = await asyncpg.connect(postgres_dsn)
+    raw = await asyncpg.connect(postgres_dsn)
+    connection = Connection(raw, "test", lambda reason: None, None)
     broken = [Migration(1, "init", "CREATE TABLE half (a int); SELECT nonsense")]
-    with pytest.raises(asyncpg.UndefinedColumnError):
+    with pytest.raises(StoreError, match="nonsense"):
         await postgres_migrating.migrate(connection, None, broken)
     assert await connection.fetchval("SELECT to_regclass('half')") is None
     assert await postgres_migrating.applied(connection) == []
-    await connection.close()
+    await raw.close()
 
 
 async def test_a_schema_is_created_and_separate(postgres_dsn: str) -> None:

@@ -136,7 +136,7 @@ class PostgresServer(Postgres):
         settings = {**self._settings, "unix_socket_directories": str(folder)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (folder / "log").open("ab") as log:
-            self._postmaster = _spawn(
+            self._postmaster = spawn_as_server(
                 [str(self._program("postgres")), "-D", str(folder / "data"), *options], folder, log
             )
         self._wait_until_ready(self._postmaster, folder / "data" / "postmaster.pid")
@@ -217,7 +217,7 @@ class PostgresServer(Postgres):
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", *icu]
         initdb = [str(self._program("initdb")), "--no-sync", "-D", str(folder / "data"), *options]
         with (folder / "log").open("ab") as log:
-            status = _spawn(initdb, folder, log).wait(START_SECONDS)
+            status = spawn_as_server(initdb, folder, log).wait(START_SECONDS)
         if status != 0:
             said = (folder / "log").read_text(errors="replace")
             raise PostgresError(f"initdb ended with {status}.\n{said}")
@@ -262,8 +262,9 @@ def _says_ready(pid_file: Path, pid: int) -> bool:
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def _spawn(command: list[str], folder: Path, log: Any) -> subprocess.Popen[bytes]:
-    user = _server_user()
+def spawn_as_server(command: list[str], folder: Path, log: Any) -> subprocess.Popen[bytes]:
+    """Start a program that refuses root, in its folder."""
+    user = server_user()
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -278,7 +279,7 @@ def _spawn(command: list[str], folder: Path, log: Any) -> subprocess.Popen[bytes
     )
 
 
-def _server_user() -> pwd.struct_passwd | None:
+def server_user() -> pwd.struct_passwd | None:
     """PostgreSQL refuses root; everybody else runs it as himself."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
@@ -289,7 +290,7 @@ def readable_by_server_user(binaries: PostgresBinaries) -> Path:
 
     A copy is made once for each test worker and removed at its end.
     """
-    if _server_user() is None or _all_may_enter(binaries.folder):
+    if server_user() is None or _all_may_enter(binaries.folder):
         return binaries.folder
     copy = Path(tempfile.mkdtemp(prefix="kaiju-pg-binaries-", dir=_shared_tmp()))
     copy.chmod(0o755)
@@ -305,7 +306,7 @@ _data: dict[PostgresBinaries, Path] = {}
 
 
 def _given_to_server_user(folder: Path) -> None:
-    if (user := _server_user()) is not None:
+    if (user := server_user()) is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
 
 
@@ -313,7 +314,7 @@ def _given_to_server_user(folder: Path) -> None:
 def _shared_tmp() -> Path:
     """A temporary folder that the server's user can enter too."""
     for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
-        if _server_user() is None or _all_may_enter(folder):
+        if server_user() is None or _all_may_enter(folder):
             return folder
     raise PostgresError("No temporary folder can be entered by the user `nobody`.")
 

@@ -1,13 +1,16 @@
 """Wraps a connection to PostgreSQL: it raises store errors, and is left when it breaks."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from kaiju_tasks.store.base import StoreUnavailable
+from kaiju_tasks.store.base import StoreError, StoreUnavailable
 from kaiju_tasks.store.postgres.errors import brief_of, leaves, translation
 
 T = TypeVar("T")
+
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
 class Connection:
@@ -17,6 +20,9 @@ class Connection:
     :param name: its `application_name`, by which the server can be asked about it
     :param on_left: called with the reason when the connection was left because it is broken
     :param answer_seconds: no statement runs longer; None for no limit
+    :param local_settings: a statement that each transaction needs at its begin, because a pooler
+        gives it a session without our settings; "" if the session has them. Then every statement
+        needs a transaction, too: it is prepared before it is run, in the same session.
     :ivar asked_at: when the running statement was sent, in the loop's seconds; None if none runs
     :ivar used_at: when the connection was last released
     """
@@ -27,10 +33,12 @@ class Connection:
         name: str,
         on_left: Callable[[str], None],
         answer_seconds: float | None,
+        local_settings: str = "",
     ) -> None:
         self.name = name
         self.answer_seconds = answer_seconds
         self._raw = raw
+        self._local_settings = local_settings
         self._on_left = on_left
         self._time = asyncio.get_running_loop().time
         self._left: StoreUnavailable | None = None
@@ -49,18 +57,29 @@ class Connection:
         return not (self._interrupted or raw.is_closed() or raw.is_in_transaction())
 
     async def fetch(self, text: str, *values: Any) -> list[Any]:
-        found: list[Any] = await self._ask(self._raw.fetch(text, *values))
+        found: list[Any] = await self._run(lambda: self._raw.fetch(text, *values))
         return found
 
     async def fetchval(self, text: str, *values: Any) -> Any:
-        return await self._ask(self._raw.fetchval(text, *values))
+        return await self._run(lambda: self._raw.fetchval(text, *values))
 
     async def execute(self, text: str, *values: Any) -> str:
         """Run a statement. Returns its command tag."""
-        return str(await self._ask(self._raw.execute(text, *values)))
+        return str(await self._run(lambda: self._raw.execute(text, *values)))
 
     async def executemany(self, text: str, rows: Iterable[Sequence[Any]]) -> None:
-        await self._ask(self._raw.executemany(text, rows))
+        await self._run(lambda: self._raw.executemany(text, rows))
+
+    async def begin(self, more: str = "") -> None:
+        """Begin a transaction.
+
+        :param more: further statements
+        """
+        statements = (_BEGIN, self._local_settings, more)
+        await self._ask(self._raw.execute("; ".join(filter(None, statements))))
+
+    async def rollback(self) -> None:
+        await self._ask(self._raw.execute("ROLLBACK"))
 
     async def commit(self) -> None:
         """:raises StoreUnavailable: the commit failed, or its outcome is unknown"""
@@ -72,7 +91,7 @@ class Connection:
         """Cancel an interrupted statement and roll back; leave the connection if that fails."""
         try:
             async with asyncio.timeout(seconds):
-                await self._ask(self._raw.execute("ROLLBACK"))
+                await self.rollback()
             self._interrupted = False
         except TimeoutError:
             self.leave(f"A rollback was not answered within {seconds:g} s.", "it does not answer")
@@ -99,6 +118,20 @@ class Connection:
                 await self._raw.close()
         except Exception:
             self._raw.terminate()
+
+    async def _run(self, statement: Callable[[], Awaitable[T]]) -> T:
+        if not self._local_settings or self._raw.is_in_transaction():
+            return await self._ask(statement())
+        await self.begin()
+        try:
+            answer = await self._ask(statement())
+        except Exception:
+            if self.is_open:
+                with contextlib.suppress(StoreError):  # the first error counts
+                    await self.rollback()
+            raise
+        await self.commit()
+        return answer
 
     async def _ask(self, answer: Awaitable[T], *, unknown: bool = False) -> T:
         self.asked_at = self._time()

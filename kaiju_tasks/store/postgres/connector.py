@@ -1,16 +1,19 @@
 """Opens connections to PostgreSQL and lets both ends notice when the other one is gone."""
 
-import contextlib
 import itertools
+import logging
 import secrets
 import socket
 from typing import Any
 
 import asyncpg
 
-from kaiju_tasks.store.postgres.address import Address
+from kaiju_tasks.store.postgres.address import CUSTOM_PLANS, PLANNING, Address
 from kaiju_tasks.store.postgres.bounds import Bounds
 from kaiju_tasks.store.postgres.errors import translated
+from kaiju_tasks.store.postgres.hosts import Hosts
+
+log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 5
 INTERVAL_SECONDS = 2
@@ -27,7 +30,7 @@ _CLIENT = {
 """Options of the socket. TCP_KEEPALIVE is the name of TCP_KEEPIDLE on macOS."""
 
 _SERVER = f"""
-SELECT set_config(setting.name, wanted.value, false)
+SELECT set_config(setting.name, wanted.value, false), current_setting('{PLANNING}')
 FROM (VALUES
     ('tcp_keepalives_idle', '{KEEPALIVE_SECONDS * 3}'),
     ('tcp_keepalives_interval', '{INTERVAL_SECONDS}'),
@@ -40,13 +43,24 @@ JOIN pg_settings AS setting ON setting.name = wanted.name
 
 
 class Connector:
-    """Opens connections of one store, each with its own name."""
+    """Opens connections of one store, each with its own name.
+
+    :ivar pooled: whether a pooler such as PgBouncer is between. It shows by refusing parameters of
+        a session, or by dropping them.
+    """
 
     def __init__(self, address: Address, bounds: Bounds) -> None:
         self._address = address
         self._bounds = bounds
         self._prefix = f"kaiju_tasks {secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
+        self._hosts = Hosts(address, bounds)
+        self.pooled = False
+
+    @property
+    def local_settings(self) -> str:
+        """Statements that each transaction needs at its begin; "" if its session has them."""
+        return self._address.local_settings(self._bounds) if self.pooled else ""
 
     async def open(self, **options: Any) -> tuple[Any, str]:
         """Open a connection of asyncpg.
@@ -57,17 +71,47 @@ class Connector:
         """
         name = f"{self._prefix}-{next(self._numbers)}"
         with translated():
-            raw = await asyncpg.connect(
-                **self._address.connect_options(name, self._bounds), **options
-            )
+            raw = await self._hosts.connect(lambda host: self._session(name, {**options, **host}))
             try:
                 _keep_alive(raw)
-                with contextlib.suppress(asyncpg.PostgresError):  # it works without them
-                    await raw.execute(_SERVER, timeout=self._bounds.probe_seconds)
+                if not self.pooled and not await self._prepare(raw):
+                    self._found_pooler()
+                    raw.terminate()
+                    return await self.open(**options)
             except BaseException:
                 raw.terminate()
                 raise
         return raw, name
+
+    async def _session(self, name: str, options: dict[str, Any]) -> Any:
+        try:
+            return await self._connect(name, options)
+        except asyncpg.ProtocolViolationError as error:
+            if self.pooled or "startup parameter" not in str(error):
+                raise
+        self._found_pooler()
+        return await self._connect(name, options)
+
+    async def _connect(self, name: str, options: dict[str, Any]) -> Any:
+        ours = self._address.connect_options(name, self._bounds, pooled=self.pooled)
+        return await asyncpg.connect(**{**ours, **options})
+
+    async def _prepare(self, raw: Any) -> bool:
+        """Set what poolers do not know. Returns whether the session has its parameters."""
+        try:
+            async with raw.transaction():  # a pooler would use two sessions otherwise
+                found = await raw.fetch(_SERVER, timeout=self._bounds.probe_seconds)
+        except asyncpg.PostgresError:  # it works without them
+            return True
+        return all(planning == CUSTOM_PLANS for _, planning in found)
+
+    def _found_pooler(self) -> None:
+        self.pooled = True
+        log.warning(
+            "the database is reached through a connection pooler: each statement takes longer, and "
+            "if the pooler works in transaction mode, LISTEN does not work: a manager learns of "
+            "the changes of other managers when it polls, and passes on no events of them"
+        )
 
 
 def _keep_alive(raw: Any) -> None:

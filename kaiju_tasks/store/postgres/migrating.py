@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from kaiju_tasks.store.base import StoreError, StoreRefused, StoreUnavailable
 from kaiju_tasks.store.migrations import (
@@ -18,6 +17,7 @@ from kaiju_tasks.store.migrations import (
 )
 from kaiju_tasks.store.postgres.address import Address
 from kaiju_tasks.store.postgres.bounds import DEFAULT_BOUNDS
+from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.connector import Connector
 from kaiju_tasks.store.postgres.pool import Pool
 
@@ -39,7 +39,7 @@ VALUES ($1, $2, $3, extract(epoch FROM clock_timestamp()))
 """
 
 
-async def applied(connection: Any) -> list[Applied]:
+async def applied(connection: Connection) -> list[Applied]:
     """The recorded migrations of a schema; none if it is new or missing."""
     if await connection.fetchval("SELECT to_regclass('kaiju_migrations')") is None:
         return []
@@ -50,27 +50,26 @@ async def applied(connection: Any) -> list[Applied]:
 
 
 async def migrate(
-    connection: Any, schema: str | None, known: Sequence[Migration] = MIGRATIONS
+    connection: Connection, schema: str | None, known: Sequence[Migration] = MIGRATIONS
 ) -> None:
     """Apply the pending migrations, each in its own transaction.
 
     :raises StoreRefused: the database is newer than this program
     :raises StoreUnavailable: another manager has been migrating for LOCK_WAIT_SECONDS seconds
     """
-    if not to_apply(known, await applied(connection)):
-        return
-    key = _lock_key(schema)
-    await _lock(connection, key)
-    try:
-        await connection.execute("SET statement_timeout = 0")  # an index may take hours
-        if schema is not None:
-            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        await _refuse_no_schema(connection)
-        for migration in to_apply(known, await applied(connection)):
-            await _apply(connection, migration)
-    finally:
-        with contextlib.suppress(StoreError):  # it ends with the connection at the latest
-            await connection.execute(f"SELECT pg_advisory_unlock({key})")
+    while to_apply(known, await applied(connection)):
+        await _begin_alone(connection, _lock_key(schema))
+        try:
+            if schema is not None:
+                await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            await _refuse_no_schema(connection)
+            if pending := to_apply(known, await applied(connection)):
+                await _apply(connection, pending[0])
+            await connection.commit()
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                await connection.rollback()
+            raise
 
 
 async def status(address: Address) -> list[MigrationStatus]:
@@ -83,28 +82,26 @@ async def status(address: Address) -> list[MigrationStatus]:
         await pool.close()
 
 
-async def check(connection: Any) -> None:
+async def check(connection: Connection) -> None:
     """:raises StoreRefused: the schema of the database is not that of this program"""
     refuse_pending(to_apply(MIGRATIONS, await applied(connection)))
 
 
-async def _apply(connection: Any, migration: Migration) -> None:
-    await connection.execute("BEGIN")
-    try:
-        await connection.execute(_TABLE)
-        await connection.execute(migration.sql)
-        await connection.execute(_RECORD, migration.version, migration.name, migration.checksum)
-        await connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(StoreError):
-            await connection.execute("ROLLBACK")
-        raise
+async def _apply(connection: Connection, migration: Migration) -> None:
+    await connection.execute(_TABLE)
+    await connection.execute(migration.sql)
+    await connection.execute(_RECORD, migration.version, migration.name, migration.checksum)
 
 
-async def _lock(connection: Any, key: int) -> None:
-    """Poll for the lock: a blocked session would delay an index that is built concurrently."""
+async def _begin_alone(connection: Connection, key: int) -> None:
+    """Begin a transaction while no other manager migrates. Poll for the lock: a blocked session
+    would delay an index that is built concurrently."""
     deadline = asyncio.get_running_loop().time() + LOCK_WAIT_SECONDS
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
+    while True:
+        await connection.begin("SET LOCAL statement_timeout = 0")  # an index may take hours
+        if await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key):
+            return
+        await connection.rollback()
         if asyncio.get_running_loop().time() > deadline:
             raise StoreUnavailable(
                 f"Another manager has been migrating the database for {LOCK_WAIT_SECONDS:g} "
@@ -113,7 +110,7 @@ async def _lock(connection: Any, key: int) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _refuse_no_schema(connection: Any) -> None:
+async def _refuse_no_schema(connection: Connection) -> None:
     if await connection.fetchval("SELECT current_schema()") is None:
         raise StoreRefused(
             "The database has no schema for the tables. Add `?schema=kaiju` to the URL to create "

@@ -147,7 +147,8 @@ class Pool:
 
     async def _open(self, answer_seconds: float | None) -> Connection:
         raw, name = await self._connector.open()
-        return Connection(raw, name, self._left, answer_seconds)
+        local = self._connector.local_settings
+        return Connection(raw, name, self._left, answer_seconds, local)
 
     def _release(self, connection: Connection) -> None:
         if connection.is_clean or not connection.is_open:

@@ -159,7 +159,7 @@ class PostgresStore(SharedStore):
         """Move the times in the database after its clock was set, or wait until another manager
         has done it."""
         async with self._following, self._connected().single() as connection:
-            await connection.execute("BEGIN")
+            await connection.begin()
             await self._apply_step(connection)
             await connection.commit()
 

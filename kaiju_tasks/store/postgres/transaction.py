@@ -48,8 +48,7 @@ from kaiju_tasks.types import AuditRecord, Pause
 WAITED_SECONDS = 0.1
 """Two rows of an insertion that are this far apart in time show that it has waited for a lock."""
 
-_BEGIN = """
-BEGIN ISOLATION LEVEL READ COMMITTED;
+PLANNING = """
 SET LOCAL enable_seqscan = off;
 SET LOCAL enable_bitmapscan = off;
 SET LOCAL enable_hashjoin = off;
@@ -80,7 +79,7 @@ class PostgresTransaction:
         return self._pauses_revision
 
     async def begin(self) -> None:
-        await self._connection.execute(_BEGIN)
+        await self._connection.begin(PLANNING)
 
     async def commit(self) -> None:
         """:raises StoreUnavailable: the commit failed, or its outcome is unknown"""
