@@ -173,3 +173,11 @@ class Step(Struct):
     signal: bool = False
     revoke: Revoke | None = None
     events: list[str] = field(default_factory=list)
+
+    def go_on(self, next: "Step") -> None:
+        """Continue this step, which is not saved yet, with another one that has changed only the
+        row. Both are one write."""
+        if next.changed:
+            next.row.version = self.row.version
+            self.row = next.row
+            self.events += next.events

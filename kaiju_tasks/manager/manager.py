@@ -13,6 +13,7 @@ from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.events.wakes import Wakes, read_wake
+from kaiju_tasks.manager.executors.placement import placements
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.roster import Roster
@@ -85,6 +86,9 @@ class Manager:
             reconcile=lambda session: self.reconciliation.check([session]),
         )
         visits = Visits()
+        self.committer.new_placement = placements(
+            self.streams, self.committer.states, self.pauses, self.dice, self.sessions.close
+        )
         self.reports = Reports(
             self.committer,
             settings,

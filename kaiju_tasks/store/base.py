@@ -309,7 +309,7 @@ class Transaction(Protocol):
 
     @property
     def pauses_revision(self) -> int:
-        """The revision of the pauses at the latest `lock_ready`."""
+        """The revision of the pauses at the latest `lock_ready` or `hold_sessions`."""
         ...
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
@@ -331,6 +331,16 @@ class Transaction(Protocol):
 
         :param ready: 1 for ordinary tasks, 2 for suspect tasks
         :returns: the rows; None if the executor has another session or is not ACTIVE
+        """
+        ...
+
+    async def hold_sessions(self, sessions: Mapping[str, str]) -> set[str]:
+        """Share-lock the rows of executors until the end of the transaction, as `lock_ready` does,
+        and read the revision of the pauses. It waits for no other transaction.
+
+        :param sessions: the session of each executor, by executor id
+        :returns: the ids of the executors that still have the session, are ACTIVE, and whose rows
+            no other transaction has locked
         """
         ...
 

@@ -294,6 +294,12 @@ class WatchedTransaction:
         )
         return None if rows is None else self._take(self._passed_by(rows))
 
+    async def hold_sessions(self, sessions: Mapping[str, str]) -> set[str]:
+        held: set[str] = await self._inner.hold_sessions(sessions)
+        held -= self._late.locked("executors")
+        self.locks.shared |= held
+        return held
+
     async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
         gated: dict[str, Gated] = await self._inner.lock_gated(wanted)
         for one in gated.values():

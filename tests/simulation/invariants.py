@@ -19,6 +19,7 @@ class Invariant(StrEnum):
     ONE_RESULT = "a stage of a run has one result"
     HOLDER_REPORTS = "what is stored comes from the executor that holds the lease"
     RUNS_END_ONCE = "a run ends once, and is recorded"
+    SENT_AFTER_COMMIT = "no task is sent before its lease is committed"
     SENT_BEFORE_TIMEOUT = "no lease times out that was never sent"
     EVENTS_AFTER_COMMIT = "no event is published before its commit"
     EVENTS_ONCE = "the end of a run is published once"

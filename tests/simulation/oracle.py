@@ -50,6 +50,7 @@ class _Frame(Struct):
 
 class _Task(Struct):
     id: str
+    epoch: int
     nonce: str
 
 
@@ -195,6 +196,16 @@ class Oracle:
                 wire.executor.name,
                 f"{wire.untaken} bytes of assignments wait in the socket",
             )
+        for task in _run(_frame(frame).params).tasks:
+            row = self.rows.get(task.id)
+            if row is not None and row.epoch < task.epoch:
+                self._wrong(
+                    Invariant.SENT_AFTER_COMMIT,
+                    task.id,
+                    f"epoch {task.epoch} is sent, and epoch {row.epoch} is committed",
+                )
+            elif row is None and task.id not in self.deleted:
+                self._wrong(Invariant.SENT_AFTER_COMMIT, task.id, "it is sent and does not exist")
 
     # -- commits ----------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from kaiju_tasks.lifecycle.handlers import due, inbox, operators
 from kaiju_tasks.lifecycle.lineage import chained
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import keep_last_passed
-from kaiju_tasks.manager.executors import room
+from kaiju_tasks.manager.executors import placement, room
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
@@ -29,6 +29,7 @@ from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import ChildTasks
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.placing import Placement
 from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report
 from kaiju_tasks.store import clock_step
@@ -108,6 +109,30 @@ def forgets_what_it_leased_when_the_commit_was_in_doubt(plant: Plant) -> None:
         return []
 
     plant(Acquisition, "_leased_before", none)
+
+
+def forgets_what_it_placed_when_the_commit_was_in_doubt(plant: Plant) -> None:
+    async def none(self: placement.Placement) -> None:
+        return None
+
+    plant(placement.Placement, "_find_leases", none)
+
+
+def places_tasks_that_wait_for_a_slot(plant: Plant) -> None:
+    def any_of_them(change: Change) -> bool:
+        return change.step.row.ready == 1 and change.before is None
+
+    plant(placement, "_is_ready", any_of_them)
+
+
+def sends_what_it_placed_before_the_commit(plant: Plant) -> None:
+    assign = placement.Placement.assign
+
+    async def hasty(self: placement.Placement, changes: Iterable[Change]) -> None:
+        await assign(self, changes)
+        self.send()
+
+    plant(placement.Placement, "assign", hasty)
 
 
 def looks_again_while_its_commit_is_in_doubt(plant: Plant) -> None:
@@ -190,13 +215,15 @@ def follows_circles_without_end(plant: Plant) -> None:
 def publishes_events_before_the_commit(plant: Plant) -> None:
     commit = Committer._commit
 
-    async def hasty(self: Committer, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
+    async def hasty(
+        self: Committer, work: Callable[[Transaction], Awaitable[Any]], placement: Placement
+    ) -> Any:
         async def published(tx: Transaction) -> Any:
             written = await work(tx)
             self._publish(written.changes)
             return written
 
-        return await commit(self, published)
+        return await commit(self, published, placement)
 
     plant(Committer, "_commit", hasty)
 
@@ -325,6 +352,13 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
             {"unknown": 0.3},
             Invariant.NO_ERRORS_LOGGED,
         ),
+        (
+            forgets_what_it_placed_when_the_commit_was_in_doubt,
+            {"unknown": 0.3},
+            Invariant.NO_ERRORS_LOGGED,
+        ),
+        (places_tasks_that_wait_for_a_slot, {}, Invariant.LIMITS_HOLD),
+        (sends_what_it_placed_before_the_commit, {}, Invariant.SENT_AFTER_COMMIT),
         (looks_again_while_its_commit_is_in_doubt, {"late": 0.3}, Invariant.NO_ERRORS_LOGGED),
         (looks_only_for_what_has_ended, {"late": 0.3}, Invariant.SENT_BEFORE_TIMEOUT),
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),

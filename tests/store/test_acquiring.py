@@ -51,6 +51,38 @@ async def test_a_session_that_is_over_acquires_nothing(store: Store) -> None:
         assert await tx.lock_ready("empty", 5, executor_id="e1", session="s1") == []
 
 
+async def test_sessions_are_held_that_may_acquire(store: Store) -> None:
+    for executor_id in ("e1", "e2"):
+        await connect(store, executor_id)
+    await connect(store, "draining", status=ExecutorStatus.DRAINING)
+    wanted = {"e1": "s1", "e2": "old", "draining": "s1", "unknown": "s1"}
+    async with store.transaction() as tx:
+        began = tx.now
+        assert await tx.hold_sessions(wanted) == {"e1"}
+        assert await tx.hold_sessions({"unknown": "s1"}) == set()
+        assert (await tx.pauses()).revision == tx.pauses_revision
+        assert tx.now == began
+
+
+async def test_a_session_that_is_being_replaced_is_not_held_nor_waited_for(
+    postgres_dsn: str,
+) -> None:
+    async with AsyncExitStack() as stack:
+        store = make_store(postgres_dsn)
+        await store.open()
+        stack.push_async_callback(store.close)
+        for executor_id in ("e1", "e2"):
+            await connect(store, executor_id)
+        async with store.transaction() as replacing:
+            await replacing.lock_executor("e1")
+            async with store.transaction() as placing:
+                assert await placing.hold_sessions({"e1": "s1", "e2": "s1"}) == {"e2"}
+                replacement = asyncio.create_task(replacing.lock_executor("e2"))
+                done, _ = await asyncio.wait([replacement], timeout=0.2)
+                assert not done  # it waits for the transaction that holds the session
+            await replacement
+
+
 async def test_suspect_tasks_stand_apart(store: Store) -> None:
     await add(store, "a", "b")
     await connect(store)

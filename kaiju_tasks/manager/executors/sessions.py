@@ -1,6 +1,7 @@
 """Keeps the sessions of connected executors: their capacity, leases and connection."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -49,7 +50,8 @@ class Session:
     :ivar congested: whether a task waits until the executor has taken all that was sent
     :ivar resting: whether the executor gets no tasks because it came and went without useful work
     :ivar on_free: called when the session is not congested or resting any more
-    :ivar acquiring: the nonce of leases that are being acquired and were not pushed yet
+    :ivar acquiring: how many places are reserved for leases that are being acquired and were not
+        pushed yet, by nonce
     :ivar differing: leases that either the session or the executor lacks, with the number of pings
         in a row that said so and the time of the first one (seconds of the event loop)
     """
@@ -74,7 +76,7 @@ class Session:
         self.congested = False
         self.resting = False
         self.on_free: Callable[[], None] = lambda: None
-        self.acquiring: str | None = None
+        self.acquiring: Counter[str] = Counter()
         self.differing: dict[Lease, tuple[int, float]] = {}
         self.reserved_for: str | None = None
         self.alone: str | None = None
@@ -87,14 +89,24 @@ class Session:
             return 0
         if self.congested or self.resting or self.alone in self.leases:
             return 0
-        return self.capacity - len(self.leases)
+        return self.capacity - len(self.leases) - self.acquiring.total()
+
+    def reserve(self, nonce: str, places: int = 1) -> None:
+        """Keep places for leases with this nonce, which are being acquired."""
+        self.acquiring[nonce] += places
+
+    def release(self, nonce: str, places: int = 1) -> None:
+        """Free places: their leases were pushed, or not acquired."""
+        self.acquiring[nonce] -= places
+        if self.acquiring[nonce] <= 0:
+            del self.acquiring[nonce]
 
     def has(self, lease: Lease) -> bool:
         return self.leases.get(lease.id) == lease
 
     def lacks(self, lease: Lease) -> bool:
         """Whether a lease of the executor was not pushed, and is not about to be."""
-        return lease.nonce != self.acquiring and not self.has(lease)
+        return lease.nonce not in self.acquiring and not self.has(lease)
 
     def push(self, assignments: Sequence[Assignment]) -> None:
         for a in assignments:

@@ -53,6 +53,8 @@ class Streams:
         self._has_held: set[str] = set()
         self._fitting: dict[str, int] = {}
         self._served_last = ""
+        self._acquiring: str | None = None
+        self._unsent: list[tuple[Session, Sequence[Assignment]]] = []
         self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
         sessions.on_free = self.credit
@@ -101,6 +103,19 @@ class Streams:
             return app_name in self.on_call
         return any(session.free > 0 for session in serving)
 
+    def free_session(self, app_name: str) -> Session | None:
+        """The session with the most free places for a task that need not go through its stream;
+        None if there is none, or if the stream may have a backlog."""
+        if app_name in self._pending or app_name in self._suspect or app_name == self._acquiring:
+            return None
+        free = [s for s in self._sessions.serving(app_name) if s.free > 0]
+        return max(free, key=lambda s: s.free, default=None)
+
+    def take_back(self, session: Session, assignments: Sequence[Assignment]) -> None:
+        """Return leases whose connection closed before they were sent, in the background."""
+        self._unsent.append((session, assignments))
+        self._work.set()
+
     def served(self) -> set[str]:
         """The streams whose tasks this manager can push, including those of on-call executors."""
         return self._sessions.app_names() | self.on_call.keys()
@@ -115,6 +130,10 @@ class Streams:
         self._work.clear()
 
     async def _serve_all(self) -> None:
+        while self._unsent:
+            session, assignments = self._unsent[0]
+            await self._give_back(session.executor_id, assignments)
+            del self._unsent[0]
         busy = True
         while busy:
             busy = False
@@ -188,13 +207,15 @@ class Streams:
     ) -> Found:
         """Lease up to `places` tasks to an executor and push them. Tasks that must wait for a
         slot or for the end of a pause are held."""
-        session.acquiring = self._dice.nonce()
+        nonce = self._dice.nonce()
+        session.reserve(nonce, places)
+        self._acquiring = app_name
         acquisition = Acquisition(
             self._committer,
             self._pauses,
             session,
             app_name,
-            session.acquiring,
+            nonce,
             places=places,
             limit=max(places, self._batch_rows) if app_name in self._has_held else places,
             ready=ready,
@@ -208,7 +229,8 @@ class Streams:
                 self._sessions.close(session)
             raise
         finally:
-            session.acquiring = None
+            session.release(nonce, places)
+            self._acquiring = None
         (self._has_held.add if found.held else self._has_held.discard)(app_name)
         self._fit(app_name, found)
         if found.session_over:

@@ -227,12 +227,10 @@ class ChildTasks:
             )
             for d in fresh
         ]
+        created = [Change(s, d.definition, None) for s, d in zip(steps, fresh, strict=True)]
+        await self._states.placings.place(tx, created)
         taken = await tx.insert(steps) if steps else set()
-        changes = [
-            Change(step, d.definition, None)
-            for step, d in zip(steps, fresh, strict=True)
-            if step.row.id not in taken
-        ]
+        changes = [change for change in created if change.step.row.id not in taken]
         old = [state for child_id, state in spawning.states.items() if child_id in spawning.made]
         return changes + self._states.advance(tx, old, lambda s: self._reset(spawning, s)), taken
 

@@ -8,7 +8,7 @@ another caller.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, Step, refuses
@@ -28,6 +28,7 @@ from kaiju_tasks.manager.writing.entries import (
 )
 from kaiju_tasks.manager.writing.entry_queue import EntryQueue
 from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.placing import NoPlacement, Placement
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
@@ -56,6 +57,7 @@ class Committer:
     :param reached: called after each transaction with whether the store was reachable
     :param lanes: maximum number of concurrent transactions for entries
     :ivar written: the number of changes committed so far
+    :ivar new_placement: makes what leases ready tasks in their transaction
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Committer:
         self._reached = reached
         self._lanes = lanes
         self.written = 0
+        self.new_placement: Callable[[], Placement] = NoPlacement
         self._queue = EntryQueue(settings.batch_rows)
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[Any]] = set()
         self.states = States(max(GRACE_SECONDS, settings.ping_interval))
         self.consequences = Consequences(self.states, dice, settings)
         self._inserts = Inserts(self.states)
@@ -90,11 +94,11 @@ class Committer:
         fail. Later calls raise Unavailable."""
         self._stopping = True
         self._queue.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
-            for lane in late:
-                lane.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if writing := [*self._tasks, *self._running]:
+            _, late = await asyncio.wait(writing, timeout=STOP_SECONDS)
+            for one in late:
+                one.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
         for entry in self._queue.drain():
             entry.done(Unavailable("the manager is stopping"))
 
@@ -181,21 +185,41 @@ class Committer:
         """Run a separate transaction and publish its changes. The transaction is retried as a
         whole after a conflict or a short database outage.
 
+        A caller that is cancelled does not interrupt the transaction: a commit is always published.
+
         :param work: one attempt; it must have no effects outside the transaction
         :returns: the value of the committed attempt
         :raises Unavailable: the database cannot be reached, or the conflicts do not end
         """
-        written = await self._commit(work)
-        self.written += len(written.changes)
-        self._reached(True)
-        try:
-            self.states.published(written.changes)
-            self._publish(written.changes)
-        except Exception:  # the commit has succeeded: the caller must not retry it
-            log.exception("publishing committed changes failed")
-        return written.value
+        task = asyncio.create_task(self._transact(work))
+        self._running.add(task)
+        task.add_done_callback(self._ran)
+        return await asyncio.shield(task)
 
-    async def _commit(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> Written[T]:
+    def _ran(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that was cancelled does not retrieve it
+
+    async def _transact(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
+        placement = self.new_placement()
+        try:
+            written = await self._commit(work, placement)
+            self.written += len(written.changes)
+            self._reached(True)
+            try:
+                self.states.published(written.changes)
+                placement.send()
+                self._publish(written.changes)
+            except Exception:  # the commit has succeeded: the caller must not retry it
+                log.exception("publishing committed changes failed")
+            return written.value
+        finally:
+            placement.end()
+
+    async def _commit(
+        self, work: Callable[[Transaction], Awaitable[Written[T]]], placement: Placement
+    ) -> Written[T]:
         conflicts = 0
         patience = asyncio.get_running_loop().time() + OUTAGE_PATIENCE_SECONDS
         in_doubt: set[str] = set()
@@ -206,7 +230,7 @@ class Committer:
                     await self._fence(in_doubt)
                     in_doubt.clear()
                 async with self._store.transaction() as tx:
-                    written = await work(tx)
+                    written = await self._attempt(tx, work, placement)
                 return written
             except TransactionConflict:
                 conflicts += 1
@@ -217,10 +241,26 @@ class Committer:
             except StoreUnavailable as exc:
                 self._reached(False)
                 if written is not None:
+                    placement.in_doubt()
                     in_doubt.update(change.step.row.id for change in written.changes)
                 if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
+
+    async def _attempt(
+        self,
+        tx: Transaction,
+        work: Callable[[Transaction], Awaitable[Written[T]]],
+        placement: Placement,
+    ) -> Written[T]:
+        await placement.begin(tx)
+        self.states.placings.open(tx, placement)
+        try:
+            written = await work(tx)
+        finally:
+            self.states.placings.close(tx)
+        await placement.assign(written.changes)
+        return written
 
     async def _fence(self, ids: Iterable[str]) -> None:
         """Wait until the earlier attempts that have changed these tasks have ended.
@@ -270,7 +310,7 @@ class Committer:
     async def _write(self, batch: list[Entry]) -> None:
         """Write a batch. If it fails as a whole, write each entry separately."""
         try:
-            await self.transact(lambda tx: self._batch.write(tx, batch))
+            await self._transact(lambda tx: self._batch.write(tx, batch))
         except Unavailable as exc:
             for entry in batch:
                 entry.done(exc)

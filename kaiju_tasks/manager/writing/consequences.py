@@ -31,6 +31,7 @@ class Consequences:
     """Saves changes and their consequences, until a change has no further consequences."""
 
     def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
+        self._states = states
         self._starts = Starts(states, dice)
         self._webhooks = Webhooks(states, dice)
         self.children = ChildTasks(states, dice, settings)
@@ -45,7 +46,9 @@ class Consequences:
         :raises TooManyTasks: the created tasks of a family are too many
         """
         abandoned = await self.children.abandoned(tx, changes)
-        await tx.save([change.step for change in changes if change.before is not None])
+        known = [change for change in changes if change.before is not None]
+        await self._states.placings.place(tx, known)
+        await tx.save([change.step for change in known])
         wave = [change for change in changes if change.step.changed]
         families = Families(tx, self._family_tasks_max)
         families.inserted(wave)

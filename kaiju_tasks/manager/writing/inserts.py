@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from kaiju_tasks.lifecycle import Step, claimed, create
+from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate
 from kaiju_tasks.manager.writing.states import States
@@ -49,15 +50,22 @@ class Inserts:
         :returns: the steps by id, and the ids that were taken
         """
         began = tx.now
-        steps = {draft.definition.id: self._created(draft, tx.now) for draft in drafts}
+        steps = await self._ready_steps(tx, drafts)
         taken = await tx.insert(list(steps.values())) if steps else set()
         if tx.now == began:
             return steps, taken
         inserted = [step for step in steps.values() if step.row.id not in taken]
         await tx.save([Step(step.row, deleted=True) for step in inserted])
-        again = [self._created(d, tx.now) for d in drafts if d.definition.id not in taken]
-        await tx.insert(again)
-        return steps | {step.row.id: step for step in again}, taken
+        again = await self._ready_steps(tx, [d for d in drafts if d.definition.id not in taken])
+        await tx.insert(list(again.values()))
+        return steps | again, taken
+
+    async def _ready_steps(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, Step]:
+        """Create tasks, and lease those that executors are free for."""
+        steps = {draft.definition.id: self._created(draft, tx.now) for draft in drafts}
+        created = [Change(steps[d.definition.id], d.definition, None) for d in drafts]
+        await self._states.placings.place(tx, created)
+        return steps
 
     async def _claim(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[str, str]:
         """Claim the unique keys of drafts.

@@ -36,6 +36,7 @@ class Starts:
         started: list[Change] = []
         while waiting:
             wave = await self._start(tx, waiting, chain)
+            await self._states.placings.place(tx, wave)
             await tx.save([change.step for change in wave])
             started += wave
         return started

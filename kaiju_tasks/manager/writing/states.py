@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.manager.writing.entries import EventSource
+from kaiju_tasks.manager.writing.placing import Placings
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import ENDED
 
@@ -33,12 +34,14 @@ class States:
 
     :param grace_seconds: see `TaskState`
     :ivar pauses: the latest pauses that this manager has read
+    :ivar placings: leases ready tasks before they are saved
     """
 
     def __init__(self, grace_seconds: float) -> None:
         self.grace_seconds = grace_seconds
         self.definitions = DefinitionCache()
         self.pauses: Pauses = NO_PAUSES
+        self.placings = Placings()
 
     async def load(self, tx: Transaction, rows: Iterable[Row]) -> dict[str, TaskState]:
         """Load all that `advance` needs for locked rows. Rows without a definition are left out.

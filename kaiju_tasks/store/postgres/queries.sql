@@ -121,6 +121,15 @@ locked AS MATERIALIZED (
 SELECT {tasks.of t}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
 
+-- name: hold_sessions
+-- Share-lock executors, in the order of their ids, whose sessions may acquire tasks. Those that
+-- another transaction has locked are left out. There is always one row with the pauses' revision.
+WITH held AS MATERIALIZED (
+    SELECT e.id FROM unnest($1::text[], $2::text[]) AS s (id, session)
+    JOIN executors e ON e.id = s.id AND e.session = s.session
+    WHERE e.status = 'ACTIVE' ORDER BY e.id FOR KEY SHARE OF e SKIP LOCKED)
+SELECT {pauses_revision}, (SELECT array_agg(id) FROM held) AS ids
+
 -- name: lock_gated
 -- Lock the first tasks of each stream at some gates, up to a number for each gate. `visible` counts
 -- them including tasks that other transactions have locked.

@@ -103,6 +103,12 @@ class PostgresTransaction:
         self._pauses_revision = found[0]["value"]
         return self._remember(record for record in found if record["id"] is not None)
 
+    async def hold_sessions(self, sessions: Mapping[str, str]) -> set[str]:
+        ids = sorted(sessions)
+        values = columns_of([(id, sessions[id]) for id in ids], 2)
+        ((self._pauses_revision, held),) = await self._fetch("hold_sessions", *values)
+        return set(held or ())
+
     async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
         gates = sorted(wanted)
         found = await self._locked("lock_gated", gates, [wanted[gate] for gate in gates])

@@ -89,6 +89,14 @@ class SqliteTransaction:
         self._now = self._clock()
         return rows
 
+    async def hold_sessions(self, sessions: Mapping[str, str]) -> set[str]:
+        def read(db: sqlite3.Connection) -> set[str]:
+            (self._pauses_revision,) = db.execute(SQL["pauses_revision"]).fetchone()
+            pairs = sessions.items()
+            return {id for id, s in pairs if db.execute(SQL["acquiring"], (id, s)).fetchone()}
+
+        return await self._run(read)
+
     async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
         def read(db: sqlite3.Connection) -> dict[str, Gated]:
             gated: dict[str, Gated] = {}

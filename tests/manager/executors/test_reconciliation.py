@@ -71,7 +71,7 @@ async def test_a_lease_that_is_about_to_be_sent_is_left_alone(
     manager: Manager, idle: HandExecutor, call: Calls
 ) -> None:
     await call.create("work", id="t")
-    session_of(idle).acquiring = (await lease_unsent(idle, "t")).nonce
+    session_of(idle).reserve((await lease_unsent(idle, "t")).nonce)
     await manager.reconciliation.check()
     assert (await call.get("t"))["status"] == "EXECUTED"
 

@@ -609,12 +609,14 @@ async def test_a_create_in_doubt_starts_no_child_twice(
         rows = await manager.store.tasks(["p"])
         if "p" in rows and not broken:
             broken.append("connection")
+            await executor.call("manager.ping", id=executor.id, capacity=1)
             await executor.finish(await executor.take())
             await call.until("p", "FINISHED")
             raise StoreUnavailable("it broke after the commit", unknown=True)
 
     monkeypatch.setattr(manager.store, "transaction", break_once_it_is_over)
     unique = {"key": "task"}
+    await executor.call("manager.ping", id=executor.id, capacity=0)
     made = await call.create(tasks(create=[child(id="c")]), id="p", unique=unique)
     assert (made["created"], made["status"]) == (True, "FINISHED")
     assert ((await call.get("c"))["status"], executor.assigned.qsize()) == ("FINISHED", 0)

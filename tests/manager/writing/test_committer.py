@@ -9,6 +9,7 @@ from kaiju_tasks.define import define, read_new_task
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import Acquired, Definition, Due, advance
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.executors import placement
 from kaiju_tasks.manager.writing import states
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.protocol import AckState
@@ -100,6 +101,7 @@ async def test_a_task_that_cannot_be_leased_is_not_tried_all_the_time(
         return advance(task, event, now)
 
     monkeypatch.setattr(states, "advance", advance_or_fail)
+    monkeypatch.setattr(placement, "advance", advance_or_fail)
     with caplog.at_level(logging.ERROR):
         await call.create("work", id="poison")
         for i in range(5):
