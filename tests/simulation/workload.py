@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.types import MESSAGE, TIMER, TaskStatus
 from tests.simulation.invariants import Invariant
 from tests.simulation.loop import Process
@@ -18,6 +19,7 @@ from tests.simulation.trace import Trace
 PATIENCE_SECONDS = 20.0
 LINE_PAUSE_SECONDS = 0.5
 REPEAT_SECONDS = 4.0
+FAR_SECONDS = 600.0
 """How long clients wait on average before they repeat a call: some runs of a schedule."""
 DOMAIN_ERRORS = frozenset({404, 409, -32602})
 AGAIN = 503
@@ -398,10 +400,18 @@ class Workload:
                     await self._client.attempt("tasks.update", id=task_id, data={"enabled": True})
                 elif row.status is TaskStatus.WAITING and row.wait_deadline is None:
                     await self._answer(task_id)
+                elif self._waits_for_a_date(row):
+                    await self._client.attempt("tasks.run_now", id=task_id)
             for executor in await self._client.call("executors.list"):
                 if executor["status"] in ("SUSPENDED", "DRAINING"):
                     await self._client.attempt("executors.resume", id=executor["id"])
             await asyncio.sleep(1.0)
+
+    def _waits_for_a_date(self, row: Row) -> bool:
+        """Whether a one-off waits for a date that is far away since the clock was set back."""
+        if row.status is not TaskStatus.IDLE or self._oracle.definitions[row.id].scheduled:
+            return False
+        return (row.next_run or 0.0) > self._oracle.epoch + self._oracle.now + FAR_SECONDS
 
     async def _answer(self, task_id: str) -> None:
         row = self._oracle.rows.get(task_id)
