@@ -42,14 +42,18 @@ def pass_fire(row: Row, definition: Definition, fire: float) -> None:
     row.explicit = False
 
 
-def take_fire(row: Row, definition: Definition, step: Step, now: float, grace: float) -> None:
+def take_fire(
+    row: Row, definition: Definition, step: Step, now: float, grace: float, back_since: float
+) -> None:
     """Take the fire that is due now, and set the one that follows.
 
     If later fires have also passed, the task falls behind: they run after it, one after another.
     The task was IDLE at their time, so they came while no manager could run them. The same applies
-    to fires that come before it has caught up.
+    to fires that come before it has caught up, and to those that follow a fire of a break: its
+    run can last longer, because executors come back later than the manager.
 
     :param grace: how long it may take to catch up, in seconds; later fires are missed again
+    :param back_since: when the latest break ended, UNIX seconds
     """
     taken, moment = row.fire_at, next_moment(row, definition)
     assert taken is not None
@@ -60,7 +64,8 @@ def take_fire(row: Row, definition: Definition, step: Step, now: float, grace: f
         return
     row.late_until = now + grace
     if not is_late(row, definition, now):
-        row.late_until = None
+        if moment >= back_since:
+            row.late_until = None
         return
     assert row.fire_at is not None
     schedule, offset = definition.schedule(row.anchor), _offset(row, definition)

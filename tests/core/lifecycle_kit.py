@@ -166,8 +166,9 @@ class World:
         wait = fields.pop("wait", Wait(self.row.job_id or "", self.row.stage))
         return self.apply(ChildrenLooked(wait=wait, left=left, finished=finished, **fields))
 
-    def due(self, up_since: float = 0.0, grace: float = 0.0) -> Step:
-        return self.apply(Due(job_id=self.new_id(), up_since=up_since, grace=grace))
+    def due(self, up_since: float = 0.0, grace: float = 0.0, heard_since: float = 0.0) -> Step:
+        event = Due(job_id=self.new_id(), up_since=up_since, grace=grace, heard_since=heard_since)
+        return self.apply(event)
 
     def at(self, now: float, up_since: float = 0.0, grace: float = 0.0) -> Step:
         """Let the time come and the manager look."""

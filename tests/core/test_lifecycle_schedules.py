@@ -278,6 +278,29 @@ def test_fires_that_come_while_a_task_catches_up_run_late_too() -> None:
     assert missed(world) == [6.0, 7.0], "the task has caught up"
 
 
+def test_a_fire_that_follows_one_of_a_break_runs_late_too() -> None:
+    world = hourly()
+    world.now = 1.1 * H
+    world.due(grace=10 * H, heard_since=1.05 * H)
+    world.now = 2.5 * H  # executors come back later than the manager
+    world.acquire()
+    world.finish()
+    assert (missed(world), world.row.next_run) == ([], 2 * H)
+    world.due(grace=10 * H, heard_since=1.05 * H)
+    assert run_through(world) == [2.0]
+    assert (world.row.next_run, world.row.late_until) == (3 * H, None)
+
+
+def test_a_fire_that_follows_one_of_no_break_is_missed() -> None:
+    world = hourly()
+    world.now = 1.1 * H
+    world.due(grace=10 * H, heard_since=1.0 * H)
+    world.now = 2.5 * H
+    world.acquire()
+    world.finish()
+    assert missed(world) == [2.0]
+
+
 def test_a_task_that_does_not_catch_up_within_the_grace_misses_fires_again() -> None:
     world = hourly()
     behind(world, grace=0.75 * H)

@@ -81,7 +81,7 @@ def fire(move: Move, event: Due) -> None:
     scheduled_at = row.fire_at
     assert scheduled_at is not None
     chain = row.chain if row.explicit else None
-    take_fire(row, definition, move.step, move.now, event.grace)
+    take_fire(row, definition, move.step, move.now, event.grace, event.heard_since)
     begin(move, event.job_id, scheduled_at=scheduled_at, chain=chain)
 
 
