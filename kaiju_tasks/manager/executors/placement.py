@@ -10,13 +10,14 @@ from typing import NamedTuple
 from kaiju_tasks.lifecycle import Acquired, Definition, Row, Step, TaskState, advance
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.assignments import assign
+from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
-from kaiju_tasks.protocol import Assignment
+from kaiju_tasks.protocol import Assignment, Lease
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import TaskStatus
 
@@ -54,6 +55,7 @@ class Placement:
         self._doubtful: dict[str, list[Place]] = {}
         self._found: list[tuple[Place, Step, Definition]] = []
         self._assigned: dict[Session, list[Assignment]] = {}
+        self._unreadable: list[tuple[Session, Lease]] = []
 
     async def begin(self, tx: Transaction) -> None:
         self._tx = tx
@@ -147,10 +149,16 @@ class Placement:
         ]
         leased += self._found
         leased.sort(key=lambda one: _turn(one[1].row))
-        assignments = await assign(self._tx, [(step, made) for _, step, made in leased])
+        assignments, unreadable = await assign(self._tx, [(step, made) for _, step, made in leased])
+        sessions = {step.row.id: place.session for place, step, _ in leased}
         self._assigned = {}
-        for (place, _, _), assignment in zip(leased, assignments, strict=True):
-            self._assigned.setdefault(place.session, []).append(assignment)
+        for assignment in assignments:
+            self._assigned.setdefault(sessions[assignment.id], []).append(assignment)
+        self._unreadable = [
+            (place.session, lease_of(step.row))
+            for place, step, _ in leased
+            if step.row.id in unreadable
+        ]
 
     def in_doubt(self) -> None:
         for task_id, place in self._places.items():
@@ -164,6 +172,8 @@ class Placement:
                 session.push(assignments)
             else:
                 self._streams.take_back(session, assignments)
+        for session, lease in self._unreadable:  # it fails when its stream meets the same problem
+            self._streams.take_back(session, [lease])
 
     def end(self) -> None:
         self._free()

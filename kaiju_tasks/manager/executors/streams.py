@@ -16,7 +16,7 @@ from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.protocol import Assignment
+from kaiju_tasks.protocol import Assignment, Lease
 from kaiju_tasks.types import ExecutorStatus
 
 READY, SUSPECT = 1, 2
@@ -54,7 +54,7 @@ class Streams:
         self._fitting: dict[str, int] = {}
         self._served_last = ""
         self._acquiring: str | None = None
-        self._unsent: list[tuple[Session, Sequence[Assignment]]] = []
+        self._unsent: list[tuple[Session, Sequence[Assignment | Lease]]] = []
         self.on_call: dict[str, Callable[[], None]] = {}
         self._work = asyncio.Event()
         sessions.on_free = self.credit
@@ -111,9 +111,9 @@ class Streams:
         free = [s for s in self._sessions.serving(app_name) if s.free > 0]
         return max(free, key=lambda s: s.free, default=None)
 
-    def take_back(self, session: Session, assignments: Sequence[Assignment]) -> None:
-        """Return leases whose connection closed before they were sent, in the background."""
-        self._unsent.append((session, assignments))
+    def take_back(self, session: Session, leases: Sequence[Assignment | Lease]) -> None:
+        """Return leases that were not sent, in the background."""
+        self._unsent.append((session, leases))
         self._work.set()
 
     def served(self) -> set[str]:
@@ -131,8 +131,8 @@ class Streams:
 
     async def _serve_all(self) -> None:
         while self._unsent:
-            session, assignments = self._unsent[0]
-            await self._give_back(session.executor_id, assignments)
+            session, leases = self._unsent[0]
+            await self._give_back(session.executor_id, leases)
             del self._unsent[0]
         busy = True
         while busy:
@@ -252,8 +252,8 @@ class Streams:
             if self._fitting[app_name] >= self._batch_rows:
                 del self._fitting[app_name]
 
-    async def _give_back(self, executor_id: str, assignments: Sequence[Assignment]) -> None:
-        """Return leases whose connection closed before they were sent."""
+    async def _give_back(self, executor_id: str, leases: Sequence[Assignment | Lease]) -> None:
+        """Return leases that were not sent."""
         await self._committer.apply_all(
-            [(a.id, given_back(executor_id, epoch=a.epoch)) for a in assignments]
+            [(lease.id, given_back(executor_id, epoch=lease.epoch)) for lease in leases]
         )
