@@ -9,7 +9,7 @@ __all__ = ["LeaseWatchdog"]
 
 SAFE_SHARE = 0.8
 """Stages begin, and runs with `concurrency` go on, only during this share of a lease, so that both
-are over before the lease is."""
+are over before the lease is. After the connection was closed, the lease is the reconnect grace."""
 STALL_SHARE = 0.25
 """A process that stood still for this share of a lease may hold assignments that have ended."""
 LOOKS_PER_STALL = 4
@@ -23,6 +23,8 @@ class LeaseWatchdog:
     :param on_lease_ending: called when most of a lease has passed without an answer
     :param on_orphaned: called when the process has run for `orphan_seconds` without an answer
     :ivar orphan_seconds: the setting of the manager
+    :ivar reconnect_grace: the setting of the manager: how long leases last after the connection was
+        closed; None if they last as long as without
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class LeaseWatchdog:
         self._asked_at = float("-inf")
         self._still = 0.0
         self._ending = False
+        self._closed_at: float | None = None
         self.orphan_seconds = 300.0
+        self.reconnect_grace: float | None = None
 
     @property
     def lease_seconds(self) -> float:
@@ -61,9 +65,20 @@ class LeaseWatchdog:
             self._still += self._gate.beat()
         if asked.time >= self._asked_at:
             self._asked_at, self._still, self._ending = asked.time, 0.0, False
+            self._closed_at = None
         self.close()
         self._wait()
         self._gate.renewed(asked, self._lease_seconds * SAFE_SHARE)
+
+    def disconnected(self) -> None:
+        """The connection to the manager that has accepted this executor was closed."""
+        if self._timer is None or self._closed_at is not None:
+            return
+        self._closed_at = self._clock.time()
+        if self.reconnect_grace is not None:
+            self._gate.shorten(self.reconnect_grace * SAFE_SHARE)
+        self.close()
+        self._wait()
 
     def close(self) -> None:
         """Stop watching."""
@@ -78,7 +93,7 @@ class LeaseWatchdog:
             self._timer = None
             self._on_orphaned()
             return
-        if silent >= self._lease_seconds * SAFE_SHARE and not self._ending:
+        if not self._ending and self._safe_seconds() <= 0:
             self._ending = True
             self._on_lease_ending()
         self._wait()
@@ -90,5 +105,13 @@ class LeaseWatchdog:
             self._gate.stall_seconds / LOOKS_PER_STALL,
         ]
         if not self._ending:
-            left.append(self._lease_seconds * SAFE_SHARE - silent)
+            left.append(self._safe_seconds())
         self._timer = self._clock.call_later(max(LOOK_SECONDS_MIN, min(left)), self._look)
+
+    def _safe_seconds(self) -> float:
+        """The seconds for which the leases are known to stand."""
+        now = self._clock.time()
+        left = self._asked_at + self._lease_seconds * SAFE_SHARE - now
+        if self._closed_at is not None and self.reconnect_grace is not None:
+            left = min(left, self._closed_at + self.reconnect_grace * SAFE_SHARE - now)
+        return left

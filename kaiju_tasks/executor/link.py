@@ -212,6 +212,8 @@ class Link:
             await _first_of(session.run(), self._keep_alive(session))
         finally:
             self._session = None
+            if self.connected:
+                self._watchdog.disconnected()
             self.connected = False
             self._sender.close()
 
@@ -246,6 +248,7 @@ class Link:
             self._accepted.set_result(None)
         self._watchdog.lease_seconds = result.lease_seconds
         self._watchdog.orphan_seconds = result.orphan_seconds
+        self._watchdog.reconnect_grace = result.reconnect_grace
         self._runner.runtime.max_result_bytes = result.max_result_bytes
         session.max_frame_bytes = result.max_frame_bytes
         self._runner.revoke(result.revoked)

@@ -41,6 +41,7 @@ class StartGate:
         self._clock = clock
         self._asked = NEVER
         self._open_seconds = 0.0
+        self._closes_at = float("inf")
         self._beat_at = clock.time()
         self._waiting: list[Callable[[], None]] = []
 
@@ -73,12 +74,17 @@ class StartGate:
         """
         if asked.time >= self._asked.time:
             self._asked, self._open_seconds = asked, open_seconds
+            self._closes_at = float("inf")
         if self.seconds_left() > 0:
             waiting, self._waiting = self._waiting, []
             for begin in waiting:
                 begin()
         elif self._waiting:
             self.on_doubt()
+
+    def shorten(self, seconds: float) -> None:
+        """Shut the gate after this time at the latest, unless a manager answers before."""
+        self._closes_at = self._clock.time() + seconds
 
     def seconds_left(self) -> float:
         """Seconds for which stages may begin; 0 or less if none may begin now."""
@@ -87,6 +93,7 @@ class StartGate:
             self._open_seconds - (now - asked.time),
             self._open_seconds - abs(self._clock.wall() - asked.wall),
             self.stall_seconds - (now - self._beat_at),
+            self._closes_at - now,
         )
 
     def when_open(self, begin: Callable[[], None]) -> None:

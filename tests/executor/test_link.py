@@ -10,7 +10,7 @@ from kaiju_tasks.executor import Context, Executor
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.link import Orphaned
 from kaiju_tasks.executor.transport import Refused
-from kaiju_tasks.protocol import Ack, AckState, Assignment, ReportError
+from kaiju_tasks.protocol import Ack, AckState, Assignment, Lease, ReportError
 from tests.executor.fakes import Rig, assignment, command, lease_of, result_of, settle
 
 executor = Executor("app")
@@ -421,12 +421,53 @@ async def test_runs_under_concurrency_stop_before_their_lease_ends_and_go_back(r
     rig.wire.up = False
     rig.wire.cut()
     await rig.clock.advance(14.9)
-    at_work = [one.lease() for one in rig.runner._segments.values() if one.running]
-    assert at_work == [lease_of(plain)]
+    assert running(rig) == [lease_of(plain)]
     rig.wire.up = True
     await rig.clock.advance(6)
     assert rig.manager.outcomes(exclusive.id) == [(0, "released")]
     assert rig.runner.holding() == [lease_of(plain)]
+
+
+@pytest.mark.parametrize(("grace", "ends"), [(5.0, 4.0), (0.0, 0.1), (60.0, 12.0), (None, 12.0)])
+async def test_runs_under_concurrency_stop_before_the_reconnect_grace_ends(
+    rig: Rig, grace: float | None, ends: float
+) -> None:
+    rig.manager.reconnect_grace = grace
+    rig.wire.cut()
+    await rig.clock.advance(0.2)  # this connect announces the grace
+    plain = waiting("plain")
+    exclusive = msgspec.structs.replace(waiting("exclusive"), exclusive=True)
+    await rig.do(plain, exclusive)
+    rig.wire.up = False
+    rig.wire.cut()
+    if ends > 1:
+        await rig.clock.advance(ends - 0.5)
+        assert running(rig) == [lease_of(plain), lease_of(exclusive)]
+    await rig.clock.advance(0.6)
+    assert running(rig) == [lease_of(plain)]
+    rig.wire.up = True
+    await rig.clock.advance(6)
+    assert rig.manager.outcomes(exclusive.id) == [(0, "released")]
+
+
+async def test_an_executor_that_is_back_in_time_stops_nothing(rig: Rig) -> None:
+    rig.manager.reconnect_grace = 5.0
+    for _ in range(3):
+        rig.wire.cut()
+        await rig.clock.advance(3)
+    exclusive = msgspec.structs.replace(waiting("exclusive"), exclusive=True)
+    await rig.do(exclusive)
+    for _ in range(3):
+        rig.wire.up = False
+        rig.wire.cut()
+        await rig.clock.advance(2)
+        rig.wire.up = True
+        await rig.clock.advance(8)
+    assert running(rig) == [lease_of(exclusive)]
+
+
+def running(rig: Rig) -> list[Lease]:
+    return [one.lease() for one in rig.runner._segments.values() if one.running]
 
 
 # ---- versions

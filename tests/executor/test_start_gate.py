@@ -175,6 +175,24 @@ async def test_without_a_manager_nothing_begins_and_running_stages_go_on(rig):
     assert began == ["running/0", "t/0"]
 
 
+async def test_nothing_begins_after_most_of_the_reconnect_grace(rig):
+    rig.manager.reconnect_grace = 5.0
+    rig.wire.cut()
+    await rig.clock.advance(1)
+    rig.wire.up = False
+    rig.wire.cut()
+    await rig.clock.advance(3.9)
+    rig.runner.run([a_task("soon")])
+    await settle()
+    await rig.clock.advance(0.2)
+    rig.runner.run([a_task("late")])
+    await settle()
+    assert began == ["soon/0"]
+    rig.wire.up = True
+    await rig.clock.advance(6)
+    assert began == ["soon/0", "late/0"]
+
+
 async def test_what_waits_is_given_back_when_the_executor_leaves(rig):
     rig.manager.silent.add("manager.ping")
     rig.manager.run(a_task("held", "wait"))
