@@ -33,6 +33,7 @@ class Process:
         loop = asyncio.get_event_loop()
         assert isinstance(loop, SimLoop)
         self._loop = loop
+        self._killed = asyncio.Event()
         loop.processes.append(self)
 
     @property
@@ -58,6 +59,11 @@ class Process:
 
     def kill(self) -> None:
         self.alive = self._loop.over
+        self._killed.set()
+
+    async def killed(self) -> None:
+        """Wait until it is killed, or has ended."""
+        await self._killed.wait()
 
     def stop(self) -> None:
         self.stopped = True
@@ -123,6 +129,11 @@ class SimLoop(BaseEventLoop):
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> TimerHandle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> TimerHandle:
@@ -148,19 +159,17 @@ class SimLoop(BaseEventLoop):
         while timers and timers[0][0] <= self.now:
             runnable.append(heapq.heappop(timers)[2])
         for _ in range(len(runnable)):
-            self._run_handle(runnable.popleft())
-
-    def _run_handle(self, handle: Handle) -> None:
-        if handle.cancelled():
-            return
-        owner = handle._context.get(OWNER)  # type: ignore[attr-defined]
-        if owner is not None and not owner.runs:
-            owner.kept.append(handle)
-            return
-        self.turns += 1
-        if self.turns > self._turns_max:
-            raise Deadlock("something spins and does not end")
-        handle._run()
+            handle: Any = runnable.popleft()
+            if handle._cancelled:
+                continue
+            owner = handle._context.get(OWNER)
+            if owner is not None and not (owner.alive and not owner.stopped):
+                owner.kept.append(handle)
+                continue
+            self.turns += 1
+            if self.turns > self._turns_max:
+                raise Deadlock("something spins and does not end")
+            handle._run()
 
     def _process_events(self, event_list: Any) -> None:
         """There are no files and sockets."""

@@ -1,5 +1,6 @@
 """Several managers and executors, an unkind network, a database that fails: see docs/testing.md."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from kaiju_tasks.manager.executors import frames, room
 from tests.simulation.invariants import Invariant
-from tests.simulation.world import simulate
+from tests.simulation.world import Outcome, simulate
 
 SEEDS = 200
 NARROW_SEEDS = 15
@@ -17,10 +18,16 @@ QUIET_SEEDS = 10
 SEEDS_PER_TEST = 10
 
 
+@functools.cache
+def lived_through(seed: int) -> Outcome:
+    """What came of a seed, for all tests that ask."""
+    return simulate(seed)
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
 def test_every_invariant_holds_whatever_fails(first: int) -> None:
     for seed in range(first, first + SEEDS_PER_TEST):
-        outcome = simulate(seed)
+        outcome = lived_through(seed)
         assert not outcome.violations, outcome.report
 
 
@@ -41,7 +48,7 @@ def test_every_invariant_holds_when_sockets_take_little(monkeypatch: pytest.Monk
 def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
     seen: set[str] = set()
     for seed in range(25):
-        seen |= simulate(seed).stats.keys()
+        seen |= lived_through(seed).stats.keys()
     assert seen >= {
         "ack ok",
         "ack released",

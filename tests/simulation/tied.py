@@ -10,6 +10,10 @@ DROPPED = "k1-drop"
 WINDOW_PERIODS = [6, 10, 15]
 GROUP = "flock"
 MAX_DEPTH = 2
+TIES = {"slots": 0.5, "unique": 0.4, "children": 0.4, "pauses": 0.4}
+"""The chance that a seed has any of them."""
+WAITS = 0.4
+"""The chance that a task of a seed with children has some."""
 
 
 class Tied:
@@ -22,9 +26,9 @@ class Tied:
     def __init__(self, random: Random, app_names: list[str]) -> None:
         self._random = random
         self._app_names = app_names
-        self.slots, self._unique, self._children, self.pauses = (
-            random.random() < chance for chance in (0.5, 0.4, 0.4, 0.4)
-        )
+        drawn = {tie: random.random() < chance for tie, chance in TIES.items()}
+        self.slots, self.pauses = drawn["slots"], drawn["pauses"]
+        self._unique, self._children = drawn["unique"], drawn["children"]
         self._keys = random.sample(list(LIMITS), random.choice([1, 2]))
 
     def add_to(self, data: dict[str, Any]) -> None:
@@ -54,7 +58,7 @@ class Tied:
 
         :param others: ids of tasks that may be named
         """
-        if self._children and self._random.random() < 0.4:
+        if self._children and self._random.random() < WAITS:
             commands = data["commands"]
             stage = self._random.randrange(len(commands))
             commands[stage] = self._hook(others, depth=1)

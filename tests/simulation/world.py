@@ -224,8 +224,7 @@ class World:
                 self.oracle.published,
             )
             self.managers.append(manager)
-            while manager.process.alive:
-                await asyncio.sleep(0.1)
+            await manager.process.killed()
             self.managers.remove(manager)
             await asyncio.sleep(self._down_seconds())
 
@@ -246,8 +245,7 @@ class World:
                 self.oracle.began,
             )
             self.executors.append(executor)
-            while executor.process.alive:
-                await asyncio.sleep(0.1)
+            await executor.process.killed()
             self.executors.remove(executor)
             await asyncio.sleep(self._dice.uniform(0.1, 4.0))
 
