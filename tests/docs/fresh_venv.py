@@ -1,5 +1,6 @@
 """Makes a virtual environment that has what kaiju_tasks depends on, and not kaiju_tasks:
-`python -m tests.docs.fresh_venv FOLDER`. Nothing is fetched.
+`python -m tests.docs.fresh_venv FOLDER`. Nothing is fetched. Its pip is that of this environment:
+to install pip takes as long as to start ten managers.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 def make(folder: Path) -> None:
     """Make it in this folder."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     dependencies = folder / "dependencies"
     dependencies.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -18,6 +19,9 @@ def make(folder: Path) -> None:
             (dependencies / entry.name).symlink_to(entry)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(f"{dependencies.resolve()}\n")
+    pip = folder / "bin" / "pip"
+    pip.write_text(f'#!/bin/sh\nexec "{folder.resolve()}/bin/python" -m pip "$@"\n')
+    pip.chmod(0o755)
 
 
 if __name__ == "__main__":
