@@ -172,7 +172,7 @@ def accepts(sig: Signature, params: Any) -> bool:
     return True
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.data())
 def test_nothing_is_said_of_what_the_executor_takes(data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.sampled_from(range(len(HINTS))), max_size=2))

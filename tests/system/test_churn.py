@@ -6,7 +6,7 @@ from collections import Counter
 from tests.system.churn import Churn, all_ended, fill
 from tests.system.fleet import Fleet, call_all, command, task
 
-PIPELINES = 3_000
+PIPELINES = 1_000
 SEED = 20
 CHURN_SECONDS = 15.0
 DRAIN_SECONDS = 120.0

@@ -14,7 +14,7 @@ from tests.system.fleet import Fleet, Json, call_all, command, task
 
 CALLERS = 24
 KEYS = 3
-CALLING_SECONDS = 8.0
+CALLING_SECONDS = 5.0
 WORK_SECONDS = 0.5
 DRAIN_SECONDS = 90.0
 
