@@ -48,7 +48,7 @@ def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
     result = shell.json("task", "cancel", "--where", 'id=["a","b"]', "--status", "suspended")
     assert (result["done"], result["sample"]) == (2, ["a", "b"])
     assert shell.json("task", "reset", "--where", 'id={"like": "%"}', "--dry-run")["matched"] == 3
-    assert "QUEUED" in shell.run("task", "reset", "a").stdout
+    assert "a: EXECUTED" in shell.run("task", "reset", "a").stdout
 
 
 def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell) -> None:
