@@ -102,10 +102,9 @@ class Verdict(Struct):
 def list_distributions(ctx: Context) -> dict[str, Any]:
     """List the installed distributions with their names, versions and numbers of files."""
     listed = []
-    for distribution in _installed():
+    for name, distribution in _installed():
         ctx.check()
-        files = len(distribution.files or ())
-        listed.append(Listed(_name(distribution), distribution.version, files))
+        listed.append(Listed(name, distribution.version, len(distribution.files or ())))
     return {
         "count": len(listed),
         "files": sum(item.files for item in listed),
@@ -126,15 +125,16 @@ def verify(
     `names` selects distributions; null selects all. `start` and `end` select a part of them, from
     `start` up to but not including `end`, so that several tasks can share the work.
     """
-    chosen = [d for d in _installed() if names is None or _name(d) in set(names)][start:end]
-    total = sum(len(distribution.files or ()) for distribution in chosen)
+    wanted = None if names is None else set(names)
+    chosen = [(n, d) for n, d in _installed() if wanted is None or n in wanted][start:end]
+    total = sum(len(distribution.files or ()) for _, distribution in chosen)
     verdict = Verdict(distributions=len(chosen))
     began = time.monotonic()
-    for distribution in chosen:
+    for name, distribution in chosen:
         for file in distribution.files or ():
-            ctx.progress(verdict.files, total, _name(distribution))
+            ctx.progress(verdict.files, total, name)
             verdict.files += 1
-            _verify_file(ctx, distribution, file, verdict)
+            _verify_file(ctx, name, distribution, file, verdict)
     verdict.seconds = round(time.monotonic() - began, 3)
     return verdict
 
@@ -166,8 +166,10 @@ def report(
     }
 
 
-def _installed() -> list[Distribution]:
-    return sorted(distributions(), key=lambda item: (_name(item).lower(), item.version or ""))
+def _installed() -> list[tuple[str, Distribution]]:
+    """With their names: `Distribution` parses its metadata for each attribute that is read."""
+    named = [(_name(distribution), distribution) for distribution in distributions()]
+    return sorted(named, key=lambda pair: (pair[0].lower(), pair[1].version or ""))
 
 
 def _name(distribution: Distribution) -> str:
@@ -177,7 +179,7 @@ def _name(distribution: Distribution) -> str:
 
 
 def _verify_file(
-    ctx: Context, distribution: Distribution, file: PackagePath, verdict: Verdict
+    ctx: Context, name: str, distribution: Distribution, file: PackagePath, verdict: Verdict
 ) -> None:
     if file.hash is None or file.hash.mode not in hashlib.algorithms_available:
         verdict.skipped += 1
@@ -186,7 +188,7 @@ def _verify_file(
         actual = _digest(ctx, Path(str(distribution.locate_file(file))), file.hash.mode)
     except (FileNotFoundError, NotADirectoryError):
         actual = None
-    finding = Finding(_name(distribution), str(file), file.hash.value, actual)
+    finding = Finding(name, str(file), file.hash.value, actual)
     if actual is None:
         verdict.missing_count += 1
         _keep(verdict.missing, finding)
