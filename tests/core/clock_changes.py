@@ -1,5 +1,6 @@
 """Every change of clock of every IANA zone, from 1970 to the end of 2037."""
 
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,17 +47,27 @@ class Change:
 @cache
 def zones() -> dict[str, list[str]]:
     """The zones whose clocks differ since 1970, each with all names that show the same clock."""
+    return {same[0]: same for same in _names_by_offsets().values()}
+
+
+@cache
+def _names_by_offsets() -> dict[bytes, list[str]]:
     names = defaultdict(list)
     for name in sorted(available_timezones() - {"Factory", "localtime"}):
-        names[tuple(_offsets(name))].append(name)
-    return {same[0]: same for same in names.values()}
+        names[_offsets(name)].append(name)
+    return names
+
+
+@cache
+def _offsets_by_zone() -> dict[str, "array[int]"]:
+    return {same[0]: array("i", offsets) for offsets, same in _names_by_offsets().items()}
 
 
 @cache
 def changes(zone: str) -> list[Change]:
     """The changes of clock of a zone, in order; one quiet midnight where there are none."""
     place = ZoneInfo(zone)
-    seen = _offsets(zone)
+    seen = _offsets_by_zone()[zone]
     found = []
     for number, (before, after) in enumerate(pairwise(seen)):
         if before != after:
@@ -70,9 +81,11 @@ def all_changes() -> list[Change]:
     return [change for zone in zones() for change in changes(zone)]
 
 
-def _offsets(name: str) -> list[int]:
+def _offsets(name: str) -> bytes:
+    """The seconds from UTC at each step."""
     place = ZoneInfo(name)
-    return [offset_at(instant, place) for instant in range(FIRST, LAST + 1, _STEP)]
+    steps = range(FIRST, LAST + 1, _STEP)
+    return array("i", [offset_at(instant, place) for instant in steps]).tobytes()
 
 
 def offset_at(instant: int, place: ZoneInfo) -> int:
