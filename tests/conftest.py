@@ -20,8 +20,9 @@ EXTERNAL = "KAIJU_TEST_PG"
 EVERY_VERSION = Path("tests/store")
 """The tests that may fail on one version of PostgreSQL and not on another: those of the store's
 statements, and those marked `every_postgres`."""
-LONG = Path("tests/system")
-"""The tests with the longest files. They come first, so that workers end at about the same time."""
+LONG = (Path("tests/simulation/test_simulation.py"), Path("tests/system"))
+"""The longest files, in the order in which they come first, so that workers end at about the same
+time: the one that only computes runs beside those that mostly wait."""
 NOT_QUICK = {"postgres_dsn", "postgres_server", "own_postgres_server", "processes"}
 """Fixtures that start a database server or processes."""
 
@@ -72,11 +73,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.path.is_relative_to(config.rootpath / LONG))
+    items.sort(key=lambda item: _rank(item.path.relative_to(config.rootpath)))
     if config.getoption("--quick"):
         left_out = [item for item in items if not _is_quick(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if _is_quick(item)]
+
+
+def _rank(path: Path) -> int:
+    return next((at for at, long in enumerate(LONG) if path.is_relative_to(long)), len(LONG))
 
 
 def _is_quick(item: pytest.Item) -> bool:
