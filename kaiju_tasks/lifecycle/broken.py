@@ -48,6 +48,7 @@ def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
     row.exit_code, row.error = int(ExitCode.EXECUTION_ERROR), move.error(*_problem(error))
     if row.open and row.job_id is not None:
         record_run(move, FAILED, executor_id=executor_id)
+        step.events.append("task.failed")
         announce_end(move, FAILED)
     row.open = row.hold_next = row.start_next = row.explicit = False
     row.held = row.chain = row.fire_at = row.late_until = row.next_run = row.due_at = None
@@ -55,8 +56,9 @@ def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
     row.ready = 0
     move.arrive(FAILED, None)
     row.version += 1
-    step.events.append("task.failed")
-    if definition.unique_key is not None:
+    if isinstance(definition, BrokenDefinition):
+        step.claim = ""  # whatever its unique key was
+    elif definition.unique_key is not None:
         step.claim = claim_change(task.row, definition, row, definition)
     return step
 

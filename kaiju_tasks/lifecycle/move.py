@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle.definition import Command, Definition
+from kaiju_tasks.lifecycle.definition import BrokenDefinition, Command, Definition
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS
 from kaiju_tasks.lifecycle.schedule import next_moment
 from kaiju_tasks.lifecycle.state import (
@@ -259,8 +259,13 @@ class Move:
         """If the task waits for other tasks, end that wait; the tasks that it created and that
         have not ended will be cancelled."""
         row = self.row
-        if self.at_hook and self.command.method == TASKS and row.job_id is not None:
+        if self.at_hook and row.job_id is not None and self._waits_for_tasks():
             self.step.abandon = Wait(row.job_id, row.stage)
+
+    def _waits_for_tasks(self) -> bool:
+        if isinstance(self.definition, BrokenDefinition):  # it is deleted
+            return self.row.reason == Reason.TASKS
+        return self.command.method == TASKS
 
     # -- stages --------------------------------------------------------------------------
 

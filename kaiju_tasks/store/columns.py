@@ -175,6 +175,15 @@ def _readable(body: str) -> dict[str, Any]:
     return found
 
 
+def delayed_ids(found: Iterable[Sequence[Any]]) -> list[str]:
+    """The ids of tasks whose first run was given as a delay. The database could not read a
+    definition that is not JSON, and would refuse the whole statement.
+
+    :param found: id, rev and body of definitions
+    """
+    return [id for id, rev, body in found if stored_definition(id, rev, body).definition.delayed]
+
+
 def attempt_values(task_id: str, attempt: Attempt) -> tuple[Any, ...]:
     """job_id, cycle, stage, failed_attempt, task_id and the other columns of table stages."""
     a = attempt

@@ -11,6 +11,7 @@ from kaiju_tasks.store.columns import (
     audit_of,
     child_of,
     notification_of,
+    pause_text,
     place_values,
     run_of,
     stage_record_of,
@@ -20,7 +21,7 @@ from kaiju_tasks.store.credential_columns import principal_of, used_token_of
 from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.sql import Statements
 from kaiju_tasks.times import iso_moment
-from kaiju_tasks.types import AuditRecord, Notification, Run, StageRecord
+from kaiju_tasks.types import AuditRecord, Notification, Pause, Run, StageRecord
 
 
 class SharedStore(ABC):
@@ -89,6 +90,9 @@ class SharedStore(ABC):
     async def tokens(self) -> list[tuple[StoredToken, TokenUse | None]]:
         return [used_token_of(values) for values in await self._read("tokens")]
 
+    @abstractmethod
+    async def pauses(self) -> list[Pause]: ...
+
     # notifications and audit
 
     async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
@@ -119,7 +123,8 @@ class SharedStore(ABC):
         await self._change("forget_slots")
 
     async def prune_pauses(self, before: float) -> int:
-        return await self._change("prune_pauses", before)
+        over = [one for one in await self.pauses() if one.until is not None and one.until <= before]
+        return sum([await self._change("prune_pause", one.id, pause_text(one)) for one in over])
 
     async def prune_families(self, before: float) -> int:
         return await self._change("prune_families", before)

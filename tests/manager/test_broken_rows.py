@@ -14,6 +14,8 @@ from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle import advance
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.postgres.clock_step import apply_step as postgres_step
+from kaiju_tasks.store.sqlite.clock_step import apply_step as sqlite_step
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.wait import PATIENCE_SECONDS
 
@@ -416,3 +418,79 @@ async def test_slots_are_kept_while_another_task_executes_whose_key_cannot_be_re
 async def slot_keys(manager: Manager) -> list[str]:
     async with manager.store.transaction() as tx:
         return await tx.used_slots()
+
+
+async def test_a_task_that_cannot_be_read_gives_back_its_unique_key(
+    manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    unique = {"key": "task"}
+    await call.create("work", id="bad", unique=unique)
+    bad = await executor.take()
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    await executor.finish(bad)
+    await call.until("bad", "FAILED")
+    await call.create("work", id="next", unique=unique)
+    assert (await executor.take()).id == "next"
+
+
+# -- what runs over many rows
+
+
+async def with_broken_parent(manager: Manager, call: Calls, sql: Sql) -> str:
+    """A task `bad` that waits for a task that it created, and cannot be read any more.
+
+    :returns: the id of the other one
+    """
+    child = {"commands": [{"method": "work"}], "id": "child"}
+    await call.create({"method": "_TASKS_", "params": {"create": [child]}}, id="bad")
+    await call.until("bad", "WAITING")
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    return "child"
+
+
+async def test_a_waiting_task_that_cannot_be_read_ends_with_the_tasks_it_waits_for(
+    manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    await with_broken_parent(manager, call, sql)
+    await executor.finish(await executor.take())
+    assert (await call.until("bad", "FAILED"))["error"]["type"] == "internal_error"
+    await call.create("work", id="good", delay=0.01)
+    assert (await executor.take()).id == "good"
+
+
+async def test_a_waiting_task_that_cannot_be_read_can_be_deleted(
+    manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    child = await with_broken_parent(manager, call, sql)
+    await call("tasks.delete", id="bad")
+    await call.until(child, "FAILED")
+
+
+async def test_a_row_that_cannot_be_read_does_not_hinder_a_step_of_the_clock(
+    manager: Manager, call: Calls, sql: Sql, settings: Settings
+) -> None:
+    await call.create("work", id="bad", delay=1e6)
+    await call.create("work", id="good", delay=1e6)
+    await sql(UNREADABLE["no JSON"])
+    before = (await call.get("good"))["next_run"]
+    store: Any = manager.store
+    if settings.db.startswith("sqlite"):
+        await store._run(store._writer, lambda db: sqlite_step(db, 100.0, 1.8e9))
+    else:
+        async with store._pool.single() as connection:
+            await connection.begin()
+            await postgres_step(connection, 100.0, 1.8e9)
+            await connection.commit()
+    assert (await call.get("good"))["next_run"] == pytest.approx(before + 100.0)
+
+
+async def test_a_pause_that_cannot_be_read_does_not_hinder_the_pruning_of_others(
+    manager: Manager, call: Calls, sql: Sql
+) -> None:
+    await sql("INSERT INTO pauses (id, body) VALUES ('bad', '{')")
+    await call("pauses.add", id="p1", app_name="other", reason="maintenance", until=2e9)
+    await call("pauses.add", id="p2", app_name="other", reason="maintenance", until=3e9)
+    assert await manager.store.prune_pauses(2.5e9) == 1
+    assert [one["id"] for one in await call("pauses.list")] == ["p2"]

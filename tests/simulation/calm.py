@@ -109,11 +109,13 @@ class Calm:
                 )
 
     def unfinished(self) -> list[Row]:
-        """One-offs that have not ended."""
+        """One-offs that have not ended. Without its definition, a task can only be deleted."""
+        spoilt = self._oracle.spoilt
         return [
             row
             for row in self._oracle.rows.values()
             if row.status not in ENDED and not self._oracle.definitions[row.id].scheduled
+            if row.id not in spoilt or (row.enabled and row.held is None)
         ]
 
 

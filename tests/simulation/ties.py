@@ -158,7 +158,7 @@ class Ties:
             if task_id in rows and _is_claiming(rows[task_id], definitions[task_id])
         }
         for task_id, key in self._sole.items():
-            if claims.get(key) != task_id:
+            if claims.get(key) != task_id and task_id not in self._oracle.spoilt:
                 self._wrong(
                     Invariant.KEYS_ARE_KEPT, f"task {task_id} has lost the unique key {key}"
                 )

@@ -31,6 +31,10 @@ GRACE_SECONDS = 6.0
 SCHEDULES_SECONDS = 9.0
 REST_SECONDS = 600.0
 LOOK_SECONDS = 0.5
+SPOILT = 0.2
+"""The share of seeds in which a row becomes unreadable."""
+SPOILT_TEXT = "the stored definition cannot be read"
+"""What is logged of it; nothing else is logged as an error."""
 NO_FAULTS: Mapping[str, float] = {}
 WEATHER = {"cut", "twice", "narrow"}
 """Faults of the network; all others are of the database."""
@@ -107,6 +111,7 @@ class World:
             lethal=not quiet and random.random() < 0.5,
         )
         self.chaos = Chaos(self, self.network, self.database, Random(f"chaos/{seed}"), trace)
+        self._spoil_dice = Random(f"spoil/{seed}")
         self._silent = Random(f"silent/{seed}").choice([0.0, 0.0, 0.001])
         self.faults: Mapping[str, float] = NO_FAULTS
         self._lives = 0
@@ -132,6 +137,22 @@ class World:
             await self.database.late.all_ended()
             self.database.ahead += dice.choice([1, -1]) * dice.choice([3.0, 40.0, 3600.0])
 
+    async def _spoil_definition(self) -> None:
+        """Make the definition of one task unreadable, whatever it does at the moment."""
+        await asyncio.sleep(self._spoil_dice.uniform(1.0, TROUBLE_SECONDS))
+        if not self.oracle.rows:
+            return
+        task_id = self._spoil_dice.choice(sorted(self.oracle.rows))
+        self._trace("world", f"the definition of {task_id} is spoilt")
+        self.oracle.spoilt.add(task_id)
+        async with self.database.store.transaction() as tx:
+            await tx.lock([])
+            db = self.database.store._writer._db  # type: ignore[attr-defined]
+            db.execute("UPDATE definitions SET body = '{' WHERE task_id = ?", (task_id,))
+        for manager in self.managers:
+            if manager.manager is not None:
+                manager.manager.committer.states.definitions.forget(task_id)
+
     async def live(self) -> None:
         """The whole life: trouble, calm, rest."""
         await self.database.store.open()
@@ -154,6 +175,8 @@ class World:
         ]
         if not self._quiet:
             works.append(self.process.spawn(self.chaos.run()))
+            if self._spoil_dice.random() < SPOILT:
+                works.append(self.process.spawn(self._spoil_definition()))
             if self._clock_dice.random() < 0.4:
                 works.append(self.process.spawn(self._set_clock()))
         await asyncio.sleep(TROUBLE_SECONDS)
@@ -261,7 +284,9 @@ class _LogWatch(logging.Handler):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
-        if record.levelno >= logging.ERROR or record.exc_info:
+        if SPOILT_TEXT in text:
+            self._trace("log", text)
+        elif record.levelno >= logging.ERROR or record.exc_info:
             self._trace.violated(Invariant.NO_ERRORS_LOGGED, f"log: {text}")
         elif record.levelno >= logging.WARNING:
             self._trace("log", text)

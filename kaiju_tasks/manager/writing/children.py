@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, field
 from kaiju_tasks.define import Defined, circles, define, read_new_task, waits, without_wait
 from kaiju_tasks.errors import InvalidParams, TooManyTasks
 from kaiju_tasks.lifecycle import (
+    BrokenDefinition,
     Cancel,
     Cause,
     ChildFailure,
@@ -37,7 +38,7 @@ from kaiju_tasks.manager.writing.outcomes import outcomes
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Child, Summary, Transaction, TransactionConflict
-from kaiju_tasks.types import ENDED, TASKS, ErrorType, TaskError, TaskStatus
+from kaiju_tasks.types import ENDED, TASKS, ErrorType, Reason, TaskError, TaskStatus
 
 
 class ChildTasks:
@@ -381,12 +382,17 @@ def _wait_of(state: TaskState) -> Wait | None:
     row = state.row
     if row.status is not TaskStatus.WAITING or row.job_id is None or row.stage >= row.stages:
         return None
-    if state.definition.commands[row.stage].method != TASKS:
+    if not isinstance(state.definition, BrokenDefinition):
+        if state.definition.commands[row.stage].method != TASKS:
+            return None
+    elif row.reason != Reason.TASKS:
         return None
     return Wait(row.job_id, row.stage)
 
 
 def _verdict(state: TaskState, wait: Wait, summary: Summary) -> Verdict:
+    if isinstance(state.definition, BrokenDefinition):
+        return "done"  # its next event ends it
     hook = compiled_tasks(bytes(state.definition.commands[wait.stage].params))
     return hook.verdict(left=summary.left, finished=summary.finished, failed=summary.failed)
 

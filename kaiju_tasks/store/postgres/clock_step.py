@@ -1,7 +1,7 @@
 """Moves the times in PostgreSQL with the database's clock."""
 
 from kaiju_tasks.store.clock_step import fires_after_step
-from kaiju_tasks.store.columns import ROW_WIDTH, row_of, stored_definition
+from kaiju_tasks.store.columns import ROW_WIDTH, delayed_ids, row_of, stored_definition
 from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.saving import SQL
 
@@ -11,7 +11,8 @@ async def apply_step(connection: Connection, step: float, now: float) -> None:
 
     :param now: the clock after the step
     """
-    await connection.execute(SQL["shift_tasks"], step)
+    delayed = delayed_ids(await connection.fetch(SQL["perhaps_delayed"]))
+    await connection.execute(SQL["shift_tasks"], step, delayed)
     await connection.execute(SQL["shift_executors"], step, now)
     await connection.execute(SQL["shift_managers"], step)
     await connection.execute(SQL["raise_clock"])

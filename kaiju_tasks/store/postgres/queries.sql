@@ -475,9 +475,9 @@ DELETE FROM received WHERE ctid = ANY (ARRAY(
 -- Delete the sizes of families that have been counted since before a time.
 DELETE FROM families WHERE since < $1::float8
 
--- name: prune_pauses
--- Delete pauses that have ended.
-DELETE FROM pauses WHERE (body::json ->> 'until')::float8 <= $1::float8
+-- name: prune_pause
+-- Delete a pause, unless it has changed.
+DELETE FROM pauses WHERE id = $1::text AND body = $2::text
 
 -- name: prune_notifications
 -- Delete notifications older than a time.
@@ -673,13 +673,20 @@ LOCK TABLE executors, tasks, managers IN EXCLUSIVE MODE
 SELECT EXISTS (SELECT 1 FROM managers WHERE id <> $1::text AND NOT stopped
     AND seen_at BETWEEN {clock} - $2::float8 AND {clock} + 1)
 
+-- name: perhaps_delayed
+-- Read the definitions of unfinished tasks that may have a delay.
+SELECT d.task_id, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
+WHERE t.status NOT IN ('FINISHED', 'FAILED') AND d.body LIKE '%"delayed":true%'
+
 -- name: shift_tasks
 -- Move the times of unfinished tasks that count from a moment by a number of seconds.
+-- $2: ids of the tasks with a delay.
 WITH kinds AS MATERIALIZED (
-    SELECT t.id, CASE WHEN t.explicit THEN d.body::json ->> 'delayed' IS NOT NULL
+    SELECT t.id, CASE WHEN t.explicit THEN l.id IS NOT NULL
             ELSE d.every_seconds IS NOT NULL END AS interval,
-        t.run_open AND d.body::json ->> 'delayed' IS NOT NULL AS delayed
+        t.run_open AND l.id IS NOT NULL AS delayed
     FROM tasks t JOIN definitions d ON d.task_id = t.id
+    LEFT JOIN unnest($2::text[]) AS l (id) ON l.id = t.id
     WHERE t.status NOT IN ('FINISHED', 'FAILED')),
 moved AS MATERIALIZED (
     SELECT t.id, k.interval, CASE

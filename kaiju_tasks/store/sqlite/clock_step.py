@@ -1,9 +1,10 @@
 """Moves the times in SQLite with the clock."""
 
+import json
 import sqlite3
 
 from kaiju_tasks.store.clock_step import fires_after_step
-from kaiju_tasks.store.columns import row_of_integers, stored_definition
+from kaiju_tasks.store.columns import delayed_ids, row_of_integers, stored_definition
 from kaiju_tasks.store.sqlite.saving import SQL
 
 
@@ -12,7 +13,8 @@ def apply_step(db: sqlite3.Connection, step: float, now: float) -> None:
 
     :param now: the clock after the step
     """
-    db.execute(SQL["shift_tasks"], (step,))
+    delayed = delayed_ids(db.execute(SQL["perhaps_delayed"]))
+    db.execute(SQL["shift_tasks"], (step, json.dumps(delayed)))
     db.execute(SQL["shift_executors"], (step, now))
     db.execute(SQL["shift_managers"], (step,))
     db.execute(SQL["raise_clock"])

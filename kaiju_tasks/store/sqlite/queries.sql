@@ -382,9 +382,9 @@ DELETE FROM received WHERE rowid IN (
 -- Delete the sizes of families that have been counted since before a time.
 DELETE FROM families WHERE since < ?1
 
--- name: prune_pauses
--- Delete pauses that have ended.
-DELETE FROM pauses WHERE json_extract(body, '$.until') <= ?1
+-- name: prune_pause
+-- Delete a pause, unless it has changed.
+DELETE FROM pauses WHERE id = ?1 AND body = ?2
 
 -- name: prune_notifications
 -- Delete notifications older than a time.
@@ -536,12 +536,18 @@ RETURNING id, message, kws, created, enabled, user_id, task_id, job_id, status, 
 -- Delete a JSON list of notifications.
 DELETE FROM notifications WHERE id IN (SELECT value FROM json_each(?1))
 
+-- name: perhaps_delayed
+-- Read the definitions of unfinished tasks that may have a delay.
+SELECT d.task_id, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
+WHERE t.status NOT IN ('FINISHED', 'FAILED') AND d.body LIKE '%"delayed":true%'
+
 -- name: shift_tasks
 -- Move the times of unfinished tasks that count from a moment by a number of seconds.
+-- ?2: a JSON list of the ids of the tasks with a delay.
 WITH kinds AS MATERIALIZED (
-    SELECT t.id, CASE WHEN t.explicit THEN coalesce(json_extract(d.body, '$.delayed'), 0)
+    SELECT t.id, CASE WHEN t.explicit THEN t.id IN (SELECT value FROM json_each(?2))
             ELSE d.every_seconds IS NOT NULL END AS interval,
-        coalesce(json_extract(d.body, '$.delayed'), 0) AS delayed
+        t.id IN (SELECT value FROM json_each(?2)) AS delayed
     FROM tasks t JOIN definitions d ON d.task_id = t.id
     WHERE t.status NOT IN ('FINISHED', 'FAILED')),
 moved AS MATERIALIZED (
