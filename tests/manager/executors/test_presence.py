@@ -217,7 +217,7 @@ async def test_a_silent_stage_ends_at_its_max_timeout_and_its_lease_is_revoked(
     task = await executor.take()
     failed = await call.until("x", "FAILED")
     assert (failed["exit_code"], failed["error"]["type"]) == (1, "stage_timeout")
-    assert executor.revoked == [lease_of(task)]
+    await wait_until(lambda: executor.revoked == [lease_of(task)], "its lease is revoked")
     assert (await executor.finish(task)).state is AckState.STALE
 
 
