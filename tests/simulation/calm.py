@@ -7,7 +7,7 @@ from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row
 from kaiju_tasks.lifecycle.move import SUSPECT_LOSSES
 from kaiju_tasks.manager.executors.visits import REST_SECONDS_MAX
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.types import TaskStatus
+from kaiju_tasks.types import Reason, TaskStatus
 from tests.simulation.executor import SimExecutor
 from tests.simulation.invariants import Invariant
 from tests.simulation.oracle import ENDED, Oracle, lease_of
@@ -109,14 +109,22 @@ class Calm:
                 )
 
     def unfinished(self) -> list[Row]:
-        """One-offs that have not ended. Without its definition, a task can only be deleted."""
+        """One-offs that have not ended and that something moves."""
         spoilt = self._oracle.spoilt
         return [
             row
             for row in self._oracle.rows.values()
             if row.status not in ENDED and not self._oracle.definitions[row.id].scheduled
-            if row.id not in spoilt or (row.enabled and row.held is None)
+            if row.id not in spoilt or _is_moved(row)
         ]
+
+
+def _is_moved(row: Row) -> bool:
+    """Whether a task is handled without a call. A call is refused if its definition is unreadable:
+    such a task can only be deleted."""
+    if row.due_at is not None or row.executor_id is not None or row.ready:
+        return True
+    return row.status is TaskStatus.WAITING and row.reason == Reason.TASKS
 
 
 def _is_held(row: Row, by_name: dict[str, SimExecutor]) -> bool:
