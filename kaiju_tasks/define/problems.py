@@ -4,7 +4,8 @@ The checks are the same as those of `define`, which stops at the first problem. 
 the wrong type is left out, and all other fields are checked.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -59,7 +60,9 @@ def task_problems(
     :param prefix: path of the task
     :param known: problems of its fields that were found elsewhere, by field
     """
-    return islice(_Looking(data, around, prefix, known or {}).problems(), PROBLEMS_MAX)
+    # Closed here: the garbage collector sometimes fails to close generators that wait for others.
+    with closing(_Looking(data, around, prefix, known or {}).problems()) as found:
+        yield from islice(found, PROBLEMS_MAX)
 
 
 class _Looking:
@@ -86,7 +89,7 @@ class _Looking:
         self._id = self._new.id or around.new_id
         self._app_name = self._new.app_name or around.default_app
 
-    def problems(self) -> Iterator[InvalidParams]:
+    def problems(self) -> Generator[InvalidParams, None, None]:
         if not isinstance(self._data, Mapping):
             yield from problems(self._data, NewTask, self._prefix)
             return
