@@ -13,15 +13,13 @@ from kaiju_tasks.manager.executors.assignments import assign
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
-from kaiju_tasks.manager.executors.streams import Streams
+from kaiju_tasks.manager.executors.streams import READY, Streams
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.protocol import Assignment, Lease
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import TaskStatus
-
-READY = 1
 
 
 class Place(NamedTuple):
@@ -64,6 +62,8 @@ class Placement:
         self._rooms.clear()
         self._held.clear()
         self._found.clear()
+        self._assigned.clear()
+        self._unreadable.clear()
         if self._doubtful:
             await self._find_leases()
 
@@ -139,6 +139,8 @@ class Placement:
     # -- sending ---------------------------------------------------------------------------
 
     async def assign(self, changes: Iterable[Change]) -> None:
+        if not self._places and not self._found:
+            return
         last = {change.step.row.id: change for change in changes}
         leased = [
             (place, change.step, change.definition)
@@ -151,10 +153,9 @@ class Placement:
         leased.sort(key=lambda one: _turn(one[1].row))
         assignments, unreadable = await assign(self._tx, [(step, made) for _, step, made in leased])
         sessions = {step.row.id: place.session for place, step, _ in leased}
-        self._assigned = {}
         for assignment in assignments:
             self._assigned.setdefault(sessions[assignment.id], []).append(assignment)
-        self._unreadable = [
+        self._unreadable += [
             (place.session, lease_of(step.row))
             for place, step, _ in leased
             if step.row.id in unreadable
