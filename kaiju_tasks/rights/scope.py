@@ -87,6 +87,19 @@ _GLOBS = ("streams", "methods", "message", "executors", "webhook_hosts", "stages
 _EVERY = (ALL,)
 _OWN_STAGES = ("tasks.*", "notifications.*")
 
+_AUTHOR = Rights(
+    streams=_EVERY,
+    methods=_EVERY,
+    verbs=frozenset({Verb.READ, Verb.CREATE, Verb.MESSAGE, Verb.OPERATE}),
+    message=(),
+    executors=(),
+    webhook_hosts=_EVERY,
+    stages=_OWN_STAGES,
+    capacity=None,
+    see_data=True,
+)
+"""Users and operators differ in the tasks that they reach (`access.py`), not in their scope."""
+
 _DEFAULTS = {
     Kind.VIEWER: Rights(
         streams=_EVERY,
@@ -99,28 +112,8 @@ _DEFAULTS = {
         capacity=None,
         see_data=False,
     ),
-    Kind.USER: Rights(
-        streams=_EVERY,
-        methods=_EVERY,
-        verbs=frozenset({Verb.READ, Verb.CREATE, Verb.MESSAGE, Verb.OPERATE}),
-        message=(),
-        executors=(),
-        webhook_hosts=_EVERY,
-        stages=_OWN_STAGES,
-        capacity=None,
-        see_data=True,
-    ),
-    Kind.OPERATOR: Rights(
-        streams=_EVERY,
-        methods=_EVERY,
-        verbs=frozenset({Verb.READ, Verb.CREATE, Verb.MESSAGE, Verb.OPERATE}),
-        message=(),
-        executors=(),
-        webhook_hosts=_EVERY,
-        stages=_OWN_STAGES,
-        capacity=None,
-        see_data=True,
-    ),
+    Kind.USER: _AUTHOR,
+    Kind.OPERATOR: _AUTHOR,
     Kind.EXECUTOR: Rights(
         streams=_EVERY,
         methods=(),
