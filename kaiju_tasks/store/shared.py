@@ -17,7 +17,13 @@ from kaiju_tasks.store.columns import (
     stage_record_of,
     storable_ids,
 )
-from kaiju_tasks.store.credential_columns import principal_of, used_token_of
+from kaiju_tasks.store.credential_columns import (
+    principal_of,
+    principal_values,
+    token_of,
+    token_values,
+    used_token_of,
+)
 from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.sql import Statements
 from kaiju_tasks.times import iso_moment
@@ -134,3 +140,27 @@ class SharedStore(ABC):
 
     async def prune_audit(self, before: float, limit: int) -> int:
         return await self._change("prune_audit", before, limit)
+
+
+class SharedTransaction(ABC):
+    """The methods of a transaction that only run one statement."""
+
+    @abstractmethod
+    async def _fetch(self, name: str, *values: Any) -> list[Any]:
+        """Run a statement and return its rows."""
+
+    async def principal(self, principal_id: str) -> StoredPrincipal | None:
+        ids = storable_ids([principal_id])
+        found = [values for id in ids for values in await self._fetch("principal", id)]
+        return principal_of(found[0]) if found else None
+
+    async def token(self, token_id: str) -> StoredToken | None:
+        ids = storable_ids([token_id])
+        found = [values for id in ids for values in await self._fetch("token", id)]
+        return token_of(found[0]) if found else None
+
+    async def put_principal(self, principal: StoredPrincipal) -> None:
+        await self._fetch("put_principal", *principal_values(principal))
+
+    async def put_token(self, token: StoredToken) -> None:
+        await self._fetch("put_token", *token_values(token))

@@ -30,19 +30,13 @@ from kaiju_tasks.store.columns import (
     storable_ids,
     stored_definition,
 )
-from kaiju_tasks.store.credential_columns import (
-    principal_of,
-    principal_values,
-    token_of,
-    token_values,
-)
-from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken
 from kaiju_tasks.store.one_step import refuse_repeated
 from kaiju_tasks.store.postgres import saving
 from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
 from kaiju_tasks.store.postgres.clock import DatabaseClock
 from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.saving import SQL
+from kaiju_tasks.store.shared import SharedTransaction
 from kaiju_tasks.types import AuditRecord, Pause
 
 WAITED_SECONDS = 0.1
@@ -60,7 +54,7 @@ SET LOCAL jit = off
 sometimes scan the table. Restricted to indexes, one generic plan is as good as any other."""
 
 
-class PostgresTransaction:
+class PostgresTransaction(SharedTransaction):
     """A transaction. Locking statements read the clock after the lock, as their last column."""
 
     def __init__(self, connection: Connection, clock: DatabaseClock) -> None:
@@ -261,22 +255,6 @@ class PostgresTransaction:
 
     async def lock_tokens(self) -> None:
         await self._locked("lock_tokens")
-
-    async def principal(self, principal_id: str) -> StoredPrincipal | None:
-        ids = storable_ids([principal_id])
-        found = [values for id in ids for values in await self._fetch("principal", id)]
-        return principal_of(found[0]) if found else None
-
-    async def token(self, token_id: str) -> StoredToken | None:
-        ids = storable_ids([token_id])
-        found = [values for id in ids for values in await self._fetch("token", id)]
-        return token_of(found[0]) if found else None
-
-    async def put_principal(self, principal: StoredPrincipal) -> None:
-        await self._fetch("put_principal", *principal_values(principal))
-
-    async def put_token(self, token: StoredToken) -> None:
-        await self._fetch("put_token", *token_values(token))
 
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
         values = (audit_values(record, self._now) for record in records)

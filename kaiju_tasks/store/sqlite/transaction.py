@@ -31,14 +31,8 @@ from kaiju_tasks.store.columns import (
     storable_ids,
     stored_definition,
 )
-from kaiju_tasks.store.credential_columns import (
-    principal_of,
-    principal_values,
-    token_of,
-    token_values,
-)
-from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken
 from kaiju_tasks.store.one_step import refuse_repeated
+from kaiju_tasks.store.shared import SharedTransaction
 from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.store.sqlite.connection import translated
 from kaiju_tasks.store.sqlite.saving import SQL
@@ -48,7 +42,7 @@ from kaiju_tasks.types import AuditRecord, Pause
 T = TypeVar("T")
 
 
-class SqliteTransaction:
+class SqliteTransaction(SharedTransaction):
     """A transaction that begins with its first statement. After a failed statement, it ends with a
     rollback."""
 
@@ -281,22 +275,6 @@ class SqliteTransaction:
     async def lock_tokens(self) -> None:
         await self._fetch("raise_tokens")
         self._now = self._clock()
-
-    async def principal(self, principal_id: str) -> StoredPrincipal | None:
-        ids = storable_ids([principal_id])
-        found = [values for id in ids for values in await self._fetch("principal", id)]
-        return principal_of(found[0]) if found else None
-
-    async def token(self, token_id: str) -> StoredToken | None:
-        ids = storable_ids([token_id])
-        found = [values for id in ids for values in await self._fetch("token", id)]
-        return token_of(found[0]) if found else None
-
-    async def put_principal(self, principal: StoredPrincipal) -> None:
-        await self._fetch("put_principal", *principal_values(principal))
-
-    async def put_token(self, token: StoredToken) -> None:
-        await self._fetch("put_token", *token_values(token))
 
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
         values = [audit_values(record, self._now) for record in records]
