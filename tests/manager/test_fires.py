@@ -8,27 +8,19 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls
+from tests.support.clock import HandClock
 from tests.support.wait import wait_until
 
 EVERY = 20.0
 
 
-class Clock:
-    """A clock that a test moves."""
-
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock(1_800_000_000.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def manager(clock: Clock) -> AsyncIterator[Manager]:
+async def manager(clock: HandClock) -> AsyncIterator[Manager]:
     settings = Settings(db="sqlite://:memory:", poll_interval=0.1)
     store = make_store(settings.db, clock=clock)
     await store.open()
@@ -42,7 +34,7 @@ async def manager(clock: Clock) -> AsyncIterator[Manager]:
     [(50.0, ["FINISHED", "FINISHED"]), (90.0, ["MISSED", "MISSED", "MISSED", "MISSED"])],
 )
 async def test_a_manager_that_stood_still_within_the_grace_runs_the_fires_of_that_time(
-    manager: Manager, clock: Clock, seconds: float, statuses: list[str]
+    manager: Manager, clock: HandClock, seconds: float, statuses: list[str]
 ) -> None:
     call = Calls(manager)
     timer = {"method": "_TIMER_", "params": {"timer": 0}}

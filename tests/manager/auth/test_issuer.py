@@ -11,26 +11,19 @@ from kaiju_tasks.rights import Kind, Principal, Scope, Verb, read_token, rights_
 from kaiju_tasks.store import PageQuery, Store, Transaction
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.types import AuditRecord
+from tests.support.clock import HandClock
 
 T = TypeVar("T")
 ADMIN = Principal("root", Kind.ADMIN, (rights_of(Kind.ADMIN),))
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock(1_000_000.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def store(clock: Clock) -> AsyncIterator[Store]:
+async def store(clock: HandClock) -> AsyncIterator[Store]:
     made = make_store("sqlite://:memory:", clock=clock, inline=True)
     await made.open()
     yield made
@@ -76,7 +69,9 @@ async def actions(store: Store) -> list[tuple[str, str | None]]:
     return [(one.action, one.target) for one in records]
 
 
-async def test_a_token_is_stored_as_its_hash(store: Store, issuer: Issuer, clock: Clock) -> None:
+async def test_a_token_is_stored_as_its_hash(
+    store: Store, issuer: Issuer, clock: HandClock
+) -> None:
     issued = await issuer.create(order(scope=Scope(streams=("billing",)), note="CI"))
     parts = read_token(issued.token)
     assert parts is not None
@@ -91,7 +86,7 @@ async def test_a_token_is_stored_as_its_hash(store: Store, issuer: Issuer, clock
 
 
 async def test_lifetimes_are_of_the_kind_unless_they_are_given(
-    store: Store, issuer: Issuer, clock: Clock
+    store: Store, issuer: Issuer, clock: HandClock
 ) -> None:
     executor = await issuer.create(order("e", Kind.EXECUTOR))
     short = await issuer.create(order(lifetime=HOUR))
@@ -149,7 +144,7 @@ async def test_tokens_of_more_rights_cannot_be_touched(store: Store, issuer: Iss
 
 
 async def test_a_rotated_token_lives_on_for_the_overlap(
-    store: Store, issuer: Issuer, clock: Clock
+    store: Store, issuer: Issuer, clock: HandClock
 ) -> None:
     old = await issuer.create(order(scope=Scope(streams=("a",)), note="n", lifetime=10 * DAY))
     clock.now += 4 * DAY
@@ -167,7 +162,7 @@ async def test_a_rotated_token_lives_on_for_the_overlap(
 
 
 async def test_an_overlap_never_lengthens_a_life(
-    store: Store, issuer: Issuer, clock: Clock
+    store: Store, issuer: Issuer, clock: HandClock
 ) -> None:
     old = await issuer.create(order(lifetime=HOUR))
     await issuer.rotate(old.id, 30 * DAY)
@@ -175,7 +170,9 @@ async def test_an_overlap_never_lengthens_a_life(
     assert stored[old.id].expires_at == old.expires_at
 
 
-async def test_what_has_ended_is_not_rotated(store: Store, issuer: Issuer, clock: Clock) -> None:
+async def test_what_has_ended_is_not_rotated(
+    store: Store, issuer: Issuer, clock: HandClock
+) -> None:
     revoked, expired = [await issuer.create(order(lifetime=HOUR)) for _ in range(2)]
     await issuer.revoke(revoked.id)
     with pytest.raises(Conflict, match="revoked or has expired"):
@@ -186,7 +183,7 @@ async def test_what_has_ended_is_not_rotated(store: Store, issuer: Issuer, clock
 
 
 async def test_a_revocation_keeps_its_first_moment(
-    store: Store, issuer: Issuer, clock: Clock
+    store: Store, issuer: Issuer, clock: HandClock
 ) -> None:
     issued = await issuer.create(order())
     first = await issuer.revoke(issued.id)
@@ -197,7 +194,7 @@ async def test_a_revocation_keeps_its_first_moment(
 
 
 async def test_a_disabled_principal_gets_no_tokens(
-    store: Store, issuer: Issuer, clock: Clock
+    store: Store, issuer: Issuer, clock: HandClock
 ) -> None:
     issued = await issuer.create(order())
     assert (await issuer.disable("ann", True)).disabled_at == clock.now

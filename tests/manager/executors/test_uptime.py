@@ -3,22 +3,16 @@
 import pytest
 
 from kaiju_tasks.manager.executors.uptime import Uptime
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import HandClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock(100.0)
 
 
 @pytest.fixture
-def uptime(clock: Clock) -> Uptime:
+def uptime(clock: HandClock) -> Uptime:
     return Uptime(15.0, 15.0, clock)
 
 
@@ -26,7 +20,7 @@ def test_a_manager_that_has_not_reached_the_database_judges_nobody(uptime: Uptim
     assert uptime.seconds_until_expel() == 15.0
 
 
-def test_it_judges_after_one_full_lease(clock: Clock, uptime: Uptime) -> None:
+def test_it_judges_after_one_full_lease(clock: HandClock, uptime: Uptime) -> None:
     uptime.reached(True)
     clock.now += 10
     uptime.reached(True)
@@ -44,7 +38,7 @@ def test_time_that_a_test_moves_counts_as_time_without_an_outage(uptime: Uptime)
     assert uptime.seconds_reached() == 5.0
 
 
-def test_an_outage_begins_the_lease_again(clock: Clock, uptime: Uptime) -> None:
+def test_an_outage_begins_the_lease_again(clock: HandClock, uptime: Uptime) -> None:
     uptime.reached(True)
     clock.now += 15
     uptime.reached(False)
@@ -53,7 +47,7 @@ def test_an_outage_begins_the_lease_again(clock: Clock, uptime: Uptime) -> None:
     assert uptime.seconds_until_expel() == 15.0
 
 
-def test_a_manager_that_was_frozen_was_away(clock: Clock, uptime: Uptime) -> None:
+def test_a_manager_that_was_frozen_was_away(clock: HandClock, uptime: Uptime) -> None:
     uptime.reached(True)
     clock.now += 15
     assert uptime.seconds_until_expel() == 0.0
