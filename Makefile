@@ -61,8 +61,8 @@ node: $(VENV)/.dev
 
 pytest: $(VENV)/.dev
 	@echo "tests: pytest"
-	@$(COVERAGE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --every-postgres \
-		$(if $(COVERAGE),--cov=kaiju_tasks --cov-report=) $(TESTS)
+	@$(COVERAGE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+		--every-postgres $(if $(COVERAGE),--cov=kaiju_tasks --cov-report=) $(TESTS)
 	@$(if $(COVERAGE),echo "coverage: $$($(BIN)/coverage report --format=total) %")
 
 cover: $(VENV)/.dev ## which lines of the package the tests of make quick do not run (TESTS=)

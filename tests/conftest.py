@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.hanging import ended_if_it_hangs
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, PostgresServer, fresh_name
 from tests.support.postgres_binaries import postgres_versions
@@ -101,6 +102,12 @@ def _may_differ(metafunc: pytest.Metafunc) -> bool:
     path = metafunc.definition.path.relative_to(metafunc.config.rootpath)
     marker = metafunc.definition.get_closest_marker("every_postgres")
     return path.is_relative_to(EVERY_VERSION) or marker is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    with ended_if_it_hangs():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

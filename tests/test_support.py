@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.support import postgres_binaries
 from tests.support.forks import can_fork
+from tests.support.hanging import ended_if_it_hangs
 from tests.support.orphans import OrphanGuard
 from tests.support.pids import children_of, is_alive, wait_until_gone
 from tests.support.ports import free_port
@@ -519,3 +521,19 @@ def test_each_round_of_a_loop_is_a_line_of_work():
         work(100)
     with pytest.raises(AssertionError, match="more than 130 lines"), at_most_lines(130):
         work(200)
+
+
+# Tests that hang
+
+
+def test_a_test_that_hangs_fails_and_shows_where_its_tasks_wait():
+    async def forgets_to_set_it() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(pytest.fail.Exception, match="in forgets_to_set_it"), ended_if_it_hangs(0.1):
+        asyncio.run(forgets_to_set_it())
+
+
+def test_a_test_that_hangs_in_its_own_thread_fails():
+    with pytest.raises(pytest.fail.Exception, match="no event loop"), ended_if_it_hangs(0.1):
+        threading.Event().wait()
