@@ -13,6 +13,8 @@ from kaiju_tasks.store.open import migration_status
 from kaiju_tasks.store.postgres import PostgresStore, migrating
 from kaiju_tasks.store.postgres.bounds import Bounds
 from kaiju_tasks.store.postgres.connection import Connection
+from kaiju_tasks.store.postgres.connector import OURS
+from kaiju_tasks.store.postgres.leftovers import Leftovers
 from tests.store.making import add, new_step
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy, proxy
@@ -26,6 +28,11 @@ SOON = Bounds(
     idle_seconds=2.0,
     close_seconds=0.5,
 )
+QUESTION = "SELECT 'a statement of its own'"
+_STALLED = """
+SELECT pid FROM pg_stat_activity
+WHERE application_name = $1 AND state = 'active' AND wait_event = 'ClientRead'
+"""
 NEVER = 4 * PATIENCE_SECONDS
 """A test that waits for so long has failed."""
 
@@ -109,6 +116,68 @@ async def test_the_locks_of_a_silent_transaction_are_released(
         await lock_twice()
     async with store.transaction() as tx:
         assert set(await tx.lock(["a"])) == {"a"}
+
+
+async def test_the_locks_of_a_connection_that_fell_silent_inside_a_statement_are_released(
+    store: PostgresStore, way: Proxy, postgres_dsn: str
+) -> None:
+    """Its process waits for the parameters of a prepared statement, without any limit of time."""
+
+    async def lock_and_ask() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+            way.silent_after = QUESTION.encode()
+            await tx._connection.fetch(QUESTION)
+
+    await add(store, "a")
+    with pytest.raises(StoreUnavailable):
+        await lock_and_ask()
+    way.silent_after = None
+    observer = await asyncpg.connect(postgres_dsn)
+    await wait_until(lambda: _may_lock(observer, "a"), "the lock is released")  # nobody waits
+    await observer.close()
+
+
+async def test_the_locks_of_a_client_that_stands_still_inside_a_statement_are_released(
+    store: PostgresStore, way: Proxy, url: str
+) -> None:
+    await add(store, "a")
+    stopped = await asyncpg.connect(url, server_settings={"application_name": f"{OURS} stopped"})
+    await stopped.execute("BEGIN; SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
+    way.silent_after = QUESTION.encode()
+    asking = asyncio.create_task(stopped.fetch(QUESTION))
+    async with store.transaction() as tx:
+        assert set(await tx.lock(["a"])) == {"a"}
+    stopped.terminate()
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await asking
+
+
+async def test_a_client_of_another_program_is_left_alone(
+    store: PostgresStore, way: Proxy, url: str, postgres_dsn: str
+) -> None:
+    other = await asyncpg.connect(url, server_settings={"application_name": "report"})
+    way.silent_after = QUESTION.encode()
+    asking = asyncio.create_task(other.fetch(QUESTION))
+    observer = await asyncpg.connect(postgres_dsn)
+
+    async def stalled() -> bool:
+        return await observer.fetchval(_STALLED, "report") is not None
+
+    await wait_until(stalled, "it stands still")
+    assert store._pool is not None
+    leftovers = store._pool._leftovers = Leftovers(OURS, Bounds(idle_seconds=0))
+    leftovers.add(["somebody"])
+    await wait_until(lambda: not leftovers.exist, "leftovers are ended")
+    assert await stalled()
+    other.terminate()
+    await asyncio.gather(asking, return_exceptions=True)
+    await observer.close()
+
+
+async def _may_lock(observer: asyncpg.Connection, id: str) -> bool:
+    locking = "SELECT id FROM tasks WHERE id = $1 FOR UPDATE SKIP LOCKED"
+    return await observer.fetchval(locking, id) is not None
 
 
 async def test_a_statement_that_takes_long_is_not_left(store: PostgresStore) -> None:

@@ -249,7 +249,7 @@ def test_migrations_are_numbered_without_gaps(kind: str) -> None:
 
 async def test_a_failing_migration_leaves_nothing(postgres_dsn: str) -> None:
     raw = await asyncpg.connect(postgres_dsn)
-    connection = Connection(raw, "test", lambda reason: None, None)
+    connection = Connection(raw, "test", lambda name, reason: None, None)
     broken = [Migration(1, "init", "CREATE TABLE half (a int); SELECT nonsense")]
     with pytest.raises(StoreError, match="nonsense"):
         await postgres_migrating.migrate(connection, None, broken)

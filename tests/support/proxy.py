@@ -14,6 +14,7 @@ class Proxy:
     :ivar lose: how many of the next answers are lost: the connection ends in their place
     :ivar lost: answers lost so far
     :ivar mute: whether new connections are silent from the start
+    :ivar silent_after: a connection falls silent after it has passed this on to the server
     """
 
     def __init__(self, target: int) -> None:
@@ -26,6 +27,7 @@ class Proxy:
         self.lose = 0
         self.lost = 0
         self.mute = False
+        self.silent_after: bytes | None = None
 
     async def open(self) -> None:
         """Take connections; the port stays the same."""
@@ -95,6 +97,8 @@ class Proxy:
         while data := await reader.read(65_536):
             if not silence.questions:
                 writer.write(data)
+                if self.silent_after is not None and self.silent_after in data:
+                    silence.questions = silence.answers = True
         await silence.keep(silence.questions)
 
     async def _answers(

@@ -18,7 +18,8 @@ class Connection:
 
     :param raw: the connection of asyncpg
     :param name: its `application_name`, by which the server can be asked about it
-    :param on_left: called with the reason when the connection was left because it is broken
+    :param on_left: called with the name and the reason when the connection was left because it is
+        broken
     :param answer_seconds: no statement runs longer; None for no limit
     :param local_settings: a statement that each transaction needs at its begin, because a pooler
         gives it a session without our settings; "" if the session has them. Then every statement
@@ -31,7 +32,7 @@ class Connection:
         self,
         raw: Any,
         name: str,
-        on_left: Callable[[str], None],
+        on_left: Callable[[str, str], None],
         answer_seconds: float | None,
         local_settings: str = "",
     ) -> None:
@@ -106,7 +107,7 @@ class Connection:
         """
         self._left = StoreUnavailable(text, brief=brief)
         self._raw.terminate()
-        self._on_left(text)
+        self._on_left(self.name, text)
 
     def terminate(self) -> None:
         self._raw.terminate()

@@ -19,6 +19,8 @@ KEEPALIVE_SECONDS = 5
 INTERVAL_SECONDS = 2
 UNANSWERED_PROBES = 3
 UNACKNOWLEDGED_SECONDS = 10
+OURS = "kaiju_tasks"
+"""The beginning of the `application_name` of all connections."""
 
 _CLIENT = {
     "TCP_KEEPIDLE": KEEPALIVE_SECONDS,
@@ -52,7 +54,7 @@ class Connector:
     def __init__(self, address: Address, bounds: Bounds) -> None:
         self._address = address
         self._bounds = bounds
-        self._prefix = f"kaiju_tasks {secrets.token_hex(4)}"
+        self._prefix = f"{OURS} {secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         self._hosts = Hosts(address, bounds)
         self.pooled = False

@@ -1,15 +1,17 @@
 """Keeps connections to PostgreSQL for reuse. No wait is unbounded."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from kaiju_tasks.store.base import StoreUnavailable
+from kaiju_tasks.store.base import StoreError, StoreUnavailable
 from kaiju_tasks.store.postgres.bounds import Bounds
 from kaiju_tasks.store.postgres.connection import Connection
-from kaiju_tasks.store.postgres.connector import Connector
+from kaiju_tasks.store.postgres.connector import OURS, Connector
+from kaiju_tasks.store.postgres.leftovers import Leftovers
 from kaiju_tasks.store.postgres.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Pool:
         self._recoveries: set[asyncio.Task[None]] = set()
         self._logged: tuple[str, float] | None = None
         self._closed = False
+        self._leftovers = Leftovers(OURS, bounds)
         self._watch = Watch(self._working, bounds)
         self._keeper = asyncio.create_task(self._keep())
 
@@ -176,8 +179,9 @@ class Pool:
 
     # -- silent and broken connections ---------------------------------------------------------
 
-    def _left(self, reason: str) -> None:
+    def _left(self, name: str, reason: str) -> None:
         """A connection was left: leave the unused ones, too."""
+        self._leftovers.add([name])
         unused, self._unused = self._unused, []
         for one in unused:
             one.terminate()
@@ -192,6 +196,8 @@ class Pool:
             try:
                 self._close_long_unused()
                 await self._watch.look(self._used)
+                if self._leftovers.exist:
+                    await self._end_leftovers()
             except Exception:
                 log.exception("watching the connections to the database failed")
 
@@ -203,14 +209,29 @@ class Pool:
 
     async def _working(self, names: Collection[str]) -> Collection[str]:
         """The names of the connections on whose statements the server works."""
+        async with self._brief() as connection:
+            found = await connection.fetch(_WORKING, list(names))
+            await self._leftovers.end(connection)
+        return {name for (name,) in found}
+
+    async def _end_leftovers(self) -> None:
+        with contextlib.suppress(StoreError):  # tried again at the next look
+            async with self._brief() as connection:
+                await self._leftovers.end(connection)
+
+    @asynccontextmanager
+    async def _brief(self) -> AsyncIterator[Connection]:
+        """A new connection for statements that take no time.
+
+        :raises StoreUnavailable: it cannot be opened, or does not answer
+        """
         seconds = self._bounds.probe_seconds
         try:
             async with asyncio.timeout(seconds):
                 connection = await self._open(seconds)
                 try:
-                    found = await connection.fetch(_WORKING, list(names))
+                    yield connection
                 finally:
                     connection.terminate()
         except TimeoutError:
             raise StoreUnavailable(f"It did not answer within {seconds:g} s.") from None
-        return {name for (name,) in found}
