@@ -10,13 +10,13 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from kaiju_tasks.errors import Conflict, NotFound
+from kaiju_tasks.errors import Conflict, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, is_over, pause_gate
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.store.base import Condition, PageQuery, Store, Transaction
+from kaiju_tasks.store.base import Condition, PageQuery, Store, StoreUnavailable, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 
 T = TypeVar("T")
@@ -61,7 +61,14 @@ class PauseBook:
         )
 
     async def start(self) -> None:
-        await self._committer.transact(self._read)
+        """Read the pauses and start the loop.
+
+        :raises StoreUnavailable: the database cannot be reached
+        """
+        try:
+            await self._committer.transact(self._read)
+        except Unavailable as error:
+            raise StoreUnavailable(str(error)) from error
         self._wake.set()
         self._loop.start()
 

@@ -1,12 +1,16 @@
 """Pauses: what they hold stays in its place, and goes on by itself."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing import committer
 from kaiju_tasks.protocol import AckState
+from kaiju_tasks.settings import Settings
+from kaiju_tasks.store import StoreUnavailable
+from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor, lease_of, pinging
 from tests.support.wait import wait_until
 
@@ -334,3 +338,24 @@ async def test_a_manager_that_starts_ends_what_ended_while_none_was_up(
         await tx.delete_pause(made["id"])
     manager.pauses.changed()
     assert (await executor.take()).id == "t"
+
+
+async def test_a_manager_that_loses_its_database_while_it_starts_reports_the_store_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line explains errors of the store, and those only."""
+    store = make_store(settings.db)
+    await store.open()
+
+    def lost() -> NoReturn:
+        raise StoreUnavailable("10.0.0.1 is away", brief="the database cannot be reached")
+
+    monkeypatch.setattr(store, "transaction", lost)
+    monkeypatch.setattr(committer, "OUTAGE_PATIENCE_SECONDS", 0.0)
+    manager = Manager(store, settings)
+    try:
+        with pytest.raises(StoreUnavailable, match=r"10\.0\.0\.1 is away"):
+            await manager.start()
+    finally:
+        await manager.stop()
+        await store.close()
