@@ -30,7 +30,7 @@ SETTINGS: Mapping[str, Any] = {
 PATIENCE_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 """Longer than any manager stands still."""
-DATABASE = {"max_connections": "60", "fsync": "on"}
+DATABASE = {"max_connections": "150", "fsync": "on"}
 
 T = TypeVar("T")
 
