@@ -33,6 +33,10 @@ _STALLED = """
 SELECT pid FROM pg_stat_activity
 WHERE application_name = $1 AND state = 'active' AND wait_event = 'ClientRead'
 """
+_WAITS_FOR_A_LOCK = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 NEVER = 4 * PATIENCE_SECONDS
 """A test that waits for so long has failed."""
 
@@ -136,6 +140,37 @@ async def test_the_locks_of_a_connection_that_fell_silent_inside_a_statement_are
     observer = await asyncpg.connect(postgres_dsn)
     await wait_until(lambda: _may_lock(observer, "a"), "the lock is released")  # nobody waits
     await observer.close()
+
+
+async def test_a_silent_connection_that_waited_for_a_lock_is_left_soon_after_the_first_one(
+    url: str, way: Proxy, postgres_dsn: str
+) -> None:
+    """Once one connection was silent, no statement of the others is left in peace for so long."""
+    bounds = Bounds(doubt_seconds=NEVER, look_seconds=0.05, idle_seconds=NEVER, lock_seconds=NEVER)
+    store = PostgresStore(url, bounds=bounds)
+    await store.open()
+    await add(store, "a")
+    observer = await asyncpg.connect(postgres_dsn)
+
+    async def lock() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+
+    async def waits() -> bool:
+        return bool(await observer.fetchval(_WAITS_FOR_A_LOCK))
+
+    async with observer.transaction():
+        await observer.execute("SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
+        locking = asyncio.create_task(lock())
+        await wait_until(waits, "it waits for the lock")
+        way.silence()
+        assert store._pool is not None
+        store._pool._watch.found_silence()
+    with pytest.raises(StoreUnavailable, match="was silent"):
+        await locking
+    await wait_until(lambda: _may_lock(observer, "a"), "the lock is released")
+    await observer.close()
+    await store.close()
 
 
 async def test_the_locks_of_a_client_that_stands_still_inside_a_statement_are_released(

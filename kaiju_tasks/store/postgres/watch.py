@@ -32,6 +32,7 @@ class Watch:
         self._time = asyncio.get_running_loop().time
         self._worked: dict[Connection, tuple[float, float]] = {}
         self._idle: dict[Connection, tuple[float, int]] = {}
+        self._silence_at = float("-inf")
 
     async def look(self, connections: Iterable[Connection]) -> None:
         """Leave the connections that have fallen silent.
@@ -57,7 +58,15 @@ class Watch:
             if one.asked_at == at:
                 self._judge(one, at, working, answers)
 
+    def found_silence(self) -> None:
+        """From now on, doubt the connections that are open sooner."""
+        self._silence_at = self._time()
+
     def _is_doubted(self, one: Connection, at: float) -> bool:
+        """Whether to look at a statement. Those of connections that were open when another one fell
+        silent are looked at sooner: one that has waited for a lock would hold it in vain now."""
+        if one.opened_at < self._silence_at:
+            return self._time() - at >= self._bounds.look_seconds
         seen = self._worked.get(one, (at, at))[1]
         return self._time() - seen >= self._bounds.doubt_seconds
 
@@ -74,6 +83,7 @@ class Watch:
             looks = self._idle.get(one, (at, 0))[1] + 1
             self._idle[one] = at, looks
             if looks >= IDLE_LOOKS:
+                self.found_silence()
                 one.leave(
                     f"A connection to the database was silent for {seconds:.0f} s, {answers}.",
                     SILENT,
