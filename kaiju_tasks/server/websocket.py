@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 AT_ONCE_MAX = 64
 WAITING_MAX = 1_000
 HEARTBEAT_SECONDS = 20.0
+CLOSED_BY_CLIENT = 499
+"""The status for a client that is gone. It is only logged."""
 
 
 class Sockets(set[web.WebSocketResponse]):
@@ -28,7 +30,7 @@ class Sockets(set[web.WebSocketResponse]):
 
 async def serve_socket(
     request: web.Request, manager: Manager, frames: Frames, sockets: Sockets
-) -> web.WebSocketResponse:
+) -> web.StreamResponse:
     """Serve a WebSocket until it closes.
 
     :param sockets: the set that contains the socket while it is open
@@ -36,7 +38,11 @@ async def serve_socket(
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS, max_msg_size=frames.largest, compress=False
     )
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except ConnectionResetError:
+        logger.debug("%s was gone before its WebSocket was open", request.remote)
+        return web.Response(status=CLOSED_BY_CLIENT)  # nobody reads it
     peer = Peer(socket, lambda: _unsent_bytes(request))
     caller = Caller(remote=request.remote, connection=peer, url=rpc_url(request))
     sockets.add(socket)

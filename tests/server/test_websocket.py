@@ -1,11 +1,11 @@
 """JSON-RPC over a WebSocket."""
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from kaiju_tasks.protocol import DEFAULT_FRAME_BYTES
 from tests.server.conftest import Site
@@ -184,3 +184,16 @@ def report_call(assignment: dict[str, Any], result: Any) -> dict[str, Any]:
     report = {**lease, "state": "finished", "result": result}
     params = {"reports": [report]}
     return {"jsonrpc": "2.0", "id": 7, "method": "manager.write_stage", "params": params}
+
+
+async def test_a_client_that_is_gone_before_its_websocket_is_open_leaves_no_traceback(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(self: web.WebSocketResponse, request: web.BaseRequest) -> NoReturn:
+        raise ClientConnectionResetError("Cannot write to closing transport")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(web.WebSocketResponse, "prepare", gone)
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await site.socket().__aenter__()
+    assert "result" in await site.call("system.info")
