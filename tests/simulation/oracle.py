@@ -95,6 +95,7 @@ class Oracle:
     :ivar results: committed results by (job_id, cycle), then stage
     :ivar children: ids of tasks that stages created
     :ivar spoilt: tasks whose definition was made unreadable
+    :ivar dead: names of executors that were killed
     :ivar dated: tasks whose next fire was a first run at a date when the clock was set
     """
 
@@ -125,6 +126,7 @@ class Oracle:
         self.sent: set[tuple[str, str | None]] = set()
         self.begun: set[tuple[str, str, str, int, int]] = set()
         self.lost: set[tuple[str, int, str]] = set()
+        self.dead: set[str] = set()
         self.connected_to: dict[tuple[str, str], str] = {}
         self.session: dict[str, str] = {}
         self.stats: dict[str, int] = {}
@@ -342,6 +344,8 @@ class Oracle:
             return
         error = msgspec.json.decode(attempt.error) if attempt.error is not None else {}
         late = error.get("type") == ErrorType.EXEC_TIMEOUT  # not one of a child
+        if before.executor_id in self.dead:  # it never compared its leases with the manager
+            return
         if late and (before.id, before.nonce) not in self.sent:
             self._wrong(
                 Invariant.SENT_BEFORE_TIMEOUT,

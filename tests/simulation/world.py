@@ -269,6 +269,7 @@ class World:
             )
             self.executors.append(executor)
             await executor.process.killed()
+            self.oracle.dead.add(executor.process.name)
             self.executors.remove(executor)
             await asyncio.sleep(self._dice.uniform(0.1, 4.0))
 
