@@ -173,41 +173,102 @@ async def test_a_silent_connection_that_waited_for_a_lock_is_left_soon_after_the
     await store.close()
 
 
+async def test_a_process_that_gets_its_lock_after_its_connection_was_left_is_ended(
+    url: str, way: Proxy, postgres_dsn: str
+) -> None:
+    bounds = Bounds(look_seconds=0.05, idle_seconds=NEVER, lock_seconds=NEVER)
+    store = PostgresStore(url, bounds=bounds)
+    await store.open()
+    await add(store, "a")
+    observer = await asyncpg.connect(postgres_dsn)
+    pool = store._pool
+    assert pool is not None
+
+    async def lock() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+
+    async def waits() -> bool:
+        return bool(await observer.fetchval(_WAITS_FOR_A_LOCK))
+
+    async with observer.transaction():
+        await observer.execute("SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
+        locking = asyncio.create_task(lock())
+        await wait_until(waits, "it waits for the lock")
+        way.silence()
+        [one] = [one for one in pool._used if one.asked_at is not None]
+        looked_at = pool._leftovers._looked_at
+        one.leave("The network is silent.", "the network is silent")
+        with pytest.raises(StoreUnavailable, match="The network is silent"):
+            await locking
+        await wait_until(lambda: pool._leftovers._looked_at != looked_at, "it is looked at")
+    await wait_until(lambda: _may_lock(observer, "a"), "the lock is released")
+    await wait_until(lambda: not pool._leftovers.due, "nothing is left")
+    await observer.close()
+    await store.close()
+
+
 async def test_the_locks_of_a_client_that_stands_still_inside_a_statement_are_released(
-    store: PostgresStore, way: Proxy, url: str
+    store: PostgresStore, way: Proxy, url: str, postgres_dsn: str
 ) -> None:
     await add(store, "a")
     stopped = await asyncpg.connect(url, server_settings={"application_name": f"{OURS} stopped"})
     await stopped.execute("BEGIN; SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
     way.silent_after = QUESTION.encode()
     asking = asyncio.create_task(stopped.fetch(QUESTION))
-    async with store.transaction() as tx:
-        assert set(await tx.lock(["a"])) == {"a"}
+    observer = await asyncpg.connect(postgres_dsn)
+    assert store._pool is not None
+    store._pool._leftovers = _always_due()
+    await wait_until(lambda: _may_lock(observer, "a"), "the lock is released")  # nobody waits
     stopped.terminate()
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
         await asking
+    await observer.close()
 
 
 async def test_a_client_of_another_program_is_left_alone(
     store: PostgresStore, way: Proxy, url: str, postgres_dsn: str
 ) -> None:
-    other = await asyncpg.connect(url, server_settings={"application_name": "report"})
+    name = f"{OURS}_report"
+    other = await asyncpg.connect(url, server_settings={"application_name": name})
     way.silent_after = QUESTION.encode()
     asking = asyncio.create_task(other.fetch(QUESTION))
     observer = await asyncpg.connect(postgres_dsn)
 
     async def stalled() -> bool:
-        return await observer.fetchval(_STALLED, "report") is not None
+        return await observer.fetchval(_STALLED, name) is not None
 
     await wait_until(stalled, "it stands still")
     assert store._pool is not None
-    leftovers = store._pool._leftovers = Leftovers(OURS, Bounds(idle_seconds=0))
-    leftovers.add(["somebody"])
-    await wait_until(lambda: not leftovers.exist, "leftovers are ended")
+    leftovers = store._pool._leftovers = _always_due()
+    leftovers.add("somebody")
+    await wait_until(lambda: not leftovers._names, "processes were ended")
     assert await stalled()
     other.terminate()
     await asyncio.gather(asking, return_exceptions=True)
     await observer.close()
+
+
+async def test_a_role_that_may_end_no_process_is_logged_once(
+    postgres_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = await asyncpg.connect(postgres_dsn)
+    await raw.execute("REVOKE EXECUTE ON FUNCTION pg_terminate_backend FROM PUBLIC")
+    await raw.execute("SET ROLE pg_read_all_stats")
+    connection = Connection(raw, "test", lambda name, reason: None, None)
+    leftovers = Leftovers(OURS, Bounds(), asyncio.get_running_loop().time)
+    for name in "ab":
+        leftovers.add(name)
+        await leftovers.end(connection)
+        assert not leftovers.due
+    [record] = [record for record in caplog.records if "cannot end" in record.message]
+    assert "permission denied" in record.message
+    await raw.close()
+
+
+def _always_due() -> Leftovers:
+    bounds = Bounds(idle_seconds=0, statement_seconds=-1)
+    return Leftovers(OURS, bounds, asyncio.get_running_loop().time)
 
 
 async def _may_lock(observer: asyncpg.Connection, id: str) -> bool:

@@ -51,7 +51,7 @@ class Pool:
         self._recoveries: set[asyncio.Task[None]] = set()
         self._logged: tuple[str, float] | None = None
         self._closed = False
-        self._leftovers = Leftovers(OURS, bounds)
+        self._leftovers = Leftovers(OURS, bounds, self._time)
         self._watch = Watch(self._working, bounds)
         self._keeper = asyncio.create_task(self._keep())
 
@@ -181,7 +181,7 @@ class Pool:
 
     def _left(self, name: str, reason: str) -> None:
         """A connection was left: leave the unused ones, too."""
-        self._leftovers.add([name])
+        self._leftovers.add(name)
         unused, self._unused = self._unused, []
         for one in unused:
             one.terminate()
@@ -196,7 +196,7 @@ class Pool:
             try:
                 self._close_long_unused()
                 await self._watch.look(self._used)
-                if self._leftovers.exist:
+                if self._leftovers.due:
                     await self._end_leftovers()
             except Exception:
                 log.exception("watching the connections to the database failed")
