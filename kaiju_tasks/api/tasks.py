@@ -130,7 +130,7 @@ class TasksApi:
         draft = self._draft(defined, caller)
         for _ in range(DUPLICATE_TRIES):
             try:
-                await self._committer.create(draft)
+                step = await self._committer.create(draft)
             except AlreadyExists:
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
@@ -142,7 +142,8 @@ class TasksApi:
                     raise _duplicate(exc.holder, holder) from None
                 warnings += _reuse_warnings(defined.definition, holder.definition, "data")
                 return _created(task_view(holder), False, warnings)
-            return _created(await self._task(defined.definition.id), True, warnings)
+            view = _new_view(step, draft) or await self._view(step.row.id)
+            return _created(task_view(view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
@@ -204,7 +205,14 @@ class TasksApi:
             view = (await self._store.tasks([exc.holder], results=False)).get(exc.holder)
             raise _duplicate(exc.holder, view, seen[exc.task_id]) from None
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
-        tasks = await self._store.tasks(ids)
+        views = {
+            one.row.id: _new_view(one, draft)
+            for one, draft in zip(outcomes, drafts, strict=True)
+            if isinstance(one, Step)
+        }
+        tasks = {task_id: view for task_id, view in views.items() if view is not None}
+        if unseen := [task_id for task_id in ids if task_id not in tasks]:
+            tasks |= await self._store.tasks(unseen)
         for index, (outcome, draft) in enumerate(zip(outcomes, drafts, strict=True)):
             if isinstance(outcome, Duplicate) and outcome.holder in tasks:
                 holder = tasks[outcome.holder].definition
@@ -634,6 +642,13 @@ def _reuse_warnings(new: Definition, holder: Definition, prefix: str) -> list_[s
         " key and stays as it is"
         for name in differences(new, holder)
     ]
+
+
+def _new_view(step: Step, draft: Draft) -> TaskView | None:
+    """A task as it was created. None: it must be read, because it may have changed since, or in the
+    same transaction."""
+    changes = step.spawn is not None or draft.definition.concurrency is not None
+    return None if changes or not step.changed else TaskView(step.row, draft.definition, [])
 
 
 def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:

@@ -52,7 +52,7 @@ class Manager:
         self.dice = dice or Dice()
         self.id = self.dice.new_id()
         self.clock = StoreClock(store.clock)
-        self.wakes = Wakes(store, self.spawn)
+        self.wakes = Wakes(store, self.spawn, lambda: self.relay.alone)
         self.sessions = Sessions()
         self.waiters = Waiters(on_first=lambda task_id: self.relay.wait(task_id))
         self.events = EventHub(self.id, changed=lambda: self.relay.want())

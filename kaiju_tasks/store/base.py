@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
+from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
 
 
@@ -580,6 +581,15 @@ class Store(Protocol):
         :raises TransactionConflict: nothing was written; run the transaction again
         :raises StoreUnavailable: the database cannot be reached; `unknown` is set if a commit was
             in progress
+        """
+        ...
+
+    async def write_presumed(self, presumed: Presumed) -> bool:
+        """Write the steps of a presumed transaction, committed, in one round trip.
+
+        :returns: whether the presumptions have held; otherwise nothing was written
+        :raises StoreUnavailable: the database cannot be reached. If `unknown` is set, it may have
+            been written, or may be written within VALID_SECONDS.
         """
         ...
 

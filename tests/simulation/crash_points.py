@@ -13,6 +13,7 @@ from typing import Any
 
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store import Store
+from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import MESSAGE, TASKS, TIMER, TaskStatus
 from tests.simulation.calm import Calm
 from tests.simulation.database import CALLS
@@ -128,6 +129,12 @@ class CountedStore:
             yield CountedTransaction(inner, self._countdown)
             self._countdown.step(at_once=True)  # before the commit
         self._countdown.step(at_once=False)  # after it, and nobody has heard of it
+
+    async def write_presumed(self, presumed: Presumed) -> bool:
+        self._countdown.step(at_once=True)  # before the statement
+        written = await self._store.write_presumed(presumed)
+        self._countdown.step(at_once=False)  # after it, and nobody has heard of it
+        return written
 
 
 class CountedTransaction:

@@ -14,6 +14,7 @@ from kaiju_tasks.store import ExecutorRow, Store, StoreUnavailable, TransactionC
 from kaiju_tasks.store.base import Gated
 from kaiju_tasks.store.clock import SteadyClock
 from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.presumed import Presumed
 from tests.simulation.late import LateCommit, LateCommits, Locks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.trace import EPOCH, Trace, span
@@ -23,7 +24,7 @@ Heard = Callable[[frozenset[str]], None]
 Received = Callable[[bytes], None]
 
 NOT_CALLED_BY_MANAGERS = {"open", "close"}
-OTHERWISE = {"wake", "send"}
+OTHERWISE = {"wake", "send", "write_presumed"}
 CALLS = sorted(
     name
     for name, method in vars(Store).items()
@@ -194,6 +195,35 @@ class StoreLine:
             await self._silence("its COMMIT was not answered", unknown=True)
         if doubt or self.cut:
             self._fail("the connection broke after the commit", unknown=True)
+
+    async def write_presumed(self, presumed: Presumed) -> bool:
+        database, faults = self._database, self._database.faults
+        await self._reach()
+        steps = presumed.inserted + presumed.saved
+        ids = {step.row.id for step in steps}
+        if database.late.locked("tasks") & ids or database.late.locked("inserted") & ids:
+            return False
+        if database.late.locked("executors") & presumed.sessions.keys():
+            return False
+        if self._dice(faults.conflict):
+            return False
+        if self._dice(faults.late):
+            as_now = copy(self)  # what it decides, it decides before it loses the database
+            done = partial(database.committed, as_now, steps, [])
+            database.late.arrive(presumed, self.process.name, done)
+            self._fail("the connection broke, and the statement is on its way", unknown=True)
+        doubt = self._dice(faults.unknown)
+        if doubt and self._dice(0.5):
+            self._fail("the connection broke before the statement arrived", unknown=True)
+        if not await self._store.write_presumed(presumed):
+            return False
+        database.committed(self, steps, [])
+        await self._delay()
+        if self._dice(faults.silent):
+            await self._silence("its statement was not answered", unknown=True)
+        if doubt or self.cut:
+            self._fail("the connection broke after the statement", unknown=True)
+        return True
 
     async def wake(self, topics: Iterable[str]) -> None:
         await self._reach(own=False)

@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from kaiju_tasks.store import Store, TransactionConflict
+from kaiju_tasks.store.presumed import VALID_SECONDS, Presumed
 from tests.simulation.loop import Process
 from tests.simulation.trace import Trace, span
 
@@ -76,6 +77,27 @@ class LateCommits:
                 await tx.lock([])
                 for name, arguments in late.calls:
                     await getattr(tx, name)(*arguments)
+            committed()
+        self._open.remove(late)
+        late.ended.set()
+
+    def arrive(self, presumed: Presumed, name: str, committed: Any) -> None:
+        """Let a presumed transaction arrive after its connection broke. Until then, it holds no
+        lock.
+
+        :param committed: called without arguments when it has been committed
+        """
+        late = LateCommit(Locks(), [])
+        self._open.append(late)
+        seconds = span(self._random, *LATE_SECONDS)
+        self._trace(name, f"database: a statement in doubt arrives in {seconds:.3f} s")
+        self._process.spawn(self._arrive(late, presumed, seconds, committed))
+
+    async def _arrive(
+        self, late: LateCommit, presumed: Presumed, seconds: float, committed: Any
+    ) -> None:
+        await asyncio.sleep(seconds)
+        if seconds < VALID_SECONDS and await self._store.write_presumed(presumed):
             committed()
         self._open.remove(late)
         late.ended.set()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.crash_points import SHAPES, CountedStore, CountedTransaction, crash
 
-EVERY = 5
+EVERY = 3
 
 
 @pytest.mark.parametrize("shape", SHAPES)

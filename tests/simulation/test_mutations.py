@@ -35,7 +35,8 @@ from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.protocol import Ack, AckState, Lease, Report
 from kaiju_tasks.store import clock_step
 from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.store.sqlite import saving
+from kaiju_tasks.store.presumed import Presumed
+from kaiju_tasks.store.sqlite import presuming, saving
 from kaiju_tasks.store.sqlite import store as sqlite_store
 from kaiju_tasks.types import ENDED, Outcome
 from tests.simulation import tied, workload
@@ -227,18 +228,34 @@ def follows_circles_without_end(plant: Plant) -> None:
     plant(due, "chained", blind)
 
 
+def writes_what_it_presumes(plant: Plant) -> None:
+    """It does not compare the rows that a manager remembers with those that are stored."""
+    write = presuming.write_presumed
+
+    def blind(db: Any, presumed: Presumed) -> bool:
+        if presumed.inserted:
+            return write(db, presumed)
+        saving.save_kept(db, presumed.saved)
+        return True
+
+    plant(sqlite_store, "write_presumed", blind)
+
+
 def publishes_events_before_the_commit(plant: Plant) -> None:
     commit = Committer._commit
 
     async def hasty(
-        self: Committer, work: Callable[[Transaction], Awaitable[Any]], placement: Placement
+        self: Committer,
+        work: Callable[[Transaction], Awaitable[Any]],
+        placement: Placement,
+        presumed_wrongly: Any,
     ) -> Any:
         async def published(tx: Transaction) -> Any:
             written = await work(tx)
             self._publish(written.changes)
             return written
 
-        return await commit(self, published, placement)
+        return await commit(self, published, placement, presumed_wrongly)
 
     plant(Committer, "_commit", hasty)
 
@@ -389,6 +406,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
         (follows_circles_without_end, {}, Invariant.CIRCLES_END),
+        (writes_what_it_presumes, {}, Invariant.VERSIONS_RISE),
         (publishes_events_before_the_commit, {}, Invariant.EVENTS_AFTER_COMMIT),
         (keeps_the_slot_of_a_lost_executor, {}, Invariant.SLOTS_ARE_COUNTED),
         (notes_no_end_for_parents, {}, Invariant.AWAITED_LIVE),

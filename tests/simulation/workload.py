@@ -121,7 +121,7 @@ class Workload:
         self._messages = 0
         self._tied = Tied(random, app_names)
         self._paused = 0
-        self._ending = False
+        self._ending = self._schedules_over = False
         self.created: list[str] = []
 
     async def create_tasks(self, count: int, seconds: float) -> None:
@@ -385,6 +385,10 @@ class Workload:
         """Tasks that never end, and pauses, would keep others from ending."""
         for pause in await self._client.call("pauses.list"):
             await self._client.attempt("pauses.remove", id=pause["id"])
+        self._schedules_over = True
+        await self._delete_schedules()
+
+    async def _delete_schedules(self) -> None:
         for task_id, definition in sorted(self._oracle.definitions.items()):
             if definition.scheduled and task_id in self._oracle.rows:
                 await self._client.attempt("tasks.delete", id=task_id)
@@ -393,6 +397,8 @@ class Workload:
         """Lift every hold and write every message that is waited for."""
         self._ending = True
         while True:
+            if self._schedules_over:  # a create whose answer was lost is repeated later
+                await self._delete_schedules()
             for task_id, row in sorted(self._oracle.rows.items()):
                 if row.status is TaskStatus.SUSPENDED:
                     await self._client.attempt("tasks.resume", id=task_id)

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from kaiju_tasks.store.postgres.connection import PLAN_LOCALLY_BY_KEYS
 from kaiju_tasks.store.postgres.saving import SQL
-from kaiju_tasks.store.postgres.transaction import PLANNING
 
 
 async def plan_of(connection: Any, name: str, values: list[Any]) -> str:
@@ -23,7 +23,7 @@ async def pages_of(connection: Any, name: str, values: list[Any]) -> int:
 
 
 async def _explained(connection: Any, how: str, name: str, values: list[Any]) -> Any:
-    await connection.execute(f"BEGIN; {PLANNING}")
+    await connection.execute(f"BEGIN; {PLAN_LOCALLY_BY_KEYS}")
     try:
         return await connection.fetch(f"{how} {SQL[name]}", *values)
     finally:

@@ -190,8 +190,8 @@ async def has_looked(manager: Manager) -> None:
     """Wait until the manager has tried again to settle slots."""
     transact, tries = manager.committer.transact, []
 
-    async def counted(work: Any) -> Any:
-        done = await transact(work)
+    async def counted(work: Any, **more: Any) -> Any:
+        done = await transact(work, **more)
         if work == manager.scheduler._settle:
             tries.append(work)
         return done

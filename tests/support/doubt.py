@@ -7,6 +7,7 @@ import pytest
 
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.store import StoreUnavailable, Transaction
+from kaiju_tasks.store.presumed import Presumed
 
 
 def in_doubt(
@@ -35,4 +36,18 @@ def in_doubt(
         if broken:
             raise StoreUnavailable("it broke after the commit", unknown=True)
 
+    at_once = manager.store.write_presumed
+
+    async def write_presumed(presumed: Presumed) -> bool:
+        broken = bool(left and left.pop())
+        if broken and not committed:
+            raise StoreUnavailable("it broke before it arrived", unknown=True)
+        written = await at_once(presumed)
+        if broken and then is not None:
+            await then()
+        if broken:
+            raise StoreUnavailable("it broke after the commit", unknown=True)
+        return written
+
     monkeypatch.setattr(manager.store, "transaction", transaction)
+    monkeypatch.setattr(manager.store, "write_presumed", write_presumed)

@@ -29,19 +29,27 @@ class Wakes:
     """Sends wake-ups. Topics that arrive during a send are sent together by the next one.
 
     :param spawn: runs a coroutine in the background while the manager runs
+    :param alone: whether no other manager is known. Then nothing is sent for streams, because a
+        message for each new task would cost as much as the task. A manager that starts greets all
+        others, and looks for ready tasks itself.
     """
 
     def __init__(
-        self, store: Store, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+        self,
+        store: Store,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        alone: Callable[[], bool],
     ) -> None:
         self._store = store
         self._spawn = spawn
+        self._alone = alone
         self._topics: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
 
     def stream(self, app_name: str) -> None:
         """Report that a stream has tasks that no executor of this manager can take."""
-        self._send(STREAM + app_name)
+        if not self._alone():
+            self._send(STREAM + app_name)
 
     def executor(self, executor_id: str) -> None:
         """Report that leases of an executor of another manager have changed."""

@@ -9,7 +9,7 @@ from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.claims import held_elsewhere
 from kaiju_tasks.manager.writing.consequences import Consequences
 from kaiju_tasks.manager.writing.entries import DraftEntry, Entry, EventEntry, resolve_in_doubt
-from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.inserts import Inserts, presumable
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction
@@ -25,12 +25,28 @@ class Batch:
         self._inserts = inserts
         self._consequences = consequences
 
+    def presumable(self, entries: Iterable[Entry]) -> bool:
+        """Whether these entries probably need nothing that only the database knows."""
+        return all(self._is_presumable(entry) for entry in entries)
+
+    def _is_presumable(self, entry: Entry) -> bool:
+        if isinstance(entry, DraftEntry):
+            return presumable(entry.draft)
+        if not isinstance(entry, EventEntry) or entry.audit is not None:
+            return False
+        if isinstance(entry.event, MessageCame) or self._states.rows.get(entry.task_id) is None:
+            return False
+        definition = self._states.definitions.known(entry.task_id)
+        return definition is not None and not (
+            definition.slot_key or definition.takes_messages or definition.hook_results
+        )
+
     async def write(self, tx: Transaction, entries: Sequence[Entry]) -> Written[None]:
         for entry in entries:
             entry.try_again()
-        rows = await tx.lock([entry.task_id for entry in entries])
-        changes = await self._create(tx, [e for e in entries if isinstance(e, DraftEntry)])
         known = [entry for entry in entries if isinstance(entry, EventEntry)]
+        rows = await tx.lock([entry.task_id for entry in known])
+        changes = await self._create(tx, [e for e in entries if isinstance(e, DraftEntry)])
         states = await self._states.load(tx, [rows[e.task_id] for e in known if e.task_id in rows])
         if sent := _messages_of(known, states):
             await self._states.load_received(tx, states, sent)

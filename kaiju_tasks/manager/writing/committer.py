@@ -8,7 +8,8 @@ another caller.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, Step, refuses
@@ -27,7 +28,7 @@ from kaiju_tasks.manager.writing.entries import (
     Group,
 )
 from kaiju_tasks.manager.writing.entry_queue import EntryQueue
-from kaiju_tasks.manager.writing.inserts import Inserts
+from kaiju_tasks.manager.writing.inserts import Inserts, presumable
 from kaiju_tasks.manager.writing.placing import NoPlacement, Placement
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.states import States
@@ -38,9 +39,15 @@ from kaiju_tasks.store.base import (
     Transaction,
     TransactionConflict,
 )
+from kaiju_tasks.store.presumed import VALID_SECONDS, NotPresumable, PresumedTransaction
 from kaiju_tasks.types import AuditRecord
 
 log = logging.getLogger(__name__)
+
+
+def ignore() -> None:
+    """Do nothing."""
+
 
 MAX_CONFLICTS = 20
 OUTAGE_PATIENCE_SECONDS = 10.0
@@ -179,19 +186,27 @@ class Committer:
             await self.save(tx, changes)
             return Written(outcomes, changes)
 
-        return await self.transact(work)
+        presumed_wrongly = ignore if all(map(presumable, drafts)) else None
+        return await self.transact(work, presumed_wrongly=presumed_wrongly)
 
-    async def transact(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
+    async def transact(
+        self,
+        work: Callable[[Transaction], Awaitable[Written[T]]],
+        *,
+        presumed_wrongly: Callable[[], None] | None = None,
+    ) -> T:
         """Run a separate transaction and publish its changes. The transaction is retried as a
         whole after a conflict or a short database outage.
 
         A caller that is cancelled does not interrupt the transaction: a commit is always published.
 
         :param work: one attempt; it must have no effects outside the transaction
+        :param presumed_wrongly: makes the first attempt a presumed one (decision 0033), and is
+            called if its presumptions have not held
         :returns: the value of the committed attempt
         :raises Unavailable: the database cannot be reached, or the conflicts do not end
         """
-        task = asyncio.create_task(self._transact(work))
+        task = asyncio.create_task(self._transact(work, presumed_wrongly))
         self._running.add(task)
         task.add_done_callback(self._ran)
         return await asyncio.shield(task)
@@ -201,10 +216,14 @@ class Committer:
         if not task.cancelled():
             task.exception()  # a caller that was cancelled does not retrieve it
 
-    async def _transact(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
+    async def _transact(
+        self,
+        work: Callable[[Transaction], Awaitable[Written[T]]],
+        presumed_wrongly: Callable[[], None] | None,
+    ) -> T:
         placement = self.new_placement()
         try:
-            written = await self._commit(work, placement)
+            written = await self._commit(work, placement, presumed_wrongly)
             self.written += len(written.changes)
             self._reached(True)
             try:
@@ -218,17 +237,35 @@ class Committer:
             placement.end()
 
     async def _commit(
-        self, work: Callable[[Transaction], Awaitable[Written[T]]], placement: Placement
+        self,
+        work: Callable[[Transaction], Awaitable[Written[T]]],
+        placement: Placement,
+        presumed_wrongly: Callable[[], None] | None,
     ) -> Written[T]:
         conflicts = 0
         patience = asyncio.get_running_loop().time() + OUTAGE_PATIENCE_SECONDS
         in_doubt: set[str] = set()
+        under_way = False
         while True:
-            written = None
+            written, presuming = None, False
             try:
+                if under_way:
+                    await asyncio.sleep(VALID_SECONDS)
+                    under_way = False
                 if in_doubt:
                     await self._fence(in_doubt)
                     in_doubt.clear()
+                if presumed_wrongly is not None:
+                    wrongly, presumed_wrongly, presuming = presumed_wrongly, None, True
+                    presumed = PresumedTransaction(
+                        self._store.clock(), self.states.rows.get, self.states.pauses.revision
+                    )
+                    written = await self._presumed(presumed, work, placement)
+                    if written is not None and await self._store.write_presumed(presumed.writes):
+                        return written
+                    self.states.rows.forget(presumed.read)
+                    written, presuming = None, False
+                    wrongly()
                 async with self._store.transaction() as tx:
                     written = await self._attempt(tx, work, placement)
                 return written
@@ -243,9 +280,25 @@ class Committer:
                 if written is not None:
                     placement.in_doubt()
                     in_doubt.update(change.step.row.id for change in written.changes)
+                    under_way = presuming and exc.unknown
                 if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
+
+    async def _presumed(
+        self,
+        presumed: PresumedTransaction,
+        work: Callable[[Transaction], Awaitable[Written[T]]],
+        placement: Placement,
+    ) -> Written[T] | None:
+        """Run an attempt that presumes what the database holds. None: only the database can decide
+        it, also whether there is an error."""
+        try:
+            written = await self._attempt(cast(Transaction, presumed), work, placement)
+            presumed.check()
+        except (NotPresumable, KaijuError):
+            return None
+        return written
 
     async def _attempt(
         self,
@@ -310,7 +363,10 @@ class Committer:
     async def _write(self, batch: list[Entry]) -> None:
         """Write a batch. If it fails as a whole, write each entry separately."""
         try:
-            await self._transact(lambda tx: self._batch.write(tx, batch))
+            await self._transact(
+                lambda tx: self._batch.write(tx, batch),
+                partial(_presumed_wrongly, batch) if self._batch.presumable(batch) else None,
+            )
         except Unavailable as exc:
             for entry in batch:
                 entry.done(exc)
@@ -347,6 +403,11 @@ class Committer:
         :param slots: the slots that this transaction has locked
         """
         await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
+
+
+def _presumed_wrongly(batch: Iterable[Entry]) -> None:
+    for entry in batch:
+        entry.presumed_wrongly()
 
 
 def _entries(

@@ -82,6 +82,10 @@ class Entry:
         self.tried = self.step or self.tried
         self.error = self.step = None
 
+    def presumed_wrongly(self) -> None:
+        """Forget an attempt that has written nothing, without any doubt."""
+        self.error = self.step = None
+
     def outcome(self) -> Step | BaseException:
         outcome = self.error or self.step
         assert outcome is not None

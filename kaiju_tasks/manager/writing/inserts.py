@@ -10,6 +10,15 @@ from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.store.base import Transaction, TransactionConflict
 
 
+def presumable(draft: Draft) -> bool:
+    """Whether a task can be created without a query, if its id is free."""
+    definition = draft.definition
+    if definition.unique_key is not None or definition.root_id is not None:
+        return False
+    concurrency = definition.concurrency
+    return concurrency is None or concurrency.on_full != "drop"
+
+
 class Inserts:
     """Inserts drafts."""
 

@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.definitions import DefinitionCache
 from kaiju_tasks.manager.writing.entries import EventSource
+from kaiju_tasks.manager.writing.known_rows import KnownRows
 from kaiju_tasks.manager.writing.placing import Placings
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.types import ENDED
@@ -40,6 +41,7 @@ class States:
     def __init__(self, grace_seconds: float) -> None:
         self.grace_seconds = grace_seconds
         self.definitions = DefinitionCache()
+        self.rows = KnownRows()
         self.pauses: Pauses = NO_PAUSES
         self.placings = Placings()
 
@@ -130,12 +132,15 @@ class States:
             return fail(tx, state, exc)
 
     def published(self, changes: Iterable[Change]) -> None:
-        """Update the definition cache after a commit."""
+        """Update the caches after a commit."""
         for change in changes:
             step = change.step
             if step.deleted:
                 self.definitions.forget(step.row.id)
-            elif step.definition is not None:
+                self.rows.forget([step.row.id])
+                continue
+            self.rows.committed(step.row)
+            if step.definition is not None:
                 self.definitions.keep(step.row.rev, step.definition)
             if step.row.status in ENDED and step.row.next_run is None:
                 self.definitions.ended(step.row.id)

@@ -7,6 +7,8 @@ from kaiju_tasks.store.base import TransactionConflict
 from kaiju_tasks.store.clock import STEP_SECONDS
 
 NARROW_SECONDS = 0.5
+DRIFT = 0.001
+"""How fast the two clocks may drift apart, in seconds per second."""
 
 
 class ClockStepped(TransactionConflict):
@@ -17,8 +19,9 @@ class DatabaseClock:
     """The database's clock at the latest reading, advanced by a local clock that does not step.
 
     A reading lies between the request and the answer, so the difference of the two clocks is known
-    as an interval. The estimate lags by the latency of the answer and is never ahead. It is used
-    only before the first lock of a transaction and where a small error is acceptable.
+    as an interval. The estimate lags by the latency of the answer and is never ahead. It never goes
+    back, unless the database's clock was set, and is never before a reading. It is used before the
+    first lock of a transaction and where a small error is acceptable.
 
     :param steady: seconds that pass evenly
     """
@@ -27,9 +30,12 @@ class DatabaseClock:
         self.local = steady
         self._low = self._high = 0.0
         self._known = False
+        self._latest = float("-inf")
+        self._taken_at = 0.0
 
     def now(self) -> float:
-        return self.local() + self._low
+        self._latest = max(self._latest, self.local() + self._low)
+        return self._latest
 
     def step(self, now: float, asked_at: float) -> float:
         """By how many seconds the database's clock was set before a reading; 0 if it was not.
@@ -53,8 +59,21 @@ class DatabaseClock:
             raise ClockStepped("the clock of the database was set")
         low, high = now - self.local(), now - asked_at
         if not self._known or high - low < NARROW_SECONDS:
-            self.apply(now, asked_at)
+            self._take(now, asked_at)
 
     def apply(self, now: float, asked_at: float) -> None:
         """Take over a reading after a step."""
-        self._low, self._high, self._known = now - self.local(), now - asked_at, True
+        self._latest = float("-inf")
+        self._known = False
+        self._take(now, asked_at)
+
+    def _take(self, now: float, asked_at: float) -> None:
+        """Narrow the interval by a reading, or begin a new one."""
+        at = self.local()
+        low, high = now - at, now - asked_at
+        if self._known:
+            drift = DRIFT * (at - self._taken_at)
+            low, high = max(low, self._low - drift), min(high, self._high + drift)
+            if low > high:
+                low, high = now - at, now - asked_at
+        self._low, self._high, self._taken_at, self._known = low, high, at, True

@@ -11,6 +11,17 @@ from kaiju_tasks.store.postgres.errors import brief_of, leaves, translation
 T = TypeVar("T")
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_KEYED = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "default_transaction_isolation": "'read committed'",
+}
+PLAN_BY_KEYS = "; ".join(f"SET {name} = {value}" for name, value in _KEYED.items())
+PLAN_LOCALLY_BY_KEYS = PLAN_BY_KEYS.replace("SET ", "SET LOCAL ")
+_PLAN_FREELY = "; ".join(f"RESET {name}" for name in _KEYED)
 
 
 class Connection:
@@ -25,6 +36,7 @@ class Connection:
         gives it a session without our settings; "" if the session has them. Then every statement
         needs a transaction, too: it is prepared before it is run, in the same session.
     :ivar asked_at: when the running statement was sent, in the loop's seconds; None if none runs
+    :ivar keyed: how its statements are planned, see `plan`
     :ivar used_at: when the connection was last released
     """
 
@@ -44,6 +56,7 @@ class Connection:
         self._time = asyncio.get_running_loop().time
         self._left: StoreUnavailable | None = None
         self._interrupted = False
+        self.keyed = False
         self.opened_at = self.used_at = self._time()
         self.asked_at: float | None = None
 
@@ -57,8 +70,31 @@ class Connection:
         raw = self._raw
         return not (self._interrupted or raw.is_closed() or raw.is_in_transaction())
 
+    async def plan(self, *, keyed: bool) -> None:
+        """Set how statements are planned from now on. It asks the server only for a change.
+
+        Every statement of a transaction finds its rows by keys. With stale statistics the planner
+        would sometimes scan the table. Restricted to indexes, one generic plan is as good as any
+        other, so that each statement is planned once.
+
+        :param keyed: whether all statements find their rows by keys
+        """
+        if keyed != self.keyed and not self._local_settings:
+            await self.execute(PLAN_BY_KEYS if keyed else _PLAN_FREELY)
+        self.keyed = keyed
+
     async def fetch(self, text: str, *values: Any) -> list[Any]:
         found: list[Any] = await self._run(lambda: self._raw.fetch(text, *values))
+        return found
+
+    async def fetch_committed(self, text: str, *values: Any) -> list[Any]:
+        """Run a statement that is a transaction of its own.
+
+        :raises StoreUnavailable: it failed, or its outcome is unknown
+        """
+        if self._local_settings:
+            return await self.fetch(text, *values)
+        found: list[Any] = await self._ask(self._raw.fetch(text, *values), unknown=True)
         return found
 
     async def fetchval(self, text: str, *values: Any) -> Any:
@@ -76,7 +112,8 @@ class Connection:
 
         :param more: further statements
         """
-        statements = (_BEGIN, self._local_settings, more)
+        planning = PLAN_LOCALLY_BY_KEYS if self._local_settings and self.keyed else ""
+        statements = (_BEGIN, self._local_settings, planning, more)
         await self._ask(self._raw.execute("; ".join(filter(None, statements))))
 
     async def rollback(self) -> None:

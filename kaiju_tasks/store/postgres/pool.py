@@ -48,6 +48,7 @@ class Pool:
         self._slots = asyncio.Semaphore(size)
         self._unused: list[Connection] = []
         self._used: set[Connection] = set()
+        self._busy = 0
         self._recoveries: set[asyncio.Task[None]] = set()
         self._logged: tuple[str, float] | None = None
         self._closed = False
@@ -56,13 +57,15 @@ class Pool:
         self._keeper = asyncio.create_task(self._keep())
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, keyed: bool = False) -> AsyncIterator[Connection]:
         """A connection of the pool.
 
+        :param keyed: see `Connection.plan`
         :raises StoreUnavailable: there is none
         """
-        connection = await self._acquire()
+        connection = await self._acquire(keyed)
         try:
+            await connection.plan(keyed=keyed)
             yield connection
         finally:
             self._release(connection)
@@ -115,14 +118,16 @@ class Pool:
 
     # -- acquire and release -------------------------------------------------------------------
 
-    async def _acquire(self) -> Connection:
+    async def _acquire(self, keyed: bool) -> Connection:
         if self._closed:
             raise StoreUnavailable("The store is closed.")
         await self._wait_for_slot()
         try:
-            connection = self._take_unused() or await self._open(self._bounds.answer_seconds)
+            connection = self._take_unused(keyed)
+            self._busy += 1
+            connection = connection or await self._open(self._bounds.answer_seconds)
         except BaseException:
-            self._slots.release()
+            self._free_slot()
             raise
         self._used.add(connection)
         return connection
@@ -141,12 +146,15 @@ class Pool:
                 brief="all connections to the database are busy",
             ) from None
 
-    def _take_unused(self) -> Connection | None:
-        while self._unused:
-            connection = self._unused.pop()
-            if connection.is_open:
-                return connection
-        return None
+    def _take_unused(self, keyed: bool) -> Connection | None:
+        """Take an unused connection, if possible one that is planned for the same. None: open
+        another one, so that a few connections are enough for each of both."""
+        self._unused = [one for one in self._unused if one.is_open]
+        for index in reversed(range(len(self._unused))):
+            if self._unused[index].keyed == keyed:
+                return self._unused.pop(index)
+        full = len(self._unused) + self._busy >= self._size
+        return self._unused.pop() if self._unused and full else None
 
     async def _open(self, answer_seconds: float | None) -> Connection:
         raw, name = await self._connector.open()
@@ -175,6 +183,10 @@ class Pool:
             connection.terminate()
         else:
             self._unused.append(connection)
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        self._busy -= 1
         self._slots.release()
 
     # -- silent and broken connections ---------------------------------------------------------

@@ -28,6 +28,31 @@ epoch int, nonce text, executor_id text, due_at float8, next_run float8, exec_de
 exec_used float8, stage_started_at float8, run_started_at float8, status_change float8,
 result_bytes bigint, exit_code int, version int, stage_deadline float8
 
+-- columns: known
+-- Tasks, and the definition and version that each must still have.
+id text, rev bigint, version int
+
+-- columns: guard
+-- How often the clock was set, the time up to which the statement may be executed, and the revision
+-- of the pauses, if it must be this one.
+revision bigint, valid_until float8, pauses_revision bigint
+
+-- columns: sessions
+executor_id text, session text
+
+-- fragment: valid
+guard ({guard.names}) AS ({guard.rows}),
+sessions ({sessions.names}) AS ({sessions.rows}),
+holding AS MATERIALIZED (
+    SELECT e.id FROM sessions s JOIN executors e
+        ON e.id = s.executor_id AND e.session = s.session AND e.status = 'ACTIVE'
+    ORDER BY e.id FOR KEY SHARE OF e SKIP LOCKED),
+valid AS MATERIALIZED (
+    SELECT FROM guard g JOIN revisions r ON r.value = g.revision
+    WHERE r.name = 'clock' AND {clock} <= g.valid_until
+        AND coalesce(g.pauses_revision = {pauses_revision}, true)
+        AND (SELECT count(*) FROM holding) = (SELECT count(executor_id) FROM sessions))
+
 -- columns: definitions
 task_id text, rev bigint, body text, created text, cron text, every_seconds float8,
 next_task text, system bool, notify bool, group_name text, group_id text, user_id text,
@@ -341,6 +366,57 @@ defined AS (
     SELECT d.* FROM unnest({definitions.arrays}) AS d ({definitions.names})
     WHERE d.task_id IN (SELECT id FROM added))
 SELECT id, {statement_clock}, {clock} FROM added
+
+-- name: insert_presumed
+-- Insert tasks and their definitions, unless an id is taken or the clock was set meanwhile. Returns
+-- the clock if they were inserted. Rows without an id only fill up the number of rows. It fails with
+-- a division by zero if it had to wait for another transaction, so that no task is older than that.
+WITH {valid},
+new ({tasks.names}) AS ({tasks.rows}),
+new_definitions ({definitions.names}) AS ({definitions.rows}),
+added AS (
+    INSERT INTO tasks ({tasks.names})
+    SELECT n.* FROM valid, new n
+    WHERE n.id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM new o JOIN tasks t ON t.id = o.id)
+    RETURNING id, {clock} AS moment),
+defined AS (
+    INSERT INTO definitions ({definitions.names})
+    SELECT d.* FROM new_definitions d WHERE d.task_id IN (SELECT id FROM added))
+SELECT max(moment),
+    1 / CASE WHEN max(moment) - {statement_clock} > 0.1 + 0.001 * count(*) THEN 0 ELSE 1 END
+FROM added HAVING count(*) > 0
+
+-- fragment: presumed
+{valid},
+new_stages ({stages.names}) AS ({stages.rows}),
+new_runs ({runs.names}) AS ({runs.rows}),
+known ({known.names}) AS ({known.rows}),
+locked AS MATERIALIZED (
+    SELECT t.id FROM known k JOIN tasks t
+        ON t.id = k.id AND t.rev = k.rev AND t.version = k.version
+    FOR UPDATE OF t SKIP LOCKED),
+held AS MATERIALIZED (
+    SELECT FROM valid WHERE (SELECT count(*) FROM locked) = (SELECT count(id) FROM known)),
+appended_stages AS (
+    INSERT INTO stages ({stages.names})
+    SELECT s.* FROM held, new_stages s WHERE s.job_id IS NOT NULL),
+appended_runs AS (
+    INSERT INTO runs ({runs.names})
+    SELECT r.* FROM held, new_runs r WHERE r.run_id IS NOT NULL)
+
+-- name: save_hot_presumed
+-- Like save_hot_history, unless one of the tasks is locked or has another version. Rows without an
+-- id only fill up the number of rows.
+WITH changed ({hot.names}) AS ({hot.rows}),
+{presumed}
+UPDATE tasks AS t SET {hot.set c} FROM held, changed c WHERE t.id = c.id RETURNING {clock}
+
+-- name: save_presumed
+-- Like save_hot_presumed, for all columns.
+WITH changed ({tasks.names}) AS ({tasks.rows}),
+{presumed}
+UPDATE tasks AS t SET {tasks.set c} FROM held, changed c WHERE t.id = c.id RETURNING {clock}
 
 -- name: save
 -- Update tasks.
@@ -706,7 +782,8 @@ UPDATE tasks t SET
     next_run = next_run + CASE WHEN moved.next THEN $1::float8 ELSE 0 END,
     fire_at = fire_at + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END,
     anchor = anchor + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END,
-    late_until = late_until + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END
+    late_until = late_until + CASE WHEN moved.interval THEN $1::float8 ELSE 0 END,
+    version = version + 1
 FROM moved WHERE moved.id = t.id
 
 -- name: shift_executors

@@ -26,8 +26,8 @@ from kaiju_tasks.store.sql import load_statements
 
 SQL = load_statements(__package__ or "")
 
-_HOT = tuple(map(ROW_COLUMNS.index, SQL.columns["hot"]))
-_COLD = tuple(set(range(len(ROW_COLUMNS))) - set(_HOT))
+HOT = tuple(map(ROW_COLUMNS.index, SQL.columns["hot"]))
+COLD = tuple(set(range(len(ROW_COLUMNS))) - set(HOT))
 
 
 async def insert(connection: Any, steps: Sequence[Step], now: float) -> list[Any]:
@@ -44,7 +44,7 @@ async def insert(connection: Any, steps: Sequence[Step], now: float) -> list[Any
     added: list[Any] = await connection.fetch(SQL["insert"], *values)
     ids = {task_id for task_id, *_ in added}
     new = [step for step in steps if step.row.id in ids]
-    attempts, runs = _history(new)
+    attempts, runs = history_of(new)
     if attempts:
         await connection.execute(SQL["append_stages"], *_arrays("stages", attempts))
     if runs:
@@ -78,9 +78,9 @@ async def _save_rows(connection: Any, steps: Sequence[Step], before: Mapping[str
     name, kind = "save", "tasks"
     if _only_hot(columns, [before.get(step.row.id) for step in steps]):
         name, kind = "save_hot", "hot"
-        columns = [columns[index] for index in _HOT]
+        columns = [columns[index] for index in HOT]
     arrays = {kind: [array_literal(column) for column in columns]}
-    attempts, runs = _history(steps)
+    attempts, runs = history_of(steps)
     if attempts or runs:
         name += "_history"
         arrays |= {"stages": _arrays("stages", attempts), "runs": _arrays("runs", runs)}
@@ -96,7 +96,7 @@ def _only_hot(columns: Sequence[tuple[Any, ...]], before: Sequence[Row | None]) 
     if len(old) != len(before):
         return False
     old_columns = list(zip(*old, strict=True))
-    return all(columns[index] == old_columns[index] for index in _COLD)
+    return all(columns[index] == old_columns[index] for index in COLD)
 
 
 async def delete(connection: Any, ids: Sequence[str]) -> None:
@@ -112,7 +112,7 @@ def _arrays(columns: str, rows: Iterable[tuple[Any, ...]]) -> list[str]:
     return array_literals(rows, len(SQL.columns[columns]))
 
 
-def _history(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def history_of(steps: Sequence[Step]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     attempts = [attempt_values(step.row.id, one) for step in steps for one in step.attempts]
     return attempts, [run_values(run) for step in steps for run in step.runs]
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import asyncpg
+
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
@@ -14,10 +16,12 @@ from kaiju_tasks.store.base import (
     Holder,
     Ping,
     Presence,
+    StoreError,
     StoreUnavailable,
     TaskPage,
     TaskQuery,
     TaskView,
+    TransactionConflict,
     WorkSummary,
     ignore,
 )
@@ -47,8 +51,10 @@ from kaiju_tasks.store.postgres.connector import Connector
 from kaiju_tasks.store.postgres.dialect import PostgresDialect
 from kaiju_tasks.store.postgres.listener import Wakes, channel_of
 from kaiju_tasks.store.postgres.pool import Pool
+from kaiju_tasks.store.postgres.presuming import Guard, statement_of
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
+from kaiju_tasks.store.presumed import VALID_SECONDS, Presumed
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.types import ExecutorStatus, Notification, Pause
 
@@ -56,6 +62,8 @@ log = logging.getLogger(__name__)
 
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
 
+PRESUMED_WRONGLY = (asyncpg.UniqueViolationError, asyncpg.DivisionByZeroError)
+"""The errors of `insert_presumed` if another transaction inserts an id at the same time."""
 LISTENER_PROBES = 3
 """Wake-ups are hints: an idle listening connection is probed less often than others."""
 
@@ -121,7 +129,7 @@ class PostgresStore(SharedStore):
 
     @asynccontextmanager
     async def _one_transaction(self) -> AsyncIterator[PostgresTransaction]:
-        async with self._connected().connection() as connection:
+        async with self._connected().connection(keyed=True) as connection:
             transaction = PostgresTransaction(connection, self._clock)
             try:
                 await transaction.begin()
@@ -130,6 +138,30 @@ class PostgresStore(SharedStore):
             except Exception:
                 await connection.recover(self._bounds.probe_seconds)
                 raise
+
+    async def write_presumed(self, presumed: Presumed) -> bool:
+        async with self._connected().connection(keyed=True) as connection:
+            valid_until = self._clock.now() + VALID_SECONDS
+            pauses = presumed.pauses_revision if presumed.sessions else None
+            guard = Guard(self._clock_revision, valid_until, pauses)
+            text, values = statement_of(presumed, guard)
+            asked_at = self._clock.local()
+            try:
+                moments = await connection.fetch_committed(text, *values)
+            except TransactionConflict:
+                moments = []
+            except StoreError as error:
+                if not isinstance(error.__cause__, PRESUMED_WRONGLY):
+                    raise
+                moments = []
+        if not moments:
+            await self.now()  # another manager may have noted that the clock was set
+            return False
+        try:
+            self._clock.seen(moments[-1][0], asked_at)
+        except ClockStepped:
+            await self._follow_clock()
+        return True
 
     def _connected(self) -> Pool:
         if self._pool is None:

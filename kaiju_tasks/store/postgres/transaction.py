@@ -42,17 +42,6 @@ from kaiju_tasks.types import AuditRecord, Pause
 WAITED_SECONDS = 0.1
 """Two rows of an insertion that are this far apart in time show that it has waited for a lock."""
 
-PLANNING = """
-SET LOCAL enable_seqscan = off;
-SET LOCAL enable_bitmapscan = off;
-SET LOCAL enable_hashjoin = off;
-SET LOCAL enable_mergejoin = off;
-SET LOCAL plan_cache_mode = force_generic_plan;
-SET LOCAL jit = off
-"""
-"""Every statement of a transaction finds its rows by keys. With stale statistics the planner would
-sometimes scan the table. Restricted to indexes, one generic plan is as good as any other."""
-
 
 class PostgresTransaction(SharedTransaction):
     """A transaction. Locking statements read the clock after the lock, as their last column."""
@@ -73,7 +62,7 @@ class PostgresTransaction(SharedTransaction):
         return self._pauses_revision
 
     async def begin(self) -> None:
-        await self._connection.begin(PLANNING)
+        await self._connection.begin()
 
     async def commit(self) -> None:
         """:raises StoreUnavailable: the commit failed, or its outcome is unknown"""

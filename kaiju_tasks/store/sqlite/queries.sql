@@ -214,6 +214,10 @@ SELECT stage, result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND failed_att
 SELECT task_id, message_id, name, data, consumed FROM inbox
 WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY seq
 
+-- name: versions
+-- Read the versions of a JSON list of ids.
+SELECT id, rev, version FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
+
 -- name: existing
 -- Read which of a JSON list of ids are taken.
 SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
@@ -568,7 +572,8 @@ UPDATE tasks SET
     next_run = next_run + CASE WHEN moved.next THEN ?1 ELSE 0.0 END,
     fire_at = fire_at + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END,
     anchor = anchor + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END,
-    late_until = late_until + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END
+    late_until = late_until + CASE WHEN moved.interval THEN ?1 ELSE 0.0 END,
+    version = version + 1
 FROM moved WHERE moved.id = tasks.id
 
 -- name: shift_executors

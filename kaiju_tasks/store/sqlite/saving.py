@@ -31,9 +31,15 @@ def insert(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> set[str
     ids = json.dumps([step.row.id for step in steps])
     taken = {id for (id,) in db.execute(SQL["existing"], (ids,))}
     new = [step for step in steps if step.row.id not in taken]
-    db.executemany(SQL["insert_task"], [row_values(step.row) for step in new])
-    _effects(db, new, now)
+    insert_new(db, new)
+    _other_effects(db, new, now)
     return taken
+
+
+def insert_new(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    """Insert new tasks, their definitions, attempts and runs."""
+    db.executemany(SQL["insert_task"], [row_values(step.row) for step in steps])
+    _common_effects(db, steps)
 
 
 def save(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
@@ -41,11 +47,20 @@ def save(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     if deleted := [step for step in steps if step.deleted]:
         delete(db, [step.row.id for step in deleted])
         _signal(db, deleted)
-    kept = [step for step in steps if step.changed and not step.deleted]
-    written = db.executemany(SQL["save_task"], [row_values(step.row) for step in kept]).rowcount
-    if kept and written != len(kept):
-        raise StoreError(f"{len(kept) - written} of {len(kept)} tasks to save do not exist.")
-    _effects(db, kept, now)
+    if kept := [step for step in steps if step.changed and not step.deleted]:
+        save_kept(db, kept)
+        _other_effects(db, kept, now)
+
+
+def save_kept(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    """Write the rows of changed tasks, their definitions, attempts and runs.
+
+    :raises StoreError: a task does not exist
+    """
+    written = db.executemany(SQL["save_task"], [row_values(step.row) for step in steps]).rowcount
+    if written != len(steps):
+        raise StoreError(f"{len(steps) - written} of {len(steps)} tasks to save do not exist.")
+    _common_effects(db, steps)
 
 
 def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
@@ -64,18 +79,21 @@ def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
         db.execute(SQL[name], listed)
 
 
-def _effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
+def _common_effects(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
     _many(
         db,
         "save_definition",
         (definition_values(s.definition, s.row.rev) for s in steps if s.definition is not None),
     )
+    _many(db, "append_stage", (attempt_values(s.row.id, a) for s in steps for a in s.attempts))
+    _many(db, "append_run", (run_values(run) for step in steps for run in step.runs))
+
+
+def _other_effects(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     for step in steps:
         if (copy := step.copy_results) is not None:
             values = (copy.from_job, copy.from_cycle, copy.to_job, copy.stages)
             db.execute(SQL["copy_results"], values)
-    _many(db, "append_stage", (attempt_values(s.row.id, a) for s in steps for a in s.attempts))
-    _many(db, "append_run", (run_values(run) for step in steps for run in step.runs))
     _inboxes(db, steps, now)
     _claims(db, steps)
     _signal(db, steps)

@@ -43,6 +43,7 @@ from kaiju_tasks.store.columns import (
 )
 from kaiju_tasks.store.credential_columns import credential_of
 from kaiju_tasks.store.credentials import Credential, TokenUse
+from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.store.sqlite import migrating
 from kaiju_tasks.store.sqlite.clock_step import apply_step
@@ -50,6 +51,7 @@ from kaiju_tasks.store.sqlite.connection import MEMORY, connect, translated
 from kaiju_tasks.store.sqlite.dialect import SqliteDialect
 from kaiju_tasks.store.sqlite.filelock import FileLock
 from kaiju_tasks.store.sqlite.files import make_private
+from kaiju_tasks.store.sqlite.presuming import write_presumed
 from kaiju_tasks.store.sqlite.saving import SQL
 from kaiju_tasks.store.sqlite.thread import ConnectionThread
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
@@ -148,6 +150,9 @@ class SqliteStore(SharedStore):
                 await transaction.rollback()
                 raise
             await transaction.commit()
+
+    async def write_presumed(self, presumed: Presumed) -> bool:
+        return await self._write(lambda db: write_presumed(db, presumed))
 
     def clock(self) -> float:
         return self._clock()

@@ -36,7 +36,7 @@ from kaiju_tasks.store.shared import SharedTransaction
 from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.store.sqlite.connection import translated
 from kaiju_tasks.store.sqlite.saving import SQL
-from kaiju_tasks.store.sqlite.thread import ConnectionThread
+from kaiju_tasks.store.sqlite.thread import ConnectionThread, Work
 from kaiju_tasks.types import AuditRecord, Pause
 
 T = TypeVar("T")
@@ -44,13 +44,18 @@ T = TypeVar("T")
 
 class SqliteTransaction(SharedTransaction):
     """A transaction that begins with its first statement. After a failed statement, it ends with a
-    rollback."""
+    rollback.
+
+    Writes whose result nobody needs are kept and executed with the next read, or with the commit:
+    each switch to the connection's thread and back costs as much as writing a few rows.
+    """
 
     def __init__(self, thread: ConnectionThread, clock: Callable[[], float]) -> None:
         self._thread = thread
         self._clock = clock
         self._now = clock()
         self._error: BaseException | None = None
+        self._kept: list[Work[Any]] = []
         self._pauses_revision = 0
 
     @property
@@ -62,8 +67,11 @@ class SqliteTransaction(SharedTransaction):
         return self._pauses_revision
 
     async def lock(self, ids: Iterable[str]) -> dict[str, Row]:
-        rows = await self._rows("lock", json.dumps(storable_ids(ids)))
-        return {row.id: row for row in rows}
+        wanted = storable_ids(ids)
+        if not wanted:
+            self._now = self._clock()
+            return {}
+        return {row.id: row for row in await self._rows("lock", json.dumps(wanted))}
 
     async def lock_due(self, limit: int) -> list[Row]:
         return await self._rows("lock_due", self._clock(), limit)
@@ -111,7 +119,7 @@ class SqliteTransaction(SharedTransaction):
 
     async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
         values = [(key, count, key in unsettled) for key, count in used.items()]
-        await self._run(lambda db: db.executemany(SQL["save_slot"], values).rowcount)
+        await self._later(lambda db: db.executemany(SQL["save_slot"], values))
 
     async def used_slots(self) -> list[str]:
         return [key for (key,) in await self._fetch("used_slots")]
@@ -131,11 +139,12 @@ class SqliteTransaction(SharedTransaction):
         return await self._run(work)
 
     async def unclaim(self, ids: Sequence[str]) -> None:
-        await self._fetch("unclaim", json.dumps(ids))
+        listed = (json.dumps(ids),)
+        await self._later(lambda db: db.execute(SQL["unclaim"], listed))
 
     async def put_children(self, parent_id: str, wait: Wait, children: Sequence[Child]) -> None:
         values = [child_values(parent_id, wait, child) for child in children]
-        await self._run(lambda db: db.executemany(SQL["put_child"], values).rowcount)
+        await self._later(lambda db: db.executemany(SQL["put_child"], values))
 
     async def drop_children(self, wait: Wait, positions: Sequence[int]) -> None:
         await self._fetch("drop_children", wait.job_id, wait.stage, json.dumps(positions))
@@ -158,7 +167,7 @@ class SqliteTransaction(SharedTransaction):
 
     async def signal(self, ids: Sequence[str]) -> None:
         values = [(id,) for id in ids]
-        await self._run(lambda db: db.executemany(SQL["add_signal"], values).rowcount)
+        await self._later(lambda db: db.executemany(SQL["add_signal"], values))
 
     async def take_signals(self, limit: int) -> list[str]:
         return [id for (id,) in await self._fetch("take_signals", limit)]
@@ -249,7 +258,9 @@ class SqliteTransaction(SharedTransaction):
 
     async def save(self, steps: Sequence[Step]) -> None:
         refuse_repeated(steps)
-        await self._run(lambda db: saving.save(db, steps, self._now))
+        if steps:
+            now = self._now
+            await self._later(lambda db: saving.save(db, steps, now))
 
     async def lock_executor(self, executor_id: str) -> ExecutorRow | None:
         found = await self._fetch("lock_executor", executor_id)
@@ -278,14 +289,15 @@ class SqliteTransaction(SharedTransaction):
 
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
         values = [audit_values(record, self._now) for record in records]
-        await self._run(lambda db: db.executemany(SQL["add_audit"], values))
+        await self._later(lambda db: db.executemany(SQL["add_audit"], values))
 
     async def commit(self) -> None:
         """:raises BaseException: the error of a statement, if the caller has ignored it"""
         if self._error is not None:
             await self.rollback()
             raise self._error
-        await self._thread.run(_commit)
+        kept = self._kept
+        await self._thread.run(lambda db: _commit(db, kept))
 
     async def rollback(self) -> None:
         await self._thread.run(_rollback)
@@ -300,11 +312,17 @@ class SqliteTransaction(SharedTransaction):
     async def _fetch(self, name: str, *values: Any) -> list[Any]:
         return await self._run(lambda db: db.execute(SQL[name], values).fetchall())
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _later(self, work: Work[Any]) -> None:
+        self._kept.append(work)
+
+    async def _run(self, work: Work[T]) -> T:
+        kept, self._kept = self._kept, []
+
         def begun(db: sqlite3.Connection) -> T:
             with translated():
-                if not db.in_transaction:
-                    db.execute("BEGIN IMMEDIATE")
+                _begin(db)
+                for one in kept:
+                    one(db)
                 return work(db)
 
         try:
@@ -314,11 +332,20 @@ class SqliteTransaction(SharedTransaction):
             raise
 
 
-def _commit(db: sqlite3.Connection) -> None:
+def _begin(db: sqlite3.Connection) -> None:
     if not db.in_transaction:
+        db.execute("BEGIN IMMEDIATE")
+
+
+def _commit(db: sqlite3.Connection, kept: Sequence[Work[Any]]) -> None:
+    """:param kept: writes that are still to be executed"""
+    if not db.in_transaction and not kept:
         return
     try:
         with translated():
+            _begin(db)
+            for one in kept:
+                one(db)
             db.execute("COMMIT")
     except BaseException:
         _rollback(db)

@@ -1,7 +1,7 @@
 """Tasks that become ready while an executor is free are leased by the same transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,12 +11,23 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.events.hub import Subscription
 from kaiju_tasks.store import StoreUnavailable
 from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import TASKS
 from tests.manager.hand import Calls, HandExecutor, finished
 from tests.support.wait import wait_until
 
 TIMER = {"method": "_TIMER_", "params": {"timer": 0.05}}
 MESSAGE = {"method": "_MESSAGE_"}
+
+
+@pytest.fixture
+async def executor(executor: HandExecutor, manager: Manager) -> HandExecutor:
+    """An executor whose stream has been found empty since it connected."""
+    streams = manager.streams
+    await wait_until(lambda: not (streams._pending or streams._work.is_set()), "it is served")
+    (session,) = manager.sessions
+    await wait_until(lambda: not session.acquiring, "nothing is being acquired")
+    return executor
 
 
 @pytest.fixture
@@ -169,19 +180,36 @@ def break_after_commit(
 ) -> list[str]:
     """Let connections break after the commits of the first transactions after which a task
     exists."""
-    transaction = manager.store.transaction
     broken: list[str] = []
 
-    @asynccontextmanager
-    async def breaking() -> AsyncIterator[Transaction]:
-        async with transaction() as tx:
-            yield tx
+    async def committed() -> None:
         if len(broken) < times and await manager.store.tasks([task_id]):
             broken.append(task_id)
             raise StoreUnavailable("it broke after the commit", unknown=True)
 
-    monkeypatch.setattr(manager.store, "transaction", breaking)
+    after_commits(manager, monkeypatch, committed)
     return broken
+
+
+def after_commits(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]
+) -> None:
+    """Do something after each commit, before the manager learns of it."""
+    transaction, write_presumed = manager.store.transaction, manager.store.write_presumed
+
+    @asynccontextmanager
+    async def ordinary() -> AsyncIterator[Transaction]:
+        async with transaction() as tx:
+            yield tx
+        await then()
+
+    async def presumed(writes: Presumed) -> bool:
+        written = await write_presumed(writes)
+        await then()
+        return written
+
+    monkeypatch.setattr(manager.store, "transaction", ordinary)
+    monkeypatch.setattr(manager.store, "write_presumed", presumed)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -220,17 +248,13 @@ async def test_a_task_whose_executor_goes_before_it_is_sent_is_queued_again(
     call: Calls, executor: HandExecutor, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (session,) = manager.sessions
-    transaction = manager.store.transaction
 
-    @asynccontextmanager
-    async def closing() -> AsyncIterator[Transaction]:
-        async with transaction() as tx:
-            yield tx
+    async def closing() -> None:
         if await manager.store.tasks(["t"]):
             session.open = False
 
     with monkeypatch.context() as patch:
-        patch.setattr(manager.store, "transaction", closing)
+        after_commits(manager, patch, closing)
         assert (await call.create("work", id="t"))["status"] == "EXECUTED"
     assert executor.assigned.empty()
     await call.until("t", "QUEUED")
@@ -271,18 +295,14 @@ async def test_events_and_history_show_both_steps(
 async def test_a_caller_that_goes_away_interrupts_no_commit(
     call: Calls, executor: HandExecutor, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transaction = manager.store.transaction
     committed, go_on = asyncio.Event(), asyncio.Event()
 
-    @asynccontextmanager
-    async def slow() -> AsyncIterator[Transaction]:
-        async with transaction() as tx:
-            yield tx
+    async def slow() -> None:
         committed.set()
         await go_on.wait()
 
     with monkeypatch.context() as patch:
-        patch.setattr(manager.store, "transaction", slow)
+        after_commits(manager, patch, slow)
         data = [{"id": "t", "commands": [{"method": "work"}]}]
         creating = asyncio.create_task(call("tasks.m_create", data=data))
         await committed.wait()
