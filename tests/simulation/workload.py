@@ -383,12 +383,12 @@ class Workload:
 
     async def end_schedules(self) -> None:
         """Tasks that never end, and pauses, would keep others from ending."""
+        self._schedules_over = True
+        await self._end_what_never_ends()
+
+    async def _end_what_never_ends(self) -> None:
         for pause in await self._client.call("pauses.list"):
             await self._client.attempt("pauses.remove", id=pause["id"])
-        self._schedules_over = True
-        await self._delete_schedules()
-
-    async def _delete_schedules(self) -> None:
         for task_id, definition in sorted(self._oracle.definitions.items()):
             if definition.scheduled and task_id in self._oracle.rows:
                 await self._client.attempt("tasks.delete", id=task_id)
@@ -397,8 +397,8 @@ class Workload:
         """Lift every hold and write every message that is waited for."""
         self._ending = True
         while True:
-            if self._schedules_over:  # a create whose answer was lost is repeated later
-                await self._delete_schedules()
+            if self._schedules_over:  # a call whose answer was lost is repeated later
+                await self._end_what_never_ends()
             for task_id, row in sorted(self._oracle.rows.items()):
                 if row.status is TaskStatus.SUSPENDED:
                     await self._client.attempt("tasks.resume", id=task_id)

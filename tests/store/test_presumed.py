@@ -1,0 +1,170 @@
+"""What a presumed transaction writes, and that it writes nothing if a presumption is wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.lifecycle import Acquired, Row, Step, TaskState, advance
+from kaiju_tasks.store import Store
+from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.postgres.store import PostgresStore
+from kaiju_tasks.store.presumed import NotPresumable, Presumed, PresumedTransaction
+from tests.store.making import acquire, add, connect, definition, finished, new_step
+
+SIZES = [1, 2, 3, 8, 9, 50]
+"""How many rows: as single parameters, with rows that fill up the number, and as arrays."""
+
+
+def presumed(
+    inserted: Sequence[Step] = (),
+    saved: Sequence[Step] = (),
+    before: Sequence[Row] = (),
+    sessions: dict[str, str] | None = None,
+    pauses_revision: int = 0,
+) -> Presumed:
+    return Presumed(list(inserted), list(saved), list(before), sessions or {}, pauses_revision)
+
+
+async def rows_of(store: Store, ids: Sequence[str]) -> dict[str, Row]:
+    return {id: view.row for id, view in (await store.tasks(ids)).items()}
+
+
+async def revision_of(store: Store) -> int:
+    async with store.transaction() as tx:
+        return (await tx.pauses()).revision
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_new_tasks_are_written_whole(store: Store, size: int) -> None:
+    steps = [new_step(f"t{n}", store.clock()) for n in range(size)]
+    assert await store.write_presumed(presumed(steps))
+    views = await store.tasks([step.row.id for step in steps])
+    assert {id: (view.row, view.definition) for id, view in views.items()} == {
+        step.row.id: (step.row, step.definition) for step in steps
+    }
+    assert not await store.write_presumed(presumed(steps[-1:]))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_task_is_inserted_if_one_id_is_taken(store: Store, size: int) -> None:
+    steps = [new_step(f"t{n}", store.clock()) for n in range(size)]
+    await add(store, "t0")
+    assert not await store.write_presumed(presumed(steps))
+    assert (await rows_of(store, [step.row.id for step in steps])).keys() == {"t0"}
+
+
+async def leased(store: Store, size: int) -> list[Row]:
+    await connect(store)
+    await add(store, *(definition(f"t{n}", stages=2) for n in range(size)))
+    return await acquire(store, size)
+
+
+def reported(rows: Sequence[Row], now: float) -> list[Step]:
+    return [
+        advance(TaskState(row, definition(row.id, stages=2)), finished(row), now) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_reports_are_written_with_their_history(store: Store, size: int) -> None:
+    rows = await leased(store, size)
+    for _ in range(2):
+        steps = reported(rows, store.clock())
+        assert await store.write_presumed(presumed(saved=steps, before=rows))
+        assert not await store.write_presumed(presumed(saved=steps, before=rows))
+        stored = await rows_of(store, [row.id for row in rows])
+        assert stored == {step.row.id: step.row for step in steps}
+        rows = [step.row for step in steps]
+    for row in rows:
+        assert row.status == "FINISHED"
+        assert len(await store.stage_records(f"job-{row.id}")) == 2
+        assert len(await store.runs(row.id)) == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("wrong", [{"version": 7}, {"rev": 7}])
+async def test_no_task_is_saved_if_one_has_changed(
+    store: Store, size: int, wrong: dict[str, int]
+) -> None:
+    rows = await leased(store, size)
+    steps = reported(rows, store.clock())
+    known = [*rows[:-1], _changed(rows[-1], wrong)]
+    assert not await store.write_presumed(presumed(saved=steps, before=known))
+    assert await rows_of(store, [row.id for row in rows]) == {row.id: row for row in rows}
+    assert await store.stage_records(f"job-{rows[0].id}") == []
+
+
+def _changed(row: Row, fields: dict[str, int]) -> Row:
+    changed = Row(**{name: getattr(row, name) for name in row.__struct_fields__})
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
+
+
+async def test_a_session_and_the_pauses_are_as_presumed(store: Store) -> None:
+    await connect(store)
+    revision = await revision_of(store)
+
+    async def written(id: str, **more: Any) -> bool:
+        step = new_step(id, store.clock())
+        acquired = Acquired(executor_id="e1", nonce="n")
+        leased = advance(TaskState(step.row, definition(id)), acquired, store.clock())
+        step.go_on(leased)
+        return await store.write_presumed(presumed([step], **more))
+
+    assert not await written("a", sessions={"e1": "old"}, pauses_revision=revision)
+    assert not await written("a", sessions={"other": "s1"}, pauses_revision=revision)
+    assert not await written("a", sessions={"e1": "s1"}, pauses_revision=revision + 1)
+    assert await written("a", sessions={"e1": "s1"}, pauses_revision=revision)
+    assert (await rows_of(store, ["a"]))["a"].status == "EXECUTED"
+
+
+async def test_a_statement_that_arrives_late_writes_nothing(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(postgres_dsn)
+    await store.open()
+    monkeypatch.setattr("kaiju_tasks.store.postgres.store.VALID_SECONDS", -1.0)
+    rows = await leased(store, 1)
+    assert not await store.write_presumed(presumed([new_step("a", store.clock())]))
+    steps = reported(rows, store.clock())
+    assert not await store.write_presumed(presumed(saved=steps, before=rows))
+    await store.close()
+
+
+async def test_nothing_is_written_after_another_manager_has_set_the_clock(
+    postgres_dsn: str,
+) -> None:
+    store = make_store(postgres_dsn)
+    await store.open()
+    assert isinstance(store, PostgresStore)
+    async with store._connected().connection() as connection:
+        await connection.execute("UPDATE revisions SET value = value + 1 WHERE name = 'clock'")
+    step = new_step("a", store.clock())
+    assert not await store.write_presumed(presumed([step]))
+    assert await store.write_presumed(presumed([step]))
+    await store.close()
+
+
+async def test_a_locked_task_is_not_waited_for(postgres_dsn: str) -> None:
+    store = make_store(postgres_dsn)
+    await store.open()
+    rows = await leased(store, 1)
+    async with store.transaction() as tx:
+        await tx.lock(["t0"])
+        steps = reported(rows, store.clock())
+        assert not await store.write_presumed(presumed(saved=steps, before=rows))
+    await store.close()
+
+
+async def test_a_transaction_that_needs_the_database_is_not_presumed() -> None:
+    known = Row(id="a")
+    tx = PresumedTransaction(0.0, {"a": known}.get, 0)
+    assert await tx.lock(["a"]) == {"a": known}
+    for call in (lambda: tx.lock(["b"]), lambda: tx.lock(["a"]), lambda: tx.claim({})):
+        with pytest.raises(NotPresumable):
+            await call()
+    await tx.save([Step(Row(id="b"))])
+    with pytest.raises(NotPresumable, match="only read"):
+        tx.check()
