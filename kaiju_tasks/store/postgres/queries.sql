@@ -382,7 +382,8 @@ added AS (
     RETURNING id, {clock} AS moment),
 defined AS (
     INSERT INTO definitions ({definitions.names})
-    SELECT d.* FROM new_definitions d WHERE d.task_id IN (SELECT id FROM added))
+    SELECT d.* FROM new_definitions d
+    WHERE d.task_id IS NOT NULL AND EXISTS (SELECT FROM added))
 SELECT max(moment),
     1 / CASE WHEN max(moment) - {statement_clock} > 0.1 + 0.001 * count(*) THEN 0 ELSE 1 END
 FROM added HAVING count(*) > 0
