@@ -248,14 +248,15 @@ def publishes_events_before_the_commit(plant: Plant) -> None:
         self: Committer,
         work: Callable[[Transaction], Awaitable[Any]],
         placement: Placement,
-        presumed_wrongly: Any,
+        presume: bool,
+        in_doubt: Callable[[], None],
     ) -> Any:
         async def published(tx: Transaction) -> Any:
             written = await work(tx)
             self._publish(written.changes)
             return written
 
-        return await commit(self, published, placement, presumed_wrongly)
+        return await commit(self, published, placement, presume, in_doubt)
 
     plant(Committer, "_commit", hasty)
 

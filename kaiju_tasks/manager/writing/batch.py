@@ -43,7 +43,7 @@ class Batch:
 
     async def write(self, tx: Transaction, entries: Sequence[Entry]) -> Written[None]:
         for entry in entries:
-            entry.try_again()
+            entry.begin()
         known = [entry for entry in entries if isinstance(entry, EventEntry)]
         rows = await tx.lock([entry.task_id for entry in known])
         changes = await self._create(tx, [e for e in entries if isinstance(e, DraftEntry)])

@@ -155,7 +155,7 @@ class Committer:
                     raise error
             return written
 
-        await self.transact(work)
+        await self.transact(work, in_doubt=partial(_in_doubt, entries))
 
     async def create(self, draft: Draft) -> Step:
         """Insert one task.
@@ -186,14 +186,14 @@ class Committer:
             await self.save(tx, changes)
             return Written(outcomes, changes)
 
-        presumed_wrongly = ignore if all(map(presumable, drafts)) else None
-        return await self.transact(work, presumed_wrongly=presumed_wrongly)
+        return await self.transact(work, presume=all(map(presumable, drafts)))
 
     async def transact(
         self,
         work: Callable[[Transaction], Awaitable[Written[T]]],
         *,
-        presumed_wrongly: Callable[[], None] | None = None,
+        presume: bool = False,
+        in_doubt: Callable[[], None] = ignore,
     ) -> T:
         """Run a separate transaction and publish its changes. The transaction is retried as a
         whole after a conflict or a short database outage.
@@ -201,12 +201,12 @@ class Committer:
         A caller that is cancelled does not interrupt the transaction: a commit is always published.
 
         :param work: one attempt; it must have no effects outside the transaction
-        :param presumed_wrongly: makes the first attempt a presumed one (decision 0033), and is
-            called if its presumptions have not held
+        :param presume: whether the first attempt is a presumed one (decision 0033)
+        :param in_doubt: called after each attempt whose commit is in doubt
         :returns: the value of the committed attempt
         :raises Unavailable: the database cannot be reached, or the conflicts do not end
         """
-        task = asyncio.create_task(self._transact(work, presumed_wrongly))
+        task = asyncio.create_task(self._transact(work, presume, in_doubt))
         self._running.add(task)
         task.add_done_callback(self._ran)
         return await asyncio.shield(task)
@@ -219,11 +219,12 @@ class Committer:
     async def _transact(
         self,
         work: Callable[[Transaction], Awaitable[Written[T]]],
-        presumed_wrongly: Callable[[], None] | None,
+        presume: bool,
+        in_doubt: Callable[[], None],
     ) -> T:
         placement = self.new_placement()
         try:
-            written = await self._commit(work, placement, presumed_wrongly)
+            written = await self._commit(work, placement, presume, in_doubt)
             self.written += len(written.changes)
             self._reached(True)
             try:
@@ -240,11 +241,12 @@ class Committer:
         self,
         work: Callable[[Transaction], Awaitable[Written[T]]],
         placement: Placement,
-        presumed_wrongly: Callable[[], None] | None,
+        presume: bool,
+        in_doubt: Callable[[], None],
     ) -> Written[T]:
         conflicts = 0
         patience = asyncio.get_running_loop().time() + OUTAGE_PATIENCE_SECONDS
-        in_doubt: set[str] = set()
+        doubtful: set[str] = set()
         under_way = False
         while True:
             written, presuming = None, False
@@ -252,11 +254,11 @@ class Committer:
                 if under_way:
                     await asyncio.sleep(VALID_SECONDS)
                     under_way = False
-                if in_doubt:
-                    await self._fence(in_doubt)
-                    in_doubt.clear()
-                if presumed_wrongly is not None:
-                    wrongly, presumed_wrongly, presuming = presumed_wrongly, None, True
+                if doubtful:
+                    await self._fence(doubtful)
+                    doubtful.clear()
+                if presume:
+                    presume, presuming = False, True
                     presumed = PresumedTransaction(
                         self._store.clock(), self.states.rows.get, self.states.pauses.revision
                     )
@@ -265,7 +267,6 @@ class Committer:
                         return written
                     self.states.rows.forget(presumed.read)
                     written, presuming = None, False
-                    wrongly()
                 async with self._store.transaction() as tx:
                     written = await self._attempt(tx, work, placement)
                 return written
@@ -278,8 +279,9 @@ class Committer:
             except StoreUnavailable as exc:
                 self._reached(False)
                 if written is not None:
+                    in_doubt()
                     placement.in_doubt()
-                    in_doubt.update(change.step.row.id for change in written.changes)
+                    doubtful.update(change.step.row.id for change in written.changes)
                     under_way = presuming and exc.unknown
                 if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
@@ -365,7 +367,8 @@ class Committer:
         try:
             await self._transact(
                 lambda tx: self._batch.write(tx, batch),
-                partial(_presumed_wrongly, batch) if self._batch.presumable(batch) else None,
+                self._batch.presumable(batch),
+                partial(_in_doubt, batch),
             )
         except Unavailable as exc:
             for entry in batch:
@@ -405,9 +408,9 @@ class Committer:
         await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
 
 
-def _presumed_wrongly(batch: Iterable[Entry]) -> None:
-    for entry in batch:
-        entry.presumed_wrongly()
+def _in_doubt(entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        entry.in_doubt()
 
 
 def _entries(

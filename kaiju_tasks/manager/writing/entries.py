@@ -77,14 +77,15 @@ class Entry:
         self.tried: Step | None = None
         self.error: BaseException | None = None
 
-    def try_again(self) -> None:
-        """Begin another attempt of the transaction."""
-        self.tried = self.step or self.tried
+    def begin(self) -> None:
+        """Begin an attempt of the transaction."""
         self.error = self.step = None
 
-    def presumed_wrongly(self) -> None:
-        """Forget an attempt that has written nothing, without any doubt."""
-        self.error = self.step = None
+    def in_doubt(self) -> None:
+        """Remember the step of the latest attempt, whose commit is in doubt. The step of an attempt
+        that was rolled back must not be remembered: the equal row of another manager would be taken
+        for its result."""
+        self.tried = self.step or self.tried
 
     def outcome(self) -> Step | BaseException:
         outcome = self.error or self.step
