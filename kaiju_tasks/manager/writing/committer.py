@@ -278,11 +278,11 @@ class Committer:
                 await asyncio.sleep(0.002 * conflicts * self._dice.fraction())
             except StoreUnavailable as exc:
                 self._reached(False)
-                if written is not None:
+                if written is not None and exc.unknown:
                     in_doubt()
                     placement.in_doubt()
                     doubtful.update(change.step.row.id for change in written.changes)
-                    under_way = presuming and exc.unknown
+                    under_way = presuming
                 if self._stopping or asyncio.get_running_loop().time() > patience:
                     raise Unavailable(f"the database cannot be reached: {exc}") from exc
                 await asyncio.sleep(OUTAGE_RETRY_SECONDS)
