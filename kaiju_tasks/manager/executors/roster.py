@@ -78,15 +78,16 @@ class Roster:
         """
         protocol = _common_version(params.protocol)
         nonce = self._dice.nonce()
+        before = self._sessions.get(params.id)
+        again = before is not None and before.connection is connection
         status, kept, requeued = await self._committer.transact(
             lambda tx: self._register(tx, params, nonce)
         )
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
-        before = self._sessions.get(params.id)
         self._sessions.add(session)
-        self._let_rest(session, again=before is not None and before.connection is connection)
-        if requeued and before is not None and before.connection is connection:
+        self._let_rest(session, again=again)
+        if requeued and again:
             session.revoke(requeued)  # they may have been pushed just before it sent `holding`
         held = set(kept)
         settings = self._settings

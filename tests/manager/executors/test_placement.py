@@ -1,8 +1,7 @@
 """Tasks that become ready while an executor is free are leased by the same transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,10 +9,9 @@ import pytest
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.events.hub import Subscription
 from kaiju_tasks.store import StoreUnavailable
-from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import TASKS
 from tests.manager.hand import Calls, HandExecutor, finished
+from tests.support.commits import after_commits
 from tests.support.wait import wait_until
 
 TIMER = {"method": "_TIMER_", "params": {"timer": 0.05}}
@@ -189,27 +187,6 @@ def break_after_commit(
 
     after_commits(manager, monkeypatch, committed)
     return broken
-
-
-def after_commits(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]
-) -> None:
-    """Do something after each commit, before the manager learns of it."""
-    transaction, write_presumed = manager.store.transaction, manager.store.write_presumed
-
-    @asynccontextmanager
-    async def ordinary() -> AsyncIterator[Transaction]:
-        async with transaction() as tx:
-            yield tx
-        await then()
-
-    async def presumed(writes: Presumed) -> bool:
-        written = await write_presumed(writes)
-        await then()
-        return written
-
-    monkeypatch.setattr(manager.store, "transaction", ordinary)
-    monkeypatch.setattr(manager.store, "write_presumed", presumed)
 
 
 @pytest.mark.parametrize("times", [1, 2])

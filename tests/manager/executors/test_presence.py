@@ -13,6 +13,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
 from kaiju_tasks.types import ExecutorStatus
 from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
+from tests.support.commits import after_commits
 from tests.support.wait import wait_until
 
 WRONG: dict[str, list] = {
@@ -306,3 +307,19 @@ async def test_who_connects_twice_on_one_socket_is_told_what_went_back(
     assert executor.revoked == [lease_of(first)]
     again = await executor.take()
     assert (again.id, again.epoch) == ("t", first.epoch + 1)
+
+
+async def test_a_ping_beside_a_second_connect_hides_no_revocation(
+    call: Calls, executor: HandExecutor, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await call.create("work", id="t")
+    first = await executor.take()
+
+    async def ping_once() -> None:
+        monkeypatch.undo()
+        with pytest.raises(NotFound, match="must reconnect"):
+            await executor.ping()
+
+    after_commits(manager, monkeypatch, ping_once)
+    await executor.connect(holding=[])
+    assert executor.revoked == [lease_of(first)]

@@ -1,4 +1,4 @@
-"""What another manager commits between two attempts of a transaction is not taken for its result."""
+"""What another manager commits between two attempts of a transaction is not the result of it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
