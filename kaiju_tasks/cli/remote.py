@@ -4,11 +4,12 @@ import http.client
 import json
 import os
 import socket
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult
 
 from kaiju_tasks.address import check_token, is_temporary, read_url
 from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, USAGE, Failed, when_interrupted
+from kaiju_tasks.cli.interruptible import Interruptible, woken_by_signals
 from kaiju_tasks.cli.results import is_result
 from kaiju_tasks.errors import InvalidParams, NotAManager, Unavailable, reason_of
 from kaiju_tasks.reads import READS
@@ -123,24 +124,28 @@ def _post(body: bytes, seconds: float) -> dict[str, Any]:
     url = manager_url()
     parts = _parts(url)
     try:
-        connection = _connect(parts, seconds)
-        try:
-            path = parts.path if parts.path.strip("/") else "/rpc"
-            connection.request("POST", path, body, _headers())
-            response = connection.getresponse()
-            text = response.read()
-        finally:
-            connection.close()
+        with woken_by_signals() as woken:
+            connection = _connect(parts, seconds, woken)
+            try:
+                path = parts.path if parts.path.strip("/") else "/rpc"
+                connection.request("POST", path, body, _headers())
+                response = connection.getresponse()
+                text = response.read()
+            finally:
+                connection.close()
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise Failed(_no_manager(url, error), NO_MANAGER) from error
     return _read(url, response.status, text)
 
 
-def _connect(parts: SplitResult, seconds: float) -> http.client.HTTPConnection:
+def _connect(
+    parts: SplitResult, seconds: float, woken: socket.socket | None
+) -> http.client.HTTPConnection:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=min(CONNECT_SECONDS, seconds))
     connection.connect()
     connection.sock.settimeout(seconds)
+    connection.sock = cast(socket.socket, Interruptible(connection.sock, seconds, woken))
     return connection
 
 

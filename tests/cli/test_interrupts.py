@@ -72,6 +72,38 @@ async def test_a_call_that_is_not_answered_yet_may_go_on(
     assert process.log == f"{said}\n"
 
 
+BESIDE_THE_WAIT = """
+import signal, sys, threading, time
+from kaiju_tasks.cli import main
+
+waiting = threading.get_ident()
+
+def interrupt():
+    while sys._current_frames()[waiting].f_code.co_name not in ("readinto", "select"):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+main()
+"""
+
+
+async def test_a_signal_that_interrupts_no_system_call_ends_the_wait(processes: Processes) -> None:
+    """So does one that arrives just before the call. Here, it arrives on another thread."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        command = [sys.executable, "-c", BESIDE_THE_WAIT, "executors"]
+        process = processes.start(command, "executors", {"KAIJU_URL": url})
+        assert await process.ended() == 130
+    assert process.log == "Interrupted before the manager answered.\n"
+
+
 async def test_before_a_manager_is_asked_it_is_only_interrupted(processes: Processes) -> None:
     fifo = processes.start([sys.executable, "-c", "import os; os.mkfifo('task.json')"], "fifo")
     assert await fifo.ended() == 0
