@@ -1,7 +1,6 @@
 """The commands. Each is imported only when it is called: a one-shot command starts quickly."""
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from kaiju_tasks.version import __version__
 
 __all__ = ["cli", "main"]
 
-# Name: module and attribute. Commands whose module does not exist are left out.
+# Name: module and attribute.
 COMMANDS = {
     "serve": "kaiju_tasks.cli.serve:serve",
     "executor": "kaiju_tasks.cli.executor:executor",
@@ -29,18 +28,17 @@ COMMANDS = {
     "db": "kaiju_tasks.cli.database:db",
     "token": "kaiju_tasks.cli.token:token",
     "bench": "kaiju_tasks.cli.bench:bench",
-    "doctor": "kaiju_tasks.cli.doctor:doctor",
     "openrpc": "kaiju_tasks.cli.openrpc:openrpc",
 }
 
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, place in COMMANDS.items() if _exists(place)]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         place = COMMANDS.get(cmd_name)
-        if place is None or not _exists(place):
+        if place is None:
             return None
         module, _, attribute = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
@@ -78,10 +76,6 @@ def _ended(run: Callable[[], Any]) -> int | str | None:
 
 def _options_end(arguments: list[str]) -> int:
     return arguments.index("--") if "--" in arguments else len(arguments)
-
-
-def _exists(place: str) -> bool:
-    return importlib.util.find_spec(place.partition(":")[0]) is not None
 
 
 @click.group(

@@ -23,7 +23,7 @@ __all__ = ["serve"]
 )
 @setting_options()
 def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **given: Any) -> None:
-    """Run a manager with its API, console page, health checks and metrics."""
+    """Run a manager with its API, a start page with links, health checks and metrics."""
     settings = read_settings(config, given)
 
     from kaiju_tasks.cli.logs import configure_logging
