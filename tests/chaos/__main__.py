@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos.cluster import Cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import Chaos
-from tests.chaos.world import DATABASE, World
-from tests.support.postgres import PostgresServer
+from tests.chaos.world import World
 
 
 def main() -> int:
@@ -25,14 +25,14 @@ def main() -> int:
 
 
 async def run(options: argparse.Namespace) -> int:
-    server = PostgresServer(settings=DATABASE) if options.db == "postgres" else None
+    cluster = Cluster() if options.db == "postgres" else None
     with tempfile.TemporaryDirectory(prefix="kaiju-chaos-") as folder:
-        world = World(Path(folder), server)
+        world = World(Path(folder), cluster)
         chaos = Chaos(world, options.seed, options.faults)
         until = time.monotonic() + options.minutes * 60
         print(f"seed {options.seed}, {options.db}", flush=True)
         try:
-            await world.open(managers=3 if server else 1, executors=3)
+            await world.open(managers=3 if cluster else 1, executors=3)
             while time.monotonic() < until and not chaos.problems:
                 await chaos.round(options.round, options.open)
                 print(
@@ -49,12 +49,20 @@ async def run(options: argparse.Namespace) -> int:
 
 
 def print_recovery(chaos: Chaos) -> None:
-    """Print for each fault how long it took until a new task had run."""
-    print(f"{'fault':24}{'times':>6}{'p50 s':>8}{'p95 s':>8}{'max s':>8}")
+    """Print for each fault how long a new task took until it had run: the slowest of those that
+    were created during the fault, and the first one after it."""
+    print(f"{'':30}{'tasks during the fault':>24}{'task after it':>24}")
+    print(f"{'fault':24}{'times':>6}" + 2 * f"{'p50 s':>8}{'p95 s':>8}{'max s':>8}")
     for name, count in sorted(chaos.struck.items()):
-        seconds = sorted(chaos.recovery[name]) or [float("nan")]
-        p50, p95 = (seconds[min(len(seconds) - 1, int(len(seconds) * q))] for q in (0.5, 0.95))
-        print(f"{name:24}{count:6}{p50:8.2f}{p95:8.2f}{seconds[-1]:8.2f}")
+        figures = [*quantiles(chaos.outages[name]), *quantiles(chaos.recovery[name])]
+        print(f"{name:24}{count:6}" + "".join(f"{seconds:8.2f}" for seconds in figures))
+
+
+def quantiles(values: list[float]) -> tuple[float, float, float]:
+    """The median, the 95th percentile and the maximum; NaN without values."""
+    ordered = sorted(values) or [float("nan")]
+    p50, p95 = (ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.95))
+    return p50, p95, ordered[-1]
 
 
 if __name__ == "__main__":

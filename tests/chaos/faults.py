@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Literal
 
 import asyncpg
 
+from tests.chaos.cluster import DATABASE, NOBODY, Strike
+from tests.chaos.wire import Cut
 from tests.chaos.world import LEASE_SECONDS, World
 
 __all__ = ["FAULTS", "Fault", "faults_of"]
@@ -47,19 +50,27 @@ async def rolling_restart(world: World, random: Random) -> None:
 
 
 async def database_killed(world: World, random: Random) -> None:
-    assert world.server is not None
-    await asyncio.to_thread(world.server.kill)
-    await asyncio.sleep(random.choice([0.0, 1.0]))
-    await asyncio.to_thread(world.server.start)
+    async with world.cluster.changing:
+        await asyncio.to_thread(world.cluster.primary.kill)
+        await asyncio.sleep(random.choice([0.0, 1.0]))
+        await asyncio.to_thread(world.cluster.primary.start)
 
 
 async def database_restarted(world: World, random: Random) -> None:
-    assert world.server is not None
-    await asyncio.to_thread(world.server.restart, random.choice(["fast", "immediate"]))
+    mode: Literal["fast", "immediate"] = random.choice(["fast", "immediate"])
+    async with world.cluster.changing:
+        await asyncio.to_thread(world.cluster.primary.restart, mode)
+
+
+async def failover(world: World, random: Random) -> None:
+    """The primary goes, and its synchronous standby takes its place. Managers know both hosts."""
+    how: Strike = random.choice(["killed", "stopped", "late"])
+    async with world.cluster.changing:
+        await world.cluster.fail_over(how)
 
 
 async def backends_terminated(world: World, random: Random) -> None:
-    await world.administer(
+    await world.cluster.administer(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
@@ -67,13 +78,12 @@ async def backends_terminated(world: World, random: Random) -> None:
 
 async def connections_exhausted(world: World, random: Random) -> None:
     """End the managers' connections, and take all that the server has for a second."""
-    assert world.server is not None
     taken: list[asyncpg.Connection] = []
     await backends_terminated(world, random)
     try:
         with contextlib.suppress(asyncpg.TooManyConnectionsError):
             while True:
-                taken.append(await asyncpg.connect(world.server.dsn("tasks"), timeout=10))
+                taken.append(await asyncpg.connect(world.cluster.primary.dsn(DATABASE), timeout=10))
         await asyncio.sleep(1.0)
     finally:
         for connection in taken:
@@ -81,8 +91,7 @@ async def connections_exhausted(world: World, random: Random) -> None:
 
 
 async def wire_cut(world: World, random: Random) -> None:
-    assert world.wire is not None
-    world.wire.cut()
+    world.cluster.wire.cut()
 
 
 async def commit_cut_before(world: World, random: Random) -> None:
@@ -93,59 +102,53 @@ async def commit_cut_after(world: World, random: Random) -> None:
     await _cut_commits(world, random, "after")
 
 
-async def _cut_commits(world: World, random: Random, when: str) -> None:
-    assert world.wire is not None
+async def _cut_commits(world: World, random: Random, when: Cut) -> None:
+    wire = world.cluster.wire
     for _ in range(random.randint(1, 5)):
-        before = world.wire.commits_cut
-        world.wire.cut_next_commit(when)  # type: ignore[arg-type]
+        before = wire.commits_cut
+        wire.cut_next_commit(when)
         async with asyncio.timeout(30):
-            while world.wire.commits_cut == before:
+            while wire.commits_cut == before:
                 await asyncio.sleep(0.002)
 
 
 async def commits_delayed(world: World, random: Random) -> None:
-    assert world.wire is not None
-    world.wire.delay_commits(random.choice([0.05, 0.5]))
+    wire = world.cluster.wire
+    wire.delay_commits(random.choice([0.05, 0.5]))
     await asyncio.sleep(2.0)
-    world.wire.delay_commits(0.0)
+    wire.delay_commits(0.0)
 
 
 async def connections_silent(world: World, random: Random) -> None:
-    assert world.wire is not None
-    world.wire.silence()
+    world.cluster.wire.silence()
 
 
 async def standby_stalled(world: World, random: Random) -> None:
     """Commits wait for a standby that does not answer; their connections are cut meanwhile."""
-    assert world.wire is not None
-    await world.administer(
-        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"
-    )
-    try:
-        await asyncio.sleep(STALL_SECONDS / 2)
-        world.wire.cut()
-        await asyncio.sleep(STALL_SECONDS / 2)
-    finally:
-        await world.administer(
-            "SET synchronous_commit = off",
-            "ALTER SYSTEM RESET synchronous_standby_names",
-            "SELECT pg_reload_conf()",
-        )
+    async with world.cluster.changing:
+        await world.cluster.wait_for_standby(NOBODY)
+        try:
+            await asyncio.sleep(STALL_SECONDS / 2)
+            world.cluster.wire.cut()
+            await asyncio.sleep(STALL_SECONDS / 2)
+        finally:
+            await world.cluster.wait_for_standby(None)
 
 
 async def read_only(world: World, random: Random) -> None:
     """The database accepts no writes, as after a failover to a standby."""
-    await world.administer(
-        "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"
-    )
-    try:
-        await asyncio.sleep(2.0)
-    finally:
-        await world.administer(
-            "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
-            "ALTER SYSTEM RESET default_transaction_read_only",
-            "SELECT pg_reload_conf()",
+    async with world.cluster.changing:
+        await world.cluster.administer(
+            "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"
         )
+        try:
+            await asyncio.sleep(2.0)
+        finally:
+            await world.cluster.administer(
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+                "ALTER SYSTEM RESET default_transaction_read_only",
+                "SELECT pg_reload_conf()",
+            )
 
 
 OF_PROCESSES: dict[str, Fault] = {
@@ -160,6 +163,7 @@ OF_POSTGRES: dict[str, Fault] = {
     "rolling_restart": rolling_restart,
     "database_killed": database_killed,
     "database_restarted": database_restarted,
+    "failover": failover,
     "backends_terminated": backends_terminated,
     "connections_exhausted": connections_exhausted,
     "wire_cut": wire_cut,
@@ -175,4 +179,9 @@ FAULTS = {**OF_PROCESSES, **OF_POSTGRES}
 
 def faults_of(world: World) -> dict[str, Fault]:
     """The faults that can strike this world, by name."""
-    return OF_PROCESSES if world.server is None else FAULTS
+    if not world.is_postgres:
+        return OF_PROCESSES
+    possible = dict(FAULTS)
+    if not world.cluster.can_fail_over:
+        del possible["failover"]
+    return possible

@@ -23,6 +23,7 @@ from tests.chaos.world import APP, World
 Json = dict[str, Any]
 PAUSE_SECONDS = (0.2, 1.5)
 TWO_AT_ONCE = 0.15
+PROBE_PAUSE_SECONDS = 0.1
 PAGE = 500
 COLUMNS = ["id", "status", "stage", "stages", "result", "error", "job_id"]
 
@@ -33,6 +34,8 @@ class Chaos:
     :param names: the faults to strike; default is all that can strike this world
     :ivar struck: number of faults by name
     :ivar recovery: after each fault, the seconds until a new task had run, by name
+    :ivar outages: the longest time that a new task took, of those that were created one after
+        another from the beginning of each fault until it had healed, in seconds, by name
     :ivar stages: number of executions in the ledger
     :ivar problems: what was found wrong
     """
@@ -46,6 +49,7 @@ class Chaos:
         self._rounds = 0
         self.struck: Counter[str] = Counter()
         self.recovery: dict[str, list[float]] = defaultdict(list)
+        self.outages: dict[str, list[float]] = defaultdict(list)
         self.stages = 0
         self.tasks = 0
         self.problems: list[str] = []
@@ -68,17 +72,29 @@ class Chaos:
     async def _strike(self) -> None:
         together = 2 if self._random.random() < TWO_AT_ONCE else 1
         names = self._random.sample(sorted(self._faults), min(together, len(self._faults)))
+        healed = asyncio.Event()
+        probing = asyncio.create_task(self._longest_probe(healed))
         outcomes = await asyncio.gather(
             *(self._faults[name](self._world, self._random) for name in names),
             return_exceptions=True,
         )
-        seconds = await self._world.probe()
+        healed.set()
+        recovery = await self._world.probe()
+        outage = await probing
         for name, outcome in zip(names, outcomes, strict=True):
             if isinstance(outcome, BaseException) and together == 1:
                 raise outcome
             self.struck[name] += 1
             if together == 1:
-                self.recovery[name].append(seconds)
+                self.recovery[name].append(recovery)
+                self.outages[name].append(outage)
+
+    async def _longest_probe(self, healed: asyncio.Event) -> float:
+        longest = 0.0
+        while not healed.is_set():
+            longest = max(longest, await self._world.probe())
+            await asyncio.sleep(PROBE_PAUSE_SECONDS)
+        return longest
 
     async def _check(self, workload: Workload) -> None:
         entries = list(ledger.read(self._world.ledger))

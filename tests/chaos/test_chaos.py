@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from tests.chaos.cluster import Cluster
 from tests.chaos.run import Chaos
-from tests.chaos.world import DATABASE, World
-from tests.support.postgres import PostgresServer
+from tests.chaos.world import World
 
 TASKS = 120
 SEED = 4
@@ -19,7 +19,7 @@ QUICKLY_HEALED = [
 
 
 async def test_nothing_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
-    world = World(tmp_path, PostgresServer(settings=DATABASE))
+    world = World(tmp_path, Cluster())
     chaos = Chaos(world, SEED, QUICKLY_HEALED)
     try:
         await world.open(managers=2, executors=2)

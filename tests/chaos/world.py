@@ -8,15 +8,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import asyncpg
-
 from kaiju_tasks import Client
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.steady import steady_seconds
 from tests.chaos.checker import Span, Stops
+from tests.chaos.cluster import Cluster
 from tests.chaos.commands import LEDGER
-from tests.chaos.wire import Wire
-from tests.support.postgres import PostgresServer
 from tests.support.processes import Processes
 from tests.system.fleet import ExecutorProcess, Fleet, ManagerProcess
 
@@ -30,7 +27,6 @@ SETTINGS: Mapping[str, Any] = {
 PATIENCE_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 """Longer than any manager stands still."""
-DATABASE = {"max_connections": "150", "fsync": "on"}
 
 T = TypeVar("T")
 
@@ -38,14 +34,12 @@ T = TypeVar("T")
 class World:
     """Everything that a fault can strike.
 
-    :ivar server: the PostgreSQL server; None on SQLite
-    :ivar wire: the network between managers and the server; None on SQLite
+    :param cluster: PostgreSQL; None for SQLite
     """
 
-    def __init__(self, folder: Path, server: PostgresServer | None) -> None:
+    def __init__(self, folder: Path, cluster: Cluster | None) -> None:
         self.folder = folder
-        self.server = server
-        self.wire = None if server is None else Wire(server.port)
+        self._cluster = cluster
         self.ledger = folder / "ledger"
         self.managers: list[ManagerProcess] = []
         self.executors: list[ExecutorProcess] = []
@@ -74,14 +68,20 @@ class World:
         await self._exit.aclose()
 
     async def _database(self) -> str:
-        if self.server is None or self.wire is None:
+        if self._cluster is None:
             return f"sqlite:///{self.folder}/tasks.db"
-        self.server.start()
-        self._exit.callback(self.server.close)
-        self.server.create_database("tasks")
-        await self.wire.open()
-        self._exit.push_async_callback(self.wire.close)
-        return f"postgresql://postgres@127.0.0.1:{self.wire.port}/tasks"
+        self._exit.push_async_callback(self._cluster.close)
+        await self._cluster.open()
+        return self._cluster.url
+
+    @property
+    def is_postgres(self) -> bool:
+        return self._cluster is not None
+
+    @property
+    def cluster(self) -> Cluster:
+        assert self._cluster is not None, "this world is on SQLite"
+        return self._cluster
 
     # -- processes ---------------------------------------------------------------------
 
@@ -129,18 +129,6 @@ class World:
         ended += [e.process for e in self.executors if e.process.exit_code is not None]
         traced = [process for process in self._processes if "Traceback" in process.log]
         return [process.log_end for process in (*ended, *traced)]
-
-    # -- the database ------------------------------------------------------------------
-
-    async def administer(self, *statements: str) -> None:
-        """Run statements as the database's superuser, past the wire."""
-        assert self.server is not None
-        connection = await asyncpg.connect(self.server.dsn("tasks"), timeout=10)
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close(timeout=10)
 
     # -- clients -----------------------------------------------------------------------
 

@@ -96,16 +96,23 @@ class PostgresServer(Postgres):
 
     :param binaries: which PostgreSQL; default is the first of `find_postgres()`
     :param settings: beside or instead of SETTINGS, such as `{"fsync": "on"}`
+    :param port: default is any free one
+    :param parent: the folder that gets the data; the user of the server must be able to enter it
     """
 
     def __init__(
-        self, binaries: PostgresBinaries | None = None, settings: Mapping[str, str] | None = None
+        self,
+        binaries: PostgresBinaries | None = None,
+        settings: Mapping[str, str] | None = None,
+        port: int = 0,
+        parent: Path | None = None,
     ) -> None:
         self.binaries = binaries or find_postgres()[0]
         self.version = self.binaries.version
-        self.port = free_port()
+        self.port = port or free_port()
         super().__init__(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
         self._settings = {**SETTINGS, **(settings or {}), "port": str(self.port)}
+        self._parent = parent
         self._folder: Path | None = None
         self._guard: OrphanGuard | None = None
         self._postmaster: subprocess.Popen[bytes] | None = None
@@ -194,7 +201,8 @@ class PostgresServer(Postgres):
 
     def _home(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="kaiju-pg-", dir=_shared_tmp()))
+            parent = self._parent or _shared_tmp()
+            self._folder = Path(tempfile.mkdtemp(prefix="kaiju-pg-", dir=parent))
             self._guard = OrphanGuard(_STOP_AND_REMOVE, str(self._folder))
             _given_to_server_user(self._folder)
             self._copy_data(self._folder)
@@ -216,11 +224,15 @@ class PostgresServer(Postgres):
         icu = ["--locale-provider=icu", "--icu-locale=en-US"] if self.binaries.has_icu else []
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", *icu]
         initdb = [str(self._program("initdb")), "--no-sync", "-D", str(folder / "data"), *options]
+        self._finish(initdb, folder)
+
+    def _finish(self, command: list[str], folder: Path) -> None:
+        """Run one of its programs to the end, as its user."""
         with (folder / "log").open("ab") as log:
-            status = spawn_as_server(initdb, folder, log).wait(START_SECONDS)
+            status = spawn_as_server(command, folder, log).wait(START_SECONDS)
         if status != 0:
             said = (folder / "log").read_text(errors="replace")
-            raise PostgresError(f"initdb ended with {status}.\n{said}")
+            raise PostgresError(f"{Path(command[0]).name} ended with {status}.\n{said}")
 
     def _program(self, name: str) -> Path:
         return readable_by_server_user(self.binaries) / name
