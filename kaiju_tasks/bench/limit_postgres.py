@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
 
@@ -14,23 +14,13 @@ from kaiju_tasks.store.sql import Statements
 SQL = Statements((files("kaiju_tasks.bench") / "limit_postgres.sql").read_text())
 
 
-async def measure(dsn: str, schema: str, jobs: Sequence[Job]) -> dict[str, tuple[float, float]]:
-    """Measure tasks per second, by job: (created, drained)."""
+async def measure(dsn: str, schema: str, job: Job) -> tuple[float, float]:
+    """Measure tasks per second: (created, drained)."""
     pool = await asyncpg.create_pool(
         dsn, min_size=LANES, max_size=LANES, server_settings={"search_path": schema}
     )
     async with pool:
-        return {job.name: await _measure(pool, job) for job in jobs}
-
-
-async def plant_future(dsn: str, schema: str, count: int) -> None:
-    """Insert tasks that are due in a day or later."""
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema})
-    try:
-        first = time.time() + 86_400
-        await connection.execute(SQL["future_tasks"], count, first, timeout=600)
-    finally:
-        await connection.close()
+        return await _measure(pool, job)
 
 
 async def _measure(pool: Any, job: Job) -> tuple[float, float]:

@@ -58,12 +58,3 @@ INSERT INTO runs (run_id, task_id, job_id, status, queued_at, started_at, ended_
     retries, stage, stages, executor_id)
 SELECT md5(id), id, md5(id), 'FINISHED', c.now, c.now, c.now, 0, 0, $2::int, $2::int, 'limit'
 FROM unnest($1::text[]) AS t(id), (SELECT extract(epoch FROM clock_timestamp())::float8 AS now) c;
-
--- name: future_tasks
--- $1 count, $2 the first due time
-INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
-    cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, next_run,
-    due_at, exec_used, status_change, result_bytes, rev, version)
-SELECT 'future-' || i, 'bench', 0, 'IDLE', true, 0, true, 0, 1, md5('future-' || i), 0, 0, 0, 0, 0,
-    false, false, false, 0, $2::float8 + i, $2::float8 + i, 0, $2::float8, 0, 1, 0
-FROM generate_series(1, $1::int) AS s(i);

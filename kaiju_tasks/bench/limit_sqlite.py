@@ -41,12 +41,6 @@ END_RUN = """
 INSERT INTO runs (run_id, task_id, job_id, status, queued_at, started_at, ended_at, exit_code,
     retries, stage, stages, executor_id)
 VALUES (?1, ?2, ?1, 'FINISHED', ?3, ?3, ?3, 0, 0, ?4, ?4, 'limit')"""
-FUTURE_TASK = """
-INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
-    cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, next_run,
-    due_at, exec_used, status_change, result_bytes, rev, version)
-VALUES (?1, 'bench', 0, 'IDLE', 1, 0, 1, 0, 1, ?1, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, 0, ?2, 0,
-    1, 0)"""
 
 
 class Limit:
@@ -58,14 +52,9 @@ class Limit:
     def close(self) -> None:
         self._db.close()
 
-    def measure(self, jobs: Sequence[Job]) -> dict[str, tuple[float, float]]:
-        """Measure tasks per second, by job: (created, drained)."""
-        return {job.name: (self._create(job), self._drain(job)) for job in jobs}
-
-    def plant_future(self, count: int) -> None:
-        """Insert tasks that are due in a day or later."""
-        first = time.time() + 86_400
-        self._many((FUTURE_TASK, [(f"future-{n}", first + n) for n in range(count)]))
+    def measure(self, job: Job) -> tuple[float, float]:
+        """Measure tasks per second: (created, drained)."""
+        return self._create(job), self._drain(job)
 
     def _create(self, job: Job) -> float:
         ids = [f"limit-{job.name}-{n}" for n in range(job.tasks)]

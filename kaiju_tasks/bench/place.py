@@ -9,11 +9,16 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kaiju_tasks.bench import stored
+from kaiju_tasks.bench.cpu import is_named
 from kaiju_tasks.bench.jobs import Job
+from kaiju_tasks.bench.stored import Kind
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.store.open import make_store, migration_status
 
 SQLITE_FILE = "sqlite:///"
+SERVER_PIDS = """
+SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 class Place(Struct):
@@ -23,35 +28,53 @@ class Place(Struct):
     :param path: the file, for SQLite
     :param dsn: the DSN, for PostgreSQL
     :param schema: the schema, for PostgreSQL
+    :ivar others: the server processes of other connections to that database
     """
 
     url: str
     path: Path | None = None
     dsn: str = ""
     schema: str = ""
+    others: frozenset[int] = frozenset()
 
-    async def limit(self, jobs: list[Job]) -> dict[str, tuple[float, float]]:
-        """Measure the tasks per second of the limit, by job: (created, drained)."""
+    async def limit(self, job: Job) -> tuple[float, float]:
+        """Measure the tasks per second of the limit: (created, drained)."""
         if self.path is None:
             from kaiju_tasks.bench import limit_postgres
 
-            return await limit_postgres.measure(self.dsn, self.schema, jobs)
+            return await limit_postgres.measure(self.dsn, self.schema, job)
         from kaiju_tasks.bench.limit_sqlite import Limit
 
         with contextlib.closing(Limit(self.path)) as limit:
-            return limit.measure(jobs)
+            return limit.measure(job)
 
-    async def plant_future(self, count: int) -> None:
-        """Insert tasks that are due in a day or later."""
+    async def store(self, kind: Kind, count: int) -> None:
+        """Insert tasks that are there before a measurement begins."""
         if self.path is None:
-            from kaiju_tasks.bench import limit_postgres
+            await stored.in_postgres(self.dsn, self.schema, kind, count)
+        else:
+            stored.in_sqlite(self.path, kind, count)
 
-            await limit_postgres.plant_future(self.dsn, self.schema, count)
-            return
-        from kaiju_tasks.bench.limit_sqlite import Limit
+    async def note_others(self) -> None:
+        """Remember the connections of others, before those of a manager are opened."""
+        self.others = frozenset(await self._all_server_pids())
 
-        with contextlib.closing(Limit(self.path)) as limit:
-            limit.plant_future(count)
+    async def server_pids(self) -> list[int]:
+        """Return the processes of PostgreSQL that serve the managers of this place, if they run on
+        this machine."""
+        return [pid for pid in await self._all_server_pids() if pid not in self.others]
+
+    async def _all_server_pids(self) -> list[int]:
+        if self.path is not None:
+            return []
+        import asyncpg
+
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            rows = await connection.fetch(SERVER_PIDS)
+        finally:
+            await connection.close()
+        return [row["pid"] for row in rows if is_named(row["pid"], "postgres")]
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import AsyncIterator
 
+from msgspec import Struct
+
 from kaiju_tasks.errors import Unavailable
 
 READY_SECONDS = 60.0
@@ -14,9 +16,19 @@ STOP_SECONDS = 20.0
 READY = re.compile(rb"at (http://\S+)")
 
 
+class Process(Struct, frozen=True):
+    """A running process.
+
+    :param url: the URL of a manager, or of the manager of an executor
+    """
+
+    pid: int
+    url: str
+
+
 @contextlib.asynccontextmanager
-async def manager(db: str) -> AsyncIterator[str]:
-    """Run a manager on a database until the end of the block. The value is its URL."""
+async def manager(db: str) -> AsyncIterator[Process]:
+    """Run a manager on a database until the end of the block."""
     async with _process("serve", "--port", "0", "--db", db, "--log-level", "warning") as process:
         assert process.stdout is not None
         try:
@@ -27,23 +39,20 @@ async def manager(db: str) -> AsyncIterator[str]:
         found = READY.search(line)
         if found is None:
             raise Unavailable(f"the manager did not start: {line.decode(errors='replace')}")
-        yield found[1].decode()
+        yield Process(process.pid, found[1].decode())
 
 
 @contextlib.asynccontextmanager
-async def executor(url: str, concurrency: int) -> AsyncIterator[None]:
-    """Run an executor of the no-op commands until the end of the block."""
-    async with _process(
-        "executor",
-        "kaiju_tasks.bench.commands:executor",
-        "--manager",
-        url,
-        "--concurrency",
-        str(concurrency),
-        "--log-level",
-        "warning",
-    ):
-        yield
+async def executor(url: str, concurrency: int | None = None) -> AsyncIterator[Process]:
+    """Run an executor of the no-op commands until the end of the block.
+
+    :param concurrency: None for the default of the command
+    """
+    arguments = ["kaiju_tasks.bench.commands:executor", "--manager", url, "--log-level", "warning"]
+    if concurrency is not None:
+        arguments += ["--concurrency", str(concurrency)]
+    async with _process("executor", *arguments) as process:
+        yield Process(process.pid, url)
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,9 +14,29 @@ from kaiju_tasks.cli.fail import USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.streams import OutputFailed
 from kaiju_tasks.errors import KaijuError, SettingsError
 
+if TYPE_CHECKING:
+    from kaiju_tasks.bench.options import Options
+    from kaiju_tasks.bench.rows import Row
+
 __all__ = ["bench"]
 
 STOPPED = "Benchmark stopped. Its processes have ended and its temporary database was removed."
+PARTS = (
+    "create",
+    "delays",
+    "crowds",
+    "throughput",
+    "clients",
+    "payload",
+    "stages",
+    "concurrency",
+    "executors",
+    "managers",
+    "backlog",
+    "history",
+    "future",
+)
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Measure throughput and delays on this machine.")
@@ -22,52 +44,134 @@ STOPPED = "Benchmark stopped. Its processes have ended and its temporary databas
     "--db", default="sqlite:///kaiju-tasks.db", show_default=True, help="The database to measure."
 )
 @click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice([*PARTS, "all"]),
+    help="What to measure. Can be repeated. Default: create, delays, crowds and throughput; "
+    "with --plot, all.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="How often everything is measured. The figures are medians.",
+)
+@click.option(
     "--tasks",
-    type=click.IntRange(500, 1_000_000),
+    type=click.IntRange(100, 1_000_000),
     default=20_000,
     show_default=True,
-    help="The number of no-op tasks. Half as many pipelines are run.",
+    help="The number of no-op tasks in a measurement of throughput.",
 )
 @click.option(
-    "--delays",
-    type=click.IntRange(10, 1000),
-    default=50,
+    "--samples",
+    type=click.IntRange(10, 10_000),
+    default=200,
     show_default=True,
-    help="The number of samples for each delay.",
+    help="The number of samples of each delay.",
 )
 @click.option(
-    "--future",
-    type=click.IntRange(0, 5_000_000),
-    default=0,
+    "--stored",
+    type=click.IntRange(100, 10_000_000),
+    default=100_000,
     show_default=True,
-    help="First store this number of tasks that are due on another day.",
+    help="The largest number of stored tasks in the parts backlog, history and future.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 100_000),
-    default=2000,
-    show_default=True,
-    help="The number of tasks that the executor holds at once.",
+    help="The number of tasks that the executors hold at once. Default: that of `executor`.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def bench(db: str, tasks: int, delays: int, future: int, concurrency: int, as_json: bool) -> None:
+@click.option(
+    "--save",
+    type=FILE,
+    help="Save the figures in this file. If it exists, the rounds are added to it.",
+)
+@click.option("--against", type=FILE, help="Compare with this file, which --save has written.")
+@click.option(
+    "--plot", type=click.Path(file_okay=False, path_type=Path), help="Write SVG files here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def bench(
+    db: str,
+    parts: tuple[str, ...],
+    rounds: int,
+    tasks: int,
+    samples: int,
+    stored: int,
+    concurrency: int | None,
+    save: Path | None,
+    against: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
     """Measure a manager and an executor, and compare them with the limit of their database.
 
-    The benchmark creates a temporary file or schema next to the database of --db and leaves that
+    The benchmark creates temporary files or schemas next to the database of --db and leaves that
     database unchanged. The limit is the same work as plain SQL on the same tables: batched inserts,
     acquisition with SKIP LOCKED, and completion.
+
+    Executors run with their default settings, unless --concurrency is given.
+
+    With --against, a row has changed if all rounds of one run are above all rounds of the other,
+    and the medians differ by 5 % or more. Both runs need 4 rounds.
     """
+    from kaiju_tasks.bench.options import Options
+    from kaiju_tasks.bench.parts import chosen_parts
     from kaiju_tasks.store.base import StoreError
 
+    options = Options(
+        db=db,
+        tasks=tasks,
+        samples=samples,
+        stored=stored,
+        concurrency=concurrency,
+        say=lambda line: None if as_json else click.echo(f"… {line}", err=True),
+    )
     try:
+        chosen = chosen_parts(parts, options, everything=plot is not None)
         with when_interrupted(STOPPED):
-            asyncio.run(_bench(db, tasks, delays, future, concurrency, as_json))
+            _measure_and_show(options, chosen, rounds, save, against, plot, as_json)
     except SettingsError as error:
         raise Failed(str(error), USAGE, error) from error
     except OutputFailed:
         raise
     except (KaijuError, StoreError, OSError) as error:
         raise Failed(f"The benchmark failed: {error}") from error
+
+
+def _measure_and_show(
+    options: "Options",
+    parts: Sequence[str],
+    rounds: int,
+    save: Path | None,
+    against: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    from kaiju_tasks.bench import saved
+    from kaiju_tasks.bench.compare import compare
+    from kaiju_tasks.bench.pictures import write_pictures
+    from kaiju_tasks.cli import bench_tables as tables
+
+    known = saved.read_run(save, options) if save is not None and save.exists() else None
+    before = saved.read_run(against, options) if against is not None else None
+    run = saved.new_run(options, asyncio.run(_measure(options, parts, rounds)))
+    if known is not None:
+        run = saved.with_rounds_of(known, run)
+    if save is not None:
+        saved.write_run(save, run)
+    changes = compare(before.rows, run.rows) if before is not None else None
+    pictures = write_pictures(plot, run.rows) if plot is not None else []
+    if as_json:
+        click.echo(msgspec.json.encode(tables.as_data(run, changes)))
+        return
+    lines = tables.figures(run.rows) if changes is None else tables.changes(changes)
+    click.echo("\n".join(lines))
+    for path in pictures:
+        click.echo(f"… wrote {path}", err=True)
 
 
 @contextlib.contextmanager
@@ -86,41 +190,8 @@ def _ending_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-async def _bench(
-    db: str, tasks: int, delays: int, future: int, concurrency: int, as_json: bool
-) -> None:
-    from kaiju_tasks.bench import measure
-    from kaiju_tasks.bench.jobs import Job
-    from kaiju_tasks.bench.place import fresh_place
+async def _measure(options: "Options", parts: Sequence[str], rounds: int) -> "list[Row]":
+    from kaiju_tasks.bench.run import run
 
-    def show_step(line: str) -> None:
-        if not as_json:
-            click.echo(f"… {line}", err=True)
-
-    jobs = [Job("no-op tasks", tasks, 1), Job("3-stage pipelines", tasks // 2, 3)]
-    rates: list[measure.Rate] = []
     with _ending_like_ctrl_c():
-        async with fresh_place(db) as place:
-            if future:
-                show_step(f"storing {future} tasks that are due on another day")
-                await place.plant_future(future)
-            show_step("the limit: the same work as plain SQL")
-            limits = await place.limit(jobs)
-            for job in jobs:
-                rates += await measure.throughput(
-                    place, job, limits[job.name], concurrency, show_step
-                )
-            times = await measure.delays(place, delays, show_step)
-    if as_json:
-        figures = {
-            "rates": [{**msgspec.to_builtins(rate), "ratio": rate.ratio} for rate in rates],
-            "delays_ms": msgspec.to_builtins(times),
-        }
-        click.echo(msgspec.json.encode(figures))
-        return
-    click.echo(f"{'tasks a second':<38}{'product':>10}{'limit':>10}{'ratio':>8}")
-    for rate in rates:
-        click.echo(f"{rate.what:<38}{rate.product:>10.0f}{rate.limit:>10.0f}{rate.ratio:>8.2f}")
-    click.echo(f"\n{'milliseconds':<38}{'median':>10}{'p95':>10}{'worst':>8}")
-    for delay in times:
-        click.echo(f"{delay.what:<38}{delay.median:>10.1f}{delay.p95:>10.1f}{delay.worst:>8.1f}")
+        return await run(options, parts, rounds)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.support.processes import ROOT, Processes
+from tests.support.wait import wait_until
 
 SLEEP = ("--method", "do.sleep", "--param", "seconds=60")
 
@@ -136,9 +137,9 @@ async def test_a_measurement_that_is_stopped_leaves_nothing_behind(
     processes: Processes, tmp_path: Path, number: signal.Signals, phase: str
 ) -> None:
     db = f"sqlite:///{tmp_path}/tasks.db"
-    process = processes.kaiju("bench", "--tasks", "500", "--db", db)
+    process = processes.kaiju("bench", "--part", "throughput", "--tasks", "500", "--db", db)
     await process.logged(phase, 60)
-    assert list(tmp_path.glob("kaiju-bench-*"))
+    await wait_until(lambda: any(tmp_path.glob("kaiju-bench-*")), "it has a database")
     process.send(number)
     assert await process.ended(60) == 130
     assert process.log.splitlines()[-1].startswith("Benchmark stopped. ")

@@ -15,7 +15,7 @@ NOT_RUN = {
     "CONTRIBUTING": 1,
     "README": 1,
     "api": 1,
-    "benchmarks": 1,
+    "benchmarks": 2,
     "events": 3,
     "operations": 1,
     "quickstart": 1,

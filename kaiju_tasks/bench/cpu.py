@@ -1,0 +1,55 @@
+"""Measures the CPU time of processes on Linux."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+FIRST_FIELD = 3  # the state, which follows the name
+USER, SYSTEM = 14, 15
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Return the CPU time that a process has used, in seconds to about 0.01; None if it cannot be
+    read, for example on another system or because it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name may contain spaces
+    ticks = int(fields[USER - FIRST_FIELD]) + int(fields[SYSTEM - FIRST_FIELD])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def is_named(pid: int, name: str) -> bool:
+    """Return whether a process of this machine has this name; False if that cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == name
+    except OSError:
+        return False
+
+
+class Meter:
+    """Measures the CPU time of groups of processes from its creation until `stop`.
+
+    :param groups: process ids by the name of their group
+    :ivar used: seconds by group, once stopped; without groups that cannot be read
+    """
+
+    def __init__(self, groups: Mapping[str, Iterable[int]]) -> None:
+        self._groups = {name: tuple(pids) for name, pids in groups.items()}
+        self._before = self._read()
+        self.used: dict[str, float] = {}
+
+    def stop(self) -> None:
+        after = self._read()
+        self.used = {
+            name: after[name] - before for name, before in self._before.items() if name in after
+        }
+
+    def _read(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, pids in self._groups.items():
+            seconds = [used for pid in pids if (used := cpu_seconds(pid)) is not None]
+            if seconds and len(seconds) == len(pids):
+                found[name] = sum(seconds)
+        return found

@@ -1,0 +1,131 @@
+"""Measures how fast an executor runs tasks that are ready."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from msgspec import Struct
+
+from kaiju_tasks.bench.cluster import APP, PATIENCE_SECONDS, POLL_SECONDS, Cluster, cluster
+from kaiju_tasks.bench.cluster import cpu_figures as cpu_figures_of
+from kaiju_tasks.bench.cpu import Meter
+from kaiju_tasks.bench.jobs import Job
+from kaiju_tasks.bench.options import Options
+from kaiju_tasks.bench.place import fresh_place
+from kaiju_tasks.bench.rows import Figure
+from kaiju_tasks.errors import Unavailable
+
+CREATORS = 4
+LAST = "the-last-one"
+
+
+class Drained(Struct, frozen=True):
+    """How fast a job ran.
+
+    :param rate: tasks per second
+    :param ended: number of tasks that ended while the processes were measured: those of the job,
+        and others that were queued
+    :param meter: has measured the processes
+    """
+
+    rate: float
+    ended: int
+    meter: Meter
+
+
+async def throughput(options: Options) -> AsyncIterator[Figure]:
+    """Measure creates in large batches and the executor that runs these tasks, and compare both
+    with the limit of the database."""
+    for job in (Job("no-op tasks", options.tasks), Job("3-stage tasks", options.tasks // 2, 3)):
+        options.say(f"{job.name}: the limit, which is the same work as plain SQL")
+        async with fresh_place(options.db) as place:
+            limits = await place.limit(job)
+        options.say(f"{job.name}: through manager and executor")
+        async with cluster(options) as one:
+            meter = await one.meter()
+            created = await create_job(one, job)
+            meter.stop()
+            creating = cpu_figures_of("throughput", f"create {job.name}", meter, job.tasks)
+            drained = await drain(one, job, concurrency=options.concurrency)
+        for what, rate, limit, cpu in (
+            (f"create {job.name}", created, limits[0], creating),
+            (
+                f"run {job.name}",
+                drained.rate,
+                limits[1],
+                cpu_figures("throughput", f"run {job.name}", drained),
+            ),
+        ):
+            yield Figure("throughput", what, "tasks/s", rate)
+            yield Figure("throughput", f"{what}: limit", "tasks/s", limit)
+            yield Figure("throughput", what, "of the limit", rate / limit)
+            for figure in cpu:
+                yield figure
+
+
+def cpu_figures(part: str, what: str, drained: Drained, at: int | None = None) -> list[Figure]:
+    """Return the CPU time of each group of processes for one task."""
+    return cpu_figures_of(part, what, drained.meter, drained.ended, at)
+
+
+async def create_job(one: Cluster, job: Job) -> float:
+    """Create the tasks of a job in batches, and return how many per second."""
+    data = {"app_name": APP, "group": job.name, "commands": job.commands}
+    sizes = [min(job.batch, job.tasks - first) for first in range(0, job.tasks, job.batch)]
+
+    async def create() -> None:
+        while sizes:
+            await one.client.call("tasks.m_create", data=[data] * sizes.pop())
+
+    started = time.perf_counter()
+    await asyncio.gather(*(create() for _ in range(CREATORS)))
+    return job.tasks / (time.perf_counter() - started)
+
+
+async def drain(
+    one: Cluster, job: Job, *, executors: int = 1, concurrency: int | None = None
+) -> Drained:
+    """Run the tasks of a job that have been created.
+
+    A pause holds them until the executors have started. The rate is measured from the first
+    start to the last end, by the clock of the managers.
+    """
+    last = {"id": LAST, "app_name": APP, "commands": Job("last", 1).commands}
+    await one.client.call("tasks.create", data=last)
+    await one.client.call("pauses.add", id=APP, app_name=APP, reason="the executors start")
+    async with one.with_executors(executors, concurrency):
+        before = await _finished(one)
+        meter = await one.meter()
+        await one.client.call("pauses.remove", id=APP)
+        await one.ended(LAST)
+        await _all_finished(one, job)
+        meter.stop()
+        ended = await _finished(one) - before
+    first, end = (
+        await _extreme(one, job, "status_change"),
+        await _extreme(one, job, "-status_change"),
+    )
+    (run,) = await one.client.call("tasks.runs", id=first["id"])
+    return Drained(job.tasks / (end["status_change"] - run["started_at"]), ended, meter)
+
+
+async def _all_finished(one: Cluster, job: Job) -> None:
+    """Wait for the tasks that started before the last one and that have not ended yet."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while await _finished(one, group=job.name) < job.tasks:
+        if time.monotonic() > until:
+            raise Unavailable(f"{job.name} did not end within {PATIENCE_SECONDS:g} seconds")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _finished(one: Cluster, **conditions: str) -> int:
+    wanted = {"app_name": APP, "status": "FINISHED", **conditions}
+    count: int = (await one.client.call("tasks.count", conditions=wanted))["count"]
+    return count
+
+
+async def _extreme(one: Cluster, job: Job, sort: str) -> dict[str, float]:
+    wanted = {"group": job.name}
+    page = await one.client.call("tasks.list", conditions=wanted, sort=[sort], limit=1)
+    task: dict[str, float] = page["data"][0]
+    return task
