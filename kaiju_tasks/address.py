@@ -9,9 +9,12 @@ from kaiju_tasks.errors import InvalidParams
 
 __all__ = ["WEBSOCKET_SCHEMES", "check_token", "hide_password", "is_temporary", "read_url"]
 
+MAX_PORT = 65_535
 WEBSOCKET_SCHEMES = ("http", "https", "ws", "wss")
 
 _USERINFO = re.compile(r"//[^/?#]*@")
+_PORT = re.compile(r"(?<=[^:/]):\d+(?=[/?#]|$)")
+_SCHEME = re.compile(r"(?P<scheme>[a-z]+)(?::/*|//+)")
 _UP_TO_AT = re.compile(r"^(\w+://)?.*@", re.DOTALL)
 _TEMPORARY = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -48,12 +51,9 @@ def read_url(
             )
         return parts
     shown = _UP_TO_AT.sub(r"\1***@", url)
-    guess = f"http://{url}"
-    hint = ""
-    if "://" not in url and _parts(guess, schemes) is not None:
-        hint = f"; did you mean {f'http://{shown}'!r}?"
     raise InvalidParams(
-        f"{field} must have the form {shape}, not {shown!r:.200}{hint}", field=field
+        f"{field} must have the form {shape}, not {shown!r:.200}{_hint(url, shown, schemes)}",
+        field=field,
     )
 
 
@@ -79,6 +79,23 @@ def check_token(token: str, field: str) -> None:
 def is_temporary(status: int) -> bool:
     """Return whether an HTTP status is temporary: the manager or its proxy may answer later."""
     return status in _TEMPORARY or (status >= 500 and status not in _PERMANENT)
+
+
+def _hint(url: str, shown: str, schemes: Collection[str]) -> str:
+    """:param shown: the URL without its password"""
+    if _parts(_in_full(url, schemes), schemes) is not None:
+        return f"; did you mean {_in_full(shown, schemes)!r}?"
+    if _PORT.search(url) and _parts(_PORT.sub("", url), schemes) is not None:
+        return f"; the port must be between 1 and {MAX_PORT}"
+    return ""
+
+
+def _in_full(url: str, schemes: Collection[str]) -> str:
+    """Return a URL with a scheme and the two slashes after it, if it lacks them."""
+    found = _SCHEME.match(url)
+    if found and found["scheme"] in schemes:
+        return f"{found['scheme']}://{url[found.end() :]}"
+    return url if "://" in url else f"http://{url}"
 
 
 def _parts(url: str, schemes: Collection[str]) -> SplitResult | None:

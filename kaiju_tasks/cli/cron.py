@@ -1,11 +1,13 @@
 """`kaiju-tasks cron …`"""
 
+import shlex
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from kaiju_tasks.cli.files import read_time
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.times import show_time
@@ -13,7 +15,15 @@ from kaiju_tasks.times import show_time
 __all__ = ["cron"]
 
 
-@click.group()
+def _preview_of(word: str) -> str:
+    if word.isalpha():
+        return ""
+    expression = word if " " in word else "0 9 * * 1-5"  # a part of an expression without quotes
+    quoted = shlex.quote(expression)
+    return f"To show the fires of an expression, use `kaiju-tasks cron preview {quoted}`."
+
+
+@click.group(cls=Group, hint=_preview_of)
 def cron() -> None:
     """Inspect schedules."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, when_interrupted
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.settings import read_settings, setting_options
@@ -24,7 +25,7 @@ INTERRUPTED_MIGRATION = (
 )
 
 
-@click.group(short_help="Create or check the database's tables.")
+@click.group(cls=Group, short_help="Create or check the database's tables.")
 def db() -> None:
     """Create or check the database's tables.
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.completion import complete_app, complete_executor
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -38,17 +39,9 @@ COMMANDS = Listing(
 )
 
 
-@click.group(invoke_without_command=True, short_help="List executors and operate them.")
-@columns_option
-@json_option
-@click.pass_context
-def executors(ctx: click.Context, columns: str | None, as_json: bool) -> None:
+@click.group(cls=Group, short_help="List executors and operate them.")
+def executors() -> None:
     """List executors and operate them. Without a command, list them."""
-    if ctx.invoked_subcommand is None:
-        _list(columns, as_json)
-    elif as_json or columns is not None:
-        command = ctx.invoked_subcommand
-        raise click.UsageError(f"Put options after the command: executors {command} --json")
 
 
 @executors.command("list")
@@ -56,7 +49,12 @@ def executors(ctx: click.Context, columns: str | None, as_json: bool) -> None:
 @json_option
 def list_executors(columns: str | None, as_json: bool) -> None:
     """List the executors that are connected or were connected recently."""
-    _list(columns, as_json)
+    chosen = EXECUTORS.choose(columns, as_json)
+    found = call("executors.list")
+    if as_json:
+        print_json(found)
+    else:
+        EXECUTORS.print(found, chosen)
 
 
 @executors.command()
@@ -84,15 +82,6 @@ def commands(app_name: str | None, columns: str | None, as_json: bool) -> None:
         print_json(found)
     else:
         COMMANDS.print(found, chosen)
-
-
-def _list(columns: str | None, as_json: bool) -> None:
-    chosen = EXECUTORS.choose(columns, as_json)
-    found = call("executors.list")
-    if as_json:
-        print_json(found)
-    else:
-        EXECUTORS.print(found, chosen)
 
 
 def _add_operation(name: str, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kaiju_tasks.cli.fail import NO_MANAGER, Failed, sentence
-from kaiju_tasks.cli.remote import START_ONE, CallFailed, manager_token, manager_url
+from kaiju_tasks.cli.remote import SET_URL, START_ONE, CallFailed, manager_token, manager_url
 
 if TYPE_CHECKING:
     from kaiju_tasks.client import Client
@@ -35,7 +35,7 @@ def follow(work: "Callable[[Client], Coroutine[Any, Any, T]]", retry_seconds: fl
     """
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.client import Client
-    from kaiju_tasks.errors import KaijuError, Unavailable
+    from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable
 
     url, token = manager_url(), manager_token()
 
@@ -47,7 +47,8 @@ def follow(work: "Callable[[Client], Coroutine[Any, Any, T]]", retry_seconds: fl
     try:
         return run_loop(run())
     except Unavailable as error:
-        raise Failed(f"{sentence(str(error))} {START_ONE}", NO_MANAGER, error) from error
+        advice = SET_URL if isinstance(error, NotAManager) else START_ONE
+        raise Failed(f"{sentence(str(error))} {advice}", NO_MANAGER, error) from error
     except KaijuError as error:
         raise CallFailed(error.code, error.message, error.data) from error
 

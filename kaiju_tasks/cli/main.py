@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.fail import Failed, Interrupted, show_error
+from kaiju_tasks.cli.group import Group, explained
 from kaiju_tasks.cli.streams import guard_streams, when_output_fails
 from kaiju_tasks.version import __version__
 
@@ -32,7 +33,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -58,7 +59,8 @@ class _Commands(click.Group):
             with when_output_fails():
                 code = _ended(lambda: super(_Commands, self).main(given, *more, **extra))
                 sys.stdout.flush()
-        except (Failed, click.ClickException) as error:
+        except (Failed, click.ClickException) as failed:
+            error = explained(failed) if isinstance(failed, click.NoSuchOption) else failed
             show_error(error, as_json="--json" in given[: _options_end(given)])
             code = error.exit_code
         sys.exit(code)

@@ -8,6 +8,7 @@ from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_notification, complete_task
 from kaiju_tasks.cli.fail import not_found
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -32,9 +33,9 @@ NOTIFICATIONS = Listing(
 )
 
 
-@click.group()
+@click.group(cls=Group, short_help="List the notifications of ended runs and dismiss them.")
 def notifications() -> None:
-    """List the notifications of ended runs and dismiss them."""
+    """List the notifications of ended runs and dismiss them. Without a command, list them."""
 
 
 @notifications.command("list")

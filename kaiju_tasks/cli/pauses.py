@@ -7,6 +7,7 @@ import click
 
 from kaiju_tasks.cli.completion import complete_app, complete_method, complete_pause
 from kaiju_tasks.cli.files import read_json, read_time
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
@@ -45,9 +46,9 @@ PAUSES = Listing(
 )
 
 
-@click.group()
+@click.group(cls=Group, short_help="Hold tasks of a stream, group or method, and release them.")
 def pauses() -> None:
-    """Hold tasks of a stream, group or method, and release them."""
+    """Hold tasks of a stream, group or method, and release them. Without a command, list pauses."""
 
 
 @pauses.command(short_help="Hold the tasks that match the options.")

@@ -11,11 +11,13 @@ from kaiju_tasks.address import check_token, is_temporary, read_url
 from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.interruptible import Interruptible, woken_by_signals
 from kaiju_tasks.cli.results import is_result
-from kaiju_tasks.errors import InvalidParams, NotAManager, Unavailable, reason_of
+from kaiju_tasks.errors import InvalidParams, NotAManager, Unavailable
 from kaiju_tasks.reads import READS
+from kaiju_tasks.unanswered import describe_response, why_unreachable
 
 __all__ = [
     "DEFAULT_URL",
+    "SET_URL",
     "START_ONE",
     "CallFailed",
     "call",
@@ -27,6 +29,7 @@ __all__ = [
 
 DEFAULT_URL = "http://127.0.0.1:8077"
 START_ONE = "Start one with `kaiju-tasks serve`, or set KAIJU_URL to the URL of a running manager."
+SET_URL = "Set KAIJU_URL to the URL of a manager."
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0
 
@@ -170,8 +173,7 @@ def _read(url: str, status: int, text: bytes) -> dict[str, Any]:
         answer = None
     if isinstance(answer, dict) and ("result" in answer or _is_error(answer.get("error"))):
         return answer
-    line = text.decode(errors="replace").strip().partition("\n")[0]
-    reason = f"HTTP {status}: {line:.200}".removesuffix(": ")
+    reason = describe_response(status, text)
     if is_temporary(status):
         raise Failed(f"The manager at {url} is not available now ({reason}).", NO_MANAGER)
     raise _not_a_manager(url, reason)
@@ -186,18 +188,9 @@ def _is_error(error: Any) -> bool:
 
 
 def _not_a_manager(url: str, reason: str) -> Failed:
-    message = (
-        f"The server at {url} does not answer as a kaiju_tasks manager ({reason}). "
-        "Set KAIJU_URL to the URL of a manager."
-    )
+    message = f"The server at {url} does not answer as a kaiju_tasks manager ({reason}). {SET_URL}"
     return Failed(message, NO_MANAGER, NotAManager(message))
 
 
 def _no_manager(url: str, error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        reason = "timed out"
-    elif isinstance(error, socket.gaierror):
-        reason = "unknown host"
-    else:
-        reason = getattr(error, "strerror", None) or reason_of(error)
-    return f"No manager answers at {url} ({reason.lower()}). {START_ONE}"
+    return f"No manager answers at {url} ({why_unreachable(error)}). {START_ONE}"

@@ -9,6 +9,7 @@ from kaiju_tasks.cli.completion import complete_app, complete_file, complete_met
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
 from kaiju_tasks.cli.files import read_fields, read_json, read_task
 from kaiju_tasks.cli.following import retry_option
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.operate import OPERATIONS, print_status
 from kaiju_tasks.cli.output import (
     json_option,
@@ -45,9 +46,9 @@ strict_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group, short_help="Create, list, show and operate tasks.")
 def task() -> None:
-    """Create, list, show and operate tasks."""
+    """Create, list, show and operate tasks. Without a command, list tasks."""
 
 
 @task.command(short_help="Create a task from FILE or from --method.")

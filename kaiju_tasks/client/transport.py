@@ -1,7 +1,6 @@
 """The connections of a client to its manager."""
 
 import asyncio
-import os
 from typing import Any
 
 import aiohttp
@@ -9,8 +8,9 @@ import msgspec
 from yarl import URL
 
 from kaiju_tasks.address import check_token, is_temporary, read_url
-from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable, reason_of
+from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable
 from kaiju_tasks.rpc.messages import remote_error
+from kaiju_tasks.unanswered import describe_response, why_unreachable
 
 __all__ = ["Answer", "InDoubt", "Transport", "Unsent", "read_outcome", "read_result"]
 
@@ -63,6 +63,7 @@ class Transport:
     def __init__(self, url: str, token: str | None) -> None:
         read_url(url, "url")
         address = URL(url)
+        self._shown = url
         self.url = address.with_path("/rpc") if address.path in ("", "/") else address
         self._headers = {"Content-Type": "application/json"}
         if token is not None:
@@ -93,12 +94,12 @@ class Transport:
         except Redirected as error:
             raise self.not_a_manager(str(error)) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unsent(f"cannot connect to a manager at {self.url}: {_reason(error)}") from error
+            raise self._unreachable(error) from error
         except TimeoutError as error:
-            raise InDoubt(f"the manager at {self.url} did not answer in time") from error
+            raise InDoubt(f"the manager at {self._shown} did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
-            reason = _reason(error)
-            raise InDoubt(f"the manager at {self.url} did not answer: {reason}") from error
+            reason = why_unreachable(error)
+            raise InDoubt(f"the manager at {self._shown} did not answer: {reason}") from error
         try:
             return _decoder.decode(text)
         except msgspec.DecodeError as error:
@@ -120,7 +121,7 @@ class Transport:
         except aiohttp.WSServerHandshakeError as error:
             raise self._refused(error.status) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unsent(f"cannot connect to a manager at {self.url}: {_reason(error)}") from error
+            raise self._unreachable(error) from error
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -128,24 +129,26 @@ class Transport:
             self._session = aiohttp.ClientSession(timeout=timeout, middlewares=[_refuse_redirects])
         return self._session
 
+    def _unreachable(self, error: Exception) -> Unsent:
+        return Unsent(f"no manager answers at {self._shown} ({why_unreachable(error)})")
+
     def _refused(self, status: int) -> Unavailable:
         reason = f"it refused a WebSocket: HTTP {status}"
         if is_temporary(status):
-            return Unsent(f"the manager at {self.url} is not available now ({reason})")
+            return Unsent(f"the manager at {self._shown} is not available now ({reason})")
         if status in REFUSALS:
-            return NotAManager(f"the manager at {self.url} needs another token ({reason})")
+            return NotAManager(f"the manager at {self._shown} needs another token ({reason})")
         return self.not_a_manager(reason)
 
     def _no_answer(self, status: int, text: bytes) -> Unavailable:
-        line = text.decode(errors="replace").strip().partition("\n")[0]
-        reason = f"HTTP {status}: {line:.200}".removesuffix(": ")
+        reason = describe_response(status, text)
         if is_temporary(status):
-            return InDoubt(f"the manager at {self.url} is not available now ({reason})")
+            return InDoubt(f"the manager at {self._shown} is not available now ({reason})")
         return self.not_a_manager(reason)
 
     def not_a_manager(self, reason: str) -> NotAManager:
         return NotAManager(
-            f"the server at {self.url} does not answer as a kaiju_tasks manager ({reason})"
+            f"the server at {self._shown} does not answer as a kaiju_tasks manager ({reason})"
         )
 
 
@@ -169,15 +172,6 @@ def read_result(answer: Answer) -> Any:
         return answer.result
     error = answer.error
     raise remote_error(error.code, error.message, error.data)
-
-
-def _reason(error: Exception) -> str:
-    """Return why there is no answer, as the system's error text if it has one."""
-    below = getattr(error, "os_error", error)
-    number = getattr(below, "errno", None)
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number).lower()
-    return reason_of(below if str(below).strip() else error)
 
 
 def read_outcome(answer: Answer | None) -> Any:

@@ -35,7 +35,7 @@ def _tree(parent: click.Context, name: str) -> Iterator[str]:
     command = group.get_command(parent, name)
     assert command is not None
     context = click.Context(command, info_name=name, parent=parent)
-    if not isinstance(command, click.Group) or command.invoke_without_command:
+    if not isinstance(command, click.Group):
         yield _command(context)
     if isinstance(command, click.Group):
         for child in command.list_commands(context):

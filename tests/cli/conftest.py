@@ -25,7 +25,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
     monkeypatch.setenv("KAIJU_URL", "http://127.0.0.1:9")
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(cli, list(arguments), input=stdin)
+        return CliRunner().invoke(cli, list(arguments), input=stdin, prog_name="kaiju-tasks")
 
     return run
 

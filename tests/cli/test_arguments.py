@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Invoke
+from tests.cli.test_every_command import answering
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_no_manager_is_exit_code_3_and_says_how_to_start_one(
 
 
 @pytest.mark.parametrize(
-    "url", ["nope", "ftp://x", "http://", "http://x:y", "http://[::1", "h:8077"]
+    "url", ["nope", "ftp://x", "http://", "http://x:y", "http://[::1", "h:8077", "http://h:0"]
 )
 def test_a_wrong_url_is_exit_code_2(
     invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch
@@ -146,6 +147,95 @@ def test_a_wrong_url_is_exit_code_2(
         result = invoke(*command)
         assert result.exit_code == 2
         assert "KAIJU_URL must have the form http://host:port" in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("127.0.0.1:8077", "; did you mean 'http://127.0.0.1:8077'?"),
+        ("http:/127.0.0.1:8077", "; did you mean 'http://127.0.0.1:8077'?"),
+        ("http:127.0.0.1:8077", "; did you mean 'http://127.0.0.1:8077'?"),
+        ("https//tasks.example", "; did you mean 'https://tasks.example'?"),
+        ("http:///tasks.example/rpc", "; did you mean 'http://tasks.example/rpc'?"),
+        ("http://127.0.0.1:99999", "; the port must be between 1 and 65535."),
+        ("http://[::1]:0/rpc", "; the port must be between 1 and 65535."),
+        ("ftp://tasks.example", "not 'ftp://tasks.example'."),
+        ("http://tasks.example:http", "not 'http://tasks.example:http'."),
+    ],
+)
+def test_what_is_wrong_in_a_url_is_said(
+    invoke: Invoke, url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIJU_URL", url)
+    result = invoke("task", "list")
+    assert result.exit_code == 2
+    assert result.output.endswith(f"{said}\n")
+
+
+@pytest.mark.parametrize("command", [("task", "list"), ("events",)])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:9", "connection refused"),
+        ("http://nowhere.invalid", "unknown host"),
+        ("https://{plain}", "this port speaks http, not https"),
+    ],
+)
+def test_every_command_says_in_the_same_words_why_no_manager_answers(
+    invoke: Invoke, command: tuple[str, ...], url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(404) as plain:
+        url = url.replace("{plain}", plain.removeprefix("http://"))
+        monkeypatch.setenv("KAIJU_URL", url)
+        result = invoke(*command)
+    assert (result.exit_code, result.output) == (
+        3,
+        f"No manager answers at {url} ({said}). Start one with `kaiju-tasks serve`, or set "
+        "KAIJU_URL to the URL of a running manager.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tasks", "list"], "No such command 'tasks'. Did you mean 'task'?"),
+        (["notification"], "Did you mean 'notifications'?"),
+        (["create", "x.yaml"], "No such command 'create'. Did you mean one of 'task create', "),
+        (["preview", "* * * * *"], "Did you mean 'cron preview'?"),
+        (["task", "lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["task", "nope"], "No such command 'nope'.\n"),
+        (["cron", "0 9 * * 1-5"], "use `kaiju-tasks cron preview '0 9 * * 1-5'`"),
+        (["cron", "0", "9", "a", "b"], "use `kaiju-tasks cron preview '0 9 * * 1-5'`"),
+        (["cron", "prevew"], "Did you mean 'preview'?"),
+        (["--json", "task", "show", "x"], "after the command: kaiju-tasks task show x --json"),
+        (["task", "--json", "show", "x"], "after the command: kaiju-tasks task show x --json"),
+        (["--url", "http://h", "task", "list"], "from the environment variable KAIJU_URL"),
+        (["task", "list", "--url=http://h"], "from the environment variable KAIJU_URL"),
+        (["task", "list", "--token", "x"], "from the environment variable KAIJU_TOKEN"),
+        (["task", "list", "--statis", "x"], "No such option '--statis'. Did you mean '--status'?"),
+    ],
+)
+def test_a_word_that_is_no_command_or_option_gets_a_hint(
+    invoke: Invoke, arguments: list[str], said: str
+) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    message = json.loads(result.stderr)["error"]["message"] if "--json" in arguments else ""
+    assert said in (message or result.stderr)
+
+
+@pytest.mark.parametrize("group", ["task", "executors", "notifications", "pauses"])
+def test_a_group_without_a_command_lists(
+    invoke: Invoke, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = {"data": [], "count": 0, "offset": 0}
+    result = page if group in ("task", "notifications") else []
+    with answering({"jsonrpc": "2.0", "id": 1, "result": result}) as url:
+        monkeypatch.setenv("KAIJU_URL", url)
+        for options in ([], ["--json"], ["--columns", "id"]):
+            bare, listed = invoke(group, *options), invoke(group, "list", *options)
+            assert (bare.exit_code, bare.output) == (0, listed.output)
+    assert "Usage: kaiju-tasks" in invoke(group, "--help").output
 
 
 def test_a_token_that_is_none_is_exit_code_2(

@@ -98,9 +98,11 @@ def test_every_command_prints_json_except_these(tmp_path: Path) -> None:
 def test_an_option_before_the_command_that_it_belongs_to_is_refused(
     invoke: Invoke, option: list[str]
 ) -> None:
-    result = invoke("executors", *option, "list")
-    assert result.exit_code == 2
-    assert "Put options after the command: executors list --json" in result.stderr
+    for group in ("executors", "task", "notifications"):
+        result = invoke(group, *option, "list")
+        assert result.exit_code == 2
+        right = f"kaiju-tasks {group} list {' '.join(option)}"
+        assert f"Put options after the command: {right}" in result.stderr
 
 
 def test_a_wrong_option_is_exit_code_2_and_json_with_json(invoke: Invoke, tmp_path: Path) -> None:
@@ -137,9 +139,8 @@ def test_the_managers_error_is_handed_on_with_its_code_and_data(
         assert (as_json.exit_code, as_json.stdout, error_of(as_json)) == (1, "", REFUSAL), leaf
 
 
-RETURNED = {
+RETURNED: dict[tuple[str, ...], str] = {
     ("cron", "preview"): "cron.preview",
-    ("executors",): "executors.list",
     ("executors", "commands"): "executors.commands",
     ("executors", "list"): "executors.list",
     ("pauses", "list"): "pauses.list",
@@ -253,7 +254,7 @@ async def test_with_a_manager_the_exit_code_is_the_same_with_and_without_json(
             assert plain.stderr == f"{error_of(as_json)['message']}\n"
         codes[leaf.path] = as_json.exit_code
     assert codes["task", "delete"] == codes["notifications", "delete"] == 1
-    assert codes["task", "list"] == codes["executors",] == 0
+    assert codes["task", "list"] == codes["executors", "list"] == 0
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["plain", "json"])

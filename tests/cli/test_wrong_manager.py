@@ -76,4 +76,6 @@ async def test_other_commands_end_with_3(tmp_path, page: str, command: tuple[str
     ended = await asyncio.to_thread(Shell(page, tmp_path).run, *command)
     assert ended.returncode == 3
     assert page in ended.stderr
+    assert "HTTP 404: 404" not in ended.stderr
+    assert ended.stderr.endswith("). Set KAIJU_URL to the URL of a manager.\n")
     assert len(ended.stderr.splitlines()) == 1

@@ -75,7 +75,7 @@ def _below(
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        if not isinstance(command, click.Group) or command.invoke_without_command:
+        if not isinstance(command, click.Group):
             yield (*path, name), command
         if isinstance(command, click.Group):
             inner = click.Context(command, info_name=name, parent=context)
