@@ -1,4 +1,4 @@
-"""Measures the CPU time of processes on Linux."""
+"""Measures the CPU time and the memory of processes on Linux."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -18,6 +18,15 @@ def cpu_seconds(pid: int) -> float | None:
     fields = text.rpartition(")")[2].split()  # the name may contain spaces
     ticks = int(fields[USER - FIRST_FIELD]) + int(fields[SYSTEM - FIRST_FIELD])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Return the memory that a process uses, shared pages included; None if it cannot be read."""
+    try:
+        text = Path(f"/proc/{pid}/statm").read_text()
+    except OSError:
+        return None
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def is_named(pid: int, name: str) -> bool:

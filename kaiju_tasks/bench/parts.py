@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
-from kaiju_tasks.bench import create, curves, delays, throughput
+from kaiju_tasks.bench import create, curves, delays, resources, throughput
 from kaiju_tasks.bench.numbers import compact
 from kaiju_tasks.bench.options import Options
 from kaiju_tasks.bench.rows import Figure
@@ -42,6 +42,7 @@ PARTS: dict[str, Part] = {
     "throughput": Part(
         throughput.throughput, "many tasks, beside the limit of the database", usual=True
     ),
+    "space": Part(resources.space, "memory, and what a task adds to the database"),
     "clients": Part(create.clients, "creates, by the number of clients", "clients"),
     "payload": Part(
         curves.payload,

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kaiju_tasks.bench import stored
+from kaiju_tasks.bench import space, stored
 from kaiju_tasks.bench.cpu import is_named
 from kaiju_tasks.bench.jobs import Job
+from kaiju_tasks.bench.space import Used
 from kaiju_tasks.bench.stored import Kind
 from kaiju_tasks.errors import SettingsError
 from kaiju_tasks.store.open import make_store, migration_status
@@ -63,6 +64,12 @@ class Place(Struct):
         """Return the processes of PostgreSQL that serve the managers of this place, if they run on
         this machine."""
         return [pid for pid in await self._all_server_pids() if pid not in self.others]
+
+    async def used_bytes(self) -> Used:
+        """Return the bytes that tables and indexes use, and that the server has logged."""
+        if self.path is None:
+            return await space.in_postgres(self.dsn, self.schema)
+        return space.in_sqlite(self.path)
 
     async def _all_server_pids(self) -> list[int]:
         if self.path is not None:

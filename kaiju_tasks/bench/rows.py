@@ -6,8 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-Unit = Literal["tasks/s", "stages/s", "of the limit", "ms", "CPU µs"]
-LESS_IS_BETTER: frozenset[Unit] = frozenset({"ms", "CPU µs"})
+Unit = Literal["tasks/s", "stages/s", "of the limit", "ms", "CPU µs", "bytes", "MiB"]
+LESS_IS_BETTER: frozenset[Unit] = frozenset({"ms", "CPU µs", "bytes", "MiB"})
 
 
 class Figure(Struct, frozen=True):
@@ -15,7 +15,7 @@ class Figure(Struct, frozen=True):
 
     :param part: name of the part of the benchmark
     :param what: what was measured; unique in its part, with `at` and `unit`
-    :param unit: `CPU µs` is CPU time for one task
+    :param unit: `CPU µs` and `bytes` are for one task
     :param at: position on the axis of the part; None if the part has no axis
     """
 

@@ -26,6 +26,7 @@ PARTS = (
     "delays",
     "crowds",
     "throughput",
+    "space",
     "clients",
     "payload",
     "stages",

@@ -57,7 +57,7 @@ def check(rows: list[dict[str, Any]], *names: str) -> None:
 def test_single_tasks_and_many_are_measured(
     invoke: Invoke, tmp_path: Path, short_axes: None
 ) -> None:
-    names = ("create", "delays", "crowds", "throughput", "stages", "history")
+    names = ("create", "delays", "crowds", "throughput", "space", "stages", "history")
     saved, plots = tmp_path / "run.json", tmp_path / "plots"
     options = ("--db", f"sqlite:///{tmp_path}/tasks.db", *SMALL, "--save", str(saved))
     result = invoke("bench", *options, *parts(*names), "--plot", str(plots), "--json")
@@ -81,7 +81,16 @@ def test_single_tasks_and_many_are_measured(
 def test_what_grows_is_measured_on_postgres(
     invoke: Invoke, postgres_dsn: str, short_axes: None
 ) -> None:
-    names = ("clients", "payload", "concurrency", "executors", "managers", "backlog", "future")
+    names = (
+        "space",
+        "clients",
+        "payload",
+        "concurrency",
+        "executors",
+        "managers",
+        "backlog",
+        "future",
+    )
     result = invoke("bench", "--db", postgres_dsn, *SMALL, *parts(*names), "--json")
     assert result.exit_code == 0, result.output
     check(json.loads(result.stdout)["rows"], *names)
