@@ -15,6 +15,7 @@ from kaiju_tasks.client import Client
 from kaiju_tasks.errors import Unavailable
 
 APP = "bench"
+EXECUTOR = "executor"
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 600.0
 
@@ -32,44 +33,58 @@ class Cluster:
         self.managers = managers
         self.client = client
         self.executors: list[processes.Process] = []
+        self._ids: list[str] = []
 
     @property
     def url(self) -> str:
         return self.managers[0].url
 
-    async def meter(self) -> Meter:
+    async def start_meter(self) -> Meter:
         """Measure the CPU time of all processes from now on."""
-        groups = {
+        return Meter(await self._processes())
+
+    async def stop_meter(self, meter: Meter) -> None:
+        """Measure it no more."""
+        meter.stop(await self._processes())
+
+    async def _processes(self) -> dict[str, list[int]]:
+        return {
             "manager": [one.pid for one in self.managers],
-            "executor": [one.pid for one in self.executors],
+            EXECUTOR: [one.pid for one in self.executors],
             "database": await self.place.server_pids(),
         }
-        return Meter({name: pids for name, pids in groups.items() if pids})
 
     @contextlib.asynccontextmanager
     async def with_executors(
-        self, count: int = 1, concurrency: int | None = None
+        self, count: int = 1, concurrency: int | None = None, *, drained: bool = False
     ) -> AsyncIterator[None]:
         """Run executors until the end of the block, in turn on each manager.
 
         :param concurrency: None for the default of the command
+        :param drained: whether they get no tasks until `resume`
         """
         async with contextlib.AsyncExitStack() as stack:
             for index in range(count):
                 url = self.managers[index % len(self.managers)].url
                 executor = processes.executor(url, concurrency)
                 self.executors.append(await stack.enter_async_context(executor))
-            await self._connected(count)
+            self._ids = await self._connected(count)
+            for id in self._ids if drained else ():
+                await self.client.call("executors.drain", id=id)
             yield
         self.executors.clear()
 
-    async def _connected(self, count: int) -> None:
-        async def connected() -> bool:
-            executors = await self.client.call("executors.list")
-            return sum(APP in one["app_names"] for one in executors) == count
+    async def resume(self) -> None:
+        """Give tasks to all executors."""
+        await asyncio.gather(*(self.client.call("executors.resume", id=id) for id in self._ids))
 
+    async def _connected(self, count: int) -> list[str]:
         until = time.monotonic() + processes.READY_SECONDS
-        while not await connected():
+        while True:
+            executors = await self.client.call("executors.list")
+            ids = [one["id"] for one in executors if APP in one["app_names"]]
+            if len(ids) == count:
+                return ids
             if time.monotonic() > until:
                 raise Unavailable("the executors did not connect")
             await asyncio.sleep(POLL_SECONDS)
@@ -113,10 +128,14 @@ async def cluster(
 
 
 def cpu_figures(
-    part: str, what: str, meter: Meter, tasks: int, at: int | None = None
+    part: str, what: str, meter: Meter, tasks: int, at: int | None = None, *, without: str = ""
 ) -> list[Figure]:
-    """Return the CPU time of each group of processes for one task, of a meter that has stopped."""
+    """Return the CPU time of each group of processes for one task, of a meter that has stopped.
+
+    :param without: a group that had nothing to do
+    """
     return [
         Figure(part, f"{what}: {name}", "CPU µs", seconds / tasks * 1e6, at)
         for name, seconds in meter.used.items()
+        if name != without
     ]

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+Groups = Mapping[str, Iterable[int]]
+
 FIRST_FIELD = 3  # the state, which follows the name
 USER, SYSTEM = 14, 15
 
@@ -44,21 +46,25 @@ class Meter:
     :ivar used: seconds by group, once stopped; without groups that cannot be read
     """
 
-    def __init__(self, groups: Mapping[str, Iterable[int]]) -> None:
-        self._groups = {name: tuple(pids) for name, pids in groups.items()}
-        self._before = self._read()
+    def __init__(self, groups: Groups) -> None:
+        self._before = _read(groups)
         self.used: dict[str, float] = {}
 
-    def stop(self) -> None:
-        after = self._read()
-        self.used = {
-            name: after[name] - before for name, before in self._before.items() if name in after
-        }
+    def stop(self, groups: Groups) -> None:
+        """Stop measuring.
 
-    def _read(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for name, pids in self._groups.items():
-            seconds = [used for pid in pids if (used := cpu_seconds(pid)) is not None]
-            if seconds and len(seconds) == len(pids):
-                found[name] = sum(seconds)
-        return found
+        :param groups: the processes now; those that were not there before have started meanwhile,
+            and those that have ended are not counted
+        """
+        for name, seconds in _read(groups).items():
+            before = self._before.get(name, {})
+            self.used[name] = sum(now - before.get(pid, 0.0) for pid, now in seconds.items())
+
+
+def _read(groups: Groups) -> dict[str, dict[int, float]]:
+    """Return the CPU time of each process that can be read; without empty groups."""
+    found = {
+        name: {pid: used for pid in pids if (used := cpu_seconds(pid)) is not None}
+        for name, pids in groups.items()
+    }
+    return {name: seconds for name, seconds in found.items() if seconds}

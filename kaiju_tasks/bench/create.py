@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from kaiju_tasks.bench.cluster import APP, Cluster, cluster, cpu_figures
+from kaiju_tasks.bench.cluster import APP, EXECUTOR, Cluster, cluster, cpu_figures
 from kaiju_tasks.bench.jobs import Job
 from kaiju_tasks.bench.options import Options
 from kaiju_tasks.bench.rows import Figure
@@ -70,14 +70,14 @@ async def _created(
     :param clients: number of calls that are open at once
     """
     await _call(make, clients, WARM_UP)
-    meter = await one.meter()
+    meter = await one.start_meter()
     started = time.perf_counter()
     await _call(make, clients, count)
     rate = count / (time.perf_counter() - started)
-    meter.stop()
+    await one.stop_meter(meter)
     return [
         Figure(part, what, "tasks/s", rate, at),
-        *cpu_figures(part, what, meter, count, at),
+        *cpu_figures(part, what, meter, count, at, without=EXECUTOR),
     ]
 
 

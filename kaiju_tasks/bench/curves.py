@@ -90,12 +90,14 @@ async def _run(
     concurrency: int | None = None,
 ) -> AsyncIterator[Figure]:
     """Measure the stages per second of a job: its tasks per second, if they have one stage."""
-    async with cluster(options, managers) as one:
+    async with (
+        cluster(options, managers) as one,
+        one.with_executors(executors, concurrency or options.concurrency, drained=True),
+    ):
         await create_job(one, job)
-        held = concurrency or options.concurrency
-        drained = await drain(one, job, executors=executors, concurrency=held)
-    yield Figure(part, "run", UNITS.get(part, "tasks/s"), drained.rate * job.stages, at)
-    for figure in cpu_figures(part, "run", drained, at):
+        ran = await drain(one, job)
+    yield Figure(part, "run", UNITS.get(part, "tasks/s"), ran.rate * job.stages, at)
+    for figure in cpu_figures(part, "run", ran, at):
         yield figure
 
 
@@ -105,11 +107,14 @@ async def _stored(options: Options, kind: Kind) -> AsyncIterator[Figure]:
         count = int(options.stored * share)
         options.say(f"{kind}: {count} stored tasks")
         job = Job("tasks", options.tasks)
-        async with cluster(options, kind=kind, stored=count) as one:
+        async with (
+            cluster(options, kind=kind, stored=count) as one,
+            one.with_executors(concurrency=options.concurrency, drained=True),
+        ):
             for figure in await created_one_by_one(one, kind, options.tasks // 20, count):
                 yield figure
             await create_job(one, job)
-            drained = await drain(one, job, concurrency=options.concurrency)
-        yield Figure(kind, "run", "tasks/s", drained.rate, count)
-        for figure in cpu_figures(kind, "run", drained, count):
+            ran = await drain(one, job)
+        yield Figure(kind, "run", "tasks/s", ran.rate, count)
+        for figure in cpu_figures(kind, "run", ran, count):
             yield figure

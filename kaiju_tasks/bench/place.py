@@ -19,7 +19,9 @@ from kaiju_tasks.store.open import make_store, migration_status
 
 SQLITE_FILE = "sqlite:///"
 SERVER_PIDS = """
-SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend'
+AND pid <> pg_backend_pid()"""
 
 
 class Place(Struct):

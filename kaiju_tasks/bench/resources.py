@@ -16,14 +16,16 @@ PART = "space"
 async def space(options: Options) -> AsyncIterator[Figure]:
     """Measure the processes before and after many tasks, and the database between."""
     for job in (Job("no-op tasks", options.tasks), Job("3-stage tasks", options.tasks // 2, 3)):
-        async with cluster(options) as one:
+        async with (
+            cluster(options) as one,
+            one.with_executors(concurrency=options.concurrency, drained=True),
+        ):
             if job.stages == 1:
-                async with one.with_executors(concurrency=options.concurrency):
-                    for figure in _memory(one, "idle"):
-                        yield figure
+                for figure in _memory(one, "idle"):
+                    yield figure
             before = await one.place.used_bytes()
             await create_job(one, job)
-            await drain(one, job, concurrency=options.concurrency)
+            await drain(one, job)
             after = await one.place.used_bytes()
             for figure in _memory(one, f"after {job.name}"):
                 yield figure

@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator
 
 from msgspec import Struct
 
-from kaiju_tasks.bench.cluster import APP, PATIENCE_SECONDS, POLL_SECONDS, Cluster, cluster
+from kaiju_tasks.bench.cluster import (
+    APP,
+    EXECUTOR,
+    PATIENCE_SECONDS,
+    POLL_SECONDS,
+    Cluster,
+    cluster,
+)
 from kaiju_tasks.bench.cluster import cpu_figures as cpu_figures_of
 from kaiju_tasks.bench.cpu import Meter
 from kaiju_tasks.bench.jobs import Job
@@ -41,12 +48,17 @@ async def throughput(options: Options) -> AsyncIterator[Figure]:
         async with fresh_place(options.db) as place:
             limits = await place.limit(job)
         options.say(f"{job.name}: through manager and executor")
-        async with cluster(options) as one:
-            meter = await one.meter()
+        async with (
+            cluster(options) as one,
+            one.with_executors(concurrency=options.concurrency, drained=True),
+        ):
+            meter = await one.start_meter()
             created = await create_job(one, job)
-            meter.stop()
-            creating = cpu_figures_of("throughput", f"create {job.name}", meter, job.tasks)
-            drained = await drain(one, job, concurrency=options.concurrency)
+            await one.stop_meter(meter)
+            creating = cpu_figures_of(
+                "throughput", f"create {job.name}", meter, job.tasks, without=EXECUTOR
+            )
+            drained = await drain(one, job)
         for what, rate, limit, cpu in (
             (f"create {job.name}", created, limits[0], creating),
             (
@@ -82,25 +94,20 @@ async def create_job(one: Cluster, job: Job) -> float:
     return job.tasks / (time.perf_counter() - started)
 
 
-async def drain(
-    one: Cluster, job: Job, *, executors: int = 1, concurrency: int | None = None
-) -> Drained:
-    """Run the tasks of a job that have been created.
+async def drain(one: Cluster, job: Job) -> Drained:
+    """Run the tasks of a job that have been created, by executors that have been drained.
 
-    A pause holds them until the executors have started. The rate is measured from the first
-    start to the last end, by the clock of the managers.
+    The rate is measured from the first start to the last end, by the clock of the managers.
     """
     last = {"id": LAST, "app_name": APP, "commands": Job("last", 1).commands}
     await one.client.call("tasks.create", data=last)
-    await one.client.call("pauses.add", id=APP, app_name=APP, reason="the executors start")
-    async with one.with_executors(executors, concurrency):
-        before = await _finished(one)
-        meter = await one.meter()
-        await one.client.call("pauses.remove", id=APP)
-        await one.ended(LAST)
-        await _all_finished(one, job)
-        meter.stop()
-        ended = await _finished(one) - before
+    before = await _finished(one)
+    meter = await one.start_meter()
+    await one.resume()
+    await one.ended(LAST)
+    await _all_finished(one, job)
+    await one.stop_meter(meter)
+    ended = await _finished(one) - before
     first, end = (
         await _extreme(one, job, "status_change"),
         await _extreme(one, job, "-status_change"),
