@@ -11,6 +11,7 @@ from tests.chaos.wire import Wire
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.standby import StandbyServer, can_stand_by
+from tests.support.stepped import stepped_database
 from tests.support.wait import wait_until
 
 DATABASE = "tasks"
@@ -45,6 +46,7 @@ class Cluster:
     async def open(self) -> None:
         await asyncio.to_thread(self.primary.start)
         await asyncio.to_thread(self.primary.create_database, DATABASE)
+        await stepped_database(self.primary.dsn(DATABASE))
         for wire in self._wires:
             await wire.open()
 
@@ -76,6 +78,10 @@ class Cluster:
                 await connection.execute(statement)
         finally:
             await connection.close(timeout=10)
+
+    async def set_clock(self, seconds: float) -> None:
+        """Set the clock of the database forward or back."""
+        await self.administer(f"UPDATE test_clock SET ahead = ahead + ({seconds})")
 
     async def wait_for_standby(self, name: str | None) -> None:
         """Let commits wait for a standby of this name; None ends it."""

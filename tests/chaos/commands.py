@@ -11,12 +11,14 @@ from pathlib import Path
 from kaiju_tasks.executor import Context, Executor
 from kaiju_tasks.executor.segment import Segment, Token
 from kaiju_tasks.steady import steady_seconds
+from tests.chaos.clock import follow_clock
 from tests.chaos.ledger import Entry, Kind, append
 
 LEDGER = "LEDGER"
 """The environment variable that names the ledger."""
 
 executor = Executor("chaos")
+follow_clock()
 
 
 def _token(ctx: Context) -> Token:

@@ -12,7 +12,7 @@ from tests.chaos.cluster import DATABASE, NOBODY, Strike
 from tests.chaos.wire import Cut
 from tests.chaos.world import LEASE_SECONDS, World
 
-__all__ = ["FAULTS", "Fault", "faults_of"]
+__all__ = ["ALONE", "FAULTS", "Fault", "faults_of"]
 
 Fault = Callable[[World, Random], Awaitable[None]]
 STALL_SECONDS = 1.2
@@ -151,6 +151,12 @@ async def read_only(world: World, random: Random) -> None:
             )
 
 
+async def clock_set(world: World, random: Random) -> None:
+    """All wall clocks are set, that of the database among them. Small steps are followed."""
+    steps = [0.4, LEASE_SECONDS * 1.3, 3600.0]
+    await world.set_clock(random.choice([1, -1]) * random.choice(steps))
+
+
 OF_PROCESSES: dict[str, Fault] = {
     "executor_killed": executor_killed,
     "executor_stopped": executor_stopped,
@@ -158,6 +164,7 @@ OF_PROCESSES: dict[str, Fault] = {
     "manager_killed": manager_killed,
     "manager_stopped": manager_stopped,
     "manager_frozen": manager_frozen,
+    "clock_set": clock_set,
 }
 OF_POSTGRES: dict[str, Fault] = {
     "rolling_restart": rolling_restart,
@@ -175,6 +182,8 @@ OF_POSTGRES: dict[str, Fault] = {
     "read_only": read_only,
 }
 FAULTS = {**OF_PROCESSES, **OF_POSTGRES}
+ALONE = frozenset({"clock_set"})
+"""Faults that strike alone: a clock that is set while no manager is up is not noticed."""
 
 
 def faults_of(world: World) -> dict[str, Fault]:

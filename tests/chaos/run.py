@@ -16,7 +16,7 @@ from tests.chaos.checker import (
     limit_problems,
     message_problems,
 )
-from tests.chaos.faults import faults_of
+from tests.chaos.faults import ALONE, faults_of
 from tests.chaos.workload import SLOTS, Workload, ends_well
 from tests.chaos.world import APP, World
 
@@ -72,6 +72,8 @@ class Chaos:
     async def _strike(self) -> None:
         together = 2 if self._random.random() < TWO_AT_ONCE else 1
         names = self._random.sample(sorted(self._faults), min(together, len(self._faults)))
+        if not ALONE.isdisjoint(names):
+            names, together = names[:1], 1
         healed = asyncio.Event()
         probing = asyncio.create_task(self._longest_probe(healed))
         outcomes = await asyncio.gather(

@@ -11,10 +11,14 @@ from typing import Any, Self, TypeVar
 from kaiju_tasks import Client
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.steady import steady_seconds
+from kaiju_tasks.store.clock import STEP_SECONDS
+from tests.chaos import clock
 from tests.chaos.checker import Span, Stops
+from tests.chaos.clock import CLOCK, WallClock
 from tests.chaos.cluster import Cluster
 from tests.chaos.commands import LEDGER
 from tests.support.processes import Processes
+from tests.support.wait import wait_until
 from tests.system.fleet import ExecutorProcess, Fleet, ManagerProcess
 
 APP = "chaos"
@@ -40,6 +44,7 @@ class World:
     def __init__(self, folder: Path, cluster: Cluster | None) -> None:
         self.folder = folder
         self._cluster = cluster
+        self._clock = WallClock(folder / "clock")
         self.ledger = folder / "ledger"
         self.managers: list[ManagerProcess] = []
         self.executors: list[ExecutorProcess] = []
@@ -55,7 +60,9 @@ class World:
         self._exit.push_async_callback(self._fleet.close)
         self._fleet.settings = SETTINGS
         self._fleet.commands = "tests.chaos.commands:executor"
-        self._fleet.environ = {LEDGER: str(self.ledger)}
+        self._fleet.environ = {LEDGER: str(self.ledger), CLOCK: str(self._clock.path)}
+        if not self.is_postgres:
+            self._fleet.program = clock.__name__
         for _ in range(managers):
             self.managers.append(await self._fleet.manager())
         self.clients = [self._fleet.client(manager) for manager in self.managers]
@@ -73,6 +80,20 @@ class World:
         self._exit.push_async_callback(self._cluster.close)
         await self._cluster.open()
         return self._cluster.url
+
+    async def set_clock(self, seconds: float) -> None:
+        """Set all wall clocks. Returns when a manager has noticed a large step."""
+        noticed = self._steps_noticed()
+        self._clock.set(seconds)
+        if self._cluster is not None:
+            await self._cluster.set_clock(seconds)
+        if abs(seconds) > STEP_SECONDS:
+            await wait_until(
+                lambda: self._steps_noticed() > noticed, "a manager has noticed", PATIENCE_SECONDS
+            )
+
+    def _steps_noticed(self) -> int:
+        return sum(manager.process.log.count("was set ") for manager in self.managers)
 
     @property
     def is_postgres(self) -> bool:

@@ -1,8 +1,10 @@
 """The store's clock is set while a manager is up: spans stay as long as they are."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from kaiju_tasks.lifecycle import Row
@@ -19,6 +21,10 @@ from tests.support.wait import wait_until
 HOUR = 3600.0
 LONG = 2000.0
 TIMER = {"method": "_TIMER_", "params": {"timer": 0}}
+WAITS_FOR_LOCKS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 steps = pytest.mark.parametrize("step", [HOUR, -HOUR])
 
 
@@ -219,11 +225,67 @@ async def test_one_of_several_managers_moves_the_times(
     assert caplog.text.count("was set") == 1
 
 
+@steps
+async def test_a_heartbeat_that_reads_a_clock_that_was_set_is_no_witness_of_its_time(
+    postgres_dsn: str, step: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each heartbeat reads the new clock first. It must not tell the other that time has passed."""
+    one, set_clock = await stepped_store(postgres_dsn)
+    other = make_store(postgres_dsn)
+    stores = {"one": one, "other": other}
+    observer, holder = [await asyncpg.connect(postgres_dsn) for _ in stores]
+
+    async def seen() -> None:
+        await asyncio.gather(*(store.manager_seen(id, 10.0) for id, store in stores.items()))
+
+    async def both_wait() -> bool:
+        return bool(await observer.fetchval(WAITS_FOR_LOCKS) == len(stores))
+
+    for store in stores.values():
+        await store.open()
+    await seen()
+    await up_for_long(postgres_dsn)
+    async with holder.transaction():
+        await holder.execute("SELECT FROM revisions WHERE name = 'clock' FOR UPDATE")
+        await set_clock(step)
+        beating = asyncio.create_task(seen())
+        await wait_until(both_wait, "both have read the new clock")
+    await beating
+    assert caplog.text.count("was set") == 1
+    for connection in (observer, holder):
+        await connection.close()
+    for store in stores.values():
+        await store.close()
+
+
+async def test_a_manager_that_starts_after_a_step_is_no_witness_of_the_time(
+    postgres_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, set_clock = await stepped_store(postgres_dsn)
+    await store.open()
+    await store.manager_seen("old", 10.0)
+    await set_clock(HOUR)
+    new = make_store(postgres_dsn)
+    await new.open()
+    await new.manager_seen("new", 10.0)
+    await store.manager_seen("old", 10.0)
+    assert caplog.text.count("was set") == 1
+    await new.close()
+    await store.close()
+
+
+async def up_for_long(postgres_dsn: str) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute("UPDATE managers SET up_since = up_since - 100")
+    await connection.close()
+
+
 async def test_a_manager_whose_machine_stood_still_moves_nothing(
-    two: tuple[Stepped, Stepped], caplog: pytest.LogCaptureFixture
+    two: tuple[Stepped, Stepped], postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = two
     task = await one.call.create(TIMER, delay=LONG)
+    await up_for_long(postgres_dsn)
     clock = one.manager.store._clock  # type: ignore[attr-defined]
     clock._low -= HOUR
     clock._high -= HOUR

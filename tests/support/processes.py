@@ -18,6 +18,7 @@ from tests.support.wait import PATIENCE_SECONDS, wait_until
 __all__ = ["ROOT", "Processes", "RunningProcess"]
 
 LOG_END_LINES = 200
+CLI = "kaiju_tasks.cli"
 
 Popen = subprocess.Popen[bytes] | Fork
 
@@ -160,16 +161,21 @@ class Processes:
         return iter(self._started)
 
     def kaiju(
-        self, *arguments: str, name: str = "", env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        module: str = CLI,
     ) -> RunningProcess:
         """Start `kaiju-tasks` with these arguments.
 
         :param name: of its log; default is the first argument
         :param env: beside this process's environment, of which no KAIJU_ setting is passed on
+        :param module: what is run in its place
         """
         name = name or "-".join(arguments[:1])
-        command = [sys.executable, "-m", "kaiju_tasks.cli", *arguments]
-        if not can_fork(env or {}):
+        command = [sys.executable, "-m", module, *arguments]
+        if module != CLI or not can_fork(env or {}):
             return self.start(command, name, env)
 
         def forked(log: BinaryIO) -> Fork:

@@ -28,7 +28,7 @@ END $$
 async def stepped_store(url: str) -> tuple[Store, SetClock]:
     """A store, not yet open, and a way to set the clock that it follows."""
     if not url.startswith("sqlite"):
-        return make_store(url), await _postgres(url)
+        return make_store(url), await stepped_database(url)
     ahead = 0.0
 
     async def set_clock(seconds: float) -> None:
@@ -38,7 +38,9 @@ async def stepped_store(url: str) -> tuple[Store, SetClock]:
     return make_store(url, clock=SteadyClock(lambda: time.time() + ahead)), set_clock
 
 
-async def _postgres(url: str) -> SetClock:
+async def stepped_database(url: str) -> SetClock:
+    """A way to set the clock of a PostgreSQL database, for connections that are opened later."""
+
     async def execute(sql: str, *values: float) -> None:
         connection = await asyncpg.connect(url)
         try:

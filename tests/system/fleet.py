@@ -8,7 +8,7 @@ from typing import Any
 from kaiju_tasks import Client
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from tests.support.ports import free_port
-from tests.support.processes import Processes, RunningProcess
+from tests.support.processes import CLI, Processes, RunningProcess
 from tests.support.wait import wait_until
 
 COMMANDS = "tests.system.commands:executor"
@@ -45,7 +45,8 @@ class Fleet:
     :param db: the URL of their database
     :param folder: for the traces that stages leave
     :ivar commands: the executors' module and attribute
-    :ivar environ: variables of the executors' environment beside their settings
+    :ivar environ: variables of the environment beside the settings
+    :ivar program: the module that runs as the manager
     """
 
     def __init__(self, processes: Processes, db: str, folder: Path) -> None:
@@ -58,6 +59,7 @@ class Fleet:
         self.settings: Mapping[str, Any] = QUICK
         self.commands = COMMANDS
         self.environ: Mapping[str, str] = {}
+        self.program = CLI
 
     async def manager(self, port: int = 0) -> ManagerProcess:
         """Start a manager and wait until it is ready."""
@@ -66,7 +68,8 @@ class Fleet:
     def start_manager(self, port: int) -> ManagerProcess:
         """Start a manager on a port."""
         arguments = ["serve", "--port", str(port), "--db", self._db]
-        process = self._processes.kaiju(*arguments, env=_environ(self.settings))
+        environ = {**_environ(self.settings), **self.environ}
+        process = self._processes.kaiju(*arguments, env=environ, module=self.program)
         return ManagerProcess(process, f"http://127.0.0.1:{port}")
 
     async def ready(self, manager: ManagerProcess) -> ManagerProcess:

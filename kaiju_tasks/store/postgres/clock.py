@@ -50,6 +50,12 @@ class DatabaseClock:
             return 0.0
         return (low + high) / 2 - (self._low + self._high) / 2
 
+    def expected(self) -> tuple[float, float]:
+        """The earliest and the latest reading of a statement that is run at once and finds the
+        clock as it was. Both are in UNIX seconds."""
+        local = self.local()
+        return local + self._low - STEP_SECONDS, local + self._high + STEP_SECONDS
+
     def seen(self, now: float, asked_at: float) -> None:
         """Take a reading into account.
 

@@ -23,7 +23,7 @@ WHERE datname = current_database() AND usename = current_user AND pid <> pg_back
 AND state <> 'idle' AND (
     application_name = ANY ($1::text[])
     OR starts_with(application_name, $2::text) AND state = 'active' AND wait_event = 'ClientRead'
-    AND state_change < clock_timestamp() - make_interval(secs => $3)
+    AND state_change < pg_catalog.clock_timestamp() - make_interval(secs => $3)
 )
 """
 """A process that works on a statement, or waits for a standby to confirm a commit, is not ended.

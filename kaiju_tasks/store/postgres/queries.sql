@@ -632,6 +632,7 @@ DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < $1::flo
 
 -- name: manager_seen
 -- Record that a manager is up, and read since when managers have been up without interruption.
+-- Nothing is recorded if the clock is not between $5 and $6, where the manager expects it.
 WITH moment AS MATERIALIZED (SELECT {clock} AS now)
 INSERT INTO managers (id, up_since, covered_since, seen_at)
 SELECT $1::text,
@@ -640,7 +641,7 @@ SELECT $1::text,
     least(moment.now, (SELECT min(coalesce(m.covered_since, m.up_since)) FROM managers m
         WHERE m.seen_at >= moment.now - CASE WHEN m.stopped THEN $3::float8 ELSE $4::float8 END)),
     moment.now
-FROM moment
+FROM moment WHERE moment.now BETWEEN $5::float8 AND $6::float8
 ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since,
     covered_since = excluded.covered_since, seen_at = excluded.seen_at
 RETURNING seen_at, up_since, covered_since
@@ -746,9 +747,10 @@ UPDATE revisions SET value = value + 1 WHERE name = 'clock'
 LOCK TABLE executors, tasks, managers IN EXCLUSIVE MODE
 
 -- name: others_agree
--- Check whether another manager was seen by the present clock.
+-- Check whether another manager was seen by the present clock. One that has just started does not
+-- know of another time.
 SELECT EXISTS (SELECT 1 FROM managers WHERE id <> $1::text AND NOT stopped
-    AND seen_at BETWEEN {clock} - $2::float8 AND {clock} + 1)
+    AND seen_at BETWEEN {clock} - $2::float8 AND {clock} + 1 AND up_since < {clock} - $2::float8)
 
 -- name: perhaps_delayed
 -- Read the definitions of unfinished tasks that may have a delay.

@@ -321,8 +321,13 @@ class PostgresStore(SharedStore):
         self._seen_as = (manager_id, fresh_seconds)
         silent = fresh_seconds if silent_seconds is None else silent_seconds
         seconds = (fresh_seconds, grace_seconds, silent)
-        (found,) = await self._read_clock("manager_seen", manager_id, *seconds)
-        return Presence(*found)
+        while True:  # a clock that was set is noticed before others read its time here
+            asked_at = self._clock.local()
+            found = await self._read("manager_seen", manager_id, *seconds, *self._clock.expected())
+            if found:
+                self._clock.seen(found[0][0], asked_at)
+                return Presence(*found[0])
+            await self.now()
 
     async def manager_gone(self, manager_id: str) -> None:
         await self._change("manager_gone", manager_id)
