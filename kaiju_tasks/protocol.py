@@ -81,8 +81,9 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
     :param commands: registered methods; if empty, the executor accepts every method
     :param capacity: the most tasks that it can hold at once, 0 or more
     :param holding: leases that it still works on or has unacknowledged reports for
-    :param host: name of its machine, for people
-    :param pid: number of its process, for people
+    :param host: name of its machine, for people, and to know its process
+    :param pid: number of its process, for people. A manager on the same machine looks whether the
+        process has ended when the connection closes
     :param version: version of its program, for people
     """
 

@@ -28,6 +28,8 @@ from kaiju_tasks.types import ExecutorInfo
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = ("127.0.0.1", "::1")
+
 
 class Acknowledgement(Struct):
     """Parameters of a method without effect; they are ignored."""
@@ -53,7 +55,9 @@ class ManagerApi:
                 "open another connection",
                 field="id",
             )
-        result, session = await self._manager.roster.connect(params, caller.connection)
+        result, session = await self._manager.roster.connect(
+            params, caller.connection, local=caller.remote in LOOPBACK
+        )
         caller.session = session
         self._known.forget()
         self._manager.serve_session(session)
@@ -122,7 +126,6 @@ async def connection_closed(manager: Manager, caller: Caller) -> None:
         return
     try:
         await manager.roster.closed(session)
-        manager.scheduler.look()  # its lease now ends sooner than the scheduler knows
     except StoreError as exc:
         log.warning(
             "executor %s disconnected while the database cannot be reached: %s",

@@ -107,6 +107,8 @@ class Manager:
             self.id,
             on_change=self.wakes.executor,
             on_resumed=self.serve_session,
+            on_shortened=lambda: self.scheduler.look(),
+            spawn=self.spawn,
         )
         self.reconciliation = Reconciliation(
             store,
@@ -124,7 +126,7 @@ class Manager:
             self.dice,
             self.clock,
             seen=self._seen,
-            expel=self.roster.expel,
+            roster=self.roster,
             poll_interval=settings.poll_interval,
             batch_rows=settings.batch_rows,
             misfire_grace=settings.misfire_grace,

@@ -5,11 +5,12 @@ streams that other managers filled and executors whose lease has ended.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from kaiju_tasks.lifecycle import Due, TaskState
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.executors.roster import Roster
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.heartbeat import Heartbeat
 from kaiju_tasks.manager.loop import Loop
@@ -29,7 +30,6 @@ class Scheduler:
     """The loop that advances due tasks.
 
     :param seen: called with each work summary
-    :param expel: called when the lease of an executor has ended
     :param poll_interval: seconds between two polls
     :param batch_rows: maximum number of tasks in a transaction
     :param misfire_grace: how long a task may take to catch up with its fires, in seconds
@@ -45,7 +45,7 @@ class Scheduler:
         clock: StoreClock,
         *,
         seen: Callable[[WorkSummary], None],
-        expel: Callable[[], Awaitable[None]],
+        roster: Roster,
         poll_interval: float,
         batch_rows: int,
         misfire_grace: float,
@@ -57,7 +57,7 @@ class Scheduler:
         self._dice = dice
         self._clock = clock
         self._seen = seen
-        self._expel = expel
+        self._roster = roster
         self._poll_interval = poll_interval
         self._batch_rows = batch_rows
         self._misfire_grace = misfire_grace
@@ -174,10 +174,10 @@ class Scheduler:
     async def _expel_expired(self, summary: WorkSummary) -> float:
         """Expel executors whose lease has ended. Returns the seconds until the next check."""
         assert summary.next_expiry is not None
-        left = max(summary.next_expiry - summary.now, self._uptime.seconds_until_expel())
+        left = max(summary.next_expiry - summary.now, self._roster.seconds_until_expel())
         if left > 0:
             return left + LOCKED_RETRY_SECONDS
-        await self._expel()
+        await self._roster.expel()
         return self._poll_interval
 
     async def _sleep(self) -> None:

@@ -7,7 +7,15 @@ Times do not jump while a manager is up: when the clock is set, the store moves 
 keeps before it returns from `now`, `work_summary` or the retry of a transaction (decision 0026).
 """
 
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -518,8 +526,13 @@ class Transaction(Protocol):
         """Insert or replace an executor's row."""
         ...
 
-    async def lock_expired(self, limit: int) -> list[ExecutorRow]:
-        """Lock ACTIVE and DRAINING executors whose lease has ended, and skip locked ones."""
+    async def lock_expired(
+        self, limit: int, sessions: Collection[str] | None = None
+    ) -> list[ExecutorRow]:
+        """Lock executors that are not LOST or GONE and whose lease has ended, and skip locked ones.
+
+        :param sessions: only executors with one of these sessions; None for all
+        """
         ...
 
     async def delete_ended(self, before: float, limit: int) -> list[str]:

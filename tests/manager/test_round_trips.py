@@ -14,8 +14,9 @@ from kaiju_tasks.store.open import make_store
 from tests.manager.conftest import a_manager
 from tests.manager.hand import Calls, HandExecutor
 from tests.simulation.database import CALLS
-from tests.simulation.loop import Process, SimLoop
+from tests.simulation.loop import SimLoop
 from tests.support.counted import Counted, counted
+from tests.support.virtual_time import in_virtual_time
 from tests.support.wait import wait_until
 
 HOUR = 3600.0
@@ -176,13 +177,7 @@ async def test_a_report_is_one_statement(
 
 def test_an_idle_minute() -> None:
     asked: Counter[str] = Counter()
-    loop = SimLoop()
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(Process("test").spawn(_idle_minute(loop, asked)))
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+    in_virtual_time(lambda loop: _idle_minute(loop, asked))
     assert asked == {"work_summary": 30, "manager_seen": 12}
 
 

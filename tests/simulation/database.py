@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import partial
@@ -107,6 +107,8 @@ class StoreLine:
 
     :ivar cut: nothing gets through
     :ivar failed_at: when a duty of this manager last saw the database fail, virtual seconds
+    :ivar saw_close: when it had shortened the lease of an executor whose connection it saw close,
+        by executor id and session
     """
 
     def __init__(self, database: Database, process: Process) -> None:
@@ -116,6 +118,7 @@ class StoreLine:
         self.process = process
         self.cut = False
         self.failed_at = float("-inf")
+        self.saw_close: dict[tuple[str, str], float] = {}
         self.clock = database.store.clock
         for name in CALLS:
             setattr(self, name, self._call(name))
@@ -132,6 +135,8 @@ class StoreLine:
             await self._delay()
             if self._dice(self._database.faults.silent):
                 await self._silence("its answer was lost", own=own)
+            if name == Store.shorten_lease.__name__:
+                self.saw_close[args[0], args[1]] = self._loop.now
             return answer
 
         return call
@@ -350,9 +355,12 @@ class WatchedTransaction:
             self._take_executor(executor_id)
         return executor
 
-    async def lock_expired(self, limit: int) -> list[ExecutorRow]:
+    async def lock_expired(
+        self, limit: int, sessions: Collection[str] | None = None
+    ) -> list[ExecutorRow]:
         locked = self._late.locked("executors") | self._late.locked("shared")
-        found = [one for one in await self._inner.lock_expired(limit) if one.id not in locked]
+        expired = await self._inner.lock_expired(limit, sessions)
+        found = [one for one in expired if one.id not in locked]
         self.locks.executors |= {one.id for one in found}
         return found
 

@@ -246,7 +246,8 @@ class Oracle:
     def _lost(self, line: StoreLine, executor: ExecutorRow) -> None:
         self.count("expelled")
         since = self.now - line.failed_at
-        if since < self._lease_seconds:
+        closed_at = line.saw_close.get((executor.id, executor.session), float("-inf"))
+        if since < self._lease_seconds and closed_at < line.failed_at:
             self._trace.violated(
                 Invariant.SIGHT_BEFORE_JUDGEMENT,
                 f"executor {executor.id} is expelled by {line.process.name} only {since:.2f} s "

@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import keep_last_passed
 from kaiju_tasks.manager.executors import placement, room
 from kaiju_tasks.manager.executors.acquisition import Acquisition
+from kaiju_tasks.manager.executors.departures import Departures
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
 from kaiju_tasks.manager.executors.room import Room
@@ -105,6 +106,13 @@ def expels_right_after_an_outage(plant: Plant) -> None:
         return 0.0
 
     plant(Uptime, "seconds_until_expel", at_once)
+
+
+def expels_after_an_outage_whom_it_saw_go_before(plant: Plant) -> None:
+    def all_of_them(self: Departures, seconds_reached: float) -> list[Any]:
+        return list(self._departed.values())
+
+    plant(Departures, "_since", all_of_them)
 
 
 def forgets_what_it_leased_when_the_commit_was_in_doubt(plant: Plant) -> None:
@@ -386,6 +394,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         ),
         (begins_what_waited_while_it_stood_still, {}, Invariant.BEGUN_IN_TIME),
         (expels_right_after_an_outage, {}, Invariant.SIGHT_BEFORE_JUDGEMENT),
+        (expels_after_an_outage_whom_it_saw_go_before, {}, Invariant.SIGHT_BEFORE_JUDGEMENT),
         (
             forgets_what_it_leased_when_the_commit_was_in_doubt,
             {"unknown": 0.3},

@@ -44,6 +44,7 @@ class Fleet:
 
     :param db: the URL of their database
     :param folder: for the traces that stages leave
+    :ivar address: by which executors and clients reach the managers
     :ivar commands: the executors' module and attribute
     :ivar environ: variables of the environment beside the settings
     :ivar program: the module that runs as the manager
@@ -57,6 +58,7 @@ class Fleet:
         self._clients: list[Client] = []
         self.executors: list[RunningProcess] = []
         self.settings: Mapping[str, Any] = QUICK
+        self.address = "127.0.0.1"
         self.commands = COMMANDS
         self.environ: Mapping[str, str] = {}
         self.program = CLI
@@ -70,7 +72,7 @@ class Fleet:
         arguments = ["serve", "--port", str(port), "--db", self._db]
         environ = {**_environ(self.settings), **self.environ}
         process = self._processes.kaiju(*arguments, env=environ, module=self.program)
-        return ManagerProcess(process, f"http://127.0.0.1:{port}")
+        return ManagerProcess(process, f"http://{self.address}:{port}")
 
     async def ready(self, manager: ManagerProcess) -> ManagerProcess:
         """Wait until a manager is ready."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -10,7 +11,9 @@ from msgspec import Raw
 from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import ExecutorLost, given_back
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.executors.departures import Departures
 from kaiju_tasks.manager.executors.frames import largest_frame
+from kaiju_tasks.manager.executors.processes import LocalProcess, has_ended_soon, local_process
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
@@ -25,6 +28,8 @@ from kaiju_tasks.types import AuditRecord, ExecutorStatus, Outcome
 log = logging.getLogger(__name__)
 
 EXPIRED_PER_PASS = 50
+ENDED_SECONDS = 0.5
+"""The lease of an executor whose process has ended: the processes of its commands end by then."""
 
 
 class Roster:
@@ -34,6 +39,8 @@ class Roster:
     :param on_change: called with the id of an executor whose leases or status changed, if it is
         not connected to this manager
     :param on_resumed: called with the session of an executor that may take tasks again
+    :param on_shortened: called after a lease was shortened
+    :param spawn: runs a coroutine in the background
     """
 
     def __init__(
@@ -49,6 +56,8 @@ class Roster:
         *,
         on_change: Callable[[str], None],
         on_resumed: Callable[[Session], None],
+        on_shortened: Callable[[], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._store = store
         self._committer = committer
@@ -60,19 +69,23 @@ class Roster:
         self._manager_id = manager_id
         self._on_change = on_change
         self._on_resumed = on_resumed
+        self._on_shortened = on_shortened
+        self._spawn = spawn
+        self._departures = Departures(settings.lease_seconds)
         self._pings: dict[str, asyncio.Future[ExecutorStatus | None]] = {}
         self._pinging: asyncio.Task[None] | None = None
 
     # -- connect -----------------------------------------------------------------------
 
     async def connect(
-        self, params: ConnectParams, connection: Connection
+        self, params: ConnectParams, connection: Connection, *, local: bool = False
     ) -> tuple[ConnectResult, Session]:
         """Register an executor, or register it again after its connection was lost.
 
         A lease that both the executor and the store hold continues. A lease that only the
         executor holds is revoked. A task that only the store has leased to it is requeued.
 
+        :param local: whether the connection comes from this machine
         :raises InvalidParams: the protocol version is not supported
         :raises Unavailable: the database cannot be reached
         """
@@ -85,7 +98,9 @@ class Roster:
         )
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
+        session.process = local_process(params.host, params.pid) if local else None
         self._sessions.add(session)
+        self._departures.forget(params.id)
         self._let_rest(session, again=again)
         if requeued and again:
             session.revoke(requeued)  # they may have been pushed just before it sent `holding`
@@ -224,13 +239,28 @@ class Roster:
     # -- disconnect, leave, suspend ----------------------------------------------------
 
     async def closed(self, session: Session) -> None:
-        """Shorten the lease to `reconnect_grace` seconds: the socket closed without a leave."""
+        """Shorten the lease to `reconnect_grace` seconds: the socket closed without a leave. A
+        process of this machine that has ended does not come back: its lease ends sooner."""
         was_open = session.open
         self._sessions.remove(session)
-        if was_open:
-            await self._store.shorten_lease(
-                session.executor_id, session.nonce, self._settings.reconnect_grace
-            )
+        if not was_open:
+            return
+        await self._shorten(session, self._settings.reconnect_grace)
+        if session.process is not None:
+            self._spawn(self._look_after(session, session.process))
+
+    async def _look_after(self, session: Session, process: LocalProcess) -> None:
+        if not await has_ended_soon(process):
+            return
+        try:
+            await self._shorten(session, min(ENDED_SECONDS, self._settings.reconnect_grace))
+        except StoreError as exc:
+            log.warning("the process of executor %s has ended: %s", session.executor_id, exc)
+
+    async def _shorten(self, session: Session, seconds: float) -> None:
+        await self._store.shorten_lease(session.executor_id, session.nonce, seconds)
+        self._departures.closed(session.executor_id, session.nonce, seconds)
+        self._on_shortened()
 
     async def leave(self, executor_id: str) -> None:
         """Let an executor leave. Its tasks are requeued, which does not count as a loss.
@@ -329,10 +359,20 @@ class Roster:
 
     # -- expel -------------------------------------------------------------------------
 
+    def seconds_until_expel(self) -> float:
+        """Seconds until this manager may expel executors whose lease has ended: any of them, or at
+        least one whose connection it saw close."""
+        departed = self._departures.seconds_until_over(self._uptime.seconds_reached())
+        return min(self._uptime.seconds_until_expel(), departed)
+
+    def _sessions_to_expel(self) -> list[str] | None:
+        """The sessions that this manager may expel when their lease has ended; None for all."""
+        if self._uptime.seconds_until_expel() <= 0:
+            return None
+        return self._departures.over(self._uptime.seconds_reached())
+
     async def expel(self) -> None:
         """Requeue the tasks of executors whose lease has ended, if this manager may expel them."""
-        if self._uptime.seconds_until_expel() > 0:
-            return
         while await self._expel_some() == EXPIRED_PER_PASS:
             pass
 
@@ -340,6 +380,7 @@ class Roster:
         expired, changes = await self._committer.transact(self._expire)
         for executor in expired:
             mine = [c for c in changes if c.before and c.before.executor_id == executor.id]
+            self._departures.forget(executor.id)
             log.warning("executor %s lost its lease: %d tasks requeued", executor.id, len(mine))
             session = self._sessions.get(executor.id)
             self._revoke(executor.id, mine)
@@ -349,9 +390,10 @@ class Roster:
 
     async def _expire(self, tx: Transaction) -> Written[tuple[list[ExecutorRow], list[Change]]]:
         changes: list[Change] = []
-        if self._uptime.seconds_until_expel() > 0:  # the database has been unreachable meanwhile
+        sessions = self._sessions_to_expel()  # asked here: a failure may have come meanwhile
+        if sessions is not None and not sessions:
             return Written(([], changes), changes)
-        expired = await tx.lock_expired(EXPIRED_PER_PASS)
+        expired = await tx.lock_expired(EXPIRED_PER_PASS, sessions)
         for executor in expired:
             executor.status = ExecutorStatus.LOST
             await tx.put_executor(executor)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from kaiju_tasks.manager.executors.frames import frames
+from kaiju_tasks.manager.executors.processes import LocalProcess
 from kaiju_tasks.protocol import (
     Assignment,
     DrainParams,
@@ -50,6 +51,7 @@ class Session:
     :ivar congested: whether a task waits until the executor has taken all that was sent
     :ivar resting: whether the executor gets no tasks because it came and went without useful work
     :ivar on_free: called when the session is not congested or resting any more
+    :ivar process: the process of the executor, if it is known and on this machine
     :ivar acquiring: how many places are reserved for leases that are being acquired and were not
         pushed yet, by nonce
     :ivar differing: leases that either the session or the executor lacks, with the number of pings
@@ -76,6 +78,7 @@ class Session:
         self.congested = False
         self.resting = False
         self.on_free: Callable[[], None] = lambda: None
+        self.process: LocalProcess | None = None
         self.acquiring: Counter[str] = Counter()
         self.differing: dict[Lease, tuple[int, float]] = {}
         self.reserved_for: str | None = None

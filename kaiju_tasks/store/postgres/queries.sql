@@ -589,10 +589,12 @@ ON CONFLICT (id) DO UPDATE SET
     lease_until = excluded.lease_until
 
 -- name: lock_expired
--- Lock executors whose lease has ended and that are not LOST yet.
+-- Lock executors whose lease has ended and that are not LOST yet, all or those with a session of an
+-- array.
 WITH locked AS MATERIALIZED (
     SELECT {executor_columns} FROM executors e
     WHERE e.status IN ('ACTIVE', 'DRAINING', 'SUSPENDED') AND e.lease_until <= {statement_clock}
+        AND ($2::text[] IS NULL OR e.session = ANY ($2::text[]))
     ORDER BY e.lease_until LIMIT $1::int FOR UPDATE SKIP LOCKED)
 SELECT {executor_columns}, {clock} FROM locked e ORDER BY e.lease_until
 

@@ -1,6 +1,6 @@
 """Implements a transaction on PostgreSQL, on a separate connection."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -233,8 +233,11 @@ class PostgresTransaction(SharedTransaction):
     async def put_executor(self, executor: ExecutorRow) -> None:
         await self._fetch("put_executor", *executor_values(executor))
 
-    async def lock_expired(self, limit: int) -> list[ExecutorRow]:
-        return [executor_of(record) for record in await self._locked("lock_expired", limit)]
+    async def lock_expired(
+        self, limit: int, sessions: Collection[str] | None = None
+    ) -> list[ExecutorRow]:
+        wanted = None if sessions is None else list(sessions)
+        return [executor_of(record) for record in await self._locked("lock_expired", limit, wanted)]
 
     async def delete_ended(self, before: float, limit: int) -> list[str]:
         ids = [id for (id,) in await self._fetch("lock_ended", before, limit)]

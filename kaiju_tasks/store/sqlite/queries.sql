@@ -420,9 +420,11 @@ ON CONFLICT (id) DO UPDATE SET session = excluded.session, status = excluded.sta
     last_ping = excluded.last_ping, lease_until = excluded.lease_until
 
 -- name: lock_expired
--- Read executors whose lease has ended and that are not LOST yet.
+-- Read executors whose lease has ended and that are not LOST yet, all or those with a session of a
+-- JSON list.
 SELECT {executor_columns} FROM executors e
 WHERE e.status IN ('ACTIVE', 'DRAINING', 'SUSPENDED') AND e.lease_until <= ?1
+    AND (?3 IS NULL OR e.session IN (SELECT value FROM json_each(?3)))
 ORDER BY e.lease_until LIMIT ?2
 
 -- name: ping

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Raw
@@ -270,8 +270,11 @@ class SqliteTransaction(SharedTransaction):
     async def put_executor(self, executor: ExecutorRow) -> None:
         await self._fetch("put_executor", *executor_values(executor))
 
-    async def lock_expired(self, limit: int) -> list[ExecutorRow]:
-        found = await self._fetch("lock_expired", self._clock(), limit)
+    async def lock_expired(
+        self, limit: int, sessions: Collection[str] | None = None
+    ) -> list[ExecutorRow]:
+        wanted = None if sessions is None else json.dumps(list(sessions))
+        found = await self._fetch("lock_expired", self._clock(), limit, wanted)
         self._now = self._clock()
         return [executor_of(values) for values in found]
 
