@@ -189,7 +189,7 @@ def leaves_the_time_of_stages_to_executors(plant: Plant) -> None:
 
 
 def sends_by_tasks_and_not_by_bytes(plant: Plant) -> None:
-    plant.value(room, "UNTAKEN_BYTES", 2_000)
+    plant.value(room, "UNTAKEN_BYTES", 1_000)
 
     def any_size(self: Room, state: TaskState) -> bool:
         self._tasks -= 1
@@ -411,7 +411,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (looks_only_for_what_has_ended, {"late": 0.5}, Invariant.SENT_BEFORE_TIMEOUT),
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
         (leaves_the_time_of_stages_to_executors, {}, Invariant.STAGES_END_IN_TIME),
-        (sends_by_tasks_and_not_by_bytes, {"narrow": 2e4}, Invariant.CREDIT_IN_BYTES),
+        (sends_by_tasks_and_not_by_bytes, {"narrow": 5e3}, Invariant.CREDIT_IN_BYTES),
         (waits_for_ever_for_a_socket, {"narrow": 2e4}, Invariant.NO_IDLE_HANDS),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
