@@ -1,16 +1,33 @@
 """Checks of URLs and tokens, made before a connection is opened."""
 
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from kaiju_tasks.errors import InvalidParams
 
-__all__ = ["WEBSOCKET_SCHEMES", "check_token", "hide_password", "is_temporary", "read_url"]
+__all__ = [
+    "WEBSOCKET_SCHEMES",
+    "TokenSource",
+    "check_token",
+    "environment_token",
+    "hide_password",
+    "is_temporary",
+    "read_url",
+]
+
+TokenSource = str | Callable[[], str | None] | None
+"""A token, or a function that returns the current one."""
 
 MAX_PORT = 65_535
 WEBSOCKET_SCHEMES = ("http", "https", "ws", "wss")
+
+TOKEN = "KAIJU_TOKEN"
+TOKEN_FILE = "KAIJU_TOKEN_FILE"
+"""A file that contains the token; KAIJU_TOKEN is used first."""
 
 _USERINFO = re.compile(r"//[^/?#]*@")
 _PORT = re.compile(r"(?<=[^:/]):\d+(?=[/?#]|$)")
@@ -74,6 +91,33 @@ def check_token(token: str, field: str) -> None:
     if not token or not token.isascii() or any(not "!" <= c <= "~" for c in token):
         problem = f"{field} must be printable ASCII characters without spaces"
         raise InvalidParams(problem, field=field)
+
+
+def environment_token(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the token in KAIJU_TOKEN, or in the file that KAIJU_TOKEN_FILE names; None if neither
+    is set.
+
+    :raises InvalidParams: the file cannot be read, or there is no token in it; `field` is the name
+        of the variable, and the error does not contain the token
+    """
+    field, token = TOKEN, environ.get(TOKEN, "").strip()
+    if not token and (path := environ.get(TOKEN_FILE, "").strip()):
+        field, token = TOKEN_FILE, _token_in(path)
+    elif not token:
+        return None
+    check_token(token, field)
+    return token
+
+
+def _token_in(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        message = f"{TOKEN_FILE}: {path} cannot be read: {reason}"
+        raise InvalidParams(message, field=TOKEN_FILE) from error
+    except ValueError as error:
+        raise InvalidParams(f"{TOKEN_FILE}: {path} is not text", field=TOKEN_FILE) from error
 
 
 def is_temporary(status: int) -> bool:

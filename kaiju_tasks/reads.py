@@ -13,8 +13,10 @@ READS = frozenset(
         "notifications.get",
         "notifications.list",
         "pauses.list",
+        "principals.list",
         "rpc.discover",
         "system.info",
+        "system.whoami",
         "tasks.count",
         "tasks.exists",
         "tasks.explain",
@@ -26,5 +28,6 @@ READS = frozenset(
         "tasks.stages",
         "tasks.validate",
         "tasks.wait",
+        "tokens.list",
     }
 )

@@ -30,7 +30,8 @@ __all__ = [
 
 ENV_PREFIX: Final = "KAIJU_"
 
-_NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN"})  # used by clients
+# used by clients
+_NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN", "KAIJU_TOKEN_FILE"})
 _TEST_PREFIX: Final = "KAIJU_TEST_"
 _WORDS: Final = frozenset({"log_level", "log_format"})
 _SECRET: Final = frozenset({"db"})  # may contain a password
@@ -69,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _range(0, 65535, "", "The port that the manager listens on; 0 chooses a free port.")
     ] = 8077
     allow_insecure_host: Annotated[
-        bool, _word("Allow an address other than loopback if no tokens are configured.")
+        bool, _word("Allow an address other than loopback although there are no tokens.")
     ] = False
 
     ping_interval: Annotated[

@@ -5,13 +5,14 @@ from typing import Any
 from kaiju_tasks.lifecycle import Cause
 from kaiju_tasks.manager.events.hub import Subscription
 from kaiju_tasks.manager.executors.sessions import Connection, Session
+from kaiju_tasks.rights import EVERYTHING, Principal
 from kaiju_tasks.types import AuditRecord
 
 
 class Caller:
     """The caller of a method.
 
-    :param user_id: owner of the objects that it creates; None if no tokens are configured
+    :param principal: on whose behalf it calls; it changes when the rights of an open connection do
     :param remote: address that it calls from
     :param connection: its WebSocket; None over HTTP
     :param system: whether it is the manager's own executor
@@ -22,25 +23,25 @@ class Caller:
     __slots__ = (
         "cause",
         "connection",
+        "principal",
         "remote",
         "session",
         "subscriptions",
         "system",
         "url",
-        "user_id",
     )
 
     def __init__(
         self,
+        principal: Principal = EVERYTHING,
         *,
-        user_id: str | None = None,
         remote: str | None = None,
         connection: Connection | None = None,
         system: bool = False,
         cause: Cause | None = None,
         url: str | None = None,
     ) -> None:
-        self.user_id = user_id
+        self.principal = principal
         self.remote = remote
         self.connection = connection
         self.system = system
@@ -48,6 +49,11 @@ class Caller:
         self.url = url
         self.session: Session | None = None
         self.subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def user_id(self) -> str | None:
+        """The owner of the objects that it creates; None if no tokens exist."""
+        return self.principal.id
 
     def audit(
         self, record_id: str, action: str, target: str | None = None, **data: Any

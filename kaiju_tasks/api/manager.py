@@ -116,11 +116,16 @@ async def _write_stage(
     return WriteStageResult(acks)
 
 
+def end_subscriptions(manager: Manager, caller: Caller) -> None:
+    """End the subscriptions of a caller."""
+    while caller.subscriptions:
+        manager.events.unsubscribe(caller.subscriptions.popitem()[1])
+
+
 async def connection_closed(manager: Manager, caller: Caller) -> None:
     """Handle the end of a WebSocket: end its subscriptions, and give its executor
     `reconnect_grace` to reconnect."""
-    while caller.subscriptions:
-        manager.events.unsubscribe(caller.subscriptions.popitem()[1])
+    end_subscriptions(manager, caller)
     session, caller.session = caller.session, None
     if session is None:
         return

@@ -16,8 +16,17 @@ from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
+from kaiju_tasks.api.tokens import (
+    CreateTokenParams,
+    PrincipalUpdateParams,
+    RotateParams,
+    TokenParams,
+    TokensApi,
+    WhoAmI,
+)
 from kaiju_tasks.errors import (
     Conflict,
+    Forbidden,
     InvalidRequest,
     KaijuError,
     NotFound,
@@ -34,17 +43,21 @@ from kaiju_tasks.protocol import (
     WriteStageParams,
     WriteStageResult,
 )
+from kaiju_tasks.rights import Access, access
 from kaiju_tasks.rpc import NoParams, Registry, add_discover
 from kaiju_tasks.store.base import StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
     ExecutorInfo,
     Explanation,
+    IssuedToken,
     MessageReceipt,
     Notification,
+    PrincipalInfo,
     Run,
     StageRecord,
     Task,
     TaskList,
+    TokenInfo,
 )
 from kaiju_tasks.version import __version__
 
@@ -61,7 +74,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
 
     :param manager: manager that they act on; without a manager, they can only be described
     """
-    registry = Registry()
+    registry = Registry(lambda caller: caller.principal)
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
@@ -73,7 +86,10 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_events(registry, _maker(EventsApi, target))
     _add_system(registry, _maker(SystemApi, target))
     _add_audit(registry, _maker(AuditApi, target))
-    add_discover(registry, TITLE, __version__, lambda caller: caller.url or DEFAULT_URL)
+    _add_tokens(registry, _maker(TokensApi, target))
+    add_discover(
+        registry, TITLE, __version__, lambda caller: caller.url or DEFAULT_URL, access.SIGNED_IN
+    )
     return registry
 
 
@@ -104,37 +120,76 @@ def _available(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 
 def _add_tasks(registry: Registry, tasks: Any) -> None:
-    def add(name: str, handler: Any, params: Any, result: Any, errors: Any = _WRITE) -> None:
+    def add(
+        name: str, needs: Access, handler: Any, params: Any, result: Any, errors: Any = _WRITE
+    ) -> None:
         registry.add(
-            f"tasks.{name}", _available(handler), params=params, result=result, errors=errors
+            f"tasks.{name}",
+            _available(handler),
+            access=needs,
+            params=params,
+            result=result,
+            errors=errors,
         )
 
-    add("create", tasks.create, p.CreateParams, p.CreatedTask, (Conflict, Unavailable))
-    add("m_create", tasks.m_create, p.CreateManyParams, list[p.CreatedTask], (Conflict,))
-    add("get", tasks.get, p.IdParams, Task, _READ)
-    add("m_get", tasks.m_get, p.IdsParams, list[Task], (Unavailable,))
-    add("list", tasks.list, p.ListParams, TaskList, (Unavailable,))
-    add("count", tasks.count, p.ConditionsParams, p.Count, (Unavailable,))
-    add("exists", tasks.exists, p.IdParams, bool, (Unavailable,))
-    add("m_exists", tasks.m_exists, p.IdsParams, list[str], (Unavailable,))
-    add("update", tasks.update, p.UpdateParams, Task)
-    add("m_update", tasks.m_update, p.UpdateManyParams, list[Task])
-    add("delete", tasks.delete, p.IdParams, p.Deleted, (Unavailable,))
-    add("m_delete", tasks.m_delete, p.IdsParams, p.DeletedMany, (Unavailable,))
-    add("reset", tasks.reset, p.IdParams, Task)
-    add("restart_from", tasks.restart_from, p.RestartFromParams, Task)
-    add("message", tasks.message, p.MessageParams, MessageReceipt, _READ)
-    add("write_message", tasks.message, p.MessageParams, MessageReceipt, _READ)
-    add("suspend", tasks.suspend, p.SuspendParams, Task)
-    add("resume", tasks.resume, p.IdParams, Task)
-    add("cancel", tasks.cancel, p.IdParams, Task)
-    add("run_now", tasks.run_now, p.IdParams, Task)
-    add("wait", tasks.wait, p.WaitParams, Task, _READ)
-    add("runs", tasks.runs, p.RunsParams, list[Run], _READ)
-    add("stages", tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,))
-    add("explain", tasks.explain, p.IdParams, Explanation, _READ)
-    add("validate", tasks.validate, p.ValidateParams, p.Validation, (Unavailable,))
-    add("delete_old_tasks", tasks.delete_old_tasks, p.DeleteOldParams, p.DeletedCount, ())
+    add(
+        "create",
+        access.CREATE_TASKS,
+        tasks.create,
+        p.CreateParams,
+        p.CreatedTask,
+        (Conflict, Unavailable),
+    )
+    add(
+        "m_create",
+        access.CREATE_TASKS,
+        tasks.m_create,
+        p.CreateManyParams,
+        list[p.CreatedTask],
+        (Conflict,),
+    )
+    add("get", access.READ_TASKS, tasks.get, p.IdParams, Task, _READ)
+    add("m_get", access.READ_TASKS, tasks.m_get, p.IdsParams, list[Task], (Unavailable,))
+    add("list", access.READ_TASKS, tasks.list, p.ListParams, TaskList, (Unavailable,))
+    add("count", access.READ_TASKS, tasks.count, p.ConditionsParams, p.Count, (Unavailable,))
+    add("exists", access.READ_TASKS, tasks.exists, p.IdParams, bool, (Unavailable,))
+    add("m_exists", access.READ_TASKS, tasks.m_exists, p.IdsParams, list[str], (Unavailable,))
+    add("update", access.CHANGE_TASKS, tasks.update, p.UpdateParams, Task)
+    add("m_update", access.CHANGE_TASKS, tasks.m_update, p.UpdateManyParams, list[Task])
+    add("delete", access.CHANGE_TASKS, tasks.delete, p.IdParams, p.Deleted, (Unavailable,))
+    add("m_delete", access.CHANGE_TASKS, tasks.m_delete, p.IdsParams, p.DeletedMany, (Unavailable,))
+    add("reset", access.OPERATE_TASKS, tasks.reset, p.IdParams, Task)
+    add("restart_from", access.OPERATE_TASKS, tasks.restart_from, p.RestartFromParams, Task)
+    add("message", access.MESSAGE_TASKS, tasks.message, p.MessageParams, MessageReceipt, _READ)
+    add(
+        "write_message", access.MESSAGE_TASKS, tasks.message, p.MessageParams, MessageReceipt, _READ
+    )
+    add("suspend", access.OPERATE_TASKS, tasks.suspend, p.SuspendParams, Task)
+    add("resume", access.OPERATE_TASKS, tasks.resume, p.IdParams, Task)
+    add("cancel", access.OPERATE_TASKS, tasks.cancel, p.IdParams, Task)
+    add("run_now", access.OPERATE_TASKS, tasks.run_now, p.IdParams, Task)
+    add("wait", access.READ_TASKS, tasks.wait, p.WaitParams, Task, _READ)
+    add("runs", access.READ_TASKS, tasks.runs, p.RunsParams, list[Run], _READ)
+    add(
+        "stages", access.READ_TASKS, tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,)
+    )
+    add("explain", access.READ_TASKS, tasks.explain, p.IdParams, Explanation, _READ)
+    add(
+        "validate",
+        access.CREATE_TASKS,
+        tasks.validate,
+        p.ValidateParams,
+        p.Validation,
+        (Unavailable,),
+    )
+    add(
+        "delete_old_tasks",
+        access.CHANGE_TASKS,
+        tasks.delete_old_tasks,
+        p.DeleteOldParams,
+        p.DeletedCount,
+        (),
+    )
 
 
 def _add_bulk(registry: Registry, bulk: Any) -> None:
@@ -142,6 +197,7 @@ def _add_bulk(registry: Registry, bulk: Any) -> None:
         registry.add(
             f"tasks.{name}",
             _available(handler),
+            access=access.OPERATE_TASKS,
             params=params,
             result=p.BulkResult,
             errors=(Unavailable,),
@@ -154,26 +210,43 @@ def _add_bulk(registry: Registry, bulk: Any) -> None:
 
 
 def _add_notifications(registry: Registry, notifications: Any) -> None:
-    def add(name: str, handler: Any, params: Any, result: Any, errors: Any = _READ) -> None:
+    def add(
+        name: str, needs: Access, handler: Any, params: Any, result: Any, errors: Any = _READ
+    ) -> None:
         registry.add(
             f"notifications.{name}",
             _available(handler),
+            access=needs,
             params=params,
             result=result,
             errors=errors,
         )
 
     away = (Unavailable,)
-    add("list", notifications.list, p.NotificationListParams, p.NotificationList, away)
-    add("get", notifications.get, p.IdParams, Notification)
-    add("update", notifications.update, p.NotificationUpdateParams, Notification)
-    add("delete", notifications.delete, p.IdParams, p.Deleted, away)
+    add(
+        "list",
+        access.READ_TASKS,
+        notifications.list,
+        p.NotificationListParams,
+        p.NotificationList,
+        away,
+    )
+    add("get", access.READ_TASKS, notifications.get, p.IdParams, Notification)
+    add(
+        "update",
+        access.OPERATE_TASKS,
+        notifications.update,
+        p.NotificationUpdateParams,
+        Notification,
+    )
+    add("delete", access.OPERATE_TASKS, notifications.delete, p.IdParams, p.Deleted, away)
 
 
 def _add_audit(registry: Registry, audit: Any) -> None:
     registry.add(
         "audit.list",
         _available(audit.list),
+        access=access.READ_AUDIT,
         params=p.AuditListParams,
         result=p.AuditPage,
         errors=(Unavailable,),
@@ -181,53 +254,97 @@ def _add_audit(registry: Registry, audit: Any) -> None:
 
 
 def _add_executors(registry: Registry, executors: Any) -> None:
-    def add(name: str, handler: Any, params: Any, result: Any) -> None:
+    def add(name: str, needs: Access, handler: Any, params: Any, result: Any) -> None:
         registry.add(
-            f"executors.{name}", _available(handler), params=params, result=result, errors=_READ
+            f"executors.{name}",
+            _available(handler),
+            access=needs,
+            params=params,
+            result=result,
+            errors=_READ,
         )
 
-    add("list", _without_params(executors.list), NoParams, list[ExecutorInfo])
-    add("get", executors.get, p.IdParams, ExecutorInfo)
-    add("suspend", executors.suspend, p.IdParams, ExecutorInfo)
-    add("resume", executors.resume, p.IdParams, ExecutorInfo)
-    add("drain", executors.drain, p.IdParams, ExecutorInfo)
-    add("commands", executors.commands, p.CommandsParams, list[p.CommandView])
+    add("list", access.READ_STREAMS, _without_params(executors.list), NoParams, list[ExecutorInfo])
+    add("get", access.READ_STREAMS, executors.get, p.IdParams, ExecutorInfo)
+    add("suspend", access.OPERATE_STREAMS, executors.suspend, p.IdParams, ExecutorInfo)
+    add("resume", access.OPERATE_STREAMS, executors.resume, p.IdParams, ExecutorInfo)
+    add("drain", access.OPERATE_STREAMS, executors.drain, p.IdParams, ExecutorInfo)
+    add("commands", access.READ_STREAMS, executors.commands, p.CommandsParams, list[p.CommandView])
 
 
 def _add_manager(registry: Registry, manager: Any) -> None:
-    def add(name: str, handler: Any, params: Any, result: Any) -> None:
+    def add(name: str, needs: Access, handler: Any, params: Any, result: Any) -> None:
         registry.add(
             f"manager.{name}",
             _available(handler),
+            access=needs,
             params=params,
             result=result,
             errors=_READ,
             tolerant=True,
         )
 
-    add("connect", manager.connect, ConnectParams, ConnectResult)
-    add("ping", manager.ping, PingParams, PingResult)
-    add("suspend_executor", manager.suspend_executor, SuspendExecutorParams, PingResult)
-    add("write_stage", manager.write_stage, WriteStageParams, WriteStageResult)
-    add("list_active_executors", manager.list_active_executors, Acknowledgement, list[ExecutorInfo])
+    add("connect", access.SERVE, manager.connect, ConnectParams, ConnectResult)
+    add("ping", access.SERVE, manager.ping, PingParams, PingResult)
+    add(
+        "suspend_executor",
+        access.SERVE,
+        manager.suspend_executor,
+        SuspendExecutorParams,
+        PingResult,
+    )
+    add("write_stage", access.SERVE, manager.write_stage, WriteStageParams, WriteStageResult)
+    add(
+        "list_active_executors",
+        access.READ_OPERATIONS,
+        manager.list_active_executors,
+        Acknowledgement,
+        list[ExecutorInfo],
+    )
     for name in ("execute_stage", "wait_for_timer", "wait_for_message"):
-        add(name, manager.acknowledge, Acknowledgement, bool)
+        add(name, access.ACKNOWLEDGE, manager.acknowledge, Acknowledgement, bool)
 
 
 def _add_pauses(registry: Registry, pauses: Any) -> None:
-    def add(name: str, handler: Any, params: Any, result: Any, errors: Any) -> None:
+    def add(name: str, needs: Access, handler: Any, params: Any, result: Any, errors: Any) -> None:
         registry.add(
-            f"pauses.{name}", _available(handler), params=params, result=result, errors=errors
+            f"pauses.{name}",
+            _available(handler),
+            access=needs,
+            params=params,
+            result=result,
+            errors=errors,
         )
 
-    add("add", pauses.add, p.PauseParams, p.PauseView, (Conflict, Unavailable))
-    add("list", _without_params(pauses.list), NoParams, list[p.PauseView], (Unavailable,))
-    add("remove", pauses.remove, p.IdParams, p.Removed, _READ)
+    add(
+        "add",
+        access.OPERATE_STREAMS,
+        pauses.add,
+        p.PauseParams,
+        p.PauseView,
+        (Conflict, Unavailable),
+    )
+    add(
+        "list",
+        access.READ_STREAMS,
+        _without_params(pauses.list),
+        NoParams,
+        list[p.PauseView],
+        (Unavailable,),
+    )
+    add("remove", access.OPERATE_STREAMS, pauses.remove, p.IdParams, p.Removed, _READ)
 
 
 def _add_events(registry: Registry, events: Any) -> None:
     def add(name: str, handler: Any, params: Any, result: Any, *errors: type[KaijuError]) -> None:
-        registry.add(f"events.{name}", handler, params=params, result=result, errors=errors)
+        registry.add(
+            f"events.{name}",
+            handler,
+            access=access.READ_TASKS,
+            params=params,
+            result=result,
+            errors=errors,
+        )
 
     add(
         "subscribe",
@@ -242,5 +359,41 @@ def _add_events(registry: Registry, events: Any) -> None:
 
 def _add_system(registry: Registry, system: Any) -> None:
     info = _available(_without_params(system.info))
-    registry.add("system.info", info, result=p.SystemView)
-    registry.add("cron.preview", system.preview, params=p.PreviewParams, result=list[float])
+    registry.add("system.info", info, access=access.READ_STREAMS, result=p.SystemView)
+    registry.add(
+        "cron.preview",
+        system.preview,
+        access=access.CALCULATE,
+        params=p.PreviewParams,
+        result=list[float],
+    )
+
+
+def _add_tokens(registry: Registry, tokens: Any) -> None:
+    def add(name: str, needs: Access, handler: Any, params: Any, result: Any) -> None:
+        registry.add(
+            name,
+            _available(handler),
+            access=needs,
+            params=params,
+            result=result,
+            errors=(Forbidden, NotFound, Conflict, Unavailable),
+        )
+
+    whoami = _available(_without_params(tokens.whoami))
+    registry.add(
+        "system.whoami", whoami, access=access.SIGNED_IN, result=WhoAmI, errors=(Unavailable,)
+    )
+    add("tokens.create", access.MANAGE, tokens.create, CreateTokenParams, IssuedToken)
+    add("tokens.list", access.MANAGE, _without_params(tokens.list), NoParams, list[TokenInfo])
+    add("tokens.rotate", access.OWN_TOKEN, tokens.rotate, RotateParams, IssuedToken)
+    add("tokens.revoke", access.MANAGE, tokens.revoke, TokenParams, TokenInfo)
+    principals = _without_params(tokens.list_principals)
+    add("principals.list", access.MANAGE, principals, NoParams, list[PrincipalInfo])
+    add(
+        "principals.update",
+        access.MANAGE,
+        tokens.update_principal,
+        PrincipalUpdateParams,
+        PrincipalInfo,
+    )

@@ -14,7 +14,8 @@ from kaiju_tasks.rpc.plain import Plain
 from kaiju_tasks.templates import compile_template
 from kaiju_tasks.types import MANAGER_APP
 
-NOT_FOR_STAGES = ("manager.", "rpc.", "events.")
+NOT_FOR_STAGES = ("manager.", "rpc.", "events.", "tokens.", "principals.")
+"""Results of stages are kept, and those of `tokens.create` and `tokens.rotate` are secrets."""
 WAITING = "tasks.wait"
 """Methods that wait would occupy the executor; hooks wait without an executor."""
 

@@ -18,6 +18,7 @@ __all__ = [
     "complete_notification",
     "complete_pause",
     "complete_task",
+    "complete_token",
     "complete_words",
 ]
 
@@ -59,6 +60,7 @@ def _of_list(method: str, offer: Callable[[dict[str, Any]], Iterable[Offer]]) ->
 complete_executor = _of_list("executors.list", lambda one: [(one["id"], one["status"])])
 complete_app = _of_list("executors.list", lambda one: [(name, None) for name in one["app_names"]])
 complete_method = _of_list("executors.commands", lambda one: [(one["method"], one["app_name"])])
+complete_token = _of_list("tokens.list", lambda one: [(one["id"], one["principal"])])
 complete_pause = _of_list("pauses.list", lambda one: [(one["id"], one["reason"])])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
+from kaiju_tasks.address import WEBSOCKET_SCHEMES, environment_token, read_url
 from kaiju_tasks.cli.fail import USAGE, Failed, sentence
 from kaiju_tasks.cli.remote import DEFAULT_URL, manager_token, manager_url
 from kaiju_tasks.cli.settings import read_settings, setting_options
@@ -79,7 +79,8 @@ def executor(
     Each MODULE:ATTR names an Executor, for example billing.tasks:executor. --forward needs no
     Python code: the service at its URL runs the commands.
 
-    The token is read from KAIJU_TOKEN. Exit codes: 0 stopped on request, 2 unknown executor or no
+    The token is read from KAIJU_TOKEN, or at each reconnect from the file that KAIJU_TOKEN_FILE
+    names. Exit codes: 0 stopped on request, 2 unknown executor or no
     manager at a URL, 75 the managers can no longer be reached, 77 refused by the manager.
     """
     settings = read_settings(config, given)
@@ -87,7 +88,7 @@ def executor(
         raise Failed("Give an Executor as MODULE:ATTR, or a service with --forward URL.", USAGE)
 
     urls = [_manager(url) for url in managers] or [manager_url()]
-    token = manager_token()
+    manager_token()  # refuse a wrong one now; later ones are read at each reconnect
 
     from kaiju_tasks.cli.forward import forwarded
     from kaiju_tasks.cli.logs import configure_logging
@@ -109,7 +110,7 @@ def executor(
     running = run_executor(
         served,
         urls,
-        token=token,
+        token=environment_token,
         concurrency=concurrency,
         max_tasks=max_tasks,
         until_idle=until_idle,

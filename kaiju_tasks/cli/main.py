@@ -89,9 +89,9 @@ def cli() -> None:
     """Run managers, executors and pipelines, and operate tasks.
 
     Commands that call a manager read its address from KAIJU_URL (default http://127.0.0.1:8077) and
-    a token from KAIJU_TOKEN. Exit codes: 0 success, 1 the call failed, 2 wrong arguments, 3 no
-    manager answers, 74 the output cannot be written, 130 interrupted. With --json, errors are
-    printed to stderr as JSON.
+    a token from KAIJU_TOKEN or the file that KAIJU_TOKEN_FILE names. Exit codes: 0 success, 1 the
+    call failed, 2 wrong arguments, 3 no manager answers, 74 the output cannot be written, 130
+    interrupted. With --json, errors are printed to stderr as JSON.
     """
 
 

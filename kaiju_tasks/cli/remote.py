@@ -7,7 +7,7 @@ import socket
 from typing import Any, cast
 from urllib.parse import SplitResult
 
-from kaiju_tasks.address import check_token, is_temporary, read_url
+from kaiju_tasks.address import environment_token, is_temporary, read_url
 from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.interruptible import Interruptible, woken_by_signals
 from kaiju_tasks.cli.results import is_result
@@ -61,18 +61,16 @@ def manager_url() -> str:
 
 
 def manager_token() -> str | None:
-    """Return the token for the manager, KAIJU_TOKEN, or None if it is not set.
+    """Return the token for the manager, from KAIJU_TOKEN or the file that KAIJU_TOKEN_FILE names;
+    None if neither is set.
 
-    :raises Failed: the token contains characters that a header cannot carry
+    :raises Failed: the file cannot be read, or the token contains characters that a header cannot
+        carry
     """
-    token = os.environ.get("KAIJU_TOKEN", "").strip()
-    if not token:
-        return None
     try:
-        check_token(token, "KAIJU_TOKEN")
+        return environment_token()
     except InvalidParams as error:
         raise Failed(f"{error}.", USAGE, error) from error
-    return token
 
 
 def call(method: str, /, **params: Any) -> Any:

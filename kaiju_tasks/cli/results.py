@@ -9,7 +9,14 @@ from typing import Any
 __all__ = ["FIELDS", "LISTS", "NUMBERS", "is_result"]
 
 LISTS = frozenset(
-    {"executors.commands", "executors.list", "pauses.list", "tasks.runs", "tasks.stages"}
+    {
+        "executors.commands",
+        "executors.list",
+        "pauses.list",
+        "tasks.runs",
+        "tasks.stages",
+        "tokens.list",
+    }
 )
 """Methods that return a list of objects."""
 NUMBERS = frozenset({"cron.preview"})
@@ -31,6 +38,7 @@ _TASK = (
 _BULK = ("matched", "sample", "errors")
 _EXECUTOR = ("id", "status")
 _NOTIFICATION = ("id", "message")
+_TOKEN = ("id", "principal", "kind", "expires_at")
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "executors.drain": _EXECUTOR,
@@ -63,6 +71,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "tasks.update": _TASK,
     "tasks.validate": ("valid", "errors", "warnings"),
     "tasks.wait": _TASK,
+    "tokens.create": (*_TOKEN, "token"),
+    "tokens.revoke": _TOKEN,
+    "tokens.rotate": (*_TOKEN, "token"),
 } | dict.fromkeys(PAGES, ("data", "count", "offset"))
 """Methods that return an object, with fields that it always has."""
 

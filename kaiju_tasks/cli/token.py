@@ -1,26 +1,24 @@
 """`kaiju-tasks token …`"""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+import os
+from collections.abc import Callable
+from typing import Any
 
 import click
 
+from kaiju_tasks.cli.completion import complete_token
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, sentence, when_interrupted
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
+from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.settings import read_settings, setting_options
-from kaiju_tasks.errors import InvalidParams, KaijuError, SettingsError, Unavailable
+from kaiju_tasks.errors import InvalidParams, KaijuError, Unavailable
 from kaiju_tasks.rights import Kind, Verb, token_id_in
 from kaiju_tasks.times import show_time
 
-if TYPE_CHECKING:
-    from kaiju_tasks.manager.auth import TokenOrder
-    from kaiju_tasks.store import Store
-
 __all__ = ["token"]
 
-T = TypeVar("T")
-
+DATABASE = "KAIJU_DB"
 DAY, HOUR = 86_400.0, 3_600.0
 LISTS = {
     "streams": ("--stream", "GLOB", "Streams."),
@@ -42,8 +40,12 @@ TOKENS = Listing(
 def token() -> None:
     """Create, list, rotate and revoke tokens.
 
-    The commands work on the database: who can write it is an administrator already. A manager may
-    be running. Managers do not require tokens yet.
+    With --db or KAIJU_DB, the commands work on the database, also while managers use it: who can
+    write it is an administrator already. Otherwise they call the manager, which requires a token of
+    the kind admin, unless there is none yet.
+
+    The first token ends all access without a token, also on this machine. Managers take changes
+    into account within 3 seconds.
     """
 
 
@@ -98,8 +100,6 @@ def create(
 
     The token is shown only this once. Limits that are not given are the defaults of the kind.
     """
-    from kaiju_tasks.manager.auth import database_issuer
-
     given = {
         "principal": principal,
         "kind": kind,
@@ -107,8 +107,8 @@ def create(
         "lifetime": None if days is None else days * DAY,
         "scope": {name: value for name, value in limits.items() if value not in (None, ())},
     }
-    order = _order({name: value for name, value in given.items() if value is not None})
-    issued = _on_database(config, db, lambda store: database_issuer(store).create(order))
+    data = {name: value for name, value in given.items() if value is not None}
+    issued = _ask("create", {"data": data}, config, db)
     _print_issued(issued, as_json)
 
 
@@ -118,10 +118,8 @@ def create(
 @json_option
 def list_tokens(config: str | None, db: str | None, columns: str | None, as_json: bool) -> None:
     """List all tokens, without their secrets."""
-    from kaiju_tasks.manager.auth import list_tokens
-
     chosen = TOKENS.choose(columns, as_json)
-    found = [_plain(info) for info in _on_database(config, db, list_tokens)]
+    found = _ask("list", {}, config, db)
     if as_json:
         print_json(found)
     else:
@@ -129,7 +127,7 @@ def list_tokens(config: str | None, db: str | None, columns: str | None, as_json
 
 
 @token.command(short_help="Replace a token by a new one.")
-@click.argument("token_id", metavar="ID")
+@click.argument("id", shell_complete=complete_token)
 @click.option(
     "--overlap",
     type=click.FloatRange(0, 720),
@@ -140,86 +138,83 @@ def list_tokens(config: str | None, db: str | None, columns: str | None, as_json
 )
 @setting_options("db")
 @json_option
-def rotate(
-    token_id: str, overlap: float, config: str | None, db: str | None, as_json: bool
-) -> None:
+def rotate(id: str, overlap: float, config: str | None, db: str | None, as_json: bool) -> None:
     """Replace a token by a new one with the same scope and lifetime, and print that."""
-    from kaiju_tasks.manager.auth import database_issuer
-
-    seconds = overlap * HOUR
-    issued = _on_database(
-        config, db, lambda store: database_issuer(store).rotate(token_id_in(token_id), seconds)
-    )
+    params = {"id": token_id_in(id), "overlap": overlap * HOUR}
+    issued = _ask("rotate", params, config, db)
     _print_issued(issued, as_json)
 
 
 @token.command(short_help="Refuse a token from now on.")
-@click.argument("token_id", metavar="ID")
+@click.argument("id", shell_complete=complete_token)
 @setting_options("db")
 @json_option
-def revoke(token_id: str, config: str | None, db: str | None, as_json: bool) -> None:
-    """Refuse a token from now on."""
-    from kaiju_tasks.manager.auth import database_issuer
-
-    revoked = _on_database(
-        config, db, lambda store: database_issuer(store).revoke(token_id_in(token_id))
-    )
+def revoke(id: str, config: str | None, db: str | None, as_json: bool) -> None:
+    """Refuse a token from now on. Managers do so within 3 seconds."""
+    revoked = _ask("revoke", {"id": token_id_in(id)}, config, db)
     if as_json:
-        print_json(_plain(revoked))
+        print_json(revoked)
     else:
         click.echo("revoked")
 
 
-def _on_database(config: str | None, db: str | None, work: "Callable[[Store], Awaitable[T]]") -> T:
+def _ask(verb: str, params: dict[str, Any], config: str | None, db: str | None) -> Any:
+    """Call a method of `tokens.*`, or do the same on the database.
+
+    :returns: its result as plain data
+    """
+    if config is None and db is None and not os.environ.get(DATABASE, "").strip():
+        return call(f"tokens.{verb}", **params)
     settings = read_settings(config, {"db": db})
 
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.store.base import StoreError
-    from kaiju_tasks.store.open import make_store
-
-    async def run() -> T:
-        store = make_store(settings.db, connections=1, beside=True)
-        await store.open()
-        try:
-            return await work(store)
-        finally:
-            await store.close()
 
     try:
         with when_interrupted("Interrupted."):
-            return run_loop(run())
-    except SettingsError as error:
-        raise Failed(str(error), USAGE, error) from error
+            return run_loop(_on_database(settings.db, verb, params))
+    except InvalidParams as error:
+        raise Failed(sentence(str(error)), USAGE, error) from error
     except KaijuError as error:
         raise Failed(sentence(str(error)), CALL_FAILED, error) from error
     except StoreError as error:
         raise Failed(str(error), CALL_FAILED, Unavailable(str(error))) from error
 
 
-def _order(given: dict[str, Any]) -> "TokenOrder":
-    from kaiju_tasks.manager.auth import TokenOrder
+async def _on_database(url: str, verb: str, params: dict[str, Any]) -> Any:
+    import msgspec
+
+    from kaiju_tasks.manager.auth import TokenOrder, database_issuer, list_tokens
     from kaiju_tasks.rpc import convert
+    from kaiju_tasks.store.open import make_store
 
+    store = make_store(url, connections=1, beside=True)
+    await store.open()
     try:
-        return convert(given, TokenOrder)
-    except InvalidParams as error:
-        raise Failed(sentence(str(error)), USAGE, error) from error
+        issuer = database_issuer(store)
+        result: Any
+        match verb:
+            case "create":
+                result = await issuer.create(convert(params["data"], TokenOrder, prefix="data"))
+            case "list":
+                result = await list_tokens(store)
+            case "rotate":
+                result = await issuer.rotate(params["id"], params["overlap"])
+            case "revoke":
+                result = await issuer.revoke(params["id"])
+        return msgspec.to_builtins(result)
+    finally:
+        await store.close()
 
 
-def _print_issued(issued: Any, as_json: bool) -> None:
+def _print_issued(issued: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(_plain(issued))
+        print_json(issued)
         return
-    click.echo(issued.token)
-    expires = show_time(issued.expires_at)
+    click.echo(issued["token"])
+    expires = show_time(issued["expires_at"])
     click.echo(
-        f"Token {issued.id} of {issued.principal} ({issued.kind}) expires {expires}. "
+        f"Token {issued['id']} of {issued['principal']} ({issued['kind']}) expires {expires}. "
         "It is not shown again.",
         err=True,
     )
-
-
-def _plain(info: Any) -> Any:
-    import msgspec
-
-    return msgspec.to_builtins(info)

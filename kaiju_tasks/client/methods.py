@@ -35,8 +35,13 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "executors.commands": ("app_name",),
     "manager.list_active_executors": (),
     "system.info": (),
+    "system.whoami": (),
+    "tokens.create": ("data",),
+    "tokens.list": (),
     "audit.list": ("conditions",),
     "pauses.add": ("reason",),
+    "principals.list": (),
+    "principals.update": ("id", "data"),
     "rpc.discover": (),
     "cron.preview": ("cron", "timezone", "n", "after"),
 }

@@ -8,7 +8,7 @@ import msgspec
 from yarl import URL
 
 from kaiju_tasks.address import check_token, is_temporary, read_url
-from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable
+from kaiju_tasks.errors import KaijuError, NotAManager, Unauthorized, Unavailable
 from kaiju_tasks.rpc.messages import remote_error
 from kaiju_tasks.unanswered import describe_response, why_unreachable
 
@@ -109,7 +109,8 @@ class Transport:
         """Open a WebSocket.
 
         :raises Unsent: the WebSocket cannot be opened
-        :raises NotAManager: the server at the URL is not a manager, or refuses the connection
+        :raises NotAManager: the server at the URL is not a manager
+        :raises Unauthorized: the manager refuses the token
         """
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -132,12 +133,12 @@ class Transport:
     def _unreachable(self, error: Exception) -> Unsent:
         return Unsent(f"no manager answers at {self._shown} ({why_unreachable(error)})")
 
-    def _refused(self, status: int) -> Unavailable:
+    def _refused(self, status: int) -> KaijuError:
         reason = f"it refused a WebSocket: HTTP {status}"
         if is_temporary(status):
             return Unsent(f"the manager at {self._shown} is not available now ({reason})")
         if status in REFUSALS:
-            return NotAManager(f"the manager at {self._shown} needs another token ({reason})")
+            return Unauthorized(f"the manager at {self._shown} requires another token ({reason})")
         return self.not_a_manager(reason)
 
     def _no_answer(self, status: int, text: bytes) -> Unavailable:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from random import Random
 
-from kaiju_tasks.address import WEBSOCKET_SCHEMES, read_url
+from kaiju_tasks.address import WEBSOCKET_SCHEMES, TokenSource, read_url
 from kaiju_tasks.executor.clock import Clock, SystemClock
 from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
@@ -45,7 +45,7 @@ async def run_executor(
     executors: Executor | Sequence[Executor],
     manager_urls: str | Sequence[str],
     *,
-    token: str | None = None,
+    token: TokenSource = None,
     concurrency: int = 32,
     max_tasks: int | None = None,
     until_idle: bool = False,
@@ -65,7 +65,7 @@ async def run_executor(
 
     :param manager_urls: a URL, or several that are tried in turn; `/rpc` is added to a URL
         without a path
-    :param token: a token of the kind `executor`
+    :param token: a token of the kind `executor`; a function is called for each connection
     :param concurrency: maximum number of tasks held at once, from 1
     :param max_tasks: restart the process after this many tasks; None for no limit
     :param until_idle: return after `idle_seconds` without tasks

@@ -6,8 +6,8 @@ import ssl
 import aiohttp
 from yarl import URL
 
-from kaiju_tasks.address import check_token, is_temporary
-from kaiju_tasks.errors import reason_of
+from kaiju_tasks.address import TokenSource, check_token, is_temporary
+from kaiju_tasks.errors import InvalidParams, reason_of
 from kaiju_tasks.executor.transport import (
     Connection,
     ConnectionClosed,
@@ -19,6 +19,7 @@ __all__ = ["WebSocketTransport", "rpc_url"]
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 CLOSE_SECONDS_MAX = 1.0
+TOKEN_ENDED = 4401
 FRAME_REFUSED = frozenset(
     {
         aiohttp.WSCloseCode.UNSUPPORTED_DATA,
@@ -52,7 +53,8 @@ class WebSocketConnection:
             return frame
         code = self._socket.close_code
         refused = code in FRAME_REFUSED
-        raise ConnectionClosed(f"closed by the manager (code {code})", frame_refused=refused)
+        reason = "the token is no longer valid" if code == TOKEN_ENDED else f"code {code}"
+        raise ConnectionClosed(f"closed by the manager ({reason})", frame_refused=refused)
 
     async def close(self) -> None:
         await self._socket.close()
@@ -61,24 +63,26 @@ class WebSocketConnection:
 class WebSocketTransport:
     """Opens WebSockets to managers.
 
-    :param token: sent as `Authorization: Bearer`, never in the URL
+    :param token: sent as `Authorization: Bearer`, never in the URL; a function is called for each
+        connection, so that a new token is used from the next one on
     :raises InvalidParams: the token has characters that a header cannot contain
     """
 
-    def __init__(self, token: str | None = None) -> None:
-        if token is not None:
+    def __init__(self, token: TokenSource = None) -> None:
+        if isinstance(token, str):
             check_token(token, "token")
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._token = token
         self._session: aiohttp.ClientSession | None = None
 
     async def connect(self, url: str, seconds: float) -> Connection:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        headers = self._headers()
         try:
             async with asyncio.timeout(seconds):
                 socket = await self._session.ws_connect(
                     rpc_url(url),
-                    headers=self._headers,
+                    headers=headers,
                     max_msg_size=MAX_FRAME_BYTES,
                     timeout=aiohttp.ClientWSTimeout(ws_close=min(CLOSE_SECONDS_MAX, seconds)),
                 )
@@ -87,6 +91,13 @@ class WebSocketTransport:
         except (OSError, aiohttp.ClientError) as error:
             raise _not_connected(error) from error
         return WebSocketConnection(socket)
+
+    def _headers(self) -> dict[str, str]:
+        try:
+            token = self._token() if callable(self._token) else self._token
+        except InvalidParams as error:
+            raise ConnectionClosed(f"there is no token: {error}") from error
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def close(self) -> None:
         if self._session is not None:

@@ -1,10 +1,10 @@
-"""Draws ids, nonces and jitter from one random source, which a simulation can seed."""
+"""Draws ids, nonces, secrets and jitter from one random source, which a simulation can seed."""
 
 import random
 
 
 class Dice:
-    """A source of ids, nonces and jitter.
+    """A source of ids, nonces, secrets and jitter.
 
     :param source: the random generator; by default, the operating system's entropy
     """
@@ -22,6 +22,10 @@ class Dice:
     def rev(self) -> int:
         """The identifier of one version of a definition. It fits a signed 64-bit column."""
         return self._bits(62)
+
+    def secret(self, size: int) -> bytes:
+        """Random bytes that nobody can guess, unless a simulation has seeded the source."""
+        return self._bits(8 * size).to_bytes(size)
 
     def fraction(self) -> float:
         """A random number from 0 (included) to 1 (excluded), to spread retries."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.progress import ProgressEvents
@@ -70,6 +71,7 @@ class Manager:
             publish=lambda changes: self._publisher.publish(changes),
             reached=self.uptime.reached,
         )
+        self.auth = Authenticator(store, store.clock, self.dice.secret)
         self.pauses = PauseBook(
             store,
             self.committer,
@@ -152,6 +154,7 @@ class Manager:
         """
         await self.heartbeat.beat()
         self.uptime.reached(True)
+        await self.auth.start()
         self.committer.start()
         await self.pauses.start()
         self.streams.start()
@@ -174,6 +177,7 @@ class Manager:
         await self.pauses.stop()
         await self.committer.stop()
         await self.roster.stop()
+        await self.auth.stop()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -206,6 +210,8 @@ class Manager:
             self.relay.missed()
         if not topics or woken.pauses:
             self.pauses.changed()
+        if not topics or woken.tokens:
+            self.auth.changed()
         for app_name in woken.streams:
             self.streams.feed(app_name)
         for executor_id in woken.executors:
@@ -221,6 +227,7 @@ class Manager:
 
     def _seen(self, summary: WorkSummary) -> None:
         self.pauses.seen(summary.paused)
+        self.auth.seen(summary.tokens_revision)
         served = self.streams.served()
         self.streams.feed_all(summary.ready & served, summary.suspect & served)
 

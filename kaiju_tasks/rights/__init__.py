@@ -8,7 +8,7 @@ from kaiju_tasks.rights.access import Access, Reach
 from kaiju_tasks.rights.decision import Decision, Target, may, may_call
 from kaiju_tasks.rights.globs import covers, matches
 from kaiju_tasks.rights.kinds import Kind, Verb
-from kaiju_tasks.rights.principal import EVERYTHING, Principal
+from kaiju_tasks.rights.principal import EVERYTHING, NOBODY, Principal
 from kaiju_tasks.rights.scope import Rights, Scope, rights_of
 from kaiju_tasks.rights.sight import ALL_SIGHT, NO_SIGHT, Sight, sight_of
 from kaiju_tasks.rights.tokens import (
@@ -24,6 +24,7 @@ from kaiju_tasks.rights.tokens import (
 __all__ = [
     "ALL_SIGHT",
     "EVERYTHING",
+    "NOBODY",
     "NO_SIGHT",
     "Access",
     "Decision",

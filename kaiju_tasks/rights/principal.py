@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from kaiju_tasks.rights.globs import any_matches
 from kaiju_tasks.rights.kinds import Kind, Verb
-from kaiju_tasks.rights.scope import Rights
+from kaiju_tasks.rights.scope import NOTHING, Rights
 
-__all__ = ["EVERYTHING", "Principal"]
+__all__ = ["EVERYTHING", "NOBODY", "Principal"]
 
 
 class Principal(Struct, frozen=True):
@@ -84,3 +84,6 @@ class Principal(Struct, frozen=True):
 
 EVERYTHING = Principal(id=None, kind=None)
 """A caller that may do everything."""
+
+NOBODY = Principal(id=None, kind=Kind.VIEWER, limits=(NOTHING,))
+"""A caller that may do nothing: its token has ended."""

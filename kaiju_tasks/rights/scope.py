@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from kaiju_tasks.rights.globs import ALL, any_covers, any_matches
 from kaiju_tasks.rights.kinds import Kind, Verb
 
-__all__ = ["Glob", "Globs", "Rights", "Scope", "rights_of"]
+__all__ = ["NOTHING", "NOTHING_SCOPE", "Glob", "Globs", "Rights", "Scope", "rights_of"]
 
 Glob = Annotated[
     str,
@@ -159,3 +159,18 @@ def rights_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it 
         capacity=scope.capacity,
         see_data=default.see_data if scope.see_data is None else scope.see_data,
     )
+
+
+NOTHING_SCOPE = Scope(
+    streams=(),
+    methods=(),
+    verbs=(),
+    message=(),
+    executors=(),
+    webhook_hosts=(),
+    stages=(),
+    capacity=0,
+    see_data=False,
+)
+"""A scope that allows nothing."""
+NOTHING = rights_of(Kind.VIEWER, NOTHING_SCOPE)

@@ -11,7 +11,7 @@ from kaiju_tasks.rpc.messages import (
     encode_result,
     read_response,
 )
-from kaiju_tasks.rpc.openrpc import add_discover, openrpc_document, servers
+from kaiju_tasks.rpc.openrpc import add_discover, document_for, openrpc_document, servers
 from kaiju_tasks.rpc.problems import problems
 from kaiju_tasks.rpc.registry import Handler, Method, NoParams, Registry
 
@@ -28,6 +28,7 @@ __all__ = [
     "convert_json",
     "decode",
     "dispatch",
+    "document_for",
     "encode_error",
     "encode_notification",
     "encode_request",

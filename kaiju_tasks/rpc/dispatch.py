@@ -134,7 +134,7 @@ async def _answer(registry: Registry, body: bytes, caller: Any, limits: Limits) 
 
 
 async def _run(registry: Registry, call: _Call, body: bytes, caller: Any) -> Any:
-    method = registry.find(call.method)
+    method = registry.find_for(caller, call.method)
     if call.fault is not None:
         raise call.fault
     if isinstance(call.params, list):

@@ -7,10 +7,11 @@ from typing import Any
 from msgspec import Struct
 
 from kaiju_tasks.errors import InvalidParams, KaijuError
+from kaiju_tasks.rights import Access
 from kaiju_tasks.rpc.draft7 import components, prose
 from kaiju_tasks.rpc.registry import Method, NoParams, Registry
 
-__all__ = ["OPENRPC_VERSION", "add_discover", "openrpc_document", "servers"]
+__all__ = ["OPENRPC_VERSION", "add_discover", "document_for", "openrpc_document", "servers"]
 
 OPENRPC_VERSION = "1.3.2"
 
@@ -66,14 +67,24 @@ def servers(title: str, url: str) -> list[dict[str, Any]]:
     return [{"name": title, "url": url}]
 
 
+def document_for(registry: Registry, document: dict[str, Any], caller: Any) -> dict[str, Any]:
+    """Reduce a document to the methods that a caller may call. The schemas stay."""
+    allowed = {method.name for method in registry if registry.allows(caller, method)}
+    return {
+        **document,
+        "methods": [method for method in document["methods"] if method["name"] in allowed],
+    }
+
+
 def add_discover(
-    registry: Registry, title: str, version: str, url_for: Callable[[Any], str]
+    registry: Registry, title: str, version: str, url_for: Callable[[Any], str], access: Access
 ) -> None:
-    """Add `rpc.discover`, which returns the OpenRPC document of all methods of the registry.
+    """Add `rpc.discover`, which returns the OpenRPC document of the methods that a caller may call.
 
     :param title: name of the service
     :param version: version of the service
     :param url_for: returns the URL at which a caller calls the service
+    :param access: who may call it
     """
 
     @cache
@@ -81,13 +92,15 @@ def add_discover(
         return openrpc_document(registry, title, version, "")
 
     async def discover(caller: Any, params: NoParams) -> dict[str, Any]:
-        return {**document(), "servers": servers(title, url_for(caller))}
+        found = document_for(registry, document(), caller)
+        return {**found, "servers": servers(title, url_for(caller))}
 
     registry.add(
         "rpc.discover",
         discover,
+        access=access,
         result=OpenRpcDocument,
-        doc="Return this OpenRPC document, which describes all methods.",
+        doc="Return this OpenRPC document, which describes the methods that the caller may call.",
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from kaiju_tasks.errors import KaijuError, MethodNotFound
+from kaiju_tasks.errors import Forbidden, KaijuError, MethodNotFound
+from kaiju_tasks.rights import Access, Principal, may_call
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.edge import NAME_LENGTH_MAX
 
@@ -27,12 +28,14 @@ class Method:
     """One method.
 
     :param handler: `async def(caller, params)`; `params` is an instance of the type `params`
+    :param access: who may call it
     :param carries_raw: parts of `params` stay bytes (`msgspec.Raw`)
     :param errors: the domain errors that it can answer with
     """
 
     name: str
     handler: Handler
+    access: Access
     params: type[Struct]
     result: Any
     doc: str
@@ -52,9 +55,13 @@ class Method:
 
 
 class Registry:
-    """Methods by name, in the order in which they were added."""
+    """Methods by name, in the order in which they were added.
 
-    def __init__(self) -> None:
+    :param principal_of: returns the principal on whose behalf a caller calls
+    """
+
+    def __init__(self, principal_of: Callable[[Any], Principal]) -> None:
+        self._principal_of = principal_of
         self._methods: dict[str, Method] = {}
 
     def add(
@@ -62,6 +69,7 @@ class Registry:
         name: str,
         handler: Handler,
         *,
+        access: Access,
         params: type[Struct] = NoParams,
         result: Any = Any,
         doc: str = "",
@@ -72,6 +80,7 @@ class Registry:
 
         :param name: unique; by convention `prefix.verb`
         :param handler: `async def(caller, params: <params>) -> <result>`
+        :param access: who may call it; all others are refused
         :param params: a struct; its fields are the named parameters
         :param result: type of the result
         :param doc: description whose first line is the summary; default: the handler's docstring
@@ -90,6 +99,7 @@ class Registry:
         self._methods[name] = Method(
             name=name,
             handler=handler,
+            access=access,
             params=params,
             result=result,
             doc=cleandoc(doc or handler.__doc__ or ""),
@@ -108,6 +118,21 @@ class Registry:
                 f"there is no method `{name[:NAME_LENGTH_MAX]}`",
                 method=name[:NAME_LENGTH_MAX],
             )
+        return method
+
+    def allows(self, caller: Any, method: Method) -> bool:
+        """Whether a caller may call a method. On which objects, the method decides."""
+        return may_call(self._principal_of(caller), method.access)
+
+    def find_for(self, caller: Any, name: str) -> Method:
+        """Get a method that a caller may call.
+
+        :raises MethodNotFound: no method has this name
+        :raises Forbidden: the caller may not call it
+        """
+        method = self.find(name)
+        if not self.allows(caller, method):
+            raise Forbidden(f"your token does not allow to call `{name}`", method=name)
         return method
 
     def __contains__(self, name: str) -> bool:

@@ -1,15 +1,18 @@
 """Builds the web application: its routes and the resources behind them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 
+from kaiju_tasks.api import Caller
 from kaiju_tasks.api.document import api_document
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.registry import TITLE
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rpc import Registry, servers
+from kaiju_tasks.rights import Access, access, sight_of
+from kaiju_tasks.rpc import Registry, document_for, servers
+from kaiju_tasks.server.entrance import ADMISSION, Entrance, Handler
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
@@ -20,9 +23,7 @@ from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.version import __version__
 
-__all__ = ["create_app"]
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+__all__ = ["ROUTES", "create_app"]
 
 MANAGER = web.AppKey("manager", Manager)
 FRAMES = web.AppKey("frames", Frames)
@@ -30,6 +31,7 @@ GUARD = web.AppKey("guard", Guard)
 METRICS = web.AppKey("metrics", Metrics)
 READINESS = web.AppKey("readiness", Readiness)
 OPENRPC = web.AppKey("openrpc", dict)
+REGISTRY = web.AppKey("registry", Registry)
 SOCKETS = web.AppKey("sockets", Sockets)
 
 # Probes use any host name for a manager. These answers contain nothing confidential.
@@ -56,15 +58,12 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[METRICS] = Metrics(manager)
     app[READINESS] = Readiness(manager)
     app[OPENRPC] = api_document(registry)
+    app[REGISTRY] = registry
+    entrance = Entrance(manager.auth)
     app.cleanup_ctx.append(_sockets)
     app.on_shutdown.append(_close_sockets)
-    app.router.add_get("/", _page, allow_head=True)
-    app.router.add_post("/rpc", _post)
-    app.router.add_get("/rpc", _socket, allow_head=False)
-    app.router.add_get("/openrpc.json", _openrpc)
-    app.router.add_get("/healthz", _healthz)
-    app.router.add_get("/readyz", _readyz)
-    app.router.add_get("/metrics", _metrics)
+    for method, path, needs, handler in ROUTES:
+        app.router.add_route(method, path, entrance.guard(needs, handler))
     return app
 
 
@@ -115,13 +114,17 @@ async def _page(request: web.Request) -> web.StreamResponse:
 
 
 async def _openrpc(request: web.Request) -> web.StreamResponse:
-    document = request.app[OPENRPC].copy()
+    caller = Caller(request[ADMISSION].principal)
+    document = document_for(request.app[REGISTRY], request.app[OPENRPC], caller)
     document["servers"] = servers(TITLE, rpc_url(request))
     return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
 
 async def _healthz(request: web.Request) -> web.StreamResponse:
-    return web.json_response({"status": "up", "version": __version__})
+    status = {"status": "up"}
+    if request.app[MANAGER].auth.local:
+        status["version"] = __version__
+    return web.json_response(status)
 
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
@@ -133,7 +136,25 @@ async def _readyz(request: web.Request) -> web.StreamResponse:
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
     try:
-        text = await request.app[METRICS].render()
+        sight = sight_of(request[ADMISSION].principal, access.READ_METRICS)
+        text = await request.app[METRICS].render(sight)
     except StoreError:
         raise web.HTTPServiceUnavailable(text="503: the database cannot be reached") from None
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
+    (hdrs.METH_GET, "/", access.PUBLIC, _page),
+    (hdrs.METH_HEAD, "/", access.PUBLIC, _page),
+    (hdrs.METH_POST, "/rpc", access.SIGNED_IN, _post),
+    (hdrs.METH_GET, "/rpc", access.SIGNED_IN, _socket),
+    (hdrs.METH_GET, "/openrpc.json", access.SIGNED_IN, _openrpc),
+    (hdrs.METH_HEAD, "/openrpc.json", access.SIGNED_IN, _openrpc),
+    (hdrs.METH_GET, "/healthz", access.PUBLIC, _healthz),
+    (hdrs.METH_HEAD, "/healthz", access.PUBLIC, _healthz),
+    (hdrs.METH_GET, "/readyz", access.PUBLIC, _readyz),
+    (hdrs.METH_HEAD, "/readyz", access.PUBLIC, _readyz),
+    (hdrs.METH_GET, "/metrics", access.READ_METRICS, _metrics),
+    (hdrs.METH_HEAD, "/metrics", access.READ_METRICS, _metrics),
+)
+"""Every route, with who may use it."""

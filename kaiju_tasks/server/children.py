@@ -13,6 +13,9 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 
+from kaiju_tasks.address import TOKEN, TOKEN_FILE
+from kaiju_tasks.manager.auth import Authenticator
+from kaiju_tasks.rights import Kind
 from kaiju_tasks.settings import Settings, service_variables
 
 __all__ = ["END_WITH_STDIN", "CannotStart", "Children"]
@@ -37,10 +40,14 @@ class Children:
 
     :param paths: the executors, each as `module:attribute`
     :param url: the URL of the manager
+    :param auth: makes the token of the children, which only this process accepts
     """
 
-    def __init__(self, paths: Sequence[str], url: str, settings: Settings) -> None:
+    def __init__(
+        self, paths: Sequence[str], url: str, settings: Settings, auth: Authenticator
+    ) -> None:
         self._paths = paths
+        self._token = auth.house_token(Kind.EXECUTOR, "serve")
         self._url = url
         self._settings = settings
         self._running: dict[int, Process] = {}
@@ -112,14 +119,16 @@ class Children:
         }
         command += [f"--{name}={value}" for name, value in options.items()]
         return await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, start_new_session=True, env=_environment()
+            *command, stdin=PIPE, start_new_session=True, env=_environment(self._token)
         )
 
 
-def _environment() -> dict[str, str]:
-    """The environment without the variables of Services, which this process has already logged."""
-    ignored = service_variables()
-    return {name: text for name, text in os.environ.items() if name not in ignored}
+def _environment(token: str) -> dict[str, str]:
+    """The environment with this token, and without the variables of Services, which this process
+    has already logged."""
+    ignored = {*service_variables(), TOKEN_FILE}
+    kept = {name: text for name, text in os.environ.items() if name not in ignored}
+    return {**kept, TOKEN: token}
 
 
 async def _end(process: Process, seconds: float) -> None:

@@ -9,6 +9,7 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.errors import InvalidRequest, TooLarge
 from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.server.entrance import ADMISSION
 
 __all__ = ["rpc_url", "serve_post"]
 
@@ -34,7 +35,9 @@ async def serve_post(request: web.Request, frames: Frames) -> web.Response:
         return response
     except TooLarge as error:
         return _json(encode_error(None, error))
-    answer = await frames.answer(body, Caller(remote=request.remote, url=rpc_url(request)))
+    principal = request[ADMISSION].principal
+    caller = Caller(principal, remote=request.remote, url=rpc_url(request))
+    answer = await frames.answer(body, caller)
     return web.Response(status=204) if answer is None else _json(answer)
 
 

@@ -1,4 +1,7 @@
-"""Logs malformed HTTP requests as one line without a traceback: they are the client's error."""
+"""Logs malformed HTTP requests as one line without a traceback: they are the client's error.
+
+The line contains nothing of the request, which may contain a token.
+"""
 
 import logging
 
@@ -12,8 +15,7 @@ class _BrokenRequests(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError | RequestPayloadError):
-            reason = " ".join(str(error).split())
-            record.msg = f"refused a malformed request: {reason:.200}"
+            record.msg = f"refused a malformed request ({type(error).__name__})"
             record.args = ()
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.INFO, "INFO"

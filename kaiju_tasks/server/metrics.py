@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Sight
 from kaiju_tasks.version import __version__
 
 __all__ = ["Metrics"]
@@ -22,38 +23,41 @@ class Metrics:
         self._manager = manager
         self._counts: dict[tuple[str, str], int] = {}
         self._counted_at = float("-inf")
-        self._registry = CollectorRegistry()
-        self._registry.register(_Collector(self))
 
-    async def render(self) -> bytes:
+    async def render(self, sight: Sight) -> bytes:
         """Render the metrics in the text format.
 
+        :param sight: the streams that are shown
         :raises StoreError: the database cannot be queried
         """
         now = asyncio.get_running_loop().time()
         if now - self._counted_at >= FRESH_SECONDS:
             self._counts = await self._manager.store.status_counts()
             self._counted_at = now
-        return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        registry.register(_Collector(self, sight))
+        return generate_latest(registry)
 
-    def families(self) -> Iterator[Metric]:
+    def families(self, sight: Sight) -> Iterator[Metric]:
+        """The metrics of the streams in sight."""
         yield self._info()
-        yield self._tasks()
-        yield from self._executors()
+        yield self._tasks(sight)
+        yield from self._executors(sight)
 
     def _info(self) -> Metric:
         info = GaugeMetricFamily("kaiju_info", "This manager.", labels=["version", "manager_id"])
         info.add_metric([__version__, self._manager.id], 1)
         return info
 
-    def _tasks(self) -> Metric:
+    def _tasks(self, sight: Sight) -> Metric:
         labels = ["app_name", "status"]
         tasks = GaugeMetricFamily("kaiju_tasks", "Tasks, by stream and status.", labels=labels)
         for (app_name, status), count in sorted(self._counts.items()):
-            tasks.add_metric([app_name, status], count)
+            if sight.sees_stream(app_name):
+                tasks.add_metric([app_name, status], count)
         return tasks
 
-    def _executors(self) -> Iterator[Metric]:
+    def _executors(self, sight: Sight) -> Iterator[Metric]:
         sessions = list(self._manager.sessions)
         executors = GaugeMetricFamily(
             "kaiju_executors_connected",
@@ -65,7 +69,7 @@ class Metrics:
             "Free capacity of the executors connected to this manager, by stream.",
             labels=["app_name"],
         )
-        for app_name in sorted(self._manager.sessions.app_names()):
+        for app_name in filter(sight.sees_stream, sorted(self._manager.sessions.app_names())):
             serving = [session for session in sessions if app_name in session.app_names]
             executors.add_metric([app_name], len(serving))
             free.add_metric([app_name], sum(max(0, session.free) for session in serving))
@@ -74,11 +78,12 @@ class Metrics:
 
 
 class _Collector(Collector):
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, sight: Sight) -> None:
         self._metrics = metrics
+        self._sight = sight
 
     def collect(self) -> Iterator[Metric]:
-        return self._metrics.families()
+        return self._metrics.families(self._sight)
 
     def describe(self) -> Iterator[Metric]:
         return iter(())

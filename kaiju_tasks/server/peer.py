@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
 OFFERED_BYTES_MAX = 4 * 1024 * 1024
+TOKEN_ENDED = 4401
+"""The close code: the token of the client is no longer valid."""
 CLOSE_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 
@@ -117,19 +119,23 @@ class Peer:
         """Close the connection soon."""
         self._close(WSCloseCode.GOING_AWAY, b"closed by the manager")
 
+    def close_without_token(self) -> None:
+        """Close the connection soon: the token of the client is no longer valid."""
+        self._close(TOKEN_ENDED, b"the token is no longer valid")
+
     async def ended(self) -> None:
         """Release the resources of a connection that has ended."""
         self._writer.cancel()
         tasks = [self._writer] if self._closing is None else [self._writer, self._closing]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _close(self, code: WSCloseCode, reason: bytes) -> None:
+    def _close(self, code: int, reason: bytes) -> None:
         if self._closing is None:
             self._closing = asyncio.create_task(self._shut(code, reason))
 
-    async def _shut(self, code: WSCloseCode, reason: bytes) -> None:
+    async def _shut(self, code: int, reason: bytes) -> None:
         self._wake.set()
-        if code == WSCloseCode.GOING_AWAY:
+        if code in (WSCloseCode.GOING_AWAY, TOKEN_ENDED):
             await asyncio.wait({self._writer}, timeout=CLOSE_SECONDS)
         self._writer.cancel()
         try:

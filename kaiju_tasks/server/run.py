@@ -64,24 +64,26 @@ async def serve(
     :raises CannotServe: the manager cannot start; the message is for people
     :raises SettingsError: a setting is not valid, such as a host that requires a confirmation
     """
-    _check_host(settings)
     with stop_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(_manager(settings, migrate))
+            _check_host(settings, manager)
             registry = method_registry(manager)
             address = await stack.enter_async_context(_listening(manager, registry, settings))
             for run in beside:
                 await stack.enter_async_context(run(manager, registry, settings))
             say(f"kaiju-tasks {__version__} at {address} ({_without_password(settings.db)})")
-            await _until_stopped(stop, Children(executors, address, settings))
+            await _until_stopped(stop, Children(executors, address, settings, manager.auth))
 
 
-def _check_host(settings: Settings) -> None:
-    if not is_loopback(settings.host) and not settings.allow_insecure_host:
+def _check_host(settings: Settings, manager: Manager) -> None:
+    if is_loopback(settings.host) or settings.allow_insecure_host:
+        return
+    if manager.auth.local:
         raise SettingsError(
-            f"host {settings.host!r:.100} can be reached from other machines, and no tokens are "
-            "configured: anyone on them could run tasks. Listen on 127.0.0.1, or use "
-            "--allow-insecure-host.",
+            f"host {settings.host!r:.100} can be reached from other machines, and there are no "
+            "tokens: anyone on them could run tasks. Create a token with `kaiju-tasks token create "
+            "NAME --kind admin`, listen on 127.0.0.1, or use --allow-insecure-host.",
             field="host",
         )
 

@@ -10,8 +10,10 @@ from kaiju_tasks.api.frames import Frames, RpcConnection
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.server.entrance import ADMISSION
 from kaiju_tasks.server.http import rpc_url
 from kaiju_tasks.server.peer import Peer
+from kaiju_tasks.server.seat import SocketSeat
 
 __all__ = ["Sockets", "serve_socket"]
 
@@ -44,17 +46,21 @@ async def serve_socket(
         logger.debug("%s was gone before its WebSocket was open", request.remote)
         return web.Response(status=CLOSED_BY_CLIENT)  # nobody reads it
     peer = Peer(socket, lambda: _unsent_bytes(request))
-    caller = Caller(remote=request.remote, connection=peer, url=rpc_url(request))
+    admission = request[ADMISSION]
+    caller = Caller(
+        admission.principal, remote=request.remote, connection=peer, url=rpc_url(request)
+    )
     sockets.add(socket)
     calls = _Calls(frames.connection(caller), peer)
     try:
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                calls.begin(message.data.encode())
-            elif message.type is WSMsgType.BINARY:
-                calls.begin(message.data)
-            elif message.type is WSMsgType.ERROR:
-                logger.info("WebSocket of %s failed: %s", request.remote, socket.exception())
+        with manager.auth.seated(SocketSeat(manager, caller, peer), admission):
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    calls.begin(message.data.encode())
+                elif message.type is WSMsgType.BINARY:
+                    calls.begin(message.data)
+                elif message.type is WSMsgType.ERROR:
+                    logger.info("WebSocket of %s failed: %s", request.remote, socket.exception())
     finally:
         sockets.discard(socket)
         await calls.cancel()

@@ -6,23 +6,13 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.rights import Kind, Scope
+from kaiju_tasks.rights.scope import NOTHING_SCOPE
 from kaiju_tasks.store.columns import log_once
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(Scope).decode
 
-_NOTHING = Scope(
-    streams=(),
-    methods=(),
-    verbs=(),
-    message=(),
-    executors=(),
-    webhook_hosts=(),
-    stages=(),
-    capacity=0,
-    see_data=False,
-)
 _PRINCIPAL = tuple(StoredPrincipal.__struct_fields__)
 _TOKEN = tuple(StoredToken.__struct_fields__)
 
@@ -87,4 +77,4 @@ def _scope(kind: str, id_: str, text: str) -> Scope:
         return _decode(text)
     except msgspec.DecodeError as error:
         log_once("the scope of the %s %s cannot be read: %s", kind, id_, error)
-        return _NOTHING
+        return NOTHING_SCOPE

@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle import cause_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError
+from kaiju_tasks.rights import Principal
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
 from kaiju_tasks.store.base import StoreError, TaskView
 from kaiju_tasks.system_executor.deliver import deliver, http_session, message
@@ -74,7 +75,7 @@ class SystemExecutor(Executor):
     async def _call_once(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
         view = await self._task(ctx)
         caller = Caller(
-            user_id=view.definition.user_id,
+            Principal(view.definition.user_id, kind=None),
             remote=MANAGER_APP,
             cause=cause_of(view.row, view.definition),
         )

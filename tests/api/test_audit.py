@@ -10,6 +10,7 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.lifecycle import Reset
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Principal
 from kaiju_tasks.store import Transaction
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.doubt import in_doubt
@@ -21,7 +22,7 @@ DAY_SECONDS = 86_400.0
 @pytest.fixture
 def ann(manager: Manager) -> Calls:
     """Calls of a named caller from a known address."""
-    return Calls(manager, Caller(user_id="ann", remote="10.0.0.9"))
+    return Calls(manager, Caller(Principal("ann", kind=None), remote="10.0.0.9"))
 
 
 async def audit(call: Calls, **params: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from kaiju_tasks.api import Caller, bulk
 from kaiju_tasks.errors import InvalidParams, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Step, TaskState, advance
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Principal
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
 from tests.manager.hand import Calls, HandExecutor
@@ -263,7 +264,7 @@ async def test_a_long_call_is_answered_and_goes_on(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered_soon(monkeypatch)
-    ann = Calls(manager, Caller(user_id="ann", remote="10.0.0.9"))
+    ann = Calls(manager, Caller(Principal("ann", kind=None), remote="10.0.0.9"))
     await make(call, 20, "a", delay=3600)
     result = await ann("tasks.m_suspend", conditions={"status": "IDLE"}, rate=25)
     assert result["matched"] == 20

@@ -4,6 +4,7 @@ from typing import Any
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Principal
 from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging, released
 from tests.support.wait import wait_until
 
@@ -106,7 +107,7 @@ async def test_a_pause_is_not_mistaken_for_a_full_slot(call: Calls, executor: Ha
 
 
 async def test_nobody_is_said_to_have_suspended_what_was_held_with_many(call: Calls) -> None:
-    alice, bob = (call.by(Caller(user_id=name)) for name in ("alice", "bob"))
+    alice, bob = (call.by(Caller(Principal(name, kind=None))) for name in ("alice", "bob"))
     await call.create("work", id="t", delay=3600)
     await alice("tasks.suspend", id="t")
     assert (await codes(call, "t"))["operator"]["user_id"] == "alice"

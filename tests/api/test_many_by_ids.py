@@ -4,6 +4,7 @@ import pytest
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
+from kaiju_tasks.rights import Principal
 from tests.manager.hand import Calls
 
 WRONG = [
@@ -90,7 +91,7 @@ async def test_m_update_of_no_task_changes_nothing(call: Calls, data: dict[str, 
 
 async def test_m_update_leaves_a_record_for_each_task(call: Calls) -> None:
     await some(call)
-    ann = call.by(Caller(user_id="ann"))
+    ann = call.by(Caller(Principal("ann", kind=None)))
     await ann("tasks.m_update", ids=["b", "nope", "a"], data={"priority": 1})
     page = await call("audit.list", conditions={"action": "tasks.m_update"})
     assert sorted((one["target"], one["user_id"]) for one in page["data"]) == [

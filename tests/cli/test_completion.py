@@ -115,5 +115,5 @@ def test_every_id_and_every_file_is_completed(
             elif isinstance(param, click.Argument) and param.name in ("id", "ids"):
                 asked.clear()
                 param.shell_complete(context, "")
-                room = {"task": "tasks"}.get(leaf.path[0], leaf.path[0])
+                room = {"task": "tasks", "token": "tokens"}.get(leaf.path[0], leaf.path[0])
                 assert asked == [f"{room}.list"], leaf

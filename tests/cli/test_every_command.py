@@ -146,6 +146,7 @@ RETURNED: dict[tuple[str, ...], str] = {
     ("pauses", "list"): "pauses.list",
     ("task", "count"): "tasks.count",
     ("task", "runs"): "tasks.runs",
+    ("token", "list"): "tokens.list",
 }
 WRONG_RESULTS = [42, None, [], {}, "x", [42], {"data": [42], "count": 1, "offset": 0}]
 

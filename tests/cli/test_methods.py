@@ -53,6 +53,10 @@ COMMANDS = {
     "pauses.remove": "pauses remove p",
     "cron.preview": "cron preview @daily",
     "audit.list": "audit",
+    "tokens.create": "token create ann --kind user",
+    "tokens.list": "token list",
+    "tokens.rotate": "token rotate t",
+    "tokens.revoke": "token revoke t",
 }
 WITHOUT = {
     "tasks.m_create": "a file holds one task: a list in it is its commands",
@@ -64,6 +68,9 @@ WITHOUT = {
     "events.subscribe": "`events`, over a WebSocket: tests/cli/test_events.py",
     "events.unsubscribe": "`events` ends with its connection",
     "system.info": "/metrics and the manager's page show it",
+    "system.whoami": "`token list` shows all tokens",
+    "principals.list": "`token list` shows the principals of all tokens",
+    "principals.update": "`token revoke` ends single tokens",
     "rpc.discover": "`openrpc` prints it without a manager",
     "manager.connect": PROTOCOL,
     "manager.ping": PROTOCOL,

@@ -68,8 +68,8 @@ def test_every_limit_can_be_given(invoke: Invoke, db: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["create", "no spaces", "--kind", "user"], 2, "`principal` must be"),
-        (["create", "ann"], 1, "To create it, `kind` is required"),
+        (["create", "no spaces", "--kind", "user"], 2, "principal` must be"),
+        (["create", "ann"], 2, "To create it, `kind` is required"),
         (["create", "ann", "--kind", "boss"], 2, "'boss' is not one of"),
         (["create", "ann", "--kind", "user", "--stream", ""], 2, "scope.streams.0"),
         (["revoke", "nobody"], 1, "There is no token 'nobody'"),

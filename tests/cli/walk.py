@@ -17,10 +17,6 @@ ASK_NO_MANAGER = {
     ("openrpc",),
     ("db", "migrate"),
     ("db", "status"),
-    ("token", "create"),
-    ("token", "list"),
-    ("token", "revoke"),
-    ("token", "rotate"),
 }
 PRINT_NO_JSON = {("serve",), ("executor",), ("openrpc",)}
 

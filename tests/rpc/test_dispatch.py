@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
 from kaiju_tasks.errors import Conflict, StaleLease
+from kaiju_tasks.rights import EVERYTHING
+from kaiju_tasks.rights.access import SIGNED_IN
 from kaiju_tasks.rpc import Limits, Registry, dispatch
 
 LIMITS = Limits()
@@ -35,16 +37,16 @@ class Bad:
 class Service:
     def __init__(self) -> None:
         self.heard: list[Any] = []
-        self.registry = Registry()
-        self.registry.add("subtract", self.subtract, params=Subtract)
-        self.registry.add("echo", self.echo, params=Anything)
-        self.registry.add("carry", self.carry, params=Carrier, tolerant=True)
-        self.registry.add("whoami", self.whoami)
-        self.registry.add("conflict", self.conflict)
-        self.registry.add("stale", self.stale)
-        self.registry.add("crash", self.crash)
-        self.registry.add("unencodable", self.unencodable)
-        self.registry.add("bad_error", self.bad_error)
+        self.registry = Registry(lambda caller: EVERYTHING)
+        self.registry.add("subtract", self.subtract, params=Subtract, access=SIGNED_IN)
+        self.registry.add("echo", self.echo, params=Anything, access=SIGNED_IN)
+        self.registry.add("carry", self.carry, params=Carrier, tolerant=True, access=SIGNED_IN)
+        self.registry.add("whoami", self.whoami, access=SIGNED_IN)
+        self.registry.add("conflict", self.conflict, access=SIGNED_IN)
+        self.registry.add("stale", self.stale, access=SIGNED_IN)
+        self.registry.add("crash", self.crash, access=SIGNED_IN)
+        self.registry.add("unencodable", self.unencodable, access=SIGNED_IN)
+        self.registry.add("bad_error", self.bad_error, access=SIGNED_IN)
 
     async def subtract(self, caller: Any, params: Subtract) -> int:
         return params.minuend - params.subtrahend
@@ -276,7 +278,7 @@ async def test_a_cancellation_passes(service: Service) -> None:
         started.set()
         await asyncio.Event().wait()
 
-    service.registry.add("hang", hang)
+    service.registry.add("hang", hang, access=SIGNED_IN)
     for body in (json.dumps(request("hang")), json.dumps([request("echo"), request("hang")])):
         started.clear()
         task = asyncio.create_task(call(service, body))
@@ -299,8 +301,8 @@ async def test_the_items_of_a_batch_run_at_once_and_are_answered_in_order(
         opened.set()
         return "opened"
 
-    service.registry.add("wait", wait)
-    service.registry.add("open", open_)
+    service.registry.add("wait", wait, access=SIGNED_IN)
+    service.registry.add("open", open_, access=SIGNED_IN)
     answers = await call(service, json.dumps([request("wait", 1), request("open", 2)]))
     assert [(answer["id"], answer["result"]) for answer in answers] == [
         (1, "waited"),

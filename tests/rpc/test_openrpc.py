@@ -7,6 +7,8 @@ from msgspec import Meta, Raw, Struct
 
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TemplateError
+from kaiju_tasks.rights import EVERYTHING
+from kaiju_tasks.rights.access import SIGNED_IN
 from kaiju_tasks.rpc import Limits, Registry, add_discover, dispatch, openrpc_document
 from kaiju_tasks.rpc.draft7 import components
 from kaiju_tasks.types import NewTask, Task
@@ -53,11 +55,22 @@ async def handler(caller: Any, params: Any) -> None:
 
 
 def registry() -> Registry:
-    made = Registry()
-    made.add("tasks.create", handler, params=Create, result=Task, errors=[Conflict])
-    made.add("tasks.get", handler, params=Get, result=Task, errors=[NotFound, TemplateError])
-    made.add("carry", handler, params=Carrier, result=list[Carrier], tolerant=True)
-    add_discover(made, "test", "1.2", lambda caller: caller or "http://here/rpc")
+    made = Registry(lambda caller: EVERYTHING)
+    made.add(
+        "tasks.create", handler, params=Create, result=Task, errors=[Conflict], access=SIGNED_IN
+    )
+    made.add(
+        "tasks.get",
+        handler,
+        params=Get,
+        result=Task,
+        errors=[NotFound, TemplateError],
+        access=SIGNED_IN,
+    )
+    made.add(
+        "carry", handler, params=Carrier, result=list[Carrier], tolerant=True, access=SIGNED_IN
+    )
+    add_discover(made, "test", "1.2", lambda caller: caller or "http://here/rpc", SIGNED_IN)
     return made
 
 

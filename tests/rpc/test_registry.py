@@ -4,6 +4,8 @@ import pytest
 from msgspec import Raw, Struct
 
 from kaiju_tasks.errors import MethodNotFound
+from kaiju_tasks.rights import EVERYTHING
+from kaiju_tasks.rights.access import SIGNED_IN
 from kaiju_tasks.rpc import NoParams, Registry
 
 
@@ -28,9 +30,9 @@ async def handler(caller: Any, params: Any) -> None:
 
 
 def test_methods_keep_their_order_and_are_found_by_name() -> None:
-    registry = Registry()
-    registry.add("b", handler, params=Strict)
-    registry.add("a", handler)
+    registry = Registry(lambda caller: EVERYTHING)
+    registry.add("b", handler, params=Strict, access=SIGNED_IN)
+    registry.add("a", handler, access=SIGNED_IN)
     assert [method.name for method in registry] == ["b", "a"]
     assert len(registry) == 2
     assert "a" in registry
@@ -40,29 +42,29 @@ def test_methods_keep_their_order_and_are_found_by_name() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    registry = Registry()
-    registry.add("a", handler)
+    registry = Registry(lambda caller: EVERYTHING)
+    registry.add("a", handler, access=SIGNED_IN)
     with pytest.raises(ValueError, match="the method a is already registered"):
-        registry.add("a", handler)
+        registry.add("a", handler, access=SIGNED_IN)
 
 
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(MethodNotFound, match=r"there is no method `tasks\.nope`"):
-        Registry().find("tasks.nope")
+        Registry(lambda caller: EVERYTHING).find("tasks.nope")
 
 
 def test_params_that_would_drop_unknown_names_must_be_said_to() -> None:
-    registry = Registry()
+    registry = Registry(lambda caller: EVERYTHING)
     with pytest.raises(TypeError, match="forbid_unknown_fields"):
-        registry.add("a", handler, params=Tolerant)
+        registry.add("a", handler, params=Tolerant, access=SIGNED_IN)
     with pytest.raises(TypeError, match="forbid_unknown_fields"):
-        registry.add("a", handler, params=Strict, tolerant=True)
-    registry.add("a", handler, params=Tolerant, tolerant=True)
+        registry.add("a", handler, params=Strict, tolerant=True, access=SIGNED_IN)
+    registry.add("a", handler, params=Tolerant, tolerant=True, access=SIGNED_IN)
 
 
 def test_it_is_known_which_methods_carry_bytes() -> None:
-    registry = Registry()
-    registry.add("plain", handler, params=Strict)
-    registry.add("carrier", handler, params=Reports, tolerant=True)
+    registry = Registry(lambda caller: EVERYTHING)
+    registry.add("plain", handler, params=Strict, access=SIGNED_IN)
+    registry.add("carrier", handler, params=Reports, tolerant=True, access=SIGNED_IN)
     assert not registry.find("plain").carries_raw
     assert registry.find("carrier").carries_raw

@@ -9,6 +9,7 @@ import pytest
 
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights.access import SIGNED_IN
 from kaiju_tasks.rpc import NoParams
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
@@ -57,7 +58,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         async def crash(caller: Any, params: NoParams) -> None:
             raise RuntimeError("the secret reason")
 
-        registry.add("test.crash", crash)
+        registry.add("test.crash", crash, access=SIGNED_IN)
         async with listening(manager, registry, settings) as port:
             yield Site(manager, port, session)
     await store.close()

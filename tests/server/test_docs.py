@@ -12,6 +12,7 @@ WRITES = re.compile(
     r"events\..*|manager\.(?!list_).*|executors\.(drain|resume|suspend)|notifications\.(delete|update)"
     r"|pauses\.(add|remove)|tasks\.(m_)?(cancel|create|delete|reset|resume|suspend|update)"
     r"|tasks\.(delete_old_tasks|message|restart_from|run_now|write_message)"
+    r"|tokens\.(create|revoke|rotate)|principals\.update"
 )
 
 

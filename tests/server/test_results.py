@@ -37,6 +37,12 @@ class Checked:
         self.left.discard(method)
         return answer["result"]
 
+    def over(self, socket: aiohttp.ClientWebSocketResponse) -> "Checked":
+        """The same over another WebSocket."""
+        other = Checked(socket, self._document)
+        other.left = self.left
+        return other
+
     async def run(self) -> dict[str, Any]:
         """The next task that the manager pushes."""
         while not self.runs:
@@ -72,12 +78,13 @@ async def call(site: Site) -> AsyncIterator[Checked]:
         yield Checked(socket, document)
 
 
-async def test_the_results_of_all_methods_fit_their_schemas(call: Checked) -> None:
+async def test_the_results_of_all_methods_fit_their_schemas(call: Checked, site: Site) -> None:
     document = await call("rpc.discover")
     await executors(call)
     await a_run(call)
     await a_failed_run(call)
     await the_rest(call)
+    await tokens(call, site)
     assert document["openrpc"] == "1.3.2"
     assert call.left - {"test.crash"} == set()
 
@@ -170,3 +177,21 @@ async def the_rest(call: Checked) -> None:
     for method in ("suspend", "resume", "drain"):
         await call(f"executors.{method}", id="e")
     await call("manager.suspend_executor", id="e")
+
+
+async def tokens(call: Checked, site: Site) -> None:
+    """The first token ends the connection of the anonymous caller that has created it."""
+    await call("system.whoami")
+    root = await call("tokens.create", data={"principal": "root", "kind": "admin"})
+    headers = {"Authorization": f"Bearer {root['token']}"}
+    async with site.socket(headers=headers) as socket:
+        admin = call.over(socket)
+        await admin("system.whoami")
+        scope = {"streams": ["a.*"], "verbs": ["read"], "capacity": 3, "see_data": True}
+        data = {"principal": "ann", "kind": "viewer", "scope": scope, "note": "n", "lifetime": 60}
+        ann = await admin("tokens.create", data=data)
+        await admin("tokens.rotate", id=ann["id"], overlap=5)
+        await admin("tokens.revoke", id=ann["id"])
+        await admin("tokens.list")
+        await admin("principals.update", id="ann", data={"disabled": True})
+        await admin("principals.list")

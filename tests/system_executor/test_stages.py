@@ -13,6 +13,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.process import EXIT_REFUSED, run_executor
 from kaiju_tasks.inprocess import IN_PROCESS, InProcessTransport
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Principal
 from kaiju_tasks.rpc import Limits, Registry, dispatch
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
@@ -42,7 +43,7 @@ async def test_a_pipeline_creates_and_messages_tasks(inside: Inside) -> None:
 
 
 async def test_what_a_stage_creates_is_its_creators(inside: Inside) -> None:
-    call = Calls(inside.manager, Caller(user_id="ann"))
+    call = Calls(inside.manager, Caller(Principal("ann", kind=None)))
     await call.create(
         command("tasks.create", data={"id": "child", **WORK}), app_name="manager", id="parent"
     )

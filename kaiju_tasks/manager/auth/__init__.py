@@ -1,5 +1,7 @@
-"""Principals and tokens: how they are issued and revoked."""
+"""Principals and tokens: who a caller is, and how tokens are issued and revoked."""
 
+from kaiju_tasks.manager.auth.admission import Admission
+from kaiju_tasks.manager.auth.authenticator import REFUSAL, Authenticator, Seat
 from kaiju_tasks.manager.auth.database import database_issuer, list_tokens
 from kaiju_tasks.manager.auth.issuer import Issuer
 from kaiju_tasks.manager.auth.orders import DAY, HOUR, TokenOrder
@@ -8,7 +10,11 @@ from kaiju_tasks.manager.auth.views import principal_info, token_info
 __all__ = [
     "DAY",
     "HOUR",
+    "REFUSAL",
+    "Admission",
+    "Authenticator",
     "Issuer",
+    "Seat",
     "TokenOrder",
     "database_issuer",
     "list_tokens",

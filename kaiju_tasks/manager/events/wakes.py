@@ -1,4 +1,4 @@
-"""Wakes other managers when a stream, an executor or the pauses have changed."""
+"""Wakes other managers when a stream, an executor, the pauses or the tokens have changed."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from kaiju_tasks.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
 
-STREAM, EXECUTOR, PAUSES = "q:", "r:", "p"
+STREAM, EXECUTOR, PAUSES, TOKENS = "q:", "r:", "p", "t"
 
 
 class Woken(NamedTuple):
@@ -18,11 +18,13 @@ class Woken(NamedTuple):
     :param streams: streams that may have ready tasks
     :param executors: executors whose leases may have changed
     :param pauses: whether the pauses may have changed
+    :param tokens: whether principals or tokens may have changed
     """
 
     streams: list[str]
     executors: list[str]
     pauses: bool
+    tokens: bool
 
 
 class Wakes:
@@ -59,6 +61,10 @@ class Wakes:
         """Report that the pauses have changed."""
         self._send(PAUSES)
 
+    def tokens(self) -> None:
+        """Report that principals or tokens have changed."""
+        self._send(TOKENS)
+
     def _send(self, topic: str) -> None:
         self._topics.add(topic)
         if self._sending is None or self._sending.done():
@@ -75,12 +81,14 @@ class Wakes:
 
 def read_wake(topics: Iterable[str]) -> Woken:
     """Parse the topics of a wake-up. Unknown topics, of a later version, are ignored."""
-    streams, executors, pauses = [], [], False
+    streams, executors, pauses, tokens = [], [], False, False
     for topic in topics:
         if topic == PAUSES:
             pauses = True
+        elif topic == TOKENS:
+            tokens = True
         elif topic.startswith(STREAM):
             streams.append(topic.removeprefix(STREAM))
         elif topic.startswith(EXECUTOR):
             executors.append(topic.removeprefix(EXECUTOR))
-    return Woken(streams, executors, pauses)
+    return Woken(streams, executors, pauses, tokens)

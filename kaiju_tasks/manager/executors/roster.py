@@ -270,6 +270,18 @@ class Roster:
         await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
         self._visits.worked(executor_id)
 
+    async def dismiss(self, session: Session) -> None:
+        """Let an executor leave that may not serve any more. Its tasks are requeued, which does not
+        count as a loss. If it has connected again, nothing happens.
+
+        :raises NotFound: it is not known any more
+        :raises Unavailable: the database cannot be reached
+        """
+        await self._end(
+            session.executor_id, ExecutorStatus.GONE, Outcome.RELEASED, session=session.nonce
+        )
+        self._sessions.remove(session)
+
     async def suspend(self, executor_id: str, audit: AuditRecord | None = None) -> None:
         """Suspend an executor until `resume`: its leases are revoked and it gets no tasks.
 
@@ -328,11 +340,17 @@ class Roster:
         status: ExecutorStatus,
         outcome: Outcome,
         audit: AuditRecord | None = None,
+        *,
+        session: str | None = None,
     ) -> None:
-        async def work(tx: Transaction) -> Written[list[Change]]:
+        """:param session: end only this session; None for any"""
+
+        async def work(tx: Transaction) -> Written[list[Change] | None]:
             executor = await tx.lock_executor(executor_id)
             if executor is None:
                 raise _no_executor(executor_id)
+            if session not in (None, executor.session):
+                return Written(None, [])
             if executor.status is not ExecutorStatus.SUSPENDED:  # a suspension outlasts a leave
                 executor.status = status
                 if audit is not None:
@@ -344,10 +362,12 @@ class Roster:
             return Written(changes, changes)
 
         changes = await self._committer.transact(work)
+        if changes is None:
+            return
         self._revoke(executor_id, changes)
-        session = self._sessions.get(executor_id)
-        if session is not None:
-            self.change_status(session, status)
+        connected = self._sessions.get(executor_id)
+        if connected is not None:
+            self.change_status(connected, status)
 
     def _revoke(self, executor_id: str, changes: list[Change]) -> None:
         session = self._sessions.get(executor_id)
