@@ -17,6 +17,7 @@ import msgspec
 
 from kaiju_tasks.embedded import MEMORY, Embedded, EventStream, embedded, link_executors
 from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.base import Condition, Ping
 from kaiju_tasks.store.clock import SteadyClock
@@ -170,7 +171,8 @@ class Kaiju:
         store = self.manager.store
         async with store.transaction():
             summary = await store.work_summary()
-            running = await store.count([Condition("status", "eq", TaskStatus.EXECUTED)])
+            executed = Condition("status", "eq", TaskStatus.EXECUTED)
+            running = await store.count([executed], ALL_SIGHT)
         due = summary.next_due is not None and summary.next_due <= summary.now
         if due or summary.signals or summary.unsettled:
             self.manager.scheduler.look()

@@ -9,9 +9,12 @@ from msgspec import Meta, Struct
 
 from kaiju_tasks.errors import Forbidden
 from kaiju_tasks.protocol import ConnectParams, PingParams, SuspendExecutorParams
+from kaiju_tasks.rights import Decision, Principal, Target, access, may
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.types import MANAGER_APP, Id, Label
 
+OWN_ID = "manager-"
+"""The ids of the managers' own executors begin with it."""
 Capacity = Annotated[int, Meta(ge=0, le=100_000)]
 Pid = Annotated[int, Meta(ge=0, lt=2**31)]
 
@@ -34,11 +37,13 @@ class _Leave(Struct):
     id: Id
 
 
-def check_connect(params: ConnectParams, *, system: bool) -> None:
+def check_connect(params: ConnectParams, principal: Principal, *, system: bool) -> None:
     """
+    :param principal: on whose behalf the executor connects
     :param system: the manager's own executor connects
     :raises InvalidParams: a field is invalid; `field` is its path
-    :raises Forbidden: the stream is reserved for the manager's own executor
+    :raises Forbidden: the stream or the id is reserved for the manager's own executor, or the
+        principal may not serve the streams or take the id
     """
     _check(params, _Executor)
     if MANAGER_APP in params.app_names and not system:
@@ -46,6 +51,14 @@ def check_connect(params: ConnectParams, *, system: bool) -> None:
             f"`app_names`: only the manager itself serves the stream {MANAGER_APP!r}; "
             "give the executor another name",
             field="app_names",
+        )
+    if params.id.startswith(OWN_ID) and not system:
+        raise Forbidden(f"`id`: ids that begin with {OWN_ID!r} are reserved", field="id")
+    target = Target(id=params.id, streams=tuple(params.app_names))
+    if may(principal, access.SERVE, target) is not Decision.ALLOWED:
+        raise Forbidden(
+            f"your token does not allow the executor {params.id!r:.100} on these streams",
+            field="app_names" if principal.may_be(params.id) else "id",
         )
 
 

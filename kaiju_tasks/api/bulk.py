@@ -9,13 +9,16 @@ import msgspec
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import BulkParams, BulkResult, BulkSuspendParams, Refusal
+from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.api.task_matcher import TaskMatcher
 from kaiju_tasks.errors import Conflict, InvalidParams, KaijuError, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Reset, Resume, Step, Suspend, TaskState
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
+from kaiju_tasks.rights import Sight, access
 from kaiju_tasks.store.base import Condition, StoreError
+from kaiju_tasks.store.query import sight_conditions
 from kaiju_tasks.types import AuditRecord
 
 log = logging.getLogger(__name__)
@@ -59,17 +62,18 @@ class BulkApi:
     async def _all(
         self, caller: Caller, action: str, params: BulkParams, make: Callable[[], Event]
     ) -> BulkResult:
-        conditions = _read(params.conditions)
+        sight = seen_by(caller, access.OPERATE_TASKS)
+        conditions = [*_read(params.conditions), *sight_conditions(sight)]
         store = self._manager.store
-        matched = await store.count(conditions)
+        matched = await store.count(conditions, sight)
         if params.dry_run:
-            sample: list[str] = await anext(store.ids(conditions, SHOWN), [])
+            sample: list[str] = await anext(store.ids(conditions, sight, SHOWN), [])
             return BulkResult(matched=matched, sample=sample, errors=[])
         details = msgspec.structs.asdict(params)
         details["conditions"] = _brief(params.conditions)
         del details["dry_run"]
         audit = caller.audit(self._manager.dice.new_id(), f"tasks.{action}", **details)
-        bulk = Bulk(self._manager, conditions, make, params.rate, matched)
+        bulk = Bulk(self._manager, conditions, sight, make, params.rate, matched)
         return await bulk.run(audit)
 
 
@@ -79,6 +83,7 @@ class Bulk:
     It handles tasks in the order of their ids, so that no task is handled twice, even if it is
     reset, ends and matches again during the call.
 
+    :param sight: the tasks on which the caller may act
     :param rate: the most tasks per second
     :param expected: number of tasks that matched at the beginning
     """
@@ -87,12 +92,14 @@ class Bulk:
         self,
         manager: Manager,
         conditions: Sequence[Condition],
+        sight: Sight,
         make: Callable[[], Event],
         rate: float | None,
         expected: int,
     ) -> None:
         self._manager = manager
         self._conditions = conditions
+        self._sight = sight
         self._matcher = TaskMatcher(conditions)
         self._make = make
         self._rate = rate
@@ -150,7 +157,7 @@ class Bulk:
         if self._rate is not None:
             size = max(1, min(BATCH, int(self._rate * PACE_SECONDS)))
         turn = loop.time()
-        async for ids in self._manager.store.ids(self._conditions, size):
+        async for ids in self._manager.store.ids(self._conditions, self._sight, size):
             await asyncio.sleep(turn - loop.time())
             if self._rate is not None:
                 turn = loop.time() + len(ids) / self._rate

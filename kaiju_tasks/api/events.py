@@ -4,13 +4,16 @@ import logging
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionParams
+from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.errors import InvalidRequest, TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
 from kaiju_tasks.manager.events.hub import EncodedEvent, EventHub, Subscription
 from kaiju_tasks.manager.executors.sessions import Connection
+from kaiju_tasks.rights import access
 from kaiju_tasks.rpc import encode_notification
+from kaiju_tasks.store.query import sight_conditions
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,8 @@ class EventsApi:
 
     async def subscribe(self, caller: Caller, params: SubscribeParams) -> Subscribed:
         """Subscribe to events over this WebSocket. Each event is a notification with its name."""
-        conditions = read_conditions(params.conditions, EVENT_COLUMNS)
+        sight = seen_by(caller, access.READ_TASKS)
+        conditions = read_conditions(params.conditions, EVENT_COLUMNS) + sight_conditions(sight)
         connection = _connection(caller, "events.subscribe")
         if len(caller.subscriptions) >= SUBSCRIPTIONS_MAX:
             raise TooManyRequests(

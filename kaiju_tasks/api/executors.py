@@ -5,9 +5,11 @@ import msgspec
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.known import of_stream, read_commands
 from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams
-from kaiju_tasks.errors import NotFound
+from kaiju_tasks.api.permission import check_target, seen_by
+from kaiju_tasks.errors import Forbidden, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.sessions import GONE
+from kaiju_tasks.rights import Kind, Target, access
 from kaiju_tasks.store.base import ExecutorRow
 from kaiju_tasks.types import MANAGER_APP, AuditRecord, ExecutorInfo
 
@@ -22,31 +24,48 @@ class ExecutorsApi:
 
     async def list(self, caller: Caller) -> "list_[ExecutorInfo]":
         """List the executors that are connected or were connected recently, by id."""
-        return [_info(row) for row in await self._store.executors() if is_shown(row)]
+        rows = await self._store.executors(seen_by(caller, access.READ_STREAMS))
+        return [_info(row, caller) for row in rows if is_shown(row)]
 
-    async def list_active(self) -> "list_[ExecutorInfo]":
-        rows = await self._store.executors()
-        return [_info(row) for row in rows if row.status not in GONE]
+    async def list_active(self, caller: Caller) -> "list_[ExecutorInfo]":
+        rows = await self._store.executors(seen_by(caller, access.READ_OPERATIONS))
+        return [_info(row, caller) for row in rows if row.status not in GONE]
 
     async def get(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Get an executor."""
-        rows = await self._store.executors([params.id])
+        return _info(await self._row(caller, params.id), caller)
+
+    async def _row(self, caller: Caller, executor_id: str) -> ExecutorRow:
+        rows = await self._store.executors(seen_by(caller, access.READ_STREAMS), [executor_id])
         if not rows:
-            raise NotFound(f"there is no executor {params.id!r}", id=params.id)
-        return _info(rows[0])
+            raise NotFound(f"there is no executor {executor_id!r}", id=executor_id)
+        return rows[0]
+
+    async def _check(self, caller: Caller, executor_id: str) -> None:
+        """Check that a caller may operate an executor. The manager's own belongs to nobody."""
+        if caller.principal.unlimited:
+            return
+        row = await self._row(caller, executor_id)
+        if MANAGER_APP in row.app_names:
+            raise Forbidden("the manager's own executor cannot be operated", id=executor_id)
+        target = Target(id=executor_id, streams=tuple(row.app_names))
+        check_target(caller.principal, access.OPERATE_STREAMS, target, "executor")
 
     async def suspend(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Revoke an executor's leases, and refuse the executor until it is resumed."""
+        await self._check(caller, params.id)
         await self._roster.suspend(params.id, self._audit(caller, "suspend", params.id))
         return await self.get(caller, params)
 
     async def resume(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Allow a suspended or draining executor to take tasks again."""
+        await self._check(caller, params.id)
         await self._roster.resume(params.id, self._audit(caller, "resume", params.id))
         return await self.get(caller, params)
 
     async def drain(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Give an executor no new tasks. Tasks that it holds continue."""
+        await self._check(caller, params.id)
         await self._roster.drain(params.id, self._audit(caller, "drain", params.id))
         return await self.get(caller, params)
 
@@ -56,10 +75,11 @@ class ExecutorsApi:
     async def commands(self, caller: Caller, params: CommandsParams) -> "list_[CommandView]":
         """List the methods that executors have registered, by stream."""
         found: dict[tuple[str, str], CommandView] = {}
-        for row in await self._store.executors():
+        sight = seen_by(caller, access.READ_STREAMS)
+        for row in await self._store.executors(sight):
             if row.status in GONE:
                 continue
-            for app_name in row.app_names:
+            for app_name in filter(sight.sees_stream, row.app_names):
                 if params.app_name in (None, app_name):
                     _add_commands(found, app_name, row)
         return [found[key] for key in sorted(found)]
@@ -86,15 +106,17 @@ def _add_commands(
         view.executors += 1
 
 
-def _info(row: ExecutorRow) -> ExecutorInfo:
+def _info(row: ExecutorRow, caller: Caller) -> ExecutorInfo:
+    sight = seen_by(caller, access.READ_STREAMS)
+    machine = caller.principal.kind not in (Kind.VIEWER, Kind.USER)
     return ExecutorInfo(
         id=row.id,
-        app_names=row.app_names,
+        app_names=[name for name in row.app_names if sight.sees_stream(name)],
         status=row.status,
         capacity=row.capacity,
         running=row.running,
-        host=row.host,
-        pid=row.pid,
+        host=row.host if machine else None,
+        pid=row.pid if machine else None,
         version=row.version,
         connected_at=row.connected_at,
         last_ping=row.last_ping,

@@ -4,6 +4,7 @@ import msgspec
 
 from kaiju_tasks.api.reasons import Facts, reasons
 from kaiju_tasks.lifecycle import Pauses, Row, Wait
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Condition, PageQuery, Store, TaskView
 from kaiju_tasks.types import Explanation, TaskStatus
 
@@ -16,7 +17,7 @@ async def explain(store: Store, view: TaskView) -> Explanation:
     row, definition = view.row, view.definition
     facts = Facts(row, definition, await store.now(), Pauses(await store.pauses()))
     if row.status is TaskStatus.QUEUED:
-        executors = await store.executors()
+        executors = await store.executors(ALL_SIGHT)
         facts.executors = [one for one in executors if row.app_name in one.app_names]
         facts.ahead = await store.ahead(row)
         if definition.slot_key is not None:
@@ -40,7 +41,7 @@ async def explain(store: Store, view: TaskView) -> Explanation:
 async def _who_suspended(store: Store, row: Row) -> tuple[str | None, float] | None:
     """Return who suspended the task, if the audit has a record. A bulk record names no task."""
     conditions = [Condition("target", "eq", row.id), Condition("action", "in", list(HOLDS))]
-    records, _ = await store.audit(PageQuery(conditions, limit=1))
+    records, _ = await store.audit(PageQuery(conditions, limit=1), ALL_SIGHT)
     if not records or records[0].action != SUSPEND:
         return None
     (suspended,) = records

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from kaiju_tasks.api.fit import Misfit, Shape, shape
 from kaiju_tasks.api.nearest import nearest
 from kaiju_tasks.lifecycle import Command, Definition
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS
 from kaiju_tasks.types import HOOKS, MANAGER_APP, ExecutorStatus
@@ -115,7 +116,7 @@ class KnownMethods:
         if now - self._read_at < FRESH_SECONDS:
             return
         offers: dict[str, Offer] = {}
-        for executor in await self._store.executors():
+        for executor in await self._store.executors(ALL_SIGHT):
             if executor.status in (ExecutorStatus.ACTIVE, ExecutorStatus.DRAINING):
                 commands = read_commands(executor.commands)
                 for app_name in executor.app_names:

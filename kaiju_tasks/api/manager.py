@@ -4,13 +4,14 @@ import logging
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiju_tasks.api.announcements import check_connect, check_leave, check_ping
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.torn_reports import readable_reports
-from kaiju_tasks.errors import InvalidParams, InvalidRequest, KaijuError, TooLarge
+from kaiju_tasks.errors import Forbidden, InvalidParams, InvalidRequest, KaijuError, TooLarge
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.protocol import (
@@ -48,7 +49,8 @@ class ManagerApi:
             raise InvalidRequest(
                 "manager.connect must be called over the WebSocket at /rpc, not over POST"
             )
-        check_connect(params, system=caller.system)
+        check_connect(params, caller.principal, system=caller.system)
+        params = replace(params, capacity=_within(caller, params.capacity))
         if caller.session is not None and caller.session.executor_id != params.id:
             raise InvalidParams(
                 f"`id`: this connection belongs to executor {caller.session.executor_id!r}: "
@@ -56,7 +58,7 @@ class ManagerApi:
                 field="id",
             )
         result, session = await self._manager.roster.connect(
-            params, caller.connection, local=caller.remote in LOOPBACK
+            params, caller.connection, caller.user_id, local=caller.remote in LOOPBACK
         )
         caller.session = session
         self._known.forget()
@@ -66,6 +68,8 @@ class ManagerApi:
     async def ping(self, caller: Caller, params: PingParams) -> PingResult:
         """Renew the leases of an executor."""
         check_ping(params)
+        if params.capacity is not None:
+            params = replace(params, capacity=_within(caller, params.capacity))
         status = await self._manager.roster.ping(params, caller.session)
         if params.holding is not None and caller.session is not None:
             self._manager.reconciliation.heard(caller.session, params.holding)
@@ -75,6 +79,9 @@ class ManagerApi:
     async def suspend_executor(self, caller: Caller, params: SuspendExecutorParams) -> PingResult:
         """Disconnect an executor. The tasks that it holds return to their streams."""
         check_leave(params)
+        own = caller.session is not None and caller.session.executor_id == params.id
+        if not own and not caller.principal.unlimited:
+            raise Forbidden("an executor can only disconnect itself", field="id")
         await self._manager.roster.leave(params.id)
         self._known.forget()
         return PingResult("GONE")
@@ -87,11 +94,17 @@ class ManagerApi:
         self, caller: Caller, params: Acknowledgement
     ) -> list[ExecutorInfo]:
         """List the executors that are not lost or gone."""
-        return await ExecutorsApi(self._manager).list_active()
+        return await ExecutorsApi(self._manager).list_active(caller)
 
     async def acknowledge(self, caller: Caller, params: Acknowledgement) -> bool:
         """Accept the call without effect."""
         return True
+
+
+def _within(caller: Caller, capacity: int) -> int:
+    """The capacity that an executor has within its rights."""
+    most = caller.principal.capacity
+    return capacity if most is None else min(capacity, most)
 
 
 async def write_stage_fast(

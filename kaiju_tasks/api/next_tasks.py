@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from kaiju_tasks.define import circles, waits, without_wait
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Definition
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store.base import Store
 
 
@@ -14,22 +15,25 @@ class NextTasks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def check_exists(self, target: str, field: str = "data.next_task") -> None:
-        """:raises InvalidParams: there is no such task"""
-        if target not in await self._store.next_tasks([target]):
+    async def check_exists(self, target: str, sight: Sight, field: str = "data.next_task") -> None:
+        """:raises InvalidParams: there is no such task in sight"""
+        if target not in await self._store.tasks([target], sight, results=False):
             raise _unknown(target, field)
 
-    async def check(self, made: Mapping[str, Definition]) -> None:
+    async def check(self, made: Mapping[str, Definition], sight: Sight) -> None:
         """Check new tasks.
 
         :param made: their definitions, by the path of `next_task`
+        :param sight: the tasks that can be next tasks
         :raises InvalidParams: a next task does not exist, or there is a circle that never waits
         """
         if all(one.next_task is None for one in made.values()):
             return
         new = {one.id: one for one in made.values()}
         known = await self._reached(made.values())
-        there = {None, *known, *new}
+        targets = [one.next_task for one in made.values() if one.next_task is not None]
+        seen = known if sight.everything else await self._store.tasks(targets, sight, results=False)
+        there = {None, *seen, *new}
         for field, one in made.items():
             if one.next_task not in there:
                 raise _unknown(str(one.next_task), field)
@@ -57,7 +61,7 @@ class NextTasks:
     ) -> None:
         for circle in circles(made, known):
             others = [one for one in circle if one not in made]
-            views = await self._store.tasks(others, results=False) if others else {}
+            views = await self._store.tasks(others, ALL_SIGHT, results=False) if others else {}
             definitions = {one: view.definition for one, view in views.items()}
             if not waits(circle, {**definitions, **made}):
                 raise _circle(circle, next(fields[one] for one in circle if one in made))

@@ -4,10 +4,12 @@ import msgspec
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import IdParams, PauseParams, PauseView, Removed
+from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Pauses, is_over
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Target, access
 from kaiju_tasks.templates import compile_condition
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Pause, as_text
@@ -33,6 +35,7 @@ class PausesApi:
         pause = _checked(params, now)
         pause.id = params.id or self._manager.dice.new_id()
         pause.author = caller.user_id or params.author
+        check_target(caller.principal, access.OPERATE_STREAMS, _target(pause), "pause")
         targets = {name: value for name in TARGETS if (value := getattr(pause, name)) is not None}
         await self._manager.pauses.add(
             pause, self._audit(caller, "add", pause.id, reason=pause.reason, **targets)
@@ -43,10 +46,21 @@ class PausesApi:
         """List the pauses that hold tasks now or will later, by id."""
         now = await self._store.now()
         pauses = await self._store.pauses()
-        return [_view(pause, now) for pause in pauses if not is_over(pause, now)]
+        sight = seen_by(caller, access.READ_STREAMS)
+        return [
+            _view(pause, now)
+            for pause in pauses
+            if not is_over(pause, now)
+            and (pause.app_name is None or sight.sees_stream(pause.app_name))
+        ]
 
     async def remove(self, caller: Caller, params: IdParams) -> Removed:
         """End a pause. The tasks that it holds continue."""
+        if not caller.principal.unlimited:
+            for pause in await self._store.pauses():
+                if pause.id == params.id:
+                    needs = access.OPERATE_STREAMS
+                    check_target(caller.principal, needs, _target(pause), "pause")
         await self._manager.pauses.remove(params.id, self._audit(caller, "remove", params.id))
         return Removed(True)
 
@@ -55,6 +69,11 @@ class PausesApi:
 
 
 list_ = list
+
+
+def _target(pause: Pause) -> Target:
+    """A pause without a stream holds tasks of all streams."""
+    return Target(id=pause.id, streams=None if pause.app_name is None else (pause.app_name,))
 
 
 def _view(pause: Pause, now: float) -> PauseView:

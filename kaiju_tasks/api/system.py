@@ -3,8 +3,10 @@
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import is_shown
 from kaiju_tasks.api.params import PreviewParams, SystemView
+from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.cron import parse_time, preview
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import access
 from kaiju_tasks.types import Limit
 from kaiju_tasks.version import __version__
 
@@ -19,10 +21,12 @@ class SystemApi:
         """Return the manager, and the numbers of its tasks and executors."""
         manager = self._manager
         tasks: dict[str, dict[str, int]] = {}
-        for (app_name, status), count in sorted((await manager.store.status_counts()).items()):
+        sight = seen_by(caller, access.READ_STREAMS)
+        counts = await manager.store.status_counts(sight)
+        for (app_name, status), count in sorted(counts.items()):
             tasks.setdefault(app_name, {})[status] = count
         executors: dict[str, int] = {}
-        for executor in await manager.store.executors():
+        for executor in await manager.store.executors(sight):
             if is_shown(executor):
                 executors[executor.status] = executors.get(executor.status, 0) + 1
         return SystemView(

@@ -37,6 +37,13 @@ from kaiju_tasks.api.params import (
     Validation,
     WaitParams,
 )
+from kaiju_tasks.api.permission import (
+    COMMANDS_OF,
+    check_change,
+    check_definition,
+    permitted,
+    seen_by,
+)
 from kaiju_tasks.api.queries import (
     Sort,
     read_after,
@@ -79,6 +86,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
+from kaiju_tasks.rights import Access, access
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
@@ -135,23 +143,28 @@ class TasksApi:
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
             except Duplicate as exc:
-                holder = (await self._store.tasks([exc.holder])).get(exc.holder)
+                seen = seen_by(caller, access.READ_TASKS)
+                holder = (await self._store.tasks([exc.holder], seen)).get(exc.holder)
                 if holder is None:  # deleted since
                     continue
                 if refuses(defined.definition, holder.definition):
                     raise _duplicate(exc.holder, holder) from None
                 warnings += _reuse_warnings(defined.definition, holder.definition, "data")
-                return _created(task_view(holder), False, warnings)
-            view = _new_view(step, draft) or await self._view(step.row.id)
-            return _created(task_view(view), True, warnings)
+                return _created(_shown(caller, holder), False, warnings)
+            view = _new_view(step, draft) or await self._view(caller, step.row.id)
+            return _created(_shown(caller, view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
+        seen = seen_by(caller, access.READ_TASKS)
+        if not seen.everything and not await self._store.tasks([task_id], seen, results=False):
+            raise _taken(task_id, None, field="data.id")
         if params.on_conflict == "replace":
             audit = self._audit(caller, "create", task_id, on_conflict="replace")
             replacement = self._replacement(caller, read_new_task(params.data))
-            await self._committer.apply(task_id, replacement, audit=audit)
-        task = await self._task(task_id)
+            change = permitted(caller, access.CHANGE_TASKS, replacement)
+            await self._committer.apply(task_id, change, audit=audit)
+        task = await self._task(caller, task_id)
         if params.on_conflict == "error":
             raise Conflict(
                 f"a task with the id {task_id!r} exists already; "
@@ -168,6 +181,7 @@ class TasksApi:
         def build(state: TaskState) -> Event:
             defined = self._define_at(new, now, caller)
             changed = succeed(defined.definition, state.definition)
+            check_change(caller.principal, state.definition, changed)
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
                 next_run = now if next_run is None else next_run
@@ -190,7 +204,8 @@ class TasksApi:
                     )
             made.append(defined)
         await self._next_tasks.check(
-            {f"data.{i}.next_task": one.definition for i, one in enumerate(made)}
+            {f"data.{i}.next_task": one.definition for i, one in enumerate(made)},
+            seen_by(caller, access.OPERATE_TASKS),
         )
         warnings = [
             await self._warnings(one, params.strict, index) for index, one in enumerate(made)
@@ -200,9 +215,10 @@ class TasksApi:
             outcomes = await self._committer.create_all(drafts)
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
-            raise await self._taken(made[index].definition.id, index) from None
+            raise await self._taken(caller, made[index].definition.id, index) from None
         except Duplicate as exc:
-            view = (await self._store.tasks([exc.holder], results=False)).get(exc.holder)
+            sight = seen_by(caller, access.READ_TASKS)
+            view = (await self._store.tasks([exc.holder], sight, results=False)).get(exc.holder)
             raise _duplicate(exc.holder, view, seen[exc.task_id]) from None
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
         views = {
@@ -212,26 +228,22 @@ class TasksApi:
         }
         tasks = {task_id: view for task_id, view in views.items() if view is not None}
         if unseen := [task_id for task_id in ids if task_id not in tasks]:
-            tasks |= await self._store.tasks(unseen)
+            tasks |= await self._store.tasks(unseen, seen_by(caller, access.READ_TASKS))
         for index, (outcome, draft) in enumerate(zip(outcomes, drafts, strict=True)):
             if isinstance(outcome, Duplicate) and outcome.holder in tasks:
                 holder = tasks[outcome.holder].definition
                 warnings[index] += _reuse_warnings(draft.definition, holder, f"data.{index}")
         return [
-            _created(task_view(tasks[task_id]), isinstance(outcome, Step), found)
+            _created(_shown(caller, tasks[task_id]), isinstance(outcome, Step), found)
             for found, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
             if task_id in tasks
         ]
 
-    async def _taken(self, task_id: str, index: int) -> Conflict:
-        view = (await self._store.tasks([task_id], results=False)).get(task_id)
-        return Conflict(
-            f"a task with the id {task_id!r} exists already",
-            status=None if view is None else view.row.status,
-            field=f"data.{index}.id",
-            index=index,
-            id=task_id,
-        )
+    async def _taken(self, caller: Caller, task_id: str, index: int) -> Conflict:
+        seen = seen_by(caller, access.READ_TASKS)
+        view = (await self._store.tasks([task_id], seen, results=False)).get(task_id)
+        status = None if view is None else view.row.status
+        return _taken(task_id, status, field=f"data.{index}.id", index=index)
 
     async def validate(self, caller: Caller, params: ValidateParams) -> Validation:
         """Check a task as `tasks.create` does, without creating it.
@@ -257,7 +269,8 @@ class TasksApi:
     async def _checked(self, data: Any, caller: Caller) -> Defined:
         """:raises InvalidParams: there are problems; this is one of them"""
         defined = self._define_at(read_new_task(data), self._manager.clock.now(), caller)
-        await self._next_tasks.check({"data.next_task": defined.definition})
+        seen = seen_by(caller, access.OPERATE_TASKS)
+        await self._next_tasks.check({"data.next_task": defined.definition}, seen)
         return defined
 
     async def _problems(
@@ -268,7 +281,8 @@ class TasksApi:
         target = _next_task(data) if isinstance(data, dict) else None
         if target is not None and target != data.get("id"):
             try:
-                await self._next_tasks.check_exists(target)
+                seen = seen_by(caller, access.OPERATE_TASKS)
+                await self._next_tasks.check_exists(target, seen)
             except InvalidParams as exc:
                 known["next_task"] = exc
         return list(task_problems(data, self._surroundings(caller), known=known)) or [first]
@@ -299,7 +313,9 @@ class TasksApi:
             user_id=caller.user_id,
             prefix=prefix,
         )
+        defined.definition.token_id = caller.principal.token_id
         self._check_own(defined, prefix)
+        check_definition(caller.principal, defined, prefix)
         return defined
 
     def _check_own(self, defined: Defined, prefix: str = "data") -> None:
@@ -321,36 +337,40 @@ class TasksApi:
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def _task(self, task_id: str) -> Task:
-        return task_view(await self._view(task_id))
+    async def _task(self, caller: Caller, task_id: str) -> Task:
+        return _shown(caller, await self._view(caller, task_id))
 
-    async def _view(self, task_id: str, *, results: bool = True) -> TaskView:
-        views = await self._store.tasks([task_id], results=results)
+    async def _view(self, caller: Caller, task_id: str, *, results: bool = True) -> TaskView:
+        seen = seen_by(caller, access.READ_TASKS)
+        views = await self._store.tasks([task_id], seen, results=results)
         if task_id not in views:
             raise NotFound(f"there is no task {task_id!r}", id=task_id)
         return views[task_id]
 
     async def get(self, caller: Caller, params: IdParams) -> Task:
         """Get a task."""
-        return await self._task(params.id)
+        return await self._task(caller, params.id)
 
     async def m_get(self, caller: Caller, params: IdsParams) -> list[Task]:
         """Get tasks in the order of `ids`. Unknown ids are left out."""
-        views = await self._store.tasks(params.ids)
-        return [task_view(views[task_id]) for task_id in params.ids if task_id in views]
+        views = await self._store.tasks(params.ids, seen_by(caller, access.READ_TASKS))
+        return [_shown(caller, views[task_id]) for task_id in params.ids if task_id in views]
 
     async def exists(self, caller: Caller, params: IdParams) -> bool:
         """Return whether a task with this id exists."""
-        return bool(await self._store.tasks([params.id], results=False))
+        seen = seen_by(caller, access.READ_TASKS)
+        return bool(await self._store.tasks([params.id], seen, results=False))
 
     async def m_exists(self, caller: Caller, params: IdsParams) -> "list_[str]":
         """Return the ids of existing tasks, in the order of `ids`."""
-        views = await self._store.tasks(params.ids, results=False)
+        seen = seen_by(caller, access.READ_TASKS)
+        views = await self._store.tasks(params.ids, seen, results=False)
         return [task_id for task_id in dict.fromkeys(params.ids) if task_id in views]
 
     async def count(self, caller: Caller, params: ConditionsParams) -> Count:
         """Count tasks."""
-        return Count(await self._store.count(read_conditions(params.conditions)))
+        seen = seen_by(caller, access.READ_TASKS)
+        return Count(await self._store.count(read_conditions(params.conditions), seen))
 
     async def list(self, caller: Caller, params: ListParams) -> TaskList:
         """List tasks by pages."""
@@ -364,12 +384,13 @@ class TasksApi:
                 limit=params.limit,
                 after=read_after(params.cursor, params.offset, sort),
                 with_results="result" in columns,
-            )
+            ),
+            seen_by(caller, access.READ_TASKS),
         )
         full = len(page.tasks) == params.limit
         cursor = _cursor_after(page.tasks[-1], sort) if full else None
         return TaskList(
-            [task_columns(view, columns) for view in page.tasks],
+            [_shown_columns(caller, view, columns) for view in page.tasks],
             page.total,
             params.offset,
             cursor,
@@ -378,8 +399,9 @@ class TasksApi:
 
     async def runs(self, caller: Caller, params: RunsParams) -> "list_[Run]":
         """List the runs of a task, newest first: the open run, the ended runs, the missed fires."""
-        view = await self._view(params.id, results=False)
-        ended = await self._store.runs(params.id, params.limit)
+        view = await self._view(caller, params.id, results=False)
+        seen = seen_by(caller, access.READ_TASKS)
+        ended = await self._store.runs(params.id, seen, params.limit)
         current = open_run(view.row)
         if current is None or any(run.job_id == current.job_id for run in ended):
             return ended  # no run is open, or it has ended between the two reads
@@ -387,7 +409,12 @@ class TasksApi:
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
         """List the ended attempts of the stages of a run, oldest first."""
-        return await self._store.stage_records(params.job_id)
+        seen = seen_by(caller, access.READ_TASKS)
+        records = await self._store.stage_records(params.job_id, seen)
+        if not caller.principal.sees_data:
+            for record in records:
+                record.result = None
+        return records
 
     async def wait(self, caller: Caller, params: WaitParams) -> Task:
         """Wait until the run of a task ends, or until the timeout, and return the task.
@@ -398,31 +425,38 @@ class TasksApi:
         until = loop.time() + params.timeout
         pause = WAIT_POLL_SECONDS if self._manager.relay.alone else FIRST_LOOK_SECONDS
         with self._manager.waiters.watch(params.id) as watch:
-            view = await self._view(params.id)
+            view = await self._view(caller, params.id)
             awaited = Awaited(view, params.seen)
             while not awaited.over(view) and (left := until - loop.time()) > 0:
                 await watch.wait(min(left, pause))
                 pause = WAIT_POLL_SECONDS
                 watch.clear()
-                view = await self._view(params.id)
-        return task_view(view)
+                view = await self._view(caller, params.id)
+        return _shown(caller, view)
 
     async def explain(self, caller: Caller, params: IdParams) -> Explanation:
         """Explain why a task is not running now, for people and programs."""
-        return await explain(self._store, await self._view(params.id, results=False))
+        return await explain(self._store, await self._view(caller, params.id, results=False))
 
     # -- changing ----------------------------------------------------------------------------
 
     async def _operate(
-        self, caller: Caller, action: str, task_id: str, event: EventSource, **data: Any
+        self,
+        caller: Caller,
+        action: str,
+        task_id: str,
+        event: EventSource,
+        needs: Access = access.OPERATE_TASKS,
+        **data: Any,
     ) -> Task:
         """Apply an operator's action and write its audit record.
 
+        :param needs: what the caller must be allowed to do with the task
         :param data: data of the record
         """
         audit = self._audit(caller, action, task_id, **data)
-        await self._committer.apply(task_id, event, audit=audit)
-        return await self._task(task_id)
+        await self._committer.apply(task_id, permitted(caller, needs, event), audit=audit)
+        return await self._task(caller, task_id)
 
     def _audit(
         self, caller: Caller, action: str, task_id: str | None = None, **data: Any
@@ -435,9 +469,10 @@ class TasksApi:
         During a run, `commands`, `kws`, `app_name`, `unique` and `concurrency` cannot be changed.
         Other fields take effect at the next transition.
         """
-        await self._check_next_task_of([params.id], params.data)
-        change = self._change(caller, params.data)
-        return await self._operate(caller, "update", params.id, change, fields=sorted(params.data))
+        await self._check_next_task_of(caller, [params.id], params.data)
+        change, fields = self._change(caller, params.data), sorted(params.data)
+        needs = access.CHANGE_TASKS
+        return await self._operate(caller, "update", params.id, change, needs, fields=fields)
 
     async def m_update(self, caller: Caller, params: UpdateManyParams) -> "list_[Task]":
         """Update the same fields of several tasks, all or none. Unknown ids are left out.
@@ -446,16 +481,21 @@ class TasksApi:
         `error.data.id` is its id.
         """
         ids = list(dict.fromkeys(params.ids))
-        await self._check_next_task_of(ids, params.data)
-        if not await self._store.tasks(ids):
+        await self._check_next_task_of(caller, ids, params.data)
+        seen = seen_by(caller, access.READ_TASKS)
+        known = await self._store.tasks(ids, seen)
+        if not known:
             self._check_change(params.data)
-        change, fields = self._change(caller, params.data), sorted(params.data)
+        if not seen.everything:
+            ids = [task_id for task_id in ids if task_id in known]
+        change = permitted(caller, access.CHANGE_TASKS, self._change(caller, params.data))
+        fields = sorted(params.data)
         await self._committer.apply_together(
             [(task_id, change) for task_id in ids],
             audits=[self._audit(caller, "m_update", task_id, fields=fields) for task_id in ids],
         )
-        views = await self._store.tasks(ids)
-        return [task_view(views[task_id]) for task_id in ids if task_id in views]
+        views = await self._store.tasks(ids, seen)
+        return [_shown(caller, views[task_id]) for task_id in ids if task_id in views]
 
     def _check_change(self, data: dict[str, Any]) -> None:
         """Check an update that no task exists for, against a task with one command."""
@@ -465,22 +505,28 @@ class TasksApi:
         defined = define(some, now=now, new_id="", default_app=default_app, user_id=None)
         redefine(defined.definition, True, data, now=now, default_app=default_app)
 
-    async def _check_next_task_of(self, ids: Sequence[str], data: dict[str, Any]) -> None:
+    async def _check_next_task_of(
+        self, caller: Caller, ids: Sequence[str], data: dict[str, Any]
+    ) -> None:
         """:raises InvalidParams: there is no such next task, or a circle that never waits"""
         target = _next_task(data)
         if target is not None and target not in ids:
-            await self._next_tasks.check_exists(target)
+            seen = seen_by(caller, access.OPERATE_TASKS)
+            await self._next_tasks.check_exists(target, seen)
         if target is None and ("next_task" in data or "commands" not in data):
             return
         field = "data.commands" if target is None else "data.next_task"
-        await self._next_tasks.check_circles(await self._changed(ids, data), field)
+        await self._next_tasks.check_circles(await self._changed(caller, ids, data), field)
 
-    async def _changed(self, ids: Sequence[str], data: dict[str, Any]) -> "list_[Definition]":
+    async def _changed(
+        self, caller: Caller, ids: Sequence[str], data: dict[str, Any]
+    ) -> "list_[Definition]":
         """The definitions of tasks after an update. What cannot be updated is left out."""
         now = self._manager.clock.now()
         default_app = self._manager.settings.default_app_name
         changed = []
-        for view in (await self._store.tasks(ids, results=False)).values():
+        seen = seen_by(caller, access.READ_TASKS)
+        for view in (await self._store.tasks(ids, seen, results=False)).values():
             with suppress(InvalidParams):
                 defined, _ = redefine(
                     view.definition, view.row.enabled, data, now=now, default_app=default_app
@@ -498,6 +544,11 @@ class TasksApi:
             )
             if not changed.isdisjoint(("app_name", "commands")):
                 self._check_own(defined)
+            check_change(caller.principal, state.definition, changed)
+            if changed:
+                check_definition(caller.principal, defined)
+            if state.definition.user_id == caller.user_id and not COMMANDS_OF.isdisjoint(changed):
+                defined.definition.token_id = caller.principal.token_id
             return self._update(caller, defined, changed, defined.next_run)
 
         return build
@@ -523,7 +574,8 @@ class TasksApi:
         """Delete a task in any status, with its history. The result is false if it is unknown."""
         try:
             audit = self._audit(caller, "delete", params.id)
-            await self._committer.apply(params.id, Delete(), audit=audit)
+            delete = permitted(caller, access.CHANGE_TASKS, Delete())
+            await self._committer.apply(params.id, delete, audit=audit)
         except NotFound:
             return Deleted(False)
         return Deleted(True)
@@ -532,7 +584,7 @@ class TasksApi:
         """Delete tasks in any status, with their history. The result has the unknown ids."""
         ids = list(dict.fromkeys(params.ids))
         outcomes = await self._committer.apply_all(
-            [(task_id, Delete()) for task_id in ids],
+            [(task_id, permitted(caller, access.CHANGE_TASKS, Delete())) for task_id in ids],
             audits=[self._audit(caller, "m_delete", task_id) for task_id in ids],
         )
         unknown = []
@@ -584,16 +636,15 @@ class TasksApi:
 
     async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:
         """Send a message to a run. It is kept until the run reaches its hook."""
-        step = await self._committer.apply(
-            params.id,
-            MessageCame(
-                message_id=params.message_id or self._dice.new_id(),
-                name=params.name,
-                data=params.data.copy(),
-                job_id=params.job_id,
-                max_run_bytes=self._manager.settings.max_run_results_bytes,
-            ),
+        message = MessageCame(
+            message_id=params.message_id or self._dice.new_id(),
+            name=params.name,
+            data=params.data.copy(),
+            job_id=params.job_id,
+            max_run_bytes=self._manager.settings.max_run_results_bytes,
         )
+        event = permitted(caller, access.MESSAGE_TASKS, message)
+        step = await self._committer.apply(params.id, event)
         assert step.receipt is not None
         return step.receipt
 
@@ -605,7 +656,11 @@ class TasksApi:
         before = await self._store.now() - params.interval_days * DAY_SECONDS
         audit = self._audit(caller, "delete_old_tasks", interval_days=params.interval_days)
         async with audited(self._committer, audit):
-            deleted = await self._manager.retention.delete_ended(before)
+            sight = seen_by(caller, access.CHANGE_TASKS)
+            if sight.everything:
+                deleted = await self._manager.retention.delete_ended(before)
+            else:
+                deleted = await self._manager.retention.delete_ended_in(sight, before)
             audit.data["deleted"] = deleted
         return DeletedCount(deleted)
 
@@ -649,6 +704,24 @@ def _new_view(step: Step, draft: Draft) -> TaskView | None:
     same transaction."""
     changes = step.spawn is not None or draft.definition.concurrency is not None
     return None if changes or not step.changed else TaskView(step.row, draft.definition, [])
+
+
+def _taken(task_id: str, status: str | None, **data: Any) -> Conflict:
+    """
+    :param status: of the task that exists; None if the caller does not see it
+    """
+    return Conflict(
+        f"a task with the id {task_id!r} exists already", status=status, id=task_id, **data
+    )
+
+
+def _shown(caller: Caller, view: TaskView) -> Task:
+    """A task with what the caller may see of it."""
+    return task_view(view, data=caller.principal.sees_data)
+
+
+def _shown_columns(caller: Caller, view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:
+    return task_columns(view, columns, data=caller.principal.sees_data)
 
 
 def _created(task: Task, created: bool, warnings: list_[str]) -> CreatedTask:

@@ -2,28 +2,31 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle import Command, Row
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.types import MASKED_SECRET, Run, Task, TaskStatus, Webhook
 
+EMPTY = Raw(b"{}")
 LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result"})
 TASK_FIELDS = Task.__struct_fields__
 LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LISTS)
 
 
-def task_view(view: TaskView, *, commands: bool = True) -> Task:
+def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Task:
     """Return a task with every field.
 
     :param commands: False if the commands are not needed
+    :param data: whether to show kws, params, results and `meta`; otherwise they are empty
     """
     row, definition = view.row, view.definition
     return Task(
         id=row.id,
         app_name=row.app_name,
-        commands=[_command(command) for command in definition.commands] if commands else [],
-        kws=definition.kws,
+        commands=[_command(command, data) for command in definition.commands] if commands else [],
+        kws=definition.kws if data else EMPTY,
         enabled=row.enabled,
         cron=definition.cron,
         timezone=definition.timezone,
@@ -46,12 +49,12 @@ def task_view(view: TaskView, *, commands: bool = True) -> Task:
         next_task=definition.next_task,
         system=definition.system,
         description=definition.description,
-        meta=definition.meta,
+        meta=definition.meta if data else EMPTY,
         group=definition.group,
         group_id=definition.group_id,
         status=row.status,
         status_reason=row.reason,
-        result=view.results or [],
+        result=(view.results or []) if data else [],
         stage=row.stage,
         stages=row.stages,
         queued_at=row.queued_at,
@@ -66,14 +69,14 @@ def task_view(view: TaskView, *, commands: bool = True) -> Task:
         retries=row.retries,
         created=definition.created,
         exit_code=row.exit_code,
-        error=_raw(row.error),
+        error=_error(row.error, data),
         parent_id=definition.parent_id,
     )
 
 
-def task_columns(view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:
+def task_columns(view: TaskView, columns: tuple[str, ...], *, data: bool = True) -> dict[str, Any]:
     """Return some fields of a task."""
-    task = task_view(view, commands="commands" in columns)
+    task = task_view(view, commands="commands" in columns, data=data)
     return {name: getattr(task, name) for name in columns}
 
 
@@ -108,12 +111,21 @@ def _raw(text: str | None) -> Any:
     return None if text is None else Raw(text.encode())
 
 
-def _command(command: Command) -> dict[str, Any]:
+def _error(text: str | None, data: bool) -> Any:
+    """The error of a run; without its data, it has only its type and its stage."""
+    if text is None or data:
+        return _raw(text)
+    error = msgspec.json.decode(text)
+    return {**error, "message": error.get("type"), "data": None}
+
+
+def _command(command: Command, data: bool = True) -> dict[str, Any]:
     """Return the data as a client sends it, without the fields that it left out."""
-    sent: dict[str, Any] = {"method": command.method, "params": command.params}
+    params: Any = command.params if data else {}
+    sent: dict[str, Any] = {"method": command.method, "params": params}
     if command.max_timeout is not None:
         sent["max_timeout"] = command.max_timeout
-    if command.conditional:
+    if command.conditional and data:
         sent["condition"] = command.condition
     if command.name is not None:
         sent["name"] = command.name

@@ -158,7 +158,7 @@ def succeed(new: Definition, old: Definition) -> frozenset[str]:
 
     :returns: names of the fields that differ
     """
-    new.created, new.user_id = old.created, old.user_id
+    new.created, new.user_id, new.token_id = old.created, old.user_id, old.token_id
     new.parent_id, new.root_id, new.depth = old.parent_id, old.root_id, old.depth
     changed = frozenset(
         name

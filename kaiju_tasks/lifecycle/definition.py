@@ -73,6 +73,8 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     :param delayed: the first run was given as a delay, and not as a date
     :param slot_key: the filled key of `concurrency`
     :param unique_key: the filled key of `unique`, with its kind and the owner
+    :param user_id: the principal that owns the task
+    :param token_id: the token that created it: its runs have no more rights than that
     :param root_id: job_id of the run that began the family of a task that another task created
     :param depth: the number of creations between that run and this task
     """
@@ -109,6 +111,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     group: str | None = None
     group_id: str | None = None
     user_id: str | None = None
+    token_id: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
     depth: int = 0

@@ -16,6 +16,7 @@ from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Condition, PageQuery, Store, StoreUnavailable, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 
@@ -113,7 +114,9 @@ class PauseBook:
 
     async def _is_recorded(self, audit: AuditRecord) -> bool:
         """Whether an earlier try, whose commit was in doubt, has written this audit record."""
-        _, found = await self._store.audit(PageQuery([Condition("id", "eq", audit.id)], limit=1))
+        _, found = await self._store.audit(
+            PageQuery([Condition("id", "eq", audit.id)], limit=1), ALL_SIGHT
+        )
         return found > 0
 
     async def _change(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
@@ -223,7 +226,7 @@ class PauseBook:
             if value is not None:
                 conditions.append(Condition(column, "eq", value))
         event = PauseBegan(recall=pause.stop_running)
-        async for ids in self._store.ids(conditions, self._batch_rows):
+        async for ids in self._store.ids(conditions, ALL_SIGHT, self._batch_rows):
             await self._committer.apply_all([(task_id, event) for task_id in ids])
 
     async def _open(self, gate: str) -> int:

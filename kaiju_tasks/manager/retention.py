@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from kaiju_tasks.errors import Conflict
+from kaiju_tasks.lifecycle import Delete, Event, Step, TaskState
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
+from kaiju_tasks.rights import Sight
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import Store, Transaction
+from kaiju_tasks.store.base import Condition, Store, Transaction
+from kaiju_tasks.types import ENDED
 
 PRUNE_EVERY_SECONDS = 3600.0
 FIRST_PRUNE_SECONDS = 60.0
@@ -84,11 +89,34 @@ class Retention:
             total += count
         return total
 
+    async def delete_ended_in(self, sight: Sight, before: float) -> int:
+        """Delete tasks in sight that ended before a time, as `delete_ended` does."""
+        conditions = [
+            Condition("status", "in", [str(status) for status in ENDED]),
+            Condition("status_change", "lt", before),
+            Condition("system", "eq", False),
+            Condition("cron", "eq", None),
+        ]
+        total = 0
+        async for ids in self._store.ids(conditions, sight, PRUNE_BATCH):
+            event = partial(_delete_if_ended, before=before)
+            outcomes = await self._committer.apply_all([(task_id, event) for task_id in ids])
+            total += sum(isinstance(outcome, Step) for outcome in outcomes)
+        return total
+
     async def _delete_some(self, before: float) -> int:
         async def work(tx: Transaction) -> Written[int]:
             return Written(len(await tx.delete_ended(before, PRUNE_BATCH)), [])
 
         return await self._committer.transact(work)
+
+
+def _delete_if_ended(state: TaskState, before: float) -> Event:
+    row, definition = state.row, state.definition
+    kept = definition.scheduled or definition.system
+    if kept or row.status not in ENDED or row.status_change >= before:
+        raise Conflict("the task is kept", status=row.status)
+    return Delete()
 
 
 async def _all(prune: Callable[[float, int], Awaitable[int]], before: float) -> int:

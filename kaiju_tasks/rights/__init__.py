@@ -9,7 +9,7 @@ from kaiju_tasks.rights.decision import Decision, Target, may, may_call
 from kaiju_tasks.rights.globs import covers, matches
 from kaiju_tasks.rights.kinds import Kind, Verb
 from kaiju_tasks.rights.principal import EVERYTHING, NOBODY, Principal
-from kaiju_tasks.rights.scope import Rights, Scope, rights_of
+from kaiju_tasks.rights.scope import Rights, Scope, most_of, rights_of
 from kaiju_tasks.rights.sight import ALL_SIGHT, NO_SIGHT, Sight, sight_of
 from kaiju_tasks.rights.tokens import (
     TokenParts,
@@ -43,6 +43,7 @@ __all__ = [
     "matches",
     "may",
     "may_call",
+    "most_of",
     "new_token",
     "read_token",
     "rights_of",

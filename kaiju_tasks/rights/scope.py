@@ -3,11 +3,12 @@
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from kaiju_tasks.rights.globs import ALL, any_covers, any_matches
 from kaiju_tasks.rights.kinds import Kind, Verb
 
-__all__ = ["NOTHING", "NOTHING_SCOPE", "Glob", "Globs", "Rights", "Scope", "rights_of"]
+__all__ = ["NOTHING", "NOTHING_SCOPE", "Glob", "Globs", "Rights", "Scope", "most_of", "rights_of"]
 
 Glob = Annotated[
     str,
@@ -140,9 +141,17 @@ _DEFAULTS = {
 
 
 def rights_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it is immutable
-    """Fill what a scope leaves out from the defaults of a kind."""
-    default = _DEFAULTS[kind]
+    """Fill what the scope of a token leaves out from the defaults of a kind."""
+    return _filled(_DEFAULTS[kind], scope)
 
+
+def most_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it is immutable
+    """Fill what the scope of a principal leaves out: it does not limit what a token grants beyond
+    the defaults of the kind."""
+    return _filled(replace(_DEFAULTS[kind], message=_EVERY, stages=_EVERY, see_data=True), scope)
+
+
+def _filled(default: Rights, scope: Scope) -> Rights:
     def chosen(name: str) -> tuple[str, ...]:
         given: tuple[str, ...] | None = getattr(scope, name)
         limits: tuple[str, ...] = getattr(default, name) if given is None else given

@@ -1,5 +1,7 @@
 """What a principal sees: a condition of every read of the store that a call reaches."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from kaiju_tasks.rights.access import Access, Reach
@@ -28,6 +30,10 @@ class Sight(Struct, frozen=True):
     def sees(self, owner: str | None, app_name: str) -> bool:
         """Whether an object of this owner in this stream is seen."""
         return self.owner in (None, owner) and self.sees_stream(app_name)
+
+    def sees_any(self, app_names: Iterable[str]) -> bool:
+        """Whether one of these streams is seen; true without streams if nothing is hidden."""
+        return not self.streams or any(map(self.sees_stream, app_names))
 
     def sees_stream(self, app_name: str) -> bool:
         """Whether a stream is seen, whoever owns what is in it."""

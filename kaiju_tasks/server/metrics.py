@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rights import Sight
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.version import __version__
 
 __all__ = ["Metrics"]
@@ -32,7 +32,7 @@ class Metrics:
         """
         now = asyncio.get_running_loop().time()
         if now - self._counted_at >= FRESH_SECONDS:
-            self._counts = await self._manager.store.status_counts()
+            self._counts = await self._manager.store.status_counts(ALL_SIGHT)
             self._counted_at = now
         registry = CollectorRegistry()
         registry.register(_Collector(self, sight))

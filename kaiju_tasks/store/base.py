@@ -23,6 +23,7 @@ from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
 from kaiju_tasks.protocol import Lease
+from kaiju_tasks.rights import Sight
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
@@ -107,9 +108,10 @@ class TaskView(Struct):
 class Condition(Struct, frozen=True):
     """One condition of a query. All conditions of a query must hold.
 
-    :param op: `eq`, `ne`, `in`, `gt`, `ge`, `lt`, `le` or `like`. `eq` with None is IS NULL. `ne`
-        is the negation of `eq`: null differs from every value. `in` takes a list, which may contain
-        None. `like` is case-sensitive; its wildcards are `%` and `_`, escaped by a backslash.
+    :param op: `eq`, `ne`, `in`, `gt`, `ge`, `lt`, `le`, `like` or `glob`. `eq` with None is IS
+        NULL. `ne` is the negation of `eq`: null differs from every value. `in` takes a list, which
+        may contain None. `like` is case-sensitive; its wildcards are `%` and `_`, escaped by a
+        backslash. `glob` takes a list of globs (`kaiju_tasks.rights`), of which one must match.
     """
 
     column: str
@@ -219,6 +221,7 @@ class ExecutorRow(Struct, kw_only=True):
 
     :param session: the id of the connection that may acquire tasks; each connect changes it
     :param lease_until: the end of its leases, unless a ping renews them
+    :param owner: the principal on whose behalf it has connected; None if there were no tokens
     :param running: the number of tasks that it holds
     """
 
@@ -235,6 +238,7 @@ class ExecutorRow(Struct, kw_only=True):
     connected_at: float
     last_ping: float
     lease_until: float
+    owner: str | None = None
     running: int = 0
 
 
@@ -647,7 +651,12 @@ class Store(Protocol):
 
     # reads
 
-    async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
+    # All reads that a caller's request can reach take a sight: what it does not see is left out, as
+    # if it did not exist.
+
+    async def tasks(
+        self, ids: Sequence[str], sight: Sight, *, results: bool = True
+    ) -> dict[str, TaskView]:
         """Read tasks by id. Unknown ids are left out.
 
         :param results: whether to load the results
@@ -658,21 +667,23 @@ class Store(Protocol):
         """See `Transaction.next_tasks`."""
         ...
 
-    async def find(self, query: TaskQuery) -> TaskPage: ...
+    async def find(self, query: TaskQuery, sight: Sight) -> TaskPage: ...
 
-    async def count(self, conditions: Sequence[Condition]) -> int:
+    async def count(self, conditions: Sequence[Condition], sight: Sight) -> int:
         """Count the matching tasks exactly."""
         ...
 
-    def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
+    def ids(
+        self, conditions: Sequence[Condition], sight: Sight, batch: int
+    ) -> AsyncIterator[list[str]]:
         """All matching ids in order, in batches of up to `batch` ids."""
         ...
 
-    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
+    async def runs(self, task_id: str, sight: Sight, limit: int = 1000) -> list[Run]:
         """The ended runs and missed fires of a task, newest first. `error` is raw JSON."""
         ...
 
-    async def stage_records(self, job_id: str) -> list[StageRecord]:
+    async def stage_records(self, job_id: str, sight: Sight) -> list[StageRecord]:
         """The ended attempts of a run, in order of cycle, stage and attempt. `result` and `error`
         are raw JSON."""
         ...
@@ -694,7 +705,7 @@ class Store(Protocol):
         """All pauses, in the order of their ids."""
         ...
 
-    async def status_counts(self) -> dict[tuple[str, str], int]:
+    async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
         """The number of tasks, by (app_name, status)."""
         ...
 
@@ -733,7 +744,7 @@ class Store(Protocol):
         """Let an executor's lease end within this many seconds, unless its session has changed."""
         ...
 
-    async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
+    async def executors(self, sight: Sight, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         """The executors with the number of tasks that they hold, in the order of their ids.
 
         :param ids: the executors to read; None for all
@@ -832,7 +843,7 @@ class Store(Protocol):
 
     # notifications and audit
 
-    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
+    async def notifications(self, query: PageQuery, sight: Sight) -> tuple[list[Notification], int]:
         """Read a page, newest first unless `sort` is given. `kws`, `result` and `error` are raw
         JSON.
 
@@ -840,11 +851,13 @@ class Store(Protocol):
         """
         ...
 
-    async def set_notification(self, id: str, enabled: bool) -> Notification | None: ...
+    async def set_notification(
+        self, id: str, enabled: bool, sight: Sight
+    ) -> Notification | None: ...
 
-    async def delete_notifications(self, ids: Sequence[str]) -> int: ...
+    async def delete_notifications(self, ids: Sequence[str], sight: Sight) -> int: ...
 
-    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
+    async def audit(self, query: PageQuery, sight: Sight) -> tuple[list[AuditRecord], int]:
         """Read a page, newest first unless `sort` is given. `data` is raw JSON.
 
         :returns: the page, and the number of matching records

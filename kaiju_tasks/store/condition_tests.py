@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.rights.globs import any_matches
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.query import LIST_LIMIT, PATTERN_LIMIT
 
@@ -39,6 +40,8 @@ def condition_test(condition: Condition) -> Test:
             )
         like = _like(wanted)
         return lambda value: value is not None and like.fullmatch(value) is not None
+    if op == "glob":
+        return lambda value: value is not None and any_matches(wanted, value)
     order = _ORDERS[op]
     return lambda value: value is not None and wanted is not None and order(value, wanted)
 

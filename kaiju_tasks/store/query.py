@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.rights import Sight
+from kaiju_tasks.rights.globs import is_literal
 from kaiju_tasks.store.base import (
     AUDIT_COLUMNS,
     COUNT_LIMIT,
@@ -24,8 +26,11 @@ from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELEC
 from kaiju_tasks.store.columns import storable
 
 LIST_LIMIT = 10_000
+STREAM = "app_name"
+"""The column with the stream of a task, also of what belongs to a task."""
 PATTERN_LIMIT = 10_000
 _INTEGER_MAX = 2**63 - 1
+_LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 _DEFINITION_COLUMNS = {
@@ -99,6 +104,8 @@ class Query:
             return nulls.get(one.op, "FALSE")
         if one.op == "like":
             return self._like(one, column, kind)
+        if one.op == "glob":
+            return self._glob(one, column)
         value = self.bind(_fitting(one.column, kind, one.value), kind)
         if one.op == "eq":
             return f"{column} = {value}"
@@ -142,6 +149,15 @@ class Query:
             pattern += "\\"
         return f"{column} LIKE {self.bind(pattern, str)} ESCAPE '\\'"
 
+    def _glob(self, one: Condition, column: str) -> str:
+        globs = one.value
+        self.values.append(self._dialect.pack([glob for glob in globs if is_literal(glob)]))
+        tests = [self._dialect.one_of(column, len(self.values), str)]
+        for glob in globs:
+            if not is_literal(glob):
+                tests.append(f"{column} LIKE {self.bind(like_of(glob), str)} ESCAPE '\\'")
+        return f"({' OR '.join(tests)})"
+
     def order(self, keys: Sequence[tuple[str, bool]]) -> str:
         return ", ".join(
             f"{self.column(name)} {'DESC' if descending else 'ASC'} NULLS LAST"
@@ -182,6 +198,17 @@ def _fitting(name: str, kind: type, value: Any) -> Any:
 
 
 _KINDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def like_of(glob: str) -> str:
+    """The LIKE pattern, escaped by backslashes, that matches what a glob matches."""
+    return storable(glob).translate(_LIKE_OF)
+
+
+def sight_conditions(sight: Sight) -> list[Condition]:
+    """The conditions on tasks, and on what belongs to tasks, that a sight stands for."""
+    found = [] if sight.owner is None else [Condition("user_id", "eq", sight.owner)]
+    return found + [Condition(STREAM, "glob", globs) for globs in sight.streams]
 
 
 def _real(value: int | float) -> float:
@@ -271,22 +298,60 @@ def next_ids(
     )
 
 
+def tasks(
+    dialect: Dialect, text: str, ids: Any, conditions: Sequence[Condition]
+) -> tuple[str, list[Any]]:
+    """The statement that reads tasks by their ids, with more conditions.
+
+    :param text: the statement, whose only value is that of the ids
+    """
+    if not conditions:
+        return text, [ids]
+    made = _task_query(dialect)
+    made.values.append(ids)
+    return f"{text} AND {made.where(conditions)}", made.values
+
+
+def stage_records(
+    dialect: Dialect, columns: str, job_id: str, conditions: Sequence[Condition]
+) -> tuple[str, list[Any]]:
+    """A statement for the ended attempts of a run, if its task meets the conditions."""
+    made = _task_query(dialect)
+    of_run = f"s.job_id = {made.bind(job_id, str)}"
+    seen = ""
+    if conditions:
+        seen = (
+            " AND EXISTS (SELECT 1 FROM tasks t JOIN definitions d ON d.task_id = t.id "
+            f"WHERE t.id = s.task_id AND {made.where(conditions)})"
+        )
+    return (
+        f"SELECT {columns} FROM stages s WHERE {of_run}{seen} ORDER BY s.cycle, s.stage, s.attempt",
+        made.values,
+    )
+
+
 class Table(Struct, frozen=True):
-    """A table that is listed in pages, newest first unless a sort is given."""
+    """A table that is listed in pages, newest first unless a sort is given.
+
+    :param task_id: the column with the id of the task that a row is about
+    """
 
     name: str
     selected: Sequence[str]
     kinds: Mapping[str, type]
     newest_first: tuple[tuple[str, bool], ...]
+    task_id: str
 
     def query(self, dialect: Dialect) -> Query:
-        return Query(dialect, {name: f"r.{name}" for name in self.kinds}, self.kinds)
+        columns = {name: f"r.{name}" for name in self.kinds}
+        columns[STREAM] = f"(SELECT t.app_name FROM tasks t WHERE t.id = r.{self.task_id})"
+        return Query(dialect, columns, {**self.kinds, STREAM: str})
 
 
 NOTIFICATIONS = Table(
-    "notifications", NOTIFICATION_SELECTED, NOTIFICATION_COLUMNS, (("created", True),)
+    "notifications", NOTIFICATION_SELECTED, NOTIFICATION_COLUMNS, (("created", True),), "task_id"
 )
-AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),))
+AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),), "target")
 
 
 def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[Any]]:

@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
 from kaiju_tasks.lifecycle import Row, Wait
+from kaiju_tasks.rights import Sight
 from kaiju_tasks.store import query as queries
-from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery
+from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery, TaskView
 from kaiju_tasks.store.columns import (
     audit_of,
     child_of,
@@ -44,6 +47,16 @@ class SharedStore(ABC):
     async def _change(self, name: str, *values: Any) -> int:
         """Run a statement and return the number of changed rows."""
 
+    @abstractmethod
+    async def tasks(
+        self, ids: Sequence[str], sight: Sight, *, results: bool = True
+    ) -> dict[str, TaskView]:
+        """See `kaiju_tasks.store.base.Store`."""
+
+    async def _sees_notification(self, id: str, sight: Sight) -> bool:
+        query = PageQuery([Condition("id", "eq", id)], limit=1)
+        return sight.everything or bool((await self.notifications(query, sight))[0])
+
     async def _read(self, name: str, *values: Any) -> list[Any]:
         return await self._select((self._sql[name], values))
 
@@ -52,25 +65,33 @@ class SharedStore(ABC):
 
     # tasks
 
-    async def count(self, conditions: Sequence[Condition]) -> int:
-        return int(await self._scalar(queries.count(self._dialect, conditions)))
+    async def count(self, conditions: Sequence[Condition], sight: Sight) -> int:
+        seen = [*conditions, *queries.sight_conditions(sight)]
+        return int(await self._scalar(queries.count(self._dialect, seen)))
 
-    async def ids(self, conditions: Sequence[Condition], batch: int) -> AsyncIterator[list[str]]:
+    async def ids(
+        self, conditions: Sequence[Condition], sight: Sight, batch: int
+    ) -> AsyncIterator[list[str]]:
         last: str | None = None
+        seen = [*conditions, *queries.sight_conditions(sight)]
         while True:
-            found = await self._select(queries.next_ids(self._dialect, conditions, last, batch))
+            found = await self._select(queries.next_ids(self._dialect, seen, last, batch))
             if not found:
                 return
             last = found[-1][0]
             yield [id for (id,) in found]
 
-    async def runs(self, task_id: str, limit: int = 1000) -> list[Run]:
+    async def runs(self, task_id: str, sight: Sight, limit: int = 1000) -> list[Run]:
+        if not sight.everything and not await self.tasks([task_id], sight, results=False):
+            return []
         ids = storable_ids([task_id])
         return [run_of(values) for id in ids for values in await self._read("runs", id, limit)]
 
-    async def stage_records(self, job_id: str) -> list[StageRecord]:
-        ids = storable_ids([job_id])
-        return [stage_record_of(v) for id in ids for v in await self._read("stage_records", id)]
+    async def stage_records(self, job_id: str, sight: Sight) -> list[StageRecord]:
+        ids, seen = storable_ids([job_id]), queries.sight_conditions(sight)
+        columns = self._sql.fragments["stage_columns"]
+        statements = (queries.stage_records(self._dialect, columns, id, seen) for id in ids)
+        return [stage_record_of(v) for one in statements for v in await self._select(one)]
 
     async def children(self, wait: Wait) -> list[Child]:
         return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
@@ -84,9 +105,12 @@ class SharedStore(ABC):
         found = await self._read("slot_used", key)
         return int(found[0][0]) if found else 0
 
-    async def status_counts(self) -> dict[tuple[str, str], int]:
-        found = await self._read("status_counts")
-        return {(app_name, status): count for app_name, status, count in found}
+    async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
+        return {
+            (app_name, status): count
+            for app_name, status, count in await self._read("status_counts")
+            if sight.sees_stream(app_name)
+        }
 
     # principals and tokens
 
@@ -101,15 +125,18 @@ class SharedStore(ABC):
 
     # notifications and audit
 
-    async def notifications(self, query: PageQuery) -> tuple[list[Notification], int]:
-        found, total = await self._page(queries.NOTIFICATIONS, query)
+    async def notifications(self, query: PageQuery, sight: Sight) -> tuple[list[Notification], int]:
+        found, total = await self._page(queries.NOTIFICATIONS, query, sight)
         return [notification_of(values) for values in found], total
 
-    async def audit(self, query: PageQuery) -> tuple[list[AuditRecord], int]:
-        found, total = await self._page(queries.AUDIT, query)
+    async def audit(self, query: PageQuery, sight: Sight) -> tuple[list[AuditRecord], int]:
+        found, total = await self._page(queries.AUDIT, query, sight)
         return [audit_of(values) for values in found], total
 
-    async def _page(self, table: queries.Table, query: PageQuery) -> tuple[list[Any], int]:
+    async def _page(
+        self, table: queries.Table, query: PageQuery, sight: Sight
+    ) -> tuple[list[Any], int]:
+        query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
         found = await self._select(queries.rows(self._dialect, table, query))
         total = await self._scalar(queries.row_count(self._dialect, table, query.conditions))
         return found, int(total)

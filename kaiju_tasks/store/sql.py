@@ -28,13 +28,14 @@ class Statements:
 
     :ivar about: the description of each statement, by name
     :ivar columns: the column names of each list, by name
+    :ivar fragments: the texts that statements include, by name
     """
 
     def __init__(self, text: str) -> None:
         self.about: dict[str, str] = {}
         self.columns: dict[str, tuple[str, ...]] = {}
         self._types: dict[str, tuple[str, ...]] = {}
-        self._fragments: dict[str, str] = {}
+        self.fragments: dict[str, str] = {}
         self._sql: dict[str, str] = {}
         self._arrays: dict[str, list[str]] = {}
         self._bodies: dict[str, str] = {}
@@ -46,11 +47,11 @@ class Statements:
             self._add(kind, name, about, text[match.end() : end].strip().rstrip(";"))
 
     def _add(self, kind: str, name: str, about: str, body: str) -> None:
-        taken = self._sql if kind == "name" else self._fragments.keys() | self.columns.keys()
+        taken = self._sql if kind == "name" else self.fragments.keys() | self.columns.keys()
         if name in taken:
             raise ValueError(f"{name} is defined twice")
         if kind == "fragment":
-            self._fragments[name] = body
+            self.fragments[name] = body
         elif kind == "columns":
             columns = [column.split() for column in body.split(",")]
             self.columns[name], self._types[name] = zip(*columns, strict=True)
@@ -68,7 +69,7 @@ class Statements:
             nonlocal first
             name, form, alias = match.groups()
             if form is None:
-                return _INCLUDED.sub(text, self._fragments[name])
+                return _INCLUDED.sub(text, self.fragments[name])
             columns = self.columns[name]
             if form == "names":
                 return ", ".join(columns)

@@ -9,7 +9,7 @@ import msgspec
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.define.webhook import DELIVER
-from kaiju_tasks.errors import Abort, Unavailable
+from kaiju_tasks.errors import Abort, Forbidden, Unavailable
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.forward import Answer, failure_of
@@ -19,7 +19,7 @@ from kaiju_tasks.lifecycle import cause_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError
-from kaiju_tasks.rights import Principal
+from kaiju_tasks.rights import ALL_SIGHT, Principal
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
 from kaiju_tasks.store.base import StoreError, TaskView
 from kaiju_tasks.system_executor.deliver import deliver, http_session, message
@@ -74,9 +74,14 @@ class SystemExecutor(Executor):
 
     async def _call_once(self, ctx: Context, method: str, params: dict[str, Any]) -> Any:
         view = await self._task(ctx)
+        definition = view.definition
+        principal = await self._principal(definition.user_id, definition.token_id)
+        if not principal.has_stage(method):
+            message = f"the rights of the task do not allow its stages to call `{method}`"
+            raise failure_of(RpcError(Forbidden.code, message, {"type": Forbidden.type}))
         caller = Caller(
-            Principal(view.definition.user_id, kind=None),
-            remote=MANAGER_APP,
+            principal,
+            remote=f"task:{ctx.task_id}/{ctx.job_id}/{ctx.stage}",
             cause=cause_of(view.row, view.definition),
         )
         if method == CREATE_MANY and ctx.attempt > 1:
@@ -87,13 +92,19 @@ class SystemExecutor(Executor):
 
     async def _task(self, ctx: Context) -> TaskView:
         try:
-            views = await self._manager.store.tasks([ctx.task_id], results=False)
+            views = await self._manager.store.tasks([ctx.task_id], ALL_SIGHT, results=False)
         except StoreError as exc:
             raise Unavailable(str(exc)) from exc
         view = views.get(ctx.task_id)
         if view is None or view.row.job_id != ctx.job_id:  # the result of this stage is not needed
             raise Abort("the task was deleted or reset")
         return view
+
+    async def _principal(self, owner: str | None, token_id: str | None) -> Principal:
+        try:
+            return await self._manager.auth.of_run(owner, token_id)
+        except StoreError as exc:
+            raise Unavailable(str(exc)) from exc
 
     async def _created_before(
         self, key: str, caller: Caller, params: dict[str, Any]

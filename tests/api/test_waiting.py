@@ -7,6 +7,7 @@ import pytest
 from kaiju_tasks.api import tasks as tasks_api
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import Sight
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
@@ -59,9 +60,9 @@ async def test_no_change_falls_between_a_look_and_the_wait(
     changes = ["tasks.suspend", "tasks.cancel"]
     changing = False
 
-    async def late(ids: list[str], *, results: bool = True) -> object:
+    async def late(ids: list[str], sight: Sight, *, results: bool = True) -> object:
         nonlocal changing
-        found = await tasks(ids, results=results)
+        found = await tasks(ids, sight, results=results)
         if changes and not changing:
             changing = True
             await call(changes.pop(0), id="a")

@@ -12,6 +12,7 @@ ALLOWED = {
     "hashlib",
     "hmac",
     "msgspec",
+    "msgspec.structs",
     "re",
     "typing",
     "zlib",

@@ -7,6 +7,7 @@ import pytest
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager import Manager, retention
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import PageQuery, Store
 from kaiju_tasks.store.open import make_store
@@ -30,7 +31,7 @@ async def add_records(store: Store, count: int) -> None:
 
 
 async def records_left(store: Store) -> int:
-    _, count = await store.audit(PageQuery())
+    _, count = await store.audit(PageQuery(), ALL_SIGHT)
     return count
 
 

@@ -12,7 +12,7 @@ import pytest
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
-from kaiju_tasks.rights import Kind, Scope, new_token
+from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope, new_token
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
 from tests.server.conftest import Site
@@ -304,7 +304,7 @@ async def test_a_revocation_reaches_every_manager_and_gives_leases_back(store_ur
             code, methods = await closed_with(socket)
         assert code == TOKEN_ENDED
         assert "executor.revoke" in methods
-        row = (await here.manager.store.tasks(["t"]))["t"].row
+        row = (await here.manager.store.tasks(["t"], ALL_SIGHT))["t"].row
         assert (row.status, row.losses, row.executor_id) == ("QUEUED", 0, None)
 
         async def dead_everywhere() -> bool:

@@ -6,6 +6,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Condition, PageQuery, Store
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.open import migrate
@@ -36,7 +37,7 @@ async def write(store: Store, *records: AuditRecord) -> float:
 async def test_a_record_comes_back_as_it_was_with_the_moment_it_was_written(store: Store) -> None:
     written = record("a", target="é\0", remote=None, data={"fields": ["kws"], "x": '"\\\u2028'})
     now = await write(store, written)
-    (read,), total = await store.audit(PageQuery())
+    (read,), total = await store.audit(PageQuery(), ALL_SIGHT)
     assert total == 1
     assert read.at == now
     assert (read.id, read.user_id, read.remote, read.action) == ("a", "u", None, "tasks.reset")
@@ -47,7 +48,7 @@ async def test_a_record_comes_back_as_it_was_with_the_moment_it_was_written(stor
 async def test_a_record_that_is_written_again_keeps_all_but_its_data(store: Store) -> None:
     began = await write(store, record("a", data={"rate": 5}))
     await write(store, record("a", user_id="other", data={"rate": 5, "done": 3}))
-    (read,), total = await store.audit(PageQuery())
+    (read,), total = await store.audit(PageQuery(), ALL_SIGHT)
     assert (total, read.at, read.user_id) == (1, began, "u")
     assert msgspec.json.decode(read.data) == {"rate": 5, "done": 3}
 
@@ -59,21 +60,21 @@ async def test_a_record_of_a_transaction_that_fails_is_not_there(store: Store) -
             raise RuntimeError("no")
     except RuntimeError:
         pass
-    assert await store.audit(PageQuery()) == ([], 0)
+    assert await store.audit(PageQuery(), ALL_SIGHT) == ([], 0)
 
 
 async def test_records_are_listed_newest_first_by_condition_and_page(store: Store) -> None:
     for index in range(5):
         await write(store, record(f"r{index}", target=f"t{index % 2}"))
-    everything, _ = await store.audit(PageQuery())
+    everything, _ = await store.audit(PageQuery(), ALL_SIGHT)
     assert [one.id for one in everything] == ["r4", "r3", "r2", "r1", "r0"]
-    odd, total = await store.audit(PageQuery([Condition("target", "eq", "t1")], limit=1))
+    odd, total = await store.audit(PageQuery([Condition("target", "eq", "t1")], limit=1), ALL_SIGHT)
     assert ([one.id for one in odd], total) == (["r3"], 2)
-    since, _ = await store.audit(PageQuery([Condition("at", "ge", everything[1].at)]))
+    since, _ = await store.audit(PageQuery([Condition("at", "ge", everything[1].at)]), ALL_SIGHT)
     assert [one.id for one in since] == ["r4", "r3"]
     sort = (("at", True),)
     after = [everything[1].at, everything[1].id]
-    rest, total = await store.audit(PageQuery(sort=sort, after=after, limit=2))
+    rest, total = await store.audit(PageQuery(sort=sort, after=after, limit=2), ALL_SIGHT)
     assert ([one.id for one in rest], total) == (["r2", "r1"], 5)
 
 
@@ -82,7 +83,7 @@ async def test_old_records_are_pruned_batch_by_batch(store: Store) -> None:
     assert await store.prune_audit(moments[0], 10) == 0
     assert await store.prune_audit(FOREVER, 2) == 2
     assert await store.prune_audit(FOREVER, 2) == 1
-    assert await store.audit(PageQuery()) == ([], 0)
+    assert await store.audit(PageQuery(), ALL_SIGHT) == ([], 0)
 
 
 async def test_old_notifications_are_pruned_dismissed_or_not(store: Store) -> None:
@@ -90,12 +91,12 @@ async def test_old_notifications_are_pruned_dismissed_or_not(store: Store) -> No
     for id in ("a", "b"):
         await add(store, definition(id, notify=True))
         await finish(store, await acquire(store))
-    await store.set_notification("job-a", False)
+    await store.set_notification("job-a", False, ALL_SIGHT)
     now = await store.now()
     assert await store.prune_notifications(now - 3600, 10) == 0
     assert await store.prune_notifications(now + 1, 1) == 1
     assert await store.prune_notifications(now + 1, 10) == 1
-    assert await store.notifications(PageQuery()) == ([], 0)
+    assert await store.notifications(PageQuery(), ALL_SIGHT) == ([], 0)
 
 
 @pytest.mark.parametrize("table", [queries.AUDIT, queries.NOTIFICATIONS], ids=lambda t: t.name)

@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw
 
 from kaiju_tasks.protocol import Lease
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Ping, Store
 from kaiju_tasks.types import ExecutorStatus
 from tests.store.making import acquire, add, connect, executor
@@ -29,7 +30,7 @@ async def test_every_field_of_an_executor_comes_back(store: Store) -> None:
         version="1.2",
     )
     await put(store, full)
-    assert await store.executors() == [full]
+    assert await store.executors(ALL_SIGHT) == [full]
     changed = msgspec.structs.replace(
         full, session="s2", status=ExecutorStatus.DRAINING, capacity=0, host=None, pid=None
     )
@@ -44,9 +45,12 @@ async def test_executors_are_listed_with_what_they_hold(store: Store) -> None:
     await connect(store, "e1")
     await add(store, "a", "b", "c")
     await acquire(store, 2, executor_id="e2")
-    assert [(one.id, one.running) for one in await store.executors()] == [("e1", 0), ("e2", 2)]
-    assert [one.id for one in await store.executors(["e2", "unknown"])] == ["e2"]
-    assert await store.executors([]) == []
+    assert [(one.id, one.running) for one in await store.executors(ALL_SIGHT)] == [
+        ("e1", 0),
+        ("e2", 2),
+    ]
+    assert [one.id for one in await store.executors(ALL_SIGHT, ["e2", "unknown"])] == ["e2"]
+    assert await store.executors(ALL_SIGHT, []) == []
 
 
 async def test_executors_are_read_with_their_leases(store: Store) -> None:
@@ -79,7 +83,7 @@ async def test_a_ping_renews_the_lease_of_its_session_only(store: Store) -> None
         "e1": ExecutorStatus.ACTIVE,
         "draining": ExecutorStatus.DRAINING,
     }
-    (row,) = await store.executors(["e1"])
+    (row,) = await store.executors(ALL_SIGHT, ["e1"])
     now = await store.now()
     assert row.capacity == 77
     assert now - 10 < row.last_ping <= now
@@ -90,9 +94,9 @@ async def test_a_ping_renews_the_lease_of_its_session_only(store: Store) -> None
 async def test_a_ping_never_shortens_a_lease(store: Store) -> None:
     await connect(store)
     await store.ping([Ping("e1", "s1", 5)], 1000)
-    (before,) = await store.executors(["e1"])
+    (before,) = await store.executors(ALL_SIGHT, ["e1"])
     assert await store.ping([Ping("e1", "s1", 5)], 10) == {"e1": ExecutorStatus.ACTIVE}
-    (after,) = await store.executors(["e1"])
+    (after,) = await store.executors(ALL_SIGHT, ["e1"])
     assert after.lease_until == before.lease_until
 
 
@@ -100,12 +104,12 @@ async def test_a_lease_is_shortened_never_prolonged(store: Store) -> None:
     await connect(store)
     await store.shorten_lease("e1", "old", 1)
     now = await store.now()
-    assert (await store.executors())[0].lease_until > now + 5
+    assert (await store.executors(ALL_SIGHT))[0].lease_until > now + 5
     await store.shorten_lease("e1", "s1", 2)
-    shortened = (await store.executors())[0].lease_until
+    shortened = (await store.executors(ALL_SIGHT))[0].lease_until
     assert now + 1 < shortened < now + 5
     await store.shorten_lease("e1", "s1", 1000)
-    assert (await store.executors())[0].lease_until == shortened
+    assert (await store.executors(ALL_SIGHT))[0].lease_until == shortened
 
 
 async def test_expired_executors_are_found_earliest_first(store: Store) -> None:
@@ -130,7 +134,7 @@ async def test_only_executors_that_are_gone_are_forgotten(store: Store) -> None:
         executor("silent", lease_until=5.0),
     )
     assert await store.forget_executors(10.0) == 1
-    assert [one.id for one in await store.executors()] == ["gone-lately", "silent"]
+    assert [one.id for one in await store.executors(ALL_SIGHT)] == ["gone-lately", "silent"]
 
 
 async def test_managers_hand_on_since_when_somebody_is_up(store: Store) -> None:

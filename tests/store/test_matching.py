@@ -7,6 +7,7 @@ import pytest
 
 from kaiju_tasks.api.task_matcher import TaskMatcher
 from kaiju_tasks.lifecycle import TaskState
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import TASK_COLUMNS, Condition, Store, TaskQuery
 from tests.store.making import add, definition
 from tests.store.test_reading import TEXTS, fill
@@ -15,12 +16,12 @@ PATTERNS = ["%", "_", "a%", "%b", "a_b", "a\\_b", "a\\%%", "%\\\\%", "a\\", "", 
 
 
 async def states(store: Store) -> list[TaskState]:
-    page = await store.find(TaskQuery(limit=1000))
+    page = await store.find(TaskQuery(limit=1000), ALL_SIGHT)
     return [TaskState(view.row, view.definition) for view in page.tasks]
 
 
 async def agree(store: Store, *conditions: Condition) -> None:
-    page = await store.find(TaskQuery(conditions=conditions, limit=1000))
+    page = await store.find(TaskQuery(conditions=conditions, limit=1000), ALL_SIGHT)
     selected = sorted(view.row.id for view in page.tasks)
     matches = TaskMatcher(conditions).matches
     assert selected == sorted(state.row.id for state in await states(store) if matches(state))

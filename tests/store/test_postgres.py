@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiju_tasks.lifecycle import Due, Step
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import (
     Ping,
     Store,
@@ -122,7 +123,7 @@ async def test_a_deadlock_is_a_conflict_and_nothing_was_written(store: Store) ->
     outcomes = await asyncio.gather(touch("a", "b"), touch("b", "a"), return_exceptions=True)
     (conflict,) = [one for one in outcomes if one is not None]
     assert isinstance(conflict, TransactionConflict)
-    assert len(await store.tasks(["by-a", "by-b"])) == 1
+    assert len(await store.tasks(["by-a", "by-b"], ALL_SIGHT)) == 1
 
 
 async def test_the_store_heals_after_a_restart_of_the_server(
@@ -134,7 +135,7 @@ async def test_the_store_heals_after_a_restart_of_the_server(
     await asyncio.to_thread(own_postgres_server.restart, "immediate")
     await wait_until(lambda: _reached(store), "the store is back")
     await add(store, "b")
-    assert set(await store.tasks(["a", "b"])) == {"a", "b"}
+    assert set(await store.tasks(["a", "b"], ALL_SIGHT)) == {"a", "b"}
     await store.close()
 
 
@@ -155,7 +156,7 @@ async def test_an_unreachable_server_is_unavailable_everywhere(
     for call in (
         store.now,
         store.work_summary,
-        lambda: store.tasks(["a"]),
+        lambda: store.tasks(["a"], ALL_SIGHT),
         lambda: store.wake(["x"]),
     ):
         with pytest.raises(StoreUnavailable):
@@ -180,7 +181,7 @@ async def test_a_connection_killed_within_a_transaction_is_unavailable_and_known
         await cut()
     assert raised.value.unknown is False
     await wait_until(lambda: _reached(store), "the store is back")
-    assert await store.tasks(["a"]) == {}
+    assert await store.tasks(["a"], ALL_SIGHT) == {}
 
 
 async def test_a_connection_that_breaks_during_the_commit_leaves_its_outcome_unknown(
@@ -220,7 +221,7 @@ async def test_a_cancelled_transaction_leaves_the_pool_usable(postgres_dsn: str)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await store.tasks(["a"]) == {}
+    assert await store.tasks(["a"], ALL_SIGHT) == {}
     await add(store, "a")
     await store.close()
 
@@ -234,7 +235,7 @@ async def test_many_managers_open_a_fresh_database_at_once(postgres_dsn: str) ->
     stores = [make_store(f"{postgres_dsn}?schema=fresh") for _ in range(5)]
     await asyncio.gather(*(one.open() for one in stores))
     await add(stores[0], "a")
-    assert await stores[4].count([]) == 1
+    assert await stores[4].count([], ALL_SIGHT) == 1
     await asyncio.gather(*(one.close() for one in stores))
 
 
@@ -255,7 +256,7 @@ async def test_a_column_that_is_changed_back_in_the_same_transaction_is_saved(
         row = (await tx.lock(["a"]))["a"]
         await tx.save([Step(msgspec.structs.replace(row, priority=9))])
         await tx.save([Step(row)])
-    assert (await store.tasks(["a"]))["a"].row.priority == row.priority
+    assert (await store.tasks(["a"], ALL_SIGHT))["a"].row.priority == row.priority
 
 
 async def test_the_clock_is_the_databases(store: Store, postgres_server: Postgres) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import StoreUnavailable
 from kaiju_tasks.store.open import migration_status
 from kaiju_tasks.store.postgres import PostgresStore, migrating
@@ -91,7 +92,7 @@ async def test_silent_connections_cost_one_wait_and_are_all_left(
 async def test_a_read_is_repeated_on_another_connection(store: PostgresStore, way: Proxy) -> None:
     await add(store, "a")
     way.silence()
-    assert set(await store.tasks(["a"])) == {"a"}
+    assert set(await store.tasks(["a"], ALL_SIGHT)) == {"a"}
 
 
 async def test_a_commit_that_is_not_answered_is_in_doubt(store: PostgresStore, way: Proxy) -> None:
@@ -103,7 +104,7 @@ async def test_a_commit_that_is_not_answered_is_in_doubt(store: PostgresStore, w
     with pytest.raises(StoreUnavailable) as raised:
         await insert()
     assert raised.value.unknown
-    assert set(await store.tasks(["a"])) == {"a"}
+    assert set(await store.tasks(["a"], ALL_SIGHT)) == {"a"}
 
 
 async def test_the_locks_of_a_silent_transaction_are_released(

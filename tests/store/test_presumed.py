@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.lifecycle import Acquired, Row, Step, TaskState, advance
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Store
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.postgres.store import PostgresStore
@@ -27,7 +28,7 @@ def presumed(
 
 
 async def rows_of(store: Store, ids: Sequence[str]) -> dict[str, Row]:
-    return {id: view.row for id, view in (await store.tasks(ids)).items()}
+    return {id: view.row for id, view in (await store.tasks(ids, ALL_SIGHT)).items()}
 
 
 async def revision_of(store: Store) -> int:
@@ -39,7 +40,7 @@ async def revision_of(store: Store) -> int:
 async def test_new_tasks_are_written_whole(store: Store, size: int) -> None:
     steps = [new_step(f"t{n}", store.clock()) for n in range(size)]
     assert await store.write_presumed(presumed(steps))
-    views = await store.tasks([step.row.id for step in steps])
+    views = await store.tasks([step.row.id for step in steps], ALL_SIGHT)
     assert {id: (view.row, view.definition) for id, view in views.items()} == {
         step.row.id: (step.row, step.definition) for step in steps
     }
@@ -78,8 +79,8 @@ async def test_reports_are_written_with_their_history(store: Store, size: int) -
         rows = [step.row for step in steps]
     for row in rows:
         assert row.status == "FINISHED"
-        assert len(await store.stage_records(f"job-{row.id}")) == 2
-        assert len(await store.runs(row.id)) == 1
+        assert len(await store.stage_records(f"job-{row.id}", ALL_SIGHT)) == 2
+        assert len(await store.runs(row.id, ALL_SIGHT)) == 1
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -92,7 +93,7 @@ async def test_no_task_is_saved_if_one_has_changed(
     known = [*rows[:-1], _changed(rows[-1], wrong)]
     assert not await store.write_presumed(presumed(saved=steps, before=known))
     assert await rows_of(store, [row.id for row in rows]) == {row.id: row for row in rows}
-    assert await store.stage_records(f"job-{rows[0].id}") == []
+    assert await store.stage_records(f"job-{rows[0].id}", ALL_SIGHT) == []
 
 
 def _changed(row: Row, fields: dict[str, int]) -> Row:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import TASK_COLUMNS, Condition, Store, TaskQuery, TaskView
 from kaiju_tasks.store.base import COUNT_LIMIT
 from tests.store.making import acquire, add, connect, definition, finish, new_step
@@ -35,7 +36,7 @@ async def fill(store: Store, count: int = 60, seed: int = 1) -> None:
 
 
 async def found(store: Store, *conditions: Condition, **query: Any) -> list[str]:
-    page = await store.find(TaskQuery(conditions=conditions, limit=10_000, **query))
+    page = await store.find(TaskQuery(conditions=conditions, limit=10_000, **query), ALL_SIGHT)
     assert page.total == len(page.tasks)
     return [view.row.id for view in page.tasks]
 
@@ -65,7 +66,7 @@ async def test_sorting_offset_and_keyset_paging_equal_what_is_promised(
     store: Store, seed: int
 ) -> None:
     await fill(store, seed=seed)
-    whole = (await store.find(TaskQuery(limit=1000))).tasks
+    whole = (await store.find(TaskQuery(limit=1000), ALL_SIGHT)).tasks
     dice = random.Random(seed)
     sort = [(name, dice.random() < 0.5) for name in dice.sample(SORTED_BY, seed % 4)]
     size = dice.randint(3, 25)
@@ -73,13 +74,15 @@ async def test_sorting_offset_and_keyset_paging_equal_what_is_promised(
     by_offset: list[str] = []
     by_key: list[str] = []
     after: list[Any] | None = None
-    while (page := await store.find(TaskQuery(sort=sort, limit=size, after=after))).tasks:
+    while (
+        page := await store.find(TaskQuery(sort=sort, limit=size, after=after), ALL_SIGHT)
+    ).tasks:
         assert page.total == len(whole)
         by_key += [view.row.id for view in page.tasks]
         last = page.tasks[-1]
         after = [*(value_of(last, column) for column, _ in sort), last.row.id]
         query = TaskQuery(sort=sort, limit=size, offset=len(by_offset))
-        by_offset += [view.row.id for view in (await store.find(query)).tasks]
+        by_offset += [view.row.id for view in (await store.find(query, ALL_SIGHT)).tasks]
     assert by_offset == promised
     assert by_key == promised
 
@@ -137,7 +140,7 @@ async def test_conditions_select(
     await add(store, "d", enabled=False)
     condition = Condition(column, op, value)
     assert "".join(await found(store, condition)) == expected
-    assert await store.count([condition]) == len(expected)
+    assert await store.count([condition], ALL_SIGHT) == len(expected)
 
 
 async def test_conditions_are_anded(store: Store) -> None:
@@ -151,8 +154,8 @@ async def test_every_column_can_be_asked_for_and_sorted_by(store: Store, column:
     await fill(store, 5)
     value = {str: "x", int: 1, float: 1.5, bool: True}[TASK_COLUMNS[column]]
     for op in ("eq", "ne", "gt", "ge", "lt", "le"):
-        await store.count([Condition(column, op, value)])
-    await store.count([Condition(column, "in", [value, None])])
+        await store.count([Condition(column, op, value)], ALL_SIGHT)
+    await store.count([Condition(column, "in", [value, None])], ALL_SIGHT)
     assert len(await found(store, sort=[(column, True)])) == 5
 
 
@@ -178,51 +181,51 @@ async def test_a_wrong_condition_is_refused_with_its_column(
     store: Store, condition: Condition
 ) -> None:
     with pytest.raises(InvalidParams) as raised:
-        await store.count([condition])
+        await store.count([condition], ALL_SIGHT)
     assert raised.value.field == condition.column
 
 
 async def test_a_cursor_of_another_sort_is_refused(store: Store) -> None:
     with pytest.raises(InvalidParams, match="cursor"):
-        await store.find(TaskQuery(sort=[("priority", False)], after=["a"]))
+        await store.find(TaskQuery(sort=[("priority", False)], after=["a"]), ALL_SIGHT)
 
 
 async def test_results_come_with_a_page_when_asked_for(store: Store) -> None:
     await add(store, "a", "b")
     await connect(store)
     await finish(store, await acquire(store, 1), b'"r"')
-    page = await store.find(TaskQuery(with_results=True))
+    page = await store.find(TaskQuery(with_results=True), ALL_SIGHT)
     results = {view.row.id: view.results for view in page.tasks}
     assert {id: [bytes(one) for one in got or []] for id, got in results.items()} == {
         "a": [b'"r"'],
         "b": [],
     }
-    assert (await store.find(TaskQuery())).tasks[0].results is None
+    assert (await store.find(TaskQuery(), ALL_SIGHT)).tasks[0].results is None
 
 
 async def test_all_ids_come_in_order_and_in_batches(store: Store) -> None:
     await add(store, *(f"t{n}" for n in range(7)), definition("x", group="g"))
-    batches = [batch async for batch in store.ids([Condition("group", "eq", None)], 3)]
+    batches = [batch async for batch in store.ids([Condition("group", "eq", None)], ALL_SIGHT, 3)]
     assert batches == [["t0", "t1", "t2"], ["t3", "t4", "t5"], ["t6"]]
-    assert [batch async for batch in store.ids([Condition("id", "eq", "no")], 3)] == []
+    assert [batch async for batch in store.ids([Condition("id", "eq", "no")], ALL_SIGHT, 3)] == []
 
 
 async def test_the_total_is_exact_up_to_its_limit(store: Store) -> None:
     for first in range(0, COUNT_LIMIT, 2000):
         await add(store, *(f"t{n:05}" for n in range(first, first + 2000)))
-    page = await store.find(TaskQuery(limit=1))
+    page = await store.find(TaskQuery(limit=1), ALL_SIGHT)
     assert (page.total, page.more) == (COUNT_LIMIT, False)
     await add(store, "one-more")
-    page = await store.find(TaskQuery(limit=1))
+    page = await store.find(TaskQuery(limit=1), ALL_SIGHT)
     assert (page.total, page.more) == (COUNT_LIMIT, True)
-    assert await store.count([]) == COUNT_LIMIT + 1
+    assert await store.count([], ALL_SIGHT) == COUNT_LIMIT + 1
 
 
 async def test_tasks_are_counted_by_stream_and_status(store: Store) -> None:
     await add(store, "a", "b", definition("c", app_name="x"))
     await connect(store)
     await acquire(store, 1)
-    assert await store.status_counts() == {
+    assert await store.status_counts(ALL_SIGHT) == {
         ("default", "EXECUTED"): 1,
         ("default", "QUEUED"): 1,
         ("x", "QUEUED"): 1,

@@ -14,6 +14,7 @@ from kaiju_tasks.lifecycle import (
     RunRecord,
     Step,
 )
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Store
 from kaiju_tasks.types import Outcome
 from tests.store.making import acquire, add, connect, definition, finish, happen
@@ -40,10 +41,12 @@ async def test_ended_tasks_are_deleted_and_others_stay(store: Store) -> None:
         assert len(await tx.delete_ended(before + 1, 1)) == 1
     async with store.transaction() as tx:
         await tx.delete_ended(before + 1, 10)
-    left = set(await store.tasks(["done-1", "done-2", "system", "every", "open", "later"]))
+    left = set(
+        await store.tasks(["done-1", "done-2", "system", "every", "open", "later"], ALL_SIGHT)
+    )
     assert left == {"system", "every", "open", "later"}
-    assert await store.runs("done-1") == []
-    assert await store.stage_records("job-done-1") == []
+    assert await store.runs("done-1", ALL_SIGHT) == []
+    assert await store.stage_records("job-done-1", ALL_SIGHT) == []
 
 
 async def test_a_task_that_runs_again_is_not_deleted(store: Store) -> None:
@@ -56,8 +59,8 @@ async def test_a_task_that_runs_again_is_not_deleted(store: Store) -> None:
     await run_once(store)
     async with store.transaction() as tx:
         assert await tx.delete_ended(FOREVER, 10) == ["a"]
-    assert await store.stage_records("job-2") == []
-    assert await store.runs("a") == []
+    assert await store.stage_records("job-2", ALL_SIGHT) == []
+    assert await store.runs("a", ALL_SIGHT) == []
 
 
 async def test_old_runs_are_pruned_but_never_the_last(store: Store) -> None:
@@ -72,11 +75,11 @@ async def test_old_runs_are_pruned_but_never_the_last(store: Store) -> None:
     assert await store.prune_runs(FOREVER, 1) == 1
     assert await store.prune_runs(FOREVER, 100) == 1
     assert await store.prune_runs(FOREVER, 100) == 0
-    assert [run.job_id for run in await store.runs("a")] == ["job-3"]
-    assert [run.job_id for run in await store.runs("b")] == ["job-b"]
-    assert await store.stage_records("job-a") == []
-    assert len(await store.stage_records("job-3")) == 1
-    results = (await store.tasks(["a"]))["a"].results
+    assert [run.job_id for run in await store.runs("a", ALL_SIGHT)] == ["job-3"]
+    assert [run.job_id for run in await store.runs("b", ALL_SIGHT)] == ["job-b"]
+    assert await store.stage_records("job-a", ALL_SIGHT) == []
+    assert len(await store.stage_records("job-3", ALL_SIGHT)) == 1
+    results = (await store.tasks(["a"], ALL_SIGHT))["a"].results
     assert results == [msgspec.Raw(b'{"ok":true}')]
 
 
@@ -88,10 +91,10 @@ async def test_missed_fires_are_pruned(store: Store) -> None:
             "missed:a:1", "a", None, "MISSED", 1.0, None, None, 2.0, None, None, 0, 0, 1, None
         )
         await tx.save([Step(row, runs=[missed])])
-    (run,) = await store.runs("a")
+    (run,) = await store.runs("a", ALL_SIGHT)
     assert (run.status, run.scheduled_at, run.job_id) == ("MISSED", 1.0, None)
     assert await store.prune_runs(10.0, 10) == 1
-    assert await store.runs("a") == []
+    assert await store.runs("a", ALL_SIGHT) == []
 
 
 async def test_the_run_that_is_open_keeps_its_stages(store: Store) -> None:
@@ -99,7 +102,7 @@ async def test_the_run_that_is_open_keeps_its_stages(store: Store) -> None:
     await add(store, definition("a", stages=2))
     await finish(store, await acquire(store))
     assert await store.prune_runs(FOREVER, 10) == 0
-    assert len(await store.stage_records("job-a")) == 1
+    assert len(await store.stage_records("job-a", ALL_SIGHT)) == 1
 
 
 async def test_runs_come_newest_first_and_whole(store: Store) -> None:
@@ -108,11 +111,11 @@ async def test_runs_come_newest_first_and_whole(store: Store) -> None:
     await run_once(store)
     await happen(store, "a", RunNow(job_id="job-2"))
     await run_once(store)
-    newest, oldest = await store.runs("a")
+    newest, oldest = await store.runs("a", ALL_SIGHT)
     assert (newest.job_id, oldest.job_id) == ("job-2", "job-a")
     assert (oldest.status, oldest.exit_code, oldest.stage, oldest.stages) == ("FINISHED", 0, 1, 1)
     assert (oldest.executor_id, oldest.error, oldest.retries) == ("e1", None, 0)
-    assert len(await store.runs("a", 1)) == 1
+    assert len(await store.runs("a", ALL_SIGHT, 1)) == 1
 
 
 async def test_attempts_come_in_order_with_their_errors(store: Store) -> None:
@@ -130,7 +133,7 @@ async def test_attempts_come_in_order_with_their_errors(store: Store) -> None:
     async with store.transaction() as tx:
         row = (await tx.lock(["a"]))["a"]
         await tx.save([Step(row, attempts=attempts)])
-    records = await store.stage_records("j")
+    records = await store.stage_records("j", ALL_SIGHT)
     assert [(one.cycle, one.attempt, one.outcome) for one in records] == [
         (0, 1, "LOST"), (0, 2, "FAILED"), (0, 3, "SKIPPED"), (1, 1, "FINISHED"),
     ]  # fmt: skip

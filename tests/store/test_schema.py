@@ -12,6 +12,7 @@ import pytest
 from msgspec import Raw
 
 from kaiju_tasks.lifecycle import Attempt, RunRecord, Step
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Store, StoreError, StoreRefused
 from kaiju_tasks.store.columns import (
     AUDIT_COLUMNS,
@@ -137,7 +138,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fields", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 async def test_the_schema_refuses(store: Store, fields: dict[str, Any]) -> None:
     await add(store, "a")
-    row = (await store.tasks(["a"]))["a"].row
+    row = (await store.tasks(["a"], ALL_SIGHT))["a"].row
     defaults = {"ready": 0} if "status" in fields else {}
     bad = msgspec.structs.replace(row, **{**defaults, **fields})
 
@@ -148,7 +149,7 @@ async def test_the_schema_refuses(store: Store, fields: dict[str, Any]) -> None:
 
     with pytest.raises(StoreError, match="refused"):
         await save()
-    assert (await store.tasks(["a"]))["a"].row == row
+    assert (await store.tasks(["a"], ALL_SIGHT))["a"].row == row
 
 
 def attempt(**fields: Any) -> Attempt:
@@ -263,8 +264,8 @@ async def test_a_schema_is_created_and_separate(postgres_dsn: str) -> None:
     await first.open()
     await second.open()
     await add(first, "a")
-    assert await second.count([]) == 0
-    assert await first.count([]) == 1
+    assert await second.count([], ALL_SIGHT) == 0
+    assert await first.count([], ALL_SIGHT) == 1
     await first.close()
     await second.close()
 

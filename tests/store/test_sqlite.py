@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.store.open import make_store, migrate, migration_status
 from kaiju_tasks.store.sqlite import connection
@@ -109,7 +110,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_frees_the_file(pat
     acknowledged = seen + [int(line) for line in rest.split("\n")[:-1]]
     store = make_store(f"sqlite:///{path}")
     await store.open()
-    stored = await store.count([])
+    stored = await store.count([], ALL_SIGHT)
     assert stored in (len(acknowledged), len(acknowledged) + 1)
     await store.close()
 
@@ -127,8 +128,8 @@ async def test_reads_do_not_wait_for_a_transaction(path: Path) -> None:
     await add(store, "a")
     async with store.transaction() as tx:
         await tx.insert([new_step("b", tx.now)])
-        assert set(await store.tasks(["a", "b"])) == {"a"}
-    assert set(await store.tasks(["a", "b"])) == {"a", "b"}
+        assert set(await store.tasks(["a", "b"], ALL_SIGHT)) == {"a"}
+    assert set(await store.tasks(["a", "b"], ALL_SIGHT)) == {"a", "b"}
     await store.close()
 
 
@@ -186,10 +187,10 @@ async def test_a_memory_store_keeps_its_tasks_until_it_is_closed() -> None:
     store = make_store("sqlite://:memory:")
     await store.open()
     await add(store, "a")
-    assert set(await store.tasks(["a"])) == {"a"}
+    assert set(await store.tasks(["a"], ALL_SIGHT)) == {"a"}
     await store.close()
     with pytest.raises(StoreUnavailable):
-        await store.tasks(["a"])
+        await store.tasks(["a"], ALL_SIGHT)
 
 
 async def test_two_memory_stores_are_two() -> None:
@@ -197,7 +198,7 @@ async def test_two_memory_stores_are_two() -> None:
     await first.open()
     await second.open()
     await add(first, "a")
-    assert await second.count([]) == 0
+    assert await second.count([], ALL_SIGHT) == 0
     await first.close()
     await second.close()
 
@@ -286,6 +287,6 @@ async def test_a_closed_store_can_be_opened_again(path: Path) -> None:
     await add(store, "a")
     await store.close()
     await store.open()
-    assert set(await store.tasks(["a"])) == {"a"}
-    await wait_until(lambda: store.count([]), "it can be read")
+    assert set(await store.tasks(["a"], ALL_SIGHT)) == {"a"}
+    await wait_until(lambda: store.count([], ALL_SIGHT), "it can be read")
     await store.close()

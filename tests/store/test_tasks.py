@@ -21,6 +21,7 @@ from kaiju_tasks.lifecycle import (
     Step,
     Suspend,
 )
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Condition, PageQuery, Store, StoreError
 from kaiju_tasks.types import Concurrency, Misfire, RestartPolicy, TaskStatus, Unique, Webhook
 from tests.store.making import (
@@ -151,7 +152,7 @@ async def test_every_field_is_saved(store: Store, before: Row, after: Row) -> No
         await tx.save([Step(after)])
         assert await tx.lock(["a"]) == {"a": after}
         await tx.save([Step(before)])
-    assert (await store.tasks(["a"], results=False))["a"].row == before
+    assert (await store.tasks(["a"], ALL_SIGHT, results=False))["a"].row == before
 
 
 async def test_every_field_of_a_definition_comes_back(store: Store) -> None:
@@ -190,7 +191,7 @@ async def test_every_field_of_a_definition_comes_back(store: Store) -> None:
         parent_id="p",
     )
     await add(store, full, rev=17)
-    view = (await store.tasks(["a"]))["a"]
+    view = (await store.tasks(["a"], ALL_SIGHT))["a"]
     assert msgspec.json.encode(view.definition) == msgspec.json.encode(full)
     async with store.transaction() as tx:
         stored = (await tx.definitions(["a", "unknown"]))["a"]
@@ -202,7 +203,7 @@ async def test_an_id_that_is_taken_is_told_and_nothing_of_it_is_written(store: S
     async with store.transaction() as tx:
         other = new_step(definition("a", description="second"), tx.now)
         assert await tx.insert([other, new_step("b", tx.now)]) == {"a"}
-    views = await store.tasks(["a", "b"])
+    views = await store.tasks(["a", "b"], ALL_SIGHT)
     assert views["a"].definition.description == "first"
     assert set(views) == {"a", "b"}
 
@@ -211,7 +212,7 @@ async def test_two_steps_for_one_task_are_a_fault(store: Store) -> None:
     with pytest.raises(ValueError, match="one step"):
         async with store.transaction() as tx:
             await tx.insert([new_step("a", tx.now), new_step("a", tx.now)])
-    assert await store.count([]) == 0
+    assert await store.count([], ALL_SIGHT) == 0
 
 
 async def test_saving_an_unknown_task_is_refused(store: Store) -> None:
@@ -228,7 +229,7 @@ async def test_an_exception_rolls_everything_back(store: Store) -> None:
 
     with pytest.raises(KeyError):
         await insert_and_fail()
-    assert await store.tasks(["a"]) == {}
+    assert await store.tasks(["a"], ALL_SIGHT) == {}
 
 
 async def test_a_failed_statement_rolls_back_even_when_its_error_is_swallowed(
@@ -244,7 +245,7 @@ async def test_a_failed_statement_rolls_back_even_when_its_error_is_swallowed(
 
     with pytest.raises(StoreError):
         await swallow()
-    assert await store.tasks(["a", "b"]) == {}
+    assert await store.tasks(["a", "b"], ALL_SIGHT) == {}
 
 
 async def test_a_step_that_changes_nothing_writes_nothing(store: Store) -> None:
@@ -253,7 +254,7 @@ async def test_a_step_that_changes_nothing_writes_nothing(store: Store) -> None:
         row = (await tx.lock(["a"]))["a"]
         changed = msgspec.structs.replace(row, priority=9)
         await tx.save([Step(changed, changed=False)])
-    assert (await store.tasks(["a"]))["a"].row == row
+    assert (await store.tasks(["a"], ALL_SIGHT))["a"].row == row
 
 
 @pytest.mark.parametrize("result", NASTY_RESULTS, ids=range(len(NASTY_RESULTS)))
@@ -261,20 +262,20 @@ async def test_a_result_is_kept_byte_for_byte(store: Store, result: bytes) -> No
     await add(store, definition("a", stages=2))
     await connect(store)
     await finish(store, await acquire(store), result)
-    view = (await store.tasks(["a"]))["a"]
+    view = (await store.tasks(["a"], ALL_SIGHT))["a"]
     assert view.results is not None
     assert [bytes(one) for one in view.results] == [result]
     async with store.transaction() as tx:
         found = await tx.results([("job-a", 0, 0), ("job-a", 0, 1), ("job-x", 0, 0)])
     assert {key: bytes(one) for key, one in found.items()} == {("job-a", 0): result}
-    (record,) = await store.stage_records("job-a")
+    (record,) = await store.stage_records("job-a", ALL_SIGHT)
     assert bytes(record.result) == result
 
 
 async def test_results_are_left_out_where_they_were_not_asked_for(store: Store) -> None:
     await add(store, "a")
-    assert (await store.tasks(["a"], results=False))["a"].results is None
-    assert (await store.tasks(["a"]))["a"].results == []
+    assert (await store.tasks(["a"], ALL_SIGHT, results=False))["a"].results is None
+    assert (await store.tasks(["a"], ALL_SIGHT))["a"].results == []
 
 
 async def test_messages_are_kept_in_order_consumed_and_cleared(store: Store) -> None:
@@ -312,11 +313,11 @@ async def test_copied_results_belong_to_the_new_run(store: Store) -> None:
     for result in (b"1", b"2"):
         rows = await finish(store, rows, result)
     await happen(store, "a", RestartFrom(job_id="job-2", stage=1))
-    view = (await store.tasks(["a"]))["a"]
+    view = (await store.tasks(["a"], ALL_SIGHT))["a"]
     assert (view.row.job_id, view.row.stage) == ("job-2", 1)
     assert view.results == [Raw(b"1")]
-    assert [record.stage for record in await store.stage_records("job-2")] == [0]
-    assert [run.note for run in await store.runs("a")] == ["restarted"]
+    assert [record.stage for record in await store.stage_records("job-2", ALL_SIGHT)] == [0]
+    assert [run.note for run in await store.runs("a", ALL_SIGHT)] == ["restarted"]
 
 
 async def test_deleting_a_task_leaves_nothing_of_it(store: Store) -> None:
@@ -331,10 +332,10 @@ async def test_deleting_a_task_leaves_nothing_of_it(store: Store) -> None:
         await tx.save([Step(row, copy_results=orphan, message=InboxMessage("m", None, Raw(b"1")))])
     assert len(rows) == 1
     await happen(store, "a", Delete())
-    assert set(await store.tasks(["a", "b"])) == {"b"}
-    assert await store.runs("a") == []
+    assert set(await store.tasks(["a", "b"], ALL_SIGHT)) == {"b"}
+    assert await store.runs("a", ALL_SIGHT) == []
     for job in ("job-a", "job-2", "job-3"):
-        assert await store.stage_records(job) == []
+        assert await store.stage_records(job, ALL_SIGHT) == []
     async with store.transaction() as tx:
         assert await tx.definitions(["a"]) == {}
         assert await tx.inboxes(["a"]) == {}
@@ -348,7 +349,7 @@ async def test_a_notification_carries_the_run(store: Store) -> None:
     rows = await acquire(store)
     for result in (b"1", b'{"x": "\\ud800"}'):
         rows = await finish(store, rows, result)
-    (note,), total = await store.notifications(PageQuery())
+    (note,), total = await store.notifications(PageQuery(), ALL_SIGHT)
     assert total == 1
     assert (note.task_id, note.job_id, note.user_id, note.status) == (
         "a", "job-a", "u", "FINISHED",
@@ -363,24 +364,24 @@ async def test_notifications_are_listed_newest_first_changed_and_deleted(store: 
     for id in ("a", "b"):
         await add(store, definition(id, notify=True, user_id=f"user-{id}"))
         await finish(store, await acquire(store))
-    found, total = await store.notifications(PageQuery(limit=1))
+    found, total = await store.notifications(PageQuery(limit=1), ALL_SIGHT)
     assert ([one.task_id for one in found], total) == (["b"], 2)
     by_a = PageQuery([Condition("user_id", "eq", "user-a")])
-    found, total = await store.notifications(by_a)
+    found, total = await store.notifications(by_a, ALL_SIGHT)
     assert [one.task_id for one in found] == ["a"]
-    hidden = await store.set_notification(found[0].id, False)
+    hidden = await store.set_notification(found[0].id, False, ALL_SIGHT)
     assert hidden is not None
     assert hidden.enabled is False
     enabled = PageQuery([Condition("enabled", "eq", True)])
-    assert (await store.notifications(enabled))[1] == 1
-    assert await store.set_notification("unknown", True) is None
-    assert await store.delete_notifications([found[0].id, "unknown"]) == 1
+    assert (await store.notifications(enabled, ALL_SIGHT))[1] == 1
+    assert await store.set_notification("unknown", True, ALL_SIGHT) is None
+    assert await store.delete_notifications([found[0].id, "unknown"], ALL_SIGHT) == 1
 
 
 async def test_ids_that_no_task_can_have_are_unknown(store: Store) -> None:
     await add(store, "a")
     odd = ["a\0", "\ud800", ""]
-    assert set(await store.tasks(["a", *odd])) == {"a"}
+    assert set(await store.tasks(["a", *odd], ALL_SIGHT)) == {"a"}
     async with store.transaction() as tx:
         assert set(await tx.lock([*odd, "a"])) == {"a"}
 
@@ -391,8 +392,8 @@ async def test_the_definition_is_rewritten_when_a_step_carries_one(store: Store)
         row = (await tx.lock(["a"]))["a"]
         changed = msgspec.structs.replace(row, rev=2, app_name="other")
         await tx.save([Step(changed, definition=definition("a", app_name="other", group="new"))])
-    assert await store.count([Condition("group", "eq", "new")]) == 1
-    assert await store.count([Condition("app_name", "eq", "other")]) == 1
+    assert await store.count([Condition("group", "eq", "new")], ALL_SIGHT) == 1
+    assert await store.count([Condition("app_name", "eq", "other")], ALL_SIGHT) == 1
     async with store.transaction() as tx:
         assert (await tx.definitions(["a"]))["a"].rev == 2
 
@@ -400,5 +401,5 @@ async def test_the_definition_is_rewritten_when_a_step_carries_one(store: Store)
 async def test_a_hold_is_saved(store: Store) -> None:
     await add(store, "a")
     await happen(store, "a", Suspend())
-    assert (await store.tasks(["a"]))["a"].row.held == "QUEUED"
-    assert await store.status_counts() == {("default", "SUSPENDED"): 1}
+    assert (await store.tasks(["a"], ALL_SIGHT))["a"].row.held == "QUEUED"
+    assert await store.status_counts(ALL_SIGHT) == {("default", "SUSPENDED"): 1}

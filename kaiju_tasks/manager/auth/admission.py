@@ -2,10 +2,19 @@
 
 from msgspec import Struct
 
-from kaiju_tasks.rights import EVERYTHING, Principal, Scope, TokenParts, rights_of, same_hash
-from kaiju_tasks.store.credentials import Credential
+from kaiju_tasks.rights import (
+    EVERYTHING,
+    NOBODY,
+    Principal,
+    Scope,
+    TokenParts,
+    most_of,
+    rights_of,
+    same_hash,
+)
+from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken
 
-__all__ = ["Admission", "admit", "admit_without_token"]
+__all__ = ["Admission", "admit", "admit_without_token", "principal_of_run"]
 
 
 class Admission(Struct, frozen=True):
@@ -41,9 +50,8 @@ def admit(parts: TokenParts, known: Credential) -> Admission | None:
         return None
     if principal.kind is not parts.kind:
         return None
-    limits = {rights_of(principal.kind, scope): None for scope in (principal.scope, token.scope)}
     return Admission(
-        Principal(principal.id, principal.kind, tuple(limits), token.id),
+        _limited(principal, token),
         known.revision,
         parts,
         token.expires_at,
@@ -51,6 +59,24 @@ def admit(parts: TokenParts, known: Credential) -> Admission | None:
     )
 
 
+def principal_of_run(known: Credential) -> Principal:
+    """On whose behalf a run acts: its owner, with the rights that the owner has now and that the
+    token had that created the task. The token itself may have ended since.
+
+    :param known: what the store knows about that token
+    """
+    token, principal = known.token, known.principal
+    if token is None or principal is None or principal.disabled_at is not None:
+        return NOBODY
+    return _limited(principal, token)
+
+
 def admit_without_token(known: Credential) -> Admission | None:
     """Admit a caller without a token: as long as no token exists, everybody may do everything."""
     return None if known.any_tokens else Admission(EVERYTHING, known.revision)
+
+
+def _limited(principal: StoredPrincipal, token: StoredToken) -> Principal:
+    kind = principal.kind
+    limits = (most_of(kind, principal.scope), rights_of(kind, token.scope))
+    return Principal(principal.id, kind, limits, token.id)

@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from kaiju_tasks.errors import Unauthorized, Unavailable, reason_of
-from kaiju_tasks.manager.auth.admission import Admission, admit, admit_without_token
+from kaiju_tasks.manager.auth.admission import (
+    Admission,
+    admit,
+    admit_without_token,
+    principal_of_run,
+)
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.rights import (
     Kind,
@@ -138,6 +143,17 @@ class Authenticator:
         if admission is not None:
             self._known.move_to_end(parts.hash)
         return admission
+
+    async def of_run(self, owner: str | None, token_id: str | None) -> Principal:
+        """On whose behalf a run acts. What was defined without tokens may do everything.
+
+        :param owner: of the task
+        :param token_id: the token that created the task
+        :raises StoreError: the database cannot be reached
+        """
+        if token_id is None:
+            return Principal(owner, kind=None)
+        return principal_of_run(await self._store.credential(token_id))
 
     def _admit_house(self, parts: TokenParts) -> Admission:
         return Admission(self._house[parts.hash], self._revision, parts)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.errors import InvalidParams, NotFound, Unavailable
+from kaiju_tasks.errors import Forbidden, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import ExecutorLost, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.departures import Departures
@@ -78,15 +78,22 @@ class Roster:
     # -- connect -----------------------------------------------------------------------
 
     async def connect(
-        self, params: ConnectParams, connection: Connection, *, local: bool = False
+        self,
+        params: ConnectParams,
+        connection: Connection,
+        owner: str | None = None,
+        *,
+        local: bool = False,
     ) -> tuple[ConnectResult, Session]:
         """Register an executor, or register it again after its connection was lost.
 
         A lease that both the executor and the store hold continues. A lease that only the
         executor holds is revoked. A task that only the store has leased to it is requeued.
 
+        :param owner: the principal on whose behalf the executor connects
         :param local: whether the connection comes from this machine
         :raises InvalidParams: the protocol version is not supported
+        :raises Forbidden: an executor of another principal has this id
         :raises Unavailable: the database cannot be reached
         """
         protocol = _common_version(params.protocol)
@@ -94,7 +101,7 @@ class Roster:
         before = self._sessions.get(params.id)
         again = before is not None and before.connection is connection
         status, kept, requeued = await self._committer.transact(
-            lambda tx: self._register(tx, params, nonce)
+            lambda tx: self._register(tx, params, nonce, owner)
         )
         session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
         session.leases = {lease.id: lease for lease in kept}
@@ -139,13 +146,15 @@ class Roster:
         )
 
     async def _register(
-        self, tx: Transaction, params: ConnectParams, nonce: str
+        self, tx: Transaction, params: ConnectParams, nonce: str, owner: str | None
     ) -> Written[tuple[ExecutorStatus, list[Lease], list[Lease]]]:
         """:returns: the status, the leases that continue, and the leases that were requeued"""
         known = await tx.lock_executor(params.id)
         status = ExecutorStatus.ACTIVE
         if known is not None and known.status not in GONE:
             status = known.status
+            if None not in (known.owner, owner) and known.owner != owner:
+                raise Forbidden(f"an executor with the id {params.id!r} is connected", field="id")
         leased = {row.id: row for row in await tx.lock_leased(params.id)}
         kept = [
             lease
@@ -154,12 +163,17 @@ class Roster:
         ]
         for lease in kept:
             del leased[lease.id]
-        await tx.put_executor(self._row(params, nonce, status, tx.now))
+        await tx.put_executor(self._row(params, nonce, owner, status, tx.now))
         changes = await self._committer.advance_rows(tx, leased.values(), given_back(params.id))
         return Written((status, kept, [lease_of(row) for row in leased.values()]), changes)
 
     def _row(
-        self, params: ConnectParams, nonce: str, status: ExecutorStatus, now: float
+        self,
+        params: ConnectParams,
+        nonce: str,
+        owner: str | None,
+        status: ExecutorStatus,
+        now: float,
     ) -> ExecutorRow:
         return ExecutorRow(
             id=params.id,
@@ -175,6 +189,7 @@ class Roster:
             connected_at=now,
             last_ping=now,
             lease_until=now + self._settings.lease_seconds,
+            owner=owner,
         )
 
     # -- renew -------------------------------------------------------------------------

@@ -139,7 +139,7 @@ class ChildTasks:
         prefix = f"create.{position}"
         data = {"priority": parent.priority, **(plan.data or {}), "id": child_id}
         new = read_new_task(data, prefix)
-        return define(
+        defined = define(
             new,
             now=tx.now,
             new_id=child_id,
@@ -147,6 +147,8 @@ class ChildTasks:
             user_id=parent.user_id,
             prefix=prefix,
         )
+        defined.definition.token_id = parent.token_id
+        return defined
 
     async def _reuse(self, tx: Transaction, spawning: "SpawnPlan", named: dict[str, int]) -> None:
         """Wait for the holder of a unique key instead of creating a second task with the key."""
@@ -202,6 +204,8 @@ class ChildTasks:
                 raise _refusal("a task cannot wait for itself")
             if state is None:
                 raise _refusal(f"there is no task {child_id!r}")
+            if parent.token_id is not None and state.definition.user_id != parent.user_id:
+                raise _refusal(f"there is no task {child_id!r}")  # a stranger's: do not reveal it
             child = Child(position, spawn.cycle, child_id, made=False)
             row = state.row
             if row.status in ENDED:

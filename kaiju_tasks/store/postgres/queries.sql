@@ -91,7 +91,7 @@ appended_runs AS (
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
-e.manager_id, e.connected_at, e.last_ping, e.lease_until
+e.manager_id, e.connected_at, e.last_ping, e.lease_until, e.owner
 
 -- fragment: stage_columns
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
@@ -579,14 +579,14 @@ SELECT {executor_columns}, {clock} FROM executors e WHERE e.id = $1::text FOR UP
 -- Insert or update an executor.
 INSERT INTO executors (
     id, session, status, app_names, commands, capacity, host, pid, version, manager_id,
-    connected_at, last_ping, lease_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    connected_at, last_ping, lease_until, owner)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (id) DO UPDATE SET
     session = excluded.session, status = excluded.status, app_names = excluded.app_names,
     commands = excluded.commands, capacity = excluded.capacity, host = excluded.host,
     pid = excluded.pid, version = excluded.version, manager_id = excluded.manager_id,
     connected_at = excluded.connected_at, last_ping = excluded.last_ping,
-    lease_until = excluded.lease_until
+    lease_until = excluded.lease_until, owner = excluded.owner
 
 -- name: lock_expired
 -- Lock executors whose lease has ended and that are not LOST yet, all or those with a session of an
@@ -695,11 +695,6 @@ SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, e
     retries, stage, stages, executor_id, note
 FROM runs WHERE task_id = $1::text
 ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC LIMIT $2::int
-
--- name: stage_records
--- Read the ended attempts of a run.
-SELECT {stage_columns} FROM stages s WHERE s.job_id = $1::text
-ORDER BY s.cycle, s.stage, s.attempt
 
 -- name: ahead
 -- Count the ready tasks before a ready task, up to a limit.

@@ -7,7 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
+from msgspec.structs import replace
 
+from kaiju_tasks.rights import Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
@@ -254,9 +256,15 @@ class PostgresStore(SharedStore):
 
     # reads
 
-    async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
+    async def tasks(
+        self, ids: Sequence[str], sight: Sight, *, results: bool = True
+    ) -> dict[str, TaskView]:
+        seen = queries.sight_conditions(sight)
+        wanted = storable_ids(ids)
+        text, values = queries.tasks(self._dialect, SQL["tasks"], wanted, seen)
+
         async def read(connection: Connection) -> list[TaskView]:
-            found = await connection.fetch(SQL["tasks"], storable_ids(ids))
+            found = await connection.fetch(text, *values)
             return await _views(connection, found, results)
 
         return {view.row.id: view for view in await self._connected().ask(read)}
@@ -265,7 +273,8 @@ class PostgresStore(SharedStore):
         wanted = storable_ids(ids)
         return dict(await self._read("next_tasks", wanted, len(wanted) + NEXT_TASKS_LIMIT))
 
-    async def find(self, query: TaskQuery) -> TaskPage:
+    async def find(self, query: TaskQuery, sight: Sight) -> TaskPage:
+        query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
         page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
@@ -304,9 +313,10 @@ class PostgresStore(SharedStore):
     async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
         await self._read("shorten_lease", executor_id, session, seconds)
 
-    async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
+    async def executors(self, sight: Sight, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         found = await self._read("executors", None if ids is None else storable_ids(ids))
-        return [executor_of(values, running=values["running"]) for values in found]
+        rows = [executor_of(values, running=values["running"]) for values in found]
+        return [row for row in rows if sight.sees_any(row.app_names)]
 
     async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
         return holders_of(await self._read("holders", storable_ids(ids)))
@@ -339,12 +349,15 @@ class PostgresStore(SharedStore):
 
     # notifications and audit
 
-    async def set_notification(self, id: str, enabled: bool) -> Notification | None:
+    async def set_notification(self, id: str, enabled: bool, sight: Sight) -> Notification | None:
+        if not await self._sees_notification(id, sight):
+            return None
         ids = storable_ids([id])
         found = [row for one in ids for row in await self._read("set_notification", one, enabled)]
         return notification_of(found[0]) if found else None
 
-    async def delete_notifications(self, ids: Sequence[str]) -> int:
+    async def delete_notifications(self, ids: Sequence[str], sight: Sight) -> int:
+        ids = [id for id in ids if await self._sees_notification(id, sight)]
         return await self._change("delete_notifications", storable_ids(ids))
 
     # connections

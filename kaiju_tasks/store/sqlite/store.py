@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.rights import Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
@@ -205,10 +207,16 @@ class SqliteStore(SharedStore):
 
     # reads
 
-    async def tasks(self, ids: Sequence[str], *, results: bool = True) -> dict[str, TaskView]:
+    async def tasks(
+        self, ids: Sequence[str], sight: Sight, *, results: bool = True
+    ) -> dict[str, TaskView]:
+        seen = queries.sight_conditions(sight)
+        wanted = json.dumps(storable_ids(ids))
+        text, values = queries.tasks(self._dialect, SQL["tasks"], wanted, seen)
+
         def read(db: sqlite3.Connection) -> dict[str, TaskView]:
-            found = db.execute(SQL["tasks"], (json.dumps(storable_ids(ids)),))
-            return {view.row.id: view for view in _views(db, found.fetchall(), results)}
+            found = db.execute(text, values).fetchall()
+            return {view.row.id: view for view in _views(db, found, results)}
 
         return await self._run(self._reader, read)
 
@@ -218,7 +226,8 @@ class SqliteStore(SharedStore):
             await self._read("next_tasks", json.dumps(wanted), len(wanted) + NEXT_TASKS_LIMIT)
         )
 
-    async def find(self, query: TaskQuery) -> TaskPage:
+    async def find(self, query: TaskQuery, sight: Sight) -> TaskPage:
+        query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
         page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
@@ -260,10 +269,11 @@ class SqliteStore(SharedStore):
     async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
         await self._change("shorten_lease", executor_id, session, self._clock() + seconds)
 
-    async def executors(self, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
+    async def executors(self, sight: Sight, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         listed = None if ids is None else json.dumps(storable_ids(ids))
         found = await self._read("executors", listed)
-        return [executor_of(values[:-1], running=values[-1]) for values in found]
+        rows = [executor_of(values[:-1], running=values[-1]) for values in found]
+        return [row for row in rows if sight.sees_any(row.app_names)]
 
     async def holders(self, ids: Sequence[str]) -> dict[str, Holder]:
         return holders_of(await self._read("holders", json.dumps(storable_ids(ids))))
@@ -297,13 +307,16 @@ class SqliteStore(SharedStore):
 
     # notifications and audit
 
-    async def set_notification(self, id: str, enabled: bool) -> Notification | None:
+    async def set_notification(self, id: str, enabled: bool, sight: Sight) -> Notification | None:
+        if not await self._sees_notification(id, sight):
+            return None
         found = await self._write(
             lambda db: db.execute(SQL["set_notification"], (id, enabled)).fetchall()
         )
         return notification_of(found[0]) if found else None
 
-    async def delete_notifications(self, ids: Sequence[str]) -> int:
+    async def delete_notifications(self, ids: Sequence[str], sight: Sight) -> int:
+        ids = [id for id in ids if await self._sees_notification(id, sight)]
         return await self._change("delete_notifications", json.dumps(storable_ids(ids)))
 
     # connections

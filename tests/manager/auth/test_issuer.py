@@ -7,7 +7,7 @@ import pytest
 
 from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound
 from kaiju_tasks.manager.auth import DAY, HOUR, Issuer, TokenOrder, database_issuer, list_tokens
-from kaiju_tasks.rights import Kind, Principal, Scope, Verb, read_token, rights_of
+from kaiju_tasks.rights import ALL_SIGHT, Kind, Principal, Scope, Verb, read_token, rights_of
 from kaiju_tasks.store import PageQuery, Store, Transaction
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.types import AuditRecord
@@ -65,7 +65,7 @@ def order(principal: str = "ann", kind: Kind | None = Kind.USER, **fields: Any) 
 
 
 async def actions(store: Store) -> list[tuple[str, str | None]]:
-    records, _ = await store.audit(PageQuery(sort=[("at", False)]))
+    records, _ = await store.audit(PageQuery(sort=[("at", False)]), ALL_SIGHT)
     return [(one.action, one.target) for one in records]
 
 
@@ -228,5 +228,5 @@ async def test_a_database_is_its_own_administrator(store: Store) -> None:
     issued = await database_issuer(store).create(order("root", Kind.ADMIN))
     (listed,) = await list_tokens(store)
     assert (listed.id, listed.created_by) == (issued.id, None)
-    (record,), _ = await store.audit(PageQuery())
+    (record,), _ = await store.audit(PageQuery(), ALL_SIGHT)
     assert (record.user_id, record.remote) == (None, "database")

@@ -11,6 +11,7 @@ from kaiju_tasks.api import write_stage_fast
 from kaiju_tasks.errors import InvalidParams, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.types import ExecutorStatus
 from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
 from tests.support.commits import after_commits
@@ -156,7 +157,7 @@ async def test_an_acquisition_that_a_drain_overtakes_keeps_the_connection(
 ) -> None:
     executor = HandExecutor(manager, "drained")
     await executor.connect()
-    (row,) = await manager.store.executors(["drained"])
+    (row,) = await manager.store.executors(ALL_SIGHT, ["drained"])
     async with manager.store.transaction() as tx:  # as another manager does it
         row.status = ExecutorStatus.DRAINING
         await tx.put_executor(row)

@@ -8,6 +8,7 @@ from kaiju_tasks.lifecycle import Acquired
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.protocol import Lease
+from kaiju_tasks.rights import ALL_SIGHT
 from tests.manager.hand import Calls, HandExecutor, lease_of
 from tests.support.wait import wait_until
 
@@ -53,7 +54,7 @@ async def says(executor: HandExecutor, *holding: Lease, pings: int = 3) -> None:
 
 
 async def losses(manager: Manager, task_id: str) -> int:
-    return (await manager.store.tasks([task_id]))[task_id].row.losses
+    return (await manager.store.tasks([task_id], ALL_SIGHT))[task_id].row.losses
 
 
 async def test_a_lease_that_was_never_sent_is_given_back_and_not_counted(

@@ -11,6 +11,7 @@ import pytest
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing import consequences
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreUnavailable, Transaction
 from kaiju_tasks.types import Tasks
@@ -606,7 +607,7 @@ async def test_a_create_in_doubt_starts_no_child_twice(
     async def break_once_it_is_over() -> AsyncIterator[Transaction]:
         async with transaction() as tx:
             yield tx
-        rows = await manager.store.tasks(["p"])
+        rows = await manager.store.tasks(["p"], ALL_SIGHT)
         if "p" in rows and not broken:
             broken.append("connection")
             await executor.call("manager.ping", id=executor.id, capacity=1)

@@ -1,0 +1,250 @@
+"""Two users, an operator and a viewer on one manager: what they see, and what they may do."""
+
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.api import Caller
+from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, KaijuError, NotFound
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope
+from tests.manager.hand import Calls
+
+READS: list[tuple[str, dict[str, Any]]] = [
+    ("tasks.get", {"id": "t"}),
+    ("tasks.runs", {"id": "t"}),
+    ("tasks.explain", {"id": "t"}),
+    ("tasks.wait", {"id": "t", "timeout": 0}),
+]
+CREATE_RM = {"method": "_TASKS_", "params": {"create": [{"commands": [{"method": "rm"}]}]}}
+PAUSES = {"method": "pauses.list"}
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("tasks.update", {"id": "t", "data": {"description": "x"}}),
+    ("tasks.reset", {"id": "t"}),
+    ("tasks.restart_from", {"id": "t", "stage": 0}),
+    ("tasks.message", {"id": "t", "data": 1}),
+    ("tasks.suspend", {"id": "t"}),
+    ("tasks.resume", {"id": "t"}),
+    ("tasks.cancel", {"id": "t"}),
+    ("tasks.run_now", {"id": "t"}),
+]
+
+
+async def as_(call: Calls, name: str, kind: Kind, **scope: Any) -> Calls:
+    """Calls with a new token."""
+    auth = call.manager.auth
+    order = TokenOrder(principal=name, kind=kind, scope=Scope(**scope))
+    issued = await database_issuer(call.manager.store).create(order)
+    auth.changed()
+    admission = await auth.admit(issued.token)
+    return call.by(Caller(admission.principal, remote="10.0.0.1"))
+
+
+@pytest.fixture
+async def bob(call: Calls) -> Calls:
+    """A user who owns the task `t` on the stream `billing`."""
+    bob = await as_(call, "bob", Kind.USER)
+    await bob.create("work", id="t", app_name="billing", kws={"secret": 1})
+    return bob
+
+
+async def failure(call: Calls, method: str, params: dict[str, Any]) -> KaijuError:
+    with pytest.raises(KaijuError) as refused:
+        await call(method, **params)
+    return refused.value
+
+
+@pytest.mark.parametrize(("method", "params"), READS + CHANGES, ids=lambda item: str(item)[:30])
+async def test_a_strangers_task_does_not_exist(
+    call: Calls, bob: Calls, method: str, params: dict[str, Any]
+) -> None:
+    ann = await as_(call, "ann", Kind.USER)
+    elsewhere = await as_(call, "op", Kind.OPERATOR, streams=("orders",))
+    for caller in (ann, elsewhere):
+        there = await failure(caller, method, params)
+        missing = await failure(caller, method, {**params, "id": "u"})
+        assert isinstance(there, NotFound)
+        assert str(there).replace("'t'", "'u'") == str(missing)
+        assert there.data == {**missing.data, "id": "t"}
+    before = await bob.get("t")
+    assert (before["status"], before["description"]) == ("QUEUED", None)
+
+
+async def test_lists_and_counts_leave_out_what_is_not_seen(call: Calls, bob: Calls) -> None:
+    ann = await as_(call, "ann", Kind.USER)
+    own = await ann.create("work", id="mine", app_name="orders")
+    viewer = await as_(call, "vic", Kind.VIEWER, streams=("bill*",))
+    admin = await as_(call, "root", Kind.ADMIN)
+    for caller, seen in ((ann, ["mine"]), (bob, ["t"]), (viewer, ["t"]), (admin, ["mine", "t"])):
+        page = await caller("tasks.list", sort=["id"])
+        assert ([one["id"] for one in page["data"]], page["count"]) == (seen, len(seen))
+        assert (await caller("tasks.count"))["count"] == len(seen)
+        assert await caller("tasks.m_exists", ids=["t", "mine"]) == sorted(seen, reverse=True)
+        assert [one["id"] for one in await caller("tasks.m_get", ids=["mine", "t"])] == seen
+        assert await caller("tasks.exists", id="t") is ("t" in seen)
+    assert await ann("tasks.stages", job_id=own["job_id"]) == []
+    assert (await viewer("system.info"))["tasks"].keys() == {"billing"}
+
+
+async def test_bulk_calls_touch_only_what_the_caller_may_operate(call: Calls, bob: Calls) -> None:
+    ann = await as_(call, "ann", Kind.USER)
+    await ann.create("work", id="mine", app_name="billing")
+    everything = {"id": {"like": "%"}}
+    dry = await ann("tasks.m_cancel", conditions=everything, dry_run=True)
+    assert (dry["matched"], dry["sample"]) == (1, ["mine"])
+    assert (await ann("tasks.m_cancel", conditions=everything))["done"] == 1
+    assert (await ann("tasks.m_delete", ids=["t", "mine"])) == {"deleted": 1, "not_found": ["t"]}
+    assert await ann("tasks.delete", id="t") == {"deleted": False}
+    assert (await ann("tasks.m_update", ids=["t"], data={"description": "x"})) == []
+    assert (await bob.get("t"))["status"] == "QUEUED"
+
+
+async def test_old_tasks_of_others_stay(call: Calls, bob: Calls) -> None:
+    ann = await as_(call, "ann", Kind.USER)
+    await ann.create("work", id="mine")
+    for caller, id in ((ann, "mine"), (bob, "t")):
+        await caller("tasks.cancel", id=id)
+    assert await ann("tasks.delete_old_tasks", interval_days=0) == {"deleted": 1}
+    assert (await bob.get("t"))["status"] == "FAILED"
+
+
+@pytest.mark.parametrize("on_conflict", ["error", "ignore", "replace"])
+async def test_a_taken_id_reveals_nothing_else(call: Calls, bob: Calls, on_conflict: str) -> None:
+    ann = await as_(call, "ann", Kind.USER)
+    data = {"id": "t", "commands": [{"method": "work"}]}
+    taken = await failure(ann, "tasks.create", {"data": data, "on_conflict": on_conflict})
+    assert isinstance(taken, Conflict)
+    assert taken.data == {"type": "conflict", "field": "data.id", "id": "t"}
+    many = await failure(ann, "tasks.m_create", {"data": [data]})
+    assert "status" not in many.data
+    assert (await bob.get("t"))["app_name"] == "billing"
+
+
+@pytest.mark.parametrize(
+    ("scope", "task", "field"),
+    [
+        ({"streams": ("billing",)}, {"app_name": "orders"}, "data.app_name"),
+        ({"methods": ("do.*",)}, {}, "data.commands.0.method"),
+        (
+            {"webhook_hosts": ("*.example.com",)},
+            {"webhook": {"url": "http://evil.org/"}},
+            "data.webhook",
+        ),
+        ({}, {"system": True}, "data.system"),
+        ({}, {"priority": 101}, "data.priority"),
+        (
+            {"methods": ("do.*", "work")},
+            {"commands": [CREATE_RM]},
+            "data.commands.0.params.create.0.commands.0.method",
+        ),
+        ({}, {"app_name": "manager", "commands": [PAUSES]}, "data.commands.0.method"),
+    ],
+)
+async def test_a_task_beyond_the_rights_is_refused(
+    call: Calls, scope: dict[str, Any], task: dict[str, Any], field: str
+) -> None:
+    ann = await as_(call, "ann", Kind.USER, **scope)
+    data = {"app_name": "billing", "commands": [{"method": "work"}], **task}
+    refused = await failure(ann, "tasks.create", {"data": data})
+    assert isinstance(refused, Forbidden), refused
+    assert refused.data["field"] == field
+
+
+async def test_an_update_must_stay_within_the_rights(call: Calls) -> None:
+    ann = await as_(call, "ann", Kind.USER, streams=("billing",), methods=("work",))
+    await ann.create("work", id="mine", app_name="billing")
+    changes: list[dict[str, Any]] = [{"app_name": "orders"}, {"commands": [{"method": "rm"}]}]
+    for change in changes:
+        refused = await failure(ann, "tasks.update", {"id": "mine", "data": change})
+        assert isinstance(refused, Forbidden)
+    await ann("tasks.update", id="mine", data={"description": "x"})
+
+
+async def test_an_operator_operates_but_does_not_change_what_a_task_does(
+    call: Calls, bob: Calls
+) -> None:
+    operator = await as_(call, "op", Kind.OPERATOR, streams=("billing",))
+    await operator("tasks.update", id="t", data={"priority": 5, "description": "x"})
+    await operator("tasks.suspend", id="t")
+    await operator("tasks.resume", id="t")
+    changes: list[dict[str, Any]] = [
+        {"commands": [{"method": "rm"}]},
+        {"kws": {}},
+        {"webhook": {"url": "http://x/"}},
+    ]
+    for change in changes:
+        refused = await failure(operator, "tasks.update", {"id": "t", "data": change})
+        assert isinstance(refused, Forbidden), change
+    replace = {"id": "t", "app_name": "billing", "commands": [{"method": "rm"}]}
+    refused = await failure(operator, "tasks.create", {"data": replace, "on_conflict": "replace"})
+    assert isinstance(refused, Forbidden)
+    task = await bob.get("t")
+    assert ([one["method"] for one in task["commands"]], task["user_id"]) == (["work"], "bob")
+
+
+async def test_a_viewer_sees_no_data_unless_it_may(call: Calls, bob: Calls) -> None:
+    viewer = await as_(call, "vic", Kind.VIEWER)
+    task = await viewer.get("t")
+    assert (task["kws"], task["result"], task["commands"]) == (
+        {},
+        [],
+        [{"method": "work", "params": {}}],
+    )
+    seeing = await as_(call, "dan", Kind.VIEWER, see_data=True)
+    assert (await seeing.get("t"))["kws"] == {"secret": 1}
+    assert isinstance(await failure(seeing, "tasks.reset", {"id": "t"}), Forbidden)
+
+
+async def test_a_grant_lets_a_message_in(call: Calls, bob: Calls) -> None:
+    await bob.create({"method": "_MESSAGE_"}, id="approval-1")
+    ann = await as_(call, "ann", Kind.USER, message=("approval-*",))
+    receipt = await ann("tasks.message", id="approval-1", data=True)
+    assert receipt["accepted"]
+    assert isinstance(await failure(ann, "tasks.get", {"id": "approval-1"}), NotFound)
+    assert isinstance(await failure(ann, "tasks.message", {"id": "t", "data": 1}), NotFound)
+
+
+async def test_a_next_task_must_be_in_sight(call: Calls, bob: Calls) -> None:
+    ann = await as_(call, "ann", Kind.USER)
+    data = {"commands": [{"method": "work"}], "next_task": "t"}
+    there = await failure(ann, "tasks.create", {"data": data})
+    missing = await failure(ann, "tasks.create", {"data": {**data, "next_task": "u"}})
+    assert isinstance(there, InvalidParams)
+    assert str(there) == str(missing).replace("'u'", "'t'")
+
+
+async def test_a_pause_of_all_streams_needs_all_streams(call: Calls) -> None:
+    limited = await as_(call, "op", Kind.OPERATOR, streams=("billing",))
+    whole = await as_(call, "chief", Kind.OPERATOR)
+    user = await as_(call, "ann", Kind.USER)
+    await limited("pauses.add", id="p", reason="r", app_name="billing")
+    await whole("pauses.add", id="q", reason="r", app_name="orders")
+    for params in ({"app_name": "orders"}, {"method": "*"}):
+        refused = await failure(limited, "pauses.add", {"reason": "r", **params})
+        assert isinstance(refused, NotFound | Forbidden)
+    assert [one["id"] for one in await limited("pauses.list")] == ["p"]
+    assert isinstance(await failure(limited, "pauses.remove", {"id": "q"}), NotFound)
+    assert isinstance(await failure(user, "pauses.remove", {"id": "p"}), Forbidden)
+    await whole("pauses.add", id="r", reason="r", method="*")
+    await limited("pauses.remove", id="p")
+
+
+async def test_operators_see_the_audit_of_their_streams(call: Calls, bob: Calls) -> None:
+    admin = await as_(call, "root", Kind.ADMIN)
+    await admin.create("work", id="o", app_name="orders")
+    for id in ("t", "o"):
+        await admin("tasks.suspend", id=id)
+    await bob("tasks.resume", id="t")
+    operator = await as_(call, "op", Kind.OPERATOR, streams=("billing",))
+    records = (await operator("audit.list"))["data"]
+    assert {one["target"] for one in records} == {"t"}
+    own = (await bob("audit.list"))["data"]
+    assert [(one["action"], one["user_id"]) for one in own] == [("tasks.resume", "bob")]
+
+
+async def test_the_owner_of_a_task_and_its_token_are_kept(manager: Manager, bob: Calls) -> None:
+    definition = (await manager.store.tasks(["t"], ALL_SIGHT))["t"].definition
+    assert definition.user_id == "bob"
+    ((token, _),) = await manager.store.tokens()
+    assert definition.token_id == token.id
