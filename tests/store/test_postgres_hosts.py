@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kaiju_tasks.errors import SettingsError
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import StoreUnavailable
 from kaiju_tasks.store.postgres import PostgresStore
 from kaiju_tasks.store.postgres.address import parse_address
@@ -72,7 +73,7 @@ async def test_another_host_is_used_when_one_goes(postgres_dsn: str, way: Proxy)
 
     async def works() -> bool:
         try:
-            return len(await store.tasks(["a"])) == 1
+            return len(await store.tasks(["a"], ALL_SIGHT)) == 1
         except StoreUnavailable:
             return False
 

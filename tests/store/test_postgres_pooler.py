@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.open import migration_status
 from kaiju_tasks.store.postgres import PostgresStore
 from tests.store.making import add, new_step
@@ -31,10 +32,10 @@ async def test_stores_behind_a_pooler_migrate_and_share_its_sessions(
         await store.now()
         async with store.transaction() as tx:
             assert list(await tx.lock([f"t{number}"])) == [f"t{number}"]
-        await store.executors()
+        await store.executors(ALL_SIGHT)
 
     await asyncio.gather(*(work(number) for number in range(60)))
-    assert len(await stores[0].tasks([f"t{number}" for number in range(60)])) == 60
+    assert len(await stores[0].tasks([f"t{number}" for number in range(60)], ALL_SIGHT)) == 60
     for store in stores:
         await store.close()
     said = [one.message for one in caplog.records if one.levelno >= logging.WARNING]

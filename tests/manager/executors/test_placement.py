@@ -8,6 +8,7 @@ import pytest
 
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.events.hub import Subscription
+from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import StoreUnavailable
 from kaiju_tasks.types import TASKS
 from tests.manager.hand import Calls, HandExecutor, finished
@@ -181,7 +182,7 @@ def break_after_commit(
     broken: list[str] = []
 
     async def committed() -> None:
-        if len(broken) < times and await manager.store.tasks([task_id]):
+        if len(broken) < times and await manager.store.tasks([task_id], ALL_SIGHT):
             broken.append(task_id)
             raise StoreUnavailable("it broke after the commit", unknown=True)
 
@@ -227,7 +228,7 @@ async def test_a_task_whose_executor_goes_before_it_is_sent_is_queued_again(
     (session,) = manager.sessions
 
     async def closing() -> None:
-        if await manager.store.tasks(["t"]):
+        if await manager.store.tasks(["t"], ALL_SIGHT):
             session.open = False
 
     with monkeypatch.context() as patch:
