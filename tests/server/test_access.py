@@ -17,7 +17,11 @@ ROWS = access_document.rows()
 KINDS = ["no token", *(kind.value for kind in Kind)]
 
 
-def cells(*, routes: bool) -> Iterator[Any]:
+def cells(*, routes: bool) -> list[Any]:
+    return list(_cells(routes))
+
+
+def _cells(routes: bool) -> Iterator[Any]:
     for name, row in ROWS.items():
         if (ROUTE in name) is routes:
             for kind in KINDS:
