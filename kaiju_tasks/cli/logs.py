@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kaiju_tasks.rights import hide_tokens
 from kaiju_tasks.settings import Settings, service_variables
 
 __all__ = ["JsonFormatter", "TextFormatter", "configure_logging", "show_warnings"]
@@ -33,7 +34,8 @@ class JsonFormatter(logging.Formatter):
         line.update(_extra(record))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _json({key: msgspec.Raw(_json(value).encode()) for key, value in line.items()})
+        text = _json({key: msgspec.Raw(_json(value).encode()) for key, value in line.items()})
+        return hide_tokens(text)
 
 
 class TextFormatter(logging.Formatter):
@@ -49,6 +51,9 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_tokens(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         pairs = [f"{key}={value}" for key, value in _pairs(_extra(record))]

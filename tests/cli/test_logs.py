@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiju_tasks.cli.logs import JsonFormatter, TextFormatter
+from kaiju_tasks.rights import Kind, new_token
 from tests.support.processes import ROOT, Processes
 
 HEAD = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    x\.y: ")
@@ -145,3 +148,16 @@ async def test_variables_of_kubernetes_are_logged_once_with_an_executor(
     await serve.logged("connected to manager")
     assert serve.log.count("ignoring environment variables that Kubernetes sets") == 1
     assert "KAIJU_PORT, KAIJU_SERVICE_HOST" in serve.log
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
+def test_a_token_is_cut_to_its_name_wherever_it_is(formatter: logging.Formatter) -> None:
+    token = new_token(Kind.ADMIN, os.urandom)
+    record = _record(f"refused {token}", header=f"Bearer {token}", key=token)
+    try:
+        raise ValueError(f"bad header: {token}")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    line = formatter.format(record)
+    assert token[18:] not in line
+    assert line.count(token[:17]) >= 4
