@@ -134,6 +134,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = "default"
 
+    executor_env: Annotated[
+        str,
+        _text(
+            "The environment variables that executors of `serve --executor` get: globs, separated "
+            "by commas. KAIJU_DB and those that begin with PG must be named in full.",
+            max_length=10_000,
+        ),
+    ] = "*"
+
     misfire_grace: Annotated[
         float,
         _range(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -73,7 +73,13 @@ class BulkApi:
         details["conditions"] = _brief(params.conditions)
         del details["dry_run"]
         audit = caller.audit(self._manager.dice.new_id(), f"tasks.{action}", **details)
-        bulk = Bulk(self._manager, conditions, sight, make, params.rate, matched)
+
+        async def still_seen() -> Sight:
+            if caller.cause is None:  # the runs of tasks outlive tokens
+                await self._manager.auth.confirm(caller.principal)
+            return seen_by(caller, access.OPERATE_TASKS)
+
+        bulk = Bulk(self._manager, conditions, still_seen, make, params.rate, matched)
         return await bulk.run(audit)
 
 
@@ -83,7 +89,8 @@ class Bulk:
     It handles tasks in the order of their ids, so that no task is handled twice, even if it is
     reset, ends and matches again during the call.
 
-    :param sight: the tasks on which the caller may act
+    :param sight: returns the tasks on which the caller may act now, or raises an error if its
+        token has ended
     :param rate: the most tasks per second
     :param expected: number of tasks that matched at the beginning
     """
@@ -92,7 +99,7 @@ class Bulk:
         self,
         manager: Manager,
         conditions: Sequence[Condition],
-        sight: Sight,
+        sight: Callable[[], Awaitable[Sight]],
         make: Callable[[], Event],
         rate: float | None,
         expected: int,
@@ -157,8 +164,9 @@ class Bulk:
         if self._rate is not None:
             size = max(1, min(BATCH, int(self._rate * PACE_SECONDS)))
         turn = loop.time()
-        async for ids in self._manager.store.ids(self._conditions, self._sight, size):
+        async for ids in self._manager.store.ids(self._conditions, await self._sight(), size):
             await asyncio.sleep(turn - loop.time())
+            await self._sight()
             if self._rate is not None:
                 turn = loop.time() + len(ids) / self._rate
             await self._apply(ids)

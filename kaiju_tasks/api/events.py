@@ -2,6 +2,8 @@
 
 import logging
 
+from msgspec.structs import replace
+
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionParams
 from kaiju_tasks.api.permission import seen_by
@@ -14,6 +16,7 @@ from kaiju_tasks.manager.executors.sessions import Connection
 from kaiju_tasks.rights import access
 from kaiju_tasks.rpc import encode_notification
 from kaiju_tasks.store.query import sight_conditions
+from kaiju_tasks.types import TaskEvent
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,14 @@ def _connection(caller: Caller, method: str) -> Connection:
     return caller.connection
 
 
+def _brief(event: TaskEvent) -> TaskEvent:
+    """An event without its message, which can contain data of the task."""
+    data = event.data
+    if data is None or "message" not in data:
+        return event
+    return replace(event, data={**data, "message": data.get("type")})
+
+
 class _Socket:
     """Sends the events of one subscription. It never waits: a slow subscriber is dropped."""
 
@@ -73,6 +84,8 @@ class _Socket:
         self._hub = hub
 
     def take(self, event: EncodedEvent) -> None:
+        if not self._caller.principal.sees_data:
+            event = EncodedEvent(_brief(event.event))
         if not self._connection.offer(event.notification(self._id)):
             self._drop()
 

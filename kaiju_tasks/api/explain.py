@@ -1,8 +1,10 @@
 """`tasks.explain`: collects the facts about a task."""
 
 import msgspec
+from msgspec.structs import replace
 
 from kaiju_tasks.api.reasons import Facts, reasons
+from kaiju_tasks.api.views import brief_error
 from kaiju_tasks.lifecycle import Pauses, Row, Wait
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Condition, PageQuery, Store, TaskView
@@ -12,9 +14,14 @@ SUSPEND = "tasks.suspend"
 HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 
 
-async def explain(store: Store, view: TaskView) -> Explanation:
-    """Why a task is not running now."""
+async def explain(store: Store, view: TaskView, *, data: bool = True) -> Explanation:
+    """Why a task is not running now.
+
+    :param data: whether to show the messages of its errors
+    """
     row, definition = view.row, view.definition
+    if not data:
+        row = replace(row, error=brief_error(row.error))
     facts = Facts(row, definition, await store.now(), Pauses(await store.pauses()))
     if row.status is TaskStatus.QUEUED:
         executors = await store.executors(ALL_SIGHT)

@@ -124,6 +124,8 @@ async def _write_stage(
 ) -> WriteStageResult:
     if len(params.reports) > MAX_REPORTS:
         raise TooLarge(f"`reports` must have at most {MAX_REPORTS} items", limit=MAX_REPORTS)
+    if caller.session is None and not caller.principal.unlimited:
+        raise InvalidRequest("call manager.connect on this connection before manager.write_stage")
     acks = await manager.reports.write(params.reports, caller.session)
     manager.streams.credit()
     return WriteStageResult(acks)

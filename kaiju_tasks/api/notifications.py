@@ -12,6 +12,7 @@ from kaiju_tasks.api.params import (
 )
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import next_cursor, read_page, read_sort
+from kaiju_tasks.api.views import hide_data
 from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import access
@@ -59,8 +60,7 @@ class NotificationsApi:
 
 def _hide(caller: Caller, found: Sequence[Notification]) -> None:
     if not caller.principal.sees_data:
-        for one in found:
-            one.kws, one.result, one.error = {}, [], None
+        hide_data(found)
 
 
 def _no_notification(id: str) -> NotFound:

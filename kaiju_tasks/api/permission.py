@@ -5,10 +5,21 @@ from urllib.parse import urlsplit
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.define import Defined
-from kaiju_tasks.errors import Forbidden, NotFound
-from kaiju_tasks.lifecycle import Definition, Event, TaskState
-from kaiju_tasks.manager.writing.entries import EventSource
-from kaiju_tasks.rights import Access, Decision, Kind, Principal, Sight, Target, may, sight_of
+from kaiju_tasks.errors import Forbidden, NotFound, Unauthorized
+from kaiju_tasks.lifecycle import Definition, TaskState
+from kaiju_tasks.manager.auth import REFUSAL
+from kaiju_tasks.manager.writing.entries import Checked, EventSource
+from kaiju_tasks.rights import (
+    NOBODY,
+    Access,
+    Decision,
+    Kind,
+    Principal,
+    Sight,
+    Target,
+    may,
+    sight_of,
+)
 from kaiju_tasks.types import MANAGER_APP
 
 __all__ = [
@@ -43,11 +54,14 @@ def seen_by(caller: Caller, needs: Access) -> Sight:
     """What a caller sees with a method.
 
     :param needs: the access of the method
+    :raises Unauthorized: the token of the caller has ended during the call
     """
+    if caller.principal is NOBODY:
+        raise Unauthorized(REFUSAL)
     return sight_of(caller.principal, needs)
 
 
-def permitted(caller: Caller, needs: Access, event: EventSource) -> EventSource:
+def permitted(caller: Caller, needs: Access, event: EventSource) -> EventSource | Checked:
     """An event that happens only to tasks on which a caller may act. Others are not found, or
     refused if they are seen.
 
@@ -57,13 +71,12 @@ def permitted(caller: Caller, needs: Access, event: EventSource) -> EventSource:
     if principal.unlimited:
         return event
 
-    def build(state: TaskState) -> Event:
+    def check(state: TaskState) -> None:
         row, owner = state.row, state.definition.user_id
         target = Target(id=row.id, owner=owner, streams=(row.app_name,))
         check_target(principal, needs, target, "task")
-        return event(state) if callable(event) else event
 
-    return build
+    return Checked(event, check)
 
 
 def check_target(principal: Principal, needs: Access, target: Target, what: str) -> None:

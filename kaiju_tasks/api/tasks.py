@@ -53,7 +53,14 @@ from kaiju_tasks.api.queries import (
 )
 from kaiju_tasks.api.review import review
 from kaiju_tasks.api.stage_methods import StageMethods
-from kaiju_tasks.api.views import LIST_FIELDS, TASK_FIELDS, open_run, task_columns, task_view
+from kaiju_tasks.api.views import (
+    LIST_FIELDS,
+    TASK_FIELDS,
+    hide_data,
+    open_run,
+    task_columns,
+    task_view,
+)
 from kaiju_tasks.define import (
     PROBLEMS_MAX,
     Defined,
@@ -182,6 +189,7 @@ class TasksApi:
             defined = self._define_at(new, now, caller)
             changed = succeed(defined.definition, state.definition)
             check_change(caller.principal, state.definition, changed)
+            _narrow(caller, state.definition, defined.definition, changed)
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
                 next_run = now if next_run is None else next_run
@@ -403,17 +411,19 @@ class TasksApi:
         seen = seen_by(caller, access.READ_TASKS)
         ended = await self._store.runs(params.id, seen, params.limit)
         current = open_run(view.row)
-        if current is None or any(run.job_id == current.job_id for run in ended):
-            return ended  # no run is open, or it has ended between the two reads
-        return [current, *ended][: params.limit]
+        # No run is open, or it has ended between the two reads.
+        over = current is None or any(run.job_id == current.job_id for run in ended)
+        runs = ended if current is None or over else [current, *ended][: params.limit]
+        if not caller.principal.sees_data:
+            hide_data(runs)
+        return runs
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
         """List the ended attempts of the stages of a run, oldest first."""
         seen = seen_by(caller, access.READ_TASKS)
         records = await self._store.stage_records(params.job_id, seen)
         if not caller.principal.sees_data:
-            for record in records:
-                record.result = None
+            hide_data(records)
         return records
 
     async def wait(self, caller: Caller, params: WaitParams) -> Task:
@@ -436,7 +446,8 @@ class TasksApi:
 
     async def explain(self, caller: Caller, params: IdParams) -> Explanation:
         """Explain why a task is not running now, for people and programs."""
-        return await explain(self._store, await self._view(caller, params.id, results=False))
+        view = await self._view(caller, params.id, results=False)
+        return await explain(self._store, view, data=caller.principal.sees_data)
 
     # -- changing ----------------------------------------------------------------------------
 
@@ -547,8 +558,7 @@ class TasksApi:
             check_change(caller.principal, state.definition, changed)
             if changed:
                 check_definition(caller.principal, defined)
-            if state.definition.user_id == caller.user_id and not COMMANDS_OF.isdisjoint(changed):
-                defined.definition.token_id = caller.principal.token_id
+            _narrow(caller, state.definition, defined.definition, changed)
             return self._update(caller, defined, changed, defined.next_run)
 
         return build
@@ -704,6 +714,12 @@ def _new_view(step: Step, draft: Draft) -> TaskView | None:
     same transaction."""
     changes = step.spawn is not None or draft.definition.concurrency is not None
     return None if changes or not step.changed else TaskView(step.row, draft.definition, [])
+
+
+def _narrow(caller: Caller, old: Definition, new: Definition, changed: frozenset[str]) -> None:
+    """Give a task whose owner changes what it does no more rights than the token of that call."""
+    if old.user_id == caller.user_id and not COMMANDS_OF.isdisjoint(changed):
+        new.token_id = caller.principal.token_id
 
 
 def _taken(task_id: str, status: str | None, **data: Any) -> Conflict:

@@ -1,5 +1,6 @@
 """Tasks and runs as the API returns them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -7,9 +8,17 @@ from msgspec import Raw
 
 from kaiju_tasks.lifecycle import Command, Row
 from kaiju_tasks.store.base import TaskView
-from kaiju_tasks.types import MASKED_SECRET, Run, Task, TaskStatus, Webhook
+from kaiju_tasks.types import (
+    MASKED_SECRET,
+    Notification,
+    Run,
+    StageRecord,
+    Task,
+    TaskStatus,
+    Webhook,
+)
 
-EMPTY = Raw(b"{}")
+EMPTY, NO_RESULTS = Raw(b"{}"), Raw(b"[]")
 LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result"})
 TASK_FIELDS = Task.__struct_fields__
 LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LISTS)
@@ -45,7 +54,7 @@ def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Ta
         concurrency=definition.concurrency,
         unique=definition.unique,
         notify=definition.notify,
-        webhook=_masked(definition.webhook),
+        webhook=_masked(definition.webhook) if data else None,
         next_task=definition.next_task,
         system=definition.system,
         description=definition.description,
@@ -112,11 +121,30 @@ def _raw(text: str | None) -> Any:
 
 
 def _error(text: str | None, data: bool) -> Any:
-    """The error of a run; without its data, it has only its type and its stage."""
-    if text is None or data:
-        return _raw(text)
+    return _raw(text if data else brief_error(text))
+
+
+def brief_error(text: str | None) -> str | None:
+    """The JSON of an error with its type and stage only. The rest can contain data of the task."""
+    if text is None:
+        return None
     error = msgspec.json.decode(text)
-    return {**error, "message": error.get("type"), "data": None}
+    kind = error.get("type")
+    brief = {"type": kind, "message": kind, "stage": error.get("stage"), "data": None}
+    return msgspec.json.encode(brief).decode()
+
+
+def hide_data(records: Iterable[Run | StageRecord | Notification]) -> None:
+    """Remove what is confidential from records that were read from the store."""
+    for record in records:
+        if record.error is not None:
+            text = bytes(record.error).decode()
+            record.error = _raw(brief_error(text))
+        match record:
+            case StageRecord():
+                record.result = None
+            case Notification():
+                record.kws, record.result = EMPTY, NO_RESULTS
 
 
 def _command(command: Command, data: bool = True) -> dict[str, Any]:

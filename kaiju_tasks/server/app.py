@@ -98,7 +98,8 @@ async def _with_headers(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 async def _post(request: web.Request) -> web.StreamResponse:
-    return await serve_post(request, request.app[FRAMES])
+    app = request.app
+    return await serve_post(request, app[MANAGER].auth, app[FRAMES])
 
 
 async def _socket(request: web.Request) -> web.StreamResponse:

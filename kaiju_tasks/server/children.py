@@ -11,18 +11,21 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kaiju_tasks.address import TOKEN, TOKEN_FILE
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rights import Kind
-from kaiju_tasks.settings import Settings, service_variables
+from kaiju_tasks.rights.globs import any_matches
+from kaiju_tasks.settings import Settings, service_variables, setting_fields
 
-__all__ = ["END_WITH_STDIN", "CannotStart", "Children"]
+__all__ = ["END_WITH_STDIN", "CannotStart", "Children", "child_environment"]
 
 logger = logging.getLogger(__name__)
 
 END_WITH_STDIN = "--end-with-stdin"
+OWN = ("KAIJU_", "PG")
+"""Variables of the manager and of its connections to PostgreSQL begin like this."""
 
 USAGE_ERROR = 2
 BACKOFF_SECONDS = 0.5
@@ -119,16 +122,35 @@ class Children:
         }
         command += [f"--{name}={value}" for name, value in options.items()]
         return await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, start_new_session=True, env=_environment(self._token)
+            *command,
+            stdin=PIPE,
+            start_new_session=True,
+            env=child_environment(os.environ, settings.executor_env, self._token),
         )
 
 
-def _environment(token: str) -> dict[str, str]:
-    """The environment with this token, and without the variables of Services, which this process
-    has already logged."""
-    ignored = {*service_variables(), TOKEN_FILE}
-    kept = {name: text for name, text in os.environ.items() if name not in ignored}
+def child_environment(environ: Mapping[str, str], names: str, token: str) -> dict[str, str]:
+    """The environment of an executor that the manager starts.
+
+    The variables by which the manager reaches its database are the manager's own. An executor gets
+    them only if they are named in full.
+
+    :param environ: the environment of the manager
+    :param names: globs of variables, separated by commas
+    :param token: for the executor
+    """
+    globs = [one for one in map(str.strip, names.split(",")) if one]
+    ignored = {*service_variables(environ), TOKEN, TOKEN_FILE}
+    kept = {
+        name: text for name, text in environ.items() if name not in ignored and _passes(name, globs)
+    }
     return {**kept, TOKEN: token}
+
+
+def _passes(name: str, globs: Sequence[str]) -> bool:
+    if not name.startswith(OWN) or name in globs:
+        return any_matches(globs, name)
+    return any(field.env == name and field.name != "db" for field in setting_fields().values())
 
 
 async def _end(process: Process, seconds: float) -> None:

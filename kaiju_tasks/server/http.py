@@ -8,15 +8,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.errors import InvalidRequest, TooLarge
+from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.entrance import ADMISSION
+from kaiju_tasks.server.seat import CallSeat
 
 __all__ = ["rpc_url", "serve_post"]
 
 BODY_SECONDS = 60.0
 
 
-async def serve_post(request: web.Request, frames: Frames) -> web.Response:
+async def serve_post(request: web.Request, auth: Authenticator, frames: Frames) -> web.Response:
     """Answer a request or a batch: 200 with the response, or 204 if there is none.
 
     The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
@@ -35,9 +37,10 @@ async def serve_post(request: web.Request, frames: Frames) -> web.Response:
         return response
     except TooLarge as error:
         return _json(encode_error(None, error))
-    principal = request[ADMISSION].principal
-    caller = Caller(principal, remote=request.remote, url=rpc_url(request))
-    answer = await frames.answer(body, caller)
+    admission = request[ADMISSION]
+    caller = Caller(admission.principal, remote=request.remote, url=rpc_url(request))
+    with auth.seated(CallSeat(caller), admission):
+        answer = await frames.answer(body, caller)
     return web.Response(status=204) if answer is None else _json(answer)
 
 

@@ -1,4 +1,4 @@
-"""Ends the WebSocket of a caller whose token has ended."""
+"""Takes the rights of callers whose token ends while they are connected."""
 
 import logging
 
@@ -9,9 +9,24 @@ from kaiju_tasks.rights import NOBODY, Principal
 from kaiju_tasks.server.peer import Peer
 from kaiju_tasks.store.base import StoreError
 
-__all__ = ["SocketSeat"]
+__all__ = ["CallSeat", "SocketSeat"]
 
 logger = logging.getLogger(__name__)
+
+
+class CallSeat:
+    """The rights of the caller of a POST, which can take as long as a `tasks.wait`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def changed(self, principal: Principal) -> None:
+        """Give the caller other rights."""
+        self._caller.principal = principal
+
+    def ended(self) -> None:
+        """Take all rights from the caller."""
+        self._caller.principal = NOBODY
 
 
 class SocketSeat:

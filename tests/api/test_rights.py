@@ -9,7 +9,7 @@ from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, KaijuError, N
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope
-from tests.manager.hand import Calls
+from tests.manager.hand import Calls, HandExecutor
 
 READS: list[tuple[str, dict[str, Any]]] = [
     ("tasks.get", {"id": "t"}),
@@ -18,6 +18,7 @@ READS: list[tuple[str, dict[str, Any]]] = [
     ("tasks.wait", {"id": "t", "timeout": 0}),
 ]
 CREATE_RM = {"method": "_TASKS_", "params": {"create": [{"commands": [{"method": "rm"}]}]}}
+SECRET = "the password is 1234"
 PAUSES = {"method": "pauses.list"}
 CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("tasks.update", {"id": "t", "data": {"description": "x"}}),
@@ -194,6 +195,58 @@ async def test_a_viewer_sees_no_data_unless_it_may(call: Calls, bob: Calls) -> N
     seeing = await as_(call, "dan", Kind.VIEWER, see_data=True)
     assert (await seeing.get("t"))["kws"] == {"secret": 1}
     assert isinstance(await failure(seeing, "tasks.reset", {"id": "t"}), Forbidden)
+
+
+async def test_a_viewer_sees_no_message_of_an_error_unless_it_may(
+    call: Calls, bob: Calls, executor: HandExecutor
+) -> None:
+    heard = {True: HandExecutor(call.manager, "dan"), False: HandExecutor(call.manager, "vic")}
+    viewers = {}
+    for sees, listener in heard.items():
+        viewers[sees] = await as_(call, listener.id, Kind.VIEWER, see_data=sees)
+        listener.caller.principal = viewers[sees].caller.principal
+        await listener.call("events.subscribe", conditions={"event": "task.failed"})
+    await bob.create("work", id="f", notify=True)
+    await executor.fail(await executor.take(), message=SECRET)
+    task = await bob.until("f", "FAILED")
+    for sees, viewer in viewers.items():
+        seen = [
+            await viewer.get("f"),
+            await viewer("tasks.runs", id="f"),
+            await viewer("tasks.stages", job_id=task["job_id"]),
+            await viewer("tasks.explain", id="f"),
+            await viewer("notifications.get", id=task["job_id"]),
+            await viewer("notifications.list"),
+            heard[sees].heard,
+        ]
+        for one in seen:
+            assert (SECRET in str(one)) is sees, one
+            assert "execution_error" in str(one), one
+
+
+async def test_a_message_of_a_user_is_remembered_by_its_id(call: Calls, bob: Calls) -> None:
+    await bob.create({"method": "_MESSAGE_"}, id="m", cron="0 0 1 1 *")
+    await bob("tasks.run_now", id="m")
+    sent = {"id": "m", "data": 1, "message_id": "one"}
+    assert (await bob("tasks.message", **sent))["state"] == "delivered"
+    await bob("tasks.run_now", id="m")
+    assert (await bob("tasks.message", **sent))["state"] == "duplicate"
+
+
+@pytest.mark.parametrize("how", ["update", "replace"])
+async def test_a_task_that_another_token_of_the_owner_changes_has_no_more_rights_than_that(
+    call: Calls, bob: Calls, how: str
+) -> None:
+    await bob("tasks.cancel", id="t")
+    narrow = await as_(call, "bob", Kind.USER, stages=("tasks.get",))
+    data: dict[str, Any] = {"id": "t", "app_name": "billing", "kws": {"secret": 2}}
+    if how == "update":
+        await narrow("tasks.update", id="t", data={"kws": data["kws"]})
+    else:
+        data["commands"] = [{"method": "work"}]
+        await narrow("tasks.create", data=data, on_conflict="replace")
+    definition = (await call.manager.store.tasks(["t"], ALL_SIGHT))["t"].definition
+    assert definition.token_id == narrow.caller.principal.token_id
 
 
 async def test_a_grant_lets_a_message_in(call: Calls, bob: Calls) -> None:

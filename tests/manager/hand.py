@@ -23,20 +23,23 @@ executors_are_lost_soon = pytest.mark.parametrize("ping_interval", [0.5])
 
 
 class Calls:
-    """Calls methods of a manager as a client would, through the dispatcher."""
+    """Calls methods of a manager as a client would, through the dispatcher.
+
+    :ivar caller: who calls
+    """
 
     def __init__(
         self, manager: Manager, caller: Caller | None = None, registry: Registry | None = None
     ) -> None:
         self.manager = manager
         self._registry: Registry = registry or method_registry(manager)
-        self._caller = caller or Caller()
+        self.caller = caller or Caller()
         self._id = 0
 
     async def __call__(self, method: str, /, **params: Any) -> Any:
         self._id += 1
         request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
-        answer = await dispatch(self._registry, msgspec.json.encode(request), self._caller, LIMITS)
+        answer = await dispatch(self._registry, msgspec.json.encode(request), self.caller, LIMITS)
         assert answer is not None
         response = read_response(answer, LIMITS)
         assert response is not None
@@ -77,6 +80,7 @@ class HandExecutor:
     """The connection of an executor, and what came over it.
 
     :ivar frames: the sizes of all frames that came
+    :ivar heard: all messages that came
     :ivar sent: assignments that wait in the socket, if it does not read
     """
 
@@ -86,7 +90,7 @@ class HandExecutor:
         self.capacity = capacity
         self.assigned: asyncio.Queue[Assignment] = asyncio.Queue()
         self.revoked: list[Lease] = []
-        self.notified: list[str] = []
+        self.heard: list[dict[str, Any]] = []
         self.frames: list[int] = []
         self.sent: deque[Callable[[], None]] = deque()
         self.reads = True
@@ -101,7 +105,7 @@ class HandExecutor:
             if self.reads:
                 self.read()
         message = msgspec.json.decode(frame)
-        self.notified.append(message["method"])
+        self.heard.append(message)
         if message["method"] == "executor.run":
             for task in msgspec.convert(message["params"]["tasks"], list[dict[str, Any]]):
                 self.assigned.put_nowait(
@@ -131,6 +135,11 @@ class HandExecutor:
             commands=[{"method": "work"}],
             holding=msgspec.to_builtins(holding or []),
         )
+
+    @property
+    def notified(self) -> list[str]:
+        """The methods of the messages that came."""
+        return [message["method"] for message in self.heard]
 
     async def ping(self) -> Any:
         return await self.call("manager.ping", id=self.id)

@@ -328,3 +328,50 @@ async def connect(socket: aiohttp.ClientWebSocketResponse) -> None:
     )
     answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
     assert answer["result"]["status"] == "ACTIVE"
+
+
+async def post(site: Site, token: str, method: str, **params: Any) -> Any:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return await (await site.post(call, headers=bearer(token))).json()
+
+
+async def test_a_call_that_takes_long_ends_with_its_token(site: Site) -> None:
+    await token_of(site.manager, "root", Kind.ADMIN)
+    ann = await token_of(site.manager, "ann", Kind.USER)
+    await create_task(site, ann)
+    waiting = asyncio.create_task(post(site, ann, "tasks.wait", id="t", timeout=60))
+
+    async def waits() -> bool:
+        return "t" in site.manager.waiters.task_ids
+
+    await wait_until(waits, "the call waits")
+    await database_issuer(site.manager.store).revoke(ann[5:17])
+    site.manager.auth.changed()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answer = await waiting
+    assert answer["error"] == REFUSAL["error"]
+
+
+async def test_a_bulk_call_stops_when_its_token_ends(site: Site) -> None:
+    root = await token_of(site.manager, "root", Kind.ADMIN)
+    ann = await token_of(site.manager, "ann", Kind.USER)
+    data = [{"commands": [{"method": "work"}], "delay": 3600} for _ in range(60)]
+    await post(site, ann, "tasks.m_create", data=data)
+    slow = {"conditions": {"id": {"like": "%"}}, "rate": 2}
+    stopped = asyncio.create_task(post(site, ann, "tasks.m_cancel", **slow))
+
+    async def cancelled() -> int:
+        failed = await post(site, root, "tasks.count", conditions={"status": "FAILED"})
+        return int(failed["result"]["count"])
+
+    await wait_until(cancelled, "the first task is cancelled")
+    await database_issuer(site.manager.store).revoke(ann[5:17])
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert (await stopped)["error"] == REFUSAL["error"]
+    assert await cancelled() < 60
+
+
+async def test_reports_come_over_the_connection_of_an_executor(site: Site) -> None:
+    token = await token_of(site.manager, "ex", Kind.EXECUTOR)
+    answer = await post(site, token, "manager.write_stage", reports=[])
+    assert answer["error"]["code"] == -32600

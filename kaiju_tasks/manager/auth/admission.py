@@ -14,7 +14,7 @@ from kaiju_tasks.rights import (
 )
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken
 
-__all__ = ["Admission", "admit", "admit_without_token", "principal_of_run"]
+__all__ = ["Admission", "admit", "admit_without_token", "is_valid", "principal_of_run"]
 
 
 class Admission(Struct, frozen=True):
@@ -46,9 +46,7 @@ def admit(parts: TokenParts, known: Credential) -> Admission | None:
     same = same_hash(parts.hash, None if token is None else token.hash)
     if token is None or principal is None or not same:
         return None
-    if token.ended(known.now) or principal.disabled_at is not None:
-        return None
-    if principal.kind is not parts.kind:
+    if not is_valid(known) or principal.kind is not parts.kind:
         return None
     return Admission(
         _limited(principal, token),
@@ -57,6 +55,14 @@ def admit(parts: TokenParts, known: Credential) -> Admission | None:
         token.expires_at,
         token.scope,
     )
+
+
+def is_valid(known: Credential) -> bool:
+    """Whether a token may be used now."""
+    token, principal = known.token, known.principal
+    if token is None or principal is None:
+        return False
+    return not token.ended(known.now) and principal.disabled_at is None
 
 
 def principal_of_run(known: Credential) -> Principal:

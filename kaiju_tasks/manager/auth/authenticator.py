@@ -16,6 +16,7 @@ from kaiju_tasks.manager.auth.admission import (
     Admission,
     admit,
     admit_without_token,
+    is_valid,
     principal_of_run,
 )
 from kaiju_tasks.manager.loop import Loop
@@ -143,6 +144,21 @@ class Authenticator:
         if admission is not None:
             self._known.move_to_end(parts.hash)
         return admission
+
+    async def confirm(self, principal: Principal) -> None:
+        """Check during a long call that its caller would still be admitted.
+
+        :raises Unauthorized: its token has ended
+        :raises Unavailable: the database cannot be reached
+        """
+        if principal.token_id is None:
+            return
+        try:
+            known = await self._store.credential(principal.token_id)
+        except StoreError as error:
+            raise Unavailable(f"the database cannot be reached: {reason_of(error)}") from error
+        if not is_valid(known):
+            raise Unauthorized(REFUSAL)
 
     async def of_run(self, owner: str | None, token_id: str | None) -> Principal:
         """On whose behalf a run acts. What was defined without tokens may do everything.

@@ -79,6 +79,7 @@ class Batch:
             state = states[entry.task_id]
             entry.step = entry.error = None
             try:
+                entry.check(state)
                 entry.step = step = self._states.step(tx, state, entry.event)
             except KaijuError as exc:
                 entry.error = exc

@@ -19,6 +19,7 @@ from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.consequences import Consequences
 from kaiju_tasks.manager.writing.entries import (
     AlreadyExists,
+    Checked,
     Draft,
     DraftEntry,
     Duplicate,
@@ -112,7 +113,7 @@ class Committer:
     # -- calls -----------------------------------------------------------------------------
 
     async def apply(
-        self, task_id: str, event: EventSource, *, audit: AuditRecord | None = None
+        self, task_id: str, event: EventSource | Checked, *, audit: AuditRecord | None = None
     ) -> Step:
         """Advance one task by one event.
 
@@ -124,7 +125,10 @@ class Committer:
         return await self._submit_one(EventEntry(task_id, event, audit))
 
     async def apply_all(
-        self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord] = ()
+        self,
+        pairs: Sequence[tuple[str, EventSource | Checked]],
+        *,
+        audits: Sequence[AuditRecord] = (),
     ) -> list[Step | BaseException]:
         """Advance tasks independently of each other.
 
@@ -135,7 +139,7 @@ class Committer:
         return await self._submit(_entries(pairs, audits))
 
     async def apply_together(
-        self, pairs: Sequence[tuple[str, EventSource]], *, audits: Sequence[AuditRecord]
+        self, pairs: Sequence[tuple[str, EventSource | Checked]], *, audits: Sequence[AuditRecord]
     ) -> None:
         """Advance tasks in one transaction, all or none. Unknown tasks are ignored.
 
@@ -414,7 +418,7 @@ def _in_doubt(entries: Iterable[Entry]) -> None:
 
 
 def _entries(
-    pairs: Sequence[tuple[str, EventSource]], audits: Sequence[AuditRecord]
+    pairs: Sequence[tuple[str, EventSource | Checked]], audits: Sequence[AuditRecord]
 ) -> list[EventEntry]:
     if not audits:
         return [EventEntry(task_id, event) for task_id, event in pairs]

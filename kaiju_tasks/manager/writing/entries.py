@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.lifecycle import (
@@ -21,6 +22,20 @@ from kaiju_tasks.types import AuditRecord
 FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
 
 EventSource = Event | Callable[[TaskState], Event]
+
+
+class Checked(NamedTuple):
+    """An event that only happens to a task that passes a check.
+
+    :param check: is called with the locked task, and raises a KaijuError to refuse the event
+    """
+
+    event: EventSource
+    check: Callable[[TaskState], None]
+
+
+def _allow(state: TaskState) -> None:
+    """Refuse nothing."""
 
 
 class Draft:
@@ -108,11 +123,17 @@ class EventEntry(Entry):
     :param audit: written in the same transaction if the event changes the task
     """
 
-    __slots__ = ("audit", "event")
+    __slots__ = ("audit", "check", "event")
 
-    def __init__(self, task_id: str, event: EventSource, audit: AuditRecord | None = None) -> None:
+    def __init__(
+        self, task_id: str, event: EventSource | Checked, audit: AuditRecord | None = None
+    ) -> None:
+        check: Callable[[TaskState], None] = _allow
+        if isinstance(event, Checked):
+            event, check = event
         super().__init__(task_id, _event_size(event))
         self.event = event
+        self.check = check
         self.audit = audit
 
 

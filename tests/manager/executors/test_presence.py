@@ -139,7 +139,7 @@ async def test_a_resumed_executor_takes_tasks_without_a_ping(
     session = manager.sessions.get("silent")
     assert session is not None
     for operator in (call, Calls(other_manager)):
-        silent.notified.clear()
+        silent.heard.clear()
         await operator(f"executors.{action}", id="silent")
         await wait_until(lambda: session.free == 0, "the manager gives it no tasks")
         task = await operator.create("work")
