@@ -501,6 +501,8 @@ class Pause(Struct, kw_only=True):
     :param until: time at which the pause ends
     :param cron: the pause holds only in windows that begin at the fires of this expression
     :param stop_running: running stages were taken back too when the pause began
+    :param owner: holds tasks of this principal, which is disabled; such a pause ends when the
+        principal is enabled again
     """
 
     id: str
@@ -517,6 +519,7 @@ class Pause(Struct, kw_only=True):
     duration: float | None = None
     timezone: str | None = None
     stop_running: bool = False
+    owner: str | None = None
 
 
 MASKED_SECRET = "***"

@@ -6,10 +6,10 @@ from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import IdParams, PauseParams, PauseView, Removed
 from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
-from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.lifecycle import Pauses, is_over
+from kaiju_tasks.errors import Forbidden, InvalidParams
+from kaiju_tasks.lifecycle import OWNER, Pauses, is_over
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rights import Target, access
+from kaiju_tasks.rights import Target, access, may_call
 from kaiju_tasks.templates import compile_condition
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Pause, as_text
@@ -52,10 +52,13 @@ class PausesApi:
             for pause in pauses
             if not is_over(pause, now)
             and (pause.app_name is None or sight.sees_stream(pause.app_name))
+            and (pause.owner is None or may_call(caller.principal, access.READ_OPERATIONS))
         ]
 
     async def remove(self, caller: Caller, params: IdParams) -> Removed:
         """End a pause. The tasks that it holds continue."""
+        if params.id.startswith(OWNER):
+            raise Forbidden("this pause ends when its principal is enabled again", id=params.id)
         if not caller.principal.unlimited:
             for pause in await self._store.pauses():
                 if pause.id == params.id:
@@ -93,6 +96,8 @@ def _checked(params: PauseParams, now: float) -> Pause:
             '`method` "*" holds everything',
             field="method",
         )
+    if params.id is not None and params.id.startswith(OWNER):
+        raise InvalidParams(f"`id` must not begin with {OWNER!r}", field="id")
     if params.id is not None and len(params.id.encode()) > MAX_ID_BYTES:
         raise InvalidParams(f"`id` must be at most {MAX_ID_BYTES} bytes of UTF-8", field="id")
     if (params.cron is None) != (params.duration is None):

@@ -141,7 +141,10 @@ class TokensApi:
     async def update_principal(
         self, caller: Caller, params: PrincipalUpdateParams
     ) -> PrincipalInfo:
-        """Refuse all tokens of a principal with `disabled` true, or accept them again."""
+        """Refuse all tokens of a principal with `disabled` true, or accept them again.
+
+        The tasks of a disabled principal are held before their next stage, as by a pause.
+        """
         issuer = self._issuer(caller, caller.principal)
         return await self._changed(issuer.disable(params.id, params.data.disabled))
 

@@ -48,7 +48,14 @@ from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.pauses import NO_PAUSES, Pauses, is_over
+from kaiju_tasks.lifecycle.pauses import (
+    NO_PAUSES,
+    OWNER,
+    Pauses,
+    is_over,
+    owner_pause,
+    owner_pause_id,
+)
 from kaiju_tasks.lifecycle.run import open_run, proceed
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
 from kaiju_tasks.lifecycle.slot_keys import shown_slot_key, slot_key
@@ -85,6 +92,7 @@ __all__ = [
     "GRACE_SECONDS",
     "NO_PAUSES",
     "OPERATOR_CALLS",
+    "OWNER",
     "TABLE",
     "WAIT_SECONDS",
     "Acquired",
@@ -144,6 +152,8 @@ __all__ = [
     "given_back",
     "is_known",
     "is_over",
+    "owner_pause",
+    "owner_pause_id",
     "pass_over",
     "pause_gate",
     "refuses",

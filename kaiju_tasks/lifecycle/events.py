@@ -158,11 +158,13 @@ class Start(Event, frozen=True, kw_only=True):
 
     :param cause: the run of that task
     :param later: do not start in this transaction, but make the task due at once
+    :param denied: that run has no right to start tasks of others: its owner is disabled
     """
 
     job_id: str
     cause: Cause
     later: bool = False
+    denied: bool = False
 
 
 class Suspend(Event, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from kaiju_tasks.cron import cron_schedule
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.templates import compiled_condition, compiled_template
+from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import Pause
 
 MAX_JOINED_WINDOWS = 1000
@@ -25,6 +26,26 @@ def is_over(pause: Pause, now: float) -> bool:
     :param now: UNIX seconds
     """
     return pause.until is not None and pause.until <= now
+
+
+OWNER = "owner:"
+"""The ids of pauses that hold the tasks of a disabled principal begin with it."""
+
+
+def owner_pause(owner: str, author: str | None, now: float) -> Pause:
+    """The pause that holds the tasks of a principal while it is disabled."""
+    return Pause(
+        id=owner_pause_id(owner),
+        owner=owner,
+        reason=f"the principal {owner} is disabled",
+        author=author,
+        created=iso_moment(now),
+    )
+
+
+def owner_pause_id(owner: str) -> str:
+    """The id of the pause that holds the tasks of a disabled principal."""
+    return OWNER + owner
 
 
 class Pauses:
@@ -52,6 +73,10 @@ class Pauses:
             if one.active(now) and one.holds(definition, stage):
                 return one.pause
         return None
+
+    def disabled(self, owner: str | None) -> bool:
+        """Whether the owner of tasks is a disabled principal."""
+        return owner is not None and owner_pause_id(owner) in self._armed
 
     def active(self, pause_id: str, now: float) -> bool:
         """Whether this pause exists and is active."""
@@ -117,6 +142,7 @@ class _Armed:
         pause, command = self.pause, definition.commands[stage]
         return (
             pause.app_name in (None, definition.app_name)
+            and pause.owner in (None, definition.user_id)
             and pause.group in (None, definition.group)
             and pause.group_id in (None, definition.group_id)
             and (self._method is None or self._method.match(command.method) is not None)

@@ -71,7 +71,12 @@ class Manager:
             publish=lambda changes: self._publisher.publish(changes),
             reached=self.uptime.reached,
         )
-        self.auth = Authenticator(store, store.clock, self.dice.secret)
+        self.auth = Authenticator(
+            store,
+            store.clock,
+            self.dice.secret,
+            on_change=lambda: self.pauses.changed(),  # those that hold tasks of the disabled
+        )
         self.pauses = PauseBook(
             store,
             self.committer,

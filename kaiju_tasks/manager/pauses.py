@@ -22,6 +22,8 @@ from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 
 T = TypeVar("T")
 
+COLUMNS = {"app_name": "app_name", "group": "group", "group_id": "group_id", "owner": "user_id"}
+"""The columns that the fields of a pause restrict."""
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 """The clock may have been set meanwhile."""
@@ -221,8 +223,8 @@ class PauseBook:
         if pause.stop_running:
             statuses.append(str(TaskStatus.EXECUTED))
         conditions = [Condition("status", "in", statuses)]
-        for column in ("app_name", "group", "group_id"):
-            value = getattr(pause, column)
+        for field, column in COLUMNS.items():
+            value = getattr(pause, field)
             if value is not None:
                 conditions.append(Condition(column, "eq", value))
         event = PauseBegan(recall=pause.stop_running)

@@ -64,6 +64,7 @@ class Authenticator:
 
     :param clock: the store's clock without a query, UNIX seconds
     :param random_bytes: a source of secrets
+    :param on_change: called when principals or tokens have changed
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class Authenticator:
         store: Store,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._random_bytes = random_bytes
+        self._on_change = on_change
         self._known: OrderedDict[bytes, Admission] = OrderedDict()
         self._without_token: Admission | None = None
         self._house: dict[bytes, Principal] = {}
@@ -252,6 +255,7 @@ class Authenticator:
             self._revision = known.revision
             self._without_token = admit_without_token(known)
             self._look.set()
+            self._on_change()
         self._settled, self._read_at = doubts, asked_at
 
     async def _ask(self, parts: TokenParts) -> Admission | None:

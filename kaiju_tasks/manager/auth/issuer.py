@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound
+from kaiju_tasks.lifecycle import owner_pause, owner_pause_id
 from kaiju_tasks.manager.auth.orders import TokenOrder
 from kaiju_tasks.manager.auth.views import principal_info, token_info
 from kaiju_tasks.rights import (
@@ -150,7 +151,7 @@ class Issuer:
         return await self._transact(work)
 
     async def disable(self, principal_id: str, disabled: bool) -> PrincipalInfo:
-        """Refuse all tokens of a principal, or accept them again.
+        """Refuse all tokens of a principal and hold its tasks, or accept and release them again.
 
         :raises NotFound: no such principal
         :raises Forbidden: the principal has rights that the maker does not have
@@ -166,6 +167,10 @@ class Issuer:
             if (principal.disabled_at is not None) != disabled:
                 principal.disabled_at = tx.now if disabled else None
                 await tx.put_principal(principal)
+                if disabled:
+                    await tx.put_pause(owner_pause(principal.id, self._maker.id, tx.now))
+                else:
+                    await tx.delete_pause(owner_pause_id(principal.id))
                 await tx.add_audit([record])
             return principal_info(principal)
 
