@@ -19,6 +19,7 @@ NOT_RUN = {
     "events": 3,
     "operations": 1,
     "quickstart": 1,
+    "security": 1,
     "testing": 1,
     "web-services": 2,
 }
