@@ -170,8 +170,8 @@ async def test_an_error_of_the_core_ends_only_the_task_that_meets_it(
             raise ZeroDivisionError("division by zero")
         return advance(task, event, now)
 
-    await call.create("work", id="bad", delay=0.1)
     monkeypatch.setattr("kaiju_tasks.manager.writing.states.advance", breaks)
+    await call.create("work", id="bad", delay=0.1)
     bad = await call.until("bad", "FAILED")
     assert bad["error"]["message"] == (
         "the task cannot be continued: ZeroDivisionError: division by zero"
@@ -413,6 +413,22 @@ async def test_slots_are_kept_while_another_task_executes_whose_key_cannot_be_re
         assert task.id == id
         await executor.finish(task)
     await call.until("last", "FINISHED")
+
+
+async def test_a_task_that_waits_for_a_slot_and_cannot_be_read_lets_the_next_one_pass(
+    manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    limit = {"key": "one", "limit": 1}
+    await call.create("work", id="first", concurrency=limit)
+    first = await executor.take()
+    for id in ("bad", "next"):
+        await call.create("work", id=id, concurrency=limit)
+        await call.until(id, "QUEUED")
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    await executor.finish(first)
+    await call.until("bad", "FAILED")
+    assert (await executor.take()).id == "next"
 
 
 async def slot_keys(manager: Manager) -> list[str]:

@@ -165,14 +165,21 @@ class Slots:
             self._tx, states.values(), lambda state: GateOpened(gate=state.row.gate or "")
         )
         await self._tx.save([change.step for change in changes])
+        for change in changes:  # one whose key cannot be read has left the gate, without its slot
+            gate = None if change.before is None else change.before.gate
+            if gate is not None and _has_lost_key(change.definition):
+                unsettled.add(gate[2:])
         return changes, unsettled
 
     async def settle_unsettled(self) -> list[Change]:
-        """Retry the keys of which a waiting task was locked by another transaction."""
+        """Retry the keys of which a waiting task was locked by another transaction, or has left the
+        gate in vain."""
         keys = await self._tx.unsettled_slots(UNSETTLED_AT_ONCE)
         await self._lock(keys)
         changes, unsettled = await self._open_gates({slot_gate(key): 1 for key in keys})
-        unsettled |= {c.definition.slot_key or "" for c in changes if not c.step.row.ready}
+        unsettled |= {
+            key for c in changes if not c.step.row.ready and (key := c.definition.slot_key)
+        }
         await self._tx.save_slots({key: self._used[key] for key in keys}, unsettled)
         return changes
 
