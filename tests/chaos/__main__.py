@@ -5,10 +5,12 @@ import asyncio
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.faults import FAULTS
+from tests.chaos.disk import Disk
+from tests.chaos.faults import FAULTS, faults_of
 from tests.chaos.run import Chaos
 from tests.chaos.world import World
 
@@ -25,12 +27,20 @@ def main() -> int:
 
 
 async def run(options: argparse.Namespace) -> int:
-    cluster = Cluster() if options.db == "postgres" else None
-    with tempfile.TemporaryDirectory(prefix="kaiju-chaos-") as folder:
-        world = World(Path(folder), cluster)
+    with tempfile.TemporaryDirectory(prefix="kaiju-chaos-") as name, ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as another user
+        if (disk := Disk.mounted(folder)) is not None:
+            stack.callback(disk.close)
+        where = None if disk is None else disk.path
+        cluster = Cluster(where) if options.db == "postgres" else None
+        world = World(folder, cluster, disk)
         chaos = Chaos(world, options.seed, options.faults)
         until = time.monotonic() + options.minutes * 60
         print(f"seed {options.seed}, {options.db}", flush=True)
+        left_out = FAULTS.keys() - faults_of(world).keys() if cluster else set()
+        if left_out:
+            print(f"not possible here: {', '.join(sorted(left_out))}")
         try:
             await world.open(managers=3 if cluster else 1, executors=3)
             while time.monotonic() < until and not chaos.problems:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import asyncpg
@@ -18,6 +19,8 @@ DATABASE = "tasks"
 SETTINGS: Mapping[str, str] = {
     "max_connections": "150",
     "fsync": "on",
+    "max_wal_size": "128MB",
+    "min_wal_size": "32MB",
     "wal_keep_size": "64MB",  # a standby that starts finds what it needs
 }
 LATE_SECONDS = 1.5
@@ -32,15 +35,17 @@ _IN_SYNC = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 class Cluster:
     """A primary, and a port for the one that follows it at a failover.
 
+    :param folder: gets the data of the servers
     :ivar primary: the server that takes writes
     :ivar changing: held by whoever changes a server or its settings
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._ports = [free_port(), free_port()]
         self._at = 0
         self._wires = [Wire(port) for port in self._ports]
-        self.primary = PostgresServer(settings=SETTINGS, port=self._ports[0])
+        self.primary = PostgresServer(None, SETTINGS, self._ports[0], folder)
         self.changing = asyncio.Lock()
 
     async def open(self) -> None:
@@ -79,6 +84,20 @@ class Cluster:
         finally:
             await connection.close(timeout=10)
 
+    async def revive(self) -> None:
+        """Wait until the primary takes connections, and start it if it has ended by itself."""
+
+        async def takes_connections() -> bool:
+            if self.primary.has_ended:
+                await asyncio.to_thread(self.primary.start_again)
+            try:
+                await self.administer()
+            except (OSError, asyncpg.PostgresError):
+                return False
+            return True
+
+        await wait_until(takes_connections, "the primary takes connections")
+
     async def set_clock(self, seconds: float) -> None:
         """Set the clock of the database forward or back."""
         await self.administer(f"UPDATE test_clock SET ahead = ahead + ({seconds})")
@@ -96,7 +115,7 @@ class Cluster:
             two that call themselves primary. The old one can commit nothing then.
         """
         old, at = self.primary, 1 - self._at
-        standby = StandbyServer(old, SETTINGS, self._ports[at])
+        standby = StandbyServer(old, SETTINGS, self._ports[at], self._folder)
         try:
             await asyncio.to_thread(standby.start)
             await self._synchronize(old)

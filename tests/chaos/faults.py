@@ -157,6 +157,20 @@ async def clock_set(world: World, random: Random) -> None:
     await world.set_clock(random.choice([1, -1]) * random.choice(steps))
 
 
+async def disk_full(world: World, random: Random) -> None:
+    """The disk of the database has no space left. PostgreSQL may end, and is started then."""
+    assert world.disk is not None
+    async with world.cluster.changing if world.is_postgres else contextlib.nullcontext():
+        try:
+            for _ in range(random.choice([1, 40])):
+                await asyncio.to_thread(world.disk.fill)  # somebody may have given some back
+                await asyncio.sleep(0.1)
+        finally:
+            world.disk.free()
+            if world.is_postgres:
+                await world.cluster.revive()
+
+
 OF_PROCESSES: dict[str, Fault] = {
     "executor_killed": executor_killed,
     "executor_stopped": executor_stopped,
@@ -165,6 +179,7 @@ OF_PROCESSES: dict[str, Fault] = {
     "manager_stopped": manager_stopped,
     "manager_frozen": manager_frozen,
     "clock_set": clock_set,
+    "disk_full": disk_full,
 }
 OF_POSTGRES: dict[str, Fault] = {
     "rolling_restart": rolling_restart,
@@ -188,9 +203,9 @@ ALONE = frozenset({"clock_set"})
 
 def faults_of(world: World) -> dict[str, Fault]:
     """The faults that can strike this world, by name."""
-    if not world.is_postgres:
-        return OF_PROCESSES
-    possible = dict(FAULTS)
-    if not world.cluster.can_fail_over:
+    possible = dict(FAULTS if world.is_postgres else OF_PROCESSES)
+    if world.is_postgres and not world.cluster.can_fail_over:
         del possible["failover"]
+    if world.disk is None:
+        del possible["disk_full"]
     return possible

@@ -17,6 +17,7 @@ from tests.chaos.checker import Span, Stops
 from tests.chaos.clock import CLOCK, WallClock
 from tests.chaos.cluster import Cluster
 from tests.chaos.commands import LEDGER
+from tests.chaos.disk import Disk
 from tests.support.processes import Processes
 from tests.support.wait import wait_until
 from tests.system.fleet import ExecutorProcess, Fleet, ManagerProcess
@@ -39,11 +40,13 @@ class World:
     """Everything that a fault can strike.
 
     :param cluster: PostgreSQL; None for SQLite
+    :param disk: has the database; None if it cannot be filled
     """
 
-    def __init__(self, folder: Path, cluster: Cluster | None) -> None:
+    def __init__(self, folder: Path, cluster: Cluster | None, disk: Disk | None = None) -> None:
         self.folder = folder
         self._cluster = cluster
+        self.disk = disk
         self._clock = WallClock(folder / "clock")
         self.ledger = folder / "ledger"
         self.managers: list[ManagerProcess] = []
@@ -76,7 +79,7 @@ class World:
 
     async def _database(self) -> str:
         if self._cluster is None:
-            return f"sqlite:///{self.folder}/tasks.db"
+            return f"sqlite:///{self.disk.path if self.disk else self.folder}/tasks.db"
         self._exit.push_async_callback(self._cluster.close)
         await self._cluster.open()
         return self._cluster.url

@@ -168,6 +168,17 @@ class PostgresServer(Postgres):
         self.stop(mode)
         self.start()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself after its start."""
+        return self._postmaster is not None and self._postmaster.poll() is not None
+
+    def start_again(self) -> None:
+        """Start a server that has ended by itself."""
+        assert self.has_ended
+        self._postmaster = None
+        self.start()
+
     def kill(self) -> None:
         """SIGKILL to the postmaster and all its children, as if the machine had lost power."""
         postmaster = self._running()
