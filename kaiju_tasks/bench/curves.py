@@ -8,7 +8,7 @@ from kaiju_tasks.bench.jobs import Job
 from kaiju_tasks.bench.options import Options
 from kaiju_tasks.bench.rows import Figure, Unit
 from kaiju_tasks.bench.stored import Kind
-from kaiju_tasks.bench.throughput import cpu_figures, create_job, drain
+from kaiju_tasks.bench.throughput import create_job, drain
 
 PAYLOADS = (100, 1000, 10_000, 100_000)
 PAYLOAD_BYTES = 50_000_000
@@ -97,7 +97,7 @@ async def _run(
         await create_job(one, job)
         ran = await drain(one, job)
     yield Figure(part, "run", UNITS.get(part, "tasks/s"), ran.rate * job.stages, at)
-    for figure in cpu_figures(part, "run", ran, at):
+    for figure in ran.cpu_figures(part, "run", at):
         yield figure
 
 
@@ -116,5 +116,5 @@ async def _stored(options: Options, kind: Kind) -> AsyncIterator[Figure]:
             await create_job(one, job)
             ran = await drain(one, job)
         yield Figure(kind, "run", "tasks/s", ran.rate, count)
-        for figure in cpu_figures(kind, "run", ran, count):
+        for figure in ran.cpu_figures(kind, "run", count):
             yield figure

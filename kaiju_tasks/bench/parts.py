@@ -37,7 +37,7 @@ PARTS: dict[str, Part] = {
         delays.crowds,
         "500 tasks due at one moment, and an urgent task among many",
         PERCENTILE,
-        True,
+        usual=True,
     ),
     "throughput": Part(
         throughput.throughput, "many tasks, beside the limit of the database", usual=True
@@ -94,6 +94,7 @@ def chosen_parts(names: Sequence[str], options: Options, *, everything: bool) ->
     impossible = [name for name in names if name not in possible]
     if impossible:
         raise SettingsError(
-            f"the part {impossible[0]} needs PostgreSQL: SQLite has one manager", field="part"
+            f"the part {impossible[0]} needs PostgreSQL: a SQLite database has one manager",
+            field="part",
         )
     return [name for name in possible if name in names]

@@ -13,8 +13,8 @@ from kaiju_tasks.bench.cluster import (
     POLL_SECONDS,
     Cluster,
     cluster,
+    cpu_figures,
 )
-from kaiju_tasks.bench.cluster import cpu_figures as cpu_figures_of
 from kaiju_tasks.bench.cpu import Meter
 from kaiju_tasks.bench.jobs import Job
 from kaiju_tasks.bench.options import Options
@@ -22,6 +22,7 @@ from kaiju_tasks.bench.place import fresh_place
 from kaiju_tasks.bench.rows import Figure
 from kaiju_tasks.errors import Unavailable
 
+PART = "throughput"
 CREATORS = 4
 LAST = "the-last-one"
 
@@ -39,6 +40,10 @@ class Drained(Struct, frozen=True):
     ended: int
     meter: Meter
 
+    def cpu_figures(self, part: str, what: str, at: int | None = None) -> list[Figure]:
+        """Return the CPU time of each group of processes for one task."""
+        return cpu_figures(part, what, self.meter, self.ended, at)
+
 
 async def throughput(options: Options) -> AsyncIterator[Figure]:
     """Measure creates in large batches and the executor that runs these tasks, and compare both
@@ -55,29 +60,23 @@ async def throughput(options: Options) -> AsyncIterator[Figure]:
             meter = await one.start_meter()
             created = await create_job(one, job)
             await one.stop_meter(meter)
-            creating = cpu_figures_of(
-                "throughput", f"create {job.name}", meter, job.tasks, without=EXECUTOR
-            )
-            drained = await drain(one, job)
-        for what, rate, limit, cpu in (
-            (f"create {job.name}", created, limits[0], creating),
-            (
-                f"run {job.name}",
-                drained.rate,
-                limits[1],
-                cpu_figures("throughput", f"run {job.name}", drained),
-            ),
+            ran = await drain(one, job)
+        create, run = f"create {job.name}", f"run {job.name}"
+        for figure in (
+            *_beside_limit(create, created, limits[0]),
+            *cpu_figures(PART, create, meter, job.tasks, without=EXECUTOR),
+            *_beside_limit(run, ran.rate, limits[1]),
+            *ran.cpu_figures(PART, run),
         ):
-            yield Figure("throughput", what, "tasks/s", rate)
-            yield Figure("throughput", f"{what}: limit", "tasks/s", limit)
-            yield Figure("throughput", what, "of the limit", rate / limit)
-            for figure in cpu:
-                yield figure
+            yield figure
 
 
-def cpu_figures(part: str, what: str, drained: Drained, at: int | None = None) -> list[Figure]:
-    """Return the CPU time of each group of processes for one task."""
-    return cpu_figures_of(part, what, drained.meter, drained.ended, at)
+def _beside_limit(what: str, rate: float, limit: float) -> list[Figure]:
+    return [
+        Figure(PART, what, "tasks/s", rate),
+        Figure(PART, f"{what}: limit", "tasks/s", limit),
+        Figure(PART, what, "of the limit", rate / limit),
+    ]
 
 
 async def create_job(one: Cluster, job: Job) -> float:
