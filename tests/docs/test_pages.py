@@ -18,6 +18,7 @@ NOT_RUN = {
     "benchmarks": 2,
     "events": 3,
     "operations": 1,
+    "performance": 2,
     "quickstart": 1,
     "security": 1,
     "testing": 1,
