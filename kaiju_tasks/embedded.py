@@ -10,7 +10,7 @@ import msgspec
 from kaiju_tasks.api import Caller, method_registry
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.queries import read_conditions
-from kaiju_tasks.executor.process import run_executor
+from kaiju_tasks.executor.process import DEFAULT_THREADS, run_executor
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.inprocess import IN_PROCESS, InProcessTransport
 from kaiju_tasks.manager import Manager
@@ -122,7 +122,8 @@ async def link_executors(
     inside: Embedded,
     executors: Sequence[Executor],
     *,
-    concurrency: int = 32,
+    concurrency: int | None = None,
+    threads: int = DEFAULT_THREADS,
     grace: float = 1.0,
     kill_grace: float = 5.0,
 ) -> AsyncIterator[None]:
@@ -130,7 +131,9 @@ async def link_executors(
     are connected.
 
     :param executors: at least one executor
-    :param concurrency: maximum number of tasks held at once, from 1
+    :param concurrency: maximum number of tasks held at once, from 1; None for the default of
+        `run_executor`
+    :param threads: maximum number of `def` and process commands that run at once, from 1
     :param grace: seconds that running stages get at the end of the block
     :param kill_grace: seconds that a stopped stage gets before its thread is left behind
     """
@@ -141,6 +144,7 @@ async def link_executors(
             executors,
             [IN_PROCESS],
             concurrency=concurrency,
+            threads=threads,
             transport=transport,
             shutdown_grace=grace,
             kill_grace=kill_grace,

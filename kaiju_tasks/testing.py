@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from kaiju_tasks.embedded import MEMORY, Embedded, EventStream, embedded, link_executors
+from kaiju_tasks.executor.process import DEFAULT_THREADS
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.settings import Settings, load_settings
@@ -240,13 +241,18 @@ class MovedClock:
 
 @contextlib.asynccontextmanager
 async def running(
-    *executors: Executor, settings: Settings | None = None, concurrency: int = 32
+    *executors: Executor,
+    settings: Settings | None = None,
+    concurrency: int | None = None,
+    threads: int = DEFAULT_THREADS,
 ) -> AsyncIterator[Kaiju]:
     """Run a manager with an empty database in memory, and executors connected to it.
 
     :param executors: any number; without an executor, tasks stay queued
     :param settings: the manager's settings, the defaults if None; `db` is always in memory
-    :param concurrency: the most tasks that the executors hold at once, 1 or more
+    :param concurrency: the most tasks that the executors hold at once, 1 or more; None for 500, or
+        `threads` if all commands need a thread or a process
+    :param threads: the most `def` and process commands that run at once, 1 or more
     """
     settings = load_settings(environ={}) if settings is None else settings
     clock = MovedClock()
@@ -254,6 +260,6 @@ async def running(
         settings = msgspec.structs.replace(settings, db=MEMORY)
         inside = await stack.enter_async_context(embedded(settings, clock))
         if executors:
-            linked = link_executors(inside, executors, concurrency=concurrency)
+            linked = link_executors(inside, executors, concurrency=concurrency, threads=threads)
             await stack.enter_async_context(linked)
         yield Kaiju(inside, clock)

@@ -33,9 +33,15 @@ HURRY_SECONDS = 3.0
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 100_000),
+    help="The most tasks held at once. Default: 500, or as many as --threads if no command is "
+    "`async def`.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 10_000),
     default=32,
     show_default=True,
-    help="The most tasks held at once.",
+    help="The most `def` and process commands that run at once.",
 )
 @click.option(
     "--max-tasks", type=click.IntRange(1), help="Restart the process after this number of tasks."
@@ -63,7 +69,8 @@ HURRY_SECONDS = 3.0
 def executor(
     places: tuple[str, ...],
     managers: tuple[str, ...],
-    concurrency: int,
+    concurrency: int | None,
+    threads: int,
     max_tasks: int | None,
     until_idle: bool,
     executor_id: str | None,
@@ -112,6 +119,7 @@ def executor(
         urls,
         token=environment_token,
         concurrency=concurrency,
+        threads=threads,
         max_tasks=max_tasks,
         until_idle=until_idle,
         shutdown_grace=settings.shutdown_grace,

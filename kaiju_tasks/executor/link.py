@@ -108,7 +108,7 @@ class Link:
         self.drain_asked = False
         self.active_at = clock.time()
         runner.on_change = self._tasks_changed
-        runner.runtime.on_lingering = self._changed
+        runner.runtime.on_capacity = self._changed
         self._gate.on_doubt = self._ask
 
     async def run(self) -> None:

@@ -17,14 +17,14 @@ from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.executor.runner import Runner
-from kaiju_tasks.executor.runtime import Runtime
+from kaiju_tasks.executor.runtime import Runtime, default_concurrency
 from kaiju_tasks.executor.transport import Refused, Transport
 from kaiju_tasks.executor.websocket import WebSocketTransport
 from kaiju_tasks.protocol import CommandInfo, ConnectParams
 from kaiju_tasks.signals import handling_signals
 from kaiju_tasks.version import __version__
 
-__all__ = ["EXIT_ORPHANED", "EXIT_REFUSED", "restart_process", "run_executor"]
+__all__ = ["DEFAULT_THREADS", "EXIT_ORPHANED", "EXIT_REFUSED", "restart_process", "run_executor"]
 
 logger = logging.getLogger("kaiju_tasks.executor")
 
@@ -32,6 +32,7 @@ EXIT_ORPHANED = 75
 """EX_TEMPFAIL of sysexits.h: no manager could be reached."""
 EXIT_REFUSED = 77
 """EX_NOPERM of sysexits.h: the manager refuses this executor."""
+DEFAULT_THREADS = 32
 IDLE_SECONDS = 1.0
 IDLE_LOOK_SECONDS = 0.1
 
@@ -46,7 +47,8 @@ async def run_executor(
     manager_urls: str | Sequence[str],
     *,
     token: TokenSource = None,
-    concurrency: int = 32,
+    concurrency: int | None = None,
+    threads: int = DEFAULT_THREADS,
     max_tasks: int | None = None,
     until_idle: bool = False,
     idle_seconds: float = IDLE_SECONDS,
@@ -66,7 +68,9 @@ async def run_executor(
     :param manager_urls: a URL, or several that are tried in turn; `/rpc` is added to a URL
         without a path
     :param token: a token of the kind `executor`; a function is called for each connection
-    :param concurrency: maximum number of tasks held at once, from 1
+    :param concurrency: maximum number of tasks held at once, from 1; None for 500, or `threads` if
+        all commands need a thread or a process
+    :param threads: maximum number of `def` and process commands that run at once, from 1
     :param max_tasks: restart the process after this many tasks; None for no limit
     :param until_idle: return after `idle_seconds` without tasks
     :param stop: an event that stops the executors in the same way as SIGTERM
@@ -77,20 +81,22 @@ async def run_executor(
     :param handle_signals: whether to handle SIGTERM, SIGINT and SIGHUP
     :param health_port: the port of `/healthz` and `/readyz`; None for no health server
     :returns: the exit code: 0, 75 if no manager could be reached, 77 if refused
-    :raises ValueError: `concurrency` is below 1, or executors or URLs are missing
+    :raises ValueError: `concurrency` or `threads` is below 1, or executors or URLs are missing
     :raises InvalidParams: a URL or the token is malformed
     :raises NotAManager: the server at a URL is not a manager, and no manager answered before
     """
-    if concurrency < 1:
-        raise ValueError(f"`concurrency` must be at least 1, not {concurrency}")
+    for name, number in (("concurrency", concurrency), ("threads", threads)):
+        if number is not None and number < 1:
+            raise ValueError(f"`{name}` must be at least 1, not {number}")
     urls = [manager_urls] if isinstance(manager_urls, str) else list(manager_urls)
     if transport is None:
         for url in urls:
             read_url(url, "manager_urls", schemes=WEBSOCKET_SCHEMES)
     served = [executors] if isinstance(executors, Executor) else list(executors)
     clock = SystemClock() if clock is None else clock
-    runtime = Runtime(served, clock, thread_count=concurrency, kill_grace=kill_grace)
-    runner = Runner(runtime, Outbox(), concurrency=concurrency, max_tasks=max_tasks)
+    runtime = Runtime(served, clock, threads=threads, kill_grace=kill_grace)
+    most = default_concurrency(served, threads) if concurrency is None else concurrency
+    runner = Runner(runtime, Outbox(), concurrency=most, max_tasks=max_tasks)
     identity = _identity(served, executor_id)
     wire = WebSocketTransport(token) if transport is None else transport
     link = Link(urls, identity, runner, wire, clock, Random())

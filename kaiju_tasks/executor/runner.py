@@ -10,6 +10,9 @@ from kaiju_tasks.protocol import Assignment, Lease
 
 __all__ = ["Runner"]
 
+STEP = 8
+"""In a crowded process, the capacity changes by so many tasks: each change is a ping."""
+
 
 class Runner:
     """Holds the leases of a process.
@@ -33,7 +36,7 @@ class Runner:
         self.taken = 0
         self.draining = False
         self._stopping = False
-        self._concurrency = concurrency
+        self._concurrency = concurrency if max_tasks is None else min(concurrency, max_tasks)
         self._max_tasks = max_tasks
         self._segments: dict[Token, Segment] = {}
         self._by_task: dict[str, Segment] = {}
@@ -41,10 +44,15 @@ class Runner:
 
     @property
     def capacity(self) -> int:
-        """The number of tasks that may be held now. A call that does not stop reduces it."""
+        """The number of tasks that may be held now. A call that does not stop reduces it. If tasks
+        have found no place, there are only as many more as have one even if all need one."""
         if self.closed:
             return 0
-        return max(0, self._concurrency - self.runtime.lingering)
+        most = max(0, self._concurrency - self.runtime.lingering)
+        if self.runtime.crowded:
+            light = sum(not segment.needs_place for segment in self._segments.values())
+            most = min(most, self.runtime.places.size + -(-light // STEP) * STEP)
+        return most
 
     @property
     def closed(self) -> bool:

@@ -6,38 +6,49 @@ from collections.abc import Callable, Sequence
 from kaiju_tasks.executor.calls import Call
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.failures import UnknownMethod
-from kaiju_tasks.executor.registry import Command, Executor
+from kaiju_tasks.executor.places import Places
+from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 
-__all__ = ["Runtime", "by_app_name"]
+__all__ = ["PLACE_SECONDS", "Runtime", "by_app_name", "default_concurrency"]
 
 DEFAULT_MAX_RESULT_BYTES = 1024 * 1024
+DEFAULT_CONCURRENCY = 500
+"""Tasks whose commands are `async def` mostly wait."""
+PLACE_SECONDS = 1.0
+"""A task waits so long for a place. Then it is given back: its time runs, and others may have a
+place. This is far below the grace after which a manager itself ends a stage."""
+CROWDED_SECONDS = 60.0
+"""After that, a process takes for so long only tasks that have a place even if all need one."""
 
 
 class Runtime:
     """The shared resources of the running stages.
 
-    :param thread_count: maximum number of threads for `def` commands, from 1
+    :param threads: maximum number of `def` and process commands that run at once, from 1
     :param kill_grace: seconds that a stopped call may take to end, from 0
     :ivar gate: lets stages begin while their leases are known to stand
     :ivar max_result_bytes: the manager's limit for one result
-    :ivar on_lingering: called when the number of lingering calls changes
+    :ivar places: of `def` and process commands
+    :ivar on_capacity: called when the number of lingering calls changes, or `crowded` does
     :ivar on_stuck: called when a stopped call has not ended within `kill_grace`
     """
 
     def __init__(
-        self, executors: Sequence[Executor], clock: Clock, *, thread_count: int, kill_grace: float
+        self, executors: Sequence[Executor], clock: Clock, *, threads: int, kill_grace: float
     ) -> None:
         self.executors = by_app_name(executors)
         self.clock = clock
         self.gate = StartGate(clock)
-        self.threads = ThreadPool(thread_count)
+        self.threads = ThreadPool(threads)
+        self.places = Places(threads)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
-        self.on_lingering: Callable[[], None] = _nothing
+        self.on_capacity: Callable[[], None] = _nothing
         self.on_stuck: Callable[[], None] = _nothing
         self._kill_grace = kill_grace
         self._lingering: set[Call] = set()
+        self._crowded_until = float("-inf")
 
     def find(self, app_name: str, method: str) -> tuple[Executor, Command]:
         """:raises UnknownMethod: no executor of this process has the command"""
@@ -49,6 +60,23 @@ class Runtime:
             )
         return executor, command
 
+    def needs_place(self, app_name: str, method: str) -> bool:
+        """Whether a command runs in a thread or a process."""
+        executor = self.executors.get(app_name)
+        return executor is not None and _needs_place(executor.commands.get(method))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a task has waited in vain for a place lately."""
+        return self.clock.time() < self._crowded_until
+
+    def found_no_place(self) -> None:
+        """A task has waited in vain for a place."""
+        was_crowded = self.crowded
+        self._crowded_until = self.clock.time() + CROWDED_SECONDS
+        if not was_crowded:
+            self.on_capacity()
+
     @property
     def lingering(self) -> int:
         """The number of stopped calls that still run. Each of them uses capacity."""
@@ -58,13 +86,13 @@ class Runtime:
         """Watch a stopped call until it ends."""
         self._lingering.add(call)
         self.clock.call_later(self._kill_grace, self._check_stuck, call)
-        self.on_lingering()
+        self.on_capacity()
 
     def ended(self, call: Call) -> None:
         """A call has ended, lingering or not."""
         if call in self._lingering:
             self._lingering.remove(call)
-            self.on_lingering()
+            self.on_capacity()
 
     def _check_stuck(self, call: Call) -> None:
         if call in self._lingering:
@@ -83,6 +111,19 @@ def by_app_name(executors: Sequence[Executor]) -> dict[str, Executor]:
         if found.setdefault(executor.app_name, executor) is not executor:
             raise ValueError(f"two executors serve the stream `{executor.app_name}`")
     return found
+
+
+def default_concurrency(executors: Sequence[Executor], threads: int) -> int:
+    """The number of tasks that a process holds at once if nothing is said: hundreds, or as many as
+    can run if all its commands need a thread or a process."""
+    commands = [command for one in executors for command in one.commands.values()]
+    if commands and all(map(_needs_place, commands)):
+        return threads
+    return max(threads, DEFAULT_CONCURRENCY)
+
+
+def _needs_place(command: Command | None) -> bool:
+    return command is not None and command.kind is not CommandKind.LOOP
 
 
 def _nothing() -> None:

@@ -1,12 +1,13 @@
 """Runs one assignment: its stages one after another, each reported and acknowledged."""
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Raw
 
 from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.executor.outbox import Entry, Outbox
-from kaiju_tasks.executor.runtime import Runtime
+from kaiju_tasks.executor.runtime import PLACE_SECONDS, Runtime
 from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.executor.stage import NULL, Stage
 from kaiju_tasks.protocol import (
@@ -87,6 +88,13 @@ class Segment:
         """Whether a stage runs, rather than only a report waits for its ack."""
         return self._stage is not None
 
+    @property
+    def needs_place(self) -> bool:
+        """Whether the current command runs in a thread or a process."""
+        assignment = self.assignment
+        method = assignment.commands[self._position].method
+        return self._runtime.needs_place(assignment.app_name, method)
+
     def lease(self) -> Lease:
         return Lease(*self.token)
 
@@ -98,6 +106,26 @@ class Segment:
     def _begin(self) -> None:
         if not self._held:  # released or dropped meanwhile
             return
+        if not self.needs_place:
+            self._begin_stage()
+            return
+        self._runtime.places.wait(self._begin_in_place)
+        if self._held:
+            over = partial(self._place_not_found, self._position)
+            self._runtime.clock.call_later(PLACE_SECONDS, over)
+
+    def _begin_in_place(self) -> bool:
+        if self._held:
+            self._begin_stage(self._runtime.places.leave)
+            return True
+        return False
+
+    def _place_not_found(self, position: int) -> None:
+        if self._held and self._position == position:
+            self._runtime.found_no_place()
+            self.release()
+
+    def _begin_stage(self, leave_place: Callable[[], None] | None = None) -> None:
         self._held = False
         assignment = self.assignment
         command = assignment.commands[self._position]
@@ -112,7 +140,13 @@ class Segment:
             scheduled_at=assignment.scheduled_at,
         )
         self._stage = Stage(
-            info, command, self._exec_seconds, self._scope, self._runtime, self._on_report
+            info,
+            command,
+            self._exec_seconds,
+            self._scope,
+            self._runtime,
+            self._on_report,
+            leave_place,
         )
         self._stage.start()
 

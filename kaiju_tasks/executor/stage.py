@@ -30,6 +30,7 @@ class Stage:
 
     :param exec_seconds: seconds of execution that the run has left
     :param on_report: called with every report of this stage: progress, extend and the outcome
+    :param leave_place: called once, when no thread and no process works for this stage any more
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Stage:
         "_command",
         "_info",
         "_latest_progress",
+        "_leave_place",
         "_on_report",
         "_progress_timer",
         "_run_seconds",
@@ -56,12 +58,14 @@ class Stage:
         scope: Scope,
         runtime: Runtime,
         on_report: OnReport,
+        leave_place: Callable[[], None] | None = None,
     ) -> None:
         self._info = info
         self._command = command
         self._scope = scope
         self._runtime = runtime
         self._on_report = on_report
+        self._leave_place = leave_place
         self._started = runtime.clock.time()
         self._run_seconds = exec_seconds
         self._stage_seconds = command.max_timeout
@@ -74,6 +78,7 @@ class Stage:
     def start(self) -> None:
         """Start the stage. Its outcome may be reported before this returns."""
         if self._run_seconds <= 0:
+            self._leave()
             self._fail(self._timeout())
             return
         try:
@@ -81,9 +86,11 @@ class Stage:
             if self._call is not None:
                 self._call.start()
         except Exception as error:  # any error of a template or a type fails the stage
+            self._leave()
             self._fail(error)
             return
         if self._call is None:
+            self._leave()
             self._end(ReportState.SKIPPED, NULL, None)
         else:
             self._arm()
@@ -112,8 +119,14 @@ class Stage:
             return ThreadCall(command.function, arguments, self._done, threads, gate)
         return LoopCall(command.function, arguments, self._done, gate)
 
+    def _leave(self) -> None:
+        if self._leave_place is not None:
+            leave, self._leave_place = self._leave_place, None
+            leave()
+
     def _done(self, call: Call, value: Any, error: BaseException | None) -> None:
         self._runtime.ended(call)
+        self._leave()
         if self.over:
             return
         if error is not None:
@@ -145,7 +158,7 @@ class Stage:
     def stop(self) -> None:
         """Stop without an outcome: the lease was revoked, released or dropped."""
         self._close()
-        if self._call is not None and self._call.alive:
+        if self._call is not None:
             self._call.stop()
             if self._call.alive:
                 self._runtime.linger(self._call)

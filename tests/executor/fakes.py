@@ -282,13 +282,16 @@ class Rig:
         executor: Executor,
         *,
         concurrency: int = 8,
+        threads: int | None = None,
         max_tasks: int | None = None,
         urls: tuple[str, ...] = ("memory:a",),
     ) -> None:
         self.clock = FakeClock()
         self.manager = FakeManager()
         self.wire = MemoryTransport(self.manager)
-        self.runtime = Runtime([executor], self.clock, thread_count=concurrency, kill_grace=5.0)
+        self.runtime = Runtime(
+            [executor], self.clock, threads=threads or concurrency, kill_grace=5.0
+        )
         self.outbox = Outbox()
         self.runner = Runner(
             self.runtime, self.outbox, concurrency=concurrency, max_tasks=max_tasks

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.executor import Context, Executor, Stopped
+from kaiju_tasks.executor.calls import ThreadCall
+from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 from tests.executor.commands import executor as process_executor
-from tests.executor.fakes import Rig, assignment, command, result_of
+from tests.executor.fakes import FakeClock, Rig, assignment, command, result_of, settle
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 executor = Executor("app")
@@ -54,6 +56,8 @@ async def rig():
     gates.clear()
     gates.update(go=threading.Event(), other=threading.Event())
     stopped.clear()
+    while begun.acquire(blocking=False):
+        pass
     async with Rig(executor, concurrency=2) as rig:
         yield rig
         for gate in gates.values():
@@ -115,18 +119,40 @@ async def test_a_thread_that_checks_ends_when_it_is_revoked(rig):
     assert rig.manager.outcomes() == []
 
 
-async def test_a_call_that_is_stopped_in_the_queue_never_runs_and_is_not_stuck(rig):
-    both = [assignment(command("block", params={"gate": "go"})) for _ in range(2)]
-    third = assignment(command("block", params={"gate": "missing"}, max_timeout=1))
-    await rig.do(*both, third)
-    await in_threads(2)
-    await rig.clock.advance(1)
-    assert rig.manager.outcomes(third.id) == [(0, "failed")]
-    await rig.clock.advance(20)
-    assert rig.stuck == 0
-    gates["go"].set()
-    await wait_until(lambda: len(rig.manager.outcomes()) == 3, "the others end")
-    assert [r.error for r in rig.manager.reports[1:]] == [None, None]
+async def test_a_call_that_is_stopped_in_the_queue_never_runs_and_is_not_stuck():
+    pool, clock = ThreadPool(1), FakeClock()
+    done: list[BaseException | None] = []
+    busy = threading.Event()
+
+    def occupy() -> None:
+        busy.wait(PATIENCE_SECONDS)
+
+    pool.submit(occupy)
+    gate = StartGate(clock)
+    gate.renewed(gate.moment(), 10.0)
+    call = ThreadCall(lambda: 1 / 0, {}, lambda call, value, error: done.append(error), pool, gate)
+    call.start()
+    call.stop()
+    assert not call.alive
+    busy.set()
+    await wait_until(lambda: done, "it is over")
+    assert isinstance(done[0], Stopped)
+    pool.close()
+
+
+async def test_a_stage_that_is_stopped_while_its_thread_asks_a_manager_never_runs(rig):
+    rig.manager.silent.add("manager.ping")
+    rig.runtime.gate.seconds_left = lambda: 0.0
+    task = assignment(command("block", params={"gate": "go"}))
+    await rig.do(task)
+    await wait_until(lambda: rig.runtime.gate._waiting, "the thread asks")
+    rig.manager.revoke(task)
+    await settle()
+    del rig.runtime.gate.seconds_left
+    for begin in rig.runtime.gate._waiting:
+        begin()
+    await wait_until(lambda: rig.runtime.places._used == 0, "its place is free")
+    assert not begun.acquire(blocking=False)
 
 
 def test_a_pool_uses_no_more_threads_than_it_has_and_ends_them():

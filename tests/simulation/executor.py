@@ -56,7 +56,7 @@ class SimExecutor:
     async def _main(self) -> None:
         executor = _commands(self)
         clock = LoopClock()
-        runtime = Runtime([executor], clock, thread_count=1, kill_grace=2.0)
+        runtime = Runtime([executor], clock, threads=1, kill_grace=2.0)
         runtime.on_stuck = lambda: self.kill(silent=False)
         self.runner = Runner(runtime, Outbox(), concurrency=self.concurrency)
         infos = [CommandInfo(method) for method in executor.commands]

@@ -21,6 +21,8 @@ from kaiju_tasks.types import ExecutorStatus
 
 READY, SUSPECT = 1, 2
 SHARE_AMONG_MANY = 8
+"""Of several free executors, one gets this part of its free places at first, so that a short
+backlog is divided among them. Each time that more tasks are left, the part is twice as large."""
 OUTAGE_PAUSE_SECONDS = 0.5
 
 
@@ -52,6 +54,7 @@ class Streams:
         self._suspect: set[str] = set()
         self._has_held: set[str] = set()
         self._fitting: dict[str, int] = {}
+        self._shares: dict[str, int] = {}
         self._served_last = ""
         self._acquiring: str | None = None
         self._unsent: list[tuple[Session, Sequence[Assignment | Lease]]] = []
@@ -159,15 +162,18 @@ class Streams:
             return False
         session = max(free, key=lambda s: s.free)
         limit = min(session.free, self._fitting.get(app_name, self._batch_rows))
+        share = self._shares.get(app_name, SHARE_AMONG_MANY)
         if len(free) > 1:
-            limit = min(limit, max(1, session.free // SHARE_AMONG_MANY))
+            limit = min(limit, max(1, session.free // share))
         self._pending.discard(app_name)
         found = await self._acquire(session, app_name, limit, READY, feed_again=self._pending)
         if found.looked:
             self._served_last = app_name
         if found.more:
+            self._shares[app_name] = max(1, share // 2)
             self._pending.add(app_name)
             return True
+        self._shares.pop(app_name, None)
         return bool(found.looked)
 
     async def _serve_suspect(self, app_name: str) -> bool:
