@@ -285,6 +285,8 @@ class Report(Struct, kw_only=True, omit_defaults=True):
     :param result: for finished, the result as JSON; for progress, `{done, total, message}`
     :param error: for failed, the error
     :param seconds: how long the stage ran; for extend, the number of seconds requested
+    :param waited: for released, whether the stage has not begun because no thread or process was
+        free for it; then it never counts as a loss
     """
 
     id: str
@@ -296,6 +298,7 @@ class Report(Struct, kw_only=True, omit_defaults=True):
     result: Raw = Raw(b"null")
     error: ReportError | None = None
     seconds: float = 0.0
+    waited: bool = False
 
 
 class WriteStageParams(Struct):

@@ -51,7 +51,7 @@ class Runner:
         most = max(0, self._concurrency - self.runtime.lingering)
         if self.runtime.crowded:
             light = sum(not segment.needs_place for segment in self._segments.values())
-            most = min(most, self.runtime.places.size + -(-light // STEP) * STEP)
+            most = min(most, self.runtime.places.size + light // STEP * STEP)
         return most
 
     @property

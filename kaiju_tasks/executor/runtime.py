@@ -20,7 +20,9 @@ PLACE_SECONDS = 1.0
 """A task waits so long for a place. Then it is given back: its time runs, and others may have a
 place. This is far below the grace after which a manager itself ends a stage."""
 CROWDED_SECONDS = 60.0
-"""After that, a process takes for so long only tasks that have a place even if all need one."""
+CROWDED_SECONDS_MAX = 960.0
+"""After that, a process takes for a minute only tasks that have a place even if all need one. If it
+happens again soon afterwards, for twice as long, up to the maximum."""
 
 
 class Runtime:
@@ -49,6 +51,7 @@ class Runtime:
         self._kill_grace = kill_grace
         self._lingering: set[Call] = set()
         self._crowded_until = float("-inf")
+        self._crowded_seconds = CROWDED_SECONDS
 
     def find(self, app_name: str, method: str) -> tuple[Executor, Command]:
         """:raises UnknownMethod: no executor of this process has the command"""
@@ -72,10 +75,13 @@ class Runtime:
 
     def found_no_place(self) -> None:
         """A task has waited in vain for a place."""
-        was_crowded = self.crowded
-        self._crowded_until = self.clock.time() + CROWDED_SECONDS
-        if not was_crowded:
-            self.on_capacity()
+        if self.crowded:
+            return
+        now, seconds = self.clock.time(), self._crowded_seconds
+        soon = now < self._crowded_until + seconds
+        self._crowded_seconds = min(2 * seconds, CROWDED_SECONDS_MAX) if soon else CROWDED_SECONDS
+        self._crowded_until = now + self._crowded_seconds
+        self.on_capacity()
 
     @property
     def lingering(self) -> int:

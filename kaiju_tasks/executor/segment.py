@@ -123,7 +123,7 @@ class Segment:
     def _place_not_found(self, position: int) -> None:
         if self._held and self._position == position:
             self._runtime.found_no_place()
-            self.release()
+            self.release(waited=True)
 
     def _begin_stage(self, leave_place: Callable[[], None] | None = None) -> None:
         self._held = False
@@ -184,9 +184,16 @@ class Segment:
         self._interim.append(self._outbox.put(report, on_ack))
 
     def _put(
-        self, state: ReportState, result: Raw, error: ReportError | None, seconds: float
+        self,
+        state: ReportState,
+        result: Raw,
+        error: ReportError | None,
+        seconds: float,
+        *,
+        waited: bool = False,
     ) -> None:
         report = self._report(state, result, error, seconds)
+        report.waited = waited
         continues = state in STAGE_DONE
 
         def on_ack(ack: Ack) -> None:
@@ -232,13 +239,16 @@ class Segment:
             self.release()
         self._leaving = True
 
-    def release(self) -> None:
-        """Release the task now. The report of a stage that has already ended is still sent."""
+    def release(self, *, waited: bool = False) -> None:
+        """Release the task now. The report of a stage that has already ended is still sent.
+
+        :param waited: because the stage has waited in vain for a place
+        """
         self._leaving = True
         if self._ending is not None:
             return
         self._stop()
-        self._put(ReportState.RELEASED, NULL, None, 0.0)
+        self._put(ReportState.RELEASED, NULL, None, 0.0, waited=waited)
 
     def drop(self) -> None:
         """Stop without further reports: the lease has ended."""

@@ -129,16 +129,23 @@ class ExecutorLost(Event, frozen=True, kw_only=True):
 
 
 def given_back(
-    executor_id: str, *, epoch: int | None = None, nonce: str | None = None
+    executor_id: str,
+    *,
+    epoch: int | None = None,
+    nonce: str | None = None,
+    fruitless: bool = True,
 ) -> ExecutorLost:
     """The executor gives a task back, or has not received it. This does not count as a loss, unless
-    it happens again and again without progress."""
+    it happens again and again without progress.
+
+    :param fruitless: whether it counts then
+    """
     return ExecutorLost(
         executor_id=executor_id,
         epoch=epoch,
         nonce=nonce,
         counted=False,
-        fruitless=True,
+        fruitless=fruitless,
         outcome=Outcome.RELEASED,
     )
 

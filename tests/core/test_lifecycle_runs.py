@@ -559,6 +559,15 @@ def test_a_task_that_is_given_back_again_and_again_waits_and_is_lost_at_last() -
     assert "15 times in a row" in error_of(world)["message"]
 
 
+def test_a_task_that_found_no_free_thread_is_not_lost_however_often() -> None:
+    world = World()
+    for _ in range(30):
+        world.acquire("e")
+        world.apply(given_back("e", epoch=world.row.epoch, fruitless=False))
+        row = world.row
+        assert (row.status, row.losses, row.fruitless) == (QUEUED, 0, 0)
+
+
 def test_a_task_waits_for_the_executor_to_come_back_and_says_so() -> None:
     world = World()
     for _ in range(3):

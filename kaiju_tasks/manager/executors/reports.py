@@ -107,7 +107,9 @@ class Reports:
         if state is ReportState.EXTEND:
             return StageExtended(lease=lease, stage=report.stage, seconds=report.seconds)
         executor_id = session.executor_id if session else ""
-        return given_back(executor_id, epoch=report.epoch, nonce=report.nonce)
+        return given_back(
+            executor_id, epoch=report.epoch, nonce=report.nonce, fruitless=not report.waited
+        )
 
     def _finished(self, report: Report, lease: Lease) -> Event:
         try:

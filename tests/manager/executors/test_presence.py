@@ -324,3 +324,14 @@ async def test_a_ping_beside_a_second_connect_hides_no_revocation(
     after_commits(manager, monkeypatch, ping_once)
     await executor.connect(holding=[])
     assert executor.revoked == [lease_of(first)]
+
+
+async def test_a_task_that_found_no_free_thread_goes_back_without_a_count(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await call.create("work", id="t")
+    for _ in range(6):
+        task = await executor.take()
+        (ack,) = await executor.report(_of(task, ReportState.RELEASED, waited=True))
+        assert ack.state is AckState.RELEASED
+    assert (await executor.take()).id == "t"
