@@ -199,7 +199,7 @@ def sends_by_tasks_and_not_by_bytes(plant: Plant) -> None:
 
 
 def waits_for_ever_for_a_socket(plant: Plant) -> None:
-    plant.value(room, "UNTAKEN_BYTES", 2_000)
+    plant.value(room, "UNTAKEN_BYTES", 1_000)
 
     def deaf(self: Session, size: int) -> None:
         self.untaken -= size
@@ -412,7 +412,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
         (leaves_the_time_of_stages_to_executors, {}, Invariant.STAGES_END_IN_TIME),
         (sends_by_tasks_and_not_by_bytes, {"narrow": 5e3}, Invariant.CREDIT_IN_BYTES),
-        (waits_for_ever_for_a_socket, {"narrow": 2e4}, Invariant.NO_IDLE_HANDS),
+        (waits_for_ever_for_a_socket, {"narrow": 5e3}, Invariant.NO_IDLE_HANDS),
         (begins_a_run_twice, {"unknown": 0.3}, Invariant.RUNS_END_ONCE),
         (starts_no_next_task, {}, Invariant.NEXT_TASKS_START),
         (follows_circles_without_end, {}, Invariant.CIRCLES_END),
