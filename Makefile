@@ -17,7 +17,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon" * 
 UNIT := tests/core tests/rpc
 QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim crash mutants chaos bench schemas dist clean
+.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim crash mutants chaos soak bench schemas dist clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -85,6 +85,10 @@ mutants: $(VENV)/.dev ## remove each guard of the package and see that a test fa
 
 chaos: $(VENV)/.dev ## real faults against real processes (MINUTES=5 SEED= STORE=sqlite)
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --db $(or $(STORE),postgres) \
+		$(if $(SEED),--seed '$(SEED)')
+
+soak: $(VENV)/.dev ## let managers and executors work for hours, and see that nothing grows (HOURS=1 STORE=sqlite)
+	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1) --db $(or $(STORE),postgres) \
 		$(if $(SEED),--seed '$(SEED)')
 
 bench: $(VENV)/.run ## measure this machine beside the limit of its database (DB=)

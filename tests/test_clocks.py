@@ -23,6 +23,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 ALLOWED = {
     "tests/chaos/__main__.py": "for how long faults strike",
+    "tests/chaos/soak.py": "for how long the work goes on",
     "tests/chaos/world.py": "records when processes stood still",
     "tests/manager/writing/test_committer.py": "a lower bound: whatever delays it makes it larger",
     "tests/support/pids.py": "ends a wait in vain, generously",

@@ -31,7 +31,8 @@ COLUMNS = ["id", "status", "stage", "stages", "result", "error", "job_id"]
 class Chaos:
     """Lets faults strike a world while it works, and checks what it did.
 
-    :param names: the faults to strike; default is all that can strike this world
+    :param names: the faults to strike; default is all that can strike this world. Without any, the
+        work is only checked.
     :ivar struck: number of faults by name
     :ivar recovery: after each fault, the seconds until a new task had run, by name
     :ivar outages: the longest time that a new task took, of those that were created one after
@@ -45,7 +46,7 @@ class Chaos:
         self._random = Random(seed)
         self._seed = seed
         faults = faults_of(world)
-        self._faults = {name: faults[name] for name in names or faults}
+        self._faults = {name: faults[name] for name in (faults if names is None else names)}
         self._rounds = 0
         self.struck: Counter[str] = Counter()
         self.recovery: dict[str, list[float]] = defaultdict(list)
@@ -60,7 +61,7 @@ class Chaos:
         workload = Workload(self._world, self._random, f"{self._seed}-{self._rounds}")
         working = asyncio.create_task(workload.create(tasks, most_open))
         try:
-            while not working.done():
+            while self._faults and not working.done():
                 await self._strike()
                 await asyncio.sleep(self._random.uniform(*PAUSE_SECONDS))
             await working

@@ -79,7 +79,7 @@ class World:
 
     async def _database(self) -> str:
         if self._cluster is None:
-            return f"sqlite:///{self.disk.path if self.disk else self.folder}/tasks.db"
+            return f"sqlite:///{self.file}"
         self._exit.push_async_callback(self._cluster.close)
         await self._cluster.open()
         return self._cluster.url
@@ -97,6 +97,11 @@ class World:
 
     def _steps_noticed(self) -> int:
         return sum(manager.process.log.count("was set ") for manager in self.managers)
+
+    @property
+    def file(self) -> Path:
+        """The database of SQLite."""
+        return (self.folder if self.disk is None else self.disk.path) / "tasks.db"
 
     @property
     def is_postgres(self) -> bool:

@@ -1,0 +1,133 @@
+"""Lets managers and executors work for hours, and checks that nothing grows.
+
+`python -m tests.chaos.soak --hours 8`. Meanwhile connections to the database break, and one
+executor is replaced again and again. The other processes live from the beginning to the end.
+"""
+
+import argparse
+import asyncio
+import csv
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+from tests.chaos.cluster import DATABASE, Cluster
+from tests.chaos.run import Chaos
+from tests.chaos.samples import Sample, Verdict, judge, of_postgres, of_process, of_sqlite
+from tests.chaos.world import World
+
+TASKS = 400
+OPEN = 100
+SAMPLES = 60
+"""So many samples are taken in all, but not more often than after each round."""
+GENTLE = ["backends_terminated", "commit_cut_after", "commit_cut_before", "wire_cut"]
+"""They end no process whose memory is sampled."""
+KEPT = frozenset({"audit", "executors", "families", "notifications"})
+"""Tables whose rows are kept for a day or longer: they grow with what was done, until then."""
+COLUMNS = ("manager-1 MiB", "manager-1 files", "executor-2 MiB", "executor-2 files")
+
+
+class Soak:
+    """A world that works, and its samples."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._random = Random(seed)
+        self._chaos = Chaos(world, seed, GENTLE if world.is_postgres else [])
+        self.samples: list[Sample] = []
+
+    @property
+    def problems(self) -> list[str]:
+        return self._chaos.problems
+
+    async def run(self, seconds: float) -> None:
+        """Work for some time, and sample."""
+        begun = time.monotonic()
+        print(f"{'minutes':>8}{'stages':>9}{'faults':>8}{'rows':>8}{'MiB':>8}", end="")
+        print("".join(f"{name:>18}" for name in COLUMNS), flush=True)
+        while (passed := time.monotonic() - begun) < seconds and not self.problems:
+            await self._chaos.round(TASKS, OPEN)
+            await self._world.restart_executor(0, kill=self._random.random() < 0.5)
+            if passed >= len(self.samples) * seconds / SAMPLES:
+                self.samples.append(await self._sample())
+                self._print(passed)
+
+    async def _sample(self) -> Sample:
+        world = self._world
+        found: dict[str, float] = {}
+        for number, manager in enumerate(world.managers, 1):
+            found |= of_process(f"manager-{number}", manager.process.pid)
+        for number, executor in enumerate(world.executors[1:], 2):
+            found |= of_process(f"executor-{number}", executor.process.pid)
+        if world.is_postgres:
+            return found | await of_postgres(world.cluster.primary.dsn(DATABASE))
+        return found | of_sqlite(world.file)
+
+    def _print(self, seconds: float) -> None:
+        sample = self.samples[-1]
+        rows = sum(value for name, value in sample.items() if name.endswith(" rows"))
+        size = sum(value for name, value in sample.items() if name.endswith("-MiB"))
+        done = self._chaos
+        print(
+            f"{seconds / 60:8.1f}{done.stages:9}{done.struck.total():8}{rows:8.0f}{size:8.1f}"
+            + "".join(f"{sample[name]:18.1f}" for name in COLUMNS),
+            flush=True,
+        )
+
+
+def print_verdicts(verdicts: list[Verdict]) -> bool:
+    """Print what grew by more than a tenth of what is allowed.
+
+    :returns: whether all is level
+    """
+    grown = [v for v in verdicts if v.growth > v.allowed / 10]
+    if grown:
+        print(f"{'after the warm-up':28}{'first':>10}{'last':>10}{'growth':>10}{'allowed':>10}")
+    for verdict in sorted(grown, key=lambda v: v.growth / v.allowed, reverse=True):
+        is_kept = verdict.name.split()[0] in KEPT
+        note = "is kept" if is_kept else "" if verdict.is_level else "GROWS"
+        figures = (verdict.first, verdict.last, verdict.growth, verdict.allowed)
+        print(f"{verdict.name:28}" + "".join(f"{f:10.1f}" for f in figures), note)
+    grows = [v for v in verdicts if not v.is_level and v.name.split()[0] not in KEPT]
+    print(f"{len(verdicts)} values, {len(grows)} of them grow")
+    return not grows
+
+
+def write(samples: list[Sample], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(samples[0]))
+        writer.writeheader()
+        writer.writerows(samples)
+
+
+async def run(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="kaiju-soak-") as folder:
+        cluster = Cluster() if options.db == "postgres" else None
+        world = World(Path(folder), cluster)
+        soak = Soak(world, options.seed)
+        try:
+            await world.open(managers=2 if cluster else 1, executors=3)
+            await soak.run(options.hours * 3600)
+        finally:
+            await world.close()
+    if options.csv is not None:
+        write(soak.samples, options.csv)
+    for problem in soak.problems[:20]:
+        print(f"VIOLATION {problem}"[:4000])
+    is_level = print_verdicts(judge(soak.samples))
+    return 0 if is_level and not soak.problems else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
+    parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--db", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument("--csv", type=Path, help="write all samples to this file")
+    return asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
