@@ -219,8 +219,11 @@ class PauseBook:
         self._held -= to_open
 
     async def _hold(self, pause: Pause) -> None:
+        """Each manager does this when it knows the pause: its acquisitions that do not know it are
+        under way then, and are waited for."""
         statuses = [str(TaskStatus.QUEUED)]
         if pause.stop_running:
+            await self._committer.settle()
             statuses.append(str(TaskStatus.EXECUTED))
         conditions = [Condition("status", "in", statuses)]
         for field, column in COLUMNS.items():

@@ -1,7 +1,9 @@
 """Pauses: what they hold stays in its place, and goes on by itself."""
 
+import asyncio
 from typing import Any, NoReturn
 
+import asyncpg
 import pytest
 
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
@@ -359,3 +361,48 @@ async def test_a_manager_that_loses_its_database_while_it_starts_reports_the_sto
     finally:
         await manager.stop()
         await store.close()
+
+
+LATE = """
+CREATE FUNCTION wait_for_unlock() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER late AFTER INSERT ON tasks DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION wait_for_unlock()
+"""
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+
+
+async def test_a_lease_whose_commit_is_under_way_when_a_pause_begins_is_stopped_too(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(postgres_dsn)
+    await store.open()
+    observer, holder = [await asyncpg.connect(postgres_dsn) for _ in range(2)]
+
+    async def waits() -> bool:
+        return bool(await observer.fetchval(WAITS))
+
+    await observer.execute(LATE)
+    async with Manager(store, Settings(db=postgres_dsn)).running() as manager:
+        call, executor = Calls(manager), HandExecutor(manager, "hand")
+        await executor.connect()
+        async with pinging(executor):
+            await holder.execute("SELECT pg_advisory_lock(1)")
+            creating = asyncio.create_task(call.create("work", id="late"))
+            await wait_until(waits, "the commit waits")
+            settling = asyncio.Event()
+            settle = manager.committer.settle
+
+            async def noted() -> None:
+                settling.set()
+                await settle()
+
+            monkeypatch.setattr(manager.committer, "settle", noted)
+            await pause(call, app_name="default", stop_running=True)
+            await wait_until(settling.is_set, "the pause waits for the commit")
+            await holder.execute("SELECT pg_advisory_unlock(1)")
+            await creating
+            await is_paused(call, "late")
+    for connection in (observer, holder):
+        await connection.close()
+    await store.close()

@@ -89,6 +89,7 @@ class Committer:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[Any]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
         self.states = States(max(GRACE_SECONDS, settings.ping_interval))
         self.consequences = Consequences(self.states, dice, settings)
         self._inserts = Inserts(self.states)
@@ -215,6 +216,12 @@ class Committer:
         task.add_done_callback(self._ran)
         return await asyncio.shield(task)
 
+    async def settle(self) -> None:
+        """Wait until the transactions that are under way have ended. What they have committed is
+        visible then, unless a commit is still in doubt."""
+        if under_way := self._under_way.copy():
+            await asyncio.wait(under_way)
+
     def _ran(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
@@ -227,6 +234,8 @@ class Committer:
         in_doubt: Callable[[], None],
     ) -> T:
         placement = self.new_placement()
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(ended)
         try:
             written = await self._commit(work, placement, presume, in_doubt)
             self.written += len(written.changes)
@@ -240,6 +249,8 @@ class Committer:
             return written.value
         finally:
             placement.end()
+            self._under_way.discard(ended)
+            ended.set_result(None)
 
     async def _commit(
         self,
