@@ -47,6 +47,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "reason_of",
+    "with_end",
 ]
 
 
@@ -58,6 +59,11 @@ def reason_of(error: BaseException) -> str:
     except Exception:  # a broken __str__ must not hide the failure
         text = ""
     return text or type(error).__name__
+
+
+def with_end(text: str) -> str:
+    """Return a text with a full stop, unless its sentence has an end, as in "did you mean …?"."""
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."
 
 
 class KaijuError(Exception):

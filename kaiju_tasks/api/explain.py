@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from kaiju_tasks.api.reasons import Facts, reasons
 from kaiju_tasks.api.views import brief_error
+from kaiju_tasks.errors import with_end
 from kaiju_tasks.lifecycle import Pauses, Row, Wait
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Condition, PageQuery, Store, TaskView
@@ -38,7 +39,7 @@ async def explain(store: Store, view: TaskView, *, data: bool = True) -> Explana
         id=row.id,
         status=row.status,
         running=row.status is TaskStatus.EXECUTED,
-        message=f"The task is {row.status}: {found[0].message}.",
+        message=with_end(f"The task is {row.status}: {found[0].message}"),
         reasons=found,
         now=facts.now,
         since=row.since,

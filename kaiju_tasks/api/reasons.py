@@ -124,8 +124,8 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
     if row.losses >= 2:
         yield WhyNot(
             "suspect",
-            f"stage {row.stage} has lost {row.losses} executors: it waits for one with nothing "
-            "else to lose, and a third loss ends the run",
+            f"{_stage(row, row.stage)} has lost {row.losses} executors: it waits for one with "
+            "nothing else to lose, and a third loss ends the run",
             {"stage": row.stage, "losses": row.losses},
         )
     yield from _no_taker(facts)
@@ -146,7 +146,7 @@ def _of_executed(facts: Facts) -> Iterator[WhyNot]:
         "stage_started_at": row.stage_started_at,
         "exec_deadline": row.exec_deadline,
     }
-    text = f"executor {row.executor_id} runs stage {row.stage} ({command.method})"
+    text = f"executor {row.executor_id} runs {_stage(row, row.stage)} ({command.method})"
     yield WhyNot("running", text, data)
     if row.hold_next:
         yield WhyNot("operator", "it will be suspended when this stage ends", {})
@@ -220,7 +220,13 @@ def _coming_pause(facts: Facts, stage: int | None = None) -> Iterator[WhyNot]:
     if at < facts.row.stages:
         pause = facts.pauses.holding(facts.definition, at, facts.now)
         if pause is not None:
-            yield _paused(pause, facts, f"a pause would hold it before stage {at}")
+            what = f"a pause would hold it before {_stage(facts.row, at)}"
+            yield _paused(pause, facts, what)
+
+
+def _stage(row: Row, stage: int) -> str:
+    """Name a stage in a text for people, counted from 1. The data counts from 0."""
+    return f"stage {stage + 1} of {row.stages}"
 
 
 def _paused(pause: Pause, facts: Facts, what: str) -> WhyNot:

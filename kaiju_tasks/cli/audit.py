@@ -14,6 +14,7 @@ AUDIT = Listing(
     columns=("at", "user_id", "remote", "action", "target", "data"),
     important=("at", "action", "target", "user_id", "data", "remote"),
     fields=fields_of("AuditRecord"),
+    noun="audit records",
     sparse=("user_id", "remote", "target", "data"),
     computed={"data": lambda record: record["data"] or None},
 )

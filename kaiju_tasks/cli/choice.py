@@ -91,6 +91,9 @@ def read_where(where: tuple[str, ...], columns: Columns, **options: str | None) 
 def _read(text: str, columns: Columns) -> tuple[str, str | None, Any]:
     """Return the column of a condition, the API's operator (None for equality) and the value."""
     found = _CONDITION.match(text)
+    if found is not None and found["sign"] == "==":
+        right = f"{found['name'].strip()}={found['value'].strip()}"
+        raise Failed(f"--where: write = instead of ==, as in {right!r:.100}.", USAGE)
     if found is None or found["sign"] not in SIGNS:
         raise Failed(
             "--where must have the form COLUMN=JSON, or a comparison with > >= < or <= such as "

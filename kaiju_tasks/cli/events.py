@@ -9,6 +9,7 @@ from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.fail import when_interrupted
 from kaiju_tasks.cli.following import follow, retry_option
 from kaiju_tasks.cli.output import json_option, json_text
+from kaiju_tasks.cli.stage import stage_of
 from kaiju_tasks.cli.text import one_line
 from kaiju_tasks.times import show_time
 
@@ -43,7 +44,8 @@ def _line(event: dict[str, Any]) -> str:
     if "id" not in event:
         return one_line(f"{event['event']}: {event['reason']}")
     parts = [show_time(event["time"]), f"{event['event']:<14}", event["id"]]
-    parts.append(f"stage {event['stage']} of {event['stages']}")
+    ended = event["data"]["stage"] if event["event"] == "task.stage" else event["stage"]
+    parts.append(stage_of({**event, "stage": ended}))
     if event["status_reason"]:
         parts.append(f"({event['status_reason']})")
     if event["data"] is not None:

@@ -6,6 +6,7 @@ import click
 
 from kaiju_tasks.cli.completion import complete_app, complete_executor
 from kaiju_tasks.cli.group import Group
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -29,12 +30,14 @@ EXECUTORS = Listing(
     columns=("id", "app_names", "status", "running", "last_ping", "version"),
     important=("id", "status", "running", "app_names", "last_ping", "version"),
     fields=fields_of("ExecutorInfo"),
+    noun="executors",
     computed={"app_names": _app_names, "running": _running_of_capacity},
 )
 COMMANDS = Listing(
     columns=("app_name", "method", "executors", "doc"),
     important=("method", "app_name", "doc", "executors"),
     fields=lambda: ("app_name", "method", "params", "doc", "executors"),
+    noun="commands",
     computed={"doc": _first_paragraph},
 )
 
@@ -62,7 +65,7 @@ def list_executors(columns: str | None, as_json: bool) -> None:
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show one executor."""
-    executor = call("executors.get", id=id)
+    executor = call_with_id("executors.get", id)
     if as_json:
         print_json(executor)
     else:
@@ -89,7 +92,7 @@ def _add_operation(name: str, text: str) -> None:
     @click.argument("id", shell_complete=complete_executor)
     @json_option
     def operate(id: str, as_json: bool) -> None:
-        changed = call(f"executors.{name}", id=id)
+        changed = call_with_id(f"executors.{name}", id)
         if as_json:
             print_json(changed)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kaiju_tasks.errors import InvalidParams, KaijuError, NotFound, Unavailable
+from kaiju_tasks.errors import InvalidParams, KaijuError, NotFound, Unavailable, with_end
 
 __all__ = [
     "CALL_FAILED",
@@ -69,14 +69,14 @@ class Interrupted(Failed):
         self.data = {"type": "interrupted"}
 
 
-def not_found(message: str) -> Failed:
+def not_found(message: str, **data: Any) -> Failed:
     """Return the error for an object that does not exist, with the manager's code and type."""
-    return Failed(message, CALL_FAILED, NotFound(message))
+    return Failed(message, CALL_FAILED, NotFound(message, **data))
 
 
 def sentence(text: str) -> str:
     """Return an error's text as a sentence, which begins with a capital letter and has an end."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+    return text[:1].upper() + with_end(text[1:])
 
 
 @contextlib.contextmanager

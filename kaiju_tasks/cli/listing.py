@@ -83,6 +83,7 @@ class Listing:
     :param fields: returns the names of the fields of an entry
     :param sparse: columns that are left out if all of their cells are empty
     :param computed: columns whose value is computed from the entry
+    :param noun: the entries in a text for people, such as "tasks"
     """
 
     def __init__(
@@ -93,7 +94,9 @@ class Listing:
         *,
         sparse: Collection[str] = (),
         computed: Mapping[str, Callable[[Any], Any]] | None = None,
+        noun: str = "entries",
     ) -> None:
+        self._noun = noun
         self.columns = columns
         self.important = important
         self._fields = fields
@@ -125,7 +128,8 @@ class Listing:
         return names
 
     def print(self, entries: Sequence[Entry], chosen: Sequence[str] | None) -> None:
-        """Print a table. On a terminal it is at most as wide as the terminal.
+        """Print a table. On a terminal it is at most as wide as the terminal. Of an empty list,
+        print the headings, and a note to stderr.
 
         :param chosen: the result of `choose`
         """
@@ -138,6 +142,8 @@ class Listing:
         important = chosen or self.important
         for line in table_lines(columns, limit, important, asked=chosen is not None):
             click.echo(line)
+        if not entries:
+            click.echo(f"no {self._noun}", err=True)
 
     def _column(self, name: str, entries: Sequence[Entry]) -> Column:
         values = [self._value(name, entry) for entry in entries]

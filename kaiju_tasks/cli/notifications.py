@@ -7,8 +7,8 @@ import click
 from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_notification, complete_task
-from kaiju_tasks.cli.fail import not_found
 from kaiju_tasks.cli.group import Group
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -28,6 +28,7 @@ NOTIFICATIONS = Listing(
     columns=("id", "created", "task_id", "status", "exit_code", "dismissed", "message"),
     important=("id", "task_id", "status", "message", "exit_code", "created", "dismissed"),
     fields=fields_of("Notification"),
+    noun="notifications",
     sparse=("dismissed",),
     computed={"dismissed": _dismissed, "message": _message},
 )
@@ -74,7 +75,7 @@ def list_notifications(
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show one notification with the results of its run."""
-    note = call("notifications.get", id=id)
+    note = call_with_id("notifications.get", id)
     if as_json:
         print_json(note)
     else:
@@ -89,7 +90,7 @@ def dismiss(id: str, as_json: bool) -> None:
 
     It is no longer listed, but kept until it is deleted or older than retention_days.
     """
-    note = call("notifications.update", id=id, data={"enabled": False})
+    note = call_with_id("notifications.update", id, data={"enabled": False})
     if as_json:
         print_json(note)
     else:
@@ -101,9 +102,7 @@ def dismiss(id: str, as_json: bool) -> None:
 @json_option
 def delete(id: str, as_json: bool) -> None:
     """Delete a notification."""
-    deleted = call("notifications.delete", id=id)
-    if not deleted["deleted"]:
-        raise not_found(f"notification {id!r} does not exist")
+    deleted = call_with_id("notifications.delete", id)
     if as_json:
         print_json(deleted)
     else:

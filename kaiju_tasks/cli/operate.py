@@ -7,8 +7,10 @@ import click
 from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.completion import complete_task
 from kaiju_tasks.cli.fail import USAGE, Failed, when_interrupted
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.stage import stage_of
 from kaiju_tasks.cli.text import one_line
 
 __all__ = ["OPERATIONS", "print_status", "progress_line"]
@@ -17,8 +19,7 @@ __all__ = ["OPERATIONS", "print_status", "progress_line"]
 def progress_line(task_: dict[str, Any]) -> str:
     """Return a line with the id, the status and the stage of a task."""
     reason = f" ({task_['status_reason']})" if task_["status_reason"] else ""
-    stage = f"stage {task_['stage']} of {task_['stages']}"
-    return one_line(f"{task_['id']}: {task_['status']}{reason}, {stage}")
+    return one_line(f"{task_['id']}: {task_['status']}{reason}, {stage_of(task_)}")
 
 
 def print_status(task_: dict[str, Any], as_json: bool) -> None:
@@ -53,7 +54,7 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
         conditions = read_choice(status, app_name, group, where)
         _check(id, conditions, bulk_only=dry_run or rate is not None)
         if id is not None:
-            print_status(call(f"tasks.{name}", id=id, **more), as_json)
+            print_status(call_with_id(f"tasks.{name}", id, **more), as_json)
             return
         if rate is not None:
             more["rate"] = rate

@@ -8,6 +8,7 @@ import click
 from kaiju_tasks.cli.completion import complete_app, complete_method, complete_pause
 from kaiju_tasks.cli.files import read_json, read_time
 from kaiju_tasks.cli.group import Group
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
@@ -41,6 +42,7 @@ PAUSES = Listing(
     columns=("id", "holds", "now", "next_change", "window", "author", "reason"),
     important=("id", "holds", "now", "reason", "next_change", "window", "author"),
     fields=_fields,
+    noun="pauses",
     sparse=("next_change", "window", "author"),
     computed={"holds": _holds, "now": _now, "window": _window},
 )
@@ -108,7 +110,7 @@ def list_pauses(columns: str | None, as_json: bool) -> None:
 @json_option
 def remove(id: str, as_json: bool) -> None:
     """End a pause. The tasks that it holds continue."""
-    removed = call("pauses.remove", id=id)
+    removed = call_with_id("pauses.remove", id)
     if as_json:
         print_json(removed)
     else:

@@ -13,7 +13,9 @@ from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.files import read_json
 from kaiju_tasks.cli.progress import Progress, can_ask
 from kaiju_tasks.cli.standstill import hook_name, moves, what_blocks, why_it_stands
+from kaiju_tasks.cli.text import one_line
 from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
+from kaiju_tasks.errors import with_end
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.settings import load_settings
 from kaiju_tasks.signals import handling_signals
@@ -66,7 +68,14 @@ class Pipeline:
             created = await inside.call("tasks.create", data=self._data)
             self._check(created)
             async with link_executors(inside, self._executors, grace=0.0):
+                await self._warn(inside)
                 return await self._follow(inside, created)
+
+    async def _warn(self, inside: Embedded) -> None:
+        """Print the warnings of `task validate`, such as a method that no executor has."""
+        found = await inside.call("tasks.validate", data=self._data)
+        for warning in found["warnings"]:
+            click.echo(one_line(f"warning: {warning}"), err=True)
 
     def _check(self, created: dict[str, Any]) -> None:
         if created["app_name"] not in self._served:
@@ -129,7 +138,8 @@ class Pipeline:
                 break
             await inside.manager.waiters.wait(delivery, LOOK_SECONDS)
         if tried["error"] is not None:
-            click.echo(f"The webhook was not delivered: {tried['error']['message']}.", err=True)
+            why = with_end(tried["error"]["message"])
+            click.echo(f"The webhook was not delivered: {why}", err=True)
 
     async def _records(self, inside: Embedded, task: dict[str, Any]) -> list[dict[str, Any]]:
         if task["job_id"] is None:

@@ -4,7 +4,8 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from kaiju_tasks.cli.text import one_line
+from kaiju_tasks.cli.output import error_line
+from kaiju_tasks.cli.stage import brief_stage
 from kaiju_tasks.types import ENDED, ENDED_WELL
 
 __all__ = ["Progress", "can_ask", "make_progress"]
@@ -21,6 +22,10 @@ class Progress(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+    @property
+    def shown_error(self) -> str | None:
+        """The error of the last attempt that was shown, as `error_line`; None if it has none."""
 
     def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None: ...
 
@@ -44,6 +49,8 @@ def make_progress(quiet: bool) -> Progress:
 
 
 class _Silent:
+    shown_error: str | None = None
+
     def __enter__(self) -> Self:
         return self
 
@@ -67,6 +74,7 @@ class _Lines(_Silent):
     def show(self, task: dict[str, Any], records: list[dict[str, Any]]) -> None:
         for record in records[self._seen :]:
             self._say(_ended_line(task, record))
+            self.shown_error = _error_of(record)
         self._seen = len(records)
         if task["status"] == "WAITING" and self._waits != task["stage"]:
             self._waits = task["stage"]
@@ -117,6 +125,7 @@ class _Live(_Silent):
             else:
                 table.add_row(" ", name, "")
         self._live.update(table)
+        self.shown_error = _error_of(records[-1]) if records else None
 
 
 def _window(task: dict[str, Any], room: int) -> list[tuple[int, dict[str, Any]]]:
@@ -130,7 +139,7 @@ def _window(task: dict[str, Any], room: int) -> list[tuple[int, dict[str, Any]]]
 
 def _ended_line(task: dict[str, Any], record: dict[str, Any]) -> str:
     name = record["name"] or record["method"]
-    return f"[{record['stage'] + 1}/{task['stages']}] {name}: {_outcome(record)}"
+    return f"[{brief_stage({**task, 'stage': record['stage']})}] {name}: {_outcome(record)}"
 
 
 def _outcome(record: dict[str, Any]) -> str:
@@ -139,15 +148,19 @@ def _outcome(record: dict[str, Any]) -> str:
         text += f" (attempt {record['attempt']})"
     if record["started_at"] is not None and record["ended_at"] is not None:
         text += f", {record['ended_at'] - record['started_at']:.2f} s"
-    if record["error"]:
-        text += f": {one_line(record['error']['message'])}"
+    if error := _error_of(record):
+        text += f": {error}"
     return text
+
+
+def _error_of(record: dict[str, Any]) -> str | None:
+    return error_line(record["error"]) if record["error"] else None
 
 
 def _waiting_line(task: dict[str, Any]) -> str:
     command = task["commands"][task["stage"]]
     name = command.get("name") or command["method"]
-    return f"[{task['stage'] + 1}/{task['stages']}] {name}: {_waiting_for(task)}"
+    return f"[{brief_stage(task)}] {name}: {_waiting_for(task)}"
 
 
 def _waiting_for(task: dict[str, Any]) -> str:

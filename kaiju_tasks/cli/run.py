@@ -9,6 +9,7 @@ from kaiju_tasks.cli.completion import complete_file
 from kaiju_tasks.cli.fail import USAGE, Failed, Interrupted, when_interrupted
 from kaiju_tasks.cli.files import read_fields, read_pairs, read_task
 from kaiju_tasks.cli.output import error_line, print_json
+from kaiju_tasks.cli.stage import failed_stage
 
 __all__ = ["run"]
 
@@ -71,14 +72,15 @@ def run(
     except (LoadError, ValueError) as error:
         raise Failed(f"{error}.", USAGE) from error
     try:
-        pipeline = Pipeline(data, executors, pairs, make_progress(quiet))
+        progress = make_progress(quiet)
+        pipeline = Pipeline(data, executors, pairs, progress)
         with when_interrupted("Stopped. The run has ended, and nothing of it is kept."):
             task = run_loop(pipeline.run())
     except KaijuError as error:
         field = f"{error.data['field']}: " if "field" in error.data else ""
         text = str(error) if field.rstrip(": ") in str(error) else f"{field}{error}"
         raise Failed(f"{file}: {text}", USAGE if error.code == -32602 else 1, error) from error
-    _print(task, as_json)
+    _print(task, as_json, shown=progress.shown_error)
     if pipeline.interrupted and task["exit_code"]:
         raise Interrupted(
             f"Stopped. The run was cancelled after {task['stage']} of {task['stages']} stages, and "
@@ -102,12 +104,12 @@ def _read(file: str, kws: tuple[str, ...]) -> dict[str, Any]:
     return data
 
 
-def _print(task: dict[str, Any], as_json: bool) -> None:
+def _print(task: dict[str, Any], as_json: bool, shown: str | None) -> None:
+    """:param shown: the last error that the progress has shown; it is not printed again"""
     if as_json:
         print_json(task)
     elif task["exit_code"] == 0:
         print_json(task["result"][-1])
-    else:
-        error = task["error"]
-        stage = "" if error["stage"] is None else f"stage {error['stage']}: "
-        click.echo(f"{stage}{error_line(error)}", err=True)
+    elif (line := error_line(task["error"])) != shown:
+        stage = failed_stage(task)
+        click.echo(f"{stage}: {line}" if stage else line, err=True)

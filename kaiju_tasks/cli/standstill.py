@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from kaiju_tasks.cli.stage import stage_of
+
 __all__ = ["hook_name", "moves", "what_blocks", "why_it_stands"]
 
 
@@ -58,7 +60,8 @@ def why_it_stands(task: dict[str, Any], blocking: dict[str, Any]) -> str:
             f"with `kaiju-tasks task message {shlex.quote(id)}`."
         )
     return (
-        f"Stage {task['stage']} waits for {_called(name)}, and there is no terminal to type it on. "
+        f"{stage_of(task).capitalize()} waits for {_called(name)}, and there is no terminal to "
+        "type it on. "
         f"Give it with --message {shlex.quote(name) if name else ''}=JSON."
     )
 

@@ -1,5 +1,6 @@
 """`kaiju-tasks task …`"""
 
+import shlex
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
 from kaiju_tasks.cli.files import read_fields, read_json, read_task
 from kaiju_tasks.cli.following import retry_option
 from kaiju_tasks.cli.group import Group
+from kaiju_tasks.cli.ids import call_with_id, whole_ids
 from kaiju_tasks.cli.operate import OPERATIONS, print_status
 from kaiju_tasks.cli.output import (
     json_option,
@@ -17,6 +19,7 @@ from kaiju_tasks.cli.output import (
     print_json,
 )
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.stage import brief_stage
 from kaiju_tasks.cli.task_lists import COMMANDS, LISTS
 from kaiju_tasks.cli.text import one_line
 from kaiju_tasks.cli.watch import watch_task
@@ -98,7 +101,8 @@ def create(
         what = "it was redefined" if redefined else "nothing was created"
         click.echo(one_line(f"task {created['id']!r} already exists; {what}"), err=True)
     if watch:
-        watch_task(created["id"], as_json, retry_seconds)
+        found = created if created["created"] else call("tasks.get", id=created["id"])
+        watch_task(found, as_json, retry_seconds)
     elif as_json:
         print_json(created)
     else:
@@ -136,7 +140,7 @@ def show(id: str, as_json: bool) -> None:
     Fields that have their default value are left out, and long results are cut on a terminal.
     --json prints everything.
     """
-    _print_task(call("tasks.get", id=id), as_json)
+    _print_task(call_with_id("tasks.get", id), as_json)
 
 
 @task.command()
@@ -144,13 +148,15 @@ def show(id: str, as_json: bool) -> None:
 @json_option
 def explain(id: str, as_json: bool) -> None:
     """Explain why a task is not running now."""
-    explanation = call("tasks.explain", id=id)
+    explanation = call_with_id("tasks.explain", id)
     if as_json:
         print_json(explanation)
         return
-    click.echo(one_line(explanation["message"]))
-    for reason in explanation["reasons"][1:]:
-        click.echo(one_line(f"- {reason['message']}"))
+    first, *others = [reason["code"] for reason in explanation["reasons"]]
+    click.echo(one_line(_with_command(explanation["message"], first, explanation["id"])))
+    for code, reason in zip(others, explanation["reasons"][1:], strict=True):
+        text = _with_command(reason["message"], code, explanation["id"])
+        click.echo(one_line(f"- {text}"))
 
 
 @task.command(short_help="Follow a task until its run ends.")
@@ -162,7 +168,7 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
 
     If the manager restarts, the command waits for it.
     """
-    watch_task(id, as_json, retry_seconds)
+    watch_task(call_with_id("tasks.get", id), as_json, retry_seconds)
 
 
 @task.command(short_help="Send DATA to a task's Message hook.")
@@ -173,9 +179,9 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
 @json_option
 def message(id: str, data: str, name: str | None, message_id: str | None, as_json: bool) -> None:
     """Send DATA to a task's Message hook. DATA that is not JSON is sent as text."""
-    params = {"id": id, "data": read_json(data, "DATA")}
+    params = {"data": read_json(data, "DATA")}
     params |= {k: v for k, v in (("name", name), ("message_id", message_id)) if v is not None}
-    receipt = call("tasks.message", **params)
+    receipt = call_with_id("tasks.message", id, **params)
     if as_json:
         print_json(receipt)
     else:
@@ -193,16 +199,13 @@ def delete(ids: tuple[str, ...], as_json: bool) -> None:
     If some of several tasks do not exist, the others are deleted, and the exit code is 1.
     """
     if len(ids) == 1:
-        deleted = call("tasks.delete", id=ids[0])
-        if not deleted["deleted"]:
-            raise not_found(f"task {ids[0]!r} does not exist")
-        _print_deleted(deleted, 1, as_json)
+        _print_deleted(call_with_id("tasks.delete", ids[0]), 1, as_json)
         return
-    deleted = call("tasks.m_delete", ids=list(dict.fromkeys(ids)))
+    deleted = call("tasks.m_delete", ids=whole_ids("tasks", ids))
     _print_deleted(deleted, deleted["deleted"], as_json)
-    if deleted["not_found"]:
-        unknown = ", ".join(map(repr, deleted["not_found"]))
-        raise not_found(one_line(f"tasks that do not exist: {unknown}"))
+    if unknown := deleted["not_found"]:
+        listed = " and no task ".join(map(repr, unknown))
+        raise not_found(one_line(f"there is no task {listed}"), ids=unknown)
 
 
 def _print_deleted(deleted: dict[str, Any], count: int, as_json: bool) -> None:
@@ -239,7 +242,7 @@ def delete_old(days: float, as_json: bool) -> None:
 @json_option
 def run_now(id: str, as_json: bool) -> None:
     """Run an idle task now, without waiting for its scheduled time or the time of its retry."""
-    print_status(call("tasks.run_now", id=id), as_json)
+    print_status(call_with_id("tasks.run_now", id), as_json)
 
 
 @task.command("restart-from", short_help="Start a new run from STAGE (an index or a name).")
@@ -249,16 +252,20 @@ def run_now(id: str, as_json: bool) -> None:
 def restart_from(id: str, stage: str, as_json: bool) -> None:
     """Start a new run from STAGE (an index or a name). The results of earlier stages are copied."""
     from_stage = int(stage) if stage.isdecimal() else stage
-    print_status(call("tasks.restart_from", id=id, stage=from_stage), as_json)
+    print_status(call_with_id("tasks.restart_from", id, stage=from_stage), as_json)
 
 
 @task.command(short_help="Update fields of a task.")
 @click.argument("id", shell_complete=complete_task)
-@click.argument("fields", nargs=-1, required=True, metavar="FIELD=JSON...")
+@click.argument("fields", nargs=-1, metavar="FIELD=JSON...")
+@click.option("--set", "more", multiple=True, metavar="FIELD=JSON", help="The same as FIELD=JSON.")
 @json_option
-def update(id: str, fields: tuple[str, ...], as_json: bool) -> None:
+def update(id: str, fields: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
     """Update fields of a task, for example `enabled=false` or `cron="0 9 * * *"`."""
-    print_status(call("tasks.update", id=id, data=read_fields(fields, "FIELD")), as_json)
+    given = (*fields, *more)
+    if not given:
+        raise Failed("Give a field to update, for example `enabled=false`.", USAGE)
+    print_status(call_with_id("tasks.update", id, data=read_fields(given, "FIELD")), as_json)
 
 
 for command in (*LISTS, *OPERATIONS):
@@ -273,10 +280,10 @@ def _new_task(
     fields: tuple[str, ...],
     kws: tuple[str, ...],
 ) -> dict[str, Any]:
-    if (file is None) == (method is None):
-        raise Failed(
-            "Give either a FILE with a task or one command with --method, not both.", USAGE
-        )
+    if file is None and method is None:
+        raise Failed("Give a FILE with a task, or one command with --method.", USAGE)
+    if file is not None and method is not None:
+        raise Failed("Give either a FILE with a task or --method, but not both.", USAGE)
     if params and method is None:
         raise Failed("--param needs --method: the params of a FILE are in the file.", USAGE)
     if file is not None:
@@ -300,12 +307,22 @@ def _new_task(
     return data
 
 
+def _with_command(text: str, code: str, id: str) -> str:
+    """Name the command in place of the method, in a reason of `tasks.explain`.
+
+    :param code: code of the reason; the texts of other reasons contain texts of users
+    """
+    if code != "operator":
+        return text
+    return text.replace("tasks.resume", f"`kaiju-tasks task resume {shlex.quote(id)}`")
+
+
 def _print_task(task_: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(task_)
         return
     pairs = [
-        (name, f"{value}/{task_['stages']}" if name == "stage" else value)
+        (name, brief_stage(task_) if name == "stage" else value)
         for name, value in task_.items()
         if name not in ("commands", "result", "stages")
         and value not in (None, {})

@@ -7,15 +7,13 @@ import click
 from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.completion import complete_task
 from kaiju_tasks.cli.fail import not_found
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.stage import brief_stage
 
 __all__ = ["COMMANDS", "LISTS"]
-
-
-def _stage_of_stages(entry: dict[str, Any]) -> str:
-    return f"{entry['stage']}/{entry['stages']}"
 
 
 def _seconds(entry: dict[str, Any]) -> str | None:
@@ -40,15 +38,16 @@ TASKS = Listing(
         "status",
         "error",
         "exit_code",
+        "next_run",
         "status_reason",
         "stage",
         "app_name",
-        "next_run",
         "description",
     ),
     fields=fields_of("Task"),
+    noun="tasks",
     sparse=("status_reason", "exit_code", "error", "next_run", "description"),
-    computed={"stage": _stage_of_stages},
+    computed={"stage": brief_stage},
 )
 RUNS = Listing(
     columns=(
@@ -72,8 +71,9 @@ RUNS = Listing(
         "retries",
     ),
     fields=fields_of("Run"),
+    noun="runs",
     sparse=("error", "note"),
-    computed={"stage": _stage_of_stages, "seconds": _seconds},
+    computed={"stage": brief_stage, "seconds": _seconds},
 )
 STAGES = Listing(
     columns=(
@@ -99,6 +99,7 @@ STAGES = Listing(
         "executor_id",
     ),
     fields=fields_of("StageRecord"),
+    noun="ended stages",
     sparse=("result", "error"),
     computed={"seconds": _seconds},
 )
@@ -175,7 +176,7 @@ def count(
 def runs(id: str, limit: int, columns: str | None, as_json: bool) -> None:
     """List the runs of a task, newest first."""
     chosen = RUNS.choose(columns, as_json)
-    found = call("tasks.runs", id=id, limit=limit)
+    found = call_with_id("tasks.runs", id, limit=limit)
     if as_json:
         print_json(found)
     else:
@@ -190,9 +191,11 @@ def runs(id: str, limit: int, columns: str | None, as_json: bool) -> None:
 def stages(id: str, job_id: str | None, columns: str | None, as_json: bool) -> None:
     """List the ended attempts of a run's stages, oldest first."""
     chosen = STAGES.choose(columns, as_json)
-    of_run = job_id or call("tasks.get", id=id)["job_id"]
+    of_run = job_id or call_with_id("tasks.get", id)["job_id"]
     found = [] if of_run is None else call("tasks.stages", job_id=of_run)
-    if job_id is not None and job_id not in [run["job_id"] for run in call("tasks.runs", id=id)]:
+    if job_id is not None and job_id not in [
+        run["job_id"] for run in call_with_id("tasks.runs", id)
+    ]:
         raise not_found(f"The task {id!r} has no run {job_id!r}. `task runs` lists its runs.")
     if as_json:
         print_json(found)

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["cut", "cut_middle", "one_line", "pad", "width"]
+__all__ = ["ELLIPSIS", "cut", "cut_middle", "one_line", "pad", "width"]
 
 ELLIPSIS = "…"
 JOINER = "\u200d"

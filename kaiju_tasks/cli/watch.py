@@ -20,11 +20,18 @@ __all__ = ["watch_task"]
 WAIT_SECONDS = 30
 
 
-def watch_task(id: str, as_json: bool, retry_seconds: float) -> None:
-    """Print a task's progress until its run ends, then exit with the run's exit code."""
+def watch_task(task: dict[str, Any], as_json: bool, retry_seconds: float) -> None:
+    """Print a task's progress until its run ends, then exit with the run's exit code.
+
+    :param task: the task as a manager has just returned it; its state is printed first
+    """
+    id = task["id"]
     again = f"`kaiju-tasks task watch {shlex.quote(id)}`"
     with when_interrupted(f"Stopped watching. Task {id!r} continues. Watch it again with {again}."):
-        ended = follow(lambda client: _until_ended(client, id, quiet=as_json), retry_seconds)
+        watched = _Watched(task, quiet=as_json)
+        if not watched.ended:
+            follow(watched.until_ended, retry_seconds)
+    ended = watched.task
     if as_json:
         print_json(ended)
     elif ended["exit_code"]:
@@ -32,22 +39,33 @@ def watch_task(id: str, as_json: bool, retry_seconds: float) -> None:
     sys.exit(ended["exit_code"] or 0)
 
 
-async def _until_ended(client: "Client", id: str, *, quiet: bool) -> dict[str, Any]:
-    from kaiju_tasks.types import ENDED
+class _Watched:
+    """One task, as it was last seen."""
 
-    task: dict[str, Any] = check_result("tasks.get", await client.tasks.get(id))
-    shown = ""
-    while True:
+    def __init__(self, task: dict[str, Any], *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._shown = ""
+        self._see(task)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its run has ended; for a task between two fires, its last run."""
+        from kaiju_tasks.types import ENDED
+
+        idle_again = self.task["status"] == "IDLE" and self.task["exit_code"] is not None
+        return self.task["status"] in ENDED or idle_again
+
+    async def until_ended(self, client: "Client") -> None:
+        while not self.ended:
+            seen = {name: self.task[name] for name in ("status", "stage", "status_reason")}
+            waited = await client.call(
+                "tasks.wait", id=self.task["id"], timeout=WAIT_SECONDS, seen=seen
+            )
+            self._see(check_result("tasks.wait", waited))
+
+    def _see(self, task: dict[str, Any]) -> None:
+        self.task = task
         line = progress_line(task)
-        if line != shown and not quiet:
+        if line != self._shown and not self._quiet:
             click.echo(line)
-            shown = line
-        if task["status"] in ENDED or _ended_between_fires(task):
-            return task
-        seen = {name: task[name] for name in ("status", "stage", "status_reason")}
-        waited = await client.call("tasks.wait", id=id, timeout=WAIT_SECONDS, seen=seen)
-        task = check_result("tasks.wait", waited)
-
-
-def _ended_between_fires(task: dict[str, Any]) -> bool:
-    return task["status"] == "IDLE" and task["exit_code"] is not None
+            self._shown = line

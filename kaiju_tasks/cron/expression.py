@@ -169,7 +169,7 @@ def _is_hourly(text: str, values: list[int | str]) -> bool:
 
 def bad_cron(reason: str) -> InvalidParams:
     """An error in the field `cron`."""
-    return InvalidParams(f"cron is not valid: {reason}.", field="cron")
+    return InvalidParams(f"`cron` is not valid: {reason}", field="cron")
 
 
 def _bad_field(number: int, text: str) -> InvalidParams:

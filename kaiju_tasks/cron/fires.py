@@ -51,6 +51,6 @@ def preview(expression: str, timezone: str, n: int, after: float) -> list[float]
     """
     if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MAX_PREVIEW:
         raise InvalidParams(
-            f"n must be a whole number from 1 to {MAX_PREVIEW}, not {shown(n)}.", field="n"
+            f"`n` must be a whole number from 1 to {MAX_PREVIEW}, not {shown(n)}", field="n"
         )
     return fires_between(cron_schedule(expression, timezone), after, math.inf, n)

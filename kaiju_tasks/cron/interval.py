@@ -49,8 +49,8 @@ def every_schedule(seconds: float, anchor: float) -> IntervalSchedule:
     """
     if not is_number(seconds) or not MIN_EVERY <= seconds <= MAX_EVERY:
         raise InvalidParams(
-            f"every must be a number of seconds from {MIN_EVERY:g} to {MAX_EVERY:.0f} (366 days),"
-            f" not {shown(seconds)}.",
+            f"`every` must be a number of seconds from {MIN_EVERY:g} to {MAX_EVERY:.0f} (366 days),"
+            f" not {shown(seconds)}",
             field="every",
         )
     return IntervalSchedule(float(seconds), parse_time(anchor, field="next_run"))

@@ -58,7 +58,7 @@ def _parse_iso(text: str, timezone: str, field: str) -> float:
 
 def _bad_time(value: object, field: str) -> InvalidParams:
     return InvalidParams(
-        f"{field} must be UNIX seconds or ISO-8601 such as '2030-01-31T09:00:00+01:00', in the"
-        f" years 1970-9999, not {shown(value)}.",
+        f"`{field}` must be UNIX seconds or ISO-8601 such as '2030-01-31T09:00:00+01:00', in the"
+        f" years 1970-9999, not {shown(value)}",
         field=field,
     )

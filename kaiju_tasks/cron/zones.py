@@ -23,7 +23,7 @@ def check_timezone(name: str, *, field: str = "timezone") -> ZoneInfo:
     if isinstance(name, str) and (zone := _zone(name)) is not None:
         return zone
     raise InvalidParams(
-        f"{field} must be an IANA name such as 'Europe/Berlin' or 'UTC', not {shown(name)}."
+        f"`{field}` must be an IANA name such as 'Europe/Berlin' or 'UTC', not {shown(name)}"
         + _zone_hint(name),
         field=field,
     )
@@ -45,7 +45,7 @@ def _zone_hint(name: object) -> str:
     known = _known_zones()
     exact = known.get(name.lower())
     close = [exact] if exact else get_close_matches(name[:64], known.values(), n=1, cutoff=0.75)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 @lru_cache(maxsize=1)

@@ -83,7 +83,11 @@ def _zone(new: NewTask) -> str:
 
 
 def _named(prefix: str, found: Iterator[InvalidParams]) -> Iterator[InvalidParams]:
-    return (InvalidParams(str(problem), field=f"{prefix}.{problem.field}") for problem in found)
+    """Name the field by its path in the client's data, in the message too."""
+    for problem in found:
+        field = f"{prefix}.{problem.field}"
+        message = str(problem).replace(f"`{problem.field}`", f"`{field}`")
+        yield InvalidParams(message, field=field)
 
 
 # What is checked of a field that has a value.

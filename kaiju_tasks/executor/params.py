@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.context import Context
+from kaiju_tasks.rpc.convert import explain, missing_field
 
 __all__ = ["Signature"]
 
@@ -88,7 +89,7 @@ class Signature:
             try:
                 others[name] = msgspec.convert(value, self._open)
             except msgspec.ValidationError as error:
-                raise _wrong(error, name) from None
+                raise explain(error, value, self._open, prefix=name) from None
         return others
 
     def _explain(self, error: msgspec.ValidationError, params: dict[str, Any]) -> InvalidParams:
@@ -98,8 +99,8 @@ class Signature:
         if unknown:
             return _unknown(unknown[0], self._names)
         if missing:
-            return InvalidParams(f"`{missing[0]}` is missing", field=missing[0])
-        return _wrong(error, "")
+            return missing_field(missing[0], self._struct, "")
+        return explain(error, params, self._struct)
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the parameters; {} if a type has none."""
@@ -143,11 +144,3 @@ def _choices(known: tuple[str, ...]) -> str:
     if not known:
         return "it takes none"
     return "it takes " + ", ".join(f"`{name}`" for name in known)
-
-
-def _wrong(error: msgspec.ValidationError, prefix: str) -> InvalidParams:
-    text, _, path = str(error).partition(" - at `$")
-    inner = path.rstrip("`").replace("[...]", "").replace("[", ".").replace("]", "").lstrip(".")
-    field = ".".join(part for part in (prefix, inner) if part)
-    where = f"`{field}` is wrong: " if field else ""
-    return InvalidParams(f"{where}{text[:1].lower()}{text[1:]}", field=field or "params")

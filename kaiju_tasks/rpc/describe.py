@@ -127,4 +127,12 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     inspect.AnyType: lambda info: "any JSON value",
     inspect.RawType: lambda info: "any JSON value",
     inspect.DateTimeType: lambda info: "an ISO-8601 time",
+    inspect.DateType: lambda info: "an ISO-8601 date",
+    inspect.TimeType: lambda info: "an ISO-8601 time of day",
+    inspect.TimeDeltaType: lambda info: "an ISO-8601 duration",
+    inspect.DecimalType: lambda info: "a decimal number",
+    inspect.UUIDType: lambda info: "a UUID",
+    inspect.BytesType: lambda info: "base64 text",
+    inspect.ByteArrayType: lambda info: "base64 text",
+    inspect.MemoryViewType: lambda info: "base64 text",
 }

@@ -18,7 +18,12 @@ from tests.cli.test_every_command import answering
         (["task", "show"], "Missing argument 'ID'"),
         (["task", "list", "--limit", "0"], "--limit"),
         (["task", "list", "--where", "status"], "--where must have the form COLUMN=JSON"),
-        (["task", "create"], "Give either a FILE"),
+        (["task", "create"], "Give a FILE with a task, or one command with --method."),
+        (["task", "update", "x"], "Give a field to update"),
+        (
+            ["task", "list", "--where", "status==failed"],
+            "write = instead of ==, as in 'status=failed'",
+        ),
         (["task", "create", "x.json", "--method", "do.echo"], "not both"),
         (["task", "create", "nowhere.json"], "nowhere.json cannot be read"),
         (

@@ -90,7 +90,7 @@ def test_a_value_has_the_type_of_its_column(where: list[str], conditions: dict[s
         ("foo=1", "--where: unknown column 'foo'. Columns are: "),
         ("status", "--where must have the form COLUMN=JSON, or a comparison"),
         ("status!=idle", "To exclude values, list those to select"),
-        ("status==idle", "--where must have the form COLUMN=JSON, or a comparison"),
+        ("status==idle", "--where: write = instead of ==, as in 'status=idle'."),
         ("status<>idle", "--where must have the form COLUMN=JSON, or a comparison"),
         ("status=<idle", None),
         ("id>=[1]", "--where id: >= must be followed by one value."),

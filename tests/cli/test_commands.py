@@ -33,7 +33,90 @@ def test_a_task_from_its_creation_to_its_deletion(shell: Shell) -> None:
     assert "FINISHED" in shell.run("task", "runs", "first").stdout
     assert shell.run("task", "delete", "first").stdout == "deleted\n"
     gone = shell.run("task", "delete", "first")
-    assert (gone.returncode, gone.stderr) == (1, "task 'first' does not exist\n")
+    assert (gone.returncode, gone.stderr) == (1, "there is no task 'first'\n")
+
+
+def test_create_prints_the_state_that_the_manager_has_answered(shell: Shell) -> None:
+    watched = shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
+    assert watched.stdout == "a: EXECUTED, stage 1 of 1\na: FINISHED, stage 1 of 1\n"
+    later = ("task", "create", "--method", "do.echo", "--app", "nobody", "--set", "id=b")
+    shell.run(*later, "--set", "max_queue_time=0.1")
+    ended = shell.run("task", "watch", "b")
+    assert ended.stdout.splitlines()[-1] == "b: FAILED, stage 1 of 1"
+    again = shell.run(
+        "task", "create", "--method", "do.echo", "--set", "id=a", "--on-conflict", "ignore",
+        "--watch", "--json",
+    )  # fmt: skip
+    assert json.loads(again.stdout) == shell.json("task", "show", "a")
+
+
+def test_explain_names_commands_and_ends_its_sentences_once(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.sleep", "--param", "seconds=60", "--set", "id=it's")
+    shell.run("task", "suspend", "it's")
+    said = shell.run("task", "explain", "it's").stdout
+    assert said.endswith("; `kaiju-tasks task resume 'it'\"'\"'s'` resumes it.\n")
+    assert "tasks.resume resumes it" in shell.json("task", "explain", "it's")["message"]
+    for message in ("no luck", "did you mean `x`?", "stop.", "tasks.resume"):
+        fail = ("task", "create", "--method", "do.fail", "--param", f"message={message}")
+        shell.run(*fail, "--set", f"id={message}", "--watch")
+        end = message if message.endswith(("?", ".")) else f"{message}."
+        assert shell.run("task", "explain", message).stdout.endswith(f" UTC: {end}\n")
+        assert shell.json("task", "explain", message)["message"].endswith(f" UTC: {end}")
+
+
+def test_an_empty_list_is_said_to_be_empty(shell: Shell) -> None:
+    for words, noun in (
+        (("task", "list"), "tasks"),
+        (("notifications",), "notifications"),
+        (("pauses",), "pauses"),
+        (("audit",), "audit records"),
+        (("executors", "commands", "--app", "nope"), "commands"),
+    ):
+        empty = shell.run(*words)
+        assert (empty.returncode, empty.stderr) == (0, f"no {noun}\n")
+        assert len(empty.stdout.splitlines()) == 1
+        assert shell.run(*words, "--json").stderr == ""
+
+
+def test_update_accepts_fields_as_create_does(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--set", "delay=60")
+    update = (
+        "task",
+        "update",
+        "a",
+        "--set",
+        "priority=1",
+        "description=b c",
+        "--set",
+        "notify=true",
+    )
+    assert shell.run(*update).returncode == 0
+    task = shell.json("task", "show", "a")
+    assert (task["priority"], task["description"], task["notify"]) == (1, "b c", True)
+    twice = shell.run("task", "update", "a", "--set", "priority=1", "priority=2")
+    assert (twice.returncode, twice.stderr) == (
+        2, "FIELD priority is given twice. Give it once.\n"
+    )  # fmt: skip
+
+
+def test_a_wrong_field_is_named_once_by_create(shell: Shell) -> None:
+    for field, said in (
+        ("cron=61 * * * *", "`data.cron` is not valid: its minute field '61' cannot be parsed"),
+        ("timezone=Europe/Berln", "`data.timezone` must be an IANA name such as"),
+        ("next_run=soon", "`data.next_run` must be UNIX seconds or ISO-8601"),
+        ("priority=high", "`data.priority` must be an integer"),
+    ):
+        refused = shell.run("task", "create", "--method", "do.echo", "--set", field)
+        assert (refused.returncode, refused.stderr[: len(said)]) == (1, said)
+
+
+def test_a_stage_is_refused_in_the_words_of_the_warning(shell: Shell) -> None:
+    wrong = ("task", "create", "--method", "do.sleep", "--param", "seconds=x", "--watch")
+    warning, error = shell.run(*wrong).stderr.splitlines()
+    assert "`commands.0.params.seconds` must be a number" in warning
+    assert error.startswith("invalid_params: `seconds` must be a number")
+    assert warning.endswith(", not text")
+    assert error.endswith(", not text")
 
 
 def test_watch_ends_with_the_exit_code_of_the_task(shell: Shell) -> None:

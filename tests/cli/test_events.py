@@ -19,7 +19,7 @@ async def test_events_are_printed_until_ctrl_c(shell: Shell, processes: Processe
         shell.run("task", "reset", "mark")
         printed = {process: "mark" in process.log for process in printed}
     shell.run("task", "create", *ECHO, "--set", "id=first")
-    await events.logged(r"task\.queued +first  stage 0 of 1$")
+    await events.logged(r"task\.queued +first  stage 1 of 1$")
     await events.logged(r"task\.stage +first  stage 1 of 1  do\.echo finished$")
     await events.logged(r"task\.finished +first  stage 1 of 1$")
     shell.run("task", "create", "--method", "do.fail", "--set", "id=bad")
@@ -39,7 +39,7 @@ async def test_watch_tells_each_stage(shell: Shell, processes: Processes) -> Non
     commands = [ask, {"method": "do.echo"}, ask]
     shell.run("task", "create", "-", "--set", "id=three", stdin=json.dumps(commands))
     watch = processes.kaiju("task", "watch", "three", env={"KAIJU_URL": shell.url})
-    for stage in (0, 2):
+    for stage in (1, 3):
         await watch.logged(rf"^three: WAITING \(message\), stage {stage} of 3$", 60)
         shell.run("task", "message", "three")
     assert await watch.ended(60) == 0

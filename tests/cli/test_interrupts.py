@@ -51,6 +51,7 @@ async def test_a_task_goes_on_when_it_is_not_watched_any_more(
             "Interrupted before the manager answered. It may still carry out `tasks.run_now`.",
         ),
         (("task", "list"), "Interrupted before the manager answered."),
+        (("task", "watch", "nope"), "Interrupted before the manager answered."),
     ],
 )
 async def test_a_call_that_is_not_answered_yet_may_go_on(

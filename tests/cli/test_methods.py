@@ -164,7 +164,7 @@ def test_several_tasks_are_deleted_at_once(shell: Shell) -> None:
     assert shell.run("task", "delete", "a", "b", "a").stdout == "deleted 2 tasks\n"
     some = shell.run("task", "delete", "c", "d")
     assert (some.returncode, some.stdout) == (1, "deleted\n")
-    assert some.stderr == "tasks that do not exist: 'd'\n"
+    assert some.stderr == "there is no task 'd'\n"
     shell.run("task", "create", "--method", "do.echo", "--set", "id=e")
     for one, deleted in (("e", 1), ("e", 0)):
         part = shell.run("task", "delete", "x", one, "d", "--json")

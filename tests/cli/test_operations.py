@@ -29,7 +29,7 @@ def test_it_is_said_which_tasks_are_meant_and_in_one_way(
 
 def test_an_id_does_not_act_on_the_terminal_that_shows_it() -> None:
     task = {"id": "a\u202eb", "status": "IDLE", "status_reason": None, "stage": 0, "stages": 1}
-    assert progress_line(task) == "a b: IDLE, stage 0 of 1"
+    assert progress_line(task) == "a b: IDLE, stage 1 of 1"
 
 
 def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
@@ -70,7 +70,7 @@ def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell) -> N
     assert shell.json("notifications", "list", "--all", "--task", "a")["count"] == 1
     assert shell.run("notifications", "delete", oldest["id"]).stdout == "deleted\n"
     gone = shell.run("notifications", "delete", oldest["id"])
-    assert (gone.returncode, gone.stderr) == (1, f"notification '{oldest['id']}' does not exist\n")
+    assert (gone.returncode, gone.stderr) == (1, f"there is no notification '{oldest['id']}'\n")
 
 
 def test_the_audit_tells_who_did_what(shell: Shell) -> None:

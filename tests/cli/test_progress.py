@@ -37,9 +37,9 @@ def test_an_error_message_cannot_steer_the_terminal() -> None:
         "attempt": 1,
         "started_at": None,
         "ended_at": None,
-        "error": {"message": "a\x1b[2Jb\nc"},
+        "error": {"type": "t", "message": "a\x1b[2Jb\nc"},
     }
-    assert _ended_line(task(1, 0), record) == "[1/1] m.0: failed: a [2Jb c"
+    assert _ended_line(task(1, 0), record) == "[1/1] m.0: failed: t: a [2Jb c"
 
 
 def test_a_typed_line_leaves_no_second_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,17 @@ def test_failed_tasks_show_their_id_status_and_error_on_every_terminal(
         assert starts == {width(head[: head.index("STATUS")])}
 
 
+def test_a_schedule_shows_its_next_fire_on_a_terminal_of_80_cells(shell: Shell) -> None:
+    for name in ("nightly-report-of-the-accounting-department", "b"):
+        shell.run(
+            "task", "create", "--method", "do.echo", "--set", f"id={name}", "--set", "every=86400"
+        )
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=done", "--watch")
+    head, *rows = on_terminal(shell, 80, "task", "list")
+    assert {"ID", "STATUS", "EXIT_CODE", "NEXT_RUN"} <= set(head.split())
+    assert sum(" UTC" in row for row in rows) == 2
+
+
 def test_without_a_terminal_a_list_is_as_wide_as_it_is(busy_shell: Shell) -> None:
     piped = busy_shell.run("task", "list").stdout
     assert "…" not in piped

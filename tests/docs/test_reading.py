@@ -95,8 +95,8 @@ def test_all_else_is_compared(shown: list[str], printed: list[str]) -> None:
 
 
 def test_the_ids_that_are_printed_are_known_by_those_that_are_shown() -> None:
-    shown = [f"{OLD}: QUEUED, stage 0 of 1", "3a90…  done"]
-    assert match(shown, [f"{NEW}: QUEUED, stage 0 of 1", "abcd1234  done"]) == {
+    shown = [f"{OLD}: EXECUTED, stage 1 of 1", "3a90…  done"]
+    assert match(shown, [f"{NEW}: EXECUTED, stage 1 of 1", "abcd1234  done"]) == {
         OLD: NEW,
         "3a90…": "abcd1234",
     }

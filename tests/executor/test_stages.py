@@ -121,9 +121,9 @@ async def test_later_stages_read_earlier_results_by_index_and_name(rig):
 @pytest.mark.parametrize(
     ("method", "params", "field", "says"),
     [
-        ("add", {}, "a", "`a` is missing"),
+        ("add", {}, "a", "`a` is required: an integer"),
         ("add", {"a": 1, "c": 2}, "c", "`c` is not a parameter"),
-        ("add", {"a": "1"}, "a", "expected `int`, got `str`"),
+        ("add", {"a": "1"}, "a", "`a` must be an integer, not text"),
         ("add", {"a": 1, "bb": 2}, "bb", "did you mean `b`"),
         ("add", [1], "params", "an object of named parameters"),
         ("about", {"x": 1}, "x", "it takes none"),
