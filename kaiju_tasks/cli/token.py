@@ -8,6 +8,7 @@ import click
 
 from kaiju_tasks.cli.completion import complete_token
 from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, sentence, when_interrupted
+from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
@@ -32,13 +33,14 @@ TOKENS = Listing(
     columns=("id", "principal", "kind", "note", "expires_at", "revoked_at", "last_used"),
     important=("id", "principal", "kind", "expires_at", "revoked_at", "last_used", "note"),
     fields=fields_of("TokenInfo"),
+    noun="tokens",
     sparse=("note", "revoked_at"),
 )
 
 
-@click.group()
+@click.group(cls=Group, short_help="Create, list, rotate and revoke tokens.")
 def token() -> None:
-    """Create, list, rotate and revoke tokens.
+    """Create, list, rotate and revoke tokens. Without a command, list them.
 
     With --db or KAIJU_DB, the commands work on the database, also while managers use it: who can
     write it is an administrator already. Otherwise they call the manager, which requires a token of
