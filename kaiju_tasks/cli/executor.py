@@ -17,6 +17,9 @@ from kaiju_tasks.errors import InvalidParams, NotAManager
 
 __all__ = ["executor"]
 
+OPERATIONS = ("commands", "drain", "list", "resume", "show", "suspend")
+"""Commands of `executors`, the other group."""
+
 HURRY_SECONDS = 3.0
 
 
@@ -91,6 +94,9 @@ def executor(
     manager at a URL, 75 the managers can no longer be reached, 77 refused by the manager.
     """
     settings = read_settings(config, given)
+    for place in places:
+        if place in OPERATIONS:
+            raise Failed(f"Did you mean `kaiju-tasks executors {place}`?", USAGE)
     if not places and forward is None:
         raise Failed("Give an Executor as MODULE:ATTR, or a service with --forward URL.", USAGE)
 

@@ -18,6 +18,8 @@ TOKEN = "Commands read the token from the environment variable KAIJU_TOKEN."
 VARIABLES = dict.fromkeys(("--url", "--manager", "--server", "--host", "--port"), ADDRESS)
 VARIABLES["--token"] = TOKEN
 """What users look for as options, and what stands in their place."""
+LOCAL = frozenset({"bench", "db", "openrpc", "run", "serve"})
+"""Commands that call no manager."""
 
 
 class Group(click.Group):
@@ -84,6 +86,10 @@ class Group(click.Group):
 def explained(error: click.NoSuchOption) -> click.UsageError:
     """Return the error with the variable that is used in place of the option, if there is one."""
     place = VARIABLES.get(error.option_name)
-    if place is None:
+    if place is None or (error.ctx is not None and _words(error.ctx) & LOCAL):
         return error
     return click.UsageError(f"{error.message} {place}", error.ctx)
+
+
+def _words(ctx: click.Context) -> set[str]:
+    return set(ctx.command_path.split())

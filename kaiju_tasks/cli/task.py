@@ -283,6 +283,9 @@ def _new_task(
     if file is None and method is None:
         raise Failed("Give a FILE with a task, or one command with --method.", USAGE)
     if file is not None and method is not None:
+        if "=" in file:
+            right = shlex.join(["--param", file])
+            raise Failed(f"Give parameters of the command with --param: {right}", USAGE)
         raise Failed("Give either a FILE with a task or --method, but not both.", USAGE)
     if params and method is None:
         raise Failed("--param needs --method: the params of a FILE are in the file.", USAGE)

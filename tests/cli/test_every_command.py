@@ -18,6 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kaiju_tasks.cli import results
+from kaiju_tasks.cli.executor import OPERATIONS
+from kaiju_tasks.cli.executors import executors
 from kaiju_tasks.cli.main import cli
 from tests.cli import walk
 from tests.cli.conftest import Invoke, Shell
@@ -397,3 +399,7 @@ async def test_events_end_when_their_reader_has_gone(shell: Shell) -> None:
         os.close(read_end)
         await asyncio.to_thread(shell.run, *echo)
         assert await reading == (141, "")
+
+
+def test_the_operations_of_executors_are_known_to_executor() -> None:
+    assert set(OPERATIONS) == set(executors.commands)
