@@ -213,6 +213,11 @@ async def test_a_wait_sees_that_a_schedules_run_ended_while_nobody_answered(
     site: Site, client: Client, way: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     await client.tasks.create({**ECHO, "id": "a", "every": 3600, "delay": 0})
+
+    async def begun() -> bool:
+        return bool((await client.tasks.get("a"))["status"] != "IDLE")
+
+    await wait_until(begun, "the run has begun")
     waiting = asyncio.create_task(client.tasks.wait("a"))
     await wait_until(lambda: site.manager.waiters, "the manager is waited at")
     await way.close()
