@@ -52,7 +52,7 @@ def _chart(part: str, title: str, unit: str, rows: Sequence[Row]) -> Chart:
         for name in names
     ]
     labels = [position(part, at) for at in positions]
-    values = [point.value for one in series for point in one.points]
+    values = [v for one in series for point in one.points for v in (point.least, point.value)]
     wide = min(values) > 0 and max(values) / min(values) > WIDE_RANGE
     return Chart(title, PARTS[part].axis, labels, unit, series, wide)
 

@@ -93,3 +93,13 @@ def test_each_unit_of_a_part_with_an_axis_has_a_chart() -> None:
     assert made["delays"].series[0].points[1] == Point(1, 3.5, 3.0, 4.0)
     assert made["payload"].log
     assert [one.name for one in made["payload-cpu"].series] == ["manager", "executor"]
+
+
+def test_a_round_without_a_measurable_time_has_no_logarithmic_axis() -> None:
+    rows = [
+        Row("payload", "run: executor", "CPU µs", 100, [0.0, 10.0, 10.0]),
+        Row("payload", "run: executor", "CPU µs", 100_000, [3000.0]),
+    ]
+    ((_, chart),) = charts(rows)
+    assert not chart.log
+    ElementTree.fromstring(draw(chart))
