@@ -159,7 +159,7 @@ def _ticks(most: float) -> list[float]:
     rough = (most or 1.0) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in STEPS if factor * power >= rough * 0.999)
-    return [step * index for index in range(math.ceil(most / step * 0.999) + 1)] or [0.0, step]
+    return [step * index for index in range(max(1, math.ceil(most / step * 0.999)) + 1)]
 
 
 def _log_ticks(least: float, most: float) -> list[float]:

@@ -49,6 +49,10 @@ def test_a_single_line_needs_no_name() -> None:
     assert "a & <0>" not in texts(drawn([1, 2]))
 
 
+def test_a_line_of_zeros_is_drawn() -> None:
+    assert texts(drawn([0, 0]))[2:4] == ["0", "0.2"]
+
+
 def test_a_logarithmic_axis_has_round_values_around_the_line() -> None:
     assert texts(drawn([45, 900], log=True))[2:8] == ["20", "50", "100", "200", "500", "1k"]
     assert texts(drawn([0.5, 90_000], log=True))[2:9] == [
