@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-SECONDS = 150
+SECONDS = 300
 """More than any test takes on a busy machine, and less than `faulthandler_timeout`, which ends the
 whole worker: it is left for code that Python cannot interrupt."""
 
