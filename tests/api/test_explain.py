@@ -160,7 +160,9 @@ async def test_quarantine(call: Calls, executor: HandExecutor, manager: Manager)
         if n == 1:
             assert (await codes(call, "t"))["suspect"] == {"stage": 0, "losses": 2}
     explained = await codes(call, "t")
-    assert explained["quarantined"]["error"]["type"] == "executor_lost"
+    error = explained["quarantined"]["error"]
+    assert (error["type"], error["stage"]) == ("executor_lost", 0)
+    assert error["message"] == "stage 1 of 1 lost 3 executors and is quarantined"
 
 
 async def test_given_back(call: Calls, executor: HandExecutor) -> None:

@@ -140,7 +140,8 @@ def _counts_as_loss(move: Move) -> bool:
 
 def _quarantined(move: Move) -> str:
     row = move.row
-    text = f"stage {row.stage} lost {row.losses} executors and is quarantined"
+    stage = f"stage {row.stage + 1} of {row.stages}"  # for people, who count from 1
+    text = f"{stage} lost {row.losses} executors and is quarantined"
     if row.fruitless:
         text += f": it was given back {row.fruitless} times in a row without progress"
     return text
