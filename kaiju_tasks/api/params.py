@@ -451,13 +451,13 @@ class PreviewParams(Struct, forbid_unknown_fields=True):
     """
     :param cron: five or six fields (seconds last), or a name such as `@daily`
     :param timezone: IANA time zone
-    :param n: number of fires, 1 to 1000
+    :param n: number of fires, 1 to 100
     :param after: UNIX seconds, or ISO-8601, read in `timezone` if it has no offset; default now
     """
 
     cron: Annotated[str, Meta(max_length=255)]
     timezone: Annotated[str, Meta(max_length=255)] = "UTC"
-    n: Annotated[int, Meta(ge=1, le=1000)] = 5
+    n: Annotated[int, Meta(ge=1, le=100)] = 5
     after: float | str | None = None
 
 

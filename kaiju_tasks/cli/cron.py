@@ -34,7 +34,7 @@ def cron() -> None:
 @click.option(
     "-n",
     "count",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 100),
     default=5,
     show_default=True,
     help="The number of fires to show.",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _SECOND: Final = timedelta(seconds=1)
 _ONE_DAY: Final = timedelta(days=1)
+_RARE: Final = timedelta(days=365)
+"""How long it is remembered that there is no such day within about 50 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +40,44 @@ class TimesOfDay:
         return None if hour is None else time(hour, self.minutes[0], self.seconds[0])
 
 
+class Side:
+    """The days that one of the fields for days selects, such as each fifth Monday.
+
+    A search can take milliseconds, because rare days are searched for year by year. The result is
+    remembered, so that the days of another side that come before cost no further search.
+
+    :param midnights: the midnights of these days
+    """
+
+    __slots__ = ("_known", "_midnights")
+
+    def __init__(self, midnights: "croniter") -> None:
+        self._midnights = midnights
+        self._known: tuple[date, date | None] | None = None
+
+    def first_from(self, day: date) -> date | None:
+        if self._known is not None:
+            asked, found = self._known
+            if asked <= day and (day - asked < _RARE if found is None else day <= found):
+                return found
+        found = _step(self._midnights, datetime.combine(day, time()) - timedelta(minutes=1))
+        self._known = day, found
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Days:
     """Selected days.
 
-    :param midnights: a day is selected if any of these selects it; if empty, every day is selected
+    :param sides: a day is selected if any of these selects it; if empty, every day is selected
     """
 
-    midnights: "tuple[croniter, ...]"
+    sides: tuple[Side, ...]
 
     def first_from(self, day: date) -> date | None:
-        if not self.midnights:
+        if not self.sides:
             return day
-        before = datetime.combine(day, time()) - timedelta(minutes=1)
-        days = (_step(midnights, before) for midnights in self.midnights)
+        days = (side.first_from(day) for side in self.sides)
         return min((found for found in days if found is not None), default=None)
 
 

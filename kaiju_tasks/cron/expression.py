@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
-from kaiju_tasks.cron.calendar import Calendar, Days, TimesOfDay
+from kaiju_tasks.cron.calendar import Calendar, Days, Side, TimesOfDay
 from kaiju_tasks.cron.values import shown
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.local_time import EPOCH
@@ -160,7 +160,7 @@ def _days(fields: list[str], values: list[list[int | str]]) -> Days:
     if values[_DAY] != ["*"] and values[_WEEKDAY] != ["*"]:
         # Separate, because croniter's own union depends on its version and fails for # and W.
         sides = [f"0 0 {day} {month} *", f"0 0 * {month} {weekday}"]
-    return Days(tuple(croniter(side, EPOCH) for side in sides))
+    return Days(tuple(Side(croniter(side, EPOCH)) for side in sides))
 
 
 def _is_hourly(text: str, values: list[int | str]) -> bool:

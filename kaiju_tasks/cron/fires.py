@@ -7,7 +7,7 @@ from kaiju_tasks.cron.schedule import cron_schedule
 from kaiju_tasks.cron.values import shown
 from kaiju_tasks.errors import InvalidParams
 
-MAX_PREVIEW: Final = 1000
+MAX_PREVIEW: Final = 100
 
 
 class Schedule(Protocol):
@@ -44,7 +44,7 @@ def preview(expression: str, timezone: str, n: int, after: float) -> list[float]
 
     :param expression: as for `cron_schedule`
     :param timezone: an IANA name
-    :param n: number of fires, 1 to 1000
+    :param n: number of fires, 1 to 100
     :param after: UNIX seconds
     :return: UNIX seconds, at most `n`
     :raises InvalidParams: with field `cron`, `timezone` or `n`

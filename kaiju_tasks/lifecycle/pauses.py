@@ -15,7 +15,8 @@ from kaiju_tasks.templates import compiled_condition, compiled_template
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import Pause
 
-MAX_JOINED_WINDOWS = 1000
+MAX_JOINED_WINDOWS = 100
+"""After so many adjacent windows the rest is looked at when they end: each costs a search."""
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -13,6 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from kaiju_tasks.cron import (
+    calendar,
     check_timezone,
     cron_schedule,
     every_schedule,
@@ -629,12 +631,32 @@ def test_fires_between_leaves_out_the_start_and_takes_in_the_end() -> None:
     assert fires_between(schedule, 60, 119, 2) == []
 
 
-@pytest.mark.parametrize("n", [0, 1001, -1, 1.5, True, "5", None])
-def test_a_preview_gives_1_to_1000_fires(n: Any) -> None:
+@pytest.mark.parametrize("n", [0, 101, -1, 1.5, True, "5", None])
+def test_a_preview_gives_1_to_100_fires(n: Any) -> None:
     with pytest.raises(InvalidParams) as caught:
         preview("* * * * *", "UTC", n, 0)
     assert caught.value.field == "n"
-    assert len(preview("* * * * *", "UTC", 1000, 0)) == 1000
+    assert len(preview("* * * * *", "UTC", 100, 0)) == 100
+
+
+@pytest.mark.parametrize(
+    ("expression", "most"),
+    [
+        ("0 0 31 4,6,9,11 mon#5,tue#5", 100 + 40),  # no month has such a day, and 2 or 3 a year
+        ("0 0 29 2 mon#5", 2 * 100),
+        ("0 0 30 2 *", 1),
+        ("* * * * *", 0),
+    ],
+)
+def test_rare_days_are_searched_for_once(
+    expression: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[Any] = []
+    step = calendar._step
+    monkeypatch.setattr(calendar, "_step", lambda *args: searched.append(args) or step(*args))
+    with suppress(InvalidParams):
+        preview(expression, "UTC", 100, 1e9)
+    assert len(searched) <= most
 
 
 # --- moments and zones
