@@ -17,6 +17,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.frames import largest_frame
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.query import READ_BYTES_MAX
 
 __all__ = ["Frames", "RpcConnection"]
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 REPORT = "manager.write_stage"
 CONNECT = "manager.connect"
+ENVELOPE_BYTES = 2 * 1024 * 1024
+"""What an answer may have beside what is read for it: names of fields, and rows without data."""
 PRESENCE = frozenset({CONNECT, "manager.ping", "manager.suspend_executor"})
 
 
@@ -56,6 +59,7 @@ class Frames:
             max_result_bytes=settings.max_result_bytes,
             max_batch=settings.max_batch,
             max_depth=settings.max_json_depth,
+            max_answer_bytes=max(READ_BYTES_MAX, settings.max_run_results_bytes) + ENVELOPE_BYTES,
         )
         self.largest = largest_frame(settings)
         self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from kaiju_tasks.api.queries import ids_in_sight
 from kaiju_tasks.define import circles, waits, without_wait
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Definition
@@ -17,7 +18,7 @@ class NextTasks:
 
     async def check_exists(self, target: str, sight: Sight, field: str = "data.next_task") -> None:
         """:raises InvalidParams: there is no such task in sight"""
-        if target not in await self._store.tasks([target], sight, results=False):
+        if not await ids_in_sight(self._store, [target], sight):
             raise _unknown(target, field)
 
     async def check(self, made: Mapping[str, Definition], sight: Sight) -> None:
@@ -32,7 +33,7 @@ class NextTasks:
         new = {one.id: one for one in made.values()}
         known = await self._reached(made.values())
         targets = [one.next_task for one in made.values() if one.next_task is not None]
-        seen = known if sight.everything else await self._store.tasks(targets, sight, results=False)
+        seen = known if sight.everything else await ids_in_sight(self._store, targets, sight)
         there = {None, *seen, *new}
         for field, one in made.items():
             if one.next_task not in there:

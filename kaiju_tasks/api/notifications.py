@@ -30,14 +30,15 @@ class NotificationsApi:
         """List notifications by pages."""
         sort = read_sort(params.sort, NOTIFICATION_COLUMNS)
         query = read_page(params, NOTIFICATION_COLUMNS, sort)
-        found, count = await self._store.notifications(query, seen_by(caller, access.READ_TASKS))
+        seen = seen_by(caller, access.READ_TASKS)
+        found, count, cut = await self._store.notifications(query, seen)
         _hide(caller, found)
-        return NotificationList(found, count, params.offset, next_cursor(found, query))
+        return NotificationList(found, count, params.offset, next_cursor(found, query, cut=cut))
 
     async def get(self, caller: Caller, params: IdParams) -> Notification:
         """Get a notification."""
         query = PageQuery([Condition("id", "eq", params.id)])
-        found, _ = await self._store.notifications(query, seen_by(caller, access.READ_TASKS))
+        found, *_ = await self._store.notifications(query, seen_by(caller, access.READ_TASKS))
         if not found:
             raise _no_notification(params.id)
         _hide(caller, found)

@@ -12,7 +12,9 @@ from kaiju_tasks.api.filters import CHOICES, GROUPS, ISO_TIMES, OPERATORS, UNIX_
 from kaiju_tasks.api.params import PageParams
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery
+from kaiju_tasks.rights import Sight
+from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery, Store
+from kaiju_tasks.store.columns import storable_ids
 
 LAST_SECOND = 253_402_300_799  # of the year 9999
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
@@ -155,9 +157,12 @@ def read_page(params: PageParams, columns: Mapping[str, type], sort: Sort) -> Pa
     )
 
 
-def next_cursor(rows: Sequence[Any], query: PageQuery) -> str | None:
-    """Return the cursor of the page after these rows; None if they are the last."""
-    if len(rows) < query.limit:
+def next_cursor(rows: Sequence[Any], query: PageQuery, *, cut: bool = False) -> str | None:
+    """Return the cursor of the page after these rows; None if they are the last.
+
+    :param cut: whether the page ends early
+    """
+    if len(rows) < query.limit and not cut:
         return None
     sort = tuple(query.sort)
     return write_cursor(sort, [*(getattr(rows[-1], column) for column, _ in sort), rows[-1].id])
@@ -173,6 +178,15 @@ def read_after(
     if cursor is not None and offset:
         raise InvalidParams("`offset`: give either `offset` or `cursor`, not both", field="offset")
     return None if cursor is None else read_cursor(cursor, sort, columns)
+
+
+async def ids_in_sight(store: Store, ids: Sequence[str], sight: Sight) -> set[str]:
+    """Which of these tasks exist and are seen, without their definitions."""
+    found: set[str] = set()
+    if wanted := storable_ids(ids):
+        async for batch in store.ids([Condition("id", "in", wanted)], sight, len(wanted)):
+            found.update(batch)
+    return found
 
 
 def write_cursor(sort: Sort, values: list[Any]) -> str:

@@ -46,6 +46,7 @@ from kaiju_tasks.api.permission import (
 )
 from kaiju_tasks.api.queries import (
     Sort,
+    ids_in_sight,
     read_after,
     read_conditions,
     read_sort,
@@ -366,14 +367,16 @@ class TasksApi:
 
     async def exists(self, caller: Caller, params: IdParams) -> bool:
         """Return whether a task with this id exists."""
-        seen = seen_by(caller, access.READ_TASKS)
-        return bool(await self._store.tasks([params.id], seen, results=False))
+        return bool(await self._seen_ids(caller, [params.id]))
 
     async def m_exists(self, caller: Caller, params: IdsParams) -> "list_[str]":
         """Return the ids of existing tasks, in the order of `ids`."""
-        seen = seen_by(caller, access.READ_TASKS)
-        views = await self._store.tasks(params.ids, seen, results=False)
-        return [task_id for task_id in dict.fromkeys(params.ids) if task_id in views]
+        known = await self._seen_ids(caller, params.ids)
+        return [task_id for task_id in dict.fromkeys(params.ids) if task_id in known]
+
+    async def _seen_ids(self, caller: Caller, ids: Sequence[str]) -> set[str]:
+        """Which of these tasks exist, without their definitions."""
+        return await ids_in_sight(self._store, ids, seen_by(caller, access.READ_TASKS))
 
     async def count(self, caller: Caller, params: ConditionsParams) -> Count:
         """Count tasks."""
@@ -395,7 +398,7 @@ class TasksApi:
             ),
             seen_by(caller, access.READ_TASKS),
         )
-        full = len(page.tasks) == params.limit
+        full = page.cut or len(page.tasks) == params.limit
         cursor = _cursor_after(page.tasks[-1], sort) if full else None
         return TaskList(
             [_shown_columns(caller, view, columns) for view in page.tasks],

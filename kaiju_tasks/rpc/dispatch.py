@@ -79,10 +79,11 @@ async def dispatch(registry: Registry, body: bytes, caller: Any, limits: Limits)
         items = _items(body, limits)
     except KaijuError as error:
         return encode_error(None, error)
+    room = _Room(limits.max_answer_bytes)
     if items is None:
-        return await _answer(registry, body, caller, limits)
+        return await _answer(registry, body, caller, limits, room)
     answers = await asyncio.gather(
-        *(_answer(registry, bytes(item), caller, limits) for item in items),
+        *(_answer(registry, bytes(item), caller, limits, room) for item in items),
         return_exceptions=True,
     )
     sent = []
@@ -117,7 +118,27 @@ def _items(body: bytes, limits: Limits) -> list[Raw] | None:
     return items
 
 
-async def _answer(registry: Registry, body: bytes, caller: Any, limits: Limits) -> bytes | None:
+class _Room:
+    """How much more the answer to a request or a batch may contain."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = self._left = limit
+
+    def take(self, answer: bytes) -> bytes:
+        """:raises TooLarge: this answer does not fit; smaller ones still may"""
+        if len(answer) > self._left:
+            raise TooLarge(
+                f"the answer to this call is left out, because all together would have more than "
+                f"{self._limit} bytes: ask for less at once",
+                limit=self._limit,
+            )
+        self._left -= len(answer)
+        return answer
+
+
+async def _answer(
+    registry: Registry, body: bytes, caller: Any, limits: Limits, room: _Room
+) -> bytes | None:
     try:
         call = _read(body, limits)
     except _Refusal as refusal:
@@ -125,7 +146,7 @@ async def _answer(registry: Registry, body: bytes, caller: Any, limits: Limits) 
     failure: KaijuError
     try:
         result = await _run(registry, call, body, caller)
-        return encode_result(call.id, result) if call.answered else None
+        return room.take(encode_result(call.id, result)) if call.answered else None
     except KaijuError as error:
         failure = error
     except Exception as error:

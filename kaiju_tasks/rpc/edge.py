@@ -40,12 +40,14 @@ class Limits(Struct, frozen=True):
     :param max_result_bytes: the maximum size of a value that stays bytes, such as a stage's result
     :param max_batch: the most calls in a batch
     :param max_depth: the maximum nesting of arrays and objects, including the outermost
+    :param max_answer_bytes: the maximum size of an answer, to a batch too
     """
 
     max_body_bytes: int = 1_048_576
     max_result_bytes: int = 1_048_576
     max_batch: int = 100
     max_depth: int = 64
+    max_answer_bytes: int = 18 * 1_048_576
 
 
 def decode(body: bytes, limits: Limits) -> Any:

@@ -148,11 +148,13 @@ class TaskPage(Struct):
 
     :param total: the number of matching tasks, at most `COUNT_LIMIT`
     :param more: whether more than `COUNT_LIMIT` tasks match
+    :param cut: whether the page ends early, because it has too many bytes
     """
 
     tasks: list[TaskView]
     total: int
     more: bool
+    cut: bool = False
 
 
 COUNT_LIMIT = 10_000
@@ -843,7 +845,9 @@ class Store(Protocol):
 
     # notifications and audit
 
-    async def notifications(self, query: PageQuery, sight: Sight) -> tuple[list[Notification], int]:
+    async def notifications(
+        self, query: PageQuery, sight: Sight
+    ) -> tuple[list[Notification], int, bool]:
         """Read a page, newest first unless `sort` is given. `kws`, `result` and `error` are raw
         JSON.
 

@@ -84,6 +84,14 @@ def row_of_integers(values: Sequence[Any]) -> Row:
     return row
 
 
+def is_cut(found: Sequence[Sequence[Any]]) -> bool:
+    """Whether rows of a page were left out, because all have too many bytes.
+
+    :param found: rows that end with the number of rows in the page
+    """
+    return bool(found) and len(found) < found[0][-1]
+
+
 def row_values(row: Row) -> tuple[Any, ...]:
     """The values of a row, in the order of ROW_COLUMNS."""
     return astuple(row)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.errors import InvalidParams, TooLarge
 from kaiju_tasks.rights import Sight
 from kaiju_tasks.rights.globs import is_literal
 from kaiju_tasks.store.base import (
@@ -26,6 +26,9 @@ from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELEC
 from kaiju_tasks.store.columns import storable
 
 LIST_LIMIT = 10_000
+READ_BYTES_MAX = 16 * 1024 * 1024
+"""The bytes of definitions, results and messages that one read loads. A single row is read whatever
+its size, which other limits bound."""
 STREAM = "app_name"
 """The column with the stream of a task, also of what belongs to a task."""
 PATTERN_LIMIT = 10_000
@@ -68,6 +71,10 @@ class Dialect(Protocol):
 
     def pack(self, values: list[Any]) -> Any:
         """Convert a list to one value for `one_of`."""
+        ...
+
+    def bytes_of(self, column: str) -> str:
+        """The size of a text in bytes; 0 of null."""
         ...
 
 
@@ -230,7 +237,8 @@ def _source(*parts: str) -> str:
 
 
 def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, list[Any]]:
-    """A statement for one page of tasks, with the rev and the body of their definitions."""
+    """A statement for one page of tasks, with the rev and the body of their definitions, and the
+    number of tasks in the page, of which those beyond READ_BYTES_MAX are left out."""
     made = _task_query(dialect)
     keys = _keys(query.sort)
     where = made.where(query.conditions)
@@ -238,13 +246,34 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
         where = f"({where}) AND {made.after(keys, _key_values(query.sort, query.after))}"
     order = made.order(keys)
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
+    most = made.bind(READ_BYTES_MAX, int)
+    size = _task_size(dialect, query.with_results)
     return (
         f"WITH page AS MATERIALIZED (SELECT t.id AS page_id FROM {_source(where, order)} "
-        f"WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) "
-        f"SELECT {task_columns}, d.rev, d.body FROM page JOIN tasks t ON t.id = page_id "
-        f"JOIN definitions d ON d.task_id = page_id ORDER BY {order}",
+        f"WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}), "
+        f"sized AS (SELECT t.id AS sized_id, {_running(size, order)} "
+        "FROM page JOIN tasks t ON t.id = page_id JOIN definitions d ON d.task_id = page_id) "
+        f"SELECT {task_columns}, d.rev, d.body, (SELECT count(*) FROM page) FROM sized "
+        "JOIN tasks t ON t.id = sized_id JOIN definitions d ON d.task_id = sized_id "
+        f"WHERE {_within(most)} ORDER BY {order}",
         made.values,
     )
+
+
+def _task_size(dialect: Dialect, with_results: bool) -> str:
+    """The bytes that are read of a task."""
+    return dialect.bytes_of("d.body") + (" + t.result_bytes" if with_results else "")
+
+
+def _running(size: str, order: str) -> str:
+    """The size of a row, and the size of all rows up to it."""
+    rows = f"(ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
+    return f"{size} AS size, sum({size}) OVER {rows} AS read_bytes"
+
+
+def _within(most: str) -> str:
+    """A test of whether all rows up to this one have few enough bytes. The first row always has."""
+    return f"(read_bytes <= {most} OR read_bytes = size)"
 
 
 def _keys(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
@@ -299,25 +328,53 @@ def next_ids(
 
 
 def tasks(
-    dialect: Dialect, text: str, ids: Any, conditions: Sequence[Condition]
+    dialect: Dialect,
+    task_columns: str,
+    ids: list[str],
+    conditions: Sequence[Condition],
+    results: bool,
 ) -> tuple[str, list[Any]]:
-    """The statement that reads tasks by their ids, with more conditions.
+    """A statement that reads tasks by their ids; see `page`.
 
-    :param text: the statement, whose only value is that of the ids
+    :param conditions: more conditions
+    :param results: whether their results will be read, too
     """
-    if not conditions:
-        return text, [ids]
     made = _task_query(dialect)
-    made.values.append(ids)
-    return f"{text} AND {made.where(conditions)}", made.values
+    made.values.append(dialect.pack(ids))
+    where = dialect.one_of("t.id", 1, str)
+    if conditions:
+        where = f"{where} AND {made.where(conditions)}"
+    joined = "tasks t JOIN definitions d ON d.task_id = t.id"
+    if len(ids) < 2:
+        return f"SELECT {task_columns}, d.rev, d.body, 1 FROM {joined} WHERE {where}", made.values
+    most = made.bind(READ_BYTES_MAX, int)
+    size = _running(_task_size(dialect, results), "t.id")
+    return (
+        f"WITH sized AS MATERIALIZED (SELECT t.id AS sized_id, {size} FROM {joined} WHERE {where}) "
+        f"SELECT {task_columns}, d.rev, d.body, (SELECT count(*) FROM sized) FROM sized "
+        "JOIN tasks t ON t.id = sized_id JOIN definitions d ON d.task_id = sized_id "
+        f"WHERE {_within(most)}",
+        made.values,
+    )
+
+
+def too_large() -> TooLarge:
+    """The error of a read whose rows have more than READ_BYTES_MAX bytes."""
+    return TooLarge(
+        f"this would read more than {READ_BYTES_MAX} bytes: ask for fewer at once, or without "
+        "results",
+        limit=READ_BYTES_MAX,
+    )
 
 
 def stage_records(
     dialect: Dialect, columns: str, job_id: str, conditions: Sequence[Condition]
 ) -> tuple[str, list[Any]]:
-    """A statement for the ended attempts of a run, if its task meets the conditions."""
+    """A statement for the ended attempts of a run, if its task meets the conditions, and their
+    number, of which those beyond READ_BYTES_MAX are left out."""
     made = _task_query(dialect)
-    of_run = f"s.job_id = {made.bind(job_id, str)}"
+    of_run, most = f"s.job_id = {made.bind(job_id, str)}", made.bind(READ_BYTES_MAX, int)
+    size, order = dialect.bytes_of("s.result"), "s.cycle, s.stage, s.attempt"
     seen = ""
     if conditions:
         seen = (
@@ -325,7 +382,9 @@ def stage_records(
             f"WHERE t.id = s.task_id AND {made.where(conditions)})"
         )
     return (
-        f"SELECT {columns} FROM stages s WHERE {of_run}{seen} ORDER BY s.cycle, s.stage, s.attempt",
+        f"SELECT {columns}, s.page_rows FROM (SELECT s.*, count(*) OVER () AS page_rows, "
+        f"{_running(size, order)} FROM stages s WHERE {of_run}{seen}) s "
+        f"WHERE {_within(most)} ORDER BY {order}",
         made.values,
     )
 
@@ -334,6 +393,7 @@ class Table(Struct, frozen=True):
     """A table that is listed in pages, newest first unless a sort is given.
 
     :param task_id: the column with the id of the task that a row is about
+    :param large: the columns that can be large
     """
 
     name: str
@@ -341,6 +401,7 @@ class Table(Struct, frozen=True):
     kinds: Mapping[str, type]
     newest_first: tuple[tuple[str, bool], ...]
     task_id: str
+    large: Sequence[str]
 
     def query(self, dialect: Dialect) -> Query:
         columns = {name: f"r.{name}" for name in self.kinds}
@@ -349,13 +410,19 @@ class Table(Struct, frozen=True):
 
 
 NOTIFICATIONS = Table(
-    "notifications", NOTIFICATION_SELECTED, NOTIFICATION_COLUMNS, (("created", True),), "task_id"
+    "notifications",
+    NOTIFICATION_SELECTED,
+    NOTIFICATION_COLUMNS,
+    (("created", True),),
+    "task_id",
+    ("kws", "result", "error"),
 )
-AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),), "target")
+AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),), "target", ("data",))
 
 
 def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[Any]]:
-    """A statement for one page of a table."""
+    """A statement for one page of a table, and the number of its rows, of which those beyond
+    READ_BYTES_MAX are left out."""
     made = table.query(dialect)
     sort = query.sort or table.newest_first
     keys = _keys(sort)
@@ -363,10 +430,14 @@ def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[An
     if query.after is not None:
         where = f"({where}) AND {made.after(keys, _key_values(sort, query.after))}"
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
+    most, order = made.bind(READ_BYTES_MAX, int), made.order(keys)
     selected = ", ".join(f"r.{name}" for name in table.selected)
+    size = " + ".join(dialect.bytes_of(f"r.{name}") for name in table.large)
     return (
-        f"SELECT {selected} FROM {table.name} r WHERE {where} "
-        f"ORDER BY {made.order(keys)} LIMIT {limit} OFFSET {offset}",
+        f"SELECT {selected}, r.page_rows FROM (SELECT r.*, count(*) OVER () AS page_rows, "
+        f"{_running(size, order)} FROM (SELECT r.* FROM {table.name} r WHERE {where} "
+        f"ORDER BY {order} LIMIT {limit} OFFSET {offset}) r) r "
+        f"WHERE {_within(most)} ORDER BY {order}",
         made.values,
     )
 

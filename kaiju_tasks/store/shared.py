@@ -13,6 +13,7 @@ from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery, Tas
 from kaiju_tasks.store.columns import (
     audit_of,
     child_of,
+    is_cut,
     notification_of,
     pause_text,
     place_values,
@@ -80,6 +81,8 @@ class SharedStore(ABC):
                 return
             last = found[-1][0]
             yield [id for (id,) in found]
+            if len(found) < batch:
+                return
 
     async def runs(self, task_id: str, sight: Sight, limit: int = 1000) -> list[Run]:
         if not sight.everything and not await self.tasks([task_id], sight, results=False):
@@ -91,7 +94,10 @@ class SharedStore(ABC):
         ids, seen = storable_ids([job_id]), queries.sight_conditions(sight)
         columns = self._sql.fragments["stage_columns"]
         statements = (queries.stage_records(self._dialect, columns, id, seen) for id in ids)
-        return [stage_record_of(v) for one in statements for v in await self._select(one)]
+        found = [values for one in statements for values in await self._select(one)]
+        if is_cut(found):
+            raise queries.too_large()
+        return [stage_record_of(values[:-1]) for values in found]
 
     async def children(self, wait: Wait) -> list[Child]:
         return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]
@@ -125,13 +131,15 @@ class SharedStore(ABC):
 
     # notifications and audit
 
-    async def notifications(self, query: PageQuery, sight: Sight) -> tuple[list[Notification], int]:
+    async def notifications(
+        self, query: PageQuery, sight: Sight
+    ) -> tuple[list[Notification], int, bool]:
         found, total = await self._page(queries.NOTIFICATIONS, query, sight)
-        return [notification_of(values) for values in found], total
+        return [notification_of(values[:-1]) for values in found], total, is_cut(found)
 
     async def audit(self, query: PageQuery, sight: Sight) -> tuple[list[AuditRecord], int]:
         found, total = await self._page(queries.AUDIT, query, sight)
-        return [audit_of(values) for values in found], total
+        return [audit_of(values[:-1]) for values in found], total
 
     async def _page(
         self, table: queries.Table, query: PageQuery, sight: Sight

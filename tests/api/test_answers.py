@@ -157,7 +157,7 @@ async def test_every_final_outcome_writes_a_notification(
     await call.create("a", id="cron", notify=True, cron="0 0 1 1 *")
     await call("tasks.run_now", id="cron")
     await executor.finish(await executor.take())
-    notes, total = await manager.store.notifications(PageQuery(), ALL_SIGHT)
+    notes, total, _ = await manager.store.notifications(PageQuery(), ALL_SIGHT)
     assert total == 5
     outcomes = {n.task_id: (n.status, n.exit_code) for n in notes}
     assert outcomes == {

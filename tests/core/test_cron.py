@@ -653,7 +653,12 @@ def test_rare_days_are_searched_for_once(
 ) -> None:
     searched: list[Any] = []
     step = calendar._step
-    monkeypatch.setattr(calendar, "_step", lambda *args: searched.append(args) or step(*args))
+
+    def search(*args: Any) -> Any:
+        searched.append(args)
+        return step(*args)
+
+    monkeypatch.setattr(calendar, "_step", search)
     with suppress(InvalidParams):
         preview(expression, "UTC", 100, 1e9)
     assert len(searched) <= most

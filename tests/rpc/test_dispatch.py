@@ -426,3 +426,26 @@ def test_any_bytes_get_a_well_formed_answer_or_none(body: bytes) -> None:
     decoded = msgspec.json.decode(answer)
     for item in decoded if isinstance(decoded, list) else [decoded]:
         assert_well_formed(item)
+
+
+async def test_the_answers_to_a_batch_are_bounded_together(service: Service) -> None:
+    limits = Limits(max_answer_bytes=1000)
+    calls = [
+        {"jsonrpc": "2.0", "id": id, "method": "echo", "params": {"data": "x" * size}}
+        for id, size in enumerate([400, 2000, 400, 400, 10])
+    ]
+    answer = await dispatch(service.registry, msgspec.json.encode(calls), None, limits)
+    assert answer is not None
+    found = {one["id"]: one.get("error") for one in json.loads(answer)}
+    assert {id for id, error in found.items() if error is None} == {0, 2, 4}
+    for id in (1, 3):
+        assert (found[id]["code"], found[id]["data"]["type"]) == (413, "too_large")
+    assert len(service.heard) == 5
+
+
+async def test_an_answer_that_is_too_large_alone_is_an_error(service: Service) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "echo", "params": {"data": "x" * 2000}}
+    limits = Limits(max_answer_bytes=1000)
+    answer = await dispatch(service.registry, msgspec.json.encode(call), None, limits)
+    assert answer is not None
+    assert json.loads(answer)["error"]["code"] == 413

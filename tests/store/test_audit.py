@@ -96,7 +96,7 @@ async def test_old_notifications_are_pruned_dismissed_or_not(store: Store) -> No
     assert await store.prune_notifications(now - 3600, 10) == 0
     assert await store.prune_notifications(now + 1, 1) == 1
     assert await store.prune_notifications(now + 1, 10) == 1
-    assert await store.notifications(PageQuery(), ALL_SIGHT) == ([], 0)
+    assert await store.notifications(PageQuery(), ALL_SIGHT) == ([], 0, False)
 
 
 @pytest.mark.parametrize("table", [queries.AUDIT, queries.NOTIFICATIONS], ids=lambda t: t.name)

@@ -349,7 +349,7 @@ async def test_a_notification_carries_the_run(store: Store) -> None:
     rows = await acquire(store)
     for result in (b"1", b'{"x": "\\ud800"}'):
         rows = await finish(store, rows, result)
-    (note,), total = await store.notifications(PageQuery(), ALL_SIGHT)
+    (note,), total, _ = await store.notifications(PageQuery(), ALL_SIGHT)
     assert total == 1
     assert (note.task_id, note.job_id, note.user_id, note.status) == (
         "a", "job-a", "u", "FINISHED",
@@ -364,10 +364,10 @@ async def test_notifications_are_listed_newest_first_changed_and_deleted(store: 
     for id in ("a", "b"):
         await add(store, definition(id, notify=True, user_id=f"user-{id}"))
         await finish(store, await acquire(store))
-    found, total = await store.notifications(PageQuery(limit=1), ALL_SIGHT)
+    found, total, _ = await store.notifications(PageQuery(limit=1), ALL_SIGHT)
     assert ([one.task_id for one in found], total) == (["b"], 2)
     by_a = PageQuery([Condition("user_id", "eq", "user-a")])
-    found, total = await store.notifications(by_a, ALL_SIGHT)
+    found, total, _ = await store.notifications(by_a, ALL_SIGHT)
     assert [one.task_id for one in found] == ["a"]
     hidden = await store.set_notification(found[0].id, False, ALL_SIGHT)
     assert hidden is not None

@@ -17,3 +17,6 @@ class PostgresDialect:
 
     def pack(self, values: list[Any]) -> Any:
         return values
+
+    def bytes_of(self, column: str) -> str:
+        return f"coalesce(octet_length({column}), 0)"

@@ -684,11 +684,6 @@ SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     EXISTS (SELECT FROM slots WHERE unsettled), EXISTS (SELECT FROM signals),
     (SELECT value FROM revisions WHERE name = 'tokens')
 
--- name: tasks
--- Read tasks and their definitions.
-SELECT {tasks.of t}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
-WHERE t.id = ANY ($1::text[])
-
 -- name: runs
 -- Read the runs of a task, newest first.
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,

@@ -33,6 +33,7 @@ from kaiju_tasks.store.columns import (
     executor_of,
     executor_status,
     holders_of,
+    is_cut,
     notification_of,
     pauses_of,
     results_of,
@@ -259,12 +260,13 @@ class PostgresStore(SharedStore):
     async def tasks(
         self, ids: Sequence[str], sight: Sight, *, results: bool = True
     ) -> dict[str, TaskView]:
-        seen = queries.sight_conditions(sight)
-        wanted = storable_ids(ids)
-        text, values = queries.tasks(self._dialect, SQL["tasks"], wanted, seen)
+        seen, wanted = queries.sight_conditions(sight), storable_ids(ids)
+        text, values = queries.tasks(self._dialect, _TASK_COLUMNS, wanted, seen, results)
 
         async def read(connection: Connection) -> list[TaskView]:
             found = await connection.fetch(text, *values)
+            if is_cut(found):
+                raise queries.too_large()
             return await _views(connection, found, results)
 
         return {view.row.id: view for view in await self._connected().ask(read)}
@@ -282,7 +284,7 @@ class PostgresStore(SharedStore):
             found = await connection.fetch(page, *page_values)
             views = await _views(connection, found, query.with_results)
             total = await connection.fetchval(count, *count_values)
-            return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
+            return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
 
         return await self._connected().ask(read)
 
@@ -375,7 +377,7 @@ class PostgresStore(SharedStore):
 
 async def _views(connection: Any, found: Sequence[Any], with_results: bool) -> list[TaskView]:
     views = [
-        TaskView(row_of(record), stored_definition(record["id"], *record[-2:]).definition)
+        TaskView(row_of(record), stored_definition(record["id"], *record[-3:-1]).definition)
         for record in found
     ]
     if with_results:

@@ -16,3 +16,6 @@ class SqliteDialect:
 
     def pack(self, values: list[Any]) -> Any:
         return json.dumps(values)
+
+    def bytes_of(self, column: str) -> str:
+        return f"coalesce(length(CAST({column} AS BLOB)), 0)"

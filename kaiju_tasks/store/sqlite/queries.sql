@@ -501,11 +501,6 @@ SELECT (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     EXISTS (SELECT 1 FROM slots WHERE unsettled), EXISTS (SELECT 1 FROM signals),
     (SELECT value FROM revisions WHERE name = 'tokens')
 
--- name: tasks
--- Read the tasks of a JSON list of ids, with their definitions.
-SELECT {task_columns}, d.rev, d.body FROM tasks t JOIN definitions d ON d.task_id = t.id
-WHERE t.id IN (SELECT value FROM json_each(?1))
-
 -- name: runs
 -- Read the runs of a task, newest first.
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,

@@ -36,6 +36,7 @@ from kaiju_tasks.store.columns import (
     executor_of,
     executor_status,
     holders_of,
+    is_cut,
     notification_of,
     pauses_of,
     results_of,
@@ -210,12 +211,13 @@ class SqliteStore(SharedStore):
     async def tasks(
         self, ids: Sequence[str], sight: Sight, *, results: bool = True
     ) -> dict[str, TaskView]:
-        seen = queries.sight_conditions(sight)
-        wanted = json.dumps(storable_ids(ids))
-        text, values = queries.tasks(self._dialect, SQL["tasks"], wanted, seen)
+        seen, wanted = queries.sight_conditions(sight), storable_ids(ids)
+        text, values = queries.tasks(self._dialect, _TASK_COLUMNS, wanted, seen, results)
 
         def read(db: sqlite3.Connection) -> dict[str, TaskView]:
             found = db.execute(text, values).fetchall()
+            if is_cut(found):
+                raise queries.too_large()
             return {view.row.id: view for view in _views(db, found, results)}
 
         return await self._run(self._reader, read)
@@ -232,9 +234,10 @@ class SqliteStore(SharedStore):
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
         def read(db: sqlite3.Connection) -> TaskPage:
-            views = _views(db, db.execute(page, page_values).fetchall(), query.with_results)
+            found = db.execute(page, page_values).fetchall()
+            views = _views(db, found, query.with_results)
             (total,) = db.execute(count, count_values).fetchone()
-            return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT)
+            return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
 
         return await self._run(self._reader, read)
 
@@ -357,7 +360,7 @@ def _whole(work: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connect
 
 def _views(db: sqlite3.Connection, found: list[Any], with_results: bool) -> list[TaskView]:
     views = []
-    for *row_values, rev, body in found:
+    for *row_values, rev, body, _ in found:
         row = row_of_integers(row_values)
         view = TaskView(row, stored_definition(row.id, rev, body).definition)
         if with_results:
