@@ -18,6 +18,7 @@ from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
 from kaiju_tasks.server.metrics import Metrics
 from kaiju_tasks.server.page import PAGE
+from kaiju_tasks.server.traffic import Traffic
 from kaiju_tasks.server.websocket import Sockets, serve_socket
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
@@ -33,6 +34,7 @@ READINESS = web.AppKey("readiness", Readiness)
 OPENRPC = web.AppKey("openrpc", dict)
 REGISTRY = web.AppKey("registry", Registry)
 SOCKETS = web.AppKey("sockets", Sockets)
+TRAFFIC = web.AppKey("traffic", Traffic)
 
 # Probes use any host name for a manager. These answers contain nothing confidential.
 UNGUARDED = frozenset({"/healthz", "/readyz"})
@@ -59,6 +61,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[READINESS] = Readiness(manager)
     app[OPENRPC] = api_document(registry)
     app[REGISTRY] = registry
+    app[TRAFFIC] = Traffic()
     entrance = Entrance(manager.auth)
     app.cleanup_ctx.append(_sockets)
     app.on_shutdown.append(_close_sockets)
@@ -99,14 +102,14 @@ async def _with_headers(request: web.Request, handler: Handler) -> web.StreamRes
 
 async def _post(request: web.Request) -> web.StreamResponse:
     app = request.app
-    return await serve_post(request, app[MANAGER].auth, app[FRAMES])
+    return await serve_post(request, app[MANAGER].auth, app[FRAMES], app[TRAFFIC])
 
 
 async def _socket(request: web.Request) -> web.StreamResponse:
     if not web.WebSocketResponse().can_prepare(request).ok:
         raise web.HTTPMethodNotAllowed("GET", ["POST"], text="405: POST here, or open a WebSocket")
     app = request.app
-    return await serve_socket(request, app[MANAGER], app[FRAMES], app[SOCKETS])
+    return await serve_socket(request, app[MANAGER], app[FRAMES], app[SOCKETS], app[TRAFFIC])
 
 
 async def _page(request: web.Request) -> web.StreamResponse:

@@ -12,18 +12,28 @@ from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.entrance import ADMISSION
 from kaiju_tasks.server.seat import CallSeat
+from kaiju_tasks.server.traffic import Traffic
 
-__all__ = ["rpc_url", "serve_post"]
+__all__ = ["client_of", "rpc_url", "serve_post"]
 
 BODY_SECONDS = 60.0
 
 
-async def serve_post(request: web.Request, auth: Authenticator, frames: Frames) -> web.Response:
+async def serve_post(
+    request: web.Request, auth: Authenticator, frames: Frames, traffic: Traffic
+) -> web.Response:
     """Answer a request or a batch: 200 with the response, or 204 if there is none.
 
     The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
     refused by Origin and Host.
     """
+    most = frames.limits.max_body_bytes
+    size = min(request.content_length or most, most)
+    async with traffic.requests.taken(client_of(request), size):
+        return await _serve(request, auth, frames)
+
+
+async def _serve(request: web.Request, auth: Authenticator, frames: Frames) -> web.Response:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _read(request, frames.limits.max_body_bytes)
@@ -42,6 +52,11 @@ async def serve_post(request: web.Request, auth: Authenticator, frames: Frames) 
     with auth.seated(CallSeat(caller), admission):
         answer = await frames.answer(body, caller)
     return web.Response(status=204) if answer is None else _json(answer)
+
+
+def client_of(request: web.Request) -> str:
+    """What a request counts for: its principal or, without tokens, the remote address."""
+    return request[ADMISSION].principal.id or request.remote or ""
 
 
 def rpc_url(request: web.Request) -> str:

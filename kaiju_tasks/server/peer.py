@@ -15,6 +15,7 @@ QUEUED_BYTES_MAX = 64 * 1024 * 1024
 OFFERED_BYTES_MAX = 4 * 1024 * 1024
 TOKEN_ENDED = 4401
 """The close code: the token of the client is no longer valid."""
+BACKLOG_BYTES_MAX = 128 * 1024 * 1024
 CLOSE_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 
@@ -41,6 +42,37 @@ class _Frame:
         self.taken = taken
 
 
+class Backlog:
+    """The bytes that wait in the queues of all peers.
+
+    If they are too many, the client that has read the least is closed: whose queue is the longest.
+
+    :param limit: the most bytes in all queues together
+    """
+
+    def __init__(self, limit: int = BACKLOG_BYTES_MAX) -> None:
+        self._limit = limit
+        self._peers: set[Peer] = set()
+        self.bytes = 0
+
+    def grew(self, peer: "Peer", size: int) -> None:
+        """Count bytes that were queued."""
+        self._peers.add(peer)
+        self.bytes += size
+        while self.bytes > self._limit:
+            max(self._peers, key=lambda one: one.queued_bytes).give_up()
+
+    def shrank(self, size: int) -> None:
+        """Count bytes that were sent."""
+        self.bytes -= size
+
+    def ended(self, peer: "Peer") -> None:
+        """Forget a peer and what waits in its queue."""
+        if peer in self._peers:
+            self._peers.discard(peer)
+            self.bytes -= peer.queued_bytes
+
+
 class Peer:
     """The manager's end of a WebSocket. Sending never blocks; the connection of a client that does
     not read its frames is closed. A client that reads slowly may have more frames in the queue.
@@ -49,6 +81,8 @@ class Peer:
     :param queued_bytes_max: maximum bytes in the queue of a client that has read nothing for
         STALLED_SECONDS; twice as many for one that reads
     :param offered_bytes_max: maximum bytes of offered frames in the queue
+    :param backlog: the queues of all peers
+    :ivar queued_bytes: the bytes in the queue
     """
 
     def __init__(
@@ -57,7 +91,9 @@ class Peer:
         unsent: Callable[[], int] = lambda: 0,
         queued_bytes_max: int = QUEUED_BYTES_MAX,
         offered_bytes_max: int = OFFERED_BYTES_MAX,
+        backlog: Backlog | None = None,
     ) -> None:
+        self._backlog = backlog or Backlog()
         self._socket = socket
         self._unsent = unsent
         self._queued_bytes_max = queued_bytes_max
@@ -66,8 +102,9 @@ class Peer:
         self._sent = 0
         self._read_so_far: tuple[int, int] | None = None
         self._read_at = 0.0
-        self._queued_bytes = 0
+        self.queued_bytes = 0
         self._offered_bytes = 0
+        self._given_up = False
         self._wake = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write())
@@ -92,14 +129,23 @@ class Peer:
     def _queue(self, frame: "_Frame") -> None:
         if self._closing is not None:
             return
-        if self._is_too_slow(self._queued_bytes + frame.size):
-            logger.warning("closing the connection of a client that does not read its frames")
-            self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
+        if self._is_too_slow(self.queued_bytes + frame.size):
+            self.give_up()
             return
         self._frames.append(frame)
-        self._queued_bytes += frame.size
+        self.queued_bytes += frame.size
         self._offered_bytes += frame.offered_size
         self._wake.set()
+        self._backlog.grew(self, frame.size)
+
+    def give_up(self) -> None:
+        """Close the connection of a client that does not read its frames, and drop these."""
+        logger.warning("closing the connection of a client that does not read its frames")
+        self._given_up = True
+        self._backlog.ended(self)
+        self._frames.clear()
+        self.queued_bytes = self._offered_bytes = 0
+        self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
 
     def _is_too_slow(self, queued_bytes: int) -> bool:
         if queued_bytes <= self._queued_bytes_max:
@@ -126,6 +172,7 @@ class Peer:
     async def ended(self) -> None:
         """Release the resources of a connection that has ended."""
         self._writer.cancel()
+        self._backlog.ended(self)
         tasks = [self._writer] if self._closing is None else [self._writer, self._closing]
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -151,8 +198,11 @@ class Peer:
                 while self._frames:
                     frame = self._frames.popleft()
                     await self._socket.send_frame(frame.data, WSMsgType.TEXT)
+                    if self._given_up:
+                        return
                     self._sent += 1
-                    self._queued_bytes -= frame.size
+                    self.queued_bytes -= frame.size
+                    self._backlog.shrank(frame.size)
                     self._offered_bytes -= frame.offered_size
                     if frame.taken is not None:
                         frame.taken()

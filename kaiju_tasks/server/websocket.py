@@ -9,11 +9,14 @@ from kaiju_tasks.api import Caller, connection_closed
 from kaiju_tasks.api.frames import Frames, RpcConnection
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.rights import may_call
+from kaiju_tasks.rights.access import SERVE
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.entrance import ADMISSION
-from kaiju_tasks.server.http import rpc_url
+from kaiju_tasks.server.http import client_of, rpc_url
 from kaiju_tasks.server.peer import Peer
 from kaiju_tasks.server.seat import SocketSeat
+from kaiju_tasks.server.traffic import Share, Traffic
 
 __all__ = ["Sockets", "serve_socket"]
 
@@ -24,6 +27,9 @@ WAITING_MAX = 1_000
 HEARTBEAT_SECONDS = 20.0
 CLOSED_BY_CLIENT = 499
 """The status for a client that is gone. It is only logged."""
+CLIENT_FRAME_BODIES = 4
+"""A request that is too large is answered with an error if it is at most so many times larger than
+allowed. A larger one closes the connection. Executors send larger frames."""
 
 
 class Sockets(set[web.WebSocketResponse]):
@@ -31,34 +37,46 @@ class Sockets(set[web.WebSocketResponse]):
 
 
 async def serve_socket(
-    request: web.Request, manager: Manager, frames: Frames, sockets: Sockets
+    request: web.Request, manager: Manager, frames: Frames, sockets: Sockets, traffic: Traffic
 ) -> web.StreamResponse:
     """Serve a WebSocket until it closes.
 
     :param sockets: the set that contains the socket while it is open
     """
+    try:
+        with traffic.sockets.opened(client_of(request)):
+            return await _serve(request, manager, frames, sockets, traffic)
+    except TooManyRequests as error:
+        return web.Response(body=encode_error(None, error), status=error.code)
+
+
+async def _serve(
+    request: web.Request, manager: Manager, frames: Frames, sockets: Sockets, traffic: Traffic
+) -> web.StreamResponse:
+    admission = request[ADMISSION]
+    serves = may_call(admission.principal, SERVE)
+    largest = frames.largest if serves else CLIENT_FRAME_BODIES * frames.limits.max_body_bytes
     socket = web.WebSocketResponse(
-        heartbeat=HEARTBEAT_SECONDS, max_msg_size=frames.largest, compress=False
+        heartbeat=HEARTBEAT_SECONDS, max_msg_size=largest, compress=False
     )
     try:
         await socket.prepare(request)
     except ConnectionResetError:
         logger.debug("%s was gone before its WebSocket was open", request.remote)
         return web.Response(status=CLOSED_BY_CLIENT)  # nobody reads it
-    peer = Peer(socket, lambda: _unsent_bytes(request))
-    admission = request[ADMISSION]
+    peer = Peer(socket, lambda: _unsent_bytes(request), backlog=traffic.backlog)
     caller = Caller(
         admission.principal, remote=request.remote, connection=peer, url=rpc_url(request)
     )
     sockets.add(socket)
-    calls = _Calls(frames.connection(caller), peer)
+    calls = _Calls(frames.connection(caller), peer, traffic.requests, client_of(request))
     try:
         with manager.auth.seated(SocketSeat(manager, caller, peer), admission):
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    calls.begin(message.data.encode())
+                    await calls.begin(message.data.encode(), urgent=caller.session is not None)
                 elif message.type is WSMsgType.BINARY:
-                    calls.begin(message.data)
+                    await calls.begin(message.data, urgent=caller.session is not None)
                 elif message.type is WSMsgType.ERROR:
                     logger.info("WebSocket of %s failed: %s", request.remote, socket.exception())
     finally:
@@ -76,21 +94,34 @@ def _unsent_bytes(request: web.Request) -> int:
 
 class _Calls:
     """The open requests of a WebSocket. The socket is read while they run, so that pongs and
-    reports are received. Requests beyond the limit are refused."""
+    reports are received. Requests beyond the limit are refused.
 
-    def __init__(self, connection: RpcConnection, peer: Peer) -> None:
+    :param share: the bytes of the requests of all clients
+    :param client: whose request they are
+    """
+
+    def __init__(self, connection: RpcConnection, peer: Peer, share: Share, client: str) -> None:
         self._connection = connection
         self._peer = peer
+        self._share = share
+        self._client = client
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
         self._open: set[asyncio.Task[None]] = set()
 
-    def begin(self, body: bytes) -> None:
+    async def begin(self, body: bytes, *, urgent: bool) -> None:
+        """Begin to answer a request when there is room for it; the socket is not read meanwhile.
+
+        :param urgent: whether it comes from an executor, which has limits of its own
+        """
         if len(self._open) >= AT_ONCE_MAX + WAITING_MAX:
             limit = AT_ONCE_MAX + WAITING_MAX
             error = TooManyRequests(f"a connection may have at most {limit} open requests")
             self._peer.send(encode_error(None, error))
             return
+        taken = 0 if urgent else await self._share.take(self._client, len(body))
         task = asyncio.create_task(self._answer(body))
+        if taken:
+            task.add_done_callback(lambda _: self._share.give(self._client, taken))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 

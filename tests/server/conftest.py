@@ -1,7 +1,8 @@
 """A manager on a real socket, in the test's own loop."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -47,8 +48,13 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(settings: Settings) -> AsyncIterator[Site]:
-    """Run a manager on a free port, its database in memory."""
+async def open_site(
+    settings: Settings, methods: Mapping[str, Any] = MappingProxyType({})
+) -> AsyncIterator[Site]:
+    """Run a manager on a free port, its database in memory.
+
+    :param methods: further methods without parameters, by name
+    """
     store = make_store("sqlite://:memory:")
     await store.open()
     manager = Manager(store, settings)
@@ -58,7 +64,8 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
         async def crash(caller: Any, params: NoParams) -> None:
             raise RuntimeError("the secret reason")
 
-        registry.add("test.crash", crash, access=SIGNED_IN)
+        for name, method in {"test.crash": crash, **methods}.items():
+            registry.add(name, method, doc="For a test.", access=SIGNED_IN)
         async with listening(manager, registry, settings) as port:
             yield Site(manager, port, session)
     await store.close()

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from kaiju_tasks.server.peer import STALLED_SECONDS, Peer
+from kaiju_tasks.server.peer import STALLED_SECONDS, Backlog, Peer
 from tests.support.wait import wait_until
 
 
@@ -55,6 +55,28 @@ async def test_a_peer_that_does_not_read_is_closed_and_keeps_no_memory() -> None
     assert socket.closed_with is not None
     assert socket.closed_with[0] == WSCloseCode.TRY_AGAIN_LATER
     await peer.ended()
+
+
+async def test_of_all_peers_the_one_with_the_longest_queue_is_closed() -> None:
+    backlog = Backlog(limit=1_000)
+    sockets = [Socket(), Socket(), Socket()]
+    peers = [make_peer(socket, backlog=backlog) for socket in sockets]
+    for socket, peer, frames in zip(sockets, peers, (2, 6, 1), strict=True):
+        socket.reading.clear()
+        for _ in range(frames):
+            peer.send(b"x" * 100)
+    assert backlog.bytes == 900
+    peers[0].send(b"x" * 200)
+    await wait_until(lambda: sockets[1].closed_with, "the second is closed")
+    assert [socket.closed_with is None for socket in sockets] == [True, False, True]
+    assert backlog.bytes == 500
+    for socket in sockets:
+        socket.reading.set()
+    await wait_until(lambda: backlog.bytes == 0, "the others have read")
+    peers[2].send(b"x" * 100)
+    for peer in peers:
+        await peer.ended()
+    assert backlog.bytes == 0
 
 
 async def test_what_was_read_does_not_count_as_waiting() -> None:

@@ -1,0 +1,144 @@
+"""Bounds what all clients together occupy of this process, so that one leaves room for others.
+
+A client is a principal or, without tokens, a remote address.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from kaiju_tasks.errors import TooManyRequests
+from kaiju_tasks.server.peer import Backlog
+
+__all__ = ["Share", "SocketCount", "Traffic"]
+
+MIB = 1024 * 1024
+REQUESTS_BYTES = 64 * MIB
+REQUESTS_BYTES_EACH = 16 * MIB
+"""The bytes of requests that are being answered, for all clients and for each."""
+REQUEST_BYTES_MIN = 8 * 1024
+"""What a request occupies in any case: this bounds their number, too."""
+SOCKETS = 2_000
+SOCKETS_EACH = 1_000
+
+
+class Share:
+    """A number of bytes that clients share. Those that wait for some take turns.
+
+    :param total: for all clients
+    :param each: for each client; more is counted as this
+    """
+
+    def __init__(self, total: int, each: int) -> None:
+        self._left = total
+        self._each = each
+        self._used: Counter[str] = Counter()
+        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
+
+    @asynccontextmanager
+    async def taken(self, client: str, size: int) -> AsyncIterator[None]:
+        """Take bytes for the duration of the block, when they are free."""
+        size = await self.take(client, size)
+        try:
+            yield
+        finally:
+            self.give(client, size)
+
+    async def take(self, client: str, size: int) -> int:
+        """Take bytes when they are free.
+
+        :returns: the number to give back
+        """
+        size = min(max(size, REQUEST_BYTES_MIN), self._each)
+        if not self._waiting and size <= self._left and not self._exceeds(client, size):
+            self._count(client, size)
+            return size
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append((turn, size))
+        self._serve()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.give(client, size)
+            raise
+        return size
+
+    def give(self, client: str, size: int) -> None:
+        """Give bytes back."""
+        self._left += size
+        self._used[client] -= size
+        if not self._used[client]:
+            del self._used[client]
+        self._serve()
+
+    def _exceeds(self, client: str, size: int) -> bool:
+        return self._used[client] + size > self._each
+
+    def _count(self, client: str, size: int) -> None:
+        self._left -= size
+        self._used[client] += size
+
+    def _serve(self) -> None:
+        """Serve waiting clients in turn. One that has its maximum lets others pass."""
+        passed = 0
+        while passed < len(self._waiting):
+            client = next(iter(self._waiting))
+            queue = self._waiting.pop(client)
+            while queue and queue[0][0].cancelled():
+                queue.popleft()
+            if not queue:
+                continue
+            turn, size = queue[0]
+            exceeds = self._exceeds(client, size)
+            if not exceeds and size > self._left:
+                self._waiting = {client: queue, **self._waiting}  # it remains the next
+                return
+            if not exceeds:
+                queue.popleft()
+                self._count(client, size)
+                turn.set_result(None)
+            if queue:
+                self._waiting[client] = queue
+            passed = passed + 1 if exceeds else 0
+
+
+class SocketCount:
+    """The open WebSockets of each client."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def opened(self, client: str) -> Iterator[None]:
+        """Count a socket for the duration of the block.
+
+        :raises TooManyRequests: there are too many
+        """
+        if self._open[client] >= SOCKETS_EACH or self._open.total() >= SOCKETS:
+            raise TooManyRequests(
+                f"a manager has at most {SOCKETS} WebSockets, and {SOCKETS_EACH} of one client",
+                limit=SOCKETS_EACH,
+            )
+        self._open[client] += 1
+        try:
+            yield
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
+
+
+class Traffic:
+    """What clients occupy.
+
+    :ivar requests: the bytes of requests that are being answered
+    :ivar sockets: the open WebSockets
+    :ivar backlog: what waits to be sent to them
+    """
+
+    def __init__(self) -> None:
+        self.requests = Share(REQUESTS_BYTES, REQUESTS_BYTES_EACH)
+        self.sockets = SocketCount()
+        self.backlog = Backlog()

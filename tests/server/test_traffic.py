@@ -1,0 +1,197 @@
+"""What one client occupies is bounded, and leaves room for others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.errors import TooManyRequests
+from kaiju_tasks.rpc import NoParams
+from kaiju_tasks.server import traffic
+from kaiju_tasks.server.traffic import Share, SocketCount
+from kaiju_tasks.settings import load_settings
+from tests.server.conftest import Site, open_site
+from tests.support.wait import PATIENCE_SECONDS, wait_until
+
+KIB = 1024
+MINIMUM = traffic.REQUEST_BYTES_MIN
+
+
+class Clients:
+    """Requests that hold a share until they are let go."""
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self.holding: list[str] = []
+        self._let_go: dict[str, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def ask(self, name: str, size: int = MINIMUM) -> asyncio.Task[None]:
+        """Ask for bytes; the client is the first letter of the name."""
+        self._let_go[name] = asyncio.Event()
+        task = asyncio.create_task(self._hold(name, size))
+        self._tasks.append(task)
+        await self._settle()
+        return task
+
+    async def _hold(self, name: str, size: int) -> None:
+        async with self.share.taken(name[0], size):
+            self.holding.append(name)
+            await self._let_go[name].wait()
+            self.holding.remove(name)
+
+    async def end(self, name: str) -> list[str]:
+        """Let one go. Returns who holds bytes then."""
+        self._let_go[name].set()
+        await self._settle()
+        return self.holding
+
+    async def _settle(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def end_all(self) -> None:
+        for event in self._let_go.values():
+            event.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[Clients]:
+    clients = Clients(Share(total=6 * MINIMUM, each=3 * MINIMUM))
+    yield clients
+    await clients.end_all()
+    assert await clients.share.take("x", 3 * MINIMUM) == 3 * MINIMUM
+    assert await clients.share.take("y", 3 * MINIMUM) == 3 * MINIMUM
+
+
+async def test_a_client_with_its_maximum_leaves_room_for_others(clients: Clients) -> None:
+    for name in ("a1", "a2", "a3", "a4", "a5", "b1"):
+        await clients.ask(name)
+    assert clients.holding == ["a1", "a2", "a3", "b1"]
+    assert await clients.end("a2") == ["a1", "a3", "b1", "a4"]
+    assert await clients.end("b1") == ["a1", "a3", "a4"]
+
+
+async def test_clients_that_wait_take_turns(clients: Clients) -> None:
+    for name in ("a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2", "d1"):
+        await clients.ask(name)
+    assert clients.holding == ["a1", "a2", "a3", "b1", "b2", "b3"]
+    for name in ("a1", "a2", "b1"):
+        await clients.end(name)
+    assert clients.holding == ["a3", "b2", "b3", "c1", "d1", "c2"]
+
+
+async def test_a_large_request_is_not_overtaken_for_ever(clients: Clients) -> None:
+    for name in ("a1", "a2", "a3", "b1", "b2", "b3"):
+        await clients.ask(name)
+    await clients.ask("c1", 3 * MINIMUM)
+    for name in ("d1", "d2"):
+        await clients.ask(name)
+    for name in ("a1", "b1"):
+        await clients.end(name)
+    assert clients.holding == ["a2", "a3", "b2", "b3"]
+    assert await clients.end("a2") == ["a3", "b2", "b3", "c1"]
+    assert await clients.end("a3") == ["b2", "b3", "c1", "d1"]
+
+
+async def test_what_is_larger_than_a_share_counts_as_one(clients: Clients) -> None:
+    await clients.ask("a1", 100 * MINIMUM)
+    await clients.ask("b1")
+    assert clients.holding == ["a1", "b1"]
+
+
+async def test_a_request_that_is_given_up_keeps_nothing(clients: Clients) -> None:
+    for name in ("a1", "a2", "a3"):
+        await clients.ask(name)
+    waiting = await clients.ask("a4")
+    waiting.cancel()
+    await clients.ask("a5")
+    assert await clients.end("a1") == ["a2", "a3", "a5"]
+
+
+async def test_sockets_are_counted_by_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "SOCKETS", 3)
+    monkeypatch.setattr(traffic, "SOCKETS_EACH", 2)
+    count = SocketCount()
+    with count.opened("a"), count.opened("a"):
+        with pytest.raises(TooManyRequests), count.opened("a"):
+            pass
+        with count.opened("b"), pytest.raises(TooManyRequests), count.opened("c"):
+            pass
+        with count.opened("c"):
+            pass
+
+
+class Slow:
+    """A method that is not answered until it is let go."""
+
+    def __init__(self) -> None:
+        self.running = self.most = 0
+        self.let_go = asyncio.Event()
+
+    async def __call__(self, caller: Any, params: NoParams) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self.let_go.wait()
+        self.running -= 1
+
+
+@pytest.fixture
+async def slow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Site, Slow]]:
+    """A manager with a share of four requests, two for each client."""
+    monkeypatch.setattr(traffic, "REQUESTS_BYTES", 4 * MINIMUM)
+    monkeypatch.setattr(traffic, "REQUESTS_BYTES_EACH", 2 * MINIMUM)
+    slow = Slow()
+    async with open_site(load_settings(environ={}), {"test.slow": slow}) as site:
+        yield site, slow
+
+
+async def test_a_flood_over_a_socket_is_read_no_faster_than_it_is_answered(
+    slow: tuple[Site, Slow],
+) -> None:
+    site, method = slow
+    request = {"jsonrpc": "2.0", "id": 1, "method": "test.slow"}
+    async with site.socket() as socket:
+        for _ in range(50):
+            await socket.send_json(request)
+        await wait_until(lambda: method.running == 2, "two are running")
+        assert (await site.session.get(f"{site.url}/healthz")).status == 200
+        method.let_go.set()
+        for _ in range(50):
+            answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
+            assert answer == {"jsonrpc": "2.0", "id": 1, "result": None}
+    assert method.most == 2
+
+
+async def test_posts_wait_for_room(slow: tuple[Site, Slow]) -> None:
+    site, method = slow
+    request = {"jsonrpc": "2.0", "id": 1, "method": "test.slow"}
+    posts = [asyncio.create_task(site.post(request)) for _ in range(10)]
+    await wait_until(lambda: method.running == 2, "two are running")
+    method.let_go.set()
+    for response in await asyncio.gather(*posts):
+        assert (await response.json())["result"] is None
+    assert method.most == 2
+
+
+async def test_too_many_sockets_are_refused_before_they_open(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "SOCKETS_EACH", 1)
+    async with site.socket() as socket:
+        response = await site.session.get(
+            f"{site.url}/rpc",
+            headers={
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            },
+        )
+        assert response.status == 429
+        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "system.whoami"})
+        assert "result" in await socket.receive_json(timeout=PATIENCE_SECONDS)
+    async with site.socket():
+        pass
