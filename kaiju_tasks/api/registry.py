@@ -322,7 +322,7 @@ def _add_pauses(registry: Registry, pauses: Any) -> None:
         pauses.add,
         p.PauseParams,
         p.PauseView,
-        (Conflict, Unavailable),
+        (Conflict, TooManyRequests, Unavailable),
     )
     add(
         "list",

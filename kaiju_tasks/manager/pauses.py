@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from kaiju_tasks.errors import Conflict, NotFound, Unavailable
+from kaiju_tasks.errors import Conflict, NotFound, TooManyRequests, Unavailable
 from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, is_over, pause_gate
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 COLUMNS = {"app_name": "app_name", "group": "group", "group_id": "group_id", "owner": "user_id"}
 """The columns that the fields of a pause restrict."""
+PAUSES_MAX = 1000
+"""Every task that is queued is compared with every pause."""
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 """The clock may have been set meanwhile."""
@@ -85,10 +87,16 @@ class PauseBook:
         It replaces a pause of the same id that is over.
 
         :raises Conflict: another pause has this id
+        :raises TooManyRequests: there are too many pauses
         """
 
         async def work(tx: Transaction) -> Written[None]:
-            old = {one.id: one for one in await tx.pauses()}.get(pause.id)
+            known = {one.id: one for one in await tx.pauses()}
+            old = known.get(pause.id)
+            if old is None and len(known) >= PAUSES_MAX:
+                raise TooManyRequests(
+                    f"there are {PAUSES_MAX} pauses already: remove some", limit=PAUSES_MAX
+                )
             if old is not None and is_over(old, tx.now):
                 await tx.delete_pause(old.id)
             if not await tx.put_pause(pause) and pause not in await tx.pauses():

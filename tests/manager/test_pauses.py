@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import asyncpg
 import pytest
 
-from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
-from kaiju_tasks.manager import Manager
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooManyRequests
+from kaiju_tasks.manager import Manager, pauses
 from kaiju_tasks.manager.writing import committer
 from kaiju_tasks.protocol import AckState
 from kaiju_tasks.settings import Settings
@@ -406,3 +406,15 @@ async def test_a_lease_whose_commit_is_under_way_when_a_pause_begins_is_stopped_
     for connection in (observer, holder):
         await connection.close()
     await store.close()
+
+
+async def test_there_are_not_too_many_pauses(call: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "PAUSES_MAX", 2)
+    for id in ("a", "b"):
+        await pause(call, id=id, app_name="elsewhere")
+    with pytest.raises(TooManyRequests):
+        await pause(call, id="c", app_name="elsewhere")
+    with pytest.raises(Conflict):
+        await pause(call, id="a", app_name="elsewhere")
+    await call("pauses.remove", id="a")
+    await pause(call, id="c", app_name="elsewhere")
