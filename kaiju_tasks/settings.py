@@ -47,8 +47,10 @@ _SERVICE_PORT_NAME: Final = re.compile(r"KAIJU_(?:[A-Z0-9_]+_)?PORT")
 _SERVICE_PORT: Final = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
-def _text(meaning: str, pattern: str | None = None, max_length: int = 4096) -> Meta:
-    return Meta(min_length=1, max_length=max_length, pattern=pattern, description=meaning)
+def _text(
+    meaning: str, pattern: str | None = None, max_length: int = 4096, min_length: int = 1
+) -> Meta:
+    return Meta(min_length=min_length, max_length=max_length, pattern=pattern, description=meaning)
 
 
 def _range(low: float, high: float, unit: str, meaning: str) -> Meta:
@@ -72,6 +74,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_insecure_host: Annotated[
         bool, _word("Allow an address other than loopback although there are no tokens.")
     ] = False
+
+    allowed_hosts: Annotated[
+        str,
+        _text(
+            "Further names of the manager that the Host header may have, separated by commas; "
+            "`*` is any text.",
+            min_length=0,
+        ),
+    ] = ""
+    public_url: Annotated[
+        str,
+        _text(
+            "The URL at which clients reach the manager behind a proxy, possibly with a path.",
+            min_length=0,
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        str,
+        _text(
+            "The addresses or networks of proxies, separated by commas, whose X-Forwarded-For, "
+            "-Proto and -Host are believed.",
+            min_length=0,
+        ),
+    ] = ""
+    tls_cert: Annotated[
+        str, _text("A file with a certificate and its chain (PEM), for HTTPS.", min_length=0)
+    ] = ""
+    tls_key: Annotated[
+        str, _text("A file with the key of the certificate (PEM).", min_length=0)
+    ] = ""
 
     ping_interval: Annotated[
         float,

@@ -6,6 +6,7 @@ import click
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.settings import read_settings, setting_options
+from kaiju_tasks.settings import Settings, load_settings
 
 __all__ = ["serve"]
 
@@ -23,7 +24,10 @@ __all__ = ["serve"]
 )
 @setting_options()
 def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **given: Any) -> None:
-    """Run a manager with its API, a start page with links, health checks and metrics."""
+    """Run a manager with its API, a start page with links, health checks and metrics.
+
+    SIGHUP reads the TLS certificate, the tokens and the log level again.
+    """
     settings = read_settings(config, given)
 
     from kaiju_tasks.cli.logs import configure_logging
@@ -34,6 +38,12 @@ def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **gi
     from kaiju_tasks.system_executor import system_executor
 
     configure_logging(settings)
+
+    def reload() -> Settings:
+        read = load_settings(config, overrides=given)
+        configure_logging(read)
+        return read
+
     try:
         run_loop(
             serve_manager(
@@ -42,6 +52,7 @@ def serve(executors: tuple[str, ...], no_migrate: bool, config: str | None, **gi
                 migrate=not no_migrate,
                 beside=[system_executor],
                 say=_say,
+                reload=reload,
             )
         )
     except SettingsError as error:

@@ -13,6 +13,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Access, access, sight_of
 from kaiju_tasks.rpc import Registry, document_for, servers
 from kaiju_tasks.server.entrance import ADMISSION, Entrance, Handler
+from kaiju_tasks.server.front import FRONT, behind_proxy, front_of, public_url_of
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
@@ -37,6 +38,7 @@ SOCKETS = web.AppKey("sockets", Sockets)
 TRAFFIC = web.AppKey("traffic", Traffic)
 
 # Probes use any host name for a manager. These answers contain nothing confidential.
+FETCH_SITE, FETCH_MODE = "Sec-Fetch-Site", "Sec-Fetch-Mode"
 UNGUARDED = frozenset({"/healthz", "/readyz"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -52,11 +54,14 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
 
     :param manager: a manager that the caller starts and stops
     :param registry: the public methods
+    :raises SettingsError: a setting is not valid
     """
-    app = web.Application(middlewares=[_guarded, _with_headers])
+    front = front_of(settings)
+    app = web.Application(middlewares=[_behind_proxy, _guarded, _with_headers])
+    app[FRONT] = front
     app[MANAGER] = manager
     app[FRAMES] = Frames(manager, registry, settings)
-    app[GUARD] = Guard(settings.host)
+    app[GUARD] = Guard(settings.host, front.hosts, front.origin)
     app[METRICS] = Metrics(manager)
     app[READINESS] = Readiness(manager)
     app[OPENRPC] = api_document(registry)
@@ -66,7 +71,12 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app.cleanup_ctx.append(_sockets)
     app.on_shutdown.append(_close_sockets)
     for method, path, needs, handler in ROUTES:
-        app.router.add_route(method, path, entrance.guard(needs, handler))
+        guarded = entrance.guard(needs, handler)
+        app.router.add_route(method, path, guarded)
+        if front.base:
+            app.router.add_route(method, front.base + path, guarded)
+    if front.base:
+        app.router.add_get(front.base, entrance.guard(access.PUBLIC, _to_page))
     return app
 
 
@@ -83,10 +93,17 @@ async def _close_sockets(app: web.Application) -> None:
 
 
 @web.middleware
+async def _behind_proxy(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(behind_proxy(request, request.app[FRONT]))
+
+
+@web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.path not in UNGUARDED:
+    if request.path.removeprefix(request.app[FRONT].base) not in UNGUARDED:
         headers = request.headers
-        refusal = request.app[GUARD].refusal(headers.get(hdrs.HOST), headers.get(hdrs.ORIGIN))
+        host = request.host if hdrs.HOST in headers else None
+        site, mode = headers.get(FETCH_SITE), headers.get(FETCH_MODE)
+        refusal = request.app[GUARD].refusal(host, headers.get(hdrs.ORIGIN), site, mode)
         if refusal is not None:
             return web.Response(status=403, text=f"403: {refusal}\n")
     return await handler(request)
@@ -113,8 +130,13 @@ async def _socket(request: web.Request) -> web.StreamResponse:
 
 
 async def _page(request: web.Request) -> web.StreamResponse:
-    text = PAGE.format(url=f"{request.scheme}://{request.host}")
+    text = PAGE.format(url=public_url_of(request))
     return web.Response(text=text, content_type="text/html")
+
+
+async def _to_page(request: web.Request) -> web.StreamResponse:
+    """Relative links need the slash."""
+    raise web.HTTPPermanentRedirect(request.app[FRONT].base + "/")
 
 
 async def _openrpc(request: web.Request) -> web.StreamResponse:

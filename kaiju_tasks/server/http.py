@@ -11,6 +11,7 @@ from kaiju_tasks.errors import InvalidRequest, TooLarge
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.entrance import ADMISSION
+from kaiju_tasks.server.front import public_url_of
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import Traffic
 
@@ -61,7 +62,7 @@ def client_of(request: web.Request) -> str:
 
 def rpc_url(request: web.Request) -> str:
     """The URL of the methods, with the host name that the client uses."""
-    return f"{request.scheme}://{request.host}/rpc"
+    return f"{public_url_of(request)}/rpc"
 
 
 async def _read(request: web.Request, max_bytes: int) -> bytes:

@@ -5,8 +5,10 @@ import contextlib
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -20,6 +22,7 @@ from kaiju_tasks.server.children import CannotStart, Children
 from kaiju_tasks.server.guard import is_loopback
 from kaiju_tasks.server.logs import connection_logger
 from kaiju_tasks.server.signals import Stop, stop_signals
+from kaiju_tasks.server.tls import load_certificate, tls_of
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.store.open import make_store
@@ -30,6 +33,7 @@ __all__ = ["CannotServe", "serve"]
 logger = logging.getLogger(__name__)
 
 HANDLERS_SECONDS = 1.0
+LOOPBACK = "127.0.0.1"
 
 Beside = Callable[[Manager, Registry, Settings], AbstractAsyncContextManager[None]]
 """A context manager factory for work that runs in the background while the manager is served."""
@@ -54,13 +58,16 @@ async def serve(
     migrate: bool = True,
     beside: Sequence[Beside] = (),
     say: Callable[[str], None] = print,
+    reload: Callable[[], Settings] | None = None,
 ) -> None:
-    """Run a manager until SIGTERM or SIGINT.
+    """Run a manager until SIGTERM or SIGINT. SIGHUP reads the certificate, the tokens and the log
+    level again.
 
     :param executors: executors to run as child processes, each as `module:attribute`
     :param migrate: whether to create or migrate the tables; if False, they must be current
     :param beside: started when the manager listens, and ended before it stops listening
     :param say: called with one line when the manager is ready
+    :param reload: reads the settings again and applies the log level
     :raises CannotServe: the manager cannot start; the message is for people
     :raises SettingsError: a setting is not valid, such as a host that requires a confirmation
     """
@@ -68,12 +75,31 @@ async def serve(
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(_manager(settings, migrate))
             _check_host(settings, manager)
-            registry = method_registry(manager)
-            address = await stack.enter_async_context(_listening(manager, registry, settings))
+            registry, tls = method_registry(manager), tls_of(settings)
+            listening = _listening(manager, registry, settings, tls, inside=bool(executors))
+            address, inside = await stack.enter_async_context(listening)
+            stop.on_hangup = partial(_reload, manager, settings, tls, reload)
             for run in beside:
                 await stack.enter_async_context(run(manager, registry, settings))
             say(f"kaiju-tasks {__version__} at {address} ({_without_password(settings.db)})")
-            await _until_stopped(stop, Children(executors, address, settings, manager.auth))
+            await _until_stopped(stop, Children(executors, inside, settings, manager.auth))
+
+
+def _reload(
+    manager: Manager,
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    reload: Callable[[], Settings] | None,
+) -> None:
+    manager.auth.changed()
+    try:
+        read = settings if reload is None else reload()
+        if tls is not None:
+            load_certificate(tls, read)
+    except SettingsError as error:
+        logger.error("SIGHUP: everything stays as it was: %s", error)
+    else:
+        logger.info("SIGHUP: the certificate, the tokens and the log level were read again")
 
 
 def _check_host(settings: Settings, manager: Manager) -> None:
@@ -107,20 +133,40 @@ async def _manager(settings: Settings, migrate: bool) -> AsyncIterator[Manager]:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    manager: Manager, registry: Registry, settings: Settings
-) -> AsyncIterator[str]:
+    manager: Manager,
+    registry: Registry,
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    *,
+    inside: bool,
+) -> AsyncIterator[tuple[str, str]]:
+    """
+    :param inside: whether executors of this process connect, too
+    :returns: the URL of the manager, and the URL for these executors. With TLS it is another port
+        of the loopback interface, because the certificate has the public name.
+    """
     app = create_app(manager, registry, settings)
     runner = web.AppRunner(
         app, logger=connection_logger(), access_log=None, shutdown_timeout=HANDLERS_SECONDS
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
+        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls)
         try:
             await site.start()
         except (OSError, UnicodeError) as error:
             raise CannotServe(_cannot_listen(settings, error)) from error
-        yield _address(settings.host, runner.addresses[0][1])
+        port = runner.addresses[0][1]
+        if tls is None:
+            address = _address(settings.host, port)
+            yield address, address
+            return
+        address = _address(settings.host, port, "https")
+        if not inside:
+            yield address, address
+            return
+        await web.TCPSite(runner, LOOPBACK, 0).start()
+        yield address, _address(LOOPBACK, runner.addresses[-1][1])
     finally:
         await runner.cleanup()
 
@@ -159,9 +205,10 @@ def _cannot_listen(settings: Settings, error: Exception) -> str:
     return f"Cannot listen on {host}, port {port}: {reason_of(error)}."
 
 
-def _address(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+def _address(host: str, port: int, scheme: str = "http") -> str:
+    reachable = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
+    name = f"[{reachable}]" if ":" in reachable else reachable
+    return f"{scheme}://{name}:{port}"
 
 
 def _without_password(url: str) -> str:

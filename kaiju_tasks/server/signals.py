@@ -10,11 +10,13 @@ __all__ = ["Stop", "stop_signals"]
 
 
 class Stop(asyncio.Event):
-    """An event that the first signal sets. Each further signal calls `on_again`."""
+    """An event that the first signal sets. Each further signal calls `on_again`, and each SIGHUP
+    `on_hangup`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.on_again: Callable[[], None] = _nothing
+        self.on_hangup: Callable[[], None] = _nothing
 
     def signalled(self) -> None:
         if self.is_set():
@@ -24,9 +26,9 @@ class Stop(asyncio.Event):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Handle SIGTERM, SIGINT and, unless it is ignored, SIGHUP until the end of the block."""
+    """Handle SIGTERM, SIGINT and SIGHUP until the end of the block."""
     stop = Stop()
-    with handling_signals(stop.signalled):
+    with handling_signals(stop.signalled, on_hangup=lambda: stop.on_hangup()):
         yield stop
 
 

@@ -14,7 +14,7 @@ from tests.support.ports import free_port
 from tests.support.processes import Processes, RunningProcess
 from tests.support.wait import wait_until
 
-READY = r"^kaiju-tasks \S+ at (http://\S+) \((.*)\)$"
+READY = r"^kaiju-tasks \S+ at (https?://\S+) \((.*)\)$"
 SAMPLES = ("--executor", "kaiju_tasks.samples:executor")
 
 
@@ -43,7 +43,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_with_code_0_and_no_traceback(
     processes: Processes, number: signal.Signals
 ) -> None:
