@@ -19,6 +19,7 @@ from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
 from kaiju_tasks.server.metrics import Metrics
 from kaiju_tasks.server.page import PAGE
+from kaiju_tasks.server.runner import ASKED, Asked
 from kaiju_tasks.server.traffic import Traffic
 from kaiju_tasks.server.websocket import Sockets, serve_socket
 from kaiju_tasks.settings import Settings
@@ -59,6 +60,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     front = front_of(settings)
     app = web.Application(middlewares=[_behind_proxy, _guarded, _with_headers])
     app[FRONT] = front
+    app[ASKED] = Asked()
     app[MANAGER] = manager
     app[FRAMES] = Frames(manager, registry, settings)
     app[GUARD] = Guard(settings.host, front.hosts, front.origin)
@@ -94,6 +96,7 @@ async def _close_sockets(app: web.Application) -> None:
 
 @web.middleware
 async def _behind_proxy(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request.app[ASKED].add(request.protocol)
     return await handler(behind_proxy(request, request.app[FRONT]))
 
 

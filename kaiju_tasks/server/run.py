@@ -20,7 +20,7 @@ from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server.app import create_app
 from kaiju_tasks.server.children import CannotStart, Children
 from kaiju_tasks.server.guard import is_loopback
-from kaiju_tasks.server.logs import connection_logger
+from kaiju_tasks.server.runner import Runner
 from kaiju_tasks.server.signals import Stop, stop_signals
 from kaiju_tasks.server.tls import load_certificate, tls_of
 from kaiju_tasks.settings import Settings
@@ -146,9 +146,7 @@ async def _listening(
         of the loopback interface, because the certificate has the public name.
     """
     app = create_app(manager, registry, settings)
-    runner = web.AppRunner(
-        app, logger=connection_logger(), access_log=None, shutdown_timeout=HANDLERS_SECONDS
-    )
+    runner = Runner(app, HANDLERS_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls)

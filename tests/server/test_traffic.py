@@ -8,7 +8,7 @@ import pytest
 
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.rpc import NoParams
-from kaiju_tasks.server import traffic
+from kaiju_tasks.server import runner, traffic
 from kaiju_tasks.server.traffic import Share, SocketCount
 from kaiju_tasks.settings import load_settings
 from tests.server.conftest import Site, open_site
@@ -195,3 +195,31 @@ async def test_too_many_sockets_are_refused_before_they_open(
         assert "result" in await socket.receive_json(timeout=PATIENCE_SECONDS)
     async with site.socket():
         pass
+
+
+async def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "HEADERS_SECONDS", 0.1)
+    async with open_site(load_settings(environ={})) as site:
+        for sent in (b"", b"POST /rpc HTTP/1.1\r\nHost: localhost\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+            writer.write(sent)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_a_connection_that_has_sent_a_request_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "HEADERS_SECONDS", 0.1)
+    async with open_site(load_settings(environ={})) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        other, silent = await asyncio.open_connection("127.0.0.1", site.port)
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for _ in range(2):
+            writer.write(request)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert b" 200 " in await reader.readuntil(b"}")
+                await other.read()  # until the silent one is closed
+        for one in (writer, silent):
+            one.close()

@@ -18,7 +18,7 @@ from kaiju_tasks.embedded import MEMORY, Embedded, link_executors
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server import create_app
-from kaiju_tasks.server.logs import connection_logger
+from kaiju_tasks.server.runner import Runner
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.system_executor import system_executor
@@ -52,12 +52,7 @@ async def listening(manager: Manager, registry: Registry, settings: Settings) ->
 
     :returns: the port
     """
-    runner = web.AppRunner(
-        create_app(manager, registry, settings),
-        logger=connection_logger(),
-        access_log=None,
-        shutdown_timeout=0.2,
-    )
+    runner = Runner(create_app(manager, registry, settings), 0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, 0).start()
