@@ -31,7 +31,9 @@ READ_BYTES_MAX = 16 * 1024 * 1024
 its size, which other limits bound."""
 STREAM = "app_name"
 """The column with the stream of a task, also of what belongs to a task."""
-PATTERN_LIMIT = 10_000
+PATTERN_LIMIT = 1_000
+READ_SECONDS = 10.0
+"""The time that a read for a client may take in the database."""
 _INTEGER_MAX = 2**63 - 1
 _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -355,6 +357,15 @@ def tasks(
         "JOIN tasks t ON t.id = sized_id JOIN definitions d ON d.task_id = sized_id "
         f"WHERE {_within(most)}",
         made.values,
+    )
+
+
+def too_costly() -> TooLarge:
+    """The error of a read that has spent its budget of time."""
+    return TooLarge(
+        f"this was read for more than {READ_SECONDS:g} seconds: ask for less, with conditions that "
+        "fewer tasks meet",
+        limit=READ_SECONDS,
     )
 
 

@@ -41,8 +41,15 @@ class SharedStore(ABC):
     _sql: ClassVar[Statements]
 
     @abstractmethod
-    async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
-        """Run a statement and return its rows."""
+    async def _select(
+        self, statement: tuple[str, Sequence[Any]], *, asked: bool = False
+    ) -> list[Any]:
+        """Run a statement and return its rows.
+
+        :param asked: whether a client has asked for them: such a read has a budget of time, and
+            never keeps the manager's own reads and writes waiting
+        :raises TooLarge: it has spent its budget
+        """
 
     @abstractmethod
     async def _change(self, name: str, *values: Any) -> int:
@@ -58,17 +65,17 @@ class SharedStore(ABC):
         query = PageQuery([Condition("id", "eq", id)], limit=1)
         return sight.everything or bool((await self.notifications(query, sight))[0])
 
-    async def _read(self, name: str, *values: Any) -> list[Any]:
-        return await self._select((self._sql[name], values))
+    async def _read(self, name: str, *values: Any, asked: bool = False) -> list[Any]:
+        return await self._select((self._sql[name], values), asked=asked)
 
-    async def _scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
-        return (await self._select(statement))[0][0]
+    async def _asked_scalar(self, statement: tuple[str, Sequence[Any]]) -> Any:
+        return (await self._select(statement, asked=True))[0][0]
 
     # tasks
 
     async def count(self, conditions: Sequence[Condition], sight: Sight) -> int:
         seen = [*conditions, *queries.sight_conditions(sight)]
-        return int(await self._scalar(queries.count(self._dialect, seen)))
+        return int(await self._asked_scalar(queries.count(self._dialect, seen)))
 
     async def ids(
         self, conditions: Sequence[Condition], sight: Sight, batch: int
@@ -76,7 +83,9 @@ class SharedStore(ABC):
         last: str | None = None
         seen = [*conditions, *queries.sight_conditions(sight)]
         while True:
-            found = await self._select(queries.next_ids(self._dialect, seen, last, batch))
+            found = await self._select(
+                queries.next_ids(self._dialect, seen, last, batch), asked=True
+            )
             if not found:
                 return
             last = found[-1][0]
@@ -87,14 +96,17 @@ class SharedStore(ABC):
     async def runs(self, task_id: str, sight: Sight, limit: int = 1000) -> list[Run]:
         if not sight.everything and not await self.tasks([task_id], sight, results=False):
             return []
-        ids = storable_ids([task_id])
-        return [run_of(values) for id in ids for values in await self._read("runs", id, limit)]
+        most = queries.READ_BYTES_MAX
+        found = [
+            await self._read("runs", id, limit, most, asked=True) for id in storable_ids([task_id])
+        ]
+        return [run_of(values) for rows in found for values in rows]
 
     async def stage_records(self, job_id: str, sight: Sight) -> list[StageRecord]:
         ids, seen = storable_ids([job_id]), queries.sight_conditions(sight)
         columns = self._sql.fragments["stage_columns"]
         statements = (queries.stage_records(self._dialect, columns, id, seen) for id in ids)
-        found = [values for one in statements for values in await self._select(one)]
+        found = [values for one in statements for values in await self._select(one, asked=True)]
         if is_cut(found):
             raise queries.too_large()
         return [stage_record_of(values[:-1]) for values in found]
@@ -114,7 +126,7 @@ class SharedStore(ABC):
     async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
         return {
             (app_name, status): count
-            for app_name, status, count in await self._read("status_counts")
+            for app_name, status, count in await self._read("status_counts", asked=True)
             if sight.sees_stream(app_name)
         }
 
@@ -145,8 +157,8 @@ class SharedStore(ABC):
         self, table: queries.Table, query: PageQuery, sight: Sight
     ) -> tuple[list[Any], int]:
         query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
-        found = await self._select(queries.rows(self._dialect, table, query))
-        total = await self._scalar(queries.row_count(self._dialect, table, query.conditions))
+        found = await self._select(queries.rows(self._dialect, table, query), asked=True)
+        total = await self._asked_scalar(queries.row_count(self._dialect, table, query.conditions))
         return found, int(total)
 
     # retention

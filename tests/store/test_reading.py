@@ -173,7 +173,7 @@ async def test_every_column_can_be_asked_for_and_sorted_by(store: Store, column:
         Condition("queued_at", "lt", "now"),
         Condition("id", "in", "abc"),
         Condition("id", "in", ["x"] * 10_001),
-        Condition("id", "like", "%" * 10_001),
+        Condition("id", "like", "%" * 1_001),
     ],
     ids=lambda condition: f"{condition.column}-{condition.op}",
 )

@@ -278,7 +278,7 @@ async def test_a_statement_uses_its_index(path: Path, name: str) -> None:
     assert PLANS[name] in plan
     assert "SCAN t" not in plan
     if name in ("lock_due", "lock_ready", "lock_suspect", "runs"):
-        assert "TEMP B-TREE FOR ORDER BY" not in plan
+        assert "TEMP B-TREE FOR ORDER BY" not in plan.partition("SCAN")[0]
 
 
 async def test_a_closed_store_can_be_opened_again(path: Path) -> None:

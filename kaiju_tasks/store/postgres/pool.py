@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 MAX_AGE_SECONDS = 3600.0
 """A server process collects plans and caches: after this time, a new one takes its place."""
 LOG_AGAIN_SECONDS = 30.0
+RESERVED = 2
+"""The connections that reads for clients leave to the manager's own reads and writes."""
 
 T = TypeVar("T")
 
@@ -46,6 +48,7 @@ class Pool:
         self._bounds = bounds
         self._time = asyncio.get_running_loop().time
         self._slots = asyncio.Semaphore(size)
+        self._answers = asyncio.Semaphore(max(1, size - RESERVED))
         self._unused: list[Connection] = []
         self._used: set[Connection] = set()
         self._busy = 0
@@ -84,6 +87,27 @@ class Pool:
                     raise
         async with self.connection() as connection:
             return await question(connection)
+
+    async def answer(
+        self,
+        question: Callable[[Connection], Awaitable[T]],
+        seconds: float,
+        exceeded: Callable[[], Exception],
+    ) -> T:
+        """Ask for a client: RESERVED connections remain for others, and the question is given up
+        after some time.
+
+        :param exceeded: makes the error that is raised then
+        :raises StoreUnavailable: see `ask`
+        """
+        async with self._answers:
+            try:
+                async with asyncio.timeout(seconds) as budget:
+                    return await self.ask(question)
+            except TimeoutError:
+                if budget.expired():
+                    raise exceeded() from None
+                raise
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:

@@ -685,11 +685,18 @@ SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     (SELECT value FROM revisions WHERE name = 'tokens')
 
 -- name: runs
--- Read the runs of a task, newest first.
+-- Read the runs of a task, newest first, up to a number and a size of all errors together.
+WITH newest AS (
+    SELECT * FROM runs WHERE task_id = $1::text
+    ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC LIMIT $2::int),
+sized AS (
+    SELECT n.*, sum(coalesce(octet_length(error), 0)) OVER (
+        ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC ROWS UNBOUNDED PRECEDING) AS read_bytes
+    FROM newest n)
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,
     retries, stage, stages, executor_id, note
-FROM runs WHERE task_id = $1::text
-ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC LIMIT $2::int
+FROM sized WHERE read_bytes <= $3::bigint
+ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC
 
 -- name: ahead
 -- Count the ready tasks before a ready task, up to a limit.

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from msgspec.structs import replace
@@ -62,6 +62,8 @@ from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.types import ExecutorStatus, Notification, Pause
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
 
@@ -269,7 +271,7 @@ class PostgresStore(SharedStore):
                 raise queries.too_large()
             return await _views(connection, found, results)
 
-        return {view.row.id: view for view in await self._connected().ask(read)}
+        return {view.row.id: view for view in await self._answer(read)}
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)
@@ -286,7 +288,7 @@ class PostgresStore(SharedStore):
             total = await connection.fetchval(count, *count_values)
             return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
 
-        return await self._connected().ask(read)
+        return await self._answer(read)
 
     async def pauses(self) -> list[Pause]:
         ((_, bodies),) = await self._read("pauses")
@@ -316,7 +318,8 @@ class PostgresStore(SharedStore):
         await self._read("shorten_lease", executor_id, session, seconds)
 
     async def executors(self, sight: Sight, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
-        found = await self._read("executors", None if ids is None else storable_ids(ids))
+        listed = None if ids is None else storable_ids(ids)
+        found = await self._read("executors", listed, asked=True)
         rows = [executor_of(values, running=values["running"]) for values in found]
         return [row for row in rows if sight.sees_any(row.app_names)]
 
@@ -364,9 +367,20 @@ class PostgresStore(SharedStore):
 
     # connections
 
-    async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
+    async def _select(
+        self, statement: tuple[str, Sequence[Any]], *, asked: bool = False
+    ) -> list[Any]:
         text, values = statement
-        return await self._connected().ask(lambda connection: connection.fetch(text, *values))
+
+        async def read(connection: Connection) -> list[Any]:
+            return await connection.fetch(text, *values)
+
+        return await (self._answer(read) if asked else self._connected().ask(read))
+
+    async def _answer(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """Read for a client: on some of the connections only, and within a budget of time."""
+        seconds = queries.READ_SECONDS
+        return await self._connected().answer(read, seconds, queries.too_costly)
 
     async def _change(self, name: str, *values: Any) -> int:
         """Run a statement. Returns the number of changed rows."""

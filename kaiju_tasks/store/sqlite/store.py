@@ -56,7 +56,7 @@ from kaiju_tasks.store.sqlite.filelock import FileLock
 from kaiju_tasks.store.sqlite.files import make_private
 from kaiju_tasks.store.sqlite.presuming import write_presumed
 from kaiju_tasks.store.sqlite.saving import SQL
-from kaiju_tasks.store.sqlite.thread import ConnectionThread
+from kaiju_tasks.store.sqlite.thread import ConnectionThread, within
 from kaiju_tasks.store.sqlite.transaction import SqliteTransaction
 from kaiju_tasks.types import ExecutorStatus, Notification, Pause
 
@@ -95,10 +95,13 @@ class SqliteStore(SharedStore):
         self._in_memory = path == MEMORY
         self._file_lock = FileLock(Path(path))
         self._writer = ConnectionThread("kaiju-sqlite-writer", lambda: connect(path), inline=inline)
-        self._reader = self._writer
+        self._reader = self._asked = self._writer
         if not self._in_memory:
             self._reader = ConnectionThread(
                 "kaiju-sqlite-reader", lambda: connect(path, readonly=True), inline=inline
+            )
+            self._asked = ConnectionThread(
+                "kaiju-sqlite-asked", lambda: connect(path, readonly=True), inline=inline
             )
         self._one_at_a_time = asyncio.Lock()
 
@@ -112,6 +115,7 @@ class SqliteStore(SharedStore):
             await self._writer.run(self._prepare if migrate else migrating.check)
             if self._reader is not self._writer:
                 await self._reader.start()
+                await self._asked.start()
         except BaseException:
             await self.close()
             raise
@@ -140,6 +144,7 @@ class SqliteStore(SharedStore):
     async def close(self) -> None:
         if self._reader is not self._writer:
             await self._reader.close()
+            await self._asked.close()
         await self._writer.close()
         self._file_lock.release()
 
@@ -220,7 +225,7 @@ class SqliteStore(SharedStore):
                 raise queries.too_large()
             return {view.row.id: view for view in _views(db, found, results)}
 
-        return await self._run(self._reader, read)
+        return await self._answer(read)
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)
@@ -239,7 +244,7 @@ class SqliteStore(SharedStore):
             (total,) = db.execute(count, count_values).fetchone()
             return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
 
-        return await self._run(self._reader, read)
+        return await self._answer(read)
 
     async def pauses(self) -> list[Pause]:
         return pauses_of(body for (body,) in await self._read("pauses"))
@@ -274,7 +279,7 @@ class SqliteStore(SharedStore):
 
     async def executors(self, sight: Sight, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         listed = None if ids is None else json.dumps(storable_ids(ids))
-        found = await self._read("executors", listed)
+        found = await self._read("executors", listed, asked=True)
         rows = [executor_of(values[:-1], running=values[-1]) for values in found]
         return [row for row in rows if sight.sees_any(row.app_names)]
 
@@ -324,8 +329,17 @@ class SqliteStore(SharedStore):
 
     # connections
 
-    async def _select(self, statement: tuple[str, Sequence[Any]]) -> list[Any]:
-        return await self._run(self._reader, lambda db: db.execute(*statement).fetchall())
+    async def _select(
+        self, statement: tuple[str, Sequence[Any]], *, asked: bool = False
+    ) -> list[Any]:
+        def read(db: sqlite3.Connection) -> list[Any]:
+            return db.execute(*statement).fetchall()
+
+        return await (self._answer(read) if asked else self._run(self._reader, read))
+
+    async def _answer(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Read for a client: on a connection for that, and within a budget of time."""
+        return await self._run(self._asked, within(queries.READ_SECONDS, read, queries.too_costly))
 
     async def _change(self, name: str, *values: Any) -> int:
         """Run a statement. Returns the number of changed rows."""

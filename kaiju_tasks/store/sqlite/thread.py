@@ -4,11 +4,37 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+
+
+STEPS = 500
+"""Steps of SQLite's virtual machine between two looks at the time; a row takes about ten."""
+
+
+def within(seconds: float, work: Work[T], exceeded: Callable[[], Exception]) -> Work[T]:
+    """Work whose statements are interrupted after some time.
+
+    :param exceeded: makes the error that is raised then
+    """
+
+    def run(db: sqlite3.Connection) -> T:
+        until = time.monotonic() + seconds
+        db.set_progress_handler(lambda: time.monotonic() >= until, STEPS)
+        try:
+            return work(db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise exceeded() from None
+            raise
+        finally:
+            db.set_progress_handler(None, 0)
+
+    return run
 
 
 class ConnectionThread:

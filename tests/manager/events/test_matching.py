@@ -63,13 +63,13 @@ def test_like_never_matches_what_is_not_there() -> None:
     assert not lets_through("group", "like", "%", group=None)
 
 
-@pytest.mark.parametrize("pattern", ["%a" * 4_999 + "b", "%a" * 100 + "%b"])
+@pytest.mark.parametrize("pattern", ["%a" * 499 + "b", "%a" * 100 + "%b"])
 def test_a_pattern_that_would_make_a_backtracking_matcher_hang_ends(pattern: str) -> None:
     assert not Matcher([Condition("group", "like", pattern)]).matches(event(group="a" * 255))
 
 
 def test_what_is_too_long_is_refused() -> None:
-    for op, value in (("in", ["x"] * 10_001), ("like", "x" * 10_001)):
+    for op, value in (("in", ["x"] * 10_001), ("like", "x" * 1_001)):
         with pytest.raises(InvalidParams) as refused:
             Matcher([Condition("group", op, value)])
         assert refused.value.field == "conditions.group"
