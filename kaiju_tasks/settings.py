@@ -239,6 +239,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float,
         _range(0.1, 300, "seconds", "The time that the receiver of a webhook has to answer."),
     ] = 15.0
+    webhook_networks: Annotated[
+        str,
+        _text(
+            "Addresses and networks, separated by commas, that webhooks may call beside public "
+            "ones. As long as no token exists, they may call every address.",
+            min_length=0,
+        ),
+    ] = ""
     retention_days: Annotated[
         float,
         _range(0.01, 36500, "days", "How long finished runs and notifications are kept."),

@@ -23,6 +23,7 @@ from kaiju_tasks.rights import ALL_SIGHT, Principal
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_request
 from kaiju_tasks.store.base import StoreError, TaskView
 from kaiju_tasks.system_executor.deliver import deliver, http_session, message
+from kaiju_tasks.system_executor.egress import Egress, read_networks
 from kaiju_tasks.system_executor.repeats import CREATE_MANY, repeatable, repeated_ids
 from kaiju_tasks.types import MANAGER_APP, ErrorType
 
@@ -43,7 +44,9 @@ class SystemExecutor(Executor):
     """
 
     def __init__(self, manager: Manager, registry: Registry, limits: Limits) -> None:
-        super().__init__(MANAGER_APP, lifespan=http_session)
+        networks = read_networks(manager.settings.webhook_networks)
+        egress = Egress(networks, everywhere=lambda: manager.auth.local)
+        super().__init__(MANAGER_APP, lifespan=lambda _: http_session(egress))
         self._manager = manager
         self._registry = registry
         self._limits = limits

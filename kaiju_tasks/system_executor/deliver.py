@@ -18,23 +18,25 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.store.base import StoreError, Transaction
+from kaiju_tasks.system_executor.egress import Egress, NotAllowed
 from kaiju_tasks.types import ErrorType, Webhook
 from kaiju_tasks.version import __version__
 
 __all__ = ["deliver", "http_session", "message"]
 
 ANSWER_BYTES = 64 * 1024
-EXTRACT_CHARACTERS = 500
 GONE = 410
 
 Json = dict[str, Any]
 
 
 @asynccontextmanager
-async def http_session(_: object) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open the HTTP session of all deliveries. Restrictions on receivers belong here: a resolver
-    of the connector could refuse private addresses."""
-    connector = aiohttp.TCPConnector(limit=0)
+async def http_session(egress: Egress) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the HTTP session of all deliveries.
+
+    :param egress: decides to which addresses it connects
+    """
+    connector = aiohttp.TCPConnector(limit=0, socket_factory=egress.socket)
     async with aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=None),
@@ -55,8 +57,9 @@ async def deliver(
 
     :param delivery_id: the id of the delivery, the same for all retries
     :param body: the return value of `message`
-    :returns: the status, an extract of the response body, and the duration in seconds
-    :raises Abort: the receiver accepts no more calls (410)
+    :returns: the status, and the duration in seconds. The body of the response is not kept: who
+        may create tasks could read what only the manager reaches.
+    :raises Abort: the receiver accepts no more calls (410), or must not be called
     :raises ReportedError: the receiver did not accept this call, which is to be retried
     """
     headers = _headers(delivery_id, webhook, body, int(manager.clock.now()))
@@ -64,17 +67,16 @@ async def deliver(
     started = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
-            status, answer = await _post(session, webhook.url, body, headers)
+            status = await _post(session, webhook.url, body, headers)
     except TimeoutError:
         raise _failed(f"the receiver has not answered within {seconds:g} seconds") from None
     except (OSError, aiohttp.ClientError, ValueError) as error:
         reason = hide_password(reason_of(error))
+        cause = getattr(error, "os_error", None)
+        if isinstance(cause, NotAllowed):
+            raise Abort(f"the receiver must not be called: {cause}") from error
         raise _failed(f"the receiver cannot be called: {reason}") from error
-    outcome = {
-        "status": status,
-        "seconds": round(time.monotonic() - started, 3),
-        "body": answer.decode("utf-8", "replace")[:EXTRACT_CHARACTERS],
-    }
+    outcome = {"status": status, "seconds": round(time.monotonic() - started, 3)}
     if 200 <= status < 300:
         return outcome
     if status == GONE:
@@ -84,15 +86,12 @@ async def deliver(
 
 async def _post(
     session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]
-) -> tuple[int, bytes]:
+) -> int:
     async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-        answer = b""
-        while len(answer) < ANSWER_BYTES:
-            chunk = await response.content.read(ANSWER_BYTES - len(answer))
-            if not chunk:
-                break
-            answer += chunk
-        return response.status, answer
+        left = ANSWER_BYTES  # read a short body, so that the connection can be used again
+        while left > 0 and (chunk := await response.content.read(left)):
+            left -= len(chunk)
+        return response.status
 
 
 def _headers(delivery_id: str, webhook: Webhook, body: bytes, timestamp: int) -> dict[str, str]:
