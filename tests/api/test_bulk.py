@@ -310,6 +310,11 @@ async def test_a_manager_that_stops_leaves_the_rest_as_it_was_and_the_call_can_b
             await make(call, 30, "a", delay=3600)
             result = await call("tasks.m_cancel", conditions={"status": "IDLE"}, rate=20)
             assert result["pending"] > 0
+
+            async def begun() -> bool:
+                return bool(await listed(call, status="FAILED"))
+
+            await wait_until(begun, "some are cancelled")
         async with Manager(store, settings).running() as manager:
             call = Calls(manager)
             (record,) = (await call("audit.list"))["data"]
