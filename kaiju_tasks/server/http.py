@@ -28,10 +28,12 @@ async def serve_post(
     The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
     refused by Origin and Host.
     """
-    most = frames.limits.max_body_bytes
-    size = min(request.content_length or most, most)
-    async with traffic.requests.taken(client_of(request), size):
+    client, most = client_of(request), frames.limits.max_body_bytes
+    taken = await traffic.requests.take(client, min(request.content_length or most, most))
+    try:
         return await _serve(request, auth, frames)
+    finally:
+        traffic.requests.give(client, taken)
 
 
 async def _serve(request: web.Request, auth: Authenticator, frames: Frames) -> web.Response:

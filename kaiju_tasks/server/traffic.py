@@ -5,8 +5,8 @@ A client is a principal or, without tokens, a remote address.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.server.peer import Backlog
@@ -33,17 +33,8 @@ class Share:
     def __init__(self, total: int, each: int) -> None:
         self._left = total
         self._each = each
-        self._used: Counter[str] = Counter()
+        self._used: dict[str, int] = {}
         self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
-
-    @asynccontextmanager
-    async def taken(self, client: str, size: int) -> AsyncIterator[None]:
-        """Take bytes for the duration of the block, when they are free."""
-        size = await self.take(client, size)
-        try:
-            yield
-        finally:
-            self.give(client, size)
 
     async def take(self, client: str, size: int) -> int:
         """Take bytes when they are free.
@@ -68,17 +59,19 @@ class Share:
     def give(self, client: str, size: int) -> None:
         """Give bytes back."""
         self._left += size
-        self._used[client] -= size
-        if not self._used[client]:
+        if left := self._used[client] - size:
+            self._used[client] = left
+        else:
             del self._used[client]
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def _exceeds(self, client: str, size: int) -> bool:
-        return self._used[client] + size > self._each
+        return self._used.get(client, 0) + size > self._each
 
     def _count(self, client: str, size: int) -> None:
         self._left -= size
-        self._used[client] += size
+        self._used[client] = self._used.get(client, 0) + size
 
     def _serve(self) -> None:
         """Serve waiting clients in turn. One that has its maximum lets others pass."""

@@ -36,10 +36,11 @@ class Clients:
         return task
 
     async def _hold(self, name: str, size: int) -> None:
-        async with self.share.taken(name[0], size):
-            self.holding.append(name)
-            await self._let_go[name].wait()
-            self.holding.remove(name)
+        taken = await self.share.take(name[0], size)
+        self.holding.append(name)
+        await self._let_go[name].wait()
+        self.holding.remove(name)
+        self.share.give(name[0], taken)
 
     async def end(self, name: str) -> list[str]:
         """Let one go. Returns who holds bytes then."""
