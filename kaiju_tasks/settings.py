@@ -33,6 +33,8 @@ ENV_PREFIX: Final = "KAIJU_"
 # used by clients
 _NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN", "KAIJU_TOKEN_FILE"})
 _TEST_PREFIX: Final = "KAIJU_TEST_"
+SECRET_FILES: Final = {"db": "KAIJU_DB_FILE"}
+"""The variables that name files with secret settings. The setting itself is used first."""
 _WORDS: Final = frozenset({"log_level", "log_format"})
 _SECRET: Final = frozenset({"db"})  # may contain a password
 _MIB: Final = 1024 * 1024
@@ -357,7 +359,12 @@ def _read_toml(path: str) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
     by_env = {item.env: item.name for item in setting_fields().values()}
+    for name, env in SECRET_FILES.items():
+        if path := environ.get(env, "").strip():
+            yield name, _Given(_secret_in(path, env), env, is_text=True)
     for env, text in environ.items():
+        if env in SECRET_FILES.values():
+            continue
         if not env.startswith(ENV_PREFIX) or env in _NO_SETTINGS or env.startswith(_TEST_PREFIX):
             continue
         if _is_of_a_service(env, text):
@@ -365,6 +372,20 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]
         _refuse_unknown(env, env, "the environment", list(by_env))
         if text.strip():
             yield by_env[env], _Given(text.strip(), env, is_text=True)
+
+
+def _secret_in(path: str, env: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read().strip()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{env}: {path} cannot be read: {reason}.", field="db") from error
+    except ValueError as error:
+        raise SettingsError(f"{env}: {path} is not text.", field="db") from error
+    if not text:
+        raise SettingsError(f"{env}: {path} is empty.", field="db")
+    return text
 
 
 def _from_overrides(overrides: Mapping[str, Any]) -> Iterator[tuple[str, _Given]]:

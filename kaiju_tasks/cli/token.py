@@ -19,7 +19,7 @@ from kaiju_tasks.times import show_time
 
 __all__ = ["token"]
 
-DATABASE = "KAIJU_DB"
+DATABASE = ("KAIJU_DB", "KAIJU_DB_FILE")
 DAY, HOUR = 86_400.0, 3_600.0
 LISTS = {
     "streams": ("--stream", "GLOB", "Streams."),
@@ -165,7 +165,11 @@ def _ask(verb: str, params: dict[str, Any], config: str | None, db: str | None) 
 
     :returns: its result as plain data
     """
-    if config is None and db is None and not os.environ.get(DATABASE, "").strip():
+    if (
+        config is None
+        and db is None
+        and not any(os.environ.get(one, "").strip() for one in DATABASE)
+    ):
         return call(f"tokens.{verb}", **params)
     settings = read_settings(config, {"db": db})
 

@@ -111,6 +111,28 @@ def test_variables_of_clients_tests_and_others_are_let_alone() -> None:
     assert load_settings(environ=environ) == Settings()
 
 
+def test_the_url_of_the_database_can_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "db"
+    file.write_text("postgresql://u:secret@db/k\n")
+    environ = {"KAIJU_DB_FILE": str(file)}
+    assert load_settings(environ=environ).db == "postgresql://u:secret@db/k"
+    for other in ({"KAIJU_DB": "sqlite:///x.db"}, {"KAIJU_DB": "sqlite:///x.db", **environ}):
+        assert load_settings(environ={**environ, **other}).db == "sqlite:///x.db"
+    assert load_settings(environ=environ, overrides={"db": "sqlite:///y.db"}).db == "sqlite:///y.db"
+    assert load_settings(environ={"KAIJU_DB_FILE": ""}).db == Settings().db
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_file_without_a_url_is_refused_by_its_path(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "db"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environ={"KAIJU_DB_FILE": str(file)})
+    assert str(file) in str(refused.value)
+    assert refused.value.field == "db"
+
+
 def test_an_unknown_setting_is_refused_by_name_with_the_right_one(config: Path) -> None:
     config.write_text("ping-interval = 1\n")
     in_file = refusal(config=config)
