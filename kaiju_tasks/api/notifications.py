@@ -27,7 +27,10 @@ class NotificationsApi:
         self._store = manager.store
 
     async def list(self, caller: Caller, params: NotificationListParams) -> NotificationList:
-        """List notifications by pages."""
+        """List notifications by pages.
+
+        A page of large ones can have fewer than `limit`: only `cursor` says whether more follow.
+        """
         sort = read_sort(params.sort, NOTIFICATION_COLUMNS)
         query = read_page(params, NOTIFICATION_COLUMNS, sort)
         seen = seen_by(caller, access.READ_TASKS)

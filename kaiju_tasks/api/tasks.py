@@ -384,7 +384,10 @@ class TasksApi:
         return Count(await self._store.count(read_conditions(params.conditions), seen))
 
     async def list(self, caller: Caller, params: ListParams) -> TaskList:
-        """List tasks by pages."""
+        """List tasks by pages.
+
+        A page of large tasks can have fewer than `limit`: only `cursor` says whether more follow.
+        """
         sort = read_sort(params.sort)
         columns = _columns(params.columns)
         page = await self._store.find(
