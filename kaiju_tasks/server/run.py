@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -71,6 +72,7 @@ async def serve(
     :raises CannotServe: the manager cannot start; the message is for people
     :raises SettingsError: a setting is not valid, such as a host that requires a confirmation
     """
+    _allow_many_connections()
     with stop_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(_manager(settings, migrate))
@@ -83,6 +85,14 @@ async def serve(
                 await stack.enter_async_context(run(manager, registry, settings))
             say(f"kaiju-tasks {__version__} at {address} ({_without_password(settings.db)})")
             await _until_stopped(stop, Children(executors, inside, settings, manager.auth))
+
+
+def _allow_many_connections() -> None:
+    """Use as many file descriptors as this process may: clients must not use up those that it needs
+    for its database."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems refuse what they have announced
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _reload(

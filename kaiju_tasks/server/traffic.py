@@ -19,8 +19,9 @@ REQUESTS_BYTES_EACH = 16 * MIB
 """The bytes of requests that are being answered, for all clients and for each."""
 REQUEST_BYTES_MIN = 8 * 1024
 """What a request occupies in any case: this bounds their number, too."""
-SOCKETS = 2_000
-SOCKETS_EACH = 1_000
+SOCKETS = 4_000
+SOCKETS_EACH = 3_000
+"""A principal can be that of all executors."""
 
 
 class Share:

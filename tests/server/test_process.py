@@ -151,6 +151,14 @@ async def test_an_executor_that_does_not_exist_ends_it_with_code_2(processes: Pr
     assert "Traceback" not in process.log
 
 
+async def test_it_uses_as_many_file_descriptors_as_it_may(processes: Processes) -> None:
+    process, _ = await start(processes)
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    soft, hard = line.split()[3:5]
+    assert soft == hard
+
+
 async def test_a_port_in_use_is_said(processes: Processes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
