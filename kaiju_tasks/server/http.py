@@ -15,7 +15,7 @@ from kaiju_tasks.server.front import public_url_of
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import Traffic
 
-__all__ = ["client_of", "rpc_url", "serve_post"]
+__all__ = ["client_of", "peer_of", "rpc_url", "serve_post"]
 
 BODY_SECONDS = 60.0
 
@@ -28,7 +28,7 @@ async def serve_post(
     The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
     refused by Origin and Host.
     """
-    client, most = client_of(request), frames.limits.max_body_bytes
+    client, most = peer_of(request), frames.limits.max_body_bytes
     taken = await traffic.requests.take(client, min(request.content_length or most, most))
     try:
         return await _serve(request, auth, frames)
@@ -58,8 +58,18 @@ async def _serve(request: web.Request, auth: Authenticator, frames: Frames) -> w
 
 
 def client_of(request: web.Request) -> str:
-    """What a request counts for: its principal or, without tokens, the remote address."""
+    """Whose sockets are counted together: those of a principal or, without tokens, of a remote
+    address."""
     return request[ADMISSION].principal.id or request.remote or ""
+
+
+def peer_of(request: web.Request) -> str:
+    """Whose requests are counted together: those of a principal or, without tokens, of a
+    connection, because all clients on this machine have one address."""
+    principal = request[ADMISSION].principal.id
+    if principal is not None or request.transport is None:
+        return principal or ""
+    return str(request.transport.get_extra_info("peername"))
 
 
 def rpc_url(request: web.Request) -> str:

@@ -1,6 +1,6 @@
 """Bounds what all clients together occupy of this process, so that one leaves room for others.
 
-A client is a principal or, without tokens, a remote address.
+A client is a principal or, without tokens, a connection, and a remote address for its sockets.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from kaiju_tasks.rights import may_call
 from kaiju_tasks.rights.access import SERVE
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.entrance import ADMISSION
-from kaiju_tasks.server.http import client_of, rpc_url
+from kaiju_tasks.server.http import client_of, peer_of, rpc_url
 from kaiju_tasks.server.peer import Peer
 from kaiju_tasks.server.seat import SocketSeat
 from kaiju_tasks.server.traffic import Share, Traffic
@@ -69,7 +69,7 @@ async def _serve(
         admission.principal, remote=request.remote, connection=peer, url=rpc_url(request)
     )
     sockets.add(socket)
-    calls = _Calls(frames.connection(caller), peer, traffic.requests, client_of(request))
+    calls = _Calls(frames.connection(caller), peer, traffic.requests, peer_of(request))
     try:
         with manager.auth.seated(SocketSeat(manager, caller, peer), admission):
             async for message in socket:

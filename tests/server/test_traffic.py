@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.errors import TooManyRequests
+from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.rights import Kind
 from kaiju_tasks.rpc import NoParams
 from kaiju_tasks.server import runner, traffic
 from kaiju_tasks.server.traffic import Share, SocketCount
@@ -167,9 +169,25 @@ async def test_a_flood_over_a_socket_is_read_no_faster_than_it_is_answered(
 
 
 async def test_posts_wait_for_room(slow: tuple[Site, Slow]) -> None:
+    """Each of them over a connection of its own."""
     site, method = slow
     request = {"jsonrpc": "2.0", "id": 1, "method": "test.slow"}
     posts = [asyncio.create_task(site.post(request)) for _ in range(10)]
+    await wait_until(lambda: method.running == 4, "four are running")
+    method.let_go.set()
+    for response in await asyncio.gather(*posts):
+        assert (await response.json())["result"] is None
+    assert method.most == 4
+
+
+async def test_the_posts_of_a_principal_are_counted_together(slow: tuple[Site, Slow]) -> None:
+    site, method = slow
+    order = TokenOrder(principal="ann", kind=Kind.USER)
+    token = (await database_issuer(site.manager.store).create(order)).token
+    site.manager.auth.changed()
+    headers = {"Authorization": f"Bearer {token}"}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "test.slow"}
+    posts = [asyncio.create_task(site.post(request, headers=headers)) for _ in range(10)]
     await wait_until(lambda: method.running == 2, "two are running")
     method.let_go.set()
     for response in await asyncio.gather(*posts):
