@@ -14,6 +14,9 @@ from tests.chaos.faults import FAULTS, faults_of
 from tests.chaos.run import Chaos
 from tests.chaos.world import World
 
+PART = 4000
+"""So many characters at each end of a problem are printed: the log of a process is long."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -54,7 +57,8 @@ async def run(options: argparse.Namespace) -> int:
             await world.close()
     print_recovery(chaos)
     for problem in chaos.problems[:20]:
-        print(f"VIOLATION {problem}"[:4000])
+        middle = " […] " if len(problem) > 2 * PART else ""
+        print(f"VIOLATION {problem[:PART]}{middle}{problem[PART:][-PART:]}")
     return 1 if chaos.problems else 0
 
 

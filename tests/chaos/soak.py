@@ -10,14 +10,20 @@ import csv
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 
+from kaiju_tasks import Client
 from tests.chaos.cluster import DATABASE, Cluster
 from tests.chaos.run import Chaos
 from tests.chaos.samples import Sample, Verdict, judge, of_postgres, of_process, of_sqlite
-from tests.chaos.world import World
+from tests.chaos.workload import Workload
+from tests.chaos.world import APP, World
 
+FIRST_TASKS = 60_000
+"""They fill the caches of managers, which hold 20,000 definitions each. That is no growth."""
+BATCH = 100
 TASKS = 400
 OPEN = 100
 SAMPLES = 60
@@ -41,6 +47,18 @@ class Soak:
     @property
     def problems(self) -> list[str]:
         return self._chaos.problems
+
+    async def fill_caches(self) -> None:
+        """Run many short tasks, and delete them."""
+        ids = [f"first-{number}" for number in range(FIRST_TASKS)]
+        parts = [ids[start : start + BATCH] for start in range(0, FIRST_TASKS, BATCH)]
+        for part in parts:
+            await self._world.ask(partial(_create, ids=part))
+        while await Workload(self._world, self._random, "first").open():
+            await asyncio.sleep(1.0)
+        for part in parts:
+            await self._world.ask(partial(_delete, ids=part))
+        self._world.ledger.unlink()
 
     async def run(self, seconds: float) -> None:
         """Work for some time, and sample."""
@@ -77,6 +95,15 @@ class Soak:
         )
 
 
+async def _create(client: Client, ids: list[str]) -> None:
+    commands = [{"method": "work"}]
+    await client.tasks.m_create([{"id": id, "app_name": APP, "commands": commands} for id in ids])
+
+
+async def _delete(client: Client, ids: list[str]) -> None:
+    await client.tasks.m_delete(ids)
+
+
 def print_verdicts(verdicts: list[Verdict]) -> bool:
     """Print what grew by more than a tenth of what is allowed.
 
@@ -109,6 +136,7 @@ async def run(options: argparse.Namespace) -> int:
         soak = Soak(world, options.seed)
         try:
             await world.open(managers=2 if cluster else 1, executors=3)
+            await soak.fill_caches()
             await soak.run(options.hours * 3600)
         finally:
             await world.close()

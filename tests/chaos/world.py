@@ -52,6 +52,7 @@ class World:
         self.managers: list[ManagerProcess] = []
         self.executors: list[ExecutorProcess] = []
         self.clients: list[Client] = []
+        self._restarting: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._killed: dict[int, float] = {}
         self._frozen: dict[int, list[Span]] = defaultdict(list)
         self._processes = Processes(folder)
@@ -119,10 +120,23 @@ class World:
         return self._fleet.start_executor(*turned, concurrency=8)
 
     async def restart_manager(self, at: int, *, kill: bool) -> None:
-        process = self.managers[at].process
-        process.kill() if kill else process.terminate()
-        await process.ended(PATIENCE_SECONDS)
-        self.managers[at] = await self._fleet.again(self.managers[at])
+        async with self._restarting[at], asyncio.timeout(PATIENCE_SECONDS):
+            process = self.managers[at].process
+            process.kill() if kill else process.terminate()
+            await process.ended(PATIENCE_SECONDS)
+            self.managers[at] = await self._start_again(self.managers[at])
+
+    async def _start_again(self, manager: ManagerProcess) -> ManagerProcess:
+        """Start a manager until it is ready, as a supervisor does: it ends if the database is away
+        while it starts."""
+        while True:
+            started = self._fleet.start_manager(int(manager.url.rpartition(":")[2]))
+            try:
+                return await self._fleet.ready(started)
+            except AssertionError:
+                if started.process.exit_code is None:
+                    raise
+            await asyncio.sleep(0.2)
 
     async def restart_executor(self, at: int, *, kill: bool) -> None:
         process = self.executors[at].process
