@@ -15,7 +15,7 @@ Glob = Annotated[
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f]+\Z",
+        pattern=r"^[^\x00-\x1f\x7f]+(?![\s\S])",
         description="`*` is any text and `?` any character; all else stands for itself.",
     ),
 ]

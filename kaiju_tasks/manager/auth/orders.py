@@ -14,7 +14,7 @@ EXECUTOR_LIFETIME_SECONDS = 365 * DAY
 
 Lifetime = Annotated[float, Meta(gt=0, le=3_650 * DAY)]
 Overlap = Annotated[float, Meta(ge=0, le=30 * DAY)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}(?![\s\S])")]
 Note = Annotated[str, Meta(min_length=1, max_length=255)]
 TokenId = Annotated[str, Meta(min_length=1, max_length=100)]
 
