@@ -56,6 +56,7 @@ class _Watched:
         return self.task["status"] in ENDED or idle_again
 
     async def until_ended(self, client: "Client") -> None:
+        self._see(check_result("tasks.get", await client.tasks.get(self.task["id"])))
         while not self.ended:
             seen = {name: self.task[name] for name in ("status", "stage", "status_reason")}
             waited = await client.call(

@@ -108,7 +108,7 @@ def deep(a: Address, b: list[int] = [], kind: Literal["x", "y"] = "x") -> None: 
     ("params", "field"),
     [
         ({"a": {"city": 1}}, "a.city"),
-        ({"a": {}}, "a"),
+        ({"a": {}}, "a.city"),
         ({"a": {"city": "x"}, "b": [1, "2"]}, "b.1"),
         ({"a": {"city": "x"}, "kind": "z"}, "kind"),
         ({}, "a"),
