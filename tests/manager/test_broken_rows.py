@@ -484,6 +484,30 @@ async def test_a_waiting_task_that_cannot_be_read_can_be_deleted(
     await call.until(child, "FAILED")
 
 
+async def test_a_task_that_cannot_be_read_when_another_begins_to_wait_for_it_has_ended_for_that(
+    manager: Manager, call: Calls, sql: Sql
+) -> None:
+    await call.create({"method": "_MESSAGE_", "params": {}}, id="bad")
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    await call.create({"method": "_TASKS_", "params": {"ids": ["bad"]}}, id="parent")
+    ended = await call.until("parent", "FAILED")
+    assert ended["error"]["type"] == "child_failed"
+    assert (await call.get("bad"))["error"]["type"] == "internal_error"
+
+
+async def test_a_child_that_cannot_be_read_ends_with_the_task_that_waits_for_it(
+    manager: Manager, call: Calls, sql: Sql
+) -> None:
+    child = {"id": "bad", "commands": [{"method": "_MESSAGE_", "params": {}}]}
+    await call.create({"method": "_TASKS_", "params": {"create": [child]}}, id="parent")
+    await call.until("bad", "WAITING")
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    await call("tasks.delete", id="parent")
+    assert (await call.until("bad", "FAILED"))["error"]["type"] == "internal_error"
+
+
 async def test_a_row_that_cannot_be_read_does_not_hinder_a_step_of_the_clock(
     manager: Manager, call: Calls, sql: Sql, settings: Settings
 ) -> None:

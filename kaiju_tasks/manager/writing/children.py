@@ -206,12 +206,7 @@ class ChildTasks:
                 raise _refusal(f"there is no task {child_id!r}")
             if parent.token_id is not None and state.definition.user_id != parent.user_id:
                 raise _refusal(f"there is no task {child_id!r}")  # a stranger's: do not reveal it
-            child = Child(position, spawn.cycle, child_id, made=False)
-            row = state.row
-            if row.status in ENDED:
-                child.status, child.exit_code, child.error = row.status, row.exit_code, row.error
-                child.job_id, child.job_cycle, child.stages = row.job_id, row.cycle, row.stage
-            spawning.children.append(child)
+            spawning.children.append(Child(position, spawn.cycle, child_id, made=False))
 
     async def _create(
         self, tx: Transaction, spawning: "SpawnPlan"
@@ -242,12 +237,19 @@ class ChildTasks:
     async def _record_ended(
         self, tx: Transaction, spawning: "SpawnPlan", changes: list[Change]
     ) -> None:
-        """Record children without executor stages that have ended already, and free their keys."""
+        """Record children that have ended already, and free their keys: those without executor
+        stages, named ones, and those that cannot be read."""
         run_ends = {one.step.row.id: one.step.run_end for one in changes}
+        rows = {child_id: state.row for child_id, state in spawning.states.items()}
+        rows.update((one.step.row.id, one.step.row) for one in changes)
         for child in spawning.children:
-            if (end := run_ends.get(child.child_id)) is not None:
+            end, row = run_ends.get(child.child_id), rows.get(child.child_id)
+            if end is not None:
                 child.status, child.exit_code, child.error = end.status, end.exit_code, end.error
                 child.job_id, child.job_cycle, child.stages = end.job_id, end.cycle, end.stages
+            elif row is not None and row.status in ENDED:
+                child.status, child.exit_code, child.error = row.status, row.exit_code, row.error
+                child.job_id, child.job_cycle, child.stages = row.job_id, row.cycle, row.stage
         keyed = [one for one in changes if one.step.row.id in spawning.claimed]
         ended = [c.step.row.id for c in keyed if claimed(c.step.row, c.definition) is None]
         if ended:

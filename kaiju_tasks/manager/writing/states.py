@@ -13,6 +13,7 @@ from kaiju_tasks.lifecycle import (
     Row,
     Step,
     TaskState,
+    Unreadable,
     advance,
     fail_broken,
 )
@@ -105,11 +106,14 @@ class States:
     def advance(
         self, tx: Transaction, states: Iterable[TaskState], event: EventSource
     ) -> list[Change]:
-        """Advance states. The caller saves the changes."""
+        """Advance states, as nobody has asked for it: a task that cannot be read fails. The caller
+        saves the changes."""
         changes: list[Change] = []
         for state in states:
             try:
                 step = self.step(tx, state, event)
+            except Unreadable as exc:
+                step = fail(tx, state, exc)
             except Exception:  # a bug met by one task must not stop the others
                 log.exception("advancing task %s failed", state.row.id)
                 continue
