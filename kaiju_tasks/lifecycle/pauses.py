@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from kaiju_tasks.cron import cron_schedule
 from kaiju_tasks.errors import TemplateError
-from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.definition import BrokenDefinition, Definition
 from kaiju_tasks.templates import compiled_condition, compiled_template
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import Pause
@@ -66,10 +66,13 @@ class Pauses:
         return iter([one.pause for one in self._armed.values()])
 
     def holding(self, definition: Definition, stage: int, now: float) -> Pause | None:
-        """The pause that holds a task before a stage, if any.
+        """The pause that holds a task before a stage, if any. A task that cannot be read is never
+        held: it is to fail.
 
         :param now: UNIX seconds
         """
+        if isinstance(definition, BrokenDefinition):
+            return None
         for one in self._armed.values():
             if one.active(now) and one.holds(definition, stage):
                 return one.pause

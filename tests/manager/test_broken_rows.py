@@ -119,6 +119,20 @@ async def test_a_queued_task_whose_definition_cannot_be_read_does_not_stop_its_s
     assert (await call.until("bad", "FAILED"))["exit_code"] == 1
 
 
+async def test_a_pause_holds_no_task_that_cannot_be_read(
+    manager: Manager, call: Calls, sql: Sql
+) -> None:
+    await call.create("work", id="bad", priority=1)
+    await call.create("work", id="good")
+    await call("pauses.add", reason="r", method="other.*")
+    await sql(UNREADABLE["no JSON"])
+    forget(manager, "bad")
+    executor = HandExecutor(manager, "late")
+    await executor.connect()
+    assert (await executor.take()).id == "good"
+    await call.until("bad", "FAILED")
+
+
 async def test_a_report_for_a_task_that_cannot_be_read_ends_it_and_not_its_batch(
     manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
 ) -> None:
