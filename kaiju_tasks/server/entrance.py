@@ -18,7 +18,7 @@ from kaiju_tasks.rights import Access, may_call, read_token
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.failures import Failures
 
-__all__ = ["ADMISSION", "Entrance", "Handler"]
+__all__ = ["ADMISSION", "Entrance", "Handler", "refusal"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,7 +47,7 @@ class Entrance:
                 try:
                     request[ADMISSION] = await self._admit(request, access)
                 except KaijuError as error:
-                    return _refusal(error)
+                    return refusal(error)
             return await handler(request)
 
         guarded.access = access  # type: ignore[attr-defined]
@@ -96,7 +96,8 @@ def _token_of(request: web.Request) -> str | None:
     return token.strip() if len(headers) == 1 and scheme.lower() == SCHEME else ""
 
 
-def _refusal(error: KaijuError) -> web.Response:
+def refusal(error: KaijuError) -> web.Response:
+    """The answer to a request that is not admitted."""
     headers = {}
     if isinstance(error, Unauthorized):
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"

@@ -7,10 +7,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.frames import Frames
-from kaiju_tasks.errors import InvalidRequest, TooLarge
+from kaiju_tasks.errors import InvalidRequest, TooLarge, Unauthorized, Unavailable
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rpc import encode_error
-from kaiju_tasks.server.entrance import ADMISSION
+from kaiju_tasks.server.entrance import ADMISSION, refusal
 from kaiju_tasks.server.front import public_url_of
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import Traffic
@@ -26,7 +26,8 @@ async def serve_post(
     """Answer a request or a batch: 200 with the response, or 204 if there is none.
 
     The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
-    refused by Origin and Host.
+    refused by Origin and Host. The caller is authenticated again when the body is complete, because
+    its token can end meanwhile.
     """
     client, most = peer_of(request), frames.limits.max_body_bytes
     taken = await traffic.requests.take(client, min(request.content_length or most, most))
@@ -50,7 +51,10 @@ async def _serve(request: web.Request, auth: Authenticator, frames: Frames) -> w
         return response
     except TooLarge as error:
         return _json(encode_error(None, error))
-    admission = request[ADMISSION]
+    try:
+        admission = await auth.admit_again(request[ADMISSION])
+    except (Unauthorized, Unavailable) as error:
+        return refusal(error)
     caller = Caller(admission.principal, remote=request.remote, url=rpc_url(request))
     with auth.seated(CallSeat(caller), admission):
         answer = await frames.answer(body, caller)

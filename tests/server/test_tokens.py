@@ -11,7 +11,7 @@ import pytest
 
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.manager.auth import Admission, TokenOrder, database_issuer
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope, new_token
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
@@ -146,6 +146,39 @@ async def test_the_body_is_not_read_before_the_token(site: Site) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await reader.readline()).startswith(b"HTTP/1.1 401")
     writer.close()
+
+
+async def test_a_token_that_ends_while_the_body_is_read_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = await token_of(site.manager, "root", Kind.ADMIN)
+    token = await token_of(site.manager, "mal", Kind.ADMIN)
+    auth, admitted = site.manager.auth, asyncio.Event()
+    admit = auth.admit
+
+    async def admit_and_say(*of: Any) -> Admission:
+        admission = await admit(*of)
+        admitted.set()
+        return admission
+
+    monkeypatch.setattr(auth, "admit", admit_and_say)
+    request = {**INFO, "method": "tokens.create"}
+    body = json.dumps({**request, "params": {"data": {"principal": "evil", "kind": "admin"}}})
+    head = (
+        f"POST /rpc HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(f"{head}{body[:-1]}".encode())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await admitted.wait()
+        await database_issuer(site.manager.store).revoke(token[5:17])
+        auth.changed()
+        writer.write(body[-1:].encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()
+    listed = await site.post({**INFO, "method": "tokens.list"}, headers=bearer(root))
+    assert "evil" not in await listed.text()
 
 
 async def test_a_websocket_is_refused_before_it_opens(site: Site) -> None:

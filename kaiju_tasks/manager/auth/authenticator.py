@@ -139,6 +139,25 @@ class Authenticator:
         self._use(parts, remote)
         return admission
 
+    async def admit_again(self, admission: Admission) -> Admission:
+        """Authenticate a caller that was admitted a while ago, with the rights that it has now.
+
+        :raises Unauthorized: its token has ended
+        :raises Unavailable: the database cannot be reached
+        """
+        await self._refresh_for_callers()
+        now = await self._admission_now(admission)
+        if now is None:
+            raise Unauthorized(REFUSAL)
+        return now
+
+    async def _admission_now(self, admission: Admission) -> Admission | None:
+        """None: the caller is not admitted any more."""
+        if admission.parts is None:
+            return self._without_token
+        now = self.remembered(admission.parts) or await self._ask(admission.parts)
+        return None if now is None or now.expired(self._clock()) else now
+
     def remembered(self, parts: TokenParts) -> Admission | None:
         """The admission of a token that was admitted before, without a query."""
         if parts.hash in self._house:
@@ -317,15 +336,15 @@ class Authenticator:
         self, seat: Seat, admission: Admission, asked: dict[bytes, Admission | None]
     ) -> None:
         parts = admission.parts
-        if parts is None:
-            now: Admission | None = self._without_token
-        elif parts.hash in asked:
+        if parts is not None and parts.hash in asked:
             now = asked[parts.hash]
         else:
-            now = asked[parts.hash] = self.remembered(parts) or await self._ask(parts)
+            now = await self._admission_now(admission)
+            if parts is not None:
+                asked[parts.hash] = now
         if seat not in self._seats:  # it was closed meanwhile
             return
-        if now is None or now.expired(self._clock()):
+        if now is None:
             del self._seats[seat]
             seat.ended()
         else:
