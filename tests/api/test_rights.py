@@ -267,6 +267,27 @@ async def test_a_next_task_must_be_in_sight(call: Calls, bob: Calls) -> None:
     assert str(there) == str(missing).replace("'u'", "'t'")
 
 
+@pytest.mark.parametrize("kind", [Kind.USER, Kind.OPERATOR])
+async def test_a_child_cannot_start_the_task_of_somebody_else(
+    call: Calls, bob: Calls, kind: Kind
+) -> None:
+    await bob("tasks.cancel", id="t")
+    ann = await as_(call, "ann", kind)
+    await ann.create({"method": "_MESSAGE_"}, id="own")
+    timer = {"method": "_TIMER_", "params": {"timer": 0}}
+    errors = {}
+    for target in ("t", "u", "own"):
+        child = {"id": f"before-{target}", "commands": [timer], "next_task": target}
+        hook = {"method": "_TASKS_", "params": {"create": [child]}}
+        await ann.create(hook, id=f"p-{target}")
+        ended = await ann.until(f"p-{target}", "FINISHED" if target == "own" else "FAILED")
+        errors[target] = ended["error"]
+    assert errors["t"]["message"] == "`next_task`: there is no task 't'"
+    assert errors["u"]["message"] == "`next_task`: there is no task 'u'"
+    assert errors["own"] is None
+    assert (await bob.get("t"))["status"] == "FAILED"
+
+
 async def test_a_pause_of_all_streams_needs_all_streams(call: Calls) -> None:
     limited = await as_(call, "op", Kind.OPERATOR, streams=("billing",))
     whole = await as_(call, "chief", Kind.OPERATOR)

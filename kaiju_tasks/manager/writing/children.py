@@ -129,7 +129,7 @@ class ChildTasks:
         await self._reuse(tx, spawning, named)
         spawning.states = await self._states.lock(tx, [*spawning.made, *named])
         self._check_made(parent, spawning)
-        await self._check_next_tasks(tx, spawning)
+        await self._check_next_tasks(tx, parent, spawning)
         self._add_named(parent, spawn, spawning, named)
         await _refuse_cycle(tx, parent.id, named)
 
@@ -181,13 +181,17 @@ class ChildTasks:
             if state is not None and state.definition.parent_id != parent.id:
                 raise _refusal(f"a task with the id {child_id!r} already exists")
 
-    async def _check_next_tasks(self, tx: Transaction, spawning: "SpawnPlan") -> None:
+    async def _check_next_tasks(
+        self, tx: Transaction, parent: Definition, spawning: "SpawnPlan"
+    ) -> None:
         made = {child_id: defined.definition for child_id, defined in spawning.made.items()}
         targets = {one.next_task for one in made.values() if one.next_task is not None}
         if not targets:
             return
         known = await tx.next_tasks(targets)
-        for target in sorted(targets - made.keys() - known.keys()):
+        found = await tx.definitions(targets) if parent.token_id is not None else {}
+        strange = {one for one, stored in found.items() if _hidden(parent, stored.definition)}
+        for target in sorted(targets - made.keys() - (known.keys() - strange)):
             raise _refusal(f"`next_task`: there is no task {target!r}")
         for circle in circles(made, known):
             members = await tx.definitions(circle)
@@ -204,8 +208,8 @@ class ChildTasks:
                 raise _refusal("a task cannot wait for itself")
             if state is None:
                 raise _refusal(f"there is no task {child_id!r}")
-            if parent.token_id is not None and state.definition.user_id != parent.user_id:
-                raise _refusal(f"there is no task {child_id!r}")  # a stranger's: do not reveal it
+            if _hidden(parent, state.definition):
+                raise _refusal(f"there is no task {child_id!r}")
             spawning.children.append(Child(position, spawn.cycle, child_id, made=False))
 
     async def _create(
@@ -382,6 +386,11 @@ def _is_done(child: Child, plan: ChildPlan, cycle: int) -> bool:
     """Whether a retry keeps this child: it has finished."""
     finished = child.status == TaskStatus.FINISHED and child.cycle == cycle
     return finished and plan.id in (None, child.child_id)
+
+
+def _hidden(parent: Definition, other: Definition) -> bool:
+    """Whether a task belongs to somebody else, so that its existence must not be revealed."""
+    return parent.token_id is not None and other.user_id != parent.user_id
 
 
 def _wait_of(state: TaskState) -> Wait | None:
