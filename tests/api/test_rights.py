@@ -288,6 +288,23 @@ async def test_a_child_cannot_start_the_task_of_somebody_else(
     assert (await bob.get("t"))["status"] == "FAILED"
 
 
+async def test_the_children_of_a_deleted_task_stay_with_their_owner(
+    call: Calls, bob: Calls
+) -> None:
+    timer = {"method": "_TIMER_", "params": {"timer": 0}}
+    hook = {"method": "_TASKS_", "params": {"create": [{"id": "c", "commands": [timer]}]}}
+    await bob.create(hook, id="p")
+    await bob.until("p", "FINISHED")
+    await bob("tasks.delete", id="p")
+    before = await bob.get("c")
+    ann = await as_(call, "ann", Kind.USER)
+    await ann.create(hook, id="p")
+    refused = await ann.until("p", "FAILED")
+    assert refused["error"]["message"] == "a task with the id 'c' already exists"
+    assert await bob.get("c") == before
+    assert isinstance(await failure(ann, "tasks.get", {"id": "c"}), NotFound)
+
+
 async def test_a_pause_of_all_streams_needs_all_streams(call: Calls) -> None:
     limited = await as_(call, "op", Kind.OPERATOR, streams=("billing",))
     whole = await as_(call, "chief", Kind.OPERATOR)

@@ -178,7 +178,10 @@ class ChildTasks:
     def _check_made(self, parent: Definition, spawning: "SpawnPlan") -> None:
         for child_id in spawning.made:
             state = spawning.states.get(child_id)
-            if state is not None and state.definition.parent_id != parent.id:
+            if state is None:
+                continue
+            orphan = state.definition.user_id != parent.user_id  # of a deleted task with this id
+            if orphan or state.definition.parent_id != parent.id:
                 raise _refusal(f"a task with the id {child_id!r} already exists")
 
     async def _check_next_tasks(
