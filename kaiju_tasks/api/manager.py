@@ -79,10 +79,12 @@ class ManagerApi:
     async def suspend_executor(self, caller: Caller, params: SuspendExecutorParams) -> PingResult:
         """Disconnect an executor. The tasks that it holds return to their streams."""
         check_leave(params)
-        own = caller.session is not None and caller.session.executor_id == params.id
-        if not own and not caller.principal.unlimited:
+        own = caller.session
+        if own is not None and own.executor_id != params.id:
+            own = None
+        if own is None and not caller.principal.unlimited:
             raise Forbidden("an executor can only disconnect itself", field="id")
-        await self._manager.roster.leave(params.id)
+        await self._manager.roster.leave(params.id, own)
         self._known.forget()
         return PingResult("GONE")
 

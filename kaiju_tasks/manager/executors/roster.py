@@ -277,12 +277,15 @@ class Roster:
         self._departures.closed(session.executor_id, session.nonce, seconds)
         self._on_shortened()
 
-    async def leave(self, executor_id: str) -> None:
+    async def leave(self, executor_id: str, session: Session | None = None) -> None:
         """Let an executor leave. Its tasks are requeued, which does not count as a loss.
 
+        :param session: that which leaves; nothing happens if the executor has connected again. None
+            for any
         :raises NotFound: no such executor
         """
-        await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED)
+        nonce = None if session is None else session.nonce
+        await self._end(executor_id, ExecutorStatus.GONE, Outcome.RELEASED, session=nonce)
         self._visits.worked(executor_id)
 
     async def dismiss(self, session: Session) -> None:

@@ -85,6 +85,20 @@ async def test_a_connection_that_another_one_has_replaced_renews_nothing(
     assert (await again.ping())["status"] == "ACTIVE"
 
 
+async def test_a_connection_that_another_one_has_replaced_does_not_end_it(
+    manager: Manager, call: Calls, executor: HandExecutor
+) -> None:
+    again = HandExecutor(manager, "hand")
+    await again.connect()
+    await call.create("work", id="t")
+    await again.take()
+    await executor.call("manager.suspend_executor", id="hand")
+    assert (await again.ping())["status"] == "ACTIVE"
+    assert ((await call.get("t"))["status"], again.revoked) == ("EXECUTED", [])
+    await again.call("manager.suspend_executor", id="hand")
+    assert (await call.get("t"))["status"] == "QUEUED"
+
+
 @pytest.mark.parametrize("id", ["", "a\0b", "x" * 256])
 async def test_a_leave_under_an_impossible_id_is_refused(call: Calls, id: str) -> None:
     with pytest.raises(InvalidParams):
