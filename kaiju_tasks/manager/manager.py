@@ -230,9 +230,9 @@ class Manager:
         except (Unavailable, StoreError) as exc:
             log.warning("checking the leases of executor %s failed: %s", session.executor_id, exc)
 
-    def _seen(self, summary: WorkSummary) -> None:
+    def _seen(self, summary: WorkSummary, asked_at: float) -> None:
         self.pauses.seen(summary.paused)
-        self.auth.seen(summary.tokens_revision)
+        self.auth.seen(summary.tokens_revision, asked_at)
         served = self.streams.served()
         self.streams.feed_all(summary.ready & served, summary.suspect & served)
 

@@ -29,7 +29,7 @@ SIGNALS_AT_ONCE = 500
 class Scheduler:
     """The loop that advances due tasks.
 
-    :param seen: called with each work summary
+    :param seen: called with each work summary, and when it was asked for, in seconds of the loop
     :param poll_interval: seconds between two polls
     :param batch_rows: maximum number of tasks in a transaction
     :param misfire_grace: how long a task may take to catch up with its fires, in seconds
@@ -44,7 +44,7 @@ class Scheduler:
         dice: Dice,
         clock: StoreClock,
         *,
-        seen: Callable[[WorkSummary], None],
+        seen: Callable[[WorkSummary, float], None],
         roster: Roster,
         poll_interval: float,
         batch_rows: int,
@@ -118,11 +118,12 @@ class Scheduler:
     async def _look_ahead(self) -> WorkSummary:
         self._wake.clear()
         self._next_due = None
+        asked_at = asyncio.get_running_loop().time()
         summary = await self._store.work_summary()
         self._uptime.reached(True)
         if summary.next_due is not None:
             self._next_due = min(summary.next_due, self._next_due or summary.next_due)
-        self._seen(summary)
+        self._seen(summary, asked_at)
         return summary
 
     async def _do_due(self) -> int:

@@ -171,9 +171,21 @@ async def test_a_known_token_costs_a_query_only_when_the_revision_is_old(w: Worl
         await w.auth.admit(issued.token)
     assert w.queries == before
     for _ in range(100):
-        w.auth.seen((await w.auth.admit(issued.token)).revision)
+        w.auth.seen((await w.auth.admit(issued.token)).revision, w.loop.time())
         await asyncio.sleep(1.0)
     assert w.queries <= before + 1
+
+
+@simulated
+async def test_a_revision_is_as_old_as_the_question(w: World) -> None:
+    issued = await w.token()
+    w.auth.changed()
+    revision, asked_at = (await w.auth.admit(issued.token)).revision, w.loop.time()
+    await w.issuer.revoke(issued.id)
+    for _ in range(4):
+        await asyncio.sleep(0.6)
+        w.auth.seen(revision, asked_at)  # the answer was long under way
+    assert await w.refuses(issued.token)
 
 
 @pytest.mark.parametrize("change", ["revoke", "expire", "disable", "rotate"])

@@ -220,10 +220,13 @@ class Authenticator:
 
     # -- changes ---------------------------------------------------------------------------
 
-    def seen(self, revision: int) -> None:
-        """Take a revision into account that was read from the store just now."""
+    def seen(self, revision: int, asked_at: float) -> None:
+        """Take a revision into account that was read from the store.
+
+        :param asked_at: when the read began, in seconds of the event loop
+        """
         if revision == self._revision:
-            self._read_at = asyncio.get_running_loop().time()
+            self._read_at = max(self._read_at, asked_at)
         else:
             self.changed()
 
