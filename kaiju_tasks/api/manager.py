@@ -11,8 +11,16 @@ from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.torn_reports import readable_reports
-from kaiju_tasks.errors import Forbidden, InvalidParams, InvalidRequest, KaijuError, TooLarge
+from kaiju_tasks.errors import (
+    Forbidden,
+    InvalidParams,
+    InvalidRequest,
+    KaijuError,
+    TooLarge,
+    Unauthorized,
+)
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.auth import REFUSAL
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.protocol import (
     ConnectParams,
@@ -23,6 +31,7 @@ from kaiju_tasks.protocol import (
     WriteStageParams,
     WriteStageResult,
 )
+from kaiju_tasks.rights import NOBODY
 from kaiju_tasks.rpc import convert_json
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.types import ExecutorInfo
@@ -61,6 +70,9 @@ class ManagerApi:
             params, caller.connection, caller.user_id, local=caller.remote in LOOPBACK
         )
         caller.session = session
+        if caller.principal is NOBODY:  # its token ended meanwhile
+            await self._manager.roster.dismiss(session)
+            raise Unauthorized(REFUSAL)
         self._known.forget()
         self._manager.serve_session(session)
         return result

@@ -8,10 +8,10 @@ import pytest
 from msgspec import Raw
 
 from kaiju_tasks.api import write_stage_fast
-from kaiju_tasks.errors import InvalidParams, NotFound
+from kaiju_tasks.errors import InvalidParams, NotFound, Unauthorized
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
-from kaiju_tasks.rights import ALL_SIGHT
+from kaiju_tasks.rights import ALL_SIGHT, NOBODY
 from kaiju_tasks.types import ExecutorStatus
 from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
 from tests.support.commits import after_commits
@@ -83,6 +83,24 @@ async def test_a_connection_that_another_one_has_replaced_renews_nothing(
     with pytest.raises(NotFound, match="must reconnect"):
         await executor.ping()
     assert (await again.ping())["status"] == "ACTIVE"
+
+
+async def test_an_executor_whose_token_ends_while_it_connects_is_dismissed(
+    manager: Manager, call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, connect = HandExecutor(manager, "hand"), manager.roster.connect
+
+    async def end_and_connect(*args: Any, **more: Any) -> Any:
+        executor.caller.principal = NOBODY
+        return await connect(*args, **more)
+
+    monkeypatch.setattr(manager.roster, "connect", end_and_connect)
+    await call.create("work", id="t")
+    with pytest.raises(Unauthorized):
+        await executor.connect()
+    assert len(manager.sessions) == 0
+    assert await call("manager.list_active_executors") == []
+    assert ((await call.get("t"))["status"], executor.heard) == ("QUEUED", [])
 
 
 async def test_a_connection_that_another_one_has_replaced_does_not_end_it(
