@@ -29,7 +29,9 @@ def watch_task(task: dict[str, Any], as_json: bool, retry_seconds: float) -> Non
     again = f"`kaiju-tasks task watch {shlex.quote(id)}`"
     with when_interrupted(f"Stopped watching. Task {id!r} continues. Watch it again with {again}."):
         watched = _Watched(task, quiet=as_json)
-        if not watched.ended:
+        if watched.ended:
+            watched.see(task)
+        else:
             follow(watched.until_ended, retry_seconds)
     ended = watched.task
     if as_json:
@@ -45,7 +47,7 @@ class _Watched:
     def __init__(self, task: dict[str, Any], *, quiet: bool) -> None:
         self._quiet = quiet
         self._shown = ""
-        self._see(task)
+        self.task = task
 
     @property
     def ended(self) -> bool:
@@ -56,15 +58,18 @@ class _Watched:
         return self.task["status"] in ENDED or idle_again
 
     async def until_ended(self, client: "Client") -> None:
-        self._see(check_result("tasks.get", await client.tasks.get(self.task["id"])))
+        now = check_result("tasks.get", await client.tasks.get(self.task["id"]))
+        self.see(self.task)  # from here on, the client retries when the manager does not answer
+        self.see(now)
         while not self.ended:
             seen = {name: self.task[name] for name in ("status", "stage", "status_reason")}
             waited = await client.call(
                 "tasks.wait", id=self.task["id"], timeout=WAIT_SECONDS, seen=seen
             )
-            self._see(check_result("tasks.wait", waited))
+            self.see(check_result("tasks.wait", waited))
 
-    def _see(self, task: dict[str, Any]) -> None:
+    def see(self, task: dict[str, Any]) -> None:
+        """Take the next state of the task, and print it if it differs from the last one."""
         self.task = task
         line = progress_line(task)
         if line != self._shown and not self._quiet:
