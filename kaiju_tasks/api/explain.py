@@ -18,12 +18,13 @@ HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 async def explain(store: Store, view: TaskView, *, data: bool = True) -> Explanation:
     """Why a task is not running now.
 
-    :param data: whether to show the messages of its errors
+    :param data: whether to show the messages of its errors, its concurrency key and the name of
+        its message
     """
     row, definition = view.row, view.definition
     if not data:
         row = replace(row, error=brief_error(row.error))
-    facts = Facts(row, definition, await store.now(), Pauses(await store.pauses()))
+    facts = Facts(row, definition, await store.now(), Pauses(await store.pauses()), data)
     if row.status is TaskStatus.QUEUED:
         executors = await store.executors(ALL_SIGHT)
         facts.executors = [one for one in executors if row.app_name in one.app_names]

@@ -38,6 +38,7 @@ GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 class Facts(Struct):
     """The facts about a task at one time.
 
+    :param data: whether the reasons may show what is filled in from the data of the task
     :param executors: executors of its stream
     :param ahead: number of tasks before it in the stream
     :param slot_used: number of executing runs with its concurrency key
@@ -49,6 +50,7 @@ class Facts(Struct):
     definition: Definition
     now: float
     pauses: Pauses
+    data: bool = True
     executors: list[ExecutorRow] = field(default_factory=list)
     ahead: int = 0
     slot_used: int = 0
@@ -164,7 +166,7 @@ def _of_waiting(facts: Facts) -> Iterator[WhyNot]:
         return
     end = "" if until is None else f"; it waits no longer than {show_time(until)}"
     if command.method == MESSAGE:
-        name = _message_name(facts.definition, row.stage)
+        name = _message_name(facts.definition, row.stage) if facts.data else None
         what = "a message" if name is None else f"a message named {name!r:.300}"
         yield WhyNot("message", f"it waits for {what}{end}", {"name": name, "wait_deadline": until})
         return
@@ -245,11 +247,13 @@ def _paused(pause: Pause, facts: Facts, what: str) -> WhyNot:
 def _no_slot(facts: Facts) -> WhyNot:
     definition = facts.definition
     assert definition.concurrency is not None
-    limit, key = definition.concurrency.limit, shown_slot_key(definition.slot_key or "")
+    limit = definition.concurrency.limit
+    key = shown_slot_key(definition.slot_key or "") if facts.data else None
+    shown = "" if key is None else f" {key!r:.300}"
     return WhyNot(
         "concurrency",
-        f"{facts.slot_used} of {limit} slots of its concurrency key {key!r:.300} "
-        f"are used; {_before(facts.ahead)}",
+        f"{facts.slot_used} of {limit} slots of its concurrency key{shown} are used; "
+        f"{_before(facts.ahead)}",
         {
             "key": key,
             "limit": limit,

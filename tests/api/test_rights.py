@@ -197,6 +197,25 @@ async def test_a_viewer_sees_no_data_unless_it_may(call: Calls, bob: Calls) -> N
     assert isinstance(await failure(seeing, "tasks.reset", {"id": "t"}), Forbidden)
 
 
+async def test_a_viewer_sees_no_filled_key_or_name_unless_it_may(
+    call: Calls, bob: Calls, executor: HandExecutor
+) -> None:
+    slot = {"concurrency": {"key": "of-[kws.who]", "limit": 1}, "kws": {"who": SECRET}}
+    await bob.create("work", id="holder", **slot)
+    await executor.take()
+    await bob.create("work", id="next", **slot)
+    await bob.create({"method": "_MESSAGE_", "params": {"name": SECRET}}, id="m")
+    viewers = {
+        sees: await as_(call, f"v{sees}", Kind.VIEWER, see_data=sees) for sees in (False, True)
+    }
+    for sees, viewer in viewers.items():
+        for id in ("next", "m"):
+            explained = await viewer("tasks.explain", id=id)
+            assert (SECRET in str(explained)) is sees, explained
+    (slots,) = (await viewers[False]("tasks.explain", id="next"))["reasons"]
+    assert "1 of 1 slots of its concurrency key are used" in slots["message"]
+
+
 async def test_a_viewer_sees_no_message_of_an_error_unless_it_may(
     call: Calls, bob: Calls, executor: HandExecutor
 ) -> None:
