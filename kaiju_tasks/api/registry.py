@@ -119,19 +119,41 @@ def _available(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return call
 
 
-def _add_tasks(registry: Registry, tasks: Any) -> None:
+def _adder(
+    registry: Registry,
+    prefix: str,
+    default: tuple[type[KaijuError], ...] = _READ,
+    *,
+    tolerant: bool = False,
+) -> Callable[..., None]:
+    """A function that registers methods of one prefix, whose database may be unreachable.
+
+    :param default: the errors of methods that are registered without others
+    """
+
     def add(
-        name: str, needs: Access, handler: Any, params: Any, result: Any, errors: Any = _WRITE
+        name: str,
+        needs: Access,
+        handler: Any,
+        params: Any,
+        result: Any,
+        errors: tuple[type[KaijuError], ...] = default,
     ) -> None:
         registry.add(
-            f"tasks.{name}",
+            f"{prefix}.{name}",
             _available(handler),
             access=needs,
             params=params,
             result=result,
             errors=errors,
+            tolerant=tolerant,
         )
 
+    return add
+
+
+def _add_tasks(registry: Registry, tasks: Any) -> None:
+    add = _adder(registry, "tasks", _WRITE)
     add(
         "create",
         access.CREATE_TASKS,
@@ -193,35 +215,16 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
 
 
 def _add_bulk(registry: Registry, bulk: Any) -> None:
-    def add(name: str, handler: Any, params: Any = p.BulkParams) -> None:
-        registry.add(
-            f"tasks.{name}",
-            _available(handler),
-            access=access.OPERATE_TASKS,
-            params=params,
-            result=p.BulkResult,
-            errors=(Unavailable,),
-        )
-
-    add("m_reset", bulk.m_reset)
-    add("m_cancel", bulk.m_cancel)
-    add("m_suspend", bulk.m_suspend, p.BulkSuspendParams)
-    add("m_resume", bulk.m_resume)
+    add = _adder(registry, "tasks", (Unavailable,))
+    needs, result = access.OPERATE_TASKS, p.BulkResult
+    add("m_reset", needs, bulk.m_reset, p.BulkParams, result)
+    add("m_cancel", needs, bulk.m_cancel, p.BulkParams, result)
+    add("m_suspend", needs, bulk.m_suspend, p.BulkSuspendParams, result)
+    add("m_resume", needs, bulk.m_resume, p.BulkParams, result)
 
 
 def _add_notifications(registry: Registry, notifications: Any) -> None:
-    def add(
-        name: str, needs: Access, handler: Any, params: Any, result: Any, errors: Any = _READ
-    ) -> None:
-        registry.add(
-            f"notifications.{name}",
-            _available(handler),
-            access=needs,
-            params=params,
-            result=result,
-            errors=errors,
-        )
-
+    add = _adder(registry, "notifications")
     away = (Unavailable,)
     add(
         "list",
@@ -254,16 +257,7 @@ def _add_audit(registry: Registry, audit: Any) -> None:
 
 
 def _add_executors(registry: Registry, executors: Any) -> None:
-    def add(name: str, needs: Access, handler: Any, params: Any, result: Any) -> None:
-        registry.add(
-            f"executors.{name}",
-            _available(handler),
-            access=needs,
-            params=params,
-            result=result,
-            errors=_READ,
-        )
-
+    add = _adder(registry, "executors")
     add("list", access.READ_STREAMS, _without_params(executors.list), NoParams, list[ExecutorInfo])
     add("get", access.READ_STREAMS, executors.get, p.IdParams, ExecutorInfo)
     add("suspend", access.OPERATE_STREAMS, executors.suspend, p.IdParams, ExecutorInfo)
@@ -273,17 +267,7 @@ def _add_executors(registry: Registry, executors: Any) -> None:
 
 
 def _add_manager(registry: Registry, manager: Any) -> None:
-    def add(name: str, needs: Access, handler: Any, params: Any, result: Any) -> None:
-        registry.add(
-            f"manager.{name}",
-            _available(handler),
-            access=needs,
-            params=params,
-            result=result,
-            errors=_READ,
-            tolerant=True,
-        )
-
+    add = _adder(registry, "manager", tolerant=True)
     add("connect", access.SERVE, manager.connect, ConnectParams, ConnectResult)
     add("ping", access.SERVE, manager.ping, PingParams, PingResult)
     add(
@@ -306,16 +290,7 @@ def _add_manager(registry: Registry, manager: Any) -> None:
 
 
 def _add_pauses(registry: Registry, pauses: Any) -> None:
-    def add(name: str, needs: Access, handler: Any, params: Any, result: Any, errors: Any) -> None:
-        registry.add(
-            f"pauses.{name}",
-            _available(handler),
-            access=needs,
-            params=params,
-            result=result,
-            errors=errors,
-        )
-
+    add = _adder(registry, "pauses")
     add(
         "add",
         access.OPERATE_STREAMS,
@@ -332,7 +307,7 @@ def _add_pauses(registry: Registry, pauses: Any) -> None:
         list[p.PauseView],
         (Unavailable,),
     )
-    add("remove", access.OPERATE_STREAMS, pauses.remove, p.IdParams, p.Removed, _READ)
+    add("remove", access.OPERATE_STREAMS, pauses.remove, p.IdParams, p.Removed)
 
 
 def _add_events(registry: Registry, events: Any) -> None:
@@ -370,28 +345,21 @@ def _add_system(registry: Registry, system: Any) -> None:
 
 
 def _add_tokens(registry: Registry, tokens: Any) -> None:
-    def add(name: str, needs: Access, handler: Any, params: Any, result: Any) -> None:
-        registry.add(
-            name,
-            _available(handler),
-            access=needs,
-            params=params,
-            result=result,
-            errors=(Forbidden, NotFound, Conflict, Unavailable),
-        )
-
+    errors = (Forbidden, NotFound, Conflict, Unavailable)
+    add = _adder(registry, "tokens", errors)
+    add_principal = _adder(registry, "principals", errors)
     whoami = _available(_without_params(tokens.whoami))
     registry.add(
         "system.whoami", whoami, access=access.SIGNED_IN, result=WhoAmI, errors=(Unavailable,)
     )
-    add("tokens.create", access.MANAGE, tokens.create, CreateTokenParams, IssuedToken)
-    add("tokens.list", access.MANAGE, _without_params(tokens.list), NoParams, list[TokenInfo])
-    add("tokens.rotate", access.OWN_TOKEN, tokens.rotate, RotateParams, IssuedToken)
-    add("tokens.revoke", access.MANAGE, tokens.revoke, TokenParams, TokenInfo)
+    add("create", access.MANAGE, tokens.create, CreateTokenParams, IssuedToken)
+    add("list", access.MANAGE, _without_params(tokens.list), NoParams, list[TokenInfo])
+    add("rotate", access.OWN_TOKEN, tokens.rotate, RotateParams, IssuedToken)
+    add("revoke", access.MANAGE, tokens.revoke, TokenParams, TokenInfo)
     principals = _without_params(tokens.list_principals)
-    add("principals.list", access.MANAGE, principals, NoParams, list[PrincipalInfo])
-    add(
-        "principals.update",
+    add_principal("list", access.MANAGE, principals, NoParams, list[PrincipalInfo])
+    add_principal(
+        "update",
         access.MANAGE,
         tokens.update_principal,
         PrincipalUpdateParams,
