@@ -153,17 +153,8 @@ async def test_a_silent_connection_that_waited_for_a_lock_is_left_soon_after_the
     await add(store, "a")
     observer = await asyncpg.connect(postgres_dsn)
 
-    async def lock() -> None:
-        async with store.transaction() as tx:
-            await tx.lock(["a"])
-
-    async def waits() -> bool:
-        return bool(await observer.fetchval(_WAITS_FOR_A_LOCK))
-
     async with observer.transaction():
-        await observer.execute("SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
-        locking = asyncio.create_task(lock())
-        await wait_until(waits, "it waits for the lock")
+        locking = await _begin_to_wait(store, observer)
         way.silence()
         assert store._pool is not None
         store._pool._watch.found_silence()
@@ -185,17 +176,8 @@ async def test_a_process_that_gets_its_lock_after_its_connection_was_left_is_end
     pool = store._pool
     assert pool is not None
 
-    async def lock() -> None:
-        async with store.transaction() as tx:
-            await tx.lock(["a"])
-
-    async def waits() -> bool:
-        return bool(await observer.fetchval(_WAITS_FOR_A_LOCK))
-
     async with observer.transaction():
-        await observer.execute("SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
-        locking = asyncio.create_task(lock())
-        await wait_until(waits, "it waits for the lock")
+        locking = await _begin_to_wait(store, observer)
         way.silence()
         [one] = [one for one in pool._used if one.asked_at is not None]
         looked_at = pool._leftovers._looked_at
@@ -270,6 +252,22 @@ async def test_a_role_that_may_end_no_process_is_logged_once(
 def _always_due() -> Leftovers:
     bounds = Bounds(idle_seconds=0, statement_seconds=-1)
     return Leftovers(OURS, bounds, asyncio.get_running_loop().time)
+
+
+async def _begin_to_wait(store: PostgresStore, observer: asyncpg.Connection) -> asyncio.Task[None]:
+    """A transaction of the store that waits for the lock of a task, which the observer holds."""
+
+    async def lock() -> None:
+        async with store.transaction() as tx:
+            await tx.lock(["a"])
+
+    async def waits() -> bool:
+        return bool(await observer.fetchval(_WAITS_FOR_A_LOCK))
+
+    await observer.execute("SELECT FROM tasks WHERE id = 'a' FOR UPDATE")
+    locking = asyncio.create_task(lock())
+    await wait_until(waits, "it waits for the lock")
+    return locking
 
 
 async def _may_lock(observer: asyncpg.Connection, id: str) -> bool:
