@@ -85,6 +85,9 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
     :param pid: number of its process, for people. A manager on the same machine looks whether the
         process has ended when the connection closes
     :param version: version of its program, for people
+    :param instance: a random text that the process keeps while it lives
+    :param attempt: the number of this connect of the process, higher with each one. A connect that
+        is carried out late does not replace a newer one of the same instance
     """
 
     id: str
@@ -96,6 +99,8 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
     host: str | None = None
     pid: int | None = None
     version: str | None = None
+    instance: str | None = None
+    attempt: int = 0
 
 
 class ConnectResult(Struct, kw_only=True):

@@ -16,6 +16,7 @@ from kaiju_tasks.types import MANAGER_APP, Id, Label
 OWN_ID = "manager-"
 """The ids of the managers' own executors begin with it."""
 Capacity = Annotated[int, Meta(ge=0, le=100_000)]
+Attempt = Annotated[int, Meta(ge=0, lt=2**53)]
 Pid = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
@@ -26,6 +27,8 @@ class _Executor(Struct):
     host: Label | None
     pid: Pid | None
     version: Label | None
+    instance: Label | None
+    attempt: Attempt
 
 
 class _Ping(Struct):

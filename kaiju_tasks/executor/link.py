@@ -62,7 +62,7 @@ class Link:
     """Connects a runner to one of several managers at a time.
 
     :param urls: at least one manager URL, tried in turn
-    :param identity: the description of this executor; capacity and holding are filled in
+    :param identity: the description of this executor; capacity, holding and attempt are filled in
     :param clock: the source of all times and waits
     :param random: the source of jitter between attempts
     :ivar connected: whether a manager has accepted this executor and the connection is open
@@ -98,6 +98,7 @@ class Link:
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None
         self._announced = 0
+        self._attempts = 0
         self._pings = 0
         self._was_connected = False
         self._logged_failures: set[str] = set()
@@ -220,8 +221,12 @@ class Link:
     def _connect(self, session: Session) -> None:
         asked = self._gate.moment()
         self._announced = self._runner.capacity
+        self._attempts += 1
         params = structs.replace(
-            self._identity, capacity=self._announced, holding=self._runner.holding()
+            self._identity,
+            capacity=self._announced,
+            holding=self._runner.holding(),
+            attempt=self._attempts,
         )
 
         def answered(answer: Raw | RpcError | Lost) -> None:

@@ -241,6 +241,7 @@ def _identity(executors: Sequence[Executor], executor_id: str | None) -> Connect
         host=socket.gethostname(),
         pid=os.getpid(),
         version=__version__,
+        instance=uuid.uuid4().hex,
     )
 
 

@@ -224,6 +224,8 @@ class ExecutorRow(Struct, kw_only=True):
     :param session: the id of the connection that may acquire tasks; each connect changes it
     :param lease_until: the end of its leases, unless a ping renews them
     :param owner: the principal on whose behalf it has connected; None if there were no tokens
+    :param instance: identifies its process; None if it sends nothing that does
+    :param attempt: the number of the connect among those of the process
     :param running: the number of tasks that it holds
     """
 
@@ -241,6 +243,8 @@ class ExecutorRow(Struct, kw_only=True):
     last_ping: float
     lease_until: float
     owner: str | None = None
+    instance: str | None = None
+    attempt: int = 0
     running: int = 0
 
 

@@ -340,6 +340,9 @@ async def test_a_connect_that_is_not_answered_is_tried_again(rig):
     rig.manager.silent.clear()
     await rig.clock.advance(12)
     assert rig.link.connected
+    attempts = [params["attempt"] for params in rig.manager.methods("manager.connect")]
+    assert len(attempts) > 2
+    assert attempts == list(range(1, len(attempts) + 1))
 
 
 async def test_an_expelled_executor_drops_its_work_and_connects_anew(rig):

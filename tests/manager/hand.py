@@ -126,7 +126,9 @@ class HandExecutor:
     def close(self) -> None:
         self.closed = True
 
-    async def connect(self, *, holding: list[Lease] | None = None, app: str = "default") -> Any:
+    async def connect(
+        self, *, holding: list[Lease] | None = None, app: str = "default", **more: Any
+    ) -> Any:
         return await self.call(
             "manager.connect",
             id=self.id,
@@ -134,6 +136,7 @@ class HandExecutor:
             capacity=self.capacity,
             commands=[{"method": "work"}],
             holding=msgspec.to_builtins(holding or []),
+            **more,
         )
 
     @property

@@ -60,7 +60,12 @@ class SimExecutor:
         runtime.on_stuck = lambda: self.kill(silent=False)
         self.runner = Runner(runtime, Outbox(), concurrency=self.concurrency)
         infos = [CommandInfo(method) for method in executor.commands]
-        identity = ConnectParams(id=self.process.name, app_names=[self.app_name], commands=infos)
+        identity = ConnectParams(
+            id=self.process.name,
+            app_names=[self.app_name],
+            commands=infos,
+            instance=self.process.name,
+        )
         transport = SimTransport(self._network, self.process)
         self.link = Link(self._urls, identity, self.runner, transport, clock, self._random)
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.errors import Forbidden, InvalidParams, NotFound, Unavailable
+from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound, Unavailable
 from kaiju_tasks.lifecycle import ExecutorLost, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.departures import Departures
@@ -94,6 +94,7 @@ class Roster:
         :param local: whether the connection comes from this machine
         :raises InvalidParams: the protocol version is not supported
         :raises Forbidden: an executor of another principal has this id
+        :raises Conflict: the executor has connected again since it asked for this
         :raises Unavailable: the database cannot be reached
         """
         protocol = _common_version(params.protocol)
@@ -155,6 +156,8 @@ class Roster:
             status = known.status
             if None not in (known.owner, owner) and known.owner != owner:
                 raise Forbidden(f"an executor with the id {params.id!r} is connected", field="id")
+        if known is not None and _is_overtaken(params, known):
+            raise Conflict("the executor has connected again meanwhile: this connect is too late")
         leased = {row.id: row for row in await tx.lock_leased(params.id)}
         kept = [
             lease
@@ -190,6 +193,8 @@ class Roster:
             last_ping=now,
             lease_until=now + self._settings.lease_seconds,
             owner=owner,
+            instance=params.instance,
+            attempt=params.attempt,
         )
 
     # -- renew -------------------------------------------------------------------------
@@ -448,6 +453,12 @@ def _unknown(executor_id: str) -> NotFound:
 
 def _no_executor(executor_id: str) -> NotFound:
     return NotFound(f"there is no executor {executor_id!r}", id=executor_id)
+
+
+def _is_overtaken(params: ConnectParams, known: ExecutorRow) -> bool:
+    """Whether the process of an executor has sent a newer connect, which was carried out before."""
+    same_process = params.instance is not None and params.instance == known.instance
+    return same_process and params.attempt < known.attempt
 
 
 def _common_version(protocol: int) -> int:

@@ -12,7 +12,7 @@ t.reason_change, t.fruitless
 
 -- fragment: executor_columns
 e.id, e.session, e.status, e.app_names, e.commands, e.capacity, e.host, e.pid, e.version,
-e.manager_id, e.connected_at, e.last_ping, e.lease_until, e.owner
+e.manager_id, e.connected_at, e.last_ping, e.lease_until, e.owner, e.instance, e.attempt
 
 -- fragment: stage_columns
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
@@ -411,13 +411,14 @@ SELECT {executor_columns} FROM executors e WHERE e.id = ?1
 -- name: put_executor
 -- Insert or update an executor.
 INSERT INTO executors (id, session, status, app_names, commands, capacity, host, pid, version,
-    manager_id, connected_at, last_ping, lease_until, owner)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    manager_id, connected_at, last_ping, lease_until, owner, instance, attempt)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET session = excluded.session, status = excluded.status,
     app_names = excluded.app_names, commands = excluded.commands, capacity = excluded.capacity,
     host = excluded.host, pid = excluded.pid, version = excluded.version,
     manager_id = excluded.manager_id, connected_at = excluded.connected_at,
-    last_ping = excluded.last_ping, lease_until = excluded.lease_until, owner = excluded.owner
+    last_ping = excluded.last_ping, lease_until = excluded.lease_until, owner = excluded.owner,
+    instance = excluded.instance, attempt = excluded.attempt
 
 -- name: lock_expired
 -- Read executors whose lease has ended and that are not LOST yet, all or those with a session of a

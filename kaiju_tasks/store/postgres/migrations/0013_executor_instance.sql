@@ -1,0 +1,3 @@
+-- The process of an executor and the number of its connect: a connect that is carried out late does
+-- not replace a newer one.
+ALTER TABLE executors ADD COLUMN instance text COLLATE "C", ADD COLUMN attempt bigint NOT NULL DEFAULT 0;
