@@ -104,7 +104,7 @@ class Peer:
         self._read_at = 0.0
         self.queued_bytes = 0
         self._offered_bytes = 0
-        self._given_up = False
+        self._dropped = False
         self._wake = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write())
@@ -127,7 +127,7 @@ class Peer:
         return True
 
     def _queue(self, frame: "_Frame") -> None:
-        if self._closing is not None:
+        if self._closing is not None or self._dropped:
             return
         if self._is_too_slow(self.queued_bytes + frame.size):
             self.give_up()
@@ -141,11 +141,14 @@ class Peer:
     def give_up(self) -> None:
         """Close the connection of a client that does not read its frames, and drop these."""
         logger.warning("closing the connection of a client that does not read its frames")
-        self._given_up = True
+        self._drop()
+        self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
+
+    def _drop(self) -> None:
+        self._dropped = True
         self._backlog.ended(self)
         self._frames.clear()
         self.queued_bytes = self._offered_bytes = 0
-        self._close(WSCloseCode.TRY_AGAIN_LATER, b"too slow")
 
     def _is_too_slow(self, queued_bytes: int) -> bool:
         if queued_bytes <= self._queued_bytes_max:
@@ -170,9 +173,10 @@ class Peer:
         self._close(TOKEN_ENDED, b"the token is no longer valid")
 
     async def ended(self) -> None:
-        """Release the resources of a connection that has ended."""
+        """Release the resources of a connection that has ended. What is sent to it afterwards is
+        dropped."""
         self._writer.cancel()
-        self._backlog.ended(self)
+        self._drop()
         tasks = [self._writer] if self._closing is None else [self._writer, self._closing]
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -198,7 +202,7 @@ class Peer:
                 while self._frames:
                     frame = self._frames.popleft()
                     await self._socket.send_frame(frame.data, WSMsgType.TEXT)
-                    if self._given_up:
+                    if self._dropped:
                         return
                     self._sent += 1
                     self.queued_bytes -= frame.size

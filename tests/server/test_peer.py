@@ -172,3 +172,20 @@ async def test_a_peer_that_reads_slowly_keeps_bounded_memory() -> None:
     peer.send(b"x")
     assert peer.closed
     await peer.ended()
+
+
+async def test_a_peer_that_has_ended_counts_nothing() -> None:
+    backlog = Backlog(limit=1_000)
+    socket, other = Socket(), Socket()
+    socket.reading.clear()
+    peer, reader = (make_peer(one, backlog=backlog) for one in (socket, other))
+    peer.send(b"x" * 500)
+    await wait_until(lambda: socket.asked, "the frame is being written")
+    await peer.ended()
+    for _ in range(10):
+        peer.send(b"x" * 500)
+        peer.offer(b"x")
+    assert (backlog.bytes, peer.queued_bytes) == (0, 0)
+    reader.send(b"x" * 900)
+    await wait_until(lambda: other.sent, "others are not closed because of it")
+    await reader.ended()
