@@ -81,10 +81,10 @@ class Entrance:
             raise
 
     def _is_known(self, token: str | None) -> bool:
-        """Whether a token needs no query. It is then admitted although others with the same
-        address, such as that of a proxy, have failed."""
+        """Whether a token was valid when it was last presented, or there is none. Then it is looked
+        at although others with the same address, such as that of a proxy, have failed."""
         parts = None if token is None else read_token(token)
-        return token is None or (parts is not None and self._auth.remembered(parts) is not None)
+        return token is None or (parts is not None and self._auth.has_admitted(parts))
 
 
 def _token_of(request: web.Request) -> str | None:

@@ -204,6 +204,20 @@ async def test_many_failures_of_an_address_are_429_but_known_tokens_pass(site: S
     assert (await info(site)).status == 401
 
 
+async def test_known_tokens_pass_after_a_change_although_others_guess(site: Site) -> None:
+    known = await token_of(site.manager, "root", Kind.ADMIN)
+    ended = await token_of(site.manager, "mal", Kind.USER)
+    for token in (known, ended):
+        assert (await info(site, bearer(token))).status == 200
+    await database_issuer(site.manager.store).revoke(ended[5:17])
+    site.manager.auth.changed()
+    statuses = [(await info(site, bearer("wrong"))).status for _ in range(11)]
+    assert statuses == [401] * 10 + [429]
+    assert (await info(site, bearer(known))).status == 200
+    statuses = [(await info(site, bearer(ended))).status for _ in range(3)]
+    assert statuses == [401, 429, 429]  # it is looked at once more
+
+
 async def test_a_kind_that_may_not_call_a_method_is_403(site: Site) -> None:
     viewer = await token_of(site.manager, "vic", Kind.VIEWER)
     executor = await token_of(site.manager, "ex", Kind.EXECUTOR)

@@ -79,6 +79,7 @@ class Authenticator:
         self._random_bytes = random_bytes
         self._on_change = on_change
         self._known: OrderedDict[bytes, Admission] = OrderedDict()
+        self._valid: OrderedDict[bytes, None] = OrderedDict()
         self._without_token: Admission | None = None
         self._house: dict[bytes, Principal] = {}
         self._seats: dict[Seat, Admission] = {}
@@ -166,6 +167,11 @@ class Authenticator:
         if admission is not None:
             self._known.move_to_end(parts.hash)
         return admission
+
+    def has_admitted(self, parts: TokenParts) -> bool:
+        """Whether a token was valid when it was last looked at, in whatever revision. Who has it
+        does not guess."""
+        return parts.hash in self._house or parts.hash in self._valid
 
     async def confirm(self, principal: Principal) -> None:
         """Check during a long call that its caller would still be admitted.
@@ -286,6 +292,7 @@ class Authenticator:
         except StoreError as error:
             raise Unavailable(f"the database cannot be reached: {reason_of(error)}") from error
         admission = admit(parts, known)
+        self._remember_valid(parts, admission is not None)
         if known.revision != self._revision:
             self.changed()
         elif admission is not None:
@@ -293,6 +300,13 @@ class Authenticator:
             while len(self._known) > ADMISSIONS_MAX:
                 self._known.popitem(last=False)
         return admission
+
+    def _remember_valid(self, parts: TokenParts, valid: bool) -> None:
+        self._valid.pop(parts.hash, None)
+        if valid:
+            self._valid[parts.hash] = None
+            while len(self._valid) > ADMISSIONS_MAX:
+                self._valid.popitem(last=False)
 
     def _age(self) -> float:
         return asyncio.get_running_loop().time() - self._read_at
