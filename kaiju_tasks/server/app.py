@@ -62,13 +62,13 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[FRONT] = front
     app[ASKED] = Asked()
     app[MANAGER] = manager
-    app[FRAMES] = Frames(manager, registry, settings)
+    app[FRAMES] = frames = Frames(manager, registry, settings)
     app[GUARD] = Guard(settings.host, front.hosts, front.origin)
     app[METRICS] = Metrics(manager)
     app[READINESS] = Readiness(manager)
     app[OPENRPC] = api_document(registry)
     app[REGISTRY] = registry
-    app[TRAFFIC] = Traffic()
+    app[TRAFFIC] = Traffic(frames.largest)
     entrance = Entrance(manager.auth)
     app.cleanup_ctx.append(_sockets)
     app.on_shutdown.append(_close_sockets)

@@ -1,6 +1,7 @@
 """Serves JSON-RPC over HTTP POST."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -10,14 +11,16 @@ from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.errors import InvalidRequest, TooLarge, Unauthorized, Unavailable
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.server.arrivals import Arrival
 from kaiju_tasks.server.entrance import ADMISSION, refusal
 from kaiju_tasks.server.front import public_url_of
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import Traffic
 
-__all__ = ["client_of", "peer_of", "rpc_url", "serve_post"]
+__all__ = ["client_of", "connection_of", "end_connection", "peer_of", "rpc_url", "serve_post"]
 
 BODY_SECONDS = 60.0
+"""The time in which a body has to arrive."""
 
 
 async def serve_post(
@@ -29,18 +32,26 @@ async def serve_post(
     refused by Origin and Host. The caller is authenticated again when the body is complete, because
     its token can end meanwhile.
     """
-    client, most = peer_of(request), frames.limits.max_body_bytes
-    taken = await traffic.requests.take(client, min(request.content_length or most, most))
+    arrival = traffic.arrivals.begin(client_of(request), end_connection(request))
     try:
-        return await _serve(request, auth, frames)
+        body = await _body(request, frames, arrival)
+        if isinstance(body, web.Response):
+            return body
+        client = peer_of(request)
+        taken = await traffic.requests.take(client, len(body))
+    finally:
+        arrival.ended()
+    try:
+        return await _serve(request, body, auth, frames)
     finally:
         traffic.requests.give(client, taken)
 
 
-async def _serve(request: web.Request, auth: Authenticator, frames: Frames) -> web.Response:
+async def _body(request: web.Request, frames: Frames, arrival: Arrival) -> bytes | web.Response:
+    """The body, or the answer to a request whose body does not arrive."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _read(request, frames.limits.max_body_bytes)
+            return await _read(request, frames.limits.max_body_bytes, arrival)
     except TimeoutError:
         message = f"the request body did not arrive within {BODY_SECONDS:g} seconds"
         return _json(encode_error(None, InvalidRequest(message)), status=408)
@@ -51,6 +62,11 @@ async def _serve(request: web.Request, auth: Authenticator, frames: Frames) -> w
         return response
     except TooLarge as error:
         return _json(encode_error(None, error))
+
+
+async def _serve(
+    request: web.Request, body: bytes, auth: Authenticator, frames: Frames
+) -> web.Response:
     try:
         admission = await auth.admit_again(request[ADMISSION])
     except (Unauthorized, Unavailable) as error:
@@ -70,10 +86,25 @@ def client_of(request: web.Request) -> str:
 def peer_of(request: web.Request) -> str:
     """Whose requests are counted together: those of a principal or, without tokens, of a
     connection, because all clients on this machine have one address."""
-    principal = request[ADMISSION].principal.id
-    if principal is not None or request.transport is None:
-        return principal or ""
-    return str(request.transport.get_extra_info("peername"))
+    return request[ADMISSION].principal.id or connection_of(request)
+
+
+def connection_of(request: web.Request) -> str:
+    """A name of the connection."""
+    return "" if request.transport is None else str(request.transport.get_extra_info("peername"))
+
+
+def end_connection(request: web.Request) -> Callable[[], None]:
+    """A function that closes the connection of a request, and ends the task that calls this."""
+    task = asyncio.current_task()
+
+    def end() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+        if task is not None:
+            task.cancel()
+
+    return end
 
 
 def rpc_url(request: web.Request) -> str:
@@ -81,9 +112,10 @@ def rpc_url(request: web.Request) -> str:
     return f"{public_url_of(request)}/rpc"
 
 
-async def _read(request: web.Request, max_bytes: int) -> bytes:
+async def _read(request: web.Request, max_bytes: int, arrival: Arrival) -> bytes:
     body = bytearray()
     while chunk := await request.content.readany():
+        arrival.grew(len(chunk))
         body += chunk
         if len(body) > max_bytes:
             raise TooLarge(f"a request may have at most {max_bytes} bytes", limit=max_bytes)

@@ -11,6 +11,8 @@ __all__ = ["ASKED", "Asked", "Runner"]
 
 HEADERS_SECONDS = 30.0
 """The time from the begin of a connection until the headers of its first request have arrived."""
+IDLE_SECONDS = 75.0
+"""The time from an answer until the headers of the next request have arrived."""
 LOOKS = 3
 """How often a connection is looked at in that time."""
 
@@ -30,7 +32,11 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, handlers_seconds: float) -> None:
         super().__init__(
-            app, logger=connection_logger(), access_log=None, shutdown_timeout=handlers_seconds
+            app,
+            logger=connection_logger(),
+            access_log=None,
+            shutdown_timeout=handlers_seconds,
+            keepalive_timeout=IDLE_SECONDS,
         )
         self._asked = app[ASKED]
         self._looking: asyncio.Task[None] | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kaiju_tasks.errors import TooManyRequests
+from kaiju_tasks.server.arrivals import Arrivals
 from kaiju_tasks.server.peer import Backlog
 
 __all__ = ["Share", "SocketCount", "Traffic"]
@@ -17,6 +18,14 @@ MIB = 1024 * 1024
 REQUESTS_BYTES = 64 * MIB
 REQUESTS_BYTES_EACH = 16 * MIB
 """The bytes of requests that are being answered, for all clients and for each."""
+REPORTS_BYTES = 64 * MIB
+REPORTS_BYTES_EACH = 16 * MIB
+"""The same for the frames of executors, for all connections and for each, or more if one frame may
+be larger. What others send leaves these bytes alone."""
+ARRIVED_BYTES = 64 * MIB
+"""What has arrived of requests and frames that are not being answered yet."""
+FRAMES = 4
+"""The number of frames of the largest size that fit in any case."""
 REQUEST_BYTES_MIN = 8 * 1024
 """What a request occupies in any case: this bounds their number, too."""
 SOCKETS = 4_000
@@ -26,6 +35,9 @@ SOCKETS_EACH = 3_000
 
 class Share:
     """A number of bytes that clients share. Those that wait for some take turns.
+
+    A client that has some takes more only if as many are left as it has then. So a few clients
+    cannot take all, and one that has none finds some, however many others do not give theirs back.
 
     :param total: for all clients
     :param each: for each client; more is counted as this
@@ -68,7 +80,8 @@ class Share:
             self._serve()
 
     def _exceeds(self, client: str, size: int) -> bool:
-        return self._used.get(client, 0) + size > self._each
+        used = self._used.get(client, 0)
+        return used > 0 and used + size > min(self._each, self._left)
 
     def _count(self, client: str, size: int) -> None:
         self._left -= size
@@ -127,12 +140,17 @@ class SocketCount:
 class Traffic:
     """What clients occupy.
 
+    :param largest: the maximum size of a frame of an executor
+    :ivar arrivals: the bytes of requests that are not being answered yet
     :ivar requests: the bytes of requests that are being answered
+    :ivar reports: the bytes of frames of executors that are being answered
     :ivar sockets: the open WebSockets
     :ivar backlog: what waits to be sent to them
     """
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self.arrivals = Arrivals(max(ARRIVED_BYTES, FRAMES * largest))
+        self.reports = Share(max(REPORTS_BYTES, FRAMES * largest), max(REPORTS_BYTES_EACH, largest))
         self.requests = Share(REQUESTS_BYTES, REQUESTS_BYTES_EACH)
         self.sockets = SocketCount()
         self.backlog = Backlog()

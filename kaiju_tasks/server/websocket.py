@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import NamedTuple
 
 from aiohttp import WSMsgType, web
 
@@ -12,8 +13,15 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import may_call
 from kaiju_tasks.rights.access import SERVE
 from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.server.counted_socket import CountedSocket
 from kaiju_tasks.server.entrance import ADMISSION
-from kaiju_tasks.server.http import client_of, peer_of, rpc_url
+from kaiju_tasks.server.http import (
+    client_of,
+    connection_of,
+    end_connection,
+    peer_of,
+    rpc_url,
+)
 from kaiju_tasks.server.peer import Peer
 from kaiju_tasks.server.seat import SocketSeat
 from kaiju_tasks.server.traffic import Share, Traffic
@@ -56,8 +64,9 @@ async def _serve(
     admission = request[ADMISSION]
     serves = may_call(admission.principal, SERVE)
     largest = frames.largest if serves else CLIENT_FRAME_BODIES * frames.limits.max_body_bytes
-    socket = web.WebSocketResponse(
-        heartbeat=HEARTBEAT_SECONDS, max_msg_size=largest, compress=False
+    arrival = traffic.arrivals.begin(client_of(request), end_connection(request))
+    socket = CountedSocket(
+        arrival.grew, heartbeat=HEARTBEAT_SECONDS, max_msg_size=largest, compress=False
     )
     try:
         await socket.prepare(request)
@@ -69,18 +78,25 @@ async def _serve(
         admission.principal, remote=request.remote, connection=peer, url=rpc_url(request)
     )
     sockets.add(socket)
-    calls = _Calls(frames.connection(caller), peer, traffic.requests, peer_of(request))
+    calls = _Calls(frames.connection(caller), peer)
+    executor = _Room(traffic.reports, connection_of(request))
+    others = _Room(traffic.requests, peer_of(request))
     try:
         with manager.auth.seated(SocketSeat(manager, caller, peer), admission):
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await calls.begin(message.data.encode(), urgent=caller.session is not None)
-                elif message.type is WSMsgType.BINARY:
-                    await calls.begin(message.data, urgent=caller.session is not None)
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    body = message.data
+                    if isinstance(body, str):
+                        body = body.encode()
+                    del message  # an idle connection keeps no frame
+                    await calls.begin(body, others if caller.session is None else executor)
+                    arrival.shrank(len(body))
+                    del body
                 elif message.type is WSMsgType.ERROR:
                     logger.info("WebSocket of %s failed: %s", request.remote, socket.exception())
     finally:
         sockets.discard(socket)
+        arrival.ended()
         await calls.cancel()
         await peer.ended()
         await connection_closed(manager, caller)
@@ -92,36 +108,33 @@ def _unsent_bytes(request: web.Request) -> int:
     return 0 if transport is None else transport.get_write_buffer_size()
 
 
+class _Room(NamedTuple):
+    """Where the bytes of requests are counted, and for whom."""
+
+    share: Share
+    client: str
+
+
 class _Calls:
     """The open requests of a WebSocket. The socket is read while they run, so that pongs and
-    reports are received. Requests beyond the limit are refused.
+    reports are received. Requests beyond the limit are refused."""
 
-    :param share: the bytes of the requests of all clients
-    :param client: whose request they are
-    """
-
-    def __init__(self, connection: RpcConnection, peer: Peer, share: Share, client: str) -> None:
+    def __init__(self, connection: RpcConnection, peer: Peer) -> None:
         self._connection = connection
         self._peer = peer
-        self._share = share
-        self._client = client
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
         self._open: set[asyncio.Task[None]] = set()
 
-    async def begin(self, body: bytes, *, urgent: bool) -> None:
-        """Begin to answer a request when there is room for it; the socket is not read meanwhile.
-
-        :param urgent: whether it comes from an executor, which has limits of its own
-        """
+    async def begin(self, body: bytes, room: "_Room") -> None:
+        """Begin to answer a request when there is room for it; the socket is not read meanwhile."""
         if len(self._open) >= AT_ONCE_MAX + WAITING_MAX:
             limit = AT_ONCE_MAX + WAITING_MAX
             error = TooManyRequests(f"a connection may have at most {limit} open requests")
             self._peer.send(encode_error(None, error))
             return
-        taken = 0 if urgent else await self._share.take(self._client, len(body))
+        taken = await room.share.take(room.client, len(body))
         task = asyncio.create_task(self._answer(body))
-        if taken:
-            task.add_done_callback(lambda _: self._share.give(self._client, taken))
+        task.add_done_callback(lambda _: room.share.give(room.client, taken))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 

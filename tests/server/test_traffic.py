@@ -1,16 +1,20 @@
 """What one client occupies is bounded, and leaves room for others."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.protocol import DEFAULT_FRAME_BYTES
 from kaiju_tasks.rights import Kind
 from kaiju_tasks.rpc import NoParams
-from kaiju_tasks.server import runner, traffic
+from kaiju_tasks.server import app, runner, traffic
 from kaiju_tasks.server.traffic import Share, SocketCount
 from kaiju_tasks.settings import load_settings
 from tests.server.conftest import Site, open_site
@@ -80,23 +84,35 @@ async def test_a_client_with_its_maximum_leaves_room_for_others(clients: Clients
 async def test_clients_that_wait_take_turns(clients: Clients) -> None:
     for name in ("a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2", "d1"):
         await clients.ask(name)
-    assert clients.holding == ["a1", "a2", "a3", "b1", "b2", "b3"]
+    assert clients.holding == ["a1", "a2", "a3", "b1", "b2", "c1"]
     for name in ("a1", "a2", "b1"):
         await clients.end(name)
-    assert clients.holding == ["a3", "b2", "b3", "c1", "d1", "c2"]
+    assert clients.holding == ["a3", "b2", "c1", "d1", "b3"]
 
 
 async def test_a_large_request_is_not_overtaken_for_ever(clients: Clients) -> None:
-    for name in ("a1", "a2", "a3", "b1", "b2", "b3"):
+    for name in ("a1", "a2", "a3", "b1", "b2"):
         await clients.ask(name)
     await clients.ask("c1", 3 * MINIMUM)
     for name in ("d1", "d2"):
         await clients.ask(name)
-    for name in ("a1", "b1"):
-        await clients.end(name)
-    assert clients.holding == ["a2", "a3", "b2", "b3"]
-    assert await clients.end("a2") == ["a3", "b2", "b3", "c1"]
-    assert await clients.end("a3") == ["b2", "b3", "c1", "d1"]
+    assert await clients.end("a1") == ["a2", "a3", "b1", "b2"]
+    assert await clients.end("b1") == ["a2", "a3", "b2", "c1"]
+    assert await clients.end("a2") == ["a3", "b2", "c1", "d1"]
+    assert await clients.end("a3") == ["b2", "c1", "d1"]
+    assert await clients.end("b2") == ["c1", "d1", "d2"]
+
+
+async def test_clients_that_give_nothing_back_leave_room_for_one_that_has_none() -> None:
+    clients = Clients(Share(total=64 * MINIMUM, each=16 * MINIMUM))
+    for number in range(20):
+        for name in "abcdefghij":
+            await clients.ask(f"{name}{number}")
+    await clients.ask("x1")
+    assert "x1" in clients.holding
+    for name in "abcdefghij":
+        assert sum(one[0] == name for one in clients.holding) >= 5
+    await clients.end_all()
 
 
 async def test_what_is_larger_than_a_share_counts_as_one(clients: Clients) -> None:
@@ -146,6 +162,9 @@ async def slow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Site, Slo
     """A manager with a share of four requests, two for each client."""
     monkeypatch.setattr(traffic, "REQUESTS_BYTES", 4 * MINIMUM)
     monkeypatch.setattr(traffic, "REQUESTS_BYTES_EACH", 2 * MINIMUM)
+    monkeypatch.setattr(traffic, "REPORTS_BYTES", 4 * MINIMUM)
+    monkeypatch.setattr(traffic, "REPORTS_BYTES_EACH", 2 * MINIMUM)
+    monkeypatch.setattr(app, "Traffic", lambda largest: traffic.Traffic(0))
     slow = Slow()
     async with open_site(load_settings(environ={}), {"test.slow": slow}) as site:
         yield site, slow
@@ -178,6 +197,88 @@ async def test_posts_wait_for_room(slow: tuple[Site, Slow]) -> None:
     for response in await asyncio.gather(*posts):
         assert (await response.json())["result"] is None
     assert method.most == 4
+
+
+async def connected(socket: aiohttp.ClientWebSocketResponse, executor_id: str = "e1") -> None:
+    params = {"id": executor_id, "app_names": ["default"], "capacity": 1}
+    await socket.send_json(
+        {"jsonrpc": "2.0", "id": 0, "method": "manager.connect", "params": params}
+    )
+    answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
+    assert answer["result"]["status"] == "ACTIVE"
+
+
+async def test_the_frames_of_an_executor_are_bounded_too(
+    slow: tuple[Site, Slow],
+) -> None:
+    site, method = slow
+    request = {"jsonrpc": "2.0", "id": 1, "method": "test.slow"}
+    async with site.socket() as socket:
+        await connected(socket)
+        for _ in range(50):
+            await socket.send_json(request)
+        await wait_until(lambda: method.running == 2, "two are running")
+        async with site.socket() as other:
+            await connected(other, "e2")
+        method.let_go.set()
+        for _ in range(50):
+            await socket.receive_json(timeout=PATIENCE_SECONDS)
+    assert method.most == 2
+
+
+async def test_executors_have_room_of_their_own(slow: tuple[Site, Slow]) -> None:
+    site, method = slow
+    request = {"jsonrpc": "2.0", "id": 1, "method": "test.slow"}
+    async with site.socket() as executor, AsyncExitStack() as stack:
+        await connected(executor)
+        for _ in range(4):
+            socket = await stack.enter_async_context(site.socket())
+            await socket.send_json(request)
+        await wait_until(lambda: method.running == 4, "others have all of their room")
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "manager.ping", "params": {"id": "e1"}}
+        await executor.send_json(ping)
+        answer = await executor.receive_json(timeout=PATIENCE_SECONDS)
+        assert answer["result"]["status"] == "ACTIVE"
+        method.let_go.set()
+
+
+async def test_the_largest_reports_of_several_executors_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """None of them needs more room than there is."""
+    for name in ("REPORTS_BYTES", "REPORTS_BYTES_EACH", "ARRIVED_BYTES"):
+        monkeypatch.setattr(traffic, name, MINIMUM)
+    lease = {"id": "t", "job_id": "j", "epoch": 1, "nonce": "n", "stage": 0}
+    report = {**lease, "state": "finished", "result": "x" * (DEFAULT_FRAME_BYTES - 10_000)}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "manager.write_stage"}
+    body = json.dumps({**call, "params": {"reports": [report]}})
+
+    async def report_twice(site: Site, executor_id: str) -> None:
+        async with site.socket() as socket:
+            await connected(socket, executor_id)
+            for _ in range(2):
+                await socket.send_str(body)
+            for _ in range(2):
+                answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
+                assert answer["result"]["acks"] == [{"state": "stale_lease"}]
+
+    async with open_site(load_settings(environ={})) as site:
+        await asyncio.gather(*(report_twice(site, f"e{number}") for number in range(3)))
+
+
+async def test_bodies_that_do_not_come_hold_up_nobody(slow: tuple[Site, Slow]) -> None:
+    site, _ = slow
+    head = b"POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
+    idle = []
+    for _ in range(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(head)
+        idle.append((reader, writer))
+    async with site.socket() as socket:
+        await connected(socket)
+    assert "result" in await site.call("system.info")
+    for _, writer in idle:
+        writer.close()
 
 
 async def test_the_posts_of_a_principal_are_counted_together(slow: tuple[Site, Slow]) -> None:
@@ -242,3 +343,16 @@ async def test_a_connection_that_has_sent_a_request_stays_open(
                 await other.read()  # until the silent one is closed
         for one in (writer, silent):
             one.close()
+
+
+@pytest.mark.parametrize("next_sent", [b"", b"POST /rpc HTTP/1.1\r\nHost: localhost\r\n"])
+async def test_a_connection_without_a_next_request_is_closed(
+    monkeypatch: pytest.MonkeyPatch, next_sent: bytes
+) -> None:
+    monkeypatch.setattr(runner, "IDLE_SECONDS", 0.1)
+    async with open_site(load_settings(environ={})) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + next_sent)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert b" 200 " in await reader.read()
+        writer.close()
