@@ -1,5 +1,6 @@
 """The caller of a method, and its connection."""
 
+from collections.abc import Callable
 from typing import Any
 
 from kaiju_tasks.lifecycle import Cause
@@ -17,7 +18,7 @@ class Caller:
     :param connection: its WebSocket; None over HTTP
     :param system: whether it is the manager's own executor
     :param cause: the run whose stage makes the call; None for any other caller
-    :param url: URL at which it calls the methods; None inside the process
+    :param url: returns the URL at which it calls the methods; None inside the process
     """
 
     __slots__ = (
@@ -39,7 +40,7 @@ class Caller:
         connection: Connection | None = None,
         system: bool = False,
         cause: Cause | None = None,
-        url: str | None = None,
+        url: Callable[[], str] | None = None,
     ) -> None:
         self.principal = principal
         self.remote = remote

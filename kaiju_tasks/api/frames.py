@@ -70,6 +70,8 @@ class Frames:
 
     async def answer(self, body: bytes, caller: Caller) -> bytes | None:
         """Answer one message of a caller; see `RpcConnection.answer`."""
+        if caller.connection is None:
+            return await dispatch(self._registry, body, caller, self.limits)
         return await self.connection(caller).answer(body)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from kaiju_tasks.api import params as p
 from kaiju_tasks.api.audit import AuditApi
 from kaiju_tasks.api.bulk import BulkApi
+from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.events import EventsApi
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
@@ -87,10 +88,12 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_system(registry, _maker(SystemApi, target))
     _add_audit(registry, _maker(AuditApi, target))
     _add_tokens(registry, _maker(TokensApi, target))
-    add_discover(
-        registry, TITLE, __version__, lambda caller: caller.url or DEFAULT_URL, access.SIGNED_IN
-    )
+    add_discover(registry, TITLE, __version__, _url_for, access.SIGNED_IN)
     return registry
+
+
+def _url_for(caller: Caller) -> str:
+    return DEFAULT_URL if caller.url is None else caller.url()
 
 
 def _maker(kind: type[Any], manager: Any, *more: Any) -> Any:

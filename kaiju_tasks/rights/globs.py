@@ -6,6 +6,7 @@ the product of both lengths.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 __all__ = ["ALL", "any_covers", "any_matches", "covers", "is_literal", "matches"]
 
@@ -15,9 +16,13 @@ ALL = "*"
 _WILDCARDS = re.compile(r"[*?]*\*[*?]*")
 
 
+@lru_cache(maxsize=4096)
 def matches(glob: str, name: str) -> bool:
-    """Whether a glob matches a whole name. Case is significant."""
-    return _absorbs(glob, name, lambda symbol, character: symbol in ("?", character))
+    """Whether a glob matches a whole name. Case is significant.
+
+    Rights are checked for each task, with few globs and names: the answers are kept.
+    """
+    return glob == ALL or _absorbs(glob, name, lambda symbol, character: symbol in ("?", character))
 
 
 def any_matches(globs: Iterable[str], name: str) -> bool:

@@ -34,7 +34,7 @@ class Principal(Struct, frozen=True):
 
     def allowed(self, test: Callable[[Rights], bool]) -> bool:
         """Whether all limits allow something."""
-        return all(test(rights) for rights in self.limits)
+        return not self.limits or all(test(rights) for rights in self.limits)
 
     def has_verb(self, verb: Verb) -> bool:
         """Whether the verb is in scope."""

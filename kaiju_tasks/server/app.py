@@ -58,7 +58,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     :raises SettingsError: a setting is not valid
     """
     front = front_of(settings)
-    app = web.Application(middlewares=[_behind_proxy, _guarded, _with_headers])
+    app = web.Application(middlewares=[_entered])
     app[FRONT] = front
     app[ASKED] = Asked()
     app[MANAGER] = manager
@@ -95,29 +95,25 @@ async def _close_sockets(app: web.Application) -> None:
 
 
 @web.middleware
-async def _behind_proxy(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request.app[ASKED].add(request.protocol)
-    return await handler(behind_proxy(request, request.app[FRONT]))
-
-
-@web.middleware
-async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.path.removeprefix(request.app[FRONT].base) not in UNGUARDED:
-        headers = request.headers
-        host = request.host if hdrs.HOST in headers else None
-        site, mode = headers.get(FETCH_SITE), headers.get(FETCH_MODE)
-        refusal = request.app[GUARD].refusal(host, headers.get(hdrs.ORIGIN), site, mode)
-        if refusal is not None:
-            return web.Response(status=403, text=f"403: {refusal}\n")
-    return await handler(request)
-
-
-@web.middleware
-async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    response = await handler(request)
+async def _entered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What applies to every request. One middleware, because each one costs a coroutine."""
+    app = request.app
+    app[ASKED].add(request.protocol)
+    request = behind_proxy(request, app[FRONT])
+    response = _refusal(request, app) or await handler(request)
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
+
+
+def _refusal(request: web.Request, app: web.Application) -> web.StreamResponse | None:
+    if request.path.removeprefix(app[FRONT].base) in UNGUARDED:
+        return None
+    headers = request.headers
+    host = request.host if hdrs.HOST in headers else None
+    site, mode = headers.get(FETCH_SITE), headers.get(FETCH_MODE)
+    refusal = app[GUARD].refusal(host, headers.get(hdrs.ORIGIN), site, mode)
+    return None if refusal is None else web.Response(status=403, text=f"403: {refusal}\n")
 
 
 async def _post(request: web.Request) -> web.StreamResponse:

@@ -54,7 +54,7 @@ class Entrance:
         return guarded
 
     async def _admit(self, request: web.Request, access: Access) -> Admission:
-        if any(name in request.query for name in IN_URL):
+        if request.query_string and any(name in request.query for name in IN_URL):
             raise InvalidRequest(
                 "a token must not be in a URL, which is logged in many places: send it in the "
                 "header `Authorization: Bearer`, and revoke this one"

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 
 __all__ = ["FAILURES_MAX", "WINDOW_SECONDS", "Failures"]
 
@@ -23,6 +24,8 @@ class Failures:
 
         :param now: seconds of a clock that never steps
         """
+        if not self._counts:
+            return 0.0
         began, count = self._counts.get(_network(remote), (now, 0))
         return max(0.0, began + WINDOW_SECONDS - now) if count >= FAILURES_MAX else 0.0
 
@@ -37,6 +40,7 @@ class Failures:
             self._counts.popitem(last=False)
 
 
+@lru_cache(maxsize=1024)
 def _network(remote: str | None) -> str:
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])

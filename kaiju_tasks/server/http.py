@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -71,7 +72,7 @@ async def _serve(
         admission = await auth.admit_again(request[ADMISSION])
     except (Unauthorized, Unavailable) as error:
         return refusal(error)
-    caller = Caller(admission.principal, remote=request.remote, url=rpc_url(request))
+    caller = Caller(admission.principal, remote=request.remote, url=partial(rpc_url, request))
     with auth.seated(CallSeat(caller), admission):
         answer = await frames.answer(body, caller)
     return web.Response(status=204) if answer is None else _json(answer)
@@ -91,7 +92,7 @@ def peer_of(request: web.Request) -> str:
 
 def connection_of(request: web.Request) -> str:
     """A name of the connection."""
-    return "" if request.transport is None else str(request.transport.get_extra_info("peername"))
+    return f"connection {id(request.protocol)}"
 
 
 def end_connection(request: web.Request) -> Callable[[], None]:

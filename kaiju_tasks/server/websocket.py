@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import WSMsgType, web
@@ -75,7 +76,10 @@ async def _serve(
         return web.Response(status=CLOSED_BY_CLIENT)  # nobody reads it
     peer = Peer(socket, lambda: _unsent_bytes(request), backlog=traffic.backlog)
     caller = Caller(
-        admission.principal, remote=request.remote, connection=peer, url=rpc_url(request)
+        admission.principal,
+        remote=request.remote,
+        connection=peer,
+        url=partial(rpc_url, request),
     )
     sockets.add(socket)
     calls = _Calls(frames.connection(caller), peer)

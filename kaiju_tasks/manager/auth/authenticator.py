@@ -126,7 +126,8 @@ class Authenticator:
         :raises Unauthorized: it needs a valid token
         :raises Unavailable: the database cannot be reached
         """
-        await self._refresh_for_callers()
+        if not self._fresh:
+            await self._refresh_for_callers()
         parts = None if token is None else read_token(token)
         if parts is not None and parts.hash in self._house:
             return self._admit_house(parts)
@@ -146,7 +147,10 @@ class Authenticator:
         :raises Unauthorized: its token has ended
         :raises Unavailable: the database cannot be reached
         """
-        await self._refresh_for_callers()
+        if not self._fresh:
+            await self._refresh_for_callers()
+        if admission.revision == self._revision and admission.expires_at is None:
+            return admission
         now = await self._admission_now(admission)
         if now is None:
             raise Unauthorized(REFUSAL)
