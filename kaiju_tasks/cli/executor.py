@@ -57,9 +57,22 @@ HURRY_SECONDS = 3.0
     help="Forward the commands of a stream to the JSON-RPC 2.0 service at this URL.",
 )
 @click.option(
+    "--forward-rest",
+    metavar="URL",
+    help="Forward each command of a stream as a POST request to URL/METHOD.",
+)
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME=@FILE",
+    help="A header of each forwarded call: NAME=@FILE, NAME=env:VARIABLE, or NAME=VALUE if it is "
+    "no secret. A file is read again when it changes. Can be repeated.",
+)
+@click.option(
     "--app-name",
     metavar="NAME",
-    help="The stream of --forward. Default: the setting default_app_name.",
+    help="The stream of the forwarded commands. Default: the setting default_app_name.",
 )
 @click.option(
     "--health-port",
@@ -78,6 +91,8 @@ def executor(
     until_idle: bool,
     executor_id: str | None,
     forward: str | None,
+    forward_rest: str | None,
+    headers: tuple[str, ...],
     app_name: str | None,
     health_port: int | None,
     end_with_stdin: bool,
@@ -97,13 +112,13 @@ def executor(
     for place in places:
         if place in OPERATIONS:
             raise Failed(f"Did you mean `kaiju-tasks executors {place}`?", USAGE)
-    if not places and forward is None:
+    if not places and forward is None and forward_rest is None:
         raise Failed("Give an Executor as MODULE:ATTR, or a service with --forward URL.", USAGE)
 
     urls = [_manager(url) for url in managers] or [manager_url()]
     manager_token()  # refuse a wrong one now; later ones are read at each reconnect
 
-    from kaiju_tasks.cli.forward import forwarded
+    from kaiju_tasks.cli.forward import ForwardOptions, forwarded
     from kaiju_tasks.cli.logs import configure_logging
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.executor.health import HealthPortTaken
@@ -114,7 +129,8 @@ def executor(
     configure_logging(settings)
     try:
         served = [load_executor(place) for place in dict.fromkeys(places)]
-        served += forwarded(forward, app_name, settings.default_app_name)
+        forwarding = ForwardOptions(forward, forward_rest, app_name, headers)
+        served += forwarded(forwarding, settings.default_app_name)
         by_app_name(served)
     except (LoadError, ValueError) as error:
         raise Failed(f"{sentence(str(error))}", USAGE) from error

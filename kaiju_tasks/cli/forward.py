@@ -1,30 +1,74 @@
-"""`--forward`: an executor that forwards its commands to a service."""
+"""`--forward` and `--forward-rest`: an executor that forwards its commands to a service."""
 
 import unicodedata
+from pathlib import Path
+
+from msgspec import Struct
 
 from kaiju_tasks.address import read_url
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.forward import ForwardExecutor
+from kaiju_tasks.executor.forward.headers import read_header
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.types import MANAGER_APP
 
-__all__ = ["forwarded"]
+__all__ = ["ForwardOptions", "forwarded"]
 
 
-def forwarded(url: str | None, app_name: str | None, default: str) -> list[Executor]:
-    """Return the executor of `--forward` and `--app-name`, or an empty list without `--forward`.
+class ForwardOptions(Struct, frozen=True):
+    """The options of an executor that forwards.
+
+    :param url: of `--forward`
+    :param rest: of `--forward-rest`
+    """
+
+    url: str | None
+    rest: str | None
+    app_name: str | None
+    headers: tuple[str, ...]
+
+
+def forwarded(options: ForwardOptions, default: str) -> list[Executor]:
+    """Return the executor of the options, or an empty list if none forwards.
 
     :param default: the stream if `--app-name` is not given
     :raises Failed: an option is invalid
     """
+    if options.url is not None and options.rest is not None:
+        raise Failed("Give --forward or --forward-rest, not both.", USAGE)
+    url = options.rest if options.url is None else options.url
     if url is None:
-        if app_name is not None:
-            raise Failed(
-                "--app-name needs --forward: an Executor has its stream in its app_name.", USAGE
-            )
+        _refuse_others(options)
         return []
-    return [ForwardExecutor(_stream(default if app_name is None else app_name), _service(url))]
+    option = "--forward" if options.rest is None else "--forward-rest"
+    stream = _stream(default if options.app_name is None else options.app_name)
+    try:
+        shape = "http://host:port/rpc" if options.rest is None else "http://host:port/base"
+        read_url(url, option, shape=shape, userinfo=True)
+        headers = _headers(options.headers)
+        return [ForwardExecutor(stream, url, rest=options.rest is not None, headers=headers)]
+    except InvalidParams as error:
+        raise Failed(f"{error}.", USAGE, error) from error
+
+
+def _refuse_others(options: ForwardOptions) -> None:
+    if options.app_name is not None:
+        raise Failed(
+            "--app-name needs --forward: an Executor has its stream in its app_name.", USAGE
+        )
+    if options.headers:
+        raise Failed("--header needs --forward or --forward-rest.", USAGE)
+
+
+def _headers(texts: tuple[str, ...]) -> dict[str, str | Path]:
+    headers: dict[str, str | Path] = {}
+    for text in texts:
+        name, source = read_header(text)
+        if name.lower() in {known.lower() for known in headers}:
+            raise Failed(f"--header {name} is given twice. Give it once.", USAGE)
+        headers[name] = source
+    return headers
 
 
 def _stream(name: str) -> str:
@@ -35,11 +79,3 @@ def _stream(name: str) -> str:
             "--app-name must be text of 1 to 255 characters without control characters.", USAGE
         )
     return name
-
-
-def _service(url: str) -> str:
-    try:
-        read_url(url, "--forward", shape="http://host:port/rpc", userinfo=True)
-    except InvalidParams as error:
-        raise Failed(f"{error}.", USAGE, error) from error
-    return url

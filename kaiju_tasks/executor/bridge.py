@@ -25,6 +25,9 @@ class Listener(Protocol):
 
     over: bool
 
+    @property
+    def max_result_bytes(self) -> int: ...
+
     def seconds_left(self) -> float: ...
 
     def progress(self, done: float, total: float | None, message: str | None) -> None: ...
@@ -61,6 +64,9 @@ class StageBridge:
 
     def seconds_left(self) -> float:
         return self._listener.seconds_left()
+
+    def max_result_bytes(self) -> int:
+        return self._listener.max_result_bytes
 
     def stopped(self) -> bool:
         return self._listener.over

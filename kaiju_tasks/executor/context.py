@@ -42,6 +42,8 @@ class ContextBridge(Protocol):
 
     def seconds_left(self) -> float: ...
 
+    def max_result_bytes(self) -> int: ...
+
     def stopped(self) -> bool: ...
 
 
@@ -101,6 +103,11 @@ class Context:
     def deadline(self) -> float:
         """Seconds until the stage is stopped, from 0."""
         return max(0.0, self._bridge.seconds_left())
+
+    @property
+    def max_result_bytes(self) -> int:
+        """The most bytes that the result may have as JSON."""
+        return self._bridge.max_result_bytes()
 
     @property
     def stopped(self) -> bool:

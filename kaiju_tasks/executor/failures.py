@@ -6,10 +6,15 @@ from kaiju_tasks.errors import Abort, InvalidParams, TemplateError, reason_of
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.types import ErrorType
 
-__all__ = ["ResultTooLarge", "StageTimeout", "UnknownMethod", "report_error"]
+__all__ = ["NotBegun", "ResultTooLarge", "StageTimeout", "UnknownMethod", "report_error"]
 
 MESSAGE_CHARACTERS = 2_000
 TRACEBACK_CHARACTERS = 4_000
+
+
+class NotBegun(Exception):
+    """The command has not begun, and any executor may run it later. The task is given back, which
+    counts neither as a failure nor as a loss."""
 
 
 class UnknownMethod(Exception):

@@ -230,7 +230,7 @@ class _Process:
 
     def _idle(self, seconds: float) -> bool:
         quiet = self._clock.time() - self._link.active_at >= seconds
-        return quiet and self._link.connected
+        return quiet and self._link.connected and self._runner.runtime.ceiling is None
 
 
 def _identity(executors: Sequence[Executor], executor_id: str | None) -> ConnectParams:
@@ -248,9 +248,9 @@ def _identity(executors: Sequence[Executor], executor_id: str | None) -> Connect
 def _commands(executors: Sequence[Executor]) -> list[CommandInfo]:
     one_stream = len(executors) == 1
     return [
-        command.info(None if one_stream else executor.app_name)
+        info
         for executor in executors
-        for command in executor.commands.values()
+        for info in executor.announced(None if one_stream else executor.app_name)
     ]
 
 

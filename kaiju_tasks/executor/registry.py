@@ -7,7 +7,9 @@ from enum import Enum
 from typing import Any, TypeVar, overload
 
 import msgspec
+from msgspec.structs import replace
 
+from kaiju_tasks.executor.offer import Offer
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.protocol import CommandInfo
 from kaiju_tasks.types import HOOKS
@@ -75,12 +77,22 @@ class Executor:
         self.lifespan = lifespan
         self.data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data or {}))
         self.state: Any = None
+        self.offer = Offer()
         self._commands: dict[str, Command] = {}
 
     @property
     def commands(self) -> Mapping[str, Command]:
         """The registered commands, by method name."""
         return self._commands
+
+    def announced(self, app_name: str | None = None) -> list[CommandInfo]:
+        """The commands that are announced to managers.
+
+        :param app_name: the stream of the commands, if the process serves several streams
+        """
+        own = [command.info(app_name) for command in self._commands.values()]
+        others = [replace(info, app_name=app_name) for info in self.offer.commands]
+        return own + others
 
     def find(self, method: str) -> Command | None:
         """The command of a method name, or None."""

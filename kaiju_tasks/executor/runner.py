@@ -49,6 +49,8 @@ class Runner:
         if self.closed:
             return 0
         most = max(0, self._concurrency - self.runtime.lingering)
+        if (ceiling := self.runtime.ceiling) is not None:
+            most = min(most, ceiling)
         if self.runtime.crowded:
             light = sum(not segment.needs_place for segment in self._segments.values())
             most = min(most, self.runtime.places.size + light // STEP * STEP)

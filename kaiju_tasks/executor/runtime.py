@@ -32,8 +32,9 @@ class Runtime:
     :param kill_grace: seconds that a stopped call may take to end, from 0
     :ivar gate: lets stages begin while their leases are known to stand
     :ivar max_result_bytes: the manager's limit for one result
+    :ivar ceiling: the most tasks that may be held because of what the executors depend on, or None
     :ivar places: of `def` and process commands
-    :ivar on_capacity: called when the number of lingering calls changes, or `crowded` does
+    :ivar on_capacity: called when the number of lingering calls, `crowded` or `ceiling` changes
     :ivar on_stuck: called when a stopped call has not ended within `kill_grace`
     """
 
@@ -47,6 +48,9 @@ class Runtime:
         self.places = Places(threads)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
         self.on_capacity: Callable[[], None] = _nothing
+        self.ceiling: int | None = None
+        for executor in executors:
+            executor.offer.on_ceiling = self._ceiling_changed
         self.on_stuck: Callable[[], None] = _nothing
         self._kill_grace = kill_grace
         self._lingering: set[Call] = set()
@@ -72,6 +76,11 @@ class Runtime:
     def crowded(self) -> bool:
         """Whether a task has waited in vain for a place lately."""
         return self.clock.time() < self._crowded_until
+
+    def _ceiling_changed(self) -> None:
+        ceilings = [executor.offer.ceiling for executor in self.executors.values()]
+        self.ceiling = min((one for one in ceilings if one is not None), default=None)
+        self.on_capacity()
 
     def found_no_place(self) -> None:
         """A task has waited in vain for a place."""

@@ -164,7 +164,7 @@ class Segment:
         if state in STAGE_DONE:
             name = self.assignment.commands[self._position].name
             self._scope.add(self._index(), name, result)
-        self._put(state, result, error, seconds)
+        self._put(state, result, error, seconds, waited=state is ReportState.RELEASED)
 
     def _put_interim(self, state: ReportState, result: Raw, seconds: float) -> None:
         report = self._report(state, result, None, seconds)

@@ -9,7 +9,7 @@ from kaiju_tasks.executor.bridge import StageBridge
 from kaiju_tasks.executor.calls import Call, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
 from kaiju_tasks.executor.context import Context, StageInfo
-from kaiju_tasks.executor.failures import StageTimeout, report_error
+from kaiju_tasks.executor.failures import NotBegun, StageTimeout, report_error
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
@@ -129,6 +129,9 @@ class Stage:
         self._leave()
         if self.over:
             return
+        if isinstance(error, NotBegun):
+            self._end(ReportState.RELEASED, NULL, None)
+            return
         if error is not None:
             self._fail(error)
             return
@@ -169,6 +172,10 @@ class Stage:
 
     def seconds_left(self) -> float:
         return self._allowed() - self.seconds()
+
+    @property
+    def max_result_bytes(self) -> int:
+        return self._runtime.max_result_bytes
 
     def _allowed(self) -> float:
         if self._stage_seconds is None:

@@ -32,8 +32,9 @@ T = TypeVar("T")
 class PipeBridge:
     """Sends the calls of a command's context through the pipe. It is thread-safe."""
 
-    def __init__(self, out: BinaryIO, seconds: float) -> None:
+    def __init__(self, out: BinaryIO, seconds: float, max_result_bytes: int) -> None:
         self._out = out
+        self._max_result_bytes = max_result_bytes
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + seconds
         self._begins: SimpleQueue[Begin] = SimpleQueue()
@@ -71,6 +72,9 @@ class PipeBridge:
     def seconds_left(self) -> float:
         return self._deadline - time.monotonic()
 
+    def max_result_bytes(self) -> int:
+        return self._max_result_bytes
+
     def stopped(self) -> bool:
         return False  # the executor kills this process when it stops the stage
 
@@ -84,7 +88,7 @@ def main() -> None:
     start = _read(source, Start)
     if start is None:
         os._exit(1)
-    bridge = PipeBridge(out, start.seconds)
+    bridge = PipeBridge(out, start.seconds, start.max_result_bytes)
     threading.Thread(target=bridge.listen, args=(source,), daemon=True).start()
     sys.path[:] = start.sys_path
     bridge.send(_outcome(start, bridge))

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.stage_methods import StageMethods
@@ -12,7 +13,7 @@ from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import Abort, Forbidden, Unavailable
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import ReportedError
-from kaiju_tasks.executor.forward import Answer, failure_of
+from kaiju_tasks.executor.forward.failures import failure_of
 from kaiju_tasks.executor.messages import RpcError
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.lifecycle import cause_of
@@ -33,7 +34,13 @@ OUTAGE_PAUSE_SECONDS = 0.5
 
 T = TypeVar("T")
 
-_decode = msgspec.json.Decoder(Answer).decode
+
+class _Response(Struct):
+    result: Any = None
+    error: RpcError | None = None
+
+
+_decode = msgspec.json.Decoder(_Response).decode
 
 
 class SystemExecutor(Executor):

@@ -54,6 +54,24 @@ from tests.cli.test_every_command import answering
         (["executor", "--forward", "http://h/", "--app-name", "a\nb"], "control characters"),
         (["executor", "--forward", "http://h/", "--health-port", "x"], "--health-port"),
         (
+            ["executor", "--forward", "http://h/", "--forward-rest", "http://h/"],
+            "--forward or --forward-rest, not both",
+        ),
+        (["executor", "--forward-rest", "h/v1"], "must have the form http://host:port/base"),
+        (
+            ["executor", "kaiju_tasks.samples:executor", "--header", "A=b"],
+            "--header needs --forward",
+        ),
+        (["executor", "--forward", "http://h/", "--header", "A"], "--header must have the form"),
+        (
+            ["executor", "--forward", "http://h/", "--header", "A=b", "--header", "a=c"],
+            "--header a is given twice",
+        ),
+        (
+            ["executor", "--forward", "http://h/", "--header", "Authorization=Bearer x"],
+            "do not write a credential into the command",
+        ),
+        (
             ["executor", "--forward", "http://h/", "kaiju_tasks.samples:executor"],
             "Two executors serve the stream `default`",
         ),

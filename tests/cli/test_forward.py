@@ -1,9 +1,11 @@
 """`kaiju-tasks executor --forward` and `--health-port`."""
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,6 +16,8 @@ from tests.support.http_server import http_server
 from tests.support.ports import free_port
 from tests.support.processes import Processes
 from tests.support.wait import wait_until
+
+CREATE = ("task", "create", "--app", "billing", "--method", "m")
 
 
 @pytest.fixture
@@ -43,6 +47,66 @@ async def test_a_task_of_its_stream_is_a_call_to_the_service(
     assert created.returncode == 0
     result = {"method": "invoice.send", "params": {"to": "Ada"}}
     assert shell.json("task", "show", "bill")["result"] == [result]
+
+
+async def test_a_service_that_is_restarted_costs_its_tasks_nothing(
+    processes: Processes, shell: Shell
+) -> None:
+    answered: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json()
+        if asked["method"] == "rpc.discover":
+            return web.Response(status=404)
+        answered.append(asked["id"])
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": 1})
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/rpc"
+    process = processes.kaiju(
+        "executor", "--forward", url, "--app-name", "billing", "--manager", shell.url
+    )
+    await process.logged("connected to manager")
+    tasks = [f"t{number}" for number in range(20)]
+    for task in tasks:
+        await asyncio.to_thread(shell.json, *CREATE, "--set", f"id={task}")
+    await process.logged(f"the service {url} is away: .*; no work is taken until it answers")
+    async with http_server(answer, port=port):
+        for task in tasks:
+            await asyncio.to_thread(shell.run, "task", "watch", task)
+    shown = [shell.json("task", "show", task) for task in tasks]
+    assert {(task["status"], task["retries"]) for task in shown} == {("FINISHED", 0)}
+    assert len(answered) == len(set(answered)) == len(tasks)
+
+
+async def test_no_credential_is_seen_in_logs_errors_or_the_list_of_processes(
+    processes: Processes, shell: Shell, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers["Authorization"] + request.headers["X-Key"])
+        return web.Response(status=403, text=f"no right: {dict(request.headers)}")
+
+    secrets = ("kanarienvogel-in-a-file", "kanarienvogel-in-the-environment")
+    token = tmp_path / "token"
+    token.write_text(f"Bearer {secrets[0]}\n")
+    async with http_server(answer) as url:
+        process = processes.kaiju(
+            "executor", "--forward-rest", f"{url}/v1", "--manager", shell.url,
+            "--app-name", "billing", "--header", f"Authorization=@{token}",
+            "--header", "X-Key=env:SERVICE_KEY",
+            "--log-level", "debug",
+            env={"SERVICE_KEY": secrets[1]},
+        )  # fmt: skip
+        await process.logged("connected to manager")
+        created = await asyncio.to_thread(shell.run, *CREATE, "--set", "id=t", "--watch")
+    assert seen[-1] == f"Bearer {secrets[0]}{secrets[1]}"
+    shown = shell.run("task", "show", "t", "--json").stdout
+    assert "HTTP status 403: no right" in json.loads(shown)["error"]["message"]
+    command = Path(f"/proc/{process.pid}/cmdline").read_text()
+    for text in (shown, created.stdout + created.stderr, process.log, command):
+        assert "kanarienvogel" not in text
 
 
 async def test_the_health_port_tells_alive_from_ready(processes: Processes, shell: Shell) -> None:

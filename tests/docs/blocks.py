@@ -8,7 +8,7 @@ from typing import NamedTuple
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>[^\n]+?) -->\n$")
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-FILE_NAME = re.compile(r"# (?P<name>[\w./-]+\.\w+)\b")
+FILE_NAME = re.compile(r"(?:#|//) (?P<name>[\w./-]+\.\w+)\b")
 QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|(['"])""", re.DOTALL)
 COMMENT = re.compile(r"\s# .*$")
 

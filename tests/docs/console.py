@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.docs.blocks import Step
 from tests.docs.expected import match, match_among
+from tests.support.node import find_node
 from tests.support.ports import free_port
 from tests.support.postgres_binaries import find_postgres
 from tests.support.processes import ROOT, Processes, RunningProcess
@@ -22,11 +23,13 @@ FAILURE = re.compile(r'\{"error"|error: ')
 """What a command prints that a page shows to fail."""
 STOP = "systemctl stop kaiju-manager"
 START = "systemctl start kaiju-manager"
+NODE = re.compile(r"^node (?=\w+_service\.mjs)")
 MANAGER = re.compile(r"make run\b|kaiju-tasks serve\b")
 ANSWERS = {
     MANAGER: r"^kaiju-tasks \S+ at \S+ ",
     re.compile(r"kaiju-tasks executor\b(?!.*--until-idle)"): "connected to manager",
     re.compile(r"python \w*(receiver|web|service)\.py"): "(Running|Serving) on ",
+    NODE: "Serving on ",
     re.compile(r"kaiju-tasks events\b"): "",
 }
 """Programs that run on until they are stopped, and what they print when they are there."""
@@ -126,7 +129,10 @@ class Console:
     async def _start(self, step: Step, manager: bool, answer: str) -> None:
         if manager:
             await self._stop_managers()
-        process = self._spawn(step._replace(command=f"exec env {step.command}"))
+        command = step.command
+        if NODE.search(command):
+            command = NODE.sub(f"{find_node().program} ", command)
+        process = self._spawn(step._replace(command=f"exec env {command}"))
         self._lasting.append((step, process))
         if answer:
             await process.logged(answer)

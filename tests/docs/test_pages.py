@@ -10,7 +10,7 @@ from tests.docs.console import Console
 from tests.docs.pages import GIVEN, PAGES, run_page
 from tests.docs.test_first_hour import FIRST
 
-LANGUAGES = {"console", "python", "json", "yaml", "toml", "ini", "text", "mermaid"}
+LANGUAGES = {"console", "javascript", "python", "json", "yaml", "toml", "ini", "text", "mermaid"}
 NOT_RUN = {
     "CONTRIBUTING": 1,
     "README": 1,

@@ -294,7 +294,7 @@ async def test_a_process_begins_its_stage_when_a_manager_has_answered():
 
 def test_a_worker_that_reads_its_permission_too_late_asks_again():
     out = io.BytesIO()
-    bridge = PipeBridge(out, 10.0)
+    bridge = PipeBridge(out, 10.0, 1000)
     for until in (0.0, 0.0, float("inf")):
         bridge._begins.put(Begin(until))
     bridge.until_may_begin()

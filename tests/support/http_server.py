@@ -9,9 +9,10 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def http_server(answer: Answer) -> AsyncIterator[str]:
+async def http_server(answer: Answer, *, port: int = 0) -> AsyncIterator[str]:
     """A server that answers requests with any method and path.
 
+    :param port: 0 for a free one
     :returns: its URL, without a path
     """
     app = web.Application()
@@ -19,7 +20,7 @@ async def http_server(answer: Answer) -> AsyncIterator[str]:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
