@@ -20,6 +20,8 @@ IDLE_HANDS_SECONDS = 4.0 + REST_SECONDS_MAX
 """An executor that came and went rests at first."""
 RESERVED_SECONDS = 150.0
 TIED_SECONDS = 4.0
+STEP_BACK_SECONDS = 1800.0
+"""No task is due later than this, unless the clock was set back by more."""
 
 Wrong = tuple[Invariant, tuple[object, ...], float, Callable[[], str]]
 """What is broken, by what, for how many seconds it may be, and what to say of it then."""
@@ -108,21 +110,24 @@ class Calm:
                     partial(_zombie, name, lease),
                 )
 
-    def unfinished(self) -> list[Row]:
+    def unfinished(self, now: float) -> list[Row]:
         """One-offs that have not ended and that something moves."""
-        spoilt = self._oracle.spoilt
+        spoilt, clock = self._oracle.spoilt, self._oracle.epoch + now
         return [
             row
             for row in self._oracle.rows.values()
             if row.status not in ENDED and not self._oracle.definitions[row.id].scheduled
-            if row.id not in spoilt or _is_moved(row)
+            if row.id not in spoilt or _is_moved(row, clock)
         ]
 
 
-def _is_moved(row: Row) -> bool:
+def _is_moved(row: Row, clock: float) -> bool:
     """Whether a task is handled without a call. A call is refused if its definition is unreadable:
-    such a task can only be deleted."""
-    if row.due_at is not None or row.executor_id is not None or row.ready:
+    such a task can only be deleted. That its first run was given as a delay cannot be read either:
+    when the clock is set back, it stays due when the clock comes there."""
+    if row.due_at is not None:
+        return row.due_at - clock < STEP_BACK_SECONDS
+    if row.executor_id is not None or row.ready:
         return True
     return row.status is TaskStatus.WAITING and row.reason == Reason.TASKS
 

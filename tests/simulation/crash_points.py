@@ -204,7 +204,7 @@ class CrashWorld(World):
         began = self._loop.now
         while not self._trace.violations:
             calm.look(self._loop.now, self.executors)
-            left = calm.unfinished()
+            left = calm.unfinished(self._loop.now)
             if not left and self._fired():
                 break
             if self._loop.now - began > REST_SECONDS:

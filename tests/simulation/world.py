@@ -196,7 +196,7 @@ class World:
         await asyncio.sleep(GRACE_SECONDS)
         while not self._trace.violations:
             calm.look(self._loop.now, self.executors)
-            left = calm.unfinished()
+            left = calm.unfinished(self._loop.now)
             waited = self._loop.now - began
             if not left and waited > SCHEDULES_SECONDS + self.settings.lease_seconds:
                 break
