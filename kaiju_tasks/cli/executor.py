@@ -70,6 +70,13 @@ HURRY_SECONDS = 3.0
     "no secret. A file is read again when it changes. Can be repeated.",
 )
 @click.option(
+    "--methods",
+    metavar="FILE",
+    help="The methods of the service, which are announced and beside which none is called: an "
+    "OpenRPC document or a list, as JSON or YAML. `any` announces none. Default: what the service "
+    "answers to rpc.discover, if it does.",
+)
+@click.option(
     "--app-name",
     metavar="NAME",
     help="The stream of the forwarded commands. Default: the setting default_app_name.",
@@ -93,6 +100,7 @@ def executor(
     forward: str | None,
     forward_rest: str | None,
     headers: tuple[str, ...],
+    methods: str | None,
     app_name: str | None,
     health_port: int | None,
     end_with_stdin: bool,
@@ -129,7 +137,7 @@ def executor(
     configure_logging(settings)
     try:
         served = [load_executor(place) for place in dict.fromkeys(places)]
-        forwarding = ForwardOptions(forward, forward_rest, app_name, headers)
+        forwarding = ForwardOptions(forward, forward_rest, app_name, headers, methods)
         served += forwarded(forwarding, settings.default_app_name)
         by_app_name(served)
     except (LoadError, ValueError) as error:

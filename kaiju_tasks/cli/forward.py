@@ -2,6 +2,7 @@
 
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -27,6 +28,7 @@ class ForwardOptions(Struct, frozen=True):
     rest: str | None
     app_name: str | None
     headers: tuple[str, ...]
+    methods: str | None
 
 
 def forwarded(options: ForwardOptions, default: str) -> list[Executor]:
@@ -47,7 +49,15 @@ def forwarded(options: ForwardOptions, default: str) -> list[Executor]:
         shape = "http://host:port/rpc" if options.rest is None else "http://host:port/base"
         read_url(url, option, shape=shape, userinfo=True)
         headers = _headers(options.headers)
-        return [ForwardExecutor(stream, url, rest=options.rest is not None, headers=headers)]
+        return [
+            ForwardExecutor(
+                stream,
+                url,
+                rest=options.rest is not None,
+                headers=headers,
+                methods=_methods(options.methods),
+            )
+        ]
     except InvalidParams as error:
         raise Failed(f"{error}.", USAGE, error) from error
 
@@ -59,6 +69,8 @@ def _refuse_others(options: ForwardOptions) -> None:
         )
     if options.headers:
         raise Failed("--header needs --forward or --forward-rest.", USAGE)
+    if options.methods is not None:
+        raise Failed("--methods needs --forward or --forward-rest.", USAGE)
 
 
 def _headers(texts: tuple[str, ...]) -> dict[str, str | Path]:
@@ -69,6 +81,12 @@ def _headers(texts: tuple[str, ...]) -> dict[str, str | Path]:
             raise Failed(f"--header {name} is given twice. Give it once.", USAGE)
         headers[name] = source
     return headers
+
+
+def _methods(text: str | None) -> Path | Literal["any"] | None:
+    if text is None:
+        return None
+    return "any" if text == "any" else Path(text)
 
 
 def _stream(name: str) -> str:

@@ -36,6 +36,7 @@ from kaiju_tasks.executor.transport import (
 from kaiju_tasks.executor.waits import DEFAULT_WAITS, waits_of
 from kaiju_tasks.protocol import (
     PROTOCOL_VERSION,
+    CommandInfo,
     ConnectParams,
     ConnectResult,
     PingParams,
@@ -102,6 +103,7 @@ class Link:
         self._pings = 0
         self._was_connected = False
         self._logged_failures: set[str] = set()
+        self._outdated = asyncio.Event()
         self._stopping = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -131,6 +133,11 @@ class Link:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await self._transport.close()
+
+    def announce(self, commands: list[CommandInfo]) -> None:
+        """Announce other commands, with a new connection. The work continues."""
+        self._identity = structs.replace(self._identity, commands=commands)
+        self._outdated.set()
 
     async def stop(self, grace_seconds: float, reason: str | None = None) -> None:
         """Let running stages end, release all other tasks and leave. Then `run` returns.
@@ -210,7 +217,7 @@ class Link:
         self._accepted = asyncio.get_running_loop().create_future()
         self._connect(session)
         try:
-            await _first_of(session.run(), self._keep_alive(session))
+            await _first_of(session.run(), self._keep_alive(session), self._until_outdated())
         finally:
             self._session = None
             if self.connected:
@@ -222,6 +229,7 @@ class Link:
         asked = self._gate.moment()
         self._announced = self._runner.capacity
         self._attempts += 1
+        self._outdated.clear()
         params = structs.replace(
             self._identity,
             capacity=self._announced,
@@ -273,6 +281,11 @@ class Link:
                 raise ConnectionClosed("the manager did not answer in time")
             if self.connected:
                 self._ping(session)
+
+    async def _until_outdated(self) -> None:
+        await asyncio.shield(self._accepted)  # a connect is carried out before the next one is sent
+        await self._outdated.wait()
+        logger.info("connects again: the commands of this executor have changed")
 
     def _ask(self) -> None:
         """Ask the manager whether the leases stand, unless an answer is on its way."""

@@ -97,13 +97,14 @@ async def run_executor(
     runtime = Runtime(served, clock, threads=threads, kill_grace=kill_grace)
     most = default_concurrency(served, threads) if concurrency is None else concurrency
     runner = Runner(runtime, Outbox(), concurrency=most, max_tasks=max_tasks)
-    identity = _identity(served, executor_id)
     wire = WebSocketTransport(token) if transport is None else transport
-    link = Link(urls, identity, runner, wire, clock, Random())
-    idle = idle_seconds if until_idle else None
-    process = _Process(link, runner, clock, idle_seconds=idle, grace_seconds=shutdown_grace)
-    runtime.on_stuck = process.stuck
     async with _lifespans(served):
+        link = Link(urls, _identity(served, executor_id), runner, wire, clock, Random())
+        for executor in served:
+            executor.offer.on_commands = lambda: link.announce(_commands(served))
+        idle = idle_seconds if until_idle else None
+        process = _Process(link, runner, clock, idle_seconds=idle, grace_seconds=shutdown_grace)
+        runtime.on_stuck = process.stuck
         with handling_signals(process.terminate) if handle_signals else nullcontext():
             async with contextlib.AsyncExitStack() as stack:
                 if stop is not None:

@@ -1,7 +1,7 @@
 """Holds what all stages of a process share: clock, start gate, threads, commands and lingering
 calls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kaiju_tasks.executor.calls import Call
 from kaiju_tasks.executor.clock import Clock
@@ -48,7 +48,7 @@ class Runtime:
         self.places = Places(threads)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
         self.on_capacity: Callable[[], None] = _nothing
-        self.ceiling: int | None = None
+        self.ceiling = _lowest_ceiling(executors)
         for executor in executors:
             executor.offer.on_ceiling = self._ceiling_changed
         self.on_stuck: Callable[[], None] = _nothing
@@ -78,8 +78,7 @@ class Runtime:
         return self.clock.time() < self._crowded_until
 
     def _ceiling_changed(self) -> None:
-        ceilings = [executor.offer.ceiling for executor in self.executors.values()]
-        self.ceiling = min((one for one in ceilings if one is not None), default=None)
+        self.ceiling = _lowest_ceiling(self.executors.values())
         self.on_capacity()
 
     def found_no_place(self) -> None:
@@ -135,6 +134,11 @@ def default_concurrency(executors: Sequence[Executor], threads: int) -> int:
     if commands and all(map(_needs_place, commands)):
         return threads
     return max(threads, DEFAULT_CONCURRENCY)
+
+
+def _lowest_ceiling(executors: Iterable[Executor]) -> int | None:
+    ceilings = [executor.offer.ceiling for executor in executors]
+    return min((one for one in ceilings if one is not None), default=None)
 
 
 def _needs_place(command: Command | None) -> bool:

@@ -14,23 +14,36 @@ from tests.support.wait import wait_until
 
 
 class Service:
-    """A service that answers `answer`, or with the JSON-RPC members in `body`."""
+    """A service that answers `answer`, or with the JSON-RPC members in `body`.
+
+    :ivar calls: headers and bodies of the requests, except those whether it is there
+    :ivar probes: how often it was asked whether it is there
+    :ivar description: what it answers then, as the result of `rpc.discover`
+    :ivar there: whether it answers that it is there; otherwise as any request
+    """
 
     def __init__(self) -> None:
         self.body: Any = {"result": 1}
         self.answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
         self.calls: list[tuple[dict[str, str], Any]] = []
         self.paths: list[str] = []
+        self.probes = 0
+        self.description: Any = None
+        self.there = True
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.paths.append(request.path)
-        self.calls.append(
-            (dict(request.headers), await request.json() if request.body_exists else None)
-        )
+        body = await request.json() if request.body_exists else None
+        own = {"jsonrpc": "2.0", "id": body.get("id") if isinstance(body, dict) else None}
+        if request.path.endswith("/") or (isinstance(body, dict) and is_probe(body)):
+            self.probes += 1
+            if self.there:
+                return web.json_response(own | {"result": self.description})
+        else:
+            self.paths.append(request.path)
+            self.calls.append((dict(request.headers), body))
         if self.answer is not None:
             return await self.answer(request)
-        own = {"jsonrpc": "2.0", "id": self.calls[-1][1].get("id")}
         return web.json_response(own | self.body)
 
     def respond(self, status: int = 200, text: str = "", **options: Any) -> None:
@@ -38,6 +51,10 @@ class Service:
             return web.Response(status=status, text=text, **options)
 
         self.answer = answer
+
+
+def is_probe(body: dict[str, Any]) -> bool:
+    return body.get("method") == "rpc.discover"
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,8 @@ async def service() -> AsyncIterator[Service]:
 
 def announced(rig: Rig) -> int:
     """The capacity that the manager knows."""
-    return int(rig.manager.methods("manager.ping")[-1]["capacity"])
+    said = rig.manager.methods("manager.connect") + rig.manager.methods("manager.ping")
+    return int(said[-1]["capacity"])
 
 
 async def given_back(rig: Rig) -> None:
@@ -42,6 +43,7 @@ async def given_back(rig: Rig) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_service_that_takes_no_calls_gets_no_work_and_its_tasks_go_back(service, status):
     service.respond(status, "later", headers={"Retry-After": "3600"})
+    service.there = False
     async with rigged(service) as rig:
         await given_back(rig)
         await wait_until(lambda: announced(rig) == 0, "the capacity is 0")
@@ -60,7 +62,7 @@ async def test_nobody_at_the_port_is_no_failure_and_work_goes_on_when_somebody_i
         await wait_until(lambda: announced(rig) == 0, "the capacity is 0")
         async with http_server(service.handle, port=port):
             await wait_until(lambda: announced(rig) == 1, "one task is taken on trial")
-            assert [body["method"] for _, body in service.calls] == ["rpc.discover"]
+            assert (service.probes, service.calls) == (1, [])
             rig.manager.run(assignment(command("m")))
             await wait_until(lambda: announced(rig) == 8, "the whole capacity is back")
             assert rig.manager.reports[-1].state is ReportState.FINISHED

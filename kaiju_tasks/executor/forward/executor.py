@@ -5,12 +5,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from yarl import URL
 
 from kaiju_tasks.address import read_url
 from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.forward.announcer import Announcer
 from kaiju_tasks.executor.forward.dialects import Dialect, JsonRpc, PlainHttp
 from kaiju_tasks.executor.forward.headers import Headers
 from kaiju_tasks.executor.forward.service import Service, http_session
@@ -32,8 +33,11 @@ class ForwardExecutor(Executor):
     :param rest: send each command as a POST request to `URL/METHOD` instead of JSON-RPC
     :param headers: sent with every call, for example for authorization; a path is the file that
         contains the value, which is read again when it changes
+    :param methods: a file with the methods of the service (OpenRPC, or a list), which are announced
+        and beside which none is called; `any` to announce none; by default, what the service
+        answers to `rpc.discover`, or none
     :param now: the source of the time, UNIX seconds
-    :raises InvalidParams: the URL or a header is malformed
+    :raises InvalidParams: the URL, a header or the file of the methods is malformed
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class ForwardExecutor(Executor):
         *,
         rest: bool = False,
         headers: Mapping[str, str | Path] | None = None,
+        methods: Path | Literal["any"] | None = None,
         data: Mapping[str, Any] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -51,11 +56,18 @@ class ForwardExecutor(Executor):
         place = URL(url).with_user(None).with_fragment(None)
         self.dialect: Dialect = PlainHttp(place) if rest else JsonRpc(place)
         self.headers = Headers(headers or {}, URL(url))
+        self.announcer = Announcer(methods, self.dialect, self.offer, self.headers.secrets)
         self.now = now
 
-    def find(self, method: str) -> Command:
-        """The command of any name: the service rejects the methods that it does not have."""
-        return self._commands.get(method) or Command(method, _caller(method))
+    def find(self, method: str) -> Command | None:
+        """The command of any name, because the service rejects the methods that it does not have;
+        or of a method in the file, if there is one."""
+        if own := self._commands.get(method):
+            return own
+        offered = self.offer.commands
+        if self.announcer.exclusive and all(info.method != method for info in offered):
+            return None
+        return Command(method, _caller(method))
 
 
 def _caller(method: str) -> Callable[..., Any]:
@@ -69,12 +81,23 @@ def _caller(method: str) -> Callable[..., Any]:
 @contextlib.asynccontextmanager
 async def _service(executor: Executor) -> AsyncIterator[Service]:
     assert isinstance(executor, ForwardExecutor)
+    announcer = executor.announcer
     async with http_session() as session:
-        service = Service(session, executor.dialect, executor.headers, executor.offer, executor.now)
-        watching = asyncio.create_task(service.availability.watch())
+        service = Service(
+            session,
+            executor.dialect,
+            executor.headers,
+            executor.offer,
+            executor.now,
+            announcer.take,
+        )
+        await announcer.begin(service)
+        watches = (service.availability.watch(), announcer.watch(service))
+        watching = [asyncio.create_task(watch) for watch in watches]
         try:
             yield service
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for watch in watching:
+                watch.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             executor.offer.limit(None)

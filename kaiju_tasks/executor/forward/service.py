@@ -71,6 +71,7 @@ class Service:
 
     :param offer: its ceiling is 0 while the service is away
     :param now: the source of the time, UNIX seconds
+    :param on_answer: called with the description by which the service shows that it is back
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class Service:
         headers: Headers,
         offer: Offer,
         now: Callable[[], float] = time.time,
+        on_answer: Callable[[Answer | None], None] = lambda _: None,
         random: Random | None = None,
     ) -> None:
         self._session = session
         self._dialect = dialect
         self._headers = headers
         self._now = now
+        self._on_answer = on_answer
         self._random = random or Random()
         self.availability = Availability(
             f"the service {dialect.url}", self._probe, offer, self._random
@@ -117,15 +120,26 @@ class Service:
         self.availability.answered()
         return self._dialect.result(answer, ctx.idempotency_key, self._secrets())
 
-    async def _probe(self) -> None:
-        await self._ask(*self._dialect.probe())
+    async def describe(self) -> Answer | None:
+        """Ask the service for its description, or whether it is there.
 
-    async def _ask(self, verb: str, url: URL, body: bytes | None) -> Answer | None:
-        """Ask the service something that is no work.
-
-        :returns: the answer; None if it cannot be read
+        :returns: the answer; None if it cannot be read, or does not come in time
         :raises ServiceAway: the service is away
         """
+        try:
+            return await self._ask()
+        except TimeoutError:
+            return None  # it may be busy with calls
+
+    async def _probe(self) -> None:
+        try:
+            answer = await self._ask()
+        except TimeoutError:
+            raise ServiceAway(f"no answer within {PROBE_SECONDS:g} seconds") from None
+        self._on_answer(answer)
+
+    async def _ask(self) -> Answer | None:
+        verb, url, body = self._dialect.probe()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 async with self._send(verb, url, body, self._headers.values()) as response:
@@ -133,7 +147,11 @@ class Service:
                     if response.status in IN_DOUBT:
                         raise ServiceAway(f"HTTP status {response.status}")
                     return await self._whole(response, PROBE_BYTES)
-        except (OSError, aiohttp.ClientError) as error:  # a TimeoutError is an OSError
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ClientError):  # not connected in time
+                raise ServiceAway(self._reason(error)) from error
+            raise
+        except (OSError, aiohttp.ClientError) as error:
             raise ServiceAway(self._reason(error)) from error
         except (ReportedError, ResultTooLarge):
             return None
