@@ -727,8 +727,20 @@ class Task(Struct, kw_only=True):
 
 ListedTask: Any = msgspec.defstruct(
     "ListedTask",
-    [(one.name, one.type, UNSET) for one in msgspec.structs.fields(Task)],
-    namespace={"__doc__": f"Some fields of a task.\n\n{cleandoc(Task.__doc__ or '')}"},
+    [
+        *((one.name, one.type, UNSET) for one in msgspec.structs.fields(Task)),
+        ("method", str | None, UNSET),
+        ("error_type", str | None, UNSET),
+        ("error_message", str | None, UNSET),
+        ("error_stage", Number | None, UNSET),
+    ],
+    namespace={
+        "__doc__": f"Some fields of a task.\n\n{cleandoc(Task.__doc__ or '')}\n"
+        ":param method: method of the current stage; null if all have finished"
+    },
+    rename={
+        name: name.replace("_", ".") for name in ("error_type", "error_message", "error_stage")
+    },
     kw_only=True,
 )
 """A task of a page, with only the requested fields."""

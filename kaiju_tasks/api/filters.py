@@ -56,11 +56,17 @@ def conditions_of(what: str, columns: Mapping[str, type]) -> Any:
     )
     return msgspec.defstruct(
         f"{what}Conditions",
-        [(name, _of_column(name, kind), UNSET) for name, kind in columns.items()],
+        [(_field(name), _of_column(name, kind), UNSET) for name, kind in columns.items()],
         namespace={"__doc__": doc},
+        rename={_field(name): name for name in columns},
         kw_only=True,
         forbid_unknown_fields=True,
     )
+
+
+def _field(column: str) -> str:
+    """The name of a column as that of a field."""
+    return column.replace(".", "_")
 
 
 def sort_of(columns: Iterable[str]) -> Any:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct
 
 from kaiju_tasks.api.filters import columns_of, conditions_of, sort_of
-from kaiju_tasks.api.views import TASK_FIELDS
+from kaiju_tasks.api.views import PARTS, TASK_FIELDS
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
 from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, TASK_COLUMNS
@@ -112,7 +112,8 @@ class ListParams(Struct, forbid_unknown_fields=True):
     :param offset: number of entries to skip
     :param cursor: cursor of the previous page, instead of `offset`
     :param limit: the most entries to list
-    :param columns: fields of a task; default all fields except commands, kws and result
+    :param columns: fields of a task; default all fields except commands, kws and result; also the
+        `method` of the current stage, and `error.type`, `error.message` and `error.stage`
     """
 
     conditions: TaskConditions | None = None
@@ -120,7 +121,7 @@ class ListParams(Struct, forbid_unknown_fields=True):
     offset: Offset = 0
     cursor: Cursor | None = None
     limit: PageLimit = 100
-    columns: Annotated[list[str], DescribedAs(columns_of(TASK_FIELDS))] | None = None
+    columns: Annotated[list[str], DescribedAs(columns_of(TASK_FIELDS + PARTS))] | None = None
 
 
 class ConditionsParams(Struct, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kaiju_tasks.api.views import error_part, method_of
 from kaiju_tasks.lifecycle import TaskState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.columns import storable
@@ -26,6 +27,10 @@ class TaskMatcher:
 
 
 def _value(state: TaskState, column: str) -> Any:
+    if column == "method":
+        return method_of(state.row, state.definition)
+    if column == "error.type":
+        return error_part(state.row.error, "type")
     name = _IN_ROW.get(column, column)
     source = state.row if hasattr(state.row, name) else state.definition
     value = getattr(source, name)

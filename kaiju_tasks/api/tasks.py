@@ -56,7 +56,9 @@ from kaiju_tasks.api.review import review
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.views import (
     LIST_FIELDS,
+    PARTS,
     TASK_FIELDS,
+    column_value,
     hide_data,
     open_run,
     task_columns,
@@ -764,7 +766,7 @@ def _columns(columns: list_[str] | None) -> tuple[str, ...]:
     if columns is None:
         return LIST_FIELDS
     for index, column in enumerate(columns):
-        if column not in TASK_FIELDS:
+        if column not in TASK_FIELDS + PARTS:
             raise InvalidParams(
                 f"`columns.{index}` {column!r:.50} is not a field of a task",
                 field=f"columns.{index}",
@@ -773,5 +775,4 @@ def _columns(columns: list_[str] | None) -> tuple[str, ...]:
 
 
 def _cursor_after(view: TaskView, sort: Sort) -> str:
-    task = task_view(view)
-    return write_cursor(sort, [*(getattr(task, column) for column, _ in sort), task.id])
+    return write_cursor(sort, [*(column_value(view, column) for column, _ in sort), view.row.id])

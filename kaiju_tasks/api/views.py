@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Command, Row
+from kaiju_tasks.lifecycle import Command, Definition, Row
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.types import (
     MASKED_SECRET,
@@ -22,6 +22,8 @@ EMPTY, NO_RESULTS = Raw(b"{}"), Raw(b"[]")
 LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result"})
 TASK_FIELDS = Task.__struct_fields__
 LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LISTS)
+PARTS = ("method", "error.type", "error.message", "error.stage")
+"""What a list can show beside the fields of a task."""
 
 
 def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Task:
@@ -86,7 +88,38 @@ def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Ta
 def task_columns(view: TaskView, columns: tuple[str, ...], *, data: bool = True) -> dict[str, Any]:
     """Return some fields of a task."""
     task = task_view(view, commands="commands" in columns, data=data)
-    return {name: getattr(task, name) for name in columns}
+    return {
+        name: _part(view, name, data) if name in PARTS else getattr(task, name) for name in columns
+    }
+
+
+def column_value(view: TaskView, column: str) -> Any:
+    """The value of a column that a list is sorted by."""
+    return _part(view, column) if column in PARTS else getattr(task_view(view), column)
+
+
+def _part(view: TaskView, name: str, data: bool = True) -> Any:
+    if name == "method":
+        return method_of(view.row, view.definition)
+    error = view.row.error if data else brief_error(view.row.error)
+    return error_part(error, name.removeprefix("error."))
+
+
+def method_of(row: Row, definition: Definition) -> str | None:
+    """The method of the current stage; None if all have finished."""
+    commands = definition.commands
+    return commands[row.stage].method if row.stage < len(commands) else None
+
+
+def error_part(error: str | None, name: str) -> Any:
+    """A field of an error that is JSON; None if there is no error, or if it cannot be read."""
+    if error is None:
+        return None
+    try:
+        read = msgspec.json.decode(error, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
+    return read.get(name)
 
 
 def open_run(row: Row) -> Run | None:

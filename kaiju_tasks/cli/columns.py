@@ -24,10 +24,10 @@ def _columns(text: str, other: str) -> Columns:
 
 
 TASKS = _columns(
-    "id app_name status status_reason job_id executor_id cron next_task group group_id user_id "
-    "parent_id description",
+    "id app_name status status_reason method error.type job_id executor_id cron next_task group "
+    "group_id user_id parent_id description",
     "enabled priority stage stages retries exit_code next_run queued_at exec_deadline "
-    "wait_deadline scheduled_at status_change created system notify",
+    "every wait_deadline scheduled_at status_change created system notify",
 )
 NOTIFICATIONS = _columns(
     "id user_id task_id job_id status message",

@@ -6,7 +6,7 @@ import click
 
 from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.completion import complete_task
-from kaiju_tasks.cli.fail import not_found
+from kaiju_tasks.cli.fail import USAGE, Failed, not_found
 from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_json
@@ -44,9 +44,16 @@ TASKS = Listing(
         "app_name",
         "description",
     ),
-    fields=fields_of("Task"),
+    fields=lambda: [*fields_of("Task")(), "method"],
     noun="tasks",
     sparse=("status_reason", "exit_code", "error", "next_run", "description"),
+    computed={"stage": brief_stage},
+)
+FAILED = Listing(
+    columns=("id", "since", "app_name", "stage", "method", "error"),
+    important=("id", "error", "method", "since", "stage", "app_name"),
+    fields=TASKS.known,
+    noun="failed tasks",
     computed={"stage": brief_stage},
 )
 RUNS = Listing(
@@ -113,6 +120,11 @@ COMMANDS = Listing(
 
 @click.command("list")
 @choice_options
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Only failed tasks, last failed first: where they failed, and why.",
+)
 @click.option("--sort", help="Comma-separated columns; `-` before a column sorts descending.")
 @page_options
 @columns_option
@@ -122,6 +134,7 @@ def list_tasks(
     app_name: str | None,
     group: str | None,
     where: tuple[str, ...],
+    failed: bool,
     sort: str | None,
     limit: int,
     offset: int,
@@ -129,18 +142,24 @@ def list_tasks(
     as_json: bool,
 ) -> None:
     """List tasks, newest first."""
-    chosen = TASKS.choose(columns, as_json)
-    conditions = read_choice(status, app_name, group, where)
+    if failed and status is not None:
+        raise Failed("--failed cannot be used with --status.", USAGE)
+    listing = FAILED if failed else TASKS
+    chosen = listing.choose(columns, as_json)
+    conditions = read_choice("failed" if failed else status, app_name, group, where)
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
     if sort is not None:
         params["sort"] = [key.strip().lower() for key in sort.split(",")]
-    if chosen is not None:
-        params["columns"] = sorted({name.partition(".")[0] for name in chosen} | {"stages"})
+    elif failed:
+        params["sort"] = ["-status_change"]
+    if not as_json and (chosen is not None or failed):
+        shown = chosen or FAILED.columns
+        params["columns"] = sorted({name.partition(".")[0] for name in shown} | {"stages"})
     page = call("tasks.list", **params)
     if as_json:
         print_json(page)
         return
-    TASKS.print(page["data"], chosen)
+    listing.print(page["data"], chosen)
     print_rest(page)
 
 

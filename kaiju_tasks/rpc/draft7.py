@@ -32,7 +32,7 @@ def components(types: Iterable[Any], ref_prefix: str) -> tuple[list[Any], dict[s
     schemas, named = msgspec.json.schema_components(
         [plain.of(type_) for type_ in types], ref_template=ref_prefix + "{name}"
     )
-    named = {name: _described(_draft7(schema)) for name, schema in sorted(named.items())}
+    named = {name: _described(_dotted(_draft7(schema))) for name, schema in sorted(named.items())}
     _refuse_recursion(named, ref_prefix)
     return [_draft7(schema) for schema in schemas], named
 
@@ -66,6 +66,16 @@ def _draft7(schema: Any) -> Any:
         schema["additionalItems"] = rest
     if isinstance(schema.get("$ref"), str) and len(schema) > 1:
         schema["allOf"] = [{"$ref": schema.pop("$ref")}]
+    return schema
+
+
+def _dotted(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe properties with a dot in their name by patterns: generated code could not name
+    them."""
+    properties = schema.get("properties", {})
+    if dotted := [name for name in properties if "." in name]:
+        patterns = {f"^{re.escape(name)}$": properties.pop(name) for name in dotted}
+        schema["patternProperties"] = patterns
     return schema
 
 

@@ -171,6 +171,8 @@ TASK_COLUMNS: dict[str, type] = {
     "priority": int,
     "stage": int,
     "stages": int,
+    "method": str,
+    "error.type": str,
     "retries": int,
     "exit_code": int,
     "job_id": str,
@@ -183,6 +185,7 @@ TASK_COLUMNS: dict[str, type] = {
     "status_change": float,
     "created": str,
     "cron": str,
+    "every": float,
     "next_task": str,
     "system": bool,
     "notify": bool,
@@ -192,7 +195,26 @@ TASK_COLUMNS: dict[str, type] = {
     "parent_id": str,
     "description": str,
 }
-"""The columns that `conditions` and `sort` may use, and the types of their values."""
+"""The columns that `conditions` and `sort` may use, and the types of their values. `method` is that
+of the current stage, null if all have finished."""
+
+NEVER_NULL = frozenset(
+    {
+        "id",
+        "app_name",
+        "status",
+        "enabled",
+        "priority",
+        "stage",
+        "stages",
+        "retries",
+        "status_change",
+        "created",
+        "system",
+        "notify",
+    }
+)
+"""The columns of tasks that are never null."""
 
 NOTIFICATION_COLUMNS: dict[str, type] = {
     "id": str,

@@ -154,6 +154,7 @@ def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
         d.user_id,
         d.parent_id,
         _storable(d.description),
+        _encode([command.method for command in d.commands]).decode(),
     )
 
 

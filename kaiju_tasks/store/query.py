@@ -4,7 +4,7 @@ The SQL text contains only allow-listed columns. Every value is a placeholder.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from kaiju_tasks.rights.globs import is_literal
 from kaiju_tasks.store.base import (
     AUDIT_COLUMNS,
     COUNT_LIMIT,
+    NEVER_NULL,
     NOTIFICATION_COLUMNS,
     TASK_COLUMNS,
     Condition,
@@ -24,6 +25,7 @@ from kaiju_tasks.store.base import (
 from kaiju_tasks.store.columns import AUDIT_COLUMNS as AUDIT_SELECTED
 from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELECTED
 from kaiju_tasks.store.columns import storable
+from kaiju_tasks.types import TaskStatus
 
 LIST_LIMIT = 10_000
 READ_BYTES_MAX = 16 * 1024 * 1024
@@ -36,11 +38,13 @@ READ_SECONDS = 10.0
 """The time that a read for a client may take in the database."""
 _INTEGER_MAX = 2**63 - 1
 _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
+_STATUSES = frozenset(map(str, TaskStatus))
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 _DEFINITION_COLUMNS = {
     "created": "created",
     "cron": "cron",
+    "every": "every_seconds",
     "next_task": "next_task",
     "system": "system",
     "notify": "notify",
@@ -50,7 +54,7 @@ _DEFINITION_COLUMNS = {
     "parent_id": "parent_id",
     "description": "description",
 }
-TASK_SQL = {
+_TASK_SQL = {
     name: f"d.{_DEFINITION_COLUMNS[name]}" if name in _DEFINITION_COLUMNS else f"t.{name}"
     for name in TASK_COLUMNS
 }
@@ -79,17 +83,30 @@ class Dialect(Protocol):
         """The size of a text in bytes; 0 of null."""
         ...
 
+    def item_of(self, column: str, index: str) -> str:
+        """An item of a JSON list of texts, by its index from 0; null if there is none."""
+        ...
+
+    def error_type(self, column: str) -> str:
+        """The type of an error, which its JSON begins with. It never fails, whatever is stored."""
+        ...
+
 
 class Query:
     """Builds the text of a statement and collects its values."""
 
     def __init__(
-        self, dialect: Dialect, columns: Mapping[str, str], kinds: Mapping[str, type]
+        self,
+        dialect: Dialect,
+        columns: Mapping[str, str],
+        kinds: Mapping[str, type],
+        never_null: Container[str] = (),
     ) -> None:
         self.values: list[Any] = []
         self._dialect = dialect
         self._columns = columns
         self._kinds = kinds
+        self._never_null = never_null
 
     def bind(self, value: Any, kind: type) -> str:
         self.values.append(value)
@@ -102,7 +119,14 @@ class Query:
 
     def where(self, conditions: Sequence[Condition]) -> str:
         """The conditions joined by AND, or `TRUE` if there are none."""
-        return " AND ".join(self._condition(one) for one in conditions) or "TRUE"
+        return " AND ".join(self._expected(one) for one in conditions) or "TRUE"
+
+    def _expected(self, one: Condition) -> str:
+        """A condition. PostgreSQL expects that next to no row has a certain method, and would read
+        and sort all rows instead of the first of an index; of `coalesce`, it expects every second.
+        """
+        test = self._condition(one)
+        return f"coalesce({test}, FALSE)" if one.column == "method" else test
 
     def _condition(self, one: Condition) -> str:
         column, kind = self.column(one.column), self._kinds[one.column]
@@ -115,6 +139,8 @@ class Query:
             return self._like(one, column, kind)
         if one.op == "glob":
             return self._glob(one, column)
+        if one.op == "eq" and one.column == "status" and one.value in _STATUSES:
+            return f"{column} = '{one.value}'"  # a literal, for the partial indexes
         value = self.bind(_fitting(one.column, kind, one.value), kind)
         if one.op == "eq":
             return f"{column} = {value}"
@@ -169,9 +195,12 @@ class Query:
 
     def order(self, keys: Sequence[tuple[str, bool]]) -> str:
         return ", ".join(
-            f"{self.column(name)} {'DESC' if descending else 'ASC'} NULLS LAST"
+            f"{self.column(name)} {'DESC' if descending else 'ASC'}{self._nulls(name)}"
             for name, descending in keys
         )
+
+    def _nulls(self, name: str) -> str:
+        return "" if name in self._never_null else " NULLS LAST"
 
     def after(self, keys: Sequence[tuple[str, bool]], values: Sequence[Any]) -> str:
         """A test of whether a row comes after the row with these key values, nulls last."""
@@ -188,7 +217,17 @@ class Query:
             later = f"({column} {sign} {bound} OR {column} IS NULL)"
             either.append(" AND ".join([*same, later]))
             same.append(f"{column} = {bound}")
-        return "(" + " OR ".join(f"({one})" for one in either) + ")" if either else "FALSE"
+        if not either:
+            return "FALSE"
+        return f"{self._bound(keys[0], values[0])}({' OR '.join(f'({one})' for one in either)})"
+
+    def _bound(self, key: tuple[str, bool], value: Any) -> str:
+        """A condition on the first key, so that an index is read from there."""
+        name, descending = key
+        if name not in self._never_null or value is None:
+            return ""
+        bound = self.bind(_fitting(name, self._kinds[name], value), self._kinds[name])
+        return f"{self.column(name)} {'<=' if descending else '>='} {bound} AND "
 
 
 def _fitting(name: str, kind: type, value: Any) -> Any:
@@ -228,7 +267,13 @@ def _real(value: int | float) -> float:
 
 
 def _task_query(dialect: Dialect) -> Query:
-    return Query(dialect, TASK_SQL, TASK_COLUMNS)
+    columns = _TASK_SQL | {
+        # a subquery: a join would read all definitions first, because nothing estimates its rows
+        "method": f"(SELECT {dialect.item_of('m.methods', 't.stage')} FROM definitions m "
+        "WHERE m.task_id = t.id)",
+        "error.type": dialect.error_type("t.error"),
+    }
+    return Query(dialect, columns, TASK_COLUMNS, NEVER_NULL)
 
 
 def _source(*parts: str) -> str:

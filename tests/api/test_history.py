@@ -1,6 +1,7 @@
 """Runs and attempts as users read them."""
 
 import pytest
+from msgspec.structs import replace
 
 from kaiju_tasks.errors import InvalidParams
 from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging
@@ -60,3 +61,38 @@ async def test_attempts_tell_executor_times_and_outcome_and_which_were_rescued(
     (run,) = await call("tasks.runs", id="t")
     assert (run["status"], run["retries"], run["executor_id"]) == ("FINISHED", 1, "other")
     assert run["queued_at"] <= run["started_at"] <= run["ended_at"]
+
+
+async def test_a_list_shows_where_tasks_failed_and_why(call: Calls, executor: HandExecutor) -> None:
+    await call.create("a", "b", id="t")
+    task = await executor.take()
+    await executor.finish(task)
+    await executor.fail(replace(task, stage=1), "abort", "the card has expired")
+    await call.until("t", "FAILED")
+    await call.create("a", id="other", delay=600)
+    why = ["error.message", "error.stage", "error.type", "id", "method"]
+    for conditions in ({"error.type": "abort"}, {"method": ["b"]}, {"status": "FAILED"}):
+        page = await call("tasks.list", conditions=conditions, columns=why, sort=["-error.type"])
+        assert page["data"] == [
+            {
+                "error.message": "the card has expired",
+                "error.stage": 1,
+                "error.type": "abort",
+                "id": "t",
+                "method": "b",
+            }
+        ]
+    page = await call("tasks.list", conditions={"id": "other"}, columns=why)
+    assert page["data"] == [dict.fromkeys(why[:3]) | {"id": "other", "method": "a"}]
+
+
+async def test_what_selects_a_task_by_its_error_also_selects_it_in_bulk(
+    call: Calls, executor: HandExecutor
+) -> None:
+    for id in ("a", "b"):
+        await call.create("work", id=id)
+        await executor.fail(await executor.take(), "abort" if id == "a" else "execution_error")
+        await call.until(id, "FAILED")
+    chosen = {"error.type": "abort", "method": "work", "every": None}
+    done = await call("tasks.m_reset", conditions=chosen)
+    assert (done["done"], done["sample"]) == (1, ["a"])

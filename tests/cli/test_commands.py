@@ -147,6 +147,22 @@ def test_lists_are_tables_and_json(shell: Shell) -> None:
     assert "nope" in wrong.stderr
 
 
+def test_failed_tasks_are_listed_with_what_failed_where_and_why(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=ok", "--watch")
+    for name in ("a", "b"):
+        fail = ("task", "create", "--method", "do.fail", "--param", f"message=no {name}")
+        shell.run(*fail, "--set", f"id={name}", "--watch")
+    header, *rows = shell.run("task", "list", "--failed").stdout.splitlines()
+    assert header.split() == ["ID", "SINCE", "APP_NAME", "STAGE", "METHOD", "ERROR"]
+    assert [row.split()[0] for row in rows] == ["b", "a"]
+    assert rows[0].endswith("do.fail  no b")
+    where = ("--where", "error.type=execution_error", "--where", "method=do.fail")
+    assert shell.json("task", "list", "--failed", *where)["count"] == 2
+    assert shell.json("task", "count", "--where", "error.type=abort") == {"count": 0}
+    both = shell.run("task", "list", "--failed", "--status", "idle")
+    assert (both.returncode, both.stderr) == (2, "--failed cannot be used with --status.\n")
+
+
 def test_a_list_has_no_column_in_which_nothing_stands(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
     header, row = shell.run("task", "list").stdout.splitlines()

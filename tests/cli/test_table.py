@@ -14,12 +14,13 @@ from kaiju_tasks.cli.notifications import NOTIFICATIONS
 from kaiju_tasks.cli.pauses import PAUSES
 from kaiju_tasks.cli.table import Column, table_lines
 from kaiju_tasks.cli.task_lists import COMMANDS as STAGES_OF_A_TASK
-from kaiju_tasks.cli.task_lists import RUNS, STAGES, TASKS
+from kaiju_tasks.cli.task_lists import FAILED, RUNS, STAGES, TASKS
 from kaiju_tasks.cli.text import cut, cut_middle, one_line, width
 from tests.cli.unicode import any_text
 
 LISTINGS = {
     "tasks": TASKS,
+    "failed tasks": FAILED,
     "runs": RUNS,
     "stages": STAGES,
     "commands of a task": STAGES_OF_A_TASK,

@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, defstruct
 
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TemplateError
@@ -209,6 +209,14 @@ def test_fields_of_a_base_keep_what_is_said_of_them() -> None:
     assert "description" not in named["Derived"]
     assert properties["a"] == {"type": "integer", "description": "the base's"}
     assert properties["b"] == {"type": "integer", "description": "its own"}
+
+
+def test_a_name_with_a_dot_is_described_by_a_pattern() -> None:
+    fields: list[Any] = [("a", int), ("error_type", str | None, UNSET)]
+    dotted = defstruct("Dotted", fields, rename={"error_type": "error.type"})
+    schema = components([dotted], "#/definitions/")[1]["Dotted"]
+    assert schema["properties"].keys() == {"a"}
+    assert schema["patternProperties"].keys() == {"^error\\.type$"}
 
 
 def test_a_field_is_described_as_another_type() -> None:

@@ -6,10 +6,21 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import Command, StageFailed
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import TASK_COLUMNS, Condition, Store, TaskQuery, TaskView
 from kaiju_tasks.store.base import COUNT_LIMIT
-from tests.store.making import acquire, add, connect, definition, finish, new_step
+from kaiju_tasks.types import ErrorType, TaskError
+from tests.store.making import (
+    acquire,
+    add,
+    connect,
+    definition,
+    finish,
+    happen,
+    lease_of,
+    new_step,
+)
 
 TEXTS = ["a", "A", "b", "ä", "Z", "z", "é", "e", "漢", "🦖", "￮", "a_b", "a%b", "a\\b", "10", "9"]
 
@@ -141,6 +152,32 @@ async def test_conditions_select(
     condition = Condition(column, op, value)
     assert "".join(await found(store, condition)) == expected
     assert await store.count([condition], ALL_SIGHT) == len(expected)
+
+
+async def test_tasks_are_found_by_the_method_where_they_stand(store: Store) -> None:
+    two = [Command("first"), Command("second")]
+    await connect(store)
+    await add(store, definition("a", commands=two), definition("b", commands=two[:1]))
+    await finish(store, await acquire(store))
+    await add(store, definition("c", commands=two))
+    assert await found(store, Condition("method", "eq", "first")) == ["c"]
+    assert await found(store, Condition("method", "like", "sec%")) == ["a"]
+    assert await found(store, Condition("method", "eq", None)) == ["b"]
+    assert await found(store, sort=[("method", False)]) == ["c", "a", "b"]
+
+
+async def test_tasks_are_found_by_why_they_failed(store: Store) -> None:
+    await connect(store)
+    await add(store, "a", "b", definition("c", every=60.0))
+    for row in await acquire(store, 2):
+        kind = ErrorType.ABORT if row.id == "a" else ErrorType.EXECUTION
+        error = TaskError(kind, "it is late")
+        await happen(store, row.id, StageFailed(lease=lease_of(row), stage=0, error=error))
+    why, status = Condition("error.type", "eq", "abort"), Condition("status", "eq", "FAILED")
+    assert await found(store, why, status) == ["a"]
+    assert await found(store, Condition("error.type", "ne", "abort")) == ["b", "c"]
+    assert await found(store, Condition("error.type", "eq", None)) == ["c"]
+    assert await found(store, Condition("every", "eq", 60.0)) == ["c"]
 
 
 async def test_conditions_are_anded(store: Store) -> None:

@@ -20,3 +20,9 @@ class PostgresDialect:
 
     def bytes_of(self, column: str) -> str:
         return f"coalesce(octet_length({column}), 0)"
+
+    def item_of(self, column: str, index: str) -> str:
+        return f'(({column}::json ->> {index}) COLLATE "C")'
+
+    def error_type(self, column: str) -> str:
+        return f'(split_part(substr({column}, 10), \'"\', 1) COLLATE "C")'

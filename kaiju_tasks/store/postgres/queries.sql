@@ -56,7 +56,7 @@ valid AS MATERIALIZED (
 -- columns: definitions
 task_id text, rev bigint, body text, created text, cron text, every_seconds float8,
 next_task text, system bool, notify bool, group_name text, group_id text, user_id text,
-parent_id text, description text
+parent_id text, description text, methods text
 
 -- columns: stages
 job_id text, cycle int, stage int, failed_attempt int, task_id text, attempt int, method text,

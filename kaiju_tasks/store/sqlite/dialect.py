@@ -19,3 +19,9 @@ class SqliteDialect:
 
     def bytes_of(self, column: str) -> str:
         return f"coalesce(length(CAST({column} AS BLOB)), 0)"
+
+    def item_of(self, column: str, index: str) -> str:
+        return f"json_extract({column}, '$[' || {index} || ']')"
+
+    def error_type(self, column: str) -> str:
+        return f"substr({column}, 10, instr(substr({column}, 10), '\"') - 1)"

@@ -251,13 +251,14 @@ WHERE id = ?1
 -- name: save_definition
 -- Insert or update a definition.
 INSERT INTO definitions (task_id, rev, body, created, cron, every_seconds, next_task, system,
-    notify, group_name, group_id, user_id, parent_id, description)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    notify, group_name, group_id, user_id, parent_id, description, methods)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (task_id) DO UPDATE SET rev = excluded.rev, body = excluded.body,
     created = excluded.created, cron = excluded.cron, every_seconds = excluded.every_seconds,
     next_task = excluded.next_task, system = excluded.system, notify = excluded.notify,
     group_name = excluded.group_name, group_id = excluded.group_id, user_id = excluded.user_id,
-    parent_id = excluded.parent_id, description = excluded.description
+    parent_id = excluded.parent_id, description = excluded.description,
+    methods = excluded.methods
 
 -- name: append_stage
 -- Insert an ended attempt.

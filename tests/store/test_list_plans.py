@@ -1,0 +1,92 @@
+"""What PostgreSQL does with lists of many tasks and runs: it reads an index, and few pages."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from kaiju_tasks.store import Condition, TaskQuery
+from kaiju_tasks.store import query as queries
+from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.postgres.dialect import PostgresDialect
+
+DIALECT = PostgresDialect()
+MANY = """
+INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
+    cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, exec_used,
+    status_change, result_bytes, exit_code, error, rev, version)
+SELECT 't' || n, 'app' || n % 50, 0, CASE n % 20 WHEN 0 THEN 'FAILED' ELSE 'FINISHED' END, true, 0,
+    false, 0, 2, 'job' || n, 0, 0, 0, 0, 0, false, false, false, 0, 0, n, 0,
+    CASE n % 20 WHEN 0 THEN 1 ELSE 0 END,
+    CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort' ELSE 'execution_error'
+        END || '","message":"no","stage":0,"data":null}' END, 1, 0
+FROM generate_series(1, 100000) AS n;
+INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name, user_id, methods)
+SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
+    'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]'
+FROM generate_series(1, 100000) AS n;
+ANALYZE tasks;
+ANALYZE definitions
+"""
+
+
+@pytest.fixture
+async def many(postgres_dsn: str) -> AsyncIterator[Any]:
+    """A connection to a database with 100,000 tasks."""
+    store = make_store(postgres_dsn)
+    await store.open()
+    await store.close()
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(MANY)
+    yield connection
+    await connection.close()
+
+
+FAILED = Condition("status", "eq", "FAILED")
+LAST_FAILED = (("status_change", True),)
+TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
+    "newest first": (TaskQuery(sort=(("created", True),)), "definitions_created"),
+    "a later page": (
+        TaskQuery(sort=(("created", True),), after=["1970-01-01T10:00:00", "t36000"]),
+        "definitions_created",
+    ),
+    "failed": (TaskQuery([FAILED], LAST_FAILED), "tasks_failed"),
+    "a later page of failed": (
+        TaskQuery([FAILED], LAST_FAILED, after=[50_000.0, "t50000"]),
+        "tasks_failed",
+    ),
+    "failed for a reason": (
+        TaskQuery([FAILED, Condition("error.type", "eq", "abort")], LAST_FAILED),
+        "tasks_failed_type",
+    ),
+    "failed at a method": (
+        TaskQuery([FAILED, Condition("method", "eq", "mail.send")], LAST_FAILED),
+        "tasks_failed",
+    ),
+    "failed in a stream": (
+        TaskQuery([FAILED, Condition("app_name", "eq", "app20")], LAST_FAILED),
+        "tasks_failed",
+    ),
+    "a group": (
+        TaskQuery([Condition("group", "eq", "g7")], (("created", True),)),
+        "definitions_group",
+    ),
+}
+
+
+async def test_lists_of_tasks_read_few_pages_of_an_index(many: Any) -> None:
+    for name, (query, index) in TASK_LISTS.items():
+        text, values = queries.page(DIALECT, query, "t.id")
+        plan, pages = await explained(many, text, values)
+        assert f'"{index}"' in plan, (name, plan)
+        assert '"Seq Scan"' not in plan, (name, plan)
+        assert pages < 6_000, (name, pages)  # of the 5,000 failed ones, each is read at most once
+
+
+async def explained(connection: Any, text: str, values: list[Any]) -> tuple[str, int]:
+    """The plan as JSON, and the number of pages that the statement reads."""
+    found = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", *values)
+    plan = msgspec.json.decode(found)[0]["Plan"]
+    return found, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
