@@ -5,6 +5,8 @@ __all__ = ["READS"]
 READS = frozenset(
     {
         "audit.list",
+        "bulk.get",
+        "bulk.list",
         "cron.preview",
         "executors.commands",
         "executors.get",

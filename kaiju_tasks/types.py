@@ -16,6 +16,8 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.rights import Kind, Scope
 
 __all__ = [
+    "BulkCall",
+    "BulkState",
     "Command",
     "Concurrency",
     "ErrorType",
@@ -35,6 +37,8 @@ __all__ = [
     "Pause",
     "PrincipalInfo",
     "Reason",
+    "Refusal",
+    "RefusalCount",
     "RestartPolicy",
     "Run",
     "StageRecord",
@@ -912,6 +916,97 @@ class AuditRecord(Struct, kw_only=True):
     action: str
     target: str | None
     data: Annotated[Any, DescribedAs(dict[str, Any])]
+
+
+class BulkState(StrEnum):
+    """The state of a bulk call. FINISHED: all tasks that matched were handled. STOPPED: somebody
+    has stopped it. FAILED: it could not go on."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+
+
+class Refusal(Struct):
+    """Why a task was not changed.
+
+    :param id: id of the task
+    :param status: status of the task; null if it is unknown, or if the task was deleted
+    :param message: message for people
+    :param reason: `status` if the status of the task does not allow it, `changed` if the task no
+        longer matches, `rejected` for a message that the run does not take; otherwise the type of
+        the error
+    """
+
+    id: str
+    status: Annotated[str | None, DescribedAs(TaskStatus | None)]
+    message: str
+    reason: str = "status"
+
+
+class RefusalCount(Struct):
+    """How many tasks were refused for one reason.
+
+    :param reason: as in the refusal of a task
+    :param status: status of the tasks; null as in the refusal of a task
+    :param count: number of tasks
+    :param message: message for people, of one of the tasks
+    """
+
+    reason: str
+    status: Annotated[str | None, DescribedAs(TaskStatus | None)]
+    count: Number
+    message: str
+
+
+class BulkCall(Struct, kw_only=True):
+    """A bulk call: one action for all tasks that match.
+
+    :param id: id of the call, `bulk_id` in its answer
+    :param method: its full name, for example `tasks.m_reset`
+    :param conditions: which tasks; in lists, long conditions are shown by their columns only
+    :param args: other parameters, without the data of a message
+    :param rate: the most tasks per second; null for no limit
+    :param user_id: user who called; null if no tokens are configured
+    :param state: whether it goes on, and how it has ended
+    :param started: time of the call
+    :param ended: time at which it ended; null while it goes on
+    :param manager_id: manager that goes on with it, or that ended it
+    :param matched: number of tasks that the conditions select: the sum of `done`, `refused` and
+        `pending`
+    :param done: number of tasks that were handled
+    :param changed: number of the handled tasks that this has changed; others were already so
+    :param refused: number of tasks that did not allow the operation, or no longer matched
+    :param pending: number of tasks that are not yet handled, or were left when it ended
+    :param refusals: the refused tasks by reason and status
+    :param error: why it has failed
+    :param stopped_by: user who has stopped it
+    :param sample: ids of the first 20 handled tasks; not in lists
+    :param errors: the first 20 refused tasks; not in lists
+    """
+
+    id: str
+    method: str
+    conditions: Annotated[Any, DescribedAs(dict[str, Any])]
+    args: Annotated[Any, DescribedAs(dict[str, Any])]
+    rate: float | None
+    reason: str | None
+    user_id: str | None
+    state: BulkState
+    started: Moment
+    ended: Moment | None
+    manager_id: str
+    matched: Number
+    done: Number
+    changed: Number
+    refused: Number
+    pending: Number
+    refusals: list[RefusalCount]
+    error: str | None
+    stopped_by: str | None
+    sample: list[str] | UnsetType = UNSET
+    errors: list[Refusal] | UnsetType = UNSET
 
 
 class EventName(StrEnum):

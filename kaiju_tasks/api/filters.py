@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta
 
-from kaiju_tasks.types import EventName, TaskStatus
+from kaiju_tasks.types import BulkState, EventName, TaskStatus
 
 __all__ = [
     "CHOICES",
@@ -24,7 +24,7 @@ __all__ = [
 OPERATORS = ("gt", "ge", "lt", "le", "like")
 GROUPS = ("group", "group_id")
 """Columns whose integers are stored as text."""
-CHOICES: dict[str, Any] = {"status": TaskStatus, "event": EventName}
+CHOICES: dict[str, Any] = {"status": TaskStatus, "event": EventName, "state": BulkState}
 """Columns with a fixed set of values."""
 UNIX_TIMES = frozenset(
     {
@@ -36,6 +36,8 @@ UNIX_TIMES = frozenset(
         "status_change",
         "at",
         "time",
+        "started",
+        "ended",
     }
 )
 ISO_TIMES = frozenset({"created"})

@@ -4,15 +4,22 @@ from inspect import cleandoc
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from kaiju_tasks.api.filters import columns_of, conditions_of, sort_of
 from kaiju_tasks.api.views import PARTS, TASK_FIELDS
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
-from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, TASK_COLUMNS
+from kaiju_tasks.store.base import (
+    AUDIT_COLUMNS,
+    BULK_COLUMNS,
+    NOTIFICATION_COLUMNS,
+    TASK_COLUMNS,
+)
 from kaiju_tasks.types import (
     AuditRecord,
+    BulkCall,
+    BulkState,
     CommandName,
     GroupName,
     Id,
@@ -24,6 +31,8 @@ from kaiju_tasks.types import (
     Number,
     Pause,
     Question,
+    Refusal,
+    RefusalCount,
     Task,
     TaskStatus,
 )
@@ -33,6 +42,8 @@ Offset = Annotated[int, Meta(ge=0, le=10_000_000)]
 Cursor = Annotated[str, Meta(max_length=4096)]
 PageLimit = Annotated[int, Meta(ge=1, le=1000)]
 MessageText = Id
+AuditReason = Annotated[str, Meta(min_length=1, max_length=4096)]
+BulkRate = Annotated[float, Meta(ge=0.1, le=1_000_000)]
 
 # queries.py checks names and values, with more precise errors than a type gives.
 TaskConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Task", TASK_COLUMNS))]
@@ -40,6 +51,7 @@ NotificationConditions = Annotated[
     dict[str, Any], DescribedAs(conditions_of("Notification", NOTIFICATION_COLUMNS))
 ]
 AuditConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Audit", AUDIT_COLUMNS))]
+BulkConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Bulk", BULK_COLUMNS))]
 EventConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Event", EVENT_COLUMNS))]
 TaskSort = Annotated[list[Any], DescribedAs(sort_of(TASK_COLUMNS))]
 NotificationSort = Annotated[list[Any], DescribedAs(sort_of(NOTIFICATION_COLUMNS))]
@@ -145,17 +157,6 @@ class Deleted(Struct):
     deleted: bool
 
 
-class DeletedMany(Struct):
-    """The outcome of deleting several tasks.
-
-    :param deleted: number of deleted tasks
-    :param not_found: ids of tasks that do not exist, in the order of `ids`
-    """
-
-    deleted: Number
-    not_found: list[str]
-
-
 class DeletedCount(Struct):
     """The number of deleted tasks.
 
@@ -170,11 +171,17 @@ class BulkParams(Struct, forbid_unknown_fields=True):
     :param conditions: conditions that select the tasks, as in `tasks.list`; at least one
     :param dry_run: change nothing; only count the tasks and return some ids
     :param rate: the most tasks per second; default as fast as the database allows
+    :param reason: why, for people; it is kept with the call and in the audit
+    :param bulk_id: id of the call, so that repeating it is safe; generated if absent
+    :param wait: the most seconds to wait for the end before the answer
     """
 
     conditions: TaskConditions
     dry_run: bool = False
-    rate: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+    rate: BulkRate | None = None
+    reason: AuditReason | None = None
+    bulk_id: Id | None = None
+    wait: Annotated[float, Meta(ge=0, le=60)] = 20
 
 
 class BulkSuspendParams(BulkParams):
@@ -183,36 +190,97 @@ class BulkSuspendParams(BulkParams):
     wait_stage: bool = False
 
 
-class Refusal(Struct):
-    """Why a task was not changed.
-
-    :param id: id of the task
-    :param status: status of the task; null if it is unknown, or if the task was deleted
-    :param message: message for people
+class BulkRestartParams(BulkParams, kw_only=True):
+    """
+    :param stage: index of the first stage to run, or `failed` for the stage at which the last run
+        has failed
     """
 
-    id: str
-    status: Annotated[str | None, DescribedAs(TaskStatus | None)]
-    message: str
+    stage: Annotated[int, Meta(ge=0, lt=Limit.MAX_STAGES)] | Literal["failed"]
+
+
+class BulkMessageParams(BulkParams, kw_only=True):
+    """
+    :param data: the message; it becomes the result of the hook's stage
+    :param name: name of the message; only a hook with this name, or without a name, takes it
+    :param message_id: id of the message in each task; default the id of the call
+    """
+
+    data: Raw
+    name: MessageText | None = None
+    message_id: MessageText | None = None
+
+
+class DeleteManyParams(BulkParams, forbid_unknown_fields=True):
+    """
+    :param ids: ids of tasks, at most 1000, instead of `conditions`
+    :param conditions: conditions that select the tasks, as in `tasks.list`, instead of `ids`
+    """
+
+    conditions: TaskConditions | None = None  # type: ignore[assignment]
+    ids: Ids | None = None
 
 
 class BulkResult(Struct, kw_only=True):
-    """The result of a bulk operation.
+    """The answer of a bulk call.
 
-    :param matched: number of tasks that the conditions select: the sum of the numbers below
-    :param done: number of tasks that were changed
-    :param refused: number of tasks that did not allow the operation, or no longer matched
-    :param pending: number of tasks that are not yet handled; the manager continues with them
+    :param bulk_id: id of the call, for `bulk.get` and `bulk.stop`; null for a dry run
+    :param state: whether it goes on, and how it has ended; null for a dry run
+    :param matched: number of tasks that the conditions select: the sum of `done`, `refused` and
+        `pending`
+    :param done: number of tasks that were handled
+    :param changed: number of the handled tasks that this has changed; others were already so
+    :param refused: number of tasks that did not allow the operation, or no longer matched; of a dry
+        run, those that would be refused now because of their status
+    :param pending: number of tasks that are not yet handled, or were left when it ended; of a dry
+        run, those that would be handled
+    :param refusals: the refused tasks by reason and status
     :param sample: ids of the first 20 tasks
-    :param errors: the first 20 refused tasks
+    :param errors: the first 20 refused tasks; of a dry run, those in `sample`
     """
 
+    bulk_id: str | None = None
+    state: BulkState | None = None
     matched: Number
     done: Number = 0
+    changed: Number = 0
     refused: Number = 0
     pending: Number = 0
+    refusals: list[RefusalCount] = []
     sample: list[str]
     errors: list[Refusal]
+
+
+class DeletedMany(Struct, kw_only=True):
+    """The outcome of deleting several tasks. Of a call by ids, it has only the first two fields.
+
+    :param deleted: number of deleted tasks
+    :param not_found: ids of tasks that do not exist, in the order of `ids`
+    :param bulk_id: this and what follows: as in the answer of every bulk call
+    """
+
+    deleted: Number
+    not_found: list[str]
+    bulk_id: str | UnsetType | None = UNSET
+    state: BulkState | UnsetType | None = UNSET
+    matched: Number | UnsetType = UNSET
+    done: Number | UnsetType = UNSET
+    changed: Number | UnsetType = UNSET
+    refused: Number | UnsetType = UNSET
+    pending: Number | UnsetType = UNSET
+    refusals: list[RefusalCount] | UnsetType = UNSET
+    sample: list[str] | UnsetType = UNSET
+    errors: list[Refusal] | UnsetType = UNSET
+
+
+class BulkStopParams(Struct, forbid_unknown_fields=True):
+    """
+    :param id: id of the bulk call
+    :param reason: why, for people; it is kept in the audit
+    """
+
+    id: Id
+    reason: AuditReason | None = None
 
 
 class PageParams(Struct, forbid_unknown_fields=True):
@@ -239,6 +307,24 @@ class NotificationListParams(PageParams):
 
 class AuditListParams(PageParams):
     conditions: AuditConditions | None = None
+
+
+class BulkListParams(PageParams):
+    conditions: BulkConditions | None = None
+
+
+class BulkCallPage(Struct):
+    """A page of bulk calls, newest first.
+
+    :param count: number of bulk calls that match
+    :param offset: offset of the request
+    :param cursor: cursor of the next page; null on the last page
+    """
+
+    data: list[BulkCall]
+    count: Number
+    offset: Number
+    cursor: str | None
 
 
 class NotificationList(Struct):

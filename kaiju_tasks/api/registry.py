@@ -31,6 +31,7 @@ from kaiju_tasks.errors import (
     InvalidRequest,
     KaijuError,
     NotFound,
+    TooLarge,
     TooManyRequests,
     Unavailable,
 )
@@ -48,6 +49,7 @@ from kaiju_tasks.rights import Access, access
 from kaiju_tasks.rpc import NoParams, Registry, add_discover
 from kaiju_tasks.store.base import StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
+    BulkCall,
     ExecutorInfo,
     Explanation,
     IssuedToken,
@@ -182,7 +184,6 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("update", access.CHANGE_TASKS, tasks.update, p.UpdateParams, Task)
     add("m_update", access.CHANGE_TASKS, tasks.m_update, p.UpdateManyParams, list[Task])
     add("delete", access.CHANGE_TASKS, tasks.delete, p.IdParams, p.Deleted, (Unavailable,))
-    add("m_delete", access.CHANGE_TASKS, tasks.m_delete, p.IdsParams, p.DeletedMany, (Unavailable,))
     add("reset", access.OPERATE_TASKS, tasks.reset, p.IdParams, Task)
     add("restart_from", access.OPERATE_TASKS, tasks.restart_from, p.RestartFromParams, Task)
     add("message", access.MESSAGE_TASKS, tasks.message, p.MessageParams, MessageReceipt, _READ)
@@ -218,12 +219,20 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
 
 
 def _add_bulk(registry: Registry, bulk: Any) -> None:
-    add = _adder(registry, "tasks", (Unavailable,))
+    add = _adder(registry, "tasks", (Conflict, TooLarge, TooManyRequests, Unavailable))
     needs, result = access.OPERATE_TASKS, p.BulkResult
+    add("m_delete", access.CHANGE_TASKS, bulk.m_delete, p.DeleteManyParams, p.DeletedMany)
     add("m_reset", needs, bulk.m_reset, p.BulkParams, result)
     add("m_cancel", needs, bulk.m_cancel, p.BulkParams, result)
     add("m_suspend", needs, bulk.m_suspend, p.BulkSuspendParams, result)
     add("m_resume", needs, bulk.m_resume, p.BulkParams, result)
+    add("m_run_now", needs, bulk.m_run_now, p.BulkParams, result)
+    add("m_restart_from", needs, bulk.m_restart_from, p.BulkRestartParams, result)
+    add("m_message", access.MESSAGE_TASKS, bulk.m_message, p.BulkMessageParams, result)
+    add = _adder(registry, "bulk")
+    add("list", access.READ_AUDIT, bulk.list, p.BulkListParams, p.BulkCallPage, (Unavailable,))
+    add("get", access.READ_AUDIT, bulk.get, p.IdParams, BulkCall)
+    add("stop", needs, bulk.stop, p.BulkStopParams, BulkCall, _WRITE)
 
 
 def _add_notifications(registry: Registry, notifications: Any) -> None:

@@ -20,7 +20,6 @@ from kaiju_tasks.api.params import (
     CreateParams,
     Deleted,
     DeletedCount,
-    DeletedMany,
     DeleteOldParams,
     IdParams,
     IdsParams,
@@ -597,21 +596,6 @@ class TasksApi:
         except NotFound:
             return Deleted(False)
         return Deleted(True)
-
-    async def m_delete(self, caller: Caller, params: IdsParams) -> DeletedMany:
-        """Delete tasks in any status, with their history. The result has the unknown ids."""
-        ids = list(dict.fromkeys(params.ids))
-        outcomes = await self._committer.apply_all(
-            [(task_id, permitted(caller, access.CHANGE_TASKS, Delete())) for task_id in ids],
-            audits=[self._audit(caller, "m_delete", task_id) for task_id in ids],
-        )
-        unknown = []
-        for task_id, outcome in zip(ids, outcomes, strict=True):
-            if isinstance(outcome, NotFound):
-                unknown.append(task_id)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        return DeletedMany(len(ids) - len(unknown), unknown)
 
     async def reset(self, caller: Caller, params: IdParams) -> Task:
         """Start a new run from the first stage now, in any status."""

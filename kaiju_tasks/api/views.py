@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Command, Definition, Row
+from kaiju_tasks.lifecycle import Command, Row
 from kaiju_tasks.store.base import TaskView
+from kaiju_tasks.store.parts import error_part, method_of
 from kaiju_tasks.types import (
     MASKED_SECRET,
     Notification,
@@ -103,23 +104,6 @@ def _part(view: TaskView, name: str, data: bool = True) -> Any:
         return method_of(view.row, view.definition)
     error = view.row.error if data else brief_error(view.row.error)
     return error_part(error, name.removeprefix("error."))
-
-
-def method_of(row: Row, definition: Definition) -> str | None:
-    """The method of the current stage; None if all have finished."""
-    commands = definition.commands
-    return commands[row.stage].method if row.stage < len(commands) else None
-
-
-def error_part(error: str | None, name: str) -> Any:
-    """A field of an error that is JSON; None if there is no error, or if it cannot be read."""
-    if error is None:
-        return None
-    try:
-        read = msgspec.json.decode(error, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
-    return read.get(name)
 
 
 def open_run(row: Row) -> Run | None:

@@ -7,7 +7,6 @@ event the Step has no effect.
 
 from msgspec.structs import replace
 
-from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle.broken import Unreadable, fail_broken, refuse_broken
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
@@ -44,6 +43,7 @@ from kaiju_tasks.lifecycle.events import (
     Watched,
     given_back,
 )
+from kaiju_tasks.lifecycle.foresight import foresee
 from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend
@@ -55,6 +55,12 @@ from kaiju_tasks.lifecycle.pauses import (
     is_over,
     owner_pause,
     owner_pause_id,
+)
+from kaiju_tasks.lifecycle.restarts import (
+    FAILED_STAGE,
+    Situation,
+    situation_of,
+    stage_to_restart,
 )
 from kaiju_tasks.lifecycle.run import open_run, proceed
 from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
@@ -83,11 +89,12 @@ from kaiju_tasks.lifecycle.step import (
     Step,
     Wait,
 )
-from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE
+from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE, not_possible
 from kaiju_tasks.times import iso_moment
 
 __all__ = [
     "EVENTS",
+    "FAILED_STAGE",
     "FIXED_DURING_A_RUN",
     "GRACE_SECONDS",
     "NO_PAUSES",
@@ -125,6 +132,7 @@ __all__ = [
     "RunEnd",
     "RunNow",
     "RunRecord",
+    "Situation",
     "SlotFull",
     "Spawn",
     "StageExtended",
@@ -148,6 +156,7 @@ __all__ = [
     "due_at",
     "executes",
     "fail_broken",
+    "foresee",
     "gate_pause",
     "given_back",
     "is_known",
@@ -158,8 +167,10 @@ __all__ = [
     "pause_gate",
     "refuses",
     "shown_slot_key",
+    "situation_of",
     "slot_gate",
     "slot_key",
+    "stage_to_restart",
 ]
 
 
@@ -180,7 +191,7 @@ def advance(task: TaskState, event: Event, now: float) -> Step:
     rule = TABLE[kind].get(status)
     if rule is None:
         if kind in OPERATOR_CALLS:
-            raise Conflict(f"{_verb(kind)} is not possible: the task is {status}", status=status)
+            raise not_possible(kind, status)
         return Step(task.row, changed=False)
     move = Move(task, now)
     rule.handler(move, event)
@@ -194,12 +205,6 @@ def advance(task: TaskState, event: Event, now: float) -> Step:
         if move.definition.unique_key is not None or task.definition.unique_key is not None:
             step.claim = claim_change(task.row, task.definition, row, move.definition)
     return step
-
-
-def _verb(kind: type[Event]) -> str:
-    return {"RunNow": "run_now", "RestartFrom": "restart_from"}.get(
-        kind.__name__, kind.__name__.lower()
-    )
 
 
 def create(

@@ -8,6 +8,7 @@ are harmless.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle.events import (
     Acquired,
     Cancel,
@@ -153,3 +154,9 @@ TABLE: dict[type[Event], dict[TaskStatus, Rule]] = {
 }
 
 OPERATOR_CALLS = frozenset({Suspend, Resume, Cancel, Reset, RunNow, RestartFrom, Update, Delete})
+
+
+def not_possible(kind: type[Event], status: TaskStatus) -> Conflict:
+    """The error of an operator's call that the status does not allow."""
+    verb = {RunNow: "run_now", RestartFrom: "restart_from"}.get(kind, kind.__name__.lower())
+    return Conflict(f"{verb} is not possible: the task is {status}", status=status)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.auth import Authenticator
+from kaiju_tasks.manager.bulk.calls import BulkCalls
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.progress import ProgressEvents
@@ -138,6 +139,9 @@ class Manager:
             batch_rows=settings.batch_rows,
             misfire_grace=settings.misfire_grace,
         )
+        self.bulks = BulkCalls(
+            store, self.committer, self.auth, settings, self.id, self.dice.new_id
+        )
         self.retention = Retention(store, self.committer, settings, self.dice)
         self._publisher = Publisher(
             self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
@@ -165,6 +169,7 @@ class Manager:
         self.streams.start()
         await self.scheduler.start()
         self.retention.start()
+        self.bulks.start()
         listening = self.store.listen(self._on_wake, self.relay.received)
         await self._exit.enter_async_context(listening)
         self.relay.greet()
@@ -176,6 +181,7 @@ class Manager:
         for session in self.sessions:
             self.sessions.close(session)
         await self._exit.aclose()
+        await self.bulks.stop()
         await self.retention.stop()
         await self.scheduler.stop()
         await self.streams.stop()
@@ -242,6 +248,8 @@ class Manager:
     async def _beat(self) -> None:
         self.relay.renew()
         await self.heartbeat.beat()
+        if self.uptime.presence.bulks:
+            self.bulks.notice()
         await self.reconciliation.check()
 
     def _out_of_reach(self) -> None:

@@ -21,9 +21,19 @@ from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
-from kaiju_tasks.lifecycle import Definition, InboxMessage, Pauses, Row, Step, Wait
+from kaiju_tasks.lifecycle import (
+    Definition,
+    InboxMessage,
+    Pauses,
+    Row,
+    Situation,
+    Step,
+    Wait,
+)
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.rights import Sight
+from kaiju_tasks.store.bulks import BulkPage, StoredBulk
+from kaiju_tasks.store.conditions import Condition as Condition
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
@@ -103,20 +113,6 @@ class TaskView(Struct):
     row: Row
     definition: Definition
     results: list[Raw] | None = None
-
-
-class Condition(Struct, frozen=True):
-    """One condition of a query. All conditions of a query must hold.
-
-    :param op: `eq`, `ne`, `in`, `gt`, `ge`, `lt`, `le`, `like` or `glob`. `eq` with None is IS
-        NULL. `ne` is the negation of `eq`: null differs from every value. `in` takes a list, which
-        may contain None. `like` is case-sensitive; its wildcards are `%` and `_`, escaped by a
-        backslash. `glob` takes a list of globs (`kaiju_tasks.rights`), of which one must match.
-    """
-
-    column: str
-    op: str
-    value: Any
 
 
 class PageQuery(Struct):
@@ -240,6 +236,17 @@ AUDIT_COLUMNS: dict[str, type] = {
 """The columns that conditions on audit records may use, and the types of their values."""
 
 
+BULK_COLUMNS: dict[str, type] = {
+    "id": str,
+    "method": str,
+    "user_id": str,
+    "state": str,
+    "started": float,
+    "ended": float,
+}
+"""The columns that conditions on bulk calls may use, and the types of their values."""
+
+
 class ExecutorRow(Struct, kw_only=True):
     """An executor that is or was connected.
 
@@ -319,16 +326,18 @@ class Summary(Struct, frozen=True):
 
 
 class Presence(Struct, frozen=True):
-    """Since when managers have been up. Times are UNIX seconds.
+    """Since when managers have been up, read with every heartbeat. Times are UNIX seconds.
 
     :param now: the store's clock
     :param up_since: since when at least one manager has been up without interruption
     :param covered_since: the same, apart from breaks of at most the grace
+    :param bulks: whether a bulk call goes on
     """
 
     now: float
     up_since: float
     covered_since: float
+    bulks: bool = False
 
 
 class Ping(Struct, frozen=True):
@@ -596,6 +605,30 @@ class Transaction(Protocol):
         """Insert or replace a token. Its id, principal, hash and scope never change."""
         ...
 
+    async def lock_bulks(self) -> None:
+        """Let no other bulk call begin until the end of the transaction."""
+        ...
+
+    async def running_bulks(self, user_id: str | None) -> int:
+        """The number of bulk calls of a principal that have not ended."""
+        ...
+
+    async def lock_bulk(self, bulk_id: str) -> StoredBulk | None:
+        """Lock a bulk call. Lock tasks after it, not before."""
+        ...
+
+    async def bulk_is_free(self, bulk: StoredBulk, seen_since: float) -> bool:
+        """Whether the manager of a bulk call has stopped, or was not seen since a time."""
+        ...
+
+    async def add_bulk(self, bulk: StoredBulk) -> None:
+        """Insert a bulk call."""
+        ...
+
+    async def save_bulk(self, bulk: StoredBulk) -> None:
+        """Write a locked bulk call, except its order, which never changes."""
+        ...
+
     async def add_audit(self, records: Sequence[AuditRecord]) -> None:
         """Write audit records; `at` is set to the clock. Of a record with an existing id, only
         `data` is updated, so that a transaction can be repeated and a record completed."""
@@ -702,9 +735,22 @@ class Store(Protocol):
         ...
 
     def ids(
-        self, conditions: Sequence[Condition], sight: Sight, batch: int
+        self,
+        conditions: Sequence[Condition],
+        sight: Sight,
+        batch: int,
+        after: str | None = None,
     ) -> AsyncIterator[list[str]]:
-        """All matching ids in order, in batches of up to `batch` ids."""
+        """All matching ids in order, in batches of up to `batch` ids.
+
+        :param after: only ids after this one
+        """
+        ...
+
+    async def situations(
+        self, conditions: Sequence[Condition], sight: Sight
+    ) -> list[tuple[Situation, int]]:
+        """Count the matching tasks by the situation that they are in."""
         ...
 
     async def runs(self, task_id: str, sight: Sight, limit: int = 1000) -> list[Run]:
@@ -731,6 +777,19 @@ class Store(Protocol):
 
     async def pauses(self) -> list[Pause]:
         """All pauses, in the order of their ids."""
+        ...
+
+    async def bulk(self, bulk_id: str) -> StoredBulk | None:
+        """A bulk call."""
+        ...
+
+    async def bulks(self, query: PageQuery) -> BulkPage:
+        """Read a page of bulk calls, newest first unless `sort` is given."""
+        ...
+
+    async def open_bulks(self, manager_id: str, seen_since: float) -> list[str]:
+        """The ids of running bulk calls that a manager goes on with, or whose manager has stopped
+        or was not seen since a time. The oldest come first."""
         ...
 
     async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
@@ -866,6 +925,13 @@ class Store(Protocol):
         """Delete up to `limit` audit records that were written before a time.
 
         :returns: the number of deleted records
+        """
+        ...
+
+    async def prune_bulks(self, before: float, limit: int) -> int:
+        """Delete up to `limit` bulk calls that ended before a time.
+
+        :returns: the number of deleted bulk calls
         """
         ...
 

@@ -14,6 +14,7 @@ from kaiju_tasks.rights import Sight
 from kaiju_tasks.rights.globs import is_literal
 from kaiju_tasks.store.base import (
     AUDIT_COLUMNS,
+    BULK_COLUMNS,
     COUNT_LIMIT,
     NEVER_NULL,
     NOTIFICATION_COLUMNS,
@@ -22,6 +23,7 @@ from kaiju_tasks.store.base import (
     PageQuery,
     TaskQuery,
 )
+from kaiju_tasks.store.bulk_columns import BULK_COLUMNS as BULK_SELECTED
 from kaiju_tasks.store.columns import AUDIT_COLUMNS as AUDIT_SELECTED
 from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELECTED
 from kaiju_tasks.store.columns import storable
@@ -359,6 +361,18 @@ def count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[
     return f"SELECT count(*) FROM {_source(where)} WHERE {where}", made.values
 
 
+def situations(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
+    """A statement that counts matching tasks by their `Situation`."""
+    made = _task_query(dialect)
+    where = made.where(conditions)
+    last = "CASE WHEN t.stage < t.stages THEN t.stage ELSE t.stages - 1 END"
+    return (
+        f"SELECT t.status, t.run_open, t.exit_code, {last}, count(*) FROM {_source(where)} "
+        f"WHERE {where} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        made.values,
+    )
+
+
 def next_ids(
     dialect: Dialect, conditions: Sequence[Condition], after: str | None, limit: int
 ) -> tuple[str, list[Any]]:
@@ -474,6 +488,9 @@ NOTIFICATIONS = Table(
     ("kws", "result", "error"),
 )
 AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),), "target", ("data",))
+BULKS = Table(
+    "bulks", BULK_SELECTED, BULK_COLUMNS, (("started", True),), "id", ("body", "progress")
+)
 
 
 def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[Any]]:

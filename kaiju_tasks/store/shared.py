@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from kaiju_tasks.lifecycle import Row, Wait
-from kaiju_tasks.rights import Sight
+from kaiju_tasks.lifecycle import Row, Situation, Wait
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery, TaskView
+from kaiju_tasks.store.bulk_columns import bulk_of, bulk_values, changed_values
+from kaiju_tasks.store.bulks import BulkPage, StoredBulk
 from kaiju_tasks.store.columns import (
     audit_of,
     child_of,
@@ -77,10 +79,24 @@ class SharedStore(ABC):
         seen = [*conditions, *queries.sight_conditions(sight)]
         return int(await self._asked_scalar(queries.count(self._dialect, seen)))
 
+    async def situations(
+        self, conditions: Sequence[Condition], sight: Sight
+    ) -> list[tuple[Situation, int]]:
+        seen = [*conditions, *queries.sight_conditions(sight)]
+        found = await self._select(queries.situations(self._dialect, seen), asked=True)
+        return [
+            (Situation(status, bool(run_open), exit_code, last), count)
+            for status, run_open, exit_code, last, count in found
+        ]
+
     async def ids(
-        self, conditions: Sequence[Condition], sight: Sight, batch: int
+        self,
+        conditions: Sequence[Condition],
+        sight: Sight,
+        batch: int,
+        after: str | None = None,
     ) -> AsyncIterator[list[str]]:
-        last: str | None = None
+        last = after
         seen = [*conditions, *queries.sight_conditions(sight)]
         while True:
             found = await self._select(
@@ -161,7 +177,23 @@ class SharedStore(ABC):
         total = await self._asked_scalar(queries.row_count(self._dialect, table, query.conditions))
         return found, int(total)
 
+    # bulk calls
+
+    async def bulk(self, bulk_id: str) -> StoredBulk | None:
+        found = [v for id in storable_ids([bulk_id]) for v in await self._read("bulk", id)]
+        return bulk_of(found[0]) if found else None
+
+    async def bulks(self, query: PageQuery) -> BulkPage:
+        found, total = await self._page(queries.BULKS, query, ALL_SIGHT)
+        return BulkPage([bulk_of(values) for values in found], total, is_cut(found))
+
+    async def open_bulks(self, manager_id: str, seen_since: float) -> list[str]:
+        return [id for (id,) in await self._read("open_bulks", manager_id, seen_since)]
+
     # retention
+
+    async def prune_bulks(self, before: float, limit: int) -> int:
+        return await self._change("prune_bulks", before, limit)
 
     async def forget_executors(self, before: float) -> int:
         return await self._change("forget_executors", before)
@@ -211,3 +243,24 @@ class SharedTransaction(ABC):
 
     async def put_token(self, token: StoredToken) -> None:
         await self._fetch("put_token", *token_values(token))
+
+    async def lock_bulks(self) -> None:
+        await self._fetch("lock_bulks")
+
+    async def running_bulks(self, user_id: str | None) -> int:
+        ((count,),) = await self._fetch("running_bulks", user_id)
+        return int(count)
+
+    async def lock_bulk(self, bulk_id: str) -> StoredBulk | None:
+        found = [v for id in storable_ids([bulk_id]) for v in await self._fetch("lock_bulk", id)]
+        return bulk_of(found[0]) if found else None
+
+    async def bulk_is_free(self, bulk: StoredBulk, seen_since: float) -> bool:
+        ((free,),) = await self._fetch("bulk_is_free", bulk.manager_id, seen_since)
+        return bool(free)
+
+    async def add_bulk(self, bulk: StoredBulk) -> None:
+        await self._fetch("add_bulk", *bulk_values(bulk))
+
+    async def save_bulk(self, bulk: StoredBulk) -> None:
+        await self._fetch("save_bulk", *changed_values(bulk))

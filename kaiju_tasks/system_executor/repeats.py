@@ -1,12 +1,16 @@
 """Makes the calls of a stage idempotent, because a stage runs again if its report is lost.
 
-Tasks and messages without an id get one that is derived from the stage's idempotency key.
+Tasks, messages and bulk calls without an id get one that is derived from the stage's idempotency
+key.
 """
 
 from typing import Any, TypeGuard
 
+from kaiju_tasks.manager.bulk.actions import ACTIONS
+
 CREATE, CREATE_MANY = "tasks.create", "tasks.m_create"
 MESSAGES = frozenset({"tasks.message", "tasks.write_message"})
+BULK = frozenset(ACTIONS)
 
 Json = dict[str, Any]
 
@@ -18,6 +22,8 @@ def repeatable(method: str, params: Json, key: str) -> Json:
     """
     if method in MESSAGES and params.get("message_id") is None:
         return {**params, "message_id": key}
+    if method in BULK and not params.get("ids") and params.get("bulk_id") is None:
+        return {**params, "bulk_id": key}
     data = params.get("data")
     if method == CREATE and _lacks_id(data):
         return {**params, "data": {**data, "id": key}, "on_conflict": "ignore"}

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.api import Caller, bulk
+from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import InvalidParams, Unavailable
 from kaiju_tasks.lifecycle import Cancel, Event, Step, TaskState, advance
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.bulk import run
+from kaiju_tasks.manager.writing.committer import Recorder
 from kaiju_tasks.rights import Principal
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
@@ -50,13 +52,16 @@ async def test_a_dry_run_counts_and_shows_a_sample_and_changes_nothing(call: Cal
     before = await listed(call)
     for action in ("m_reset", "m_cancel", "m_suspend", "m_resume"):
         result = await call(f"tasks.{action}", conditions={"group": None}, dry_run=True)
-        assert only(result, *COUNTS) == [25, 0, 0, 0]
+        refused = 25 if action == "m_resume" else 0
+        assert only(result, *COUNTS) == [25, 0, refused, 25 - refused]
         assert result["sample"] == [f"t{index:04}" for index in range(20)]
-        assert result["errors"] == []
+        assert [one["id"] for one in result["errors"]] == (result["sample"] if refused else [])
+        assert only(result, "bulk_id", "state") == [None, None]
     none = await call("tasks.m_reset", conditions={"id": "nope"}, dry_run=True)
     assert (none["matched"], none["sample"]) == (0, [])
     assert await listed(call) == before
     assert (await call("audit.list"))["count"] == 0
+    assert (await call("bulk.list"))["count"] == 0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,8 @@ async def test_a_dry_run_counts_and_shows_a_sample_and_changes_nothing(call: Cal
         ({"conditions": {"status": "LOST"}}, "conditions.status"),
         ({"conditions": {"kws": 1}}, "conditions.kws"),
         ({"conditions": ALL, "rate": 0}, "rate"),
-        ({"conditions": ALL, "rate": -1}, "rate"),
+        ({"conditions": ALL, "rate": 0.09}, "rate"),
+        ({"conditions": ALL, "wait": 61}, "wait"),
         ({"conditions": ALL, "wait_stage": True}, "wait_stage"),
     ],
 )
@@ -141,28 +147,30 @@ async def test_5000_tasks_are_taken_in_bounded_batches(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(call, 5000, "a", delay=3600)
-    apply_all = manager.committer.apply_all
+    apply_recorded = manager.committer.apply_recorded
     sizes: list[int] = []
 
-    async def counted(pairs: Sequence[Any]) -> list[Any]:
+    async def counted(pairs: Sequence[Any], record: Recorder) -> bool:
         sizes.append(len(pairs))
-        return await apply_all(pairs)
+        return await apply_recorded(pairs, record)
 
-    monkeypatch.setattr(manager.committer, "apply_all", counted)
+    monkeypatch.setattr(manager.committer, "apply_recorded", counted)
     result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
     assert only(result, *COUNTS) == [5000, 5000, 0, 0]
-    assert (max(sizes), sum(sizes)) == (500, 5000)
+    assert (max(sizes), sum(sizes)) == (200, 5000)
     assert (len(result["sample"]), result["errors"]) == (20, [])
     assert (await call("tasks.count", conditions={"status": "FAILED"}))["count"] == 5000
     again = await call("tasks.m_cancel", conditions={"status": "FAILED"})
     assert only(again, *COUNTS) == [5000, 0, 5000, 0]
     assert (len(again["errors"]), again["errors"][0]["status"]) == (20, "FAILED")
+    (counted_refusals,) = again["refusals"]
+    assert only(counted_refusals, "reason", "status", "count") == ["status", "FAILED", 5000]
 
 
 async def test_a_task_that_ends_again_meanwhile_is_reset_once(
     call: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(run, "SLICE_ROWS", 2)
     await make(call, 7, AT_ONCE)
     result = await call("tasks.m_reset", conditions={"status": "FINISHED"})
     assert only(result, *COUNTS) == [7, 7, 0, 0]
@@ -193,6 +201,7 @@ async def test_what_changes_between_the_look_and_the_act_is_refused(
         ("t0003", None),
     ]
     assert "no longer matches" in result["errors"][0]["message"]
+    assert [one["reason"] for one in result["refusals"]] == ["changed", "changed", "not_found"]
     assert (await call.get("t0001"))["status"] == "FAILED"
     assert len(await call("tasks.runs", id="t0002")) == 1
 
@@ -214,27 +223,26 @@ async def test_one_task_that_cannot_be_written_stops_no_other(
     assert "a fault of ours" in caplog.text
 
 
-async def test_a_database_that_is_away_breaks_the_call_off_and_it_can_be_repeated(
+async def test_a_call_goes_on_when_the_database_is_back(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH", 10)
+    monkeypatch.setattr(run, "SLICE_ROWS", 10)
+    monkeypatch.setattr(run, "RETRY_SECONDS", 0.01)
     await make(call, 30, "a", delay=3600)
-    apply_all = manager.committer.apply_all
-    batches = []
+    apply_recorded = manager.committer.apply_recorded
+    slices = []
 
-    async def away_at_the_second(pairs: Sequence[Any]) -> list[Any]:
-        batches.append(len(pairs))
-        if len(batches) == 2:
-            return [Unavailable("the database cannot be reached") for _ in pairs]
-        return await apply_all(pairs)
+    async def away_at_the_second(pairs: Sequence[Any], record: Recorder) -> bool:
+        slices.append([task_id for task_id, _ in pairs])
+        if len(slices) == 2:
+            raise Unavailable("the database cannot be reached")
+        return await apply_recorded(pairs, record)
 
-    monkeypatch.setattr(manager.committer, "apply_all", away_at_the_second)
-    with pytest.raises(Unavailable):
-        await call("tasks.m_cancel", conditions={"status": "IDLE"})
-    (record,) = (await call("audit.list"))["data"]
-    assert (record["data"]["done"], len(await listed(call, status="FAILED"))) == (10, 10)
-    again = await call("tasks.m_cancel", conditions={"status": "IDLE"})
-    assert only(again, *COUNTS) == [20, 20, 0, 0]
+    monkeypatch.setattr(manager.committer, "apply_recorded", away_at_the_second)
+    result = await call("tasks.m_cancel", conditions={"status": "IDLE"})
+    assert only(result, *COUNTS) == [30, 30, 0, 0]
+    assert slices[1] == slices[2]
+    assert [len(one) for one in slices] == [10, 10, 10, 10]
 
 
 async def test_a_rate_spreads_the_runs(call: Calls) -> None:
@@ -248,10 +256,6 @@ async def test_a_rate_spreads_the_runs(call: Calls) -> None:
     assert all(later - earlier >= 0.3 for earlier, later in zip(queued, queued[10:], strict=False))
 
 
-def answered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "ANSWER_SECONDS", 0.1)
-
-
 def record_complete(call: Calls) -> Callable[[], Any]:
     async def complete() -> dict[str, Any] | None:
         (record,) = (await call("audit.list"))["data"]
@@ -260,13 +264,10 @@ def record_complete(call: Calls) -> Callable[[], Any]:
     return complete
 
 
-async def test_a_long_call_is_answered_and_goes_on(
-    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answered_soon(monkeypatch)
+async def test_a_long_call_is_answered_and_goes_on(call: Calls, manager: Manager) -> None:
     ann = Calls(manager, Caller(Principal("ann", kind=None), remote="10.0.0.9"))
     await make(call, 20, "a", delay=3600)
-    result = await ann("tasks.m_suspend", conditions={"status": "IDLE"}, rate=25)
+    result = await ann("tasks.m_suspend", conditions={"status": "IDLE"}, rate=25, wait=0.1)
     assert result["matched"] == 20
     assert result["done"] > 0
     assert result["pending"] > 0
@@ -277,9 +278,11 @@ async def test_a_long_call_is_answered_and_goes_on(
         "tasks.m_suspend", None, "ann", "10.0.0.9",
     ]  # fmt: skip
     assert record["data"] == {
+        "bulk_id": result["bulk_id"],
         "conditions": {"status": "IDLE"},
         "rate": 25.0,
         "wait_stage": False,
+        "state": "FINISHED",
         "done": 20,
         "refused": 0,
     }
@@ -298,33 +301,30 @@ async def test_a_caller_that_goes_away_ends_nothing(call: Calls) -> None:
     assert len(await listed(call, status="FAILED")) == 10
 
 
-async def test_a_manager_that_stops_leaves_the_rest_as_it_was_and_the_call_can_be_repeated(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answered_soon(monkeypatch)
+async def test_a_call_goes_on_when_its_manager_has_stopped(settings: Settings) -> None:
     store = make_store(settings.db)
     await store.open()
     try:
         async with Manager(store, settings).running() as manager:
             call = Calls(manager)
-            await make(call, 30, "a", delay=3600)
-            result = await call("tasks.m_cancel", conditions={"status": "IDLE"}, rate=20)
-            assert result["pending"] > 0
-
-            async def begun() -> bool:
-                return bool(await listed(call, status="FAILED"))
-
-            await wait_until(begun, "some are cancelled")
+            await make(call, 30, AT_ONCE)
+            finished = {"status": "FINISHED"}
+            result = await call("tasks.m_reset", conditions=finished, rate=20, wait=0.1)
+            assert (result["state"], result["pending"] > 0) == ("RUNNING", True)
         async with Manager(store, settings).running() as manager:
             call = Calls(manager)
+
+            async def ended() -> dict[str, Any]:
+                found: dict[str, Any] = await call("bulk.get", id=result["bulk_id"])
+                return found if found["state"] != "RUNNING" else {}
+
+            found = await wait_until(ended, "the call has ended")
+            assert found["manager_id"] == manager.id
+            assert only(found, "state", *COUNTS) == ["FINISHED", 30, 30, 0, 0]
+            for task in await listed(call):
+                assert len(await call("tasks.runs", id=task["id"])) == 2
             (record,) = (await call("audit.list"))["data"]
-            done = len(await listed(call, status="FAILED"))
-            left = len(await listed(call, status="IDLE"))
-            assert 0 < record["data"]["done"] <= done
-            assert left == 30 - done > 0
-            again = await call("tasks.m_cancel", conditions={"status": "IDLE"})
-            assert only(again, *COUNTS) == [left, left, 0, 0]
-            assert len(await listed(call, status="FAILED")) == 30
+            assert (record["data"]["done"], record["data"]["state"]) == (30, "FINISHED")
     finally:
         await store.close()
 

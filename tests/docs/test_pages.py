@@ -17,7 +17,6 @@ NOT_RUN = {
     "api": 1,
     "benchmarks": 2,
     "events": 3,
-    "operations": 1,
     "performance": 2,
     "quickstart": 1,
     "security": 1,

@@ -11,7 +11,7 @@ from tests.server import api_document, client_signatures
 WRITES = re.compile(
     r"events\..*|manager\.(?!list_).*|executors\.(drain|resume|suspend)|notifications\.(delete|update)"
     r"|pauses\.(add|remove)|tasks\.(m_)?(cancel|create|delete|reset|resume|suspend|update)"
-    r"|tasks\.(delete_old_tasks|message|restart_from|run_now|write_message)"
+    r"|tasks\.(m_)?(message|restart_from|run_now)|tasks\.(delete_old_tasks|write_message)|bulk\.stop"
     r"|tokens\.(create|revoke|rotate)|principals\.update"
 )
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.api.task_matcher import TaskMatcher
 from kaiju_tasks.lifecycle import TaskState
+from kaiju_tasks.manager.bulk.task_matcher import TaskMatcher
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import TASK_COLUMNS, Condition, Store, TaskQuery
 from tests.store.making import add, definition

@@ -6,6 +6,8 @@ from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import proceed
 from kaiju_tasks.lifecycle.state import InboxMessage
 
+RUN_IS_OVER = "the run is over"
+
 
 def message_came(move: Move, event: MessageCame) -> None:
     """Deliver the message to the waiting hook, or store it for a later hook."""
@@ -27,7 +29,7 @@ def message_came(move: Move, event: MessageCame) -> None:
 
 def message_late(move: Move, event: MessageCame) -> None:
     if not _is_repeat(move, event):
-        _reject(move, event, "the run is over")
+        _reject(move, event, RUN_IS_OVER)
 
 
 def _is_repeat(move: Move, event: MessageCame) -> bool:
@@ -44,7 +46,7 @@ def _refusal(move: Move, event: MessageCame, message: InboxMessage) -> str | Non
     if event.job_id is not None and event.job_id != row.job_id:
         return f"the current run is {row.job_id}"
     if event.job_id is not None and not row.open:
-        return "the run is over"
+        return RUN_IS_OVER
     if not can_be_taken(move, message):
         named = "without a name" if message.name is None else f"named {message.name!r:.300}"
         return f"no remaining Message stage takes a message {named}"

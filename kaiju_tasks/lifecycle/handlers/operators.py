@@ -1,6 +1,6 @@
 """Handlers for calls of operators and clients."""
 
-from kaiju_tasks.errors import Conflict, InvalidParams
+from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.events import (
     Cancel,
@@ -13,10 +13,13 @@ from kaiju_tasks.lifecycle.events import (
 )
 from kaiju_tasks.lifecycle.lineage import chain_of
 from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.restarts import situation_of, stage_to_restart
 from kaiju_tasks.lifecycle.run import abort, begin, close_run, open_run, proceed, rest
 from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
 from kaiju_tasks.lifecycle.step import CopyResults, RunEnd
 from kaiju_tasks.types import ErrorType, ExitCode, Outcome
+
+NOTHING_TO_CANCEL = "no run is open: nothing to cancel"
 
 
 def suspend(move: Move, event: Suspend) -> None:
@@ -49,7 +52,7 @@ def resume(move: Move, event: Resume) -> None:
 def cancel(move: Move, event: Cancel) -> None:
     row = move.row
     if not row.open:
-        raise Conflict("no run is open: nothing to cancel", status=row.status)
+        raise Conflict(NOTHING_TO_CANCEL, status=row.status)
     row.hold_next = False
     move.revoke()
     abort(move, ErrorType.CANCELLED, event.message, Outcome.CANCELLED)
@@ -109,7 +112,7 @@ def restart_from(move: Move, event: RestartFrom) -> None:
     row = move.row
     if _began_before(move, event):
         return
-    _check_restart(move, event)
+    stage_to_restart(situation_of(row), event.stage)
     chain = chain_of(event.cause, row, "restart_from")
     old_job, old_cycle = row.job_id, row.cycle
     kept = {stage: result for stage, result in move.results.items() if stage < event.stage}
@@ -123,17 +126,6 @@ def restart_from(move: Move, event: RestartFrom) -> None:
         move.step.copy_results = CopyResults(old_job, old_cycle, event.job_id, event.stage)
     if row.enabled:
         proceed(move)
-
-
-def _check_restart(move: Move, event: RestartFrom) -> None:
-    row = move.row
-    last = min(row.stage, row.stages - 1)
-    if not 0 <= event.stage <= last:
-        raise InvalidParams(
-            f"stage must be from 0 to {last}: the last run finished {row.stage} of "
-            f"{row.stages} stages",
-            field="stage",
-        )
 
 
 def delete(move: Move, event: Delete) -> None:

@@ -177,21 +177,6 @@ class Authenticator:
         does not guess."""
         return parts.hash in self._house or parts.hash in self._valid
 
-    async def confirm(self, principal: Principal) -> None:
-        """Check during a long call that its caller would still be admitted.
-
-        :raises Unauthorized: its token has ended
-        :raises Unavailable: the database cannot be reached
-        """
-        if principal.token_id is None:
-            return
-        try:
-            known = await self._store.credential(principal.token_id)
-        except StoreError as error:
-            raise Unavailable(f"the database cannot be reached: {reason_of(error)}") from error
-        if not is_valid(known):
-            raise Unauthorized(REFUSAL)
-
     async def of_run(self, owner: str | None, token_id: str | None) -> Principal:
         """On whose behalf a run acts. What was defined without tokens may do everything.
 
@@ -202,6 +187,20 @@ class Authenticator:
         if token_id is None:
             return Principal(owner, kind=None)
         return principal_of_run(await self._store.credential(token_id))
+
+    async def of_call(self, owner: str | None, token_id: str | None) -> Principal:
+        """On whose behalf a call goes on that was made with a token.
+
+        :param owner: the principal of the token
+        :raises Unauthorized: the token has ended
+        :raises StoreError: the database cannot be reached
+        """
+        if token_id is None:
+            return Principal(owner, kind=None)
+        known = await self._store.credential(token_id)
+        if not is_valid(known):
+            raise Unauthorized(REFUSAL)
+        return principal_of_run(known)
 
     def _admit_house(self, parts: TokenParts) -> Admission:
         return Admission(self._house[parts.hash], self._revision, parts)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, Step, refuses
@@ -56,6 +56,18 @@ OUTAGE_RETRY_SECONDS = 0.1
 STOP_SECONDS = 10.0
 
 T = TypeVar("T")
+
+
+class Recorder(Protocol):
+    """Records the outcomes of events in their transaction, which can be attempted several times."""
+
+    async def begin(self, tx: Transaction) -> bool:
+        """Whether the transaction may act. Called before it locks tasks."""
+        ...
+
+    async def end(self, tx: Transaction, outcomes: Sequence[Step | BaseException]) -> None:
+        """Write the outcomes, in the order of the events."""
+        ...
 
 
 class Committer:
@@ -161,6 +173,30 @@ class Committer:
             return written
 
         await self.transact(work, in_doubt=partial(_in_doubt, entries))
+
+    async def apply_recorded(
+        self, pairs: Sequence[tuple[str, EventSource | Checked]], record: Recorder
+    ) -> bool:
+        """Advance tasks independently of each other, and record the outcomes, in one transaction.
+
+        :param record: says whether the transaction may act, and writes the outcomes
+        :returns: False if it may not act: nothing was written, or an earlier attempt whose commit
+            was in doubt has been committed
+        :raises KaijuError: these tasks cannot be written together; nothing was written
+        """
+        entries = _entries(pairs, ())
+        attempt: list[Change] = []
+        doubtful: list[Change] = []
+
+        async def work(tx: Transaction) -> Written[bool]:
+            if not await record.begin(tx):
+                return Written(False, await _committed(tx, doubtful))
+            written = await self._batch.write(tx, entries)
+            await record.end(tx, [entry.outcome() for entry in entries])
+            attempt[:] = written.changes
+            return Written(True, written.changes)
+
+        return await self.transact(work, in_doubt=lambda: doubtful.extend(attempt))
 
     async def create(self, draft: Draft) -> Step:
         """Insert one task.
@@ -421,6 +457,12 @@ class Committer:
         :param slots: the slots that this transaction has locked
         """
         await self.consequences.save(tx, changes, slots or Slots(self.states, tx))
+
+
+async def _committed(tx: Transaction, doubtful: Sequence[Change]) -> list[Change]:
+    """Those changes of an attempt whose commit was in doubt that the database shows."""
+    rows = await tx.lock([change.step.row.id for change in doubtful])
+    return [change for change in doubtful if rows.get(change.step.row.id) == change.step.row]
 
 
 def _in_doubt(entries: Iterable[Entry]) -> None:

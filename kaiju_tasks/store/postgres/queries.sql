@@ -104,6 +104,10 @@ p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
 k.id, k.principal_id, k.scope, k.hash, k.note, k.created, k.created_by, k.expires_at,
 k.revoked_at, k.successor
 
+-- fragment: bulk_columns
+b.id, b.method, b.user_id, b.state, b.started, b.ended, b.manager_id, b.epoch, b.cursor, b.body,
+b.progress
+
 -- name: now
 -- Read the database's clock, and how often it was set.
 SELECT {clock}, (SELECT value FROM revisions WHERE name = 'clock')
@@ -634,7 +638,8 @@ WHERE e.id = ANY ($1::text[])
 DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < $1::float8
 
 -- name: manager_seen
--- Record that a manager is up, and read since when managers have been up without interruption.
+-- Record that a manager is up, and read since when managers have been up without interruption, and
+-- whether a bulk call goes on.
 -- Nothing is recorded if the clock is not between $5 and $6, where the manager expects it.
 WITH moment AS MATERIALIZED (SELECT {clock} AS now)
 INSERT INTO managers (id, up_since, covered_since, seen_at)
@@ -647,7 +652,8 @@ SELECT $1::text,
 FROM moment WHERE moment.now BETWEEN $5::float8 AND $6::float8
 ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since,
     covered_since = excluded.covered_since, seen_at = excluded.seen_at
-RETURNING seen_at, up_since, covered_since
+RETURNING seen_at, up_since, covered_since,
+    EXISTS (SELECT FROM bulks WHERE state = 'RUNNING')
 
 -- name: manager_gone
 -- Record that a manager has stopped.
@@ -861,3 +867,46 @@ INSERT INTO token_uses (token_id, at, remote)
 SELECT * FROM unnest($1::text[], $2::float8[], $3::text[])
 ON CONFLICT (token_id) DO UPDATE SET at = excluded.at, remote = excluded.remote
 WHERE excluded.at >= token_uses.at
+
+-- name: lock_bulks
+-- Let no other bulk call begin meanwhile.
+UPDATE revisions SET value = value + 1 WHERE name = 'bulks'
+
+-- name: running_bulks
+-- Count the bulk calls of a principal that have not ended.
+SELECT count(*) FROM bulks WHERE state = 'RUNNING' AND user_id IS NOT DISTINCT FROM $1::text
+
+-- name: bulk
+-- Read a bulk call.
+SELECT {bulk_columns} FROM bulks b WHERE b.id = $1::text
+
+-- name: lock_bulk
+-- Lock a bulk call.
+SELECT {bulk_columns} FROM bulks b WHERE b.id = $1::text FOR UPDATE
+
+-- name: open_bulks
+-- Read the bulk calls that a manager goes on with, and those whose manager is gone.
+SELECT b.id FROM bulks b WHERE b.state = 'RUNNING' AND (b.manager_id = $1::text OR NOT EXISTS (
+    SELECT FROM managers m
+    WHERE m.id = b.manager_id AND NOT m.stopped AND m.seen_at >= $2::float8))
+ORDER BY b.started, b.id
+
+-- name: bulk_is_free
+-- Check whether the manager of a bulk call is gone.
+SELECT NOT EXISTS (SELECT FROM managers m
+    WHERE m.id = $1::text AND NOT m.stopped AND m.seen_at >= $2::float8)
+
+-- name: add_bulk
+-- Insert a bulk call.
+INSERT INTO bulks (id, method, user_id, state, started, ended, manager_id, epoch, cursor, body,
+    progress)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+
+-- name: save_bulk
+-- Write what changes in a bulk call.
+UPDATE bulks SET state = $2, ended = $3, manager_id = $4, epoch = $5, cursor = $6, progress = $7
+WHERE id = $1
+
+-- name: prune_bulks
+-- Delete bulk calls that ended before a time.
+DELETE FROM bulks WHERE id = ANY (ARRAY(SELECT id FROM bulks WHERE ended < $1::float8 LIMIT $2::int))

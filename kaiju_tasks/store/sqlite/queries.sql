@@ -25,6 +25,10 @@ p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
 k.id, k.principal_id, k.scope, k.hash, k.note, k.created, k.created_by, k.expires_at,
 k.revoked_at, k.successor
 
+-- fragment: bulk_columns
+b.id, b.method, b.user_id, b.state, b.started, b.ended, b.manager_id, b.epoch, b.cursor, b.body,
+b.progress
+
 -- name: lock
 -- Read the tasks of a JSON list of ids.
 SELECT {task_columns} FROM tasks t
@@ -455,7 +459,8 @@ WHERE e.id IN (SELECT value FROM json_each(?1))
 DELETE FROM executors WHERE status IN ('LOST', 'GONE') AND lease_until < ?1
 
 -- name: manager_seen
--- Record that a manager is up, and read since when managers have been up without interruption.
+-- Record that a manager is up, and read since when managers have been up without interruption, and
+-- whether a bulk call goes on.
 INSERT INTO managers (id, up_since, covered_since, seen_at)
 VALUES (?1,
     min(?2, coalesce(
@@ -465,7 +470,8 @@ VALUES (?1,
     ?2)
 ON CONFLICT (id) DO UPDATE SET up_since = excluded.up_since,
     covered_since = excluded.covered_since, seen_at = excluded.seen_at
-RETURNING seen_at, up_since, covered_since
+RETURNING seen_at, up_since, covered_since,
+    EXISTS (SELECT 1 FROM bulks WHERE state = 'RUNNING')
 
 -- name: manager_gone
 -- Record that a manager has stopped.
@@ -652,3 +658,45 @@ ON CONFLICT (id) DO UPDATE SET note = excluded.note, expires_at = excluded.expir
 INSERT INTO token_uses (token_id, at, remote) VALUES (?, ?, ?)
 ON CONFLICT (token_id) DO UPDATE SET at = excluded.at, remote = excluded.remote
 WHERE excluded.at >= token_uses.at
+
+-- name: lock_bulks
+-- Let no other bulk call begin meanwhile.
+UPDATE revisions SET value = value + 1 WHERE name = 'bulks'
+
+-- name: running_bulks
+-- Count the bulk calls of a principal that have not ended.
+SELECT count(*) FROM bulks WHERE state = 'RUNNING' AND user_id IS ?1
+
+-- name: bulk
+-- Read a bulk call.
+SELECT {bulk_columns} FROM bulks b WHERE b.id = ?1
+
+-- name: lock_bulk
+-- Read a bulk call.
+SELECT {bulk_columns} FROM bulks b WHERE b.id = ?1
+
+-- name: open_bulks
+-- Read the bulk calls that a manager goes on with, and those whose manager is gone.
+SELECT b.id FROM bulks b WHERE b.state = 'RUNNING' AND (b.manager_id = ?1 OR NOT EXISTS (
+    SELECT 1 FROM managers m WHERE m.id = b.manager_id AND NOT m.stopped AND m.seen_at >= ?2))
+ORDER BY b.started, b.id
+
+-- name: bulk_is_free
+-- Check whether the manager of a bulk call is gone.
+SELECT NOT EXISTS (SELECT 1 FROM managers m
+    WHERE m.id = ?1 AND NOT m.stopped AND m.seen_at >= ?2)
+
+-- name: add_bulk
+-- Insert a bulk call.
+INSERT INTO bulks (id, method, user_id, state, started, ended, manager_id, epoch, cursor, body,
+    progress)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: save_bulk
+-- Write what changes in a bulk call.
+UPDATE bulks SET state = ?2, ended = ?3, manager_id = ?4, epoch = ?5, cursor = ?6, progress = ?7
+WHERE id = ?1
+
+-- name: prune_bulks
+-- Delete bulk calls that ended before a time.
+DELETE FROM bulks WHERE id IN (SELECT id FROM bulks WHERE ended < ?1 LIMIT ?2)

@@ -296,7 +296,8 @@ class SqliteStore(SharedStore):
         silent = fresh_seconds if silent_seconds is None else silent_seconds
         values = (manager_id, self._clock(), fresh_seconds, grace_seconds, silent)
         found = await self._write(lambda db: db.execute(SQL["manager_seen"], values).fetchall())
-        return Presence(*found[0])
+        now, up_since, covered_since, bulks = found[0]
+        return Presence(now, up_since, covered_since, bool(bulks))
 
     async def manager_gone(self, manager_id: str) -> None:
         await self._change("manager_gone", manager_id, self._clock())

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kaiju_tasks.api.views import error_part, method_of
 from kaiju_tasks.lifecycle import TaskState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.columns import storable
 from kaiju_tasks.store.condition_tests import condition_test
+from kaiju_tasks.store.parts import error_part, method_of
 
 _IN_ROW = {"status_reason": "reason"}
 
