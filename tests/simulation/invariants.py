@@ -16,6 +16,7 @@ class Invariant(StrEnum):
     EPOCHS_RISE = "each lease has the next epoch, and a token of its own"
     CREDIT_IN_BYTES = "what was sent to an executor and is not taken is bounded"
     LEASED_WHERE_CONNECTED = "only the manager to which an executor is connected leases to it"
+    NEWEST_CONNECT_COUNTS = "no connect replaces a newer one of the same executor"
     ONE_RESULT = "a stage of a run has one result"
     HOLDER_REPORTS = "what is stored comes from the executor that holds the lease"
     RUNS_END_ONCE = "a run ends once, and is recorded"

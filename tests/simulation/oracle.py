@@ -129,6 +129,7 @@ class Oracle:
         self.dead: set[str] = set()
         self.connected_to: dict[tuple[str, str], str] = {}
         self.session: dict[str, str] = {}
+        self.attempt: dict[str, int] = {}
         self.stats: dict[str, int] = {}
 
     def count(self, what: str) -> None:
@@ -220,6 +221,7 @@ class Oracle:
         for executor in executors:
             self.connected_to.setdefault((executor.id, executor.session), who)
             self.session[executor.id] = executor.session
+            self._newest(executor)
             self._trace(who, f"executor {executor.id} is {executor.status}")
             if executor.status is ExecutorStatus.LOST:
                 self._lost(line, executor)
@@ -242,6 +244,15 @@ class Oracle:
                         self.children.append(row.id)
                 self._standing(step)
         self._next_tasks(steps)
+
+    def _newest(self, executor: ExecutorRow) -> None:
+        before = self.attempt.get(executor.id, 0)
+        self.attempt[executor.id] = executor.attempt
+        if executor.attempt < before:
+            self._trace.violated(
+                Invariant.NEWEST_CONNECT_COUNTS,
+                f"connect {executor.attempt} of {executor.id} replaces {before}",
+            )
 
     def _lost(self, line: StoreLine, executor: ExecutorRow) -> None:
         self.count("expelled")

@@ -17,7 +17,7 @@ from kaiju_tasks.lifecycle.handlers import due, inbox, operators
 from kaiju_tasks.lifecycle.lineage import chained
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.schedule import keep_last_passed
-from kaiju_tasks.manager.executors import placement, room
+from kaiju_tasks.manager.executors import placement, room, roster
 from kaiju_tasks.manager.executors.acquisition import Acquisition
 from kaiju_tasks.manager.executors.departures import Departures
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
@@ -33,9 +33,9 @@ from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.inserts import Inserts
 from kaiju_tasks.manager.writing.placing import Placement
 from kaiju_tasks.manager.writing.starts import Starts
-from kaiju_tasks.protocol import Ack, AckState, Lease, Report
+from kaiju_tasks.protocol import Ack, AckState, ConnectParams, Lease, Report
 from kaiju_tasks.store import clock_step
-from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.store.base import ExecutorRow, Transaction
 from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.store.sqlite import presuming, saving
 from kaiju_tasks.store.sqlite import store as sqlite_store
@@ -356,6 +356,13 @@ def leaves_a_first_run_before_the_fires_of_an_hour_that_never_was(plant: Plant) 
     plant(lifecycle_clock_step, "keep_last_passed", leave)
 
 
+def lets_a_late_connect_replace_a_newer_one(plant: Plant) -> None:
+    def never(params: ConnectParams, known: ExecutorRow) -> bool:
+        return False
+
+    plant(roster, "_is_overtaken", never)
+
+
 def creates_two_tasks_of_one_unique_key(plant: Plant) -> None:
     claim = Inserts._claim
 
@@ -409,6 +416,7 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
         (sends_what_it_placed_before_the_commit, {}, Invariant.SENT_AFTER_COMMIT),
         (looks_again_while_its_commit_is_in_doubt, {"late": 0.3}, Invariant.NO_ERRORS_LOGGED),
         (looks_only_for_what_has_ended, {"late": 0.5}, Invariant.SENT_BEFORE_TIMEOUT),
+        (lets_a_late_connect_replace_a_newer_one, {}, Invariant.NEWEST_CONNECT_COUNTS),
         (does_not_listen_to_what_executors_hold, {}, Invariant.EXECUTED_IS_HELD),
         (leaves_the_time_of_stages_to_executors, {}, Invariant.STAGES_END_IN_TIME),
         (sends_by_tasks_and_not_by_bytes, {"narrow": 5e3}, Invariant.CREDIT_IN_BYTES),
