@@ -17,6 +17,8 @@ READS = frozenset(
         "pauses.list",
         "principals.list",
         "rpc.discover",
+        "runs.get",
+        "runs.list",
         "system.info",
         "system.whoami",
         "tasks.count",

@@ -28,6 +28,7 @@ __all__ = [
     "Explanation",
     "IssuedToken",
     "Limit",
+    "ListedRun",
     "Message",
     "MessageReceipt",
     "Misfire",
@@ -41,6 +42,8 @@ __all__ = [
     "RefusalCount",
     "RestartPolicy",
     "Run",
+    "RunList",
+    "RunOutcome",
     "StageRecord",
     "Task",
     "TaskCommand",
@@ -137,6 +140,15 @@ class Outcome(StrEnum):
     LOST = "LOST"
     RELEASED = "RELEASED"
     SUSPENDED = "SUSPENDED"
+    CANCELLED = "CANCELLED"
+    MISSED = "MISSED"
+
+
+class RunOutcome(StrEnum):
+    """How a run in the history ended. MISSED is a fire that was not run."""
+
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     MISSED = "MISSED"
 
@@ -841,6 +853,37 @@ class Run(Struct, kw_only=True):
     stages: Number
     executor_id: str | None
     note: str | None = None
+
+
+class ListedRun(Run, kw_only=True):
+    """A run in a list of runs of all tasks.
+
+    :param app_name: stream of the task
+    :param group: group of the task
+    :param group_id: `group_id` of the task
+    :param parent_id: task whose stage created the task
+    """
+
+    app_name: str
+    group: str | None
+    group_id: str | None
+    parent_id: str | None
+
+
+class RunList(Struct):
+    """A page of ended runs and missed fires.
+
+    :param count: number of runs that match, at most 10,000
+    :param offset: offset of the request
+    :param cursor: cursor of the next page; null on the last page
+    :param count_more: true if more than 10,000 runs match
+    """
+
+    data: list[ListedRun]
+    count: Number
+    offset: Number
+    cursor: str | None
+    count_more: bool | UnsetType = UNSET
 
 
 class StageRecord(Struct, kw_only=True):

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta
 
-from kaiju_tasks.types import BulkState, EventName, TaskStatus
+from kaiju_tasks.types import BulkState, EventName, RunOutcome, TaskStatus
 
 __all__ = [
     "CHOICES",
     "GROUPS",
     "ISO_TIMES",
     "OPERATORS",
+    "RUN_CHOICES",
     "UNIX_TIMES",
     "columns_of",
     "conditions_of",
@@ -26,6 +27,8 @@ GROUPS = ("group", "group_id")
 """Columns whose integers are stored as text."""
 CHOICES: dict[str, Any] = {"status": TaskStatus, "event": EventName, "state": BulkState}
 """Columns with a fixed set of values."""
+RUN_CHOICES: dict[str, Any] = {"status": RunOutcome}
+"""The same, of ended runs."""
 UNIX_TIMES = frozenset(
     {
         "next_run",
@@ -34,6 +37,8 @@ UNIX_TIMES = frozenset(
         "wait_deadline",
         "scheduled_at",
         "status_change",
+        "started_at",
+        "ended_at",
         "at",
         "time",
         "started",
@@ -46,10 +51,13 @@ _INTEGER: Any = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 _NAMES = {str: "Text", int: "Integer", float: "Number", bool: "Flag"}
 
 
-def conditions_of(what: str, columns: Mapping[str, type]) -> Any:
+def conditions_of(
+    what: str, columns: Mapping[str, type], choices: Mapping[str, Any] = CHOICES
+) -> Any:
     """Return the type of `conditions` on these columns.
 
     :param what: the filtered type, for example `Task`
+    :param choices: columns with a fixed set of values
     """
     doc = (
         "Conditions by column; all must hold. A condition is a value, a list of values of which one"
@@ -58,7 +66,7 @@ def conditions_of(what: str, columns: Mapping[str, type]) -> Any:
     )
     return msgspec.defstruct(
         f"{what}Conditions",
-        [(_field(name), _of_column(name, kind), UNSET) for name, kind in columns.items()],
+        [(_field(name), _of_column(name, kind, choices), UNSET) for name, kind in columns.items()],
         namespace={"__doc__": doc},
         rename={_field(name): name for name in columns},
         kw_only=True,
@@ -84,9 +92,9 @@ def columns_of(fields: Iterable[str]) -> Any:
     return _list(_literal(fields))
 
 
-def _of_column(name: str, kind: type) -> Any:
-    value: Any = CHOICES.get(name, _INTEGER if kind is int else kind)
-    label = value.__name__ if name in CHOICES else _NAMES[kind]
+def _of_column(name: str, kind: type, choices: Mapping[str, Any]) -> Any:
+    value: Any = choices.get(name, _INTEGER if kind is int else kind)
+    label = value.__name__ if name in choices else _NAMES[kind]
     if name in GROUPS:
         value, label = str | int, "Group"
     if name in UNIX_TIMES | ISO_TIMES:

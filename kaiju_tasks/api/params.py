@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from kaiju_tasks.api.filters import columns_of, conditions_of, sort_of
+from kaiju_tasks.api.filters import RUN_CHOICES, columns_of, conditions_of, sort_of
 from kaiju_tasks.api.views import PARTS, TASK_FIELDS
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
@@ -14,6 +14,8 @@ from kaiju_tasks.store.base import (
     AUDIT_COLUMNS,
     BULK_COLUMNS,
     NOTIFICATION_COLUMNS,
+    RUN_COLUMNS,
+    RUN_ONLY_FILTERS,
     TASK_COLUMNS,
 )
 from kaiju_tasks.types import (
@@ -47,6 +49,9 @@ BulkRate = Annotated[float, Meta(ge=0.1, le=1_000_000)]
 
 # queries.py checks names and values, with more precise errors than a type gives.
 TaskConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Task", TASK_COLUMNS))]
+RunConditions = Annotated[
+    dict[str, Any], DescribedAs(conditions_of("Run", RUN_COLUMNS, RUN_CHOICES))
+]
 NotificationConditions = Annotated[
     dict[str, Any], DescribedAs(conditions_of("Notification", NOTIFICATION_COLUMNS))
 ]
@@ -54,6 +59,8 @@ AuditConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Audit", A
 BulkConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Bulk", BULK_COLUMNS))]
 EventConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Event", EVENT_COLUMNS))]
 TaskSort = Annotated[list[Any], DescribedAs(sort_of(TASK_COLUMNS))]
+RUN_SORTED = {name: RUN_COLUMNS[name] for name in RUN_COLUMNS if name not in RUN_ONLY_FILTERS}
+RunSort = Annotated[list[Any], DescribedAs(sort_of(RUN_SORTED))]
 NotificationSort = Annotated[list[Any], DescribedAs(sort_of(NOTIFICATION_COLUMNS))]
 
 TaskChanges: Any = msgspec.defstruct(
@@ -303,6 +310,19 @@ class NotificationListParams(PageParams):
 
     conditions: NotificationConditions | None = None
     sort: NotificationSort | None = None
+
+
+class RunListParams(PageParams):
+    """:param sort: columns, with "-" before a column for descending order; default last ended"""
+
+    conditions: RunConditions | None = None
+    sort: RunSort | None = None
+
+
+class JobParams(Struct, forbid_unknown_fields=True):
+    """:param job_id: id of the run"""
+
+    job_id: Id
 
 
 class AuditListParams(PageParams):

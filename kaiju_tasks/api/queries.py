@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,12 +24,15 @@ _decode_cursor = msgspec.json.Decoder(tuple[Sort, list[Key]]).decode
 
 
 def read_conditions(
-    conditions: dict[str, Any] | None, columns: Mapping[str, type] = TASK_COLUMNS
+    conditions: dict[str, Any] | None,
+    columns: Mapping[str, type] = TASK_COLUMNS,
+    choices: Mapping[str, Any] = CHOICES,
 ) -> list[Condition]:
     """Check `conditions`: a value, a list of values, or `{gt, ge, lt, le, like}` by column.
 
     Times are read by `cron.parse_time`.
 
+    :param choices: columns with a fixed set of values
     :raises InvalidParams: a condition is invalid; the error contains the column and its values
     """
     read: list[Condition] = []
@@ -40,15 +43,21 @@ def read_conditions(
                 f"`{field}` is not a column to filter by; columns are {', '.join(sorted(columns))}",
                 field=field,
             )
-        read += _column_conditions(column, value, columns[column], field)
+        read += _column_conditions(_Column(column, columns[column], choices), value, field)
     return read
 
 
-def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[Condition]:
+class _Column(NamedTuple):
+    name: str
+    kind: type
+    choices: Mapping[str, Any]
+
+
+def _column_conditions(column: _Column, value: Any, field: str) -> list[Condition]:
     if isinstance(value, list):
-        return [Condition(column, "in", [_value(item, kind, field) for item in value])]
+        return [Condition(column.name, "in", [_value(item, column, field) for item in value])]
     if not isinstance(value, dict):
-        return [Condition(column, "eq", _value(value, kind, field))]
+        return [Condition(column.name, "eq", _value(value, column, field))]
     if not value:
         raise InvalidParams(
             f"`{field}` must be a value, a list, or an object with {', '.join(OPERATORS)}",
@@ -63,24 +72,25 @@ def _column_conditions(column: str, value: Any, kind: type, field: str) -> list[
             )
         if operand is None:
             raise InvalidParams(f"`{field}.{operator}` needs a value", field=f"{field}.{operator}")
-        if operator == "like" and kind is not str:
+        if operator == "like" and column.kind is not str:
             raise InvalidParams(
-                f"`{field}.like` needs a column with text, and `{column}` has none",
+                f"`{field}.like` needs a column with text, and `{column.name}` has none",
                 field=f"{field}.like",
             )
-        read.append(Condition(column, operator, _value(operand, kind, f"{field}.{operator}")))
+        found = _value(operand, column, f"{field}.{operator}")
+        read.append(Condition(column.name, operator, found))
     return read
 
 
-def _value(value: Any, kind: type, field: str) -> Any:
+def _value(value: Any, of: _Column, field: str) -> Any:
     if value is None:
         return None
-    column = field.split(".")[1]
+    column, kind = of.name, of.kind
     if column in GROUPS and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if column in UNIX_TIMES | ISO_TIMES and not field.endswith(".like"):
         return _time(column, value, field)
-    choices = CHOICES.get(column)
+    choices = of.choices.get(column)
     if choices is not None and not field.endswith(".like") and value not in list(choices):
         raise InvalidParams(f"`{field}` must be one of {', '.join(choices)}", field=field)
     ok = {
@@ -113,14 +123,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def read_sort(sort: list[Any] | None, columns: Mapping[str, type] = TASK_COLUMNS) -> Sort:
+def read_sort(
+    sort: list[Any] | None,
+    columns: Mapping[str, type] = TASK_COLUMNS,
+    default: Sort = DEFAULT_SORT,
+) -> Sort:
     """Check `sort`: `"column"`, `"-column"` (descending), `{"desc": "column"}` or
     `{"column": "desc"}`.
 
     :raises InvalidParams: an item is invalid; `field` is its path
     """
     if not sort:
-        return DEFAULT_SORT
+        return default
     return tuple(_sort_key(item, f"sort.{index}", columns) for index, item in enumerate(sort))
 
 

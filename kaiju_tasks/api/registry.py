@@ -14,6 +14,7 @@ from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
 from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
+from kaiju_tasks.api.runs import RunsApi
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
@@ -53,10 +54,12 @@ from kaiju_tasks.types import (
     ExecutorInfo,
     Explanation,
     IssuedToken,
+    ListedRun,
     MessageReceipt,
     Notification,
     PrincipalInfo,
     Run,
+    RunList,
     StageRecord,
     Task,
     TaskList,
@@ -82,6 +85,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     target: Any = manager
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
     _add_bulk(registry, _maker(BulkApi, target))
+    _add_runs(registry, _maker(RunsApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
@@ -233,6 +237,12 @@ def _add_bulk(registry: Registry, bulk: Any) -> None:
     add("list", access.READ_AUDIT, bulk.list, p.BulkListParams, p.BulkCallPage, (Unavailable,))
     add("get", access.READ_AUDIT, bulk.get, p.IdParams, BulkCall)
     add("stop", needs, bulk.stop, p.BulkStopParams, BulkCall, _WRITE)
+
+
+def _add_runs(registry: Registry, runs: Any) -> None:
+    add = _adder(registry, "runs")
+    add("list", access.READ_TASKS, runs.list, p.RunListParams, RunList, (Unavailable,))
+    add("get", access.READ_TASKS, runs.get, p.JobParams, ListedRun)
 
 
 def _add_notifications(registry: Registry, notifications: Any) -> None:

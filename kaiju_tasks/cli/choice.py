@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kaiju_tasks.cli.columns import TASKS, Columns
+from kaiju_tasks.cli.columns import STATUSES, TASKS, Columns
 from kaiju_tasks.cli.completion import complete_app, complete_words
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.files import read_json
@@ -15,7 +15,6 @@ __all__ = ["choice_options", "read_choice", "read_where", "where_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "FAILED")
 OPTIONS = {"app_name": "--app", "task_id": "--task", "user_id": "--user"}
 """Options that are named differently from their column."""
 
@@ -83,7 +82,7 @@ def read_where(where: tuple[str, ...], columns: Columns, **options: str | None) 
         if option is not None:
             _add(conditions, column, option, options)
     return {
-        column: _statuses(value) if column == "status" else value
+        column: _statuses(value, columns.statuses) if column == "status" else value
         for column, value in conditions.items()
     }
 
@@ -153,20 +152,20 @@ def _twice(column: str, options: dict[str, str | None]) -> str:
     )
 
 
-def _statuses(value: Any) -> Any:
+def _statuses(value: Any, known: tuple[str, ...]) -> Any:
     """Convert a status, comma-separated statuses, or a list of them to the API's spelling."""
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, list):
         return value
-    return [_status(name) for name in value]
+    return [_status(name, known) for name in value]
 
 
-def _status(name: Any) -> Any:
+def _status(name: Any, statuses: tuple[str, ...]) -> Any:
     if not isinstance(name, str):
         return name
     status = name.strip().upper()
-    if status not in STATUSES:
-        known = ", ".join(STATUSES).lower()
+    if status not in statuses:
+        known = ", ".join(statuses).lower()
         raise Failed(f"{name.strip()!r:.100} is not a status. Statuses are: {known}.", USAGE)
     return status

@@ -5,7 +5,13 @@ The tables repeat those of the API, without importing them: a one-shot command s
 
 from typing import NamedTuple
 
-__all__ = ["AUDIT", "EVENTS", "NOTIFICATIONS", "TASKS", "Columns"]
+__all__ = ["AUDIT", "EVENTS", "NOTIFICATIONS", "RUNS", "STATUSES", "TASKS", "Columns"]
+
+
+STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "FAILED")
+"""The statuses of tasks."""
+OUTCOMES = ("FINISHED", "FAILED", "CANCELLED", "MISSED")
+"""How runs end."""
 
 
 class Columns(NamedTuple):
@@ -13,14 +19,16 @@ class Columns(NamedTuple):
 
     :ivar text: columns that hold text: `123` is text there, too
     :ivar other: columns that hold numbers, flags or times
+    :ivar statuses: the values of the column `status`
     """
 
     text: frozenset[str]
     other: frozenset[str]
+    statuses: tuple[str, ...] = STATUSES
 
 
-def _columns(text: str, other: str) -> Columns:
-    return Columns(frozenset(text.split()), frozenset(other.split()))
+def _columns(text: str, other: str, statuses: tuple[str, ...] = STATUSES) -> Columns:
+    return Columns(frozenset(text.split()), frozenset(other.split()), statuses)
 
 
 TASKS = _columns(
@@ -28,6 +36,11 @@ TASKS = _columns(
     "group_id user_id parent_id description",
     "enabled priority stage stages retries exit_code next_run queued_at exec_deadline "
     "every wait_deadline scheduled_at status_change created system notify",
+)
+RUNS = _columns(
+    "job_id task_id app_name status error.type executor_id cron group group_id user_id parent_id",
+    "exit_code scheduled_at queued_at started_at ended_at retries stage stages every",
+    OUTCOMES,
 )
 NOTIFICATIONS = _columns(
     "id user_id task_id job_id status message",

@@ -20,6 +20,7 @@ COMMANDS = {
     "executor": "kaiju_tasks.cli.executor:executor",
     "run": "kaiju_tasks.cli.run:run",
     "task": "kaiju_tasks.cli.task:task",
+    "runs": "kaiju_tasks.cli.runs:runs",
     "pauses": "kaiju_tasks.cli.pauses:pauses",
     "events": "kaiju_tasks.cli.events:events",
     "executors": "kaiju_tasks.cli.executors:executors",

@@ -21,7 +21,7 @@ LISTS = frozenset(
 """Methods that return a list of objects."""
 NUMBERS = frozenset({"cron.preview"})
 """Methods that return a list of times."""
-PAGES = frozenset({"audit.list", "notifications.list", "tasks.list"})
+PAGES = frozenset({"audit.list", "notifications.list", "runs.list", "tasks.list"})
 """Methods that return a page of objects."""
 
 _TASK = (
@@ -50,6 +50,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "notifications.update": _NOTIFICATION,
     "pauses.add": ("id", "active"),
     "pauses.remove": ("removed",),
+    "runs.get": ("task_id", "job_id", "status"),
     "tasks.cancel": _TASK,
     "tasks.count": ("count",),
     "tasks.create": (*_TASK, "created", "warnings"),

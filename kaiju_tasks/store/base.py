@@ -36,7 +36,15 @@ from kaiju_tasks.store.bulks import BulkPage, StoredBulk
 from kaiju_tasks.store.conditions import Condition as Condition
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.presumed import Presumed
-from kaiju_tasks.types import AuditRecord, ExecutorStatus, Notification, Pause, Run, StageRecord
+from kaiju_tasks.types import (
+    AuditRecord,
+    ExecutorStatus,
+    ListedRun,
+    Notification,
+    Pause,
+    Run,
+    StageRecord,
+)
 
 
 class StoreError(Exception):
@@ -153,6 +161,22 @@ class TaskPage(Struct):
     cut: bool = False
 
 
+class FoundRun(Struct):
+    """An ended run or a missed fire, and the id by which pages are ordered last."""
+
+    run_id: str
+    run: ListedRun
+
+
+class RunPage(Struct):
+    """A page of runs; see `TaskPage`."""
+
+    runs: list[FoundRun]
+    total: int
+    more: bool
+    cut: bool = False
+
+
 COUNT_LIMIT = 10_000
 NEXT_TASKS_LIMIT = 10_000
 MESSAGE_BYTES = 7_800
@@ -211,6 +235,33 @@ NEVER_NULL = frozenset(
     }
 )
 """The columns of tasks that are never null."""
+
+RUN_COLUMNS: dict[str, type] = {
+    "job_id": str,
+    "task_id": str,
+    "app_name": str,
+    "status": str,
+    "exit_code": int,
+    "error.type": str,
+    "scheduled_at": float,
+    "queued_at": float,
+    "started_at": float,
+    "ended_at": float,
+    "retries": int,
+    "stage": int,
+    "stages": int,
+    "executor_id": str,
+    "cron": str,
+    "every": float,
+    "group": str,
+    "group_id": str,
+    "user_id": str,
+    "parent_id": str,
+}
+"""The columns that conditions on ended runs may use, and the types of their values."""
+
+RUN_ONLY_FILTERS = frozenset({"cron", "every", "user_id"})
+"""Those by which runs cannot be sorted: a listed run does not show them."""
 
 NOTIFICATION_COLUMNS: dict[str, type] = {
     "id": str,
@@ -755,6 +806,11 @@ class Store(Protocol):
 
     async def runs(self, task_id: str, sight: Sight, limit: int = 1000) -> list[Run]:
         """The ended runs and missed fires of a task, newest first. `error` is raw JSON."""
+        ...
+
+    async def find_runs(self, query: PageQuery, sight: Sight) -> RunPage:
+        """Ended runs and missed fires of all tasks. The columns of the query must be in
+        `RUN_COLUMNS`, or `id`. `error` is raw JSON."""
         ...
 
     async def stage_records(self, job_id: str, sight: Sight) -> list[StageRecord]:

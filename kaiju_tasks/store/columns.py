@@ -22,12 +22,13 @@ from kaiju_tasks.lifecycle import (
     broken_definition,
 )
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.store.base import Child, ExecutorRow, Holder, StoredDefinition
+from kaiju_tasks.store.base import Child, ExecutorRow, FoundRun, Holder, StoredDefinition
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import (
     ENDED_WELL,
     AuditRecord,
     ExecutorStatus,
+    ListedRun,
     Notification,
     Pause,
     Run,
@@ -241,6 +242,14 @@ def run_of(values: Sequence[Any]) -> Run:
         executor_id=executor_id,
         note=note,
     )
+
+
+def found_run_of(values: Sequence[Any]) -> FoundRun:
+    """:param values: run_id and the fields of ListedRun"""
+    run_id, *rest = values
+    run = ListedRun(**dict(zip(ListedRun.__struct_fields__, rest, strict=True)))
+    run.error = json_raw(run.error)
+    return FoundRun(run_id, run)
 
 
 def stage_record_of(values: Sequence[Any]) -> StageRecord:

@@ -27,7 +27,7 @@ from kaiju_tasks.store.bulk_columns import BULK_COLUMNS as BULK_SELECTED
 from kaiju_tasks.store.columns import AUDIT_COLUMNS as AUDIT_SELECTED
 from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELECTED
 from kaiju_tasks.store.columns import storable
-from kaiju_tasks.types import TaskStatus
+from kaiju_tasks.types import RunOutcome, TaskStatus
 
 LIST_LIMIT = 10_000
 READ_BYTES_MAX = 16 * 1024 * 1024
@@ -40,7 +40,7 @@ READ_SECONDS = 10.0
 """The time that a read for a client may take in the database."""
 _INTEGER_MAX = 2**63 - 1
 _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
-_STATUSES = frozenset(map(str, TaskStatus))
+_STATUSES = frozenset(map(str, (*TaskStatus, *RunOutcome)))
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 _DEFINITION_COLUMNS = {
@@ -103,12 +103,14 @@ class Query:
         columns: Mapping[str, str],
         kinds: Mapping[str, type],
         never_null: Container[str] = (),
+        unestimated: Container[str] = (),
     ) -> None:
         self.values: list[Any] = []
         self._dialect = dialect
         self._columns = columns
         self._kinds = kinds
         self._never_null = never_null
+        self._unestimated = unestimated
 
     def bind(self, value: Any, kind: type) -> str:
         self.values.append(value)
@@ -124,11 +126,11 @@ class Query:
         return " AND ".join(self._expected(one) for one in conditions) or "TRUE"
 
     def _expected(self, one: Condition) -> str:
-        """A condition. PostgreSQL expects that next to no row has a certain method, and would read
-        and sort all rows instead of the first of an index; of `coalesce`, it expects every second.
-        """
+        """A condition. PostgreSQL expects that next to no row meets one on an expression, and would
+        read and sort all rows instead of the first of an index; of `coalesce`, it expects that
+        every second row does."""
         test = self._condition(one)
-        return f"coalesce({test}, FALSE)" if one.column == "method" else test
+        return f"coalesce({test}, FALSE)" if one.column in self._unestimated else test
 
     def _condition(self, one: Condition) -> str:
         column, kind = self.column(one.column), self._kinds[one.column]
@@ -275,7 +277,7 @@ def _task_query(dialect: Dialect) -> Query:
         "WHERE m.task_id = t.id)",
         "error.type": dialect.error_type("t.error"),
     }
-    return Query(dialect, columns, TASK_COLUMNS, NEVER_NULL)
+    return Query(dialect, columns, TASK_COLUMNS, NEVER_NULL, ("method",))
 
 
 def _source(*parts: str) -> str:
@@ -289,10 +291,10 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
     """A statement for one page of tasks, with the rev and the body of their definitions, and the
     number of tasks in the page, of which those beyond READ_BYTES_MAX are left out."""
     made = _task_query(dialect)
-    keys = _keys(query.sort)
+    keys = keys_of(query.sort)
     where = made.where(query.conditions)
     if query.after is not None:
-        where = f"({where}) AND {made.after(keys, _key_values(query.sort, query.after))}"
+        where = f"({where}) AND {made.after(keys, key_values(query.sort, query.after))}"
     order = made.order(keys)
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     most = made.bind(READ_BYTES_MAX, int)
@@ -300,11 +302,11 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
     return (
         f"WITH page AS MATERIALIZED (SELECT t.id AS page_id FROM {_source(where, order)} "
         f"WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}), "
-        f"sized AS (SELECT t.id AS sized_id, {_running(size, order)} "
+        f"sized AS (SELECT t.id AS sized_id, {running_size(size, order)} "
         "FROM page JOIN tasks t ON t.id = page_id JOIN definitions d ON d.task_id = page_id) "
         f"SELECT {task_columns}, d.rev, d.body, (SELECT count(*) FROM page) FROM sized "
         "JOIN tasks t ON t.id = sized_id JOIN definitions d ON d.task_id = sized_id "
-        f"WHERE {_within(most)} ORDER BY {order}",
+        f"WHERE {within_bytes(most)} ORDER BY {order}",
         made.values,
     )
 
@@ -314,18 +316,18 @@ def _task_size(dialect: Dialect, with_results: bool) -> str:
     return dialect.bytes_of("d.body") + (" + t.result_bytes" if with_results else "")
 
 
-def _running(size: str, order: str) -> str:
+def running_size(size: str, order: str) -> str:
     """The size of a row, and the size of all rows up to it."""
     rows = f"(ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
     return f"{size} AS size, sum({size}) OVER {rows} AS read_bytes"
 
 
-def _within(most: str) -> str:
+def within_bytes(most: str) -> str:
     """A test of whether all rows up to this one have few enough bytes. The first row always has."""
     return f"(read_bytes <= {most} OR read_bytes = size)"
 
 
-def _keys(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
+def keys_of(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
     """The sort keys without duplicates, ending with the id as the tie-breaker."""
     keys: list[tuple[str, bool]] = []
     for name, descending in sort:
@@ -334,15 +336,15 @@ def _keys(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
     return keys if any(name == "id" for name, _ in keys) else [*keys, ("id", False)]
 
 
-def _key_values(sort: Sequence[tuple[str, bool]], after: Sequence[Any]) -> list[Any]:
-    """The values of `_keys`, taken from the values of the given sort and the id."""
+def key_values(sort: Sequence[tuple[str, bool]], after: Sequence[Any]) -> list[Any]:
+    """The values of `keys_of`, taken from the values of the given sort and the id."""
     names = [*(name for name, _ in sort), "id"]
     if len(names) != len(after):
         raise InvalidParams("the cursor does not belong to this sort", field="cursor")
     first: dict[str, Any] = {}
     for name, value in zip(names, after, strict=True):
         first.setdefault(name, value)
-    return [first[name] for name, _ in _keys(sort)]
+    return [first[name] for name, _ in keys_of(sort)]
 
 
 def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
@@ -409,12 +411,12 @@ def tasks(
     if len(ids) < 2:
         return f"SELECT {task_columns}, d.rev, d.body, 1 FROM {joined} WHERE {where}", made.values
     most = made.bind(READ_BYTES_MAX, int)
-    size = _running(_task_size(dialect, results), "t.id")
+    size = running_size(_task_size(dialect, results), "t.id")
     return (
         f"WITH sized AS MATERIALIZED (SELECT t.id AS sized_id, {size} FROM {joined} WHERE {where}) "
         f"SELECT {task_columns}, d.rev, d.body, (SELECT count(*) FROM sized) FROM sized "
         "JOIN tasks t ON t.id = sized_id JOIN definitions d ON d.task_id = sized_id "
-        f"WHERE {_within(most)}",
+        f"WHERE {within_bytes(most)}",
         made.values,
     )
 
@@ -453,8 +455,8 @@ def stage_records(
         )
     return (
         f"SELECT {columns}, s.page_rows FROM (SELECT s.*, count(*) OVER () AS page_rows, "
-        f"{_running(size, order)} FROM stages s WHERE {of_run}{seen}) s "
-        f"WHERE {_within(most)} ORDER BY {order}",
+        f"{running_size(size, order)} FROM stages s WHERE {of_run}{seen}) s "
+        f"WHERE {within_bytes(most)} ORDER BY {order}",
         made.values,
     )
 
@@ -498,19 +500,19 @@ def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[An
     READ_BYTES_MAX are left out."""
     made = table.query(dialect)
     sort = query.sort or table.newest_first
-    keys = _keys(sort)
+    keys = keys_of(sort)
     where = made.where(query.conditions)
     if query.after is not None:
-        where = f"({where}) AND {made.after(keys, _key_values(sort, query.after))}"
+        where = f"({where}) AND {made.after(keys, key_values(sort, query.after))}"
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     most, order = made.bind(READ_BYTES_MAX, int), made.order(keys)
     selected = ", ".join(f"r.{name}" for name in table.selected)
     size = " + ".join(dialect.bytes_of(f"r.{name}") for name in table.large)
     return (
         f"SELECT {selected}, r.page_rows FROM (SELECT r.*, count(*) OVER () AS page_rows, "
-        f"{_running(size, order)} FROM (SELECT r.* FROM {table.name} r WHERE {where} "
+        f"{running_size(size, order)} FROM (SELECT r.* FROM {table.name} r WHERE {where} "
         f"ORDER BY {order} LIMIT {limit} OFFSET {offset}) r) r "
-        f"WHERE {_within(most)} ORDER BY {order}",
+        f"WHERE {within_bytes(most)} ORDER BY {order}",
         made.values,
     )
 

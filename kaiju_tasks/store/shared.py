@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from kaiju_tasks.lifecycle import Row, Situation, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store import query as queries
-from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery, TaskView
+from kaiju_tasks.store import run_query
+from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery, RunPage, TaskView
 from kaiju_tasks.store.bulk_columns import bulk_of, bulk_values, changed_values
 from kaiju_tasks.store.bulks import BulkPage, StoredBulk
 from kaiju_tasks.store.columns import (
     audit_of,
     child_of,
+    found_run_of,
     is_cut,
     notification_of,
     pause_text,
@@ -117,6 +119,15 @@ class SharedStore(ABC):
             await self._read("runs", id, limit, most, asked=True) for id in storable_ids([task_id])
         ]
         return [run_of(values) for rows in found for values in rows]
+
+    async def find_runs(self, query: PageQuery, sight: Sight) -> RunPage:
+        seen = [*query.conditions, *queries.sight_conditions(sight)]
+        page = run_query.page(self._dialect, replace(query, conditions=seen))
+        found = await self._select(page, asked=True)
+        count = run_query.bounded_count(self._dialect, seen)
+        total = int(await self._asked_scalar(count))
+        runs = [found_run_of(values[:-1]) for values in found]
+        return RunPage(runs, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
 
     async def stage_records(self, job_id: str, sight: Sight) -> list[StageRecord]:
         ids, seen = storable_ids([job_id]), queries.sight_conditions(sight)

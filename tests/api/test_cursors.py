@@ -13,7 +13,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import NOTIFICATION_COLUMNS, TASK_COLUMNS
 from tests.manager.hand import Calls, HandExecutor
 
-LISTS = ("tasks.list", "notifications.list", "audit.list")
+LISTS = ("tasks.list", "runs.list", "notifications.list", "audit.list")
 BY_PRIORITY: Sort = (("priority", True), ("created", False))
 OURS = write_cursor(BY_PRIORITY, [3, "2026-11-26T20:00:00.000000+00:00", "t"])
 VALUES: dict[type, st.SearchStrategy[Any]] = {

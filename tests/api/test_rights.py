@@ -88,6 +88,22 @@ async def test_lists_and_counts_leave_out_what_is_not_seen(call: Calls, bob: Cal
     assert (await viewer("system.info"))["tasks"].keys() == {"billing"}
 
 
+async def test_runs_are_seen_as_their_tasks_are(call: Calls, bob: Calls) -> None:
+    await bob("tasks.cancel", id="t")
+    job_id = (await bob.get("t"))["job_id"]
+    viewer = await as_(call, "vic", Kind.VIEWER, streams=("bill*",))
+    ann = await as_(call, "ann", Kind.USER)
+    elsewhere = await as_(call, "op", Kind.OPERATOR, streams=("orders",))
+    for caller, seen in ((bob, True), (viewer, True), (ann, False), (elsewhere, False)):
+        page = await caller("runs.list")
+        assert ([run["task_id"] for run in page["data"]], page["count"]) == (["t"] * seen, seen)
+        if seen:
+            assert (await caller("runs.get", job_id=job_id))["task_id"] == "t"
+        else:
+            assert isinstance(await failure(caller, "runs.get", {"job_id": job_id}), NotFound)
+    assert (await viewer("runs.get", job_id=job_id))["error"]["message"] == "cancelled"
+
+
 async def test_bulk_calls_touch_only_what_the_caller_may_operate(call: Calls, bob: Calls) -> None:
     ann = await as_(call, "ann", Kind.USER)
     await ann.create("work", id="mine", app_name="billing")

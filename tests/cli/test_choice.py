@@ -5,10 +5,18 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.api.filters import ISO_TIMES, UNIX_TIMES
-from kaiju_tasks.cli.choice import STATUSES, read_where
-from kaiju_tasks.cli.columns import AUDIT, EVENTS, NOTIFICATIONS, TASKS, Columns
+from kaiju_tasks.cli.choice import read_where
+from kaiju_tasks.cli.columns import (
+    AUDIT,
+    EVENTS,
+    NOTIFICATIONS,
+    RUNS,
+    STATUSES,
+    TASKS,
+    Columns,
+)
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
-from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, TASK_COLUMNS
+from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, RUN_COLUMNS, TASK_COLUMNS
 from kaiju_tasks.types import TaskStatus
 from tests.cli.conftest import Invoke, Shell
 
@@ -108,6 +116,7 @@ def test_every_command_refuses_a_condition_that_cannot_be_read(
     ("known", "of_api"),
     [
         (TASKS, TASK_COLUMNS),
+        (RUNS, RUN_COLUMNS),
         (NOTIFICATIONS, NOTIFICATION_COLUMNS),
         (AUDIT, AUDIT_COLUMNS),
         (EVENTS, EVENT_COLUMNS),

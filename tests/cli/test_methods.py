@@ -38,6 +38,8 @@ COMMANDS = {
     "tasks.m_cancel": "task cancel --status idle",
     "tasks.m_suspend": "task suspend --group g",
     "tasks.m_resume": "task resume --where priority=1",
+    "runs.list": "runs",
+    "runs.get": "runs show j",
     "notifications.list": "notifications list",
     "notifications.get": "notifications show n",
     "notifications.update": "notifications dismiss n",

@@ -88,6 +88,23 @@ def test_the_audit_tells_who_did_what(shell: Shell) -> None:
     assert "1 of 2" in shell.run("audit", "--limit", "1").stderr
 
 
+def test_the_runs_of_all_tasks_are_listed_and_shown(shell: Shell) -> None:
+    for name, method in (("a", "do.echo"), ("b", "do.fail")):
+        shell.run("task", "create", "--method", method, "--set", f"id={name}", "--watch")
+    header, *rows = shell.run("runs").stdout.splitlines()
+    assert header.split()[:3] == ["JOB_ID", "TASK_ID", "STATUS"]
+    assert [row.split()[1] for row in rows] == ["b", "a"]
+    (failed,) = shell.json("runs", "list", "--failed", "--since", "2020-01-01")["data"]
+    assert (failed["task_id"], failed["error"]["type"]) == ("b", "execution_error")
+    assert shell.json("runs", "list", "--until", "2020-01-01", "--sort", "task_id")["count"] == 0
+    assert shell.json("runs", "list", "--where", "status=finished,missed")["count"] == 1
+    job = failed["job_id"]
+    assert shell.json("runs", "show", job)["task_id"] == "b"
+    assert "FAILED" in shell.run("runs", "show", f"{job[:4]}…{job[-4:]}").stdout
+    wrong = shell.run("runs", "list", "--since", "2020-01-01", "--where", "ended_at>1")
+    assert wrong.returncode == 2
+
+
 def test_the_newest_runs_are_listed(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
     shell.run("task", "reset", "a")

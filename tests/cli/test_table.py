@@ -12,6 +12,7 @@ from kaiju_tasks.cli.executors import COMMANDS, EXECUTORS
 from kaiju_tasks.cli.listing import Listing
 from kaiju_tasks.cli.notifications import NOTIFICATIONS
 from kaiju_tasks.cli.pauses import PAUSES
+from kaiju_tasks.cli.runs import RUNS as ALL_RUNS
 from kaiju_tasks.cli.table import Column, table_lines
 from kaiju_tasks.cli.task_lists import COMMANDS as STAGES_OF_A_TASK
 from kaiju_tasks.cli.task_lists import FAILED, RUNS, STAGES, TASKS
@@ -26,6 +27,7 @@ LISTINGS = {
     "commands of a task": STAGES_OF_A_TASK,
     "executors": EXECUTORS,
     "commands": COMMANDS,
+    "runs of all tasks": ALL_RUNS,
     "notifications": NOTIFICATIONS,
     "pauses": PAUSES,
     "audit": AUDIT,

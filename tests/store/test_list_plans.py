@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from kaiju_tasks.store import Condition, TaskQuery
+from kaiju_tasks.store import Condition, PageQuery, TaskQuery, run_query
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.postgres.dialect import PostgresDialect
@@ -27,6 +27,15 @@ INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name
 SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
     'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]'
 FROM generate_series(1, 100000) AS n;
+INSERT INTO runs (run_id, task_id, job_id, status, ended_at, exit_code, error, retries, stage,
+    stages)
+SELECT 'run' || n, 't' || (n % 100000 + 1), 'run' || n, s.status, n, s.code, s.error, 0, 0, 2
+FROM generate_series(1, 300000) AS n, LATERAL (SELECT
+    CASE n % 20 WHEN 0 THEN 'FAILED' ELSE 'FINISHED' END, CASE n % 20 WHEN 0 THEN 1 ELSE 0 END,
+    CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort'
+        ELSE 'execution_error' END || '","message":"no","stage":0,"data":null}' END
+    ) AS s (status, code, error);
+ANALYZE runs;
 ANALYZE tasks;
 ANALYZE definitions
 """
@@ -34,7 +43,7 @@ ANALYZE definitions
 
 @pytest.fixture
 async def many(postgres_dsn: str) -> AsyncIterator[Any]:
-    """A connection to a database with 100,000 tasks."""
+    """A connection to a database with 100,000 tasks and 300,000 runs."""
     store = make_store(postgres_dsn)
     await store.open()
     await store.close()
@@ -74,6 +83,35 @@ TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
         "definitions_group",
     ),
 }
+
+
+LAST_ENDED = (("ended_at", True),)
+RUN_LISTS: dict[str, tuple[PageQuery, str]] = {
+    "last ended": (PageQuery(), "runs_ended"),
+    "a later page": (PageQuery(sort=LAST_ENDED, after=[100_000.0, "run100000"]), "runs_ended"),
+    "of a time": (
+        PageQuery([Condition("ended_at", "ge", 1_000.0), Condition("ended_at", "lt", 2_000.0)]),
+        "runs_ended",
+    ),
+    "failed": (PageQuery([FAILED]), "runs_failed"),
+    "failed for a reason": (
+        PageQuery([FAILED, Condition("error.type", "eq", "abort")]),
+        "runs_failed",
+    ),
+    "of a task": (PageQuery([Condition("task_id", "eq", "t7")]), "runs_task"),
+    "of a stream": (PageQuery([Condition("app_name", "eq", "app20")]), "runs_ended"),
+    "of a group": (PageQuery([Condition("group", "eq", "g7")]), "definitions_group"),
+    "one": (PageQuery([Condition("id", "eq", "run7")]), "runs_pkey"),
+}
+
+
+async def test_lists_of_runs_read_few_pages_of_an_index(many: Any) -> None:
+    for name, (query, index) in RUN_LISTS.items():
+        text, values = run_query.page(DIALECT, query)
+        plan, pages = await explained(many, text, values)
+        assert f'"{index}"' in plan, (name, plan)
+        assert '"Seq Scan"' not in plan, (name, plan)
+        assert pages < 40_000, (name, pages)  # of the 15,000 failed ones, each is read at most once
 
 
 async def test_lists_of_tasks_read_few_pages_of_an_index(many: Any) -> None:

@@ -1,0 +1,87 @@
+"""Statements for the runs of all tasks. A run has the stream and group that its task has now."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kaiju_tasks.store.base import COUNT_LIMIT, RUN_COLUMNS, Condition, PageQuery
+from kaiju_tasks.store.query import (
+    READ_BYTES_MAX,
+    Dialect,
+    Query,
+    key_values,
+    keys_of,
+    running_size,
+    within_bytes,
+)
+
+__all__ = ["LAST_ENDED", "bounded_count", "page"]
+
+LAST_ENDED: tuple[tuple[str, bool], ...] = (("ended_at", True),)
+_NEVER_NULL = frozenset(
+    {"id", "task_id", "status", "ended_at", "retries", "stage", "stages", "app_name"}
+)
+_ELSEWHERE = {
+    "app_name": "t.app_name",
+    "cron": "d.cron",
+    "every": "d.every_seconds",
+    "group": "d.group_name",
+    "group_id": "d.group_id",
+    "user_id": "d.user_id",
+    "parent_id": "d.parent_id",
+}
+_COLUMNS = {name: _ELSEWHERE.get(name, f"r.{name}") for name in RUN_COLUMNS} | {"id": "r.run_id"}
+_KINDS = {**RUN_COLUMNS, "id": str}
+_TASK = " JOIN tasks t ON t.id = r.task_id"
+_DEFINITION = " JOIN definitions d ON d.task_id = r.task_id"
+_SELECTED = (
+    "r.run_id, r.task_id, r.job_id, r.status, r.scheduled_at, r.queued_at, r.started_at, "
+    "r.ended_at, r.exit_code, r.error, r.retries, r.stage, r.stages, r.executor_id, r.note, "
+    "t.app_name, d.group_name, d.group_id, d.parent_id"
+)
+
+
+def page(dialect: Dialect, query: PageQuery) -> tuple[str, list[Any]]:
+    """A statement for one page of runs, and their number, of which those beyond READ_BYTES_MAX are
+    left out. The values are those of `kaiju_tasks.store.columns.found_run_of`."""
+    made = _query(dialect)
+    sort = query.sort or LAST_ENDED
+    keys = keys_of(sort)
+    where = made.where(query.conditions)
+    if query.after is not None:
+        where = f"({where}) AND {made.after(keys, key_values(sort, query.after))}"
+    order = made.order(keys)
+    limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
+    most, size = made.bind(READ_BYTES_MAX, int), dialect.bytes_of("r.error")
+    return (
+        f"WITH page AS MATERIALIZED (SELECT r.run_id AS page_id FROM {_source(where, order)} "
+        f"WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}), "
+        f"sized AS (SELECT r.run_id AS sized_id, {running_size(size, order)} "
+        f"FROM page JOIN runs r ON r.run_id = page_id{_TASK}{_DEFINITION}) "
+        f"SELECT {_SELECTED}, (SELECT count(*) FROM page) "
+        f"FROM sized JOIN runs r ON r.run_id = sized_id{_TASK}{_DEFINITION} "
+        f"WHERE {within_bytes(most)} ORDER BY {order}",
+        made.values,
+    )
+
+
+def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
+    """A statement that counts matching runs, up to COUNT_LIMIT + 1."""
+    made = _query(dialect)
+    where = made.where(conditions)
+    limit = made.bind(COUNT_LIMIT + 1, int)
+    inner = f"SELECT 1 AS one FROM {_source(where)} WHERE {where} LIMIT {limit}"
+    return f"SELECT count(*) FROM ({inner}) AS counted", made.values
+
+
+def _query(dialect: Dialect) -> Query:
+    columns = _COLUMNS | {"error.type": dialect.error_type("r.error")}
+    return Query(dialect, columns, _KINDS, _NEVER_NULL, ("error.type",))
+
+
+def _source(*parts: str) -> str:
+    """The tables that these parts of a statement need."""
+    text = " ".join(parts)
+    task = _TASK if re.search(r"\bt\.", text) else ""
+    definition = _DEFINITION if re.search(r"\bd\.", text) else ""
+    return f"runs r{task}{definition}"
