@@ -187,7 +187,11 @@ class BulkApi:
             if error is not None and (refusal := refusal_of(task_id, error)) is not None:
                 errors.append(refusal)
         return BulkResult(
+            bulk_id=None,
+            state=None,
             matched=matched,
+            done=0,
+            changed=0,
             refused=refused,
             pending=matched - refused,
             refusals=list(refusals.values()),

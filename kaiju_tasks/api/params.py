@@ -246,14 +246,14 @@ class BulkResult(Struct, kw_only=True):
     :param errors: the first 20 refused tasks; of a dry run, those in `sample`
     """
 
-    bulk_id: str | None = None
-    state: BulkState | None = None
+    bulk_id: str | None
+    state: BulkState | None
     matched: Number
-    done: Number = 0
-    changed: Number = 0
-    refused: Number = 0
-    pending: Number = 0
-    refusals: list[RefusalCount] = []
+    done: Number
+    changed: Number
+    refused: Number
+    pending: Number
+    refusals: list[RefusalCount]
     sample: list[str]
     errors: list[Refusal]
 

@@ -5,7 +5,7 @@ The tables repeat those of the API, without importing them: a one-shot command s
 
 from typing import NamedTuple
 
-__all__ = ["AUDIT", "EVENTS", "NOTIFICATIONS", "RUNS", "STATUSES", "TASKS", "Columns"]
+__all__ = ["AUDIT", "BULKS", "EVENTS", "NOTIFICATIONS", "RUNS", "STATUSES", "TASKS", "Columns"]
 
 
 STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "FAILED")
@@ -47,6 +47,7 @@ NOTIFICATIONS = _columns(
     "created enabled exit_code",
 )
 AUDIT = _columns("id user_id remote action target", "at")
+BULKS = _columns("id method user_id state", "started ended")
 EVENTS = _columns(
     "event id job_id app_name status status_reason executor_id parent_id group group_id user_id "
     "manager_id",

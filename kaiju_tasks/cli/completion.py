@@ -12,6 +12,7 @@ from kaiju_tasks.cli.remote import call_within
 __all__ = [
     "Complete",
     "complete_app",
+    "complete_bulk",
     "complete_executor",
     "complete_file",
     "complete_method",
@@ -45,6 +46,14 @@ def complete_notification(
     """Complete ids of notifications, with the tasks that they belong to."""
     page = _asked("notifications.list", limit=TAB_TASKS) or {"data": []}
     return _offered(((note["id"], note["task_id"]) for note in page["data"]), incomplete)
+
+
+def complete_bulk(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete ids of bulk calls, with their methods."""
+    page = _asked("bulk.list", limit=TAB_TASKS) or {"data": []}
+    return _offered(((one["id"], one["method"]) for one in page["data"]), incomplete)
 
 
 def _of_list(method: str, offer: Callable[[dict[str, Any]], Iterable[Offer]]) -> Complete:

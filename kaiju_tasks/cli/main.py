@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "kaiju_tasks.cli.run:run",
     "task": "kaiju_tasks.cli.task:task",
     "runs": "kaiju_tasks.cli.runs:runs",
+    "bulk": "kaiju_tasks.cli.bulk:bulk",
     "pauses": "kaiju_tasks.cli.pauses:pauses",
     "events": "kaiju_tasks.cli.events:events",
     "executors": "kaiju_tasks.cli.executors:executors",

@@ -1,19 +1,22 @@
-"""`kaiju-tasks task reset|cancel|suspend|resume`, for one task or for all tasks that match."""
+"""Operations on one task or on all tasks that match: `kaiju-tasks task reset`, `cancel`, …"""
 
 from typing import Any
 
 import click
 
-from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.completion import complete_task
-from kaiju_tasks.cli.fail import USAGE, Failed, when_interrupted
-from kaiju_tasks.cli.ids import call_with_id
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
+from kaiju_tasks.cli.files import read_json
+from kaiju_tasks.cli.ids import call_with_id, whole_ids
+from kaiju_tasks.cli.many import Many, many_options
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.stage import stage_of
 from kaiju_tasks.cli.text import one_line
 
 __all__ = ["OPERATIONS", "print_status", "progress_line"]
+
+BULK = "Without an ID, do so for all tasks that match --status, --app, --group and --where."
 
 
 def progress_line(task_: dict[str, Any]) -> str:
@@ -31,14 +34,10 @@ def print_status(task_: dict[str, Any], as_json: bool) -> None:
 
 
 def _operation(name: str, text: str, *options: Any) -> click.Command:
+    verb = name.replace("-", "_")
+
     @click.argument("id", required=False, shell_complete=complete_task)
-    @choice_options
-    @click.option("--dry-run", is_flag=True, help="Only count the tasks and list some of them.")
-    @click.option(
-        "--rate",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Change at most this number of tasks per second.",
-    )
+    @many_options
     @json_option
     def operate(
         id: str | None,
@@ -48,68 +47,159 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
         where: tuple[str, ...],
         dry_run: bool,
         rate: float | None,
+        reason: str | None,
+        yes: bool,
         as_json: bool,
         **more: Any,
     ) -> None:
-        conditions = read_choice(status, app_name, group, where)
-        _check(id, conditions, bulk_only=dry_run or rate is not None)
+        many = Many(status, app_name, group, where, dry_run, rate, reason, yes)
+        many.check(id)
         if id is not None:
-            print_status(call_with_id(f"tasks.{name}", id, **more), as_json)
-            return
-        if rate is not None:
-            more["rate"] = rate
-        with when_interrupted(_bulk_interrupted(name, dry_run)):
-            result = call(f"tasks.m_{name}", conditions=conditions, dry_run=dry_run, **more)
-        if as_json:
-            print_json(result)
+            print_status(call_with_id(f"tasks.{verb}", id, **more), as_json)
         else:
-            _print_result(result, dry_run)
+            many.run(f"tasks.m_{verb}", as_json, **more)
 
     for option in options:
         operate = option(operate)
-    bulk = "Without an ID, do so for all tasks that match --status, --app, --group and --where."
-    return click.command(name, help=f"{text}\n\n{bulk}", short_help=text)(operate)
+    return click.command(name, help=f"{text}\n\n{BULK}", short_help=text)(operate)
 
 
-def _bulk_interrupted(name: str, dry_run: bool) -> str:
-    if dry_run:
-        return "Interrupted. Nothing was changed."
-    return (
-        f"Interrupted. The manager continues `tasks.m_{name}`. "
-        "The same command with --dry-run counts the tasks that still match."
-    )
+@click.command("restart-from", short_help="Start a new run from STAGE (an index or a name).")
+@click.argument("id", required=False, shell_complete=complete_task)
+@click.argument("stage", required=False)
+@click.option("--failed", is_flag=True, help="Start at the stage at which the last run has failed.")
+@click.option("--stage", "index", type=click.IntRange(0, 99), help="Start all tasks at this index.")
+@many_options
+@json_option
+def restart_from(
+    id: str | None,
+    stage: str | None,
+    failed: bool,
+    index: int | None,
+    status: str | None,
+    app_name: str | None,
+    group: str | None,
+    where: tuple[str, ...],
+    dry_run: bool,
+    rate: float | None,
+    reason: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Start a new run from STAGE (an index or a name). The results of earlier stages are copied.
+
+    Without an ID, do so for all tasks that match --status, --app, --group and --where, with
+    --failed or --stage in place of STAGE.
+    """
+    many = Many(status, app_name, group, where, dry_run, rate, reason, yes)
+    many.check(id)
+    if id is not None:
+        if stage is None or failed or index is not None:
+            raise Failed("Give the STAGE of the task after its ID, as an index or a name.", USAGE)
+        at = int(stage) if stage.isdecimal() else stage
+        print_status(call_with_id("tasks.restart_from", id, stage=at), as_json)
+        return
+    if failed == (index is not None):
+        raise Failed("Give either --failed or --stage.", USAGE)
+    many.run("tasks.m_restart_from", as_json, stage="failed" if index is None else index)
 
 
-def _check(id: str | None, conditions: dict[str, Any], *, bulk_only: bool) -> None:
-    if id is None and not conditions:
-        raise Failed(
-            "Give the ID of a task, or select tasks with --status, --app, --group or --where. "
-            """To select all tasks, use --where id='{"like": "%"}'.""",
-            USAGE,
-        )
-    if id is not None and conditions:
-        raise Failed(
-            "Give either an ID or --status, --app, --group and --where, but not both.", USAGE
-        )
-    if id is not None and bulk_only:
-        raise Failed("--dry-run and --rate cannot be used with an ID.", USAGE)
+@click.command(short_help="Send DATA to a task's Message hook.")
+@click.argument("words", nargs=-1, metavar="[ID] [DATA]", shell_complete=complete_task)
+@click.option("--name", help="The name of the message.")
+@click.option("--message-id", help="An id that makes it safe to send the message again.")
+@many_options
+@json_option
+def message(
+    words: tuple[str, ...],
+    name: str | None,
+    message_id: str | None,
+    status: str | None,
+    app_name: str | None,
+    group: str | None,
+    where: tuple[str, ...],
+    dry_run: bool,
+    rate: float | None,
+    reason: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Send DATA to a task's Message hook. DATA that is not JSON is sent as text.
 
-
-def _print_result(result: dict[str, Any], dry_run: bool) -> None:
-    matched = result["matched"]
-    if dry_run:
-        click.echo(f"{matched} matched; nothing was changed")
+    Without an ID, do so for all tasks that match --status, --app, --group and --where.
+    """
+    many = Many(status, app_name, group, where, dry_run, rate, reason, yes)
+    id, data = _id_and_data(words, one=not many.conditions)
+    many.check(id)
+    params = {"data": read_json(data, "DATA")}
+    params |= {k: v for k, v in (("name", name), ("message_id", message_id)) if v is not None}
+    if id is None:
+        many.run("tasks.m_message", as_json, **params)
+        return
+    receipt = call_with_id("tasks.message", id, **params)
+    if as_json:
+        print_json(receipt)
     else:
-        counts = ", ".join(f"{result[name]} {name}" for name in ("done", "refused", "pending"))
-        click.echo(f"{matched} matched: {counts}")
-    for id in result["sample"]:
-        click.echo(f"  {one_line(id)}")
-    if matched > len(result["sample"]):
-        click.echo(f"  … and {matched - len(result['sample'])} more")
-    for refusal in result["errors"]:
-        click.echo(one_line(f"refused: {refusal['id']}: {refusal['message']}"), err=True)
-    if result["pending"]:
-        click.echo("the manager continues with the pending tasks", err=True)
+        because = f": {receipt['reason']}" if receipt.get("reason") else ""
+        click.echo(f"{receipt['state']}{because}")
+    if not receipt["accepted"]:
+        raise SystemExit(CALL_FAILED)
+
+
+def _id_and_data(words: tuple[str, ...], *, one: bool) -> tuple[str | None, str]:
+    """
+    :param one: whether the message is for one task, whose id comes first
+    :raises Failed: there are too many words
+    """
+    left = list(words)
+    id = left.pop(0) if left and (one or len(left) > 1) else None
+    data = left.pop(0) if left else "null"
+    if left:
+        raise Failed(f"Give one DATA; quote it if it has spaces: {left[0]!r:.100}.", USAGE)
+    return id, data
+
+
+@click.command(short_help="Delete tasks and their history.")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_task)
+@many_options
+@json_option
+def delete(
+    ids: tuple[str, ...],
+    status: str | None,
+    app_name: str | None,
+    group: str | None,
+    where: tuple[str, ...],
+    dry_run: bool,
+    rate: float | None,
+    reason: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete tasks in any status, with their history.
+
+    If some of several tasks do not exist, the others are deleted, and the exit code is 1. Without
+    an ID, delete all tasks that match --status, --app, --group and --where.
+    """
+    many = Many(status, app_name, group, where, dry_run, rate, reason, yes)
+    many.check(ids[0] if ids else None)
+    if not ids:
+        many.run("tasks.m_delete", as_json)
+        return
+    if len(ids) == 1:
+        _print_deleted(call_with_id("tasks.delete", ids[0]), 1, as_json)
+        return
+    deleted = call("tasks.m_delete", ids=whole_ids("tasks", ids))
+    _print_deleted(deleted, deleted["deleted"], as_json)
+    if unknown := deleted["not_found"]:
+        listed = " and no task ".join(map(repr, unknown))
+        raise not_found(one_line(f"there is no task {listed}"), ids=unknown)
+
+
+def _print_deleted(deleted: dict[str, Any], count: int, as_json: bool) -> None:
+    if as_json:
+        print_json(deleted)
+    elif count:
+        click.echo("deleted" if count == 1 else f"deleted {count} tasks")
 
 
 _WAIT_STAGE = click.option(
@@ -121,4 +211,11 @@ OPERATIONS = [
     _operation("cancel", "Cancel the open run: it ends as FAILED with exit code 130."),
     _operation("suspend", "Suspend a task until it is resumed.", _WAIT_STAGE),
     _operation("resume", "Resume a suspended task."),
+    _operation(
+        "run-now",
+        "Run an idle task now, without waiting for its scheduled time or the time of its retry.",
+    ),
+    restart_from,
+    message,
+    delete,
 ]

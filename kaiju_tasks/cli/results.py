@@ -21,7 +21,7 @@ LISTS = frozenset(
 """Methods that return a list of objects."""
 NUMBERS = frozenset({"cron.preview"})
 """Methods that return a list of times."""
-PAGES = frozenset({"audit.list", "notifications.list", "runs.list", "tasks.list"})
+PAGES = frozenset({"audit.list", "bulk.list", "notifications.list", "runs.list", "tasks.list"})
 """Methods that return a page of objects."""
 
 _TASK = (
@@ -35,12 +35,16 @@ _TASK = (
     "error",
     "job_id",
 )
-_BULK = ("matched", "sample", "errors")
+_COUNTS = ("state", "matched", "done", "changed", "refused", "pending", "refusals")
+_BULK = ("bulk_id", *_COUNTS, "sample", "errors")
+_BULK_CALL = ("id", *_COUNTS, "error", "stopped_by")
 _EXECUTOR = ("id", "status")
 _NOTIFICATION = ("id", "message")
 _TOKEN = ("id", "principal", "kind", "expires_at")
 
 FIELDS: dict[str, tuple[str, ...]] = {
+    "bulk.get": _BULK_CALL,
+    "bulk.stop": _BULK_CALL,
     "executors.drain": _EXECUTOR,
     "executors.get": _EXECUTOR,
     "executors.resume": _EXECUTOR,
@@ -60,8 +64,11 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "tasks.get": _TASK,
     "tasks.m_cancel": _BULK,
     "tasks.m_delete": ("deleted", "not_found"),
+    "tasks.m_message": _BULK,
     "tasks.m_reset": _BULK,
+    "tasks.m_restart_from": _BULK,
     "tasks.m_resume": _BULK,
+    "tasks.m_run_now": _BULK,
     "tasks.m_suspend": _BULK,
     "tasks.message": ("accepted", "state"),
     "tasks.reset": _TASK,

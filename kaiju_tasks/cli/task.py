@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from kaiju_tasks.cli.completion import complete_app, complete_file, complete_method, complete_task
-from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, not_found
-from kaiju_tasks.cli.files import read_fields, read_json, read_task
+from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed
+from kaiju_tasks.cli.files import read_fields, read_task
 from kaiju_tasks.cli.following import retry_option
 from kaiju_tasks.cli.group import Group
-from kaiju_tasks.cli.ids import call_with_id, whole_ids
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.operate import OPERATIONS, print_status
 from kaiju_tasks.cli.output import (
     json_option,
@@ -171,50 +171,6 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
     watch_task(call_with_id("tasks.get", id), as_json, retry_seconds)
 
 
-@task.command(short_help="Send DATA to a task's Message hook.")
-@click.argument("id", shell_complete=complete_task)
-@click.argument("data", default="null")
-@click.option("--name", help="The name of the message.")
-@click.option("--message-id", help="An id that makes it safe to send the message again.")
-@json_option
-def message(id: str, data: str, name: str | None, message_id: str | None, as_json: bool) -> None:
-    """Send DATA to a task's Message hook. DATA that is not JSON is sent as text."""
-    params = {"data": read_json(data, "DATA")}
-    params |= {k: v for k, v in (("name", name), ("message_id", message_id)) if v is not None}
-    receipt = call_with_id("tasks.message", id, **params)
-    if as_json:
-        print_json(receipt)
-    else:
-        reason = f": {receipt['reason']}" if receipt.get("reason") else ""
-        click.echo(f"{receipt['state']}{reason}")
-    sys.exit(0 if receipt["accepted"] else CALL_FAILED)
-
-
-@task.command(short_help="Delete tasks and their history.")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_task)
-@json_option
-def delete(ids: tuple[str, ...], as_json: bool) -> None:
-    """Delete tasks in any status, with their history.
-
-    If some of several tasks do not exist, the others are deleted, and the exit code is 1.
-    """
-    if len(ids) == 1:
-        _print_deleted(call_with_id("tasks.delete", ids[0]), 1, as_json)
-        return
-    deleted = call("tasks.m_delete", ids=whole_ids("tasks", ids))
-    _print_deleted(deleted, deleted["deleted"], as_json)
-    if unknown := deleted["not_found"]:
-        listed = " and no task ".join(map(repr, unknown))
-        raise not_found(one_line(f"there is no task {listed}"), ids=unknown)
-
-
-def _print_deleted(deleted: dict[str, Any], count: int, as_json: bool) -> None:
-    if as_json:
-        print_json(deleted)
-    elif count:
-        click.echo("deleted" if count == 1 else f"deleted {count} tasks")
-
-
 @task.command("delete-old", short_help="Delete tasks whose last run ended long ago.")
 @click.option(
     "--days",
@@ -235,24 +191,6 @@ def delete_old(days: float, as_json: bool) -> None:
     else:
         count = deleted["deleted"]
         click.echo(f"deleted {count} {'task' if count == 1 else 'tasks'}")
-
-
-@task.command("run-now")
-@click.argument("id", shell_complete=complete_task)
-@json_option
-def run_now(id: str, as_json: bool) -> None:
-    """Run an idle task now, without waiting for its scheduled time or the time of its retry."""
-    print_status(call_with_id("tasks.run_now", id), as_json)
-
-
-@task.command("restart-from", short_help="Start a new run from STAGE (an index or a name).")
-@click.argument("id", shell_complete=complete_task)
-@click.argument("stage")
-@json_option
-def restart_from(id: str, stage: str, as_json: bool) -> None:
-    """Start a new run from STAGE (an index or a name). The results of earlier stages are copied."""
-    from_stage = int(stage) if stage.isdecimal() else stage
-    print_status(call_with_id("tasks.restart_from", id, stage=from_stage), as_json)
 
 
 @task.command(short_help="Update fields of a task.")

@@ -1,5 +1,7 @@
 """Many tasks at once, notifications and the audit, from the command line."""
 
+import json
+
 import pytest
 
 from kaiju_tasks.cli.operate import progress_line
@@ -17,6 +19,14 @@ from tests.cli.conftest import Invoke, Shell
         (["reset", "--status", "nope"], "'nope' is not a status"),
         (["reset", "--where", "priority"], "--where must have the form COLUMN=JSON"),
         (["reset", "--group", "g", "--rate", "0"], "--rate"),
+        (["run-now"], "Give the ID of a task, or select tasks"),
+        (["delete"], "Give the ID of a task, or select tasks"),
+        (["delete", "a", "--group", "g"], "not both"),
+        (["message", "a", "b", "--group", "g"], "not both"),
+        (["message", "a", "b", "c"], "Give one DATA"),
+        (["restart-from", "a"], "Give the STAGE of the task after its ID"),
+        (["restart-from", "--group", "g"], "Give either --failed or --stage"),
+        (["restart-from", "--group", "g", "--failed", "--stage", "1"], "either --failed or"),
     ],
 )
 def test_it_is_said_which_tasks_are_meant_and_in_one_way(
@@ -49,6 +59,61 @@ def test_many_tasks_are_counted_then_changed(shell: Shell) -> None:
     assert (result["done"], result["sample"]) == (2, ["a", "b"])
     assert shell.json("task", "reset", "--where", 'id={"like": "%"}', "--dry-run")["matched"] == 3
     assert "a: EXECUTED" in shell.run("task", "reset", "a").stdout
+
+
+def test_more_than_twenty_tasks_are_changed_after_a_question(shell: Shell) -> None:
+    for index in range(21):
+        create = ("task", "create", "--method", "do.echo", "--set", "delay=600")
+        shell.run(*create, "--set", f'id="t{index:02}"', "--set", "group=g")
+    refused = shell.run("task", "cancel", "--group", "g")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "`tasks.m_cancel` acts on 21 tasks. Add --yes to do so without being asked.\n",
+    )
+    assert shell.json("task", "count", "--status", "failed")["count"] == 0
+    assert shell.json("bulk")["count"] == 0
+    done = shell.run("task", "cancel", "--group", "g", "--yes", "--reason", "old")
+    assert done.stdout.splitlines()[0] == "21 matched: 21 done, 0 refused, 0 pending"
+    again = shell.run("task", "cancel", "--group", "g")
+    assert (again.returncode, again.stdout.splitlines()[0]) == (
+        0,
+        "21 matched: 0 done, 21 refused, 0 pending",
+    )
+    assert again.stderr.splitlines()[-1] == "refused: 21 tasks (status FAILED)"
+    header, newest, oldest = shell.run("bulk").stdout.splitlines()
+    assert header.split()[:3] == ["ID", "METHOD", "STATE"]
+    assert ("FINISHED" in newest, oldest.split()[-1]) == (True, "old")
+    shown = shell.run("bulk", "show", newest.split()[0]).stdout
+    assert "refused FAILED: 21: no run is open: nothing to cancel" not in shown
+    assert "refused FAILED: 21: cancel is not possible: the task is FAILED" in shown
+    deleted = shell.run("task", "delete", "--group", "g", "--yes")
+    assert deleted.stdout.splitlines()[0] == "21 matched: 21 done, 0 refused, 0 pending"
+
+
+def test_failed_tasks_restart_from_the_stage_that_has_failed(shell: Shell) -> None:
+    echo, fail = {"method": "do.echo", "params": {"data": 1}}, {"method": "do.fail"}
+    for name in ("a", "b"):
+        task = json.dumps({"id": name, "commands": [echo, fail]})
+        shell.run("task", "create", "-", "--watch", stdin=task)
+    shell.run("task", "create", "--method", "do.echo", "--set", "id=c", "--watch")
+    restart = ("task", "restart-from", "--failed", "--app", "default")
+    assert shell.run(*restart, "--dry-run").stdout.splitlines()[0].startswith("3 matched")
+    restarted = shell.run(*restart)
+    assert restarted.stdout.splitlines()[0] == "3 matched: 2 done, 1 refused, 0 pending"
+    assert "refused: c: restart_from is not possible" in restarted.stderr
+    shell.run("task", "watch", "a")
+    newest, _ = shell.json("task", "runs", "a")
+    stages = shell.json("task", "stages", "a", "--job-id", newest["job_id"])
+    assert [one["stage"] for one in stages if one["outcome"] == "FAILED"] == [1]
+
+
+def test_a_message_is_sent_to_all_that_match(shell: Shell) -> None:
+    for name in ("a", "b"):
+        task = {"id": name, "group": "g", "commands": [{"method": "_MESSAGE_", "params": {}}]}
+        shell.run("task", "create", "-", stdin=json.dumps(task))
+    sent = shell.run("task", "message", "--group", "g", "true")
+    assert sent.stdout.splitlines()[0] == "2 matched: 2 done, 0 refused, 0 pending"
+    assert shell.json("task", "show", "a")["result"] == [True]
 
 
 def test_notifications_are_listed_shown_dismissed_and_deleted(shell: Shell) -> None:
