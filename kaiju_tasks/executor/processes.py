@@ -14,11 +14,15 @@ from msgspec import Raw
 from kaiju_tasks.executor.calls import Done
 from kaiju_tasks.executor.context import ContextBridge, StageInfo
 from kaiju_tasks.executor.failures import ReportedError
+from kaiju_tasks.executor.guardian import GUARDED
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.steady import steady_seconds
 
 __all__ = ["ProcessCall", "WorkerDied"]
+
+GUARDIAN_SECONDS = 3.0
+"""After that, the guardian of a process is killed, too."""
 
 _decode = msgspec.json.Decoder(WorkerMessage).decode
 
@@ -57,6 +61,7 @@ class ProcessCall:
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._begun = False
+        self._ending = False
         self._stopped = False
 
     def start(self) -> None:
@@ -131,6 +136,18 @@ class ProcessCall:
             self._task.cancel()
 
     def _kill(self) -> None:
+        """End the process and all that it has started."""
+        if self._process is None or self._process.returncode is not None or self._ending:
+            return
+        if not GUARDED:
+            self._kill_group()
+            return
+        self._ending = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()  # its guardian ends the others first
+        asyncio.get_running_loop().call_later(GUARDIAN_SECONDS, self._kill_group)
+
+    def _kill_group(self) -> None:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,8 +1,8 @@
 """Runs one `process=True` stage in its own process: `python -m kaiju_tasks.executor.worker`.
 
 The process reads a Start message from stdin, loads the function, asks whether it may still begin,
-runs it, and writes WorkerMessage frames to stdout. It exits immediately when its executor exits.
-The output of the command goes to stderr.
+runs it, and writes WorkerMessage frames to stdout. It exits immediately when its executor exits,
+and its guardian ends what it has started. The output of the command goes to stderr.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import report_error
+from kaiju_tasks.executor.guardian import guard
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.results import encode_result
@@ -81,6 +82,7 @@ class PipeBridge:
 
 def main() -> None:
     """Run one stage."""
+    guard()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

@@ -53,6 +53,34 @@ def hang(folder: str) -> None:
     time.sleep(600)
 
 
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1] + ".part", "w").write(f"{os.getppid()} {os.getpid()}")
+        os.replace(sys.argv[1] + ".part", sys.argv[1])
+        time.sleep(600)
+    time.sleep(600)
+"""
+
+
+@executor.command("daemon", process=True)
+def daemon(folder: str, seconds: float) -> None:
+    """Start two processes that leave their session, one below the other, and end their parent."""
+    place = Path(folder) / "daemons"
+    subprocess.run([sys.executable, "-c", DAEMON, place], check=True)
+    while not place.exists():
+        time.sleep(0.01)
+    note(folder, "pids", f"{os.getpid()} {place.read_text()}")
+    time.sleep(seconds)
+
+
+@executor.command("shot", process=True)
+def shot() -> None:
+    os.kill(os.getpid(), 9)
+
+
 @executor.command("sleep")
 async def sleep(seconds: float, folder: str) -> str:
     note(folder, "began", "yes")

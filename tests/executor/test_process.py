@@ -130,13 +130,13 @@ async def test_after_max_tasks_it_starts_anew(manager, embed):
     assert restarts == [1]
 
 
-async def test_one_cut_off_for_too_long_starts_anew(manager, server, embed):
+async def test_one_cut_off_for_too_long_starts_anew(manager, server, embed, tmp_path):
     manager.orphan_seconds = 0.3
     restarts = []
     running = await embed(restart=lambda: restarts.append(1))
-    manager.run(assignment(command("sleep", params={"seconds": 60, "folder": "/tmp"})))
+    manager.run(assignment(command("sleep", params={"seconds": 60, "folder": str(tmp_path)})))
+    await wait_until((tmp_path / "began").exists, "the stage runs, so that it is connected")
     manager.errors["manager.connect"] = (503, "away")
-    await wait_until(lambda: server.sockets, "the socket is open")
     await server.cut()
     assert await running == EXIT_ORPHANED
     assert restarts == [1]
