@@ -17,7 +17,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon" * 
 UNIT := tests/core tests/rpc
 QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim crash mutants chaos soak bench schemas dist clean
+.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim crash mutants chaos soak bench schemas dist lock audit clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -102,6 +102,15 @@ dist: $(VENV)/.dev ## build wheel and sdist, install each in a fresh environment
 	@$(BIN)/python -m build --no-isolation > $(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
 	@$(BIN)/python -m tests.dist dist
 
+lock: $(VENV)/.made ## write requirements.lock: the versions that the gate installs
+	@$(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip --quiet install uv
+	@$(VENV)/tools/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --quiet --output-file requirements.lock
+
+audit: $(VENV)/.made ## look for known vulnerabilities of the locked versions (asks pypi.org)
+	@$(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip --quiet install pip-audit
+	@$(VENV)/tools/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip
+
 clean: ## remove the environment and what the tools left
 	@rm -rf $(VENV) tests/node/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -127,7 +136,7 @@ $(VENV)/.run: pyproject.toml | $(VENV)/.made
 	@$(PIP) install --editable '.[fast]' || echo "setup: goes on without uvloop"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/.made
+$(VENV)/.dev: pyproject.toml requirements.lock | $(VENV)/.made
 	@echo "setup: installing kaiju_tasks and what its tests need"
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --editable '.[dev]' --constraint requirements.lock
 	@touch $@ $(VENV)/.run
