@@ -33,6 +33,26 @@ async def serve_post(
     refused by Origin and Host. The caller is authenticated again when the body is complete, because
     its token can end meanwhile.
     """
+    client, size = peer_of(request), _arrived(request, frames.limits.max_body_bytes)
+    if size is not None and (taken := traffic.requests.take_now(client, size)):
+        try:
+            return await _serve(request, request.content.read_nowait(), auth, frames)
+        finally:
+            traffic.requests.give(client, taken)
+    return await _serve_when_complete(request, auth, frames, traffic)
+
+
+def _arrived(request: web.Request, most: int) -> int | None:
+    """The size of a body that has arrived together with its request, as most do, and that nothing
+    is wrong with; None for any other."""
+    content = request.content
+    complete = content.is_eof() and content.exception() is None
+    return content.total_bytes if complete and content.total_bytes <= most else None
+
+
+async def _serve_when_complete(
+    request: web.Request, auth: Authenticator, frames: Frames, traffic: Traffic
+) -> web.Response:
     arrival = traffic.arrivals.begin(client_of(request), end_connection(request))
     try:
         body = await _body(request, frames, arrival)

@@ -54,10 +54,9 @@ class Share:
 
         :returns: the number to give back
         """
-        size = min(max(size, REQUEST_BYTES_MIN), self._each)
-        if not self._waiting and size <= self._left and not self._exceeds(client, size):
-            self._count(client, size)
-            return size
+        if taken := self.take_now(client, size):
+            return taken
+        size = self._counted(size)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append((turn, size))
         self._serve()
@@ -69,6 +68,17 @@ class Share:
             raise
         return size
 
+    def take_now(self, client: str, size: int) -> int:
+        """Take bytes if they are free.
+
+        :returns: the number to give back; 0 if they are not free
+        """
+        size = self._counted(size)
+        if self._waiting or size > self._left or self._exceeds(client, size):
+            return 0
+        self._count(client, size)
+        return size
+
     def give(self, client: str, size: int) -> None:
         """Give bytes back."""
         self._left += size
@@ -78,6 +88,9 @@ class Share:
             del self._used[client]
         if self._waiting:
             self._serve()
+
+    def _counted(self, size: int) -> int:
+        return min(max(size, REQUEST_BYTES_MIN), self._each)
 
     def _exceeds(self, client: str, size: int) -> bool:
         used = self._used.get(client, 0)
