@@ -45,6 +45,7 @@ __all__ = [
     "RunList",
     "RunOutcome",
     "StageRecord",
+    "StreamInfo",
     "Task",
     "TaskCommand",
     "TaskError",
@@ -1134,6 +1135,40 @@ class ExecutorInfo(Struct, kw_only=True):
     last_ping: Moment
     lease_until: Moment
     manager_id: str | None
+
+
+class StreamInfo(Struct, kw_only=True):
+    """A stream: the tasks in it and the executors that serve it.
+
+    :param ready: number of tasks that wait for an executor
+    :param oldest_ready: time since which the first of them is queued
+    :param suspect: number of suspect tasks among those that wait for an executor
+    :param running: number of tasks that executors hold
+    :param waiting: number of tasks that wait at a hook
+    :param held: number of tasks that are held, by reason: `operator`, `paused`, `concurrency`,
+        `disabled` or another `status_reason`
+    :param executors: number of executors that take tasks of the stream
+    :param capacity: the most tasks that they can hold, those of other streams included
+    :param free: how many more tasks they can take
+    :param wait_p50: seconds for which half of the last runs waited for an executor, at most; null
+        without runs
+    :param wait_p95: the same for 95 % of them
+    :param runs: number of these runs: those of the last hour, at most 5,000 of all streams together
+    """
+
+    app_name: str
+    ready: Number
+    oldest_ready: Moment | None
+    suspect: Number
+    running: Number
+    waiting: Number
+    held: dict[str, Number]
+    executors: Number
+    capacity: Number
+    free: Number
+    wait_p50: float | None
+    wait_p95: float | None
+    runs: Number
 
 
 class PrincipalInfo(Struct, kw_only=True):

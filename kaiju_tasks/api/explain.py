@@ -1,4 +1,6 @@
-"""`tasks.explain`: collects the facts about a task."""
+"""`tasks.explain` and `tasks.m_explain`: collect the facts about tasks."""
+
+from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -8,25 +10,43 @@ from kaiju_tasks.api.views import brief_error
 from kaiju_tasks.errors import with_end
 from kaiju_tasks.lifecycle import Pauses, Row, Wait
 from kaiju_tasks.rights import ALL_SIGHT
-from kaiju_tasks.store.base import Condition, PageQuery, Store, TaskView
+from kaiju_tasks.store.base import Condition, ExecutorRow, PageQuery, Store, TaskView
 from kaiju_tasks.types import Explanation, TaskStatus
 
 SUSPEND = "tasks.suspend"
 HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 
 
-async def explain(store: Store, view: TaskView, *, data: bool = True) -> Explanation:
-    """Why a task is not running now.
+class Explainer:
+    """Explains tasks. What concerns all of them is read once.
 
-    :param data: whether to show the messages of its errors, its concurrency key and the name of
-        its message
+    :param data: whether to show the messages of their errors, their concurrency keys and the names
+        of their messages
     """
+
+    def __init__(self, store: Store, *, data: bool = True) -> None:
+        self._store = store
+        self._data = data
+        self._pauses: Pauses | None = None
+        self._executors: list[ExecutorRow] | None = None
+
+    async def explain(self, view: TaskView) -> Explanation:
+        """Why a task is not running now."""
+        if self._pauses is None:
+            self._pauses = Pauses(await self._store.pauses())
+        if self._executors is None and view.row.status is TaskStatus.QUEUED:
+            self._executors = await self._store.executors(ALL_SIGHT)
+        return await _explain(self._store, view, self._pauses, self._executors or [], self._data)
+
+
+async def _explain(
+    store: Store, view: TaskView, pauses: Pauses, executors: Sequence[ExecutorRow], data: bool
+) -> Explanation:
     row, definition = view.row, view.definition
     if not data:
         row = replace(row, error=brief_error(row.error))
-    facts = Facts(row, definition, await store.now(), Pauses(await store.pauses()), data)
+    facts = Facts(row, definition, await store.now(), pauses, data)
     if row.status is TaskStatus.QUEUED:
-        executors = await store.executors(ALL_SIGHT)
         facts.executors = [one for one in executors if row.app_name in one.app_names]
         facts.ahead = await store.ahead(row)
         if definition.slot_key is not None:

@@ -123,6 +123,12 @@ class IdsParams(Struct, forbid_unknown_fields=True):
     ids: Ids
 
 
+class FewIdsParams(Struct, forbid_unknown_fields=True):
+    """:param ids: ids of tasks, at most 100"""
+
+    ids: Annotated[list[Id], Meta(max_length=100)]
+
+
 class ListParams(Struct, forbid_unknown_fields=True):
     """
     :param conditions: by column: a value, a list of values, or {gt, ge, lt, le, like};

@@ -16,6 +16,7 @@ from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.runs import RunsApi
 from kaiju_tasks.api.stage_methods import StageMethods
+from kaiju_tasks.api.streams import StreamsApi
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
 from kaiju_tasks.api.tokens import (
@@ -61,6 +62,7 @@ from kaiju_tasks.types import (
     Run,
     RunList,
     StageRecord,
+    StreamInfo,
     Task,
     TaskList,
     TokenInfo,
@@ -86,6 +88,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
     _add_bulk(registry, _maker(BulkApi, target))
     _add_runs(registry, _maker(RunsApi, target))
+    _add_streams(registry, _maker(StreamsApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
@@ -205,6 +208,14 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     )
     add("explain", access.READ_TASKS, tasks.explain, p.IdParams, Explanation, _READ)
     add(
+        "m_explain",
+        access.READ_TASKS,
+        tasks.m_explain,
+        p.FewIdsParams,
+        list[Explanation],
+        (Unavailable,),
+    )
+    add(
         "validate",
         access.CREATE_TASKS,
         tasks.validate,
@@ -243,6 +254,11 @@ def _add_runs(registry: Registry, runs: Any) -> None:
     add = _adder(registry, "runs")
     add("list", access.READ_TASKS, runs.list, p.RunListParams, RunList, (Unavailable,))
     add("get", access.READ_TASKS, runs.get, p.JobParams, ListedRun)
+
+
+def _add_streams(registry: Registry, streams: Any) -> None:
+    add = _adder(registry, "streams", (Unavailable,))
+    add("list", access.READ_STREAMS, _without_params(streams.list), NoParams, list[StreamInfo])
 
 
 def _add_notifications(registry: Registry, notifications: Any) -> None:

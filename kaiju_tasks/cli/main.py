@@ -22,6 +22,7 @@ COMMANDS = {
     "task": "kaiju_tasks.cli.task:task",
     "runs": "kaiju_tasks.cli.runs:runs",
     "bulk": "kaiju_tasks.cli.bulk:bulk",
+    "streams": "kaiju_tasks.cli.stream_list:streams",
     "pauses": "kaiju_tasks.cli.pauses:pauses",
     "events": "kaiju_tasks.cli.events:events",
     "executors": "kaiju_tasks.cli.executors:executors",

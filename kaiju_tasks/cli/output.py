@@ -30,6 +30,7 @@ TIMES = frozenset(
         "lease_until",
         "next_change",
         "next_run",
+        "oldest_ready",
         "queued_at",
         "revoked_at",
         "scheduled_at",

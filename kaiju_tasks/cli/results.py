@@ -13,6 +13,7 @@ LISTS = frozenset(
         "executors.commands",
         "executors.list",
         "pauses.list",
+        "streams.list",
         "tasks.runs",
         "tasks.stages",
         "tokens.list",

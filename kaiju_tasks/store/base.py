@@ -168,6 +168,20 @@ class FoundRun(Struct):
     run: ListedRun
 
 
+class StreamCount(Struct):
+    """The number of tasks of a stream that do the same.
+
+    :param what: `ready`, `suspect` (ready, and suspect), `running`, `waiting` (at a hook), or
+        `held:` and the reason
+    :param oldest: the earliest `queued_at`, of those that are ready
+    """
+
+    app_name: str
+    what: str
+    tasks: int
+    oldest: float | None
+
+
 class RunPage(Struct):
     """A page of runs; see `TaskPage`."""
 
@@ -846,6 +860,18 @@ class Store(Protocol):
     async def open_bulks(self, manager_id: str, seen_since: float) -> list[str]:
         """The ids of running bulk calls that a manager goes on with, or whose manager has stopped
         or was not seen since a time. The oldest come first."""
+        ...
+
+    async def streams(self, sight: Sight) -> list[StreamCount]:
+        """What the tasks of each stream do, without those that are IDLE or have ended."""
+        ...
+
+    async def recent_waits(self, since: float, limit: int, sight: Sight) -> list[tuple[str, float]]:
+        """How long runs waited for an executor before they began, in seconds, with their streams.
+
+        :param since: only runs that have ended since this time
+        :param limit: the most runs of all streams; the last ended are read
+        """
         ...
 
     async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:

@@ -10,7 +10,15 @@ from kaiju_tasks.lifecycle import Row, Situation, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store import run_query
-from kaiju_tasks.store.base import COUNT_LIMIT, Child, Condition, PageQuery, RunPage, TaskView
+from kaiju_tasks.store.base import (
+    COUNT_LIMIT,
+    Child,
+    Condition,
+    PageQuery,
+    RunPage,
+    StreamCount,
+    TaskView,
+)
 from kaiju_tasks.store.bulk_columns import bulk_of, bulk_values, changed_values
 from kaiju_tasks.store.bulks import BulkPage, StoredBulk
 from kaiju_tasks.store.columns import (
@@ -149,6 +157,14 @@ class SharedStore(ABC):
     async def slot_used(self, key: str) -> int:
         found = await self._read("slot_used", key)
         return int(found[0][0]) if found else 0
+
+    async def streams(self, sight: Sight) -> list[StreamCount]:
+        found = [StreamCount(*values) for values in await self._read("streams", asked=True)]
+        return [one for one in found if sight.sees_stream(one.app_name)]
+
+    async def recent_waits(self, since: float, limit: int, sight: Sight) -> list[tuple[str, float]]:
+        found = await self._read("recent_waits", since, limit, asked=True)
+        return [(app_name, wait) for app_name, wait in found if sight.sees_stream(app_name)]
 
     async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
         return {

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from kaiju_tasks.api import Caller
+from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Principal
 from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging, released
@@ -180,3 +183,25 @@ async def test_ended_tasks(call: Calls, executor: HandExecutor) -> None:
     await executor.fail(await executor.take(), message="no luck")
     assert (await codes(call, "good"))["finished"]["exit_code"] == 0
     assert "no luck" in (await call("tasks.explain", id="bad"))["message"]
+
+
+async def test_many_tasks_are_explained_as_each_is(call: Calls, executor: HandExecutor) -> None:
+    await call.create("a", id="later", delay=600)
+    await call.create("a", id="queued", app_name="nobody")
+    await call.create({"method": "_TIMER_", "params": {"timer": 600}}, id="waits")
+    await call.until("waits", "WAITING")
+    ids = ["waits", "later", "nope", "queued", "later"]
+    found = await call("tasks.m_explain", ids=ids)
+    assert [one["id"] for one in found] == ["waits", "later", "queued"]
+    for one in found:
+        alone = await call("tasks.explain", id=one["id"])
+        assert [reason["code"] for reason in one["reasons"]] == [
+            reason["code"] for reason in alone["reasons"]
+        ]
+        assert one["since"] == alone["since"]
+
+
+async def test_no_more_than_a_hundred_tasks_are_explained_at_once(call: Calls) -> None:
+    with pytest.raises(InvalidParams) as refused:
+        await call("tasks.m_explain", ids=[f"t{n}" for n in range(101)])
+    assert refused.value.field == "ids"

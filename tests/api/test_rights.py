@@ -84,6 +84,7 @@ async def test_lists_and_counts_leave_out_what_is_not_seen(call: Calls, bob: Cal
         assert await caller("tasks.m_exists", ids=["t", "mine"]) == sorted(seen, reverse=True)
         assert [one["id"] for one in await caller("tasks.m_get", ids=["mine", "t"])] == seen
         assert await caller("tasks.exists", id="t") is ("t" in seen)
+        assert [one["id"] for one in await caller("tasks.m_explain", ids=["mine", "t"])] == seen
     assert await ann("tasks.stages", job_id=own["job_id"]) == []
     assert (await viewer("system.info"))["tasks"].keys() == {"billing"}
 

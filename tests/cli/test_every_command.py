@@ -146,6 +146,7 @@ RETURNED: dict[tuple[str, ...], str] = {
     ("executors", "commands"): "executors.commands",
     ("executors", "list"): "executors.list",
     ("pauses", "list"): "pauses.list",
+    ("streams",): "streams.list",
     ("task", "count"): "tasks.count",
     ("task", "runs"): "tasks.runs",
     ("token", "list"): "tokens.list",

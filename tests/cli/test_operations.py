@@ -170,6 +170,16 @@ def test_the_runs_of_all_tasks_are_listed_and_shown(shell: Shell) -> None:
     assert wrong.returncode == 2
 
 
+def test_streams_are_listed_with_what_waits_runs_and_is_held(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.echo", "--watch")
+    shell.run("pauses", "add", "--app", "mail", "--reason", "down")
+    shell.run("task", "create", "--method", "do.echo", "--app", "mail")
+    header, default, mail = shell.run("streams").stdout.splitlines()
+    assert header.split()[:4] == ["APP_NAME", "READY", "RUNNING", "WAITING"]
+    assert (default.split()[0], mail.split()[:5]) == ("default", ["mail", "0", "0", "0", "paused"])
+    assert [one["held"] for one in shell.json("streams")] == [{}, {"paused": 1}]
+
+
 def test_the_newest_runs_are_listed(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
     shell.run("task", "reset", "a")

@@ -13,6 +13,7 @@ from kaiju_tasks.cli.listing import Listing
 from kaiju_tasks.cli.notifications import NOTIFICATIONS
 from kaiju_tasks.cli.pauses import PAUSES
 from kaiju_tasks.cli.runs import RUNS as ALL_RUNS
+from kaiju_tasks.cli.stream_list import STREAMS
 from kaiju_tasks.cli.table import Column, table_lines
 from kaiju_tasks.cli.task_lists import COMMANDS as STAGES_OF_A_TASK
 from kaiju_tasks.cli.task_lists import FAILED, RUNS, STAGES, TASKS
@@ -28,6 +29,7 @@ LISTINGS = {
     "executors": EXECUTORS,
     "commands": COMMANDS,
     "runs of all tasks": ALL_RUNS,
+    "streams": STREAMS,
     "notifications": NOTIFICATIONS,
     "pauses": PAUSES,
     "audit": AUDIT,

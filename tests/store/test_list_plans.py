@@ -11,6 +11,7 @@ from kaiju_tasks.store import Condition, PageQuery, TaskQuery, run_query
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.postgres.dialect import PostgresDialect
+from kaiju_tasks.store.postgres.saving import SQL
 
 DIALECT = PostgresDialect()
 MANY = """
@@ -78,6 +79,11 @@ TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
         TaskQuery([FAILED, Condition("app_name", "eq", "app20")], LAST_FAILED),
         "tasks_failed",
     ),
+    "waiting": (TaskQuery([Condition("status", "eq", "WAITING")], LAST_FAILED), "tasks_waiting"),
+    "suspended": (
+        TaskQuery([Condition("status", "eq", "SUSPENDED")], LAST_FAILED),
+        "tasks_suspended",
+    ),
     "a group": (
         TaskQuery([Condition("group", "eq", "g7")], (("created", True),)),
         "definitions_group",
@@ -112,6 +118,16 @@ async def test_lists_of_runs_read_few_pages_of_an_index(many: Any) -> None:
         assert f'"{index}"' in plan, (name, plan)
         assert '"Seq Scan"' not in plan, (name, plan)
         assert pages < 40_000, (name, pages)  # of the 15,000 failed ones, each is read at most once
+
+
+async def test_counts_of_streams_read_partial_indexes(many: Any) -> None:
+    plan, pages = await explained(many, SQL["streams"], [])
+    assert '"Seq Scan"' not in plan, plan
+    assert pages < 100
+    plan, pages = await explained(many, SQL["recent_waits"], [0.0, 5_000])
+    assert '"runs_ended"' in plan, plan
+    assert '"Seq Scan"' not in plan, plan
+    assert pages < 40_000
 
 
 async def test_lists_of_tasks_read_few_pages_of_an_index(many: Any) -> None:

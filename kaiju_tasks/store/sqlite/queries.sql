@@ -535,6 +535,31 @@ SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.gate = ?6 AND t.app_name = ?
     AND (t.priority > ?2 OR (t.priority = ?2
         AND (t.queued_at < ?3 OR (t.queued_at = ?3 AND t.id < ?4)))) LIMIT ?5)
 
+-- name: streams
+-- Count the tasks of each stream that wait, run or are held, by what they do, and read since when the
+-- oldest ready task is queued. Each part reads a partial index.
+SELECT app_name, 'ready' AS what, count(*) AS tasks, min(queued_at) AS oldest FROM tasks
+    WHERE ready = 1 GROUP BY app_name
+UNION ALL SELECT app_name, 'suspect', count(*), min(queued_at) FROM tasks
+    WHERE ready = 2 GROUP BY app_name
+UNION ALL SELECT app_name, 'running', count(*), NULL FROM tasks
+    WHERE executor_id IS NOT NULL GROUP BY app_name
+UNION ALL SELECT app_name, 'waiting', count(*), NULL FROM tasks
+    WHERE status = 'WAITING' GROUP BY app_name
+UNION ALL SELECT app_name, 'held:operator', count(*), NULL FROM tasks
+    WHERE status = 'SUSPENDED' GROUP BY app_name
+UNION ALL SELECT app_name, 'held:' || coalesce(status_reason, ''), count(*), NULL FROM tasks
+    WHERE gate IS NOT NULL GROUP BY app_name, status_reason
+UNION ALL SELECT app_name, 'held:' || coalesce(status_reason, ''), count(*), NULL FROM tasks
+    WHERE status = 'QUEUED' AND ready = 0 AND gate IS NULL GROUP BY app_name, status_reason
+
+-- name: recent_waits
+-- Read how long the last runs that ended since a time had waited for an executor, with their streams.
+SELECT t.app_name, r.started_at - r.queued_at FROM (
+    SELECT task_id, queued_at, started_at FROM runs WHERE ended_at >= ?1
+    ORDER BY ended_at DESC LIMIT ?2) r
+JOIN tasks t ON t.id = r.task_id WHERE r.started_at IS NOT NULL AND r.queued_at IS NOT NULL
+
 -- name: status_counts
 -- Count tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
