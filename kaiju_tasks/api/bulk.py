@@ -20,7 +20,7 @@ from kaiju_tasks.api.params import (
 )
 from kaiju_tasks.api.permission import permitted, seen_by
 from kaiju_tasks.api.queries import next_cursor, read_conditions, read_page
-from kaiju_tasks.errors import InvalidParams, NotFound
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.lifecycle import Delete, situation_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.bulk.actions import ACTIONS, Action
@@ -161,7 +161,11 @@ class BulkApi:
             progress=BulkProgress(expected=expected),
         )
         begun = await self._bulks.begin(bulk)
-        return _result(await self._bulks.wait(begun.id, params.wait))
+        found = await self._bulks.wait(begun.id, params.wait)
+        if found.state is BulkState.FAILED:  # on another manager, or before this call
+            failure = found.progress.failure
+            raise Conflict(f"the bulk call has failed: {failure}", status=str(found.state))
+        return _result(found)
 
     async def _foresee(
         self, action: Action, seen: list[Condition], sight: Sight, args: BulkArgs

@@ -7,6 +7,7 @@ import pytest
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooManyRequests
+from kaiju_tasks.lifecycle import Cause
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.manager.bulk import run
@@ -258,6 +259,27 @@ async def test_a_call_ends_with_the_token_that_began_it(call: Calls) -> None:
     found = await ended(root, begun["bulk_id"])
     assert (found["state"], found["user_id"], found["pending"] > 0) == ("FAILED", "ann", True)
     assert "token" in found["error"]
+
+
+async def test_a_call_of_a_stage_ends_with_its_owner_and_not_with_a_token(call: Calls) -> None:
+    ann, token_id = await as_(call, "ann", Kind.USER)
+    root, _ = await as_(call, "root", Kind.ADMIN)
+    await make(ann, 40, "a", delay=3600)
+    cause = Cause(by="parent", root="job", depth=0)
+    stage = call.by(Caller(ann.caller.principal, remote="task:parent/job/0", cause=cause))
+    begun = await stage("tasks.m_suspend", conditions=ALL, **SLOW)
+    await root("tokens.revoke", id=token_id)
+    before = await root("bulk.get", id=begun["bulk_id"])
+
+    async def goes_on() -> bool:
+        found = await root("bulk.get", id=begun["bulk_id"])
+        return bool(found["done"] > before["done"] + 1)
+
+    await wait_until(goes_on, "the call goes on")
+    await root("principals.update", id="ann", data={"disabled": True})
+    found = await ended(root, begun["bulk_id"])
+    assert (found["state"], found["pending"] > 0) == ("FAILED", True)
+    assert "rights of the caller have ended" in found["error"]
 
 
 async def test_callers_see_and_stop_their_own_calls(call: Calls) -> None:
