@@ -800,13 +800,15 @@ class Store(Protocol):
         ...
 
     def ids(
-        self,
-        conditions: Sequence[Condition],
-        sight: Sight,
-        batch: int,
-        after: str | None = None,
+        self, conditions: Sequence[Condition], sight: Sight, batch: int
     ) -> AsyncIterator[list[str]]:
-        """All matching ids in order, in batches of up to `batch` ids.
+        """All matching ids in order, in batches of up to `batch` ids."""
+        ...
+
+    async def matching(
+        self, conditions: Sequence[Condition], limit: int, after: str | None
+    ) -> list[tuple[str, int, int]]:
+        """The next matching tasks, in the order of their ids: id, `rev` and `version` of each.
 
         :param after: only ids after this one
         """

@@ -43,7 +43,7 @@ _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\
 _STATUSES = frozenset(map(str, (*TaskStatus, *RunOutcome)))
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
-_DEFINITION_COLUMNS = {
+DEFINITION_COLUMNS = {
     "created": "created",
     "cron": "cron",
     "every": "every_seconds",
@@ -57,7 +57,7 @@ _DEFINITION_COLUMNS = {
     "description": "description",
 }
 _TASK_SQL = {
-    name: f"d.{_DEFINITION_COLUMNS[name]}" if name in _DEFINITION_COLUMNS else f"t.{name}"
+    name: f"d.{DEFINITION_COLUMNS[name]}" if name in DEFINITION_COLUMNS else f"t.{name}"
     for name in TASK_COLUMNS
 }
 
@@ -378,14 +378,15 @@ def situations(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, 
 def next_ids(
     dialect: Dialect, conditions: Sequence[Condition], after: str | None, limit: int
 ) -> tuple[str, list[Any]]:
-    """A statement for the next matching ids, in order."""
+    """A statement for the next matching tasks, in the order of their ids: id, rev, version."""
     made = _task_query(dialect)
     where = made.where(conditions)
     if after is not None:
         where = f"({where}) AND t.id > {made.bind(after, str)}"
     size = made.bind(limit, int)
     return (
-        f"SELECT t.id FROM {_source(where)} WHERE {where} ORDER BY t.id LIMIT {size}",
+        f"SELECT t.id, t.rev, t.version FROM {_source(where)} WHERE {where} "
+        f"ORDER BY t.id LIMIT {size}",
         made.values,
     )
 

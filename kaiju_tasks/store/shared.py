@@ -99,14 +99,16 @@ class SharedStore(ABC):
             for status, run_open, exit_code, last, count in found
         ]
 
+    async def matching(
+        self, conditions: Sequence[Condition], limit: int, after: str | None
+    ) -> list[tuple[str, int, int]]:
+        statement = queries.next_ids(self._dialect, conditions, after, limit)
+        return [tuple(values) for values in await self._select(statement, asked=True)]
+
     async def ids(
-        self,
-        conditions: Sequence[Condition],
-        sight: Sight,
-        batch: int,
-        after: str | None = None,
+        self, conditions: Sequence[Condition], sight: Sight, batch: int
     ) -> AsyncIterator[list[str]]:
-        last = after
+        last: str | None = None
         seen = [*conditions, *queries.sight_conditions(sight)]
         while True:
             found = await self._select(
@@ -115,7 +117,7 @@ class SharedStore(ABC):
             if not found:
                 return
             last = found[-1][0]
-            yield [id for (id,) in found]
+            yield [id for id, _, _ in found]
             if len(found) < batch:
                 return
 

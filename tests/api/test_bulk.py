@@ -1,7 +1,7 @@
 """One action for all tasks that match."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -183,16 +183,19 @@ async def test_what_changes_between_the_look_and_the_act_is_refused(
     call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(call, 4, "a", app_name="nobody")
-    ids = manager.store.ids
+    matching = manager.store.matching
+    looks: list[int] = []
 
-    async def changed_after_the_look(*args: Any) -> AsyncIterator[list[str]]:
-        async for batch in ids(*args):
+    async def changed_after_the_look(*args: Any) -> list[tuple[str, int, int]]:
+        found = await matching(*args)
+        if not looks:
             await call("tasks.cancel", id="t0001")
             await call("tasks.update", id="t0002", data={"priority": 7})
             await call("tasks.delete", id="t0003")
-            yield batch
+        looks.append(len(found))
+        return found
 
-    monkeypatch.setattr(manager.store, "ids", changed_after_the_look)
+    monkeypatch.setattr(manager.store, "matching", changed_after_the_look)
     result = await call("tasks.m_reset", conditions={"status": "QUEUED", "priority": 0})
     assert only(result, *COUNTS) == [4, 1, 3, 0]
     assert [(one["id"], one["status"]) for one in result["errors"]] == [

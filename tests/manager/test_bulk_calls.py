@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.api import Caller
-from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooManyRequests
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooLarge, TooManyRequests
 from kaiju_tasks.lifecycle import Cause
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
@@ -363,3 +363,68 @@ async def test_tasks_that_cannot_be_written_together_are_written_apart(
     assert (refusal["id"], refusal["reason"]) == ("t003", "internal_error")
     runs = [len(await call("tasks.runs", id=f"t{index:03}")) for index in range(9)]
     assert runs == [2, 2, 2, 1, 2, 2, 2, 2, 2]
+
+
+async def test_costly_conditions_on_changed_definitions_are_decided_by_the_database(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(call, 8, "a", delay=3600, description="a long story")
+    matching = manager.store.matching
+    sizes: list[int] = []
+
+    async def changed_after_the_look(*args: Any) -> list[tuple[str, int, int]]:
+        found = await matching(*args)
+        sizes.append(len(found))
+        if len(sizes) == 1:
+            await call("tasks.update", id="t001", data={"description": "another long story"})
+            await call("tasks.update", id="t002", data={"description": "short"})
+        return found
+
+    monkeypatch.setattr(manager.store, "matching", changed_after_the_look)
+    monkeypatch.setattr(run, "SLICE_ROWS", 4)
+    story = {"description": {"like": "%long%"}}
+    result = await call("tasks.m_cancel", conditions=story)
+    assert only(result, "done", "refused", "pending") == [7, 0, 0]
+    assert sizes[:2] == [4, 2]
+    assert (await call.get("t002"))["status"] == "IDLE"
+
+
+async def test_a_task_whose_definition_changes_again_and_again_is_handled_too(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(call, 2, "a", delay=3600, description="a long story")
+    matching = manager.store.matching
+
+    async def changed_after_each_look(*args: Any) -> list[tuple[str, int, int]]:
+        found = await matching(*args)
+        for task_id, rev, _ in found:
+            await call("tasks.update", id=task_id, data={"description": f"long {rev}"})
+        return found
+
+    monkeypatch.setattr(manager.store, "matching", changed_after_each_look)
+    result = await call("tasks.m_suspend", conditions={"description": {"like": "%long%"}})
+    assert only(result, *COUNTS) == [2, 2, 0, 0]
+
+
+async def test_a_selection_that_takes_too_long_is_made_smaller(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(call, 10, "a", delay=3600)
+    matching, most = manager.store.matching, [3]
+    sizes: list[int] = []
+
+    async def slow(conditions: Any, limit: int, after: str | None) -> list[tuple[str, int, int]]:
+        if limit > most[0]:
+            raise TooLarge("this was read for more than 10 seconds", limit=10.0)
+        sizes.append(limit)
+        return await matching(conditions, limit, after)
+
+    monkeypatch.setattr(manager.store, "matching", slow)
+    result = await call("tasks.m_cancel", conditions=ALL)
+    assert only(result, *COUNTS) == [10, 10, 0, 0]
+    assert set(sizes) == {3}
+    most[0] = 0
+    with pytest.raises(TooLarge):
+        await call("tasks.m_cancel", conditions=ALL)
+    (newest, _) = (await call("bulk.list"))["data"]
+    assert (newest["state"], newest["done"], newest["pending"]) == ("FAILED", 0, 10)

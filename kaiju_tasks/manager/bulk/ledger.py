@@ -21,6 +21,11 @@ class NoLongerMatches(Conflict):
     """A task has changed since it was selected."""
 
 
+class Reselect(Conflict):
+    """The definitions of selected tasks have changed since, and the conditions on them are costly:
+    the database must decide again which tasks match."""
+
+
 class Slice:
     """The record of one slice, as part of the transaction that handles its tasks. It acts only if
     this manager still goes on with the call, and no earlier attempt has handled these tasks.
@@ -43,6 +48,8 @@ class Slice:
         assert bulk is not None
         progress = bulk.progress
         for task_id, outcome in zip(self._ids, outcomes, strict=True):
+            if isinstance(outcome, Reselect):
+                raise outcome
             progress.saw(task_id)
             refusal = refusal_of(task_id, outcome)
             if refusal is not None:

@@ -8,18 +8,21 @@ from kaiju_tasks.errors import Forbidden, KaijuError, TooLarge, Unauthorized, Un
 from kaiju_tasks.lifecycle import Step, TaskState
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.manager.bulk.actions import ACTIONS, Tools
-from kaiju_tasks.manager.bulk.ledger import NoLongerMatches, Slice, end_call
+from kaiju_tasks.manager.bulk.ledger import NoLongerMatches, Reselect, Slice, end_call
 from kaiju_tasks.manager.bulk.task_matcher import TaskMatcher
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Checked
-from kaiju_tasks.rights import ALL_SIGHT, NOBODY, Principal, Sight, may_call, sight_of
+from kaiju_tasks.rights import NOBODY, Principal, Sight, may_call, sight_of
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
 from kaiju_tasks.store.bulks import StoredBulk
 from kaiju_tasks.store.query import sight_conditions
 from kaiju_tasks.types import BulkState
 
 log = logging.getLogger(__name__)
+
+Selected = tuple[str, int, int]
+"""Id, `rev` and `version` of a task."""
 
 SLICE_ROWS = 200
 SLICE_BYTES = 4 * 1024 * 1024
@@ -29,6 +32,8 @@ PACE_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 """The longest time in which a call does not look whether it may go on."""
 RETRY_SECONDS = 1.0
+MISSED_MAX = 5
+"""After so many selections whose tasks have changed meanwhile, one is tested in the loop."""
 LASTS_SECONDS_MAX = 36 * 3600.0
 """A call that takes longer fails: it must not surprise anybody days later."""
 
@@ -62,7 +67,9 @@ class BulkRun:
         self._auth = auth
         self._tools = tools
         self._turns = turns
-        self._size = max(1, min(SLICE_ROWS, rows))
+        self._most = max(1, min(SLICE_ROWS, rows))
+        self._size = self._most
+        self._missed = 0
         self._turn = 0.0
         self.failure: Exception | None = None
 
@@ -117,16 +124,22 @@ class BulkRun:
             hours = LASTS_SECONDS_MAX / 3600
             raise TooLarge(f"it has not ended within {hours:g} hours", limit=LASTS_SECONDS_MAX)
         conditions = [*bulk.order.conditions, *sight_conditions(sight)]
-        ids = await self._next_ids(bulk, conditions)
-        if ids is None:
+        selected = await self._select(bulk, conditions)
+        if selected is None:
             return True
-        if not ids:
+        if not selected:
             await end_call(self._committer, bulk, BulkState.FINISHED)
             return False
         async with self._turns:
             if bulk.order.rate is not None:
-                self._turn = loop.time() + len(ids) / bulk.order.rate
-            await self._handle(bulk, ids, TaskMatcher(conditions))
+                self._turn = loop.time() + len(selected) / bulk.order.rate
+            try:
+                await self._handle(bulk, selected, TaskMatcher(conditions))
+            except Reselect:
+                self._missed += 1
+                self._size, self._turn = max(1, self._size // 2), 0.0
+            else:
+                self._missed, self._size = 0, min(self._most, 2 * self._size)
         return True
 
     async def _sight(self, bulk: StoredBulk) -> Sight:
@@ -148,9 +161,9 @@ class BulkRun:
             return await self._auth.of_run(bulk.user_id, bulk.order.token_id)
         return await self._auth.of_call(bulk.user_id, bulk.order.token_id)
 
-    async def _next_ids(
+    async def _select(
         self, bulk: StoredBulk, conditions: Sequence[Condition]
-    ) -> list[str] | None:
+    ) -> list[Selected] | None:
         """The next tasks. None: they could not be read in time; the next slice is smaller.
 
         :raises TooLarge: a single one could not be read in time
@@ -161,36 +174,47 @@ class BulkRun:
         if bulk.order.rate is not None:
             size = max(1, min(size, int(bulk.order.rate * PACE_SECONDS)))
         try:
-            return await anext(self._store.ids(conditions, ALL_SIGHT, size, bulk.cursor), [])
+            return await self._store.matching(conditions, size, bulk.cursor)
         except TooLarge:
             if size == 1:
                 raise
-            self._size = size // 2
+            self._most = self._size = size // 2
             return None
 
-    async def _handle(self, bulk: StoredBulk, ids: Sequence[str], matcher: TaskMatcher) -> None:
+    async def _handle(
+        self, bulk: StoredBulk, selected: Sequence[Selected], matcher: TaskMatcher
+    ) -> None:
         """Handle tasks in one transaction, or in several if they cannot be written together."""
         event = ACTIONS[bulk.method].event(bulk, self._tools)
 
+        versions = {task_id: (rev, version) for task_id, rev, version in selected}
+        ids = list(versions)
+        decides = self._missed >= MISSED_MAX and len(ids) == 1
+
         def check(state: TaskState) -> None:
-            if not matcher.matches(state):
-                status = state.row.status
+            row, (rev, version) = state.row, versions[state.row.id]
+            if (row.rev, row.version) == (rev, version):
+                return
+            if row.rev != rev and matcher.costly and not decides:
+                raise Reselect("the task has changed since it was selected")
+            if not matcher.matches(state, same_definition=row.rev == rev):
+                status = row.status
                 raise NoLongerMatches("the task has changed and no longer matches", status=status)
 
         pairs = [(task_id, Checked(event, check)) for task_id in ids]
         try:
             await self._committer.apply_recorded(pairs, Slice(bulk, ids))
-        except (Unavailable, StoreError):
+        except (Unavailable, StoreError, Reselect):
             raise
         except Exception as error:
             if len(ids) == 1:
                 await self._record(bulk, ids, error)
                 return
             middle = len(ids) // 2
-            await self._handle(bulk, ids[:middle], matcher)
+            await self._handle(bulk, selected[:middle], matcher)
             moved = await self._mine()
             if moved is not None and moved.cursor == ids[middle - 1]:
-                await self._handle(moved, ids[middle:], matcher)
+                await self._handle(moved, selected[middle:], matcher)
 
     async def _record(self, bulk: StoredBulk, ids: Sequence[str], error: Exception) -> None:
         """Record a task that could not be written."""

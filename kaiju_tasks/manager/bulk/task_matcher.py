@@ -8,22 +8,34 @@ from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.columns import storable
 from kaiju_tasks.store.condition_tests import condition_test
 from kaiju_tasks.store.parts import error_part, method_of
+from kaiju_tasks.store.query import DEFINITION_COLUMNS
 
 _IN_ROW = {"status_reason": "reason"}
+OF_DEFINITIONS = frozenset(DEFINITION_COLUMNS)
+LONG = frozenset({"description"})
+"""Columns whose texts are much longer than an id."""
 
 
 class TaskMatcher:
     """Conditions on tasks; all must hold.
 
+    :ivar costly: whether a condition on the definition can take so long that it must not be tested
+        for many tasks in the manager's loop
     :raises InvalidParams: a list or a pattern is too long
     """
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self._tests = [(one.column, condition_test(one)) for one in conditions]
+        self._of_rows = [pair for pair in self._tests if pair[0] not in OF_DEFINITIONS]
+        self.costly = any(one.op == "like" and one.column in LONG for one in conditions)
 
-    def matches(self, state: TaskState) -> bool:
-        """Return whether all conditions hold, with the same result as `Store.ids`."""
-        return all(test(_value(state, column)) for column, test in self._tests)
+    def matches(self, state: TaskState, *, same_definition: bool = False) -> bool:
+        """Return whether all conditions hold, with the same result as the statements of the store.
+
+        :param same_definition: the conditions on the definition are known to hold
+        """
+        tests = self._of_rows if same_definition else self._tests
+        return all(test(_value(state, column)) for column, test in tests)
 
 
 def _value(state: TaskState, column: str) -> Any:
