@@ -181,7 +181,8 @@ class Kaiju:
         if not self.manager.pauses.at_rest(summary.paused):
             return _Busy.MANAGER
         ready = (summary.ready | summary.suspect) & self.manager.streams.served()
-        return _Busy.STAGES if running or ready else _Busy.NOTHING
+        ready_at_gates = summary.gated and self.manager.streams.gated
+        return _Busy.STAGES if running or ready or ready_at_gates else _Busy.NOTHING
 
     async def _next_moment(self) -> float | None:
         """Return the time at which the manager will next act by itself."""

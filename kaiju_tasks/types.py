@@ -107,6 +107,7 @@ class Reason(StrEnum):
     MESSAGE = "message"
     TASKS = "tasks"
     SUSPECT = "suspect"
+    METHOD = "method"
 
 
 class ExitCode(IntEnum):

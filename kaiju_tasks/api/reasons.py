@@ -11,11 +11,13 @@ from kaiju_tasks.lifecycle import (
     Definition,
     Pauses,
     Row,
-    gate_pause,
+    at_method,
+    at_slot,
     is_known,
     shown_slot_key,
 )
 from kaiju_tasks.lifecycle.children import compiled_tasks
+from kaiju_tasks.manager.executors.methods import Methods, stored
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
 from kaiju_tasks.times import show_time
 from kaiju_tasks.types import (
@@ -31,7 +33,6 @@ from kaiju_tasks.types import (
 )
 
 SHOWN_IDS = 20
-FORWARDS_ALL = b"[]"
 GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 
 
@@ -120,8 +121,7 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
     if pause is not None:
         yield _paused(pause, facts, "a pause holds it")
     concurrency = facts.definition.concurrency
-    waits = row.gate is not None and gate_pause(row.gate) is None
-    if concurrency is not None and (waits or facts.slot_used >= concurrency.limit):
+    if concurrency is not None and (at_slot(row) or facts.slot_used >= concurrency.limit):
         yield _no_slot(facts)
     if row.losses >= 2:
         yield WhyNot(
@@ -131,7 +131,7 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
             {"stage": row.stage, "losses": row.losses},
         )
     yield from _no_taker(facts)
-    if row.ready and _free(facts):
+    if (row.ready or at_method(row)) and _free(facts):
         yield WhyNot(
             "queued",
             f"it is about to be taken; {_before(facts.ahead)}",
@@ -280,27 +280,53 @@ def _no_taker(facts: Facts) -> Iterator[WhyNot]:
         text = f"the executors of the stream {app_name!r} take no work: {', '.join(statuses)}"
         yield WhyNot("executors_unavailable", text, {**data, "statuses": statuses})
         return
-    method = facts.definition.commands[facts.row.stage].method
-    if not any(_knows(one, method) for one in active):
-        text = f"no executor of the stream {app_name!r} knows the method {method!r}: it will fail"
-        yield WhyNot("unknown_method", text, {**data, "method": method})
-    if not _free(facts):
-        capacity = sum(one.capacity for one in active)
+    takers = _takers(facts)
+    if not takers:
+        yield _no_method(facts, active, data)
+    elif not _free(facts):
+        capacity = sum(one.capacity for one in takers)
         full = f"are full, all {capacity} places are taken" if capacity else "offer no place yet"
         before = _before(facts.ahead)
-        text = f"the executors of the stream {app_name!r} {full}; {before}"
+        having = "" if len(takers) == len(active) else f" that have the method {_method(facts)!r}"
+        text = f"the executors of the stream {app_name!r}{having} {full}; {before}"
         yield WhyNot("executors_full", text, {**data, "capacity": capacity, "ahead": facts.ahead})
 
 
+def _no_method(facts: Facts, active: list[ExecutorRow], data: dict[str, Any]) -> WhyNot:
+    """Return the reason that no executor of its stream has the method of its stage."""
+    app_name, method = facts.row.app_name, _method(facts)
+    methods = sorted(frozenset[str]().union(*(_methods(one, app_name) or () for one in active)))
+    shown = ", ".join(methods[:3]) + (", …" if len(methods) > 3 else "")
+    text = (
+        f"no connected executor of the stream {app_name!r} has the method {method!r}, only "
+        f"{shown}: it waits for one that has it"
+    )
+    data = {**data, "method": method, "methods": methods[:SHOWN_IDS]}
+    return WhyNot("unknown_method", text, data)
+
+
 def _free(facts: Facts) -> int:
+    return sum(max(0, one.capacity - one.running) for one in _takers(facts))
+
+
+def _takers(facts: Facts) -> list[ExecutorRow]:
+    """The executors of its stream that have the method of its stage."""
     active = [one for one in facts.executors if one.status is ExecutorStatus.ACTIVE]
-    return sum(max(0, one.capacity - one.running) for one in active)
+    having = (_methods(one, facts.row.app_name) for one in active)
+    method = _method(facts)
+    return [
+        one
+        for one, methods in zip(active, having, strict=True)
+        if methods is None or method in methods
+    ]
 
 
-def _knows(executor: ExecutorRow, method: str) -> bool:
-    if bytes(executor.commands) == FORWARDS_ALL:
-        return True
-    return any(one["method"] == method for one in msgspec.json.decode(executor.commands))
+def _methods(executor: ExecutorRow, app_name: str) -> Methods:
+    return stored(executor.commands, (app_name,))[app_name]
+
+
+def _method(facts: Facts) -> str:
+    return facts.definition.commands[facts.row.stage].method
 
 
 def _waits_for_tasks(facts: Facts, end: str) -> WhyNot:

@@ -23,7 +23,8 @@ def moves(task: dict[str, Any], served: Collection[str]) -> bool:
                 or task["status_reason"] not in ("message", "tasks")
             )
         case "QUEUED":
-            return bool(task["app_name"] in served or task["max_queue_time"] is not None)
+            taken = task["app_name"] in served and task["status_reason"] != "method"
+            return bool(taken or task["max_queue_time"] is not None)
     return True
 
 
@@ -45,6 +46,12 @@ def why_it_stands(task: dict[str, Any], blocking: dict[str, Any]) -> str:
     :param blocking: the task that it waits for, or the task itself
     """
     id = blocking["id"]
+    if blocking["status"] == "QUEUED" and blocking["status_reason"] == "method":
+        method = blocking["commands"][blocking["stage"]]["method"]
+        return (
+            f"No executor of this command has the method {method!r} of the task {id} on the stream "
+            f"{blocking['app_name']!r}."
+        )
     if blocking["status"] == "QUEUED":
         return (
             f"No executor of this command serves the stream {blocking['app_name']!r} of the task "

@@ -4,6 +4,8 @@ Random values (ids, nonces) and measured ones are part of the event, because the
 a clock nor a source of randomness.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle.children import ChildFailure
@@ -47,6 +49,10 @@ class SlotFull(Event, frozen=True, kw_only=True):
     """The concurrency key has no free slot: the task waits for one, or is dropped."""
 
 
+class MethodLacking(Event, frozen=True, kw_only=True):
+    """An executor that has a place for the task lacks its method: the task waits for another."""
+
+
 class GateOpened(Event, frozen=True, kw_only=True):
     """A gate that held the task in its stream may be open: a slot is free, or a pause has ended."""
 
@@ -86,13 +92,23 @@ class ChildrenLooked(Event, frozen=True, kw_only=True):
 
 
 class StageFinished(Event, frozen=True, kw_only=True):
-    """A stage finished, or its condition did not hold and it was skipped."""
+    """A stage finished, or its condition did not hold and it was skipped.
+
+    :param methods: the methods that the executor announces, by stream; None for all, also of a
+        stream that is missing. Before another method the task goes to another executor
+    """
 
     lease: Lease
     stage: int
     result: Raw
     skipped: bool = False
     max_run_bytes: int = DEFAULT_MAX_RUN_BYTES
+    methods: Mapping[str, frozenset[str] | None] | None = None
+
+    def ends_before(self, app_name: str, method: str) -> bool:
+        """Whether what the executor was sent of a task ends before a stage with this method."""
+        methods = None if self.methods is None else self.methods.get(app_name)
+        return methods is not None and method not in methods
 
 
 class StageFailed(Event, frozen=True, kw_only=True):
@@ -253,6 +269,7 @@ EVENTS: tuple[type[Event], ...] = (
     Due,
     Acquired,
     SlotFull,
+    MethodLacking,
     GateOpened,
     PauseBegan,
     Watched,

@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle.state import (
     InboxMessage,
     Row,
     TaskState,
+    method_gate,
     pause_gate,
     slot_gate,
 )
@@ -165,6 +166,13 @@ class Move:
         row.ready = 0
         row.gate = slot_gate(self.definition.slot_key)
         self.stand(QUEUED, Reason.CONCURRENCY)
+
+    def wait_for_method(self) -> None:
+        """Wait in the stream for an executor that announces the method of the current stage."""
+        row = self.row
+        row.gate = method_gate(self.command.method, suspect=row.losses >= SUSPECT_LOSSES)
+        row.ready = 0
+        self.stand(QUEUED, Reason.METHOD)
 
     def execute(self, executor_id: str, nonce: str) -> None:
         """Lease the task to an executor."""

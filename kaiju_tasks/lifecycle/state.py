@@ -1,6 +1,8 @@
 """The input of `advance`: the row, which changes, and the definition, which does not."""
 
+import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from msgspec import Raw, Struct, field
 
@@ -10,6 +12,12 @@ from kaiju_tasks.types import TaskStatus
 
 GRACE_SECONDS = 2.0
 """The least of `TaskState.grace_seconds`."""
+METHOD_GATES = ("m:", "m!")
+"""How the gates of methods begin: of ordinary and of suspect tasks."""
+GATE_BYTES = 500
+"""A gate is in an index with the name of a stream and the id of a task, at most 1,020 bytes each.
+PostgreSQL allows 2,704 bytes for an index entry."""
+GATE_TEXT = 100
 
 
 class Row(Struct):
@@ -41,7 +49,7 @@ class Row(Struct):
     :param reason_change: when the reason changed after that
     :param rev: identifies the definition of this row
     :param version: increases with each write
-    :param gate: what holds the task in its stream: `slot_gate` or `pause_gate`
+    :param gate: what holds the task in its stream: `slot_gate`, `pause_gate` or `method_gate`
     :param awaited: another task may wait for the end of this one's run
     :param chain: the starts that led to the open run, or to the next one (`lineage.py`)
     :param stage_deadline: when the `max_timeout` of the running stage ends
@@ -134,6 +142,39 @@ def pause_gate(pause_id: str) -> str:
 def gate_pause(gate: str) -> str | None:
     """The id of the pause behind a gate; None for any other gate."""
     return gate[2:] if gate.startswith("p:") else None
+
+
+@lru_cache(maxsize=10_000)
+def method_gate(method: str, *, suspect: bool = False) -> str:
+    """The gate of tasks whose next stage needs a method that some executor of their stream lacks.
+
+    :param suspect: the gate of suspect tasks, which run alone
+    """
+    encoded = method.encode("utf-8", "surrogatepass")
+    if len(encoded) > GATE_BYTES or not method.isprintable():
+        shown = "".join(filter(str.isprintable, method[:GATE_TEXT]))
+        method = f"{shown}#{hashlib.sha256(encoded).hexdigest()}"
+    return METHOD_GATES[suspect] + method
+
+
+def at_method(row: Row) -> bool:
+    """Whether the task waits for an executor that has its method."""
+    return row.gate is not None and row.gate.startswith(METHOD_GATES)
+
+
+def is_suspect_gate(gate: str) -> bool:
+    """Whether suspect tasks wait at a gate of a method."""
+    return gate.startswith(METHOD_GATES[True])
+
+
+def at_slot(row: Row) -> bool:
+    """Whether the task waits for a slot of its concurrency key."""
+    return row.gate is not None and row.gate.startswith("c:")
+
+
+def acquirable(row: Row) -> bool:
+    """Whether an executor that has the task's method may acquire it."""
+    return row.ready > 0 or at_method(row)
 
 
 class InboxMessage(Struct):

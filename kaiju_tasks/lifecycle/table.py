@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle.events import (
     ExecutorLost,
     GateOpened,
     MessageCame,
+    MethodLacking,
     PauseBegan,
     Reset,
     RestartFrom,
@@ -98,6 +99,7 @@ TABLE: dict[type[Event], dict[TaskStatus, Rule]] = {
     },
     Acquired: {QUEUED: _to(executors.acquired, QUEUED, EXECUTED)},
     SlotFull: {QUEUED: _to(gates.slot_full, QUEUED, IDLE, FAILED)},
+    MethodLacking: {QUEUED: _to(gates.method_lacking, QUEUED)},
     GateOpened: {QUEUED: _to(gates.gate_opened, QUEUED)},
     PauseBegan: {
         QUEUED: _to(gates.pause_began, QUEUED),

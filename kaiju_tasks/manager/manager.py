@@ -15,6 +15,7 @@ from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.events.wakes import Wakes, read_wake
+from kaiju_tasks.manager.executors.method_gates import MethodGates
 from kaiju_tasks.manager.executors.placement import placements
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
 from kaiju_tasks.manager.executors.reports import Reports
@@ -92,6 +93,7 @@ class Manager:
             self.dice,
             settings.batch_rows,
             reconcile=lambda session: self.reconciliation.check([session]),
+            gates=MethodGates(store.method_gates, settings.poll_interval / 2),
         )
         visits = Visits()
         self.committer.new_placement = placements(
@@ -210,6 +212,7 @@ class Manager:
         """Serve the streams of an executor that has connected or has been resumed."""
         for app_name in session.app_names:
             self.streams.feed(app_name)
+        self.streams.want_gates()
         self.scheduler.look()
 
     def _on_wake(self, topics: Iterable[str]) -> None:
@@ -225,6 +228,8 @@ class Manager:
             self.auth.changed()
         for app_name in woken.streams:
             self.streams.feed(app_name)
+        if woken.gates:
+            self.streams.want_gates(known=True)
         for executor_id in woken.executors:
             session = self.sessions.get(executor_id)
             if session is not None:
@@ -239,6 +244,8 @@ class Manager:
     def _seen(self, summary: WorkSummary, asked_at: float) -> None:
         self.pauses.seen(summary.paused)
         self.auth.seen(summary.tokens_revision, asked_at)
+        if summary.gated:
+            self.streams.gates_seen()
         served = self.streams.served()
         self.streams.feed_all(summary.ready & served, summary.suspect & served)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.lifecycle import Step, at_method
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.events.wakes import Wakes
@@ -50,6 +50,12 @@ class Publisher:
             self._streams.feed(row.app_name, row.ready)
             if not self._streams.covers(row.app_name):
                 self._wakes.stream(row.app_name)
+        elif row.gate is not None and at_method(row) and not step.deleted:
+            self._feed_gate(row.app_name, row.gate)
+
+    def _feed_gate(self, app_name: str, gate: str) -> None:
+        if not self._streams.feed_gate(app_name, gate):
+            self._wakes.gates()
 
     def _schedule(self, step: Step) -> None:
         if step.row.due_at is not None:

@@ -88,6 +88,7 @@ class WorkSummary(Struct):
     :param suspect: streams with suspect tasks (`ready` 2)
     :param next_expiry: the earliest end of the lease of an ACTIVE or DRAINING executor, or None
     :param paused: the gates of pauses that hold tasks
+    :param gated: whether tasks wait for executors with their methods (see `Store.method_gates`)
     :param unsettled: whether there are unsettled slots (see `Transaction.unsettled_slots`)
     :param signals: whether there are signals (see `Transaction.take_signals`)
     :param tokens_revision: raised with every change to principals and tokens
@@ -102,6 +103,7 @@ class WorkSummary(Struct):
     unsettled: bool = False
     signals: bool = False
     tokens_revision: int = 0
+    gated: bool = False
 
 
 class StoredDefinition(Struct):
@@ -437,7 +439,14 @@ class Transaction(Protocol):
         ...
 
     async def lock_ready(
-        self, app_name: str, limit: int, *, executor_id: str, session: str, ready: int = 1
+        self,
+        app_name: str,
+        limit: int,
+        *,
+        executor_id: str,
+        session: str,
+        ready: int = 1,
+        gates: Sequence[str] = (),
     ) -> list[Row] | None:
         """Lock up to `limit` tasks of a stream, by priority and `queued_at`, and skip locked ones.
 
@@ -445,6 +454,9 @@ class Transaction(Protocol):
         (`lock_executor`) happens before or after it.
 
         :param ready: 1 for ordinary tasks, 2 for suspect tasks
+        :param gates: lock ordinary tasks together with those at these gates of methods, or suspect
+            tasks only there. If other transactions have locked some of them, the order between
+            gates is not exact. Up to one task more of each gate may be locked
         :returns: the rows; None if the executor has another session or is not ACTIVE
         """
         ...
@@ -841,6 +853,13 @@ class Store(Protocol):
     async def ahead(self, row: Row) -> int:
         """The number of tasks before a QUEUED task, in its stream or at its gate, at most
         COUNT_LIMIT."""
+        ...
+
+    async def method_gates(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+        """The gates of methods at which tasks wait, and their streams, in order.
+
+        :param after: only what comes after this gate and stream
+        """
         ...
 
     async def slot_used(self, key: str) -> int:

@@ -60,16 +60,39 @@ async def test_executors_that_are_full_or_take_no_work(
 
 
 async def test_a_method_nobody_knows(call: Calls, executor: HandExecutor) -> None:
-    await call("executors.drain", id="hand")
+    await executor.connect(commands=[{"method": "work"}, {"method": "b", "app_name": "default"}])
     await call.create("wrok", id="t")
-    await call("executors.resume", id="hand")
-    await executor.take()
-    await call("executors.drain", id="hand")
-    await call("tasks.reset", id="t")
-    other = HandExecutor(executor.manager, "full", capacity=0)
-    await other.connect()
+
+    async def waits() -> bool:
+        return bool((await call.get("t"))["status_reason"] == "method")
+
+    await wait_until(waits, "it waits for its method")
+    assert await codes(call, "t") == {
+        "unknown_method": {
+            "app_name": "default",
+            "executors": 1,
+            "method": "wrok",
+            "methods": ["b", "work"],
+        }
+    }
+    text = (await call("tasks.explain", id="t"))["message"]
+    assert (
+        "no connected executor of the stream 'default' has the method 'wrok', only b, work" in text
+    )
+
+
+async def test_the_executors_that_have_the_method_are_full(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await executor.connect(commands=[{"method": "work"}])
+    other = HandExecutor(executor.manager, "other", capacity=1)
+    await other.connect(commands=[{"method": "rare"}])
     async with pinging(other):
-        assert (await codes(call, "t"))["unknown_method"]["method"] == "wrok"
+        await call.create("rare", id="running")
+        await other.take()
+        await call.create("rare", id="t")
+        full = (await codes(call, "t"))["executors_full"]
+        assert full == {"app_name": "default", "executors": 2, "capacity": 1, "ahead": 0}
 
 
 async def test_concurrency(call: Calls, executor: HandExecutor) -> None:

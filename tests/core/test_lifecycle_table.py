@@ -320,6 +320,7 @@ def test_every_pair_is_a_rule_a_conflict_or_nothing(event: Any, status: TaskStat
             "Due",
             "Acquired",
             "SlotFull",
+            "MethodLacking",
             "GateOpened",
             "PauseBegan",
             "ChildrenLooked",

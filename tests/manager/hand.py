@@ -134,7 +134,6 @@ class HandExecutor:
             id=self.id,
             app_names=[app],
             capacity=self.capacity,
-            commands=[{"method": "work"}],
             holding=msgspec.to_builtins(holding or []),
             **more,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row
+from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, at_method
 from kaiju_tasks.lifecycle.move import SUSPECT_LOSSES
 from kaiju_tasks.manager.executors.visits import REST_SECONDS_MAX
 from kaiju_tasks.protocol import Lease
@@ -82,7 +82,8 @@ class Calm:
                         ADRIFT_SECONDS,
                         partial(_mute, row),
                     )
-            if row.ready and any(_has_place(executor, row) for executor in executors):
+            waits = bool(row.ready) or at_method(row)
+            if waits and any(self._has_place(executor, row) for executor in executors):
                 behind = row.app_name in suspects
                 bound = RESERVED_SECONDS if behind else IDLE_HANDS_SECONDS
                 yield (
@@ -95,6 +96,10 @@ class Calm:
             yield from self._zombies(executor)
         for invariant, key, text in self._ties.stuck(now):
             yield invariant, key, TIED_SECONDS, partial(str, text)
+
+    def _has_place(self, executor: SimExecutor, row: Row) -> bool:
+        commands = self._oracle.definitions[row.id].commands
+        return _has_place(executor, row) and not executor.lacks(commands[row.stage].method)
 
     def _zombies(self, executor: SimExecutor) -> Iterator[Wrong]:
         if executor.runner is None or not executor.process.alive:
@@ -127,7 +132,7 @@ def _is_moved(row: Row, clock: float) -> bool:
     when the clock is set back, it stays due when the clock comes there."""
     if row.due_at is not None:
         return row.due_at - clock < STEP_BACK_SECONDS
-    if row.executor_id is not None or row.ready:
+    if row.executor_id is not None or row.ready or at_method(row):
         return True
     return row.status is TaskStatus.WAITING and row.reason == Reason.TASKS
 
@@ -158,7 +163,7 @@ def _has_place(executor: SimExecutor, row: Row) -> bool:
     if runner is None or link is None or not link.connected:
         return False
     taken = len(runner.holding())
-    return taken == 0 if row.ready == 2 else runner.capacity > taken
+    return taken == 0 if row.losses >= SUSPECT_LOSSES else runner.capacity > taken
 
 
 def _late(row: Row) -> str:

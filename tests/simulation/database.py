@@ -320,12 +320,19 @@ class WatchedTransaction:
         return self._take(self._passed_by(await self._inner.lock_due(limit)))
 
     async def lock_ready(
-        self, app_name: str, limit: int, *, executor_id: str, session: str, ready: int = 1
+        self,
+        app_name: str,
+        limit: int,
+        *,
+        executor_id: str,
+        session: str,
+        ready: int = 1,
+        gates: Sequence[str] = (),
     ) -> list[Row] | None:
         self._late.wait_for("executors", [executor_id])
         self.locks.shared.add(executor_id)
         rows = await self._inner.lock_ready(
-            app_name, limit, executor_id=executor_id, session=session, ready=ready
+            app_name, limit, executor_id=executor_id, session=session, ready=ready, gates=gates
         )
         return None if rows is None else self._take(self._passed_by(rows))
 

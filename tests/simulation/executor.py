@@ -25,6 +25,8 @@ Began = Callable[["SimExecutor", Context], int]
 class SimExecutor:
     """One life of an executor; a new one comes with a new name.
 
+    :param lacking: methods that it has, but does not announce
+    :ivar announced: the methods that it has announced in its life
     :param began: called when a stage begins; returns the number of that execution, which is part of
         the result, so that each stored result shows where it came from
     """
@@ -39,7 +41,12 @@ class SimExecutor:
         random: Random,
         trace: Trace,
         began: Began,
+        lacking: frozenset[str] = frozenset(),
     ) -> None:
+        self.announced: set[str] = set()
+        self._lacking = lacking
+        self._identity: ConnectParams | None = None
+        self._methods: list[str] = []
         self.process = Process(name)
         self.app_name = app_name
         self.concurrency = concurrency
@@ -59,13 +66,13 @@ class SimExecutor:
         runtime = Runtime([executor], clock, threads=1, kill_grace=2.0)
         runtime.on_stuck = lambda: self.kill(silent=False)
         self.runner = Runner(runtime, Outbox(), concurrency=self.concurrency)
-        infos = [CommandInfo(method) for method in executor.commands]
-        identity = ConnectParams(
+        identity = self._identity = ConnectParams(
             id=self.process.name,
             app_names=[self.app_name],
-            commands=infos,
             instance=self.process.name,
         )
+        self._methods = sorted(executor.commands)
+        self.announce(self._lacking)
         transport = SimTransport(self._network, self.process)
         self.link = Link(self._urls, identity, self.runner, transport, clock, self._random)
         try:
@@ -75,6 +82,19 @@ class SimExecutor:
         self.trace(self.process.name, "has ended")
         self.leaving = True
         self.process.kill()
+
+    def announce(self, lacking: frozenset[str]) -> None:
+        """Announce all methods but some, from the next connect on."""
+        self._lacking = lacking
+        if self._identity is None:
+            return
+        methods = [method for method in self._methods if method not in lacking]
+        self._identity.commands = [CommandInfo(method) for method in methods]
+        self.announced |= set(methods)
+
+    def lacks(self, method: str) -> bool:
+        """Whether it does not announce a method now."""
+        return method in self._lacking
 
     @property
     def serves(self) -> bool:

@@ -9,6 +9,7 @@ class Invariant(StrEnum):
     # at every commit, frame and execution: oracle.py
     BEGUN_ONCE = "no stage begins twice under one lease"
     BEGUN_IN_TIME = "no stage begins after its executor was expelled"
+    BEGUN_WHERE_ANNOUNCED = "no stage begins on an executor that does not announce its method"
     ACK_AFTER_COMMIT = "no report is acknowledged before it is committed"
     SIGHT_BEFORE_JUDGEMENT = "nobody is expelled by a manager that has just lost its database"
     LEASES_ARE_KEPT = "nobody is expelled before the lease ends"

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kaiju_tasks.executor import Context
-from kaiju_tasks.lifecycle import Attempt, Definition, Row, Step
+from kaiju_tasks.lifecycle import Attempt, Definition, Row, Step, at_method
 from kaiju_tasks.lifecycle.lineage import Chain
 from kaiju_tasks.manager.executors import room
 from kaiju_tasks.protocol import AckState, Lease, Report, ReportState, WriteStageResult
@@ -153,6 +153,12 @@ class Oracle:
         self.executions.append(Execution(name, ctx.task_id, ctx.job_id, ctx.stage, epoch))
         self._trace(name, f"runs {ctx.task_id}/{ctx.stage} {ctx.method} n={n}")
         self.count("execution")
+        if ctx.method not in executor.announced:
+            self._wrong(
+                Invariant.BEGUN_WHERE_ANNOUNCED,
+                ctx.task_id,
+                f"stage {ctx.stage} begins, but {name} does not announce {ctx.method}",
+            )
         for lease in leases:
             if (lease.id, lease.epoch, lease.nonce) in self.lost:
                 self._wrong(
@@ -539,6 +545,8 @@ class Oracle:
             self._wrong(Invariant.ENDS_ARE_WHOLE, row.id, f"{row.status} and its run is open")
         if row.status is TaskStatus.WAITING:
             self._waiting(row, definition)
+        if at_method(row):
+            self.count("waits for a method")
 
     def _waiting(self, row: Row, definition: Definition) -> None:
         command = definition.commands[row.stage]

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -389,9 +389,17 @@ def rejects_repeats_to_tasks_that_have_ended(plant: Plant) -> None:
     plant(inbox, "_is_repeat", forgetful)
 
 
+def leases_to_executors_whatever_they_announce(plant: Plant) -> None:
+    def nothing(self: Acquisition, states: Mapping[str, TaskState]) -> set[str]:
+        return set()
+
+    plant(Acquisition, "_lacking", nothing)
+
+
 @pytest.mark.parametrize(
     ("bug", "faults", "invariant"),
     [
+        (leases_to_executors_whatever_they_announce, {}, Invariant.BEGUN_WHERE_ANNOUNCED),
         (acknowledges_before_the_commit, {}, Invariant.ACK_AFTER_COMMIT),
         (takes_reports_under_any_lease, {"twice": 0.5}, Invariant.HOLDER_REPORTS),
         (

@@ -71,6 +71,7 @@ def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:
         "run FINISHED",
         "run MISSED",
         "step",
+        "waits for a method",
         "waits for a pause",
         "waits for a slot",
     }

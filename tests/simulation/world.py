@@ -31,6 +31,9 @@ GRACE_SECONDS = 6.0
 SCHEDULES_SECONDS = 9.0
 REST_SECONDS = 600.0
 LOOK_SECONDS = 0.5
+MIXED = 0.4
+"""The share of seeds in which the executors of a stream announce different methods."""
+METHODS = ["echo", "some", "nap", "flaky", "once", "hang", "give_up", "stretch", "stubborn"]
 SPOILT = 0.2
 """The share of seeds in which a row becomes unreadable."""
 SPOILT_TEXT = "the stored definition cannot be read"
@@ -111,6 +114,9 @@ class World:
             lethal=not quiet and random.random() < 0.5,
         )
         self.chaos = Chaos(self, self.network, self.database, Random(f"chaos/{seed}"), trace)
+        self._methods_dice = Random(f"methods/{seed}")
+        self._mixed = self._methods_dice.random() < MIXED
+        self._calm = False
         self._spoil_dice = Random(f"spoil/{seed}")
         self._silent = Random(f"silent/{seed}").choice([0.0, 0.0, 0.001])
         self.faults: Mapping[str, float] = NO_FAULTS
@@ -127,6 +133,26 @@ class World:
         db = self.database.store._writer._db  # type: ignore[attr-defined]
         found = db.execute(f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks ORDER BY id")
         self.oracle.stepped(step, [row_of_integers(values) for values in found])
+
+    def _lacking(self) -> frozenset[str]:
+        """Methods that an executor does not announce. In calm, one that comes has all of them."""
+        dice = self._methods_dice
+        if not self._mixed or self._calm:
+            return frozenset()
+        return frozenset(dice.sample(METHODS, dice.choice([0, 2, 5, len(METHODS)])))
+
+    async def _change_methods(self) -> None:
+        """Let executors announce other methods while they hold tasks."""
+        while True:
+            await asyncio.sleep(self._methods_dice.expovariate(1 / 4.0))
+            if not self.executors:
+                continue
+            executor = self._methods_dice.choice(self.executors)
+            lacking = self._lacking()
+            self._trace(executor.process.name, f"announces all but {sorted(lacking)}")
+            executor.announce(lacking)
+            for wire in [w for w in self.network.wires if w.executor is executor.process]:
+                wire.cut(half_open=False)
 
     async def _set_clock(self) -> None:
         dice = self._clock_dice
@@ -173,6 +199,8 @@ class World:
             self.client.process.spawn(self.workload.disturb(TROUBLE_SECONDS)),
             self.client.process.spawn(self.workload.disturb_lines()),
         ]
+        if self._mixed:
+            works.append(self.process.spawn(self._change_methods()))
         if not self._quiet:
             works.append(self.process.spawn(self.chaos.run()))
             if self._spoil_dice.random() < SPOILT:
@@ -187,6 +215,9 @@ class World:
     async def _come_to_rest(self) -> None:
         self._trace("world", "the trouble ends")
         self.chaos.end()
+        self._calm = True
+        for app_name in dict.fromkeys(self._app_names) if self._mixed else ():
+            self.process.spawn(self._keep_executor(app_name))
         self.client.process.spawn(self.workload.help_along())
         calm = Calm(self.oracle, self.ties, self._trace)
         began = self._loop.now
@@ -266,6 +297,7 @@ class World:
                 self._dice,
                 self._trace,
                 self.oracle.began,
+                self._lacking(),
             )
             self.executors.append(executor)
             await executor.process.killed()

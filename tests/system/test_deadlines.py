@@ -81,7 +81,6 @@ async def test_what_a_stage_may_not_do_is_a_typed_error_of_that_stage_alone(
     wrong = {
         "result_too_large": command("big", size=5000),
         "invalid_params": command("typed", customer=1, tags=[1]),
-        "unknown_method": command("no.such"),
         "template_error": command("echo", data="[kws.nowhere]"),
         "execution_error": command("fail", message="on request"),
         "abort": command("abort", message="on request"),

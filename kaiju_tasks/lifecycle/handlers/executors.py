@@ -18,6 +18,7 @@ from kaiju_tasks.lifecycle.run import (
     fail_results_too_large,
     proceed,
 )
+from kaiju_tasks.lifecycle.state import acquirable
 from kaiju_tasks.lifecycle.statuses import QUEUED
 from kaiju_tasks.types import ErrorType, Limit, Outcome
 
@@ -40,7 +41,7 @@ MANAGERS_OWN = frozenset(
 
 
 def acquired(move: Move, event: Acquired) -> None:
-    if not move.row.ready:
+    if not acquirable(move.row):
         move.nothing()
     elif move.pause is not None:
         move.queue()
@@ -61,7 +62,12 @@ def stage_finished(move: Move, event: StageFinished) -> None:
     elif row.hold_next:
         move.unlease()
         move.hold(QUEUED)
-    elif not row.enabled or move.command.is_hook or move.pause is not None:
+    elif (
+        not row.enabled
+        or move.command.is_hook
+        or event.ends_before(row.app_name, move.command.method)
+        or move.pause is not None
+    ):
         move.unlease()
         proceed(move)
 

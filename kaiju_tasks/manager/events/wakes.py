@@ -1,4 +1,5 @@
-"""Wakes other managers when a stream, an executor, the pauses or the tokens have changed."""
+"""Wakes other managers when a stream, an executor, the pauses or the tokens have changed, or when
+tasks wait for an executor that has their method."""
 
 import asyncio
 import logging
@@ -9,7 +10,7 @@ from kaiju_tasks.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
 
-STREAM, EXECUTOR, PAUSES, TOKENS = "q:", "r:", "p", "t"
+STREAM, EXECUTOR, PAUSES, TOKENS, GATES = "q:", "r:", "p", "t", "g"
 
 
 class Woken(NamedTuple):
@@ -19,12 +20,14 @@ class Woken(NamedTuple):
     :param executors: executors whose leases may have changed
     :param pauses: whether the pauses may have changed
     :param tokens: whether principals or tokens may have changed
+    :param gates: whether tasks may have come to gates of methods
     """
 
     streams: list[str]
     executors: list[str]
     pauses: bool
     tokens: bool
+    gates: bool
 
 
 class Wakes:
@@ -52,6 +55,12 @@ class Wakes:
         """Report that a stream has tasks that no executor of this manager can take."""
         if not self._alone():
             self._send(STREAM + app_name)
+
+    def gates(self) -> None:
+        """Report that a task waits for an executor with its method, and none of this manager is
+        free for it."""
+        if not self._alone():
+            self._send(GATES)
 
     def executor(self, executor_id: str) -> None:
         """Report that leases of an executor of another manager have changed."""
@@ -81,14 +90,16 @@ class Wakes:
 
 def read_wake(topics: Iterable[str]) -> Woken:
     """Parse the topics of a wake-up. Unknown topics, of a later version, are ignored."""
-    streams, executors, pauses, tokens = [], [], False, False
+    streams, executors, pauses, tokens, gates = [], [], False, False, False
     for topic in topics:
         if topic == PAUSES:
             pauses = True
         elif topic == TOKENS:
             tokens = True
+        elif topic == GATES:
+            gates = True
         elif topic.startswith(STREAM):
             streams.append(topic.removeprefix(STREAM))
         elif topic.startswith(EXECUTOR):
             executors.append(topic.removeprefix(EXECUTOR))
-    return Woken(streams, executors, pauses, tokens)
+    return Woken(streams, executors, pauses, tokens, gates)

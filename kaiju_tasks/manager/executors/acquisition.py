@@ -6,13 +6,15 @@ from typing import NamedTuple
 from kaiju_tasks.lifecycle import (
     Acquired,
     Event,
+    MethodLacking,
     Row,
     SlotFull,
     Step,
     TaskState,
     Unreadable,
 )
-from kaiju_tasks.manager.executors.assignments import assign
+from kaiju_tasks.manager.executors.assignments import Leased, assign
+from kaiju_tasks.manager.executors.methods import lacks
 from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.pauses import PauseBook
@@ -29,7 +31,8 @@ class Found(NamedTuple):
     """The result of an acquisition.
 
     :param assignments: leased tasks, to be pushed
-    :param held: number of tasks that wait for a slot or for the end of a pause
+    :param held: number of tasks that wait for a slot, for the end of a pause, or for another
+        executor
     :param more: whether the stream may have more ready tasks
     :param short: whether a ready task was left because it is too large to be sent now
     :param session_over: whether the session has ended because the executor reconnected elsewhere
@@ -54,6 +57,7 @@ class Acquisition:
     :param places: maximum number of tasks to lease
     :param limit: maximum number of tasks to lock
     :param ready: 1 for ordinary tasks, 2 for suspect tasks
+    :param gates: gates of methods that the executor has, at which tasks may wait
     :ivar tried: whether an earlier attempt with an unknown outcome may have leased tasks
     """
 
@@ -68,7 +72,10 @@ class Acquisition:
         places: int,
         limit: int,
         ready: int,
+        gates: Sequence[str] = (),
     ) -> None:
+        self._gates = gates
+        self._methods = session.methods.get(app_name)
         self._committer = committer
         self._pauses = pauses
         self._session = session
@@ -94,6 +101,7 @@ class Acquisition:
             executor_id=self._session.executor_id,
             session=self._session.nonce,
             ready=self._ready,
+            gates=self._gates,
         )
         if rows is None:
             return Written(Found(more=True, session_over=True), [])
@@ -104,7 +112,8 @@ class Acquisition:
     async def _leased_before(self, tx: Transaction) -> list[Assignment]:
         rows = await tx.lock_leased(self._session.executor_id)
         states = await self._committer.states.load(tx, [r for r in rows if r.nonce == self._nonce])
-        assignments, _ = await assign(tx, [(Step(s.row), s.definition) for s in states.values()])
+        leased = [Leased(Step(s.row), s.definition, self._methods) for s in states.values()]
+        assignments, _ = await assign(tx, leased)
         return assignments
 
     async def _lease(self, tx: Transaction, rows: Sequence[Row]) -> Written[Found]:
@@ -113,14 +122,18 @@ class Acquisition:
         states = await self._committer.states.load(tx, rows)
         slots = Slots(self._committer.states, tx)
         room = Room(self._places, self._session.untaken)
-        admitted, full = await slots.admit(states.values(), room)
+        lacking = self._lacking(states)
+        fitting = (state for state in states.values() if state.row.id not in lacking)
+        admitted, full = await slots.admit(fitting, room)
 
         def event(state: TaskState) -> Event:
+            if state.row.id in lacking:
+                return MethodLacking()
             return SlotFull() if state.row.id in full else self._acquired
 
-        looked_at = [states[id] for id in (*admitted, *full)]
+        looked_at = [states[id] for id in (*admitted, *full, *lacking)]
         changes = self._committer.states.advance(tx, looked_at, event)
-        leased = [(c.step, c.definition) for c in changes if _is_leased(c)]
+        leased = [Leased(c.step, c.definition, self._methods) for c in changes if _is_leased(c)]
         looked = len(changes)  # fewer than `rows` if no place is left or `advance` failed
         assignments, unreadable = await assign(tx, leased)
         if unreadable:
@@ -128,11 +141,21 @@ class Acquisition:
         found = Found(
             assignments,
             held=looked - len(leased),
-            more=room.short or (looked > 0 and (len(rows) == self._limit or looked < len(rows))),
+            more=room.short or (looked > 0 and (len(rows) >= self._limit or looked < len(rows))),
             short=room.short,
         )
         await self._committer.save(tx, changes, slots)
         return Written(found, changes)
+
+    def _lacking(self, states: Mapping[str, TaskState]) -> set[str]:
+        """The ids of the tasks whose method the executor lacks."""
+        if self._methods is None:
+            return set()
+        return {
+            task_id
+            for task_id, state in states.items()
+            if lacks(self._methods, state.definition, state.row.stage)
+        }
 
 
 def _is_leased(change: Change) -> bool:

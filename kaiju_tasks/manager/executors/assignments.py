@@ -1,13 +1,16 @@
-"""Builds assignments: the commands up to the next hook, and the earlier results they read."""
+"""Builds assignments: the commands up to the next hook, or the next method that the executor lacks,
+and the earlier results they read."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
 
 from kaiju_tasks.errors import reason_of
 from kaiju_tasks.lifecycle import Command, Definition, Row, Step, Unreadable
+from kaiju_tasks.manager.executors.methods import Methods
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.templates import ANY_ROOT
@@ -15,8 +18,20 @@ from kaiju_tasks.templates import ANY_ROOT
 _decode = Decoder(Raw).decode
 
 
+class Leased(NamedTuple):
+    """A task that an executor has acquired.
+
+    :ivar methods: the methods that the executor has for its stream
+    """
+
+    step: Step
+    definition: Definition
+    methods: Methods = None
+
+
 class Segment(Struct, frozen=True):
-    """The commands from a stage up to the next hook or the end of the task.
+    """The commands from a stage up to the next hook, the next method that the executor lacks, or
+    the end of the task.
 
     :param commands: objects with the fields of `SegmentCommand`
     :param reads: earlier stages whose results the templates read, and the key they use
@@ -26,12 +41,18 @@ class Segment(Struct, frozen=True):
     reads: tuple[tuple[int, str], ...] = ()
 
 
-def segment(definition: Definition, stage: int) -> Segment:
-    """The segment that begins at a stage."""
+def segment(definition: Definition, stage: int, methods: Methods = None) -> Segment:
+    """The segment that begins at a stage.
+
+    :param methods: the methods that the executor has for the stream
+    """
     hooks = definition.hooks.stages
-    if stage == 0 and not hooks:
-        return Segment(definition.commands)
     end = next((hook for hook in hooks if hook >= stage), len(definition.commands))
+    if methods is not None:
+        later = range(stage + 1, end)
+        end = next((i for i in later if definition.commands[i].method not in methods), end)
+    if stage == 0 and end == len(definition.commands):
+        return Segment(definition.commands)
     commands = definition.commands[stage:end]
     return Segment(commands, tuple(_reads(definition, stage, commands)) if stage else ())
 
@@ -52,7 +73,7 @@ def _is_index(ref: str) -> bool:
 
 
 async def assign(
-    tx: Transaction, steps: list[tuple[Step, Definition]]
+    tx: Transaction, tasks: Sequence[Leased]
 ) -> tuple[list[Assignment], dict[str, Unreadable]]:
     """Build the assignments of newly acquired tasks, with the results that they read.
 
@@ -60,19 +81,20 @@ async def assign(
     """
     wanted = [
         (step.row.job_id or "", step.row.cycle, stage)
-        for step, definition in steps
+        for step, definition, methods in tasks
         if step.row.stage
-        for stage, _ in segment(definition, step.row.stage).reads
+        for stage, _ in segment(definition, step.row.stage, methods).reads
     ]
     results = await tx.results(wanted) if wanted else {}
     damaged = {key: problem for key, raw in results.items() if (problem := _problem(raw))}
     assignments, unreadable = [], {}
-    for step, definition in steps:
+    for step, definition, methods in tasks:
         row = step.row
-        if damaged and (error := _unreadable(row, definition, damaged)) is not None:
+        part = segment(definition, row.stage, methods)
+        if damaged and (error := _unreadable(row, part, damaged)) is not None:
             unreadable[row.id] = error
         else:
-            assignments.append(_assignment(row, definition, results, tx.now))
+            assignments.append(_assignment(row, definition, part, results, tx.now))
     return assignments, unreadable
 
 
@@ -85,11 +107,8 @@ def _problem(raw: Raw) -> str | None:
     return None
 
 
-def _unreadable(
-    row: Row, definition: Definition, damaged: dict[tuple[str, int], str]
-) -> Unreadable | None:
-    reads = segment(definition, row.stage).reads if row.stage else ()
-    for stage, _ in reads:
+def _unreadable(row: Row, part: Segment, damaged: dict[tuple[str, int], str]) -> Unreadable | None:
+    for stage, _ in part.reads:
         if (problem := damaged.get((row.job_id or "", stage))) is not None:
             text = f"the stored result of stage {stage} cannot be read: {problem}"
             return Unreadable(text, status=row.status)
@@ -97,9 +116,12 @@ def _unreadable(
 
 
 def _assignment(
-    row: Row, definition: Definition, results: dict[tuple[str, int], Raw], now: float
+    row: Row,
+    definition: Definition,
+    part: Segment,
+    results: dict[tuple[str, int], Raw],
+    now: float,
 ) -> Assignment:
-    part = segment(definition, row.stage)
     assert row.job_id is not None
     assert row.nonce is not None
     assert row.exec_deadline is not None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from kaiju_tasks.lifecycle import Acquired, Definition, Row, Step, TaskState, advance
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.executors.assignments import assign
+from kaiju_tasks.manager.executors.assignments import Leased, assign
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.room import Room
 from kaiju_tasks.manager.executors.sessions import Session
@@ -98,7 +98,7 @@ class Placement:
         known = self._places.get(row.id)
         if known is not None:  # the task is inserted a second time
             return known
-        session = self._streams.free_session(row.app_name)
+        session = self._streams.free_session(row, definition)
         if session is None:
             return None
         room = self._rooms.get(session)
@@ -151,7 +151,13 @@ class Placement:
         ]
         leased += self._found
         leased.sort(key=lambda one: _turn(one[1].row))
-        assignments, unreadable = await assign(self._tx, [(step, made) for _, step, made in leased])
+        assignments, unreadable = await assign(
+            self._tx,
+            [
+                Leased(step, made, place.session.methods.get(step.row.app_name))
+                for place, step, made in leased
+            ],
+        )
         sessions = {step.row.id: place.session for place, step, _ in leased}
         for assignment in assignments:
             self._assigned.setdefault(sessions[assignment.id], []).append(assignment)

@@ -101,7 +101,7 @@ class Reports:
     def _event(self, report: Report, lease: Lease, session: Session | None) -> Event:
         state = report.state
         if state in STAGE_DONE:
-            return self._finished(report, lease)
+            return self._finished(report, lease, session)
         if state is ReportState.FAILED:
             return StageFailed(lease=lease, stage=report.stage, error=self._error(report))
         if state is ReportState.EXTEND:
@@ -111,7 +111,7 @@ class Reports:
             executor_id, epoch=report.epoch, nonce=report.nonce, fruitless=not report.waited
         )
 
-    def _finished(self, report: Report, lease: Lease) -> Event:
+    def _finished(self, report: Report, lease: Lease, session: Session | None) -> Event:
         try:
             check_raw(report.result, self._limits)
         except KaijuError as exc:
@@ -125,6 +125,7 @@ class Reports:
             result=report.result,
             skipped=report.state is ReportState.SKIPPED,
             max_run_bytes=self._max_run_bytes,
+            methods=None if session is None else session.methods_of(lease),
         )
 
     def _error(self, report: Report) -> TaskError:

@@ -13,6 +13,7 @@ from kaiju_tasks.lifecycle import ExecutorLost, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.departures import Departures
 from kaiju_tasks.manager.executors.frames import largest_frame
+from kaiju_tasks.manager.executors.methods import Methods, announced, stored
 from kaiju_tasks.manager.executors.processes import LocalProcess, has_ended_soon, local_process
 from kaiju_tasks.manager.executors.reconciliation import lease_of
 from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
@@ -101,11 +102,14 @@ class Roster:
         nonce = self._dice.nonce()
         before = self._sessions.get(params.id)
         again = before is not None and before.connection is connection
-        status, kept, requeued = await self._committer.transact(
+        methods = announced(params.commands, params.app_names)
+        status, kept, requeued, methods_before = await self._committer.transact(
             lambda tx: self._register(tx, params, nonce, owner)
         )
-        session = Session(params.id, nonce, connection, params.app_names, params.capacity, status)
-        session.leases = {lease.id: lease for lease in kept}
+        session = Session(
+            params.id, nonce, connection, params.app_names, params.capacity, status, methods
+        )
+        session.keep(kept, methods if methods_before is None else methods_before)
         session.process = local_process(params.host, params.pid) if local else None
         self._sessions.add(session)
         self._departures.forget(params.id)
@@ -148,8 +152,9 @@ class Roster:
 
     async def _register(
         self, tx: Transaction, params: ConnectParams, nonce: str, owner: str | None
-    ) -> Written[tuple[ExecutorStatus, list[Lease], list[Lease]]]:
-        """:returns: the status, the leases that continue, and the leases that were requeued"""
+    ) -> Written[tuple[ExecutorStatus, list[Lease], list[Lease], dict[str, Methods] | None]]:
+        """:returns: the status, the leases that continue, the leases that were requeued, and the
+        methods that the executor had before, by stream, if they may be others"""
         known = await tx.lock_executor(params.id)
         status = ExecutorStatus.ACTIVE
         if known is not None and known.status not in GONE:
@@ -166,9 +171,14 @@ class Roster:
         ]
         for lease in kept:
             del leased[lease.id]
-        await tx.put_executor(self._row(params, nonce, owner, status, tx.now))
+        row = self._row(params, nonce, owner, status, tx.now)
+        before = None
+        if kept and known is not None and bytes(known.commands) != bytes(row.commands):
+            before = stored(known.commands, known.app_names)
+        await tx.put_executor(row)
         changes = await self._committer.advance_rows(tx, leased.values(), given_back(params.id))
-        return Written((status, kept, [lease_of(row) for row in leased.values()]), changes)
+        requeued = [lease_of(row) for row in leased.values()]
+        return Written((status, kept, requeued, before), changes)
 
     def _row(
         self,

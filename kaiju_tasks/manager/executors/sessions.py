@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from kaiju_tasks.manager.executors.frames import frames
+from kaiju_tasks.manager.executors.methods import ANY, Methods, common, gates_of
 from kaiju_tasks.manager.executors.processes import LocalProcess
 from kaiju_tasks.protocol import (
     Assignment,
@@ -47,6 +48,7 @@ class Session:
 
     :param nonce: the session id in the store; the next connect of the executor replaces it
     :param capacity: maximum number of leases
+    :param methods: the methods that the executor has, by stream
     :ivar untaken: bytes of assignments that were sent and that the executor has not taken
     :ivar congested: whether a task waits until the executor has taken all that was sent
     :ivar resting: whether the executor gets no tasks because it came and went without useful work
@@ -66,7 +68,11 @@ class Session:
         app_names: Iterable[str],
         capacity: int,
         status: ExecutorStatus,
+        methods: Mapping[str, Methods] = ANY,
     ) -> None:
+        self.methods = methods
+        self._gates: dict[str, frozenset[str] | None] = {}
+        self._methods_of_leases: dict[str, Mapping[str, Methods]] = {}
         self.executor_id = executor_id
         self.nonce = nonce
         self.connection = connection
@@ -104,6 +110,25 @@ class Session:
         if self.acquiring[nonce] <= 0:
             del self.acquiring[nonce]
 
+    def gates_among(self, app_name: str, gates: Iterable[str]) -> list[str]:
+        """The gates of methods that this executor has for a stream."""
+        if app_name not in self._gates:
+            self._gates[app_name] = gates_of(self.methods.get(app_name))
+        own = self._gates[app_name]
+        return [gate for gate in gates if own is None or gate in own]
+
+    def keep(self, leases: Iterable[Lease], methods: Mapping[str, Methods]) -> None:
+        """Continue leases that were given to the executor while it had other methods. What it was
+        sent of these tasks ends before the first method that it did not have then."""
+        self.leases = {lease.id: lease for lease in leases}
+        if methods != self.methods:
+            both = common(methods, self.methods)
+            self._methods_of_leases = dict.fromkeys(self.leases, both)
+
+    def methods_of(self, lease: Lease) -> Mapping[str, Methods]:
+        """The methods, by stream, that the executor had whenever it was sent a part of a task."""
+        return self._methods_of_leases.get(lease.id, self.methods)
+
     def has(self, lease: Lease) -> bool:
         return self.leases.get(lease.id) == lease
 
@@ -113,6 +138,7 @@ class Session:
 
     def push(self, assignments: Sequence[Assignment]) -> None:
         for a in assignments:
+            self._methods_of_leases.pop(a.id, None)
             self.leases[a.id] = Lease(a.id, a.job_id, a.epoch, a.nonce)
         for frame in frames(assignments, _encode_run):
             self.untaken += len(frame)
@@ -148,6 +174,7 @@ class Session:
     def drop(self, lease: Lease) -> None:
         if self.has(lease):
             del self.leases[lease.id]
+            self._methods_of_leases.pop(lease.id, None)
             self.cleared(lease)
 
     def cleared(self, lease: Lease) -> None:

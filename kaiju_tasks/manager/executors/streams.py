@@ -3,15 +3,20 @@
 A stream is *pending* while it may have tasks that can be acquired. Queued tasks, freed capacity
 and the wake-ups of other managers make a stream pending; the loop serves pending streams until
 none is left.
+
+A task whose method the looking executor lacks goes to the gate of this method. Executors that have
+the method acquire it there, together with the ready tasks of the stream.
 """
 
 import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 
-from kaiju_tasks.lifecycle import given_back
+from kaiju_tasks.lifecycle import Definition, Row, given_back
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.executors.acquisition import Acquisition, Found
+from kaiju_tasks.manager.executors.method_gates import MethodGates
+from kaiju_tasks.manager.executors.methods import lacks
 from kaiju_tasks.manager.executors.sessions import Session, Sessions
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
@@ -31,6 +36,7 @@ class Streams:
 
     :param batch_rows: maximum number of tasks in a transaction
     :param reconcile: applies what the store says of a session that it refused tasks
+    :param gates: the gates of methods at which tasks wait
     :ivar on_call: by stream, a function that starts its executor when the stream has work and no
         executor serves it
     """
@@ -43,7 +49,9 @@ class Streams:
         dice: Dice,
         batch_rows: int,
         reconcile: Callable[[Session], Awaitable[None]],
+        gates: MethodGates,
     ) -> None:
+        self._gates = gates
         self._committer = committer
         self._pauses = pauses
         self._sessions = sessions
@@ -87,16 +95,46 @@ class Streams:
         """
         self._suspect &= suspect
         for session in self._sessions:
-            if session.reserved_for not in suspect:
+            if session.reserved_for not in suspect | self._gates.suspect():
                 session.reserved_for = None
         if ready or suspect:
             self._pending |= ready
             self._suspect |= suspect
             self._work.set()
 
+    def feed_gate(self, app_name: str, gate: str) -> bool:
+        """Take note of a task that waits for an executor with its method. Returns whether one of
+        this manager has free capacity for it."""
+        sessions = self._sessions.serving(app_name)
+        having = [s for s in sessions if s.gates_among(app_name, (gate,))]
+        if having:
+            self._gates.add(app_name, gate)
+            self._work.set()
+        return any(s.free > 0 for s in having)
+
+    def gates_seen(self) -> None:
+        """Take note that tasks wait at gates of methods, for executors of any manager."""
+        self._gates.seen(asyncio.get_running_loop().time())
+        if self._gates.stale:
+            self._work.set()
+
+    def want_gates(self, *, known: bool = False) -> None:
+        """Look for tasks that wait at gates of methods: an executor has come.
+
+        :param known: whether it is known that there are such tasks
+        """
+        self._gates.wanted = True
+        if known:
+            self.gates_seen()
+
+    @property
+    def gated(self) -> bool:
+        """Whether tasks may wait at gates of methods for which this manager has executors."""
+        return bool(self._gates)
+
     def credit(self) -> None:
         """Serve the pending streams: an executor has free capacity."""
-        if self._pending or self._suspect:
+        if self._pending or self._suspect or self._gates:
             self._work.set()
 
     def covers(self, app_name: str) -> bool:
@@ -106,12 +144,20 @@ class Streams:
             return app_name in self.on_call
         return any(session.free > 0 for session in serving)
 
-    def free_session(self, app_name: str) -> Session | None:
+    def free_session(self, row: Row, definition: Definition) -> Session | None:
         """The session with the most free places for a task that need not go through its stream;
         None if there is none, or if the stream may have a backlog."""
+        app_name = row.app_name
         if app_name in self._pending or app_name in self._suspect or app_name == self._acquiring:
             return None
-        free = [s for s in self._sessions.serving(app_name) if s.free > 0]
+        waiting = self._gates.of(app_name)
+        free = [
+            s
+            for s in self._sessions.serving(app_name)
+            if s.free > 0
+            and not lacks(s.methods.get(app_name), definition, row.stage)
+            and not (waiting and s.gates_among(app_name, waiting))
+        ]
         return max(free, key=lambda s: s.free, default=None)
 
     def take_back(self, session: Session, leases: Sequence[Assignment | Lease]) -> None:
@@ -140,14 +186,16 @@ class Streams:
         busy = True
         while busy:
             busy = False
-            for app_name in sorted(self._suspect):
+            if self._gates.stale:
+                busy = await self._gates.read(self._sessions)
+            for app_name in sorted(self._suspect | self._gates.suspect()):
                 busy |= await self._serve_suspect(app_name)
             for app_name in self._in_turn():
                 busy |= await self._serve(app_name)
 
     def _in_turn(self) -> list[str]:
         """Pending streams in round-robin order, so that none takes all the free capacity."""
-        names = sorted(self._pending)
+        names = sorted(self._pending | self._gates.streams())
         turn = bisect_right(names, self._served_last)
         return names[turn:] + names[:turn]
 
@@ -156,17 +204,22 @@ class Streams:
         serving = self._sessions.serving(app_name)
         if not serving:  # an executor that connects makes its streams pending
             self._pending.discard(app_name)
+            self._gates.forget(app_name)
             self._start_on_call(app_name)
         free = [s for s in serving if s.free > 0]
+        waiting = self._gates.of(app_name)
+        if app_name not in self._pending:
+            free = [s for s in free if s.gates_among(app_name, waiting)]
         if not free:
             return False
         session = max(free, key=lambda s: s.free)
+        gates = session.gates_among(app_name, waiting)
         limit = min(session.free, self._fitting.get(app_name, self._batch_rows))
         share = self._shares.get(app_name, SHARE_AMONG_MANY)
         if len(free) > 1:
             limit = min(limit, max(1, session.free // share))
         self._pending.discard(app_name)
-        found = await self._acquire(session, app_name, limit, READY, feed_again=self._pending)
+        found = await self._acquire(session, app_name, limit, READY, gates, self._pending)
         if found.looked:
             self._served_last = app_name
         if found.more:
@@ -183,10 +236,12 @@ class Streams:
         if not serving:
             self._suspect.discard(app_name)
             self._start_on_call(app_name)
+        waiting = self._gates.of(app_name, suspect=True)
         sessions = [
             s
             for s in serving
-            if s.status is ExecutorStatus.ACTIVE
+            if (app_name in self._suspect or s.gates_among(app_name, waiting))
+            and s.status is ExecutorStatus.ACTIVE
             and s.capacity > 0
             and not s.congested
             and not s.resting
@@ -199,20 +254,31 @@ class Streams:
         session.reserved_for = app_name
         if session.leases:
             return False
-        self._suspect.discard(app_name)
-        found = await self._acquire(session, app_name, 1, SUSPECT, feed_again=self._suspect)
+        gates = session.gates_among(app_name, waiting)
+        if not gates:
+            self._suspect.discard(app_name)
+        found = await self._acquire(session, app_name, 1, SUSPECT, gates, self._suspect)
         session.reserved_for = None
         if found.looked:
             session.alone = next(iter(session.leases), None)
-        if found.looked or found.short:
+        if (found.looked or found.short) and not gates:
             self._suspect.add(app_name)
         return True
 
     async def _acquire(
-        self, session: Session, app_name: str, places: int, ready: int, feed_again: set[str]
+        self,
+        session: Session,
+        app_name: str,
+        places: int,
+        ready: int,
+        gates: Sequence[str],
+        feed_again: set[str],
     ) -> Found:
         """Lease up to `places` tasks to an executor and push them. Tasks that must wait for a
-        slot or for the end of a pause are held."""
+        slot, for the end of a pause or for another executor are held.
+
+        :param gates: gates of methods that the executor has
+        """
         nonce = self._dice.nonce()
         session.reserve(nonce, places)
         self._acquiring = app_name
@@ -225,11 +291,15 @@ class Streams:
             places=places,
             limit=max(places, self._batch_rows) if app_name in self._has_held else places,
             ready=ready,
+            gates=gates,
         )
+        self._gates.discard(app_name, gates)
         try:
             found = await self._committer.transact(acquisition.attempt)
         except BaseException:
             feed_again.add(app_name)
+            for gate in gates:
+                self._gates.add(app_name, gate)
             if acquisition.tried:
                 # Leases may have been committed but not sent; the next connect returns them.
                 self._sessions.close(session)
@@ -237,6 +307,8 @@ class Streams:
         finally:
             session.release(nonce, places)
             self._acquiring = None
+        for gate in gates if found.more else ():
+            self._gates.add(app_name, gate)
         (self._has_held.add if found.held else self._has_held.discard)(app_name)
         self._fit(app_name, found)
         if found.session_over:

@@ -150,6 +150,43 @@ locked AS MATERIALIZED (
 SELECT {tasks.of t}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
 
+-- name: lock_at_gates
+-- Lock the first tasks of a stream among those at some gates of methods and, if asked for, the ready
+-- ones, in the same way as lock_ready. The first tasks decide how many are locked of each kind, but
+-- at least one: others may have locked the first ones.
+WITH me AS MATERIALIZED (
+    SELECT e.id FROM executors e WHERE e.id = $3::text AND e.session = $4::text
+        AND e.status = 'ACTIVE' FOR KEY SHARE),
+gates AS MATERIALIZED (SELECT gate FROM unnest($5::text[]) AS g (gate)),
+first AS MATERIALIZED (
+    SELECT g.gate, t.priority, t.queued_at, t.id FROM gates g CROSS JOIN LATERAL (
+        SELECT t.priority, t.queued_at, t.id FROM tasks t
+        WHERE t.gate = g.gate AND t.app_name = $1::text
+        ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int) AS t
+    UNION ALL
+    SELECT NULL, t.priority, t.queued_at, t.id FROM (
+        SELECT t.priority, t.queued_at, t.id FROM tasks t
+        WHERE $6::bool AND t.app_name = $1::text AND t.ready = 1
+        ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int) AS t
+    ORDER BY priority DESC, queued_at, id LIMIT $2::int),
+shares AS MATERIALIZED (
+    SELECT g.gate, greatest(1, (SELECT count(*) FROM first f WHERE f.gate = g.gate)) AS most
+    FROM gates g),
+gated AS MATERIALIZED (
+    SELECT {tasks.of t} FROM shares s CROSS JOIN LATERAL (
+        SELECT {tasks.of t} FROM tasks t
+        WHERE EXISTS (SELECT FROM me) AND t.gate = s.gate AND t.app_name = $1::text
+        ORDER BY t.priority DESC, t.queued_at, t.id LIMIT s.most FOR UPDATE OF t SKIP LOCKED) AS t),
+ready AS MATERIALIZED (
+    SELECT {tasks.of t} FROM tasks t
+    WHERE EXISTS (SELECT FROM me) AND $6::bool AND t.app_name = $1::text AND t.ready = 1
+    ORDER BY t.priority DESC, t.queued_at, t.id
+    LIMIT (SELECT greatest(1, count(*)) FROM first f WHERE f.gate IS NULL)
+    FOR UPDATE OF t SKIP LOCKED)
+SELECT {tasks.of t}, {pauses_revision}, {clock} FROM me
+LEFT JOIN (SELECT * FROM gated UNION ALL SELECT * FROM ready) AS t ON true
+ORDER BY t.priority DESC, t.queued_at, t.id
+
 -- name: hold_sessions
 -- Share-lock executors, in the order of their ids, whose sessions may acquire tasks. Those that
 -- another transaction has locked are left out. There is always one row with the pauses' revision.
@@ -666,7 +703,7 @@ DELETE FROM managers WHERE seen_at < $1::float8
 -- name: work_summary
 -- Read the work summary: clock, next due time, ready streams, suspect streams, next expiry, gates
 -- of pauses that hold tasks, whether slots are unsettled, whether there are signals, the revision
--- of principals and tokens.
+-- of principals and tokens, whether tasks wait for executors with their methods.
 WITH RECURSIVE
 gates (gate) AS (
     SELECT min(t.gate) FROM tasks t WHERE t.gate >= 'p:' AND t.gate < 'p;'
@@ -689,7 +726,19 @@ SELECT {clock}, (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED')),
     ARRAY(SELECT gate FROM gates WHERE gate IS NOT NULL),
     EXISTS (SELECT FROM slots WHERE unsettled), EXISTS (SELECT FROM signals),
-    (SELECT value FROM revisions WHERE name = 'tokens')
+    (SELECT value FROM revisions WHERE name = 'tokens'),
+    EXISTS (SELECT FROM tasks WHERE gate >= 'm!' AND gate < 'm;')
+
+-- name: method_gates
+-- Read the gates of methods at which tasks wait, and their streams, after a gate and stream.
+WITH RECURSIVE found (gate, app_name) AS (
+    SELECT $1::text COLLATE "C", $2::text COLLATE "C"
+    UNION ALL
+    SELECT t.gate, t.app_name FROM found f CROSS JOIN LATERAL (
+        SELECT t.gate, t.app_name FROM tasks t
+        WHERE (t.gate, t.app_name) > (f.gate, f.app_name) AND t.gate >= 'm!' AND t.gate < 'm;'
+        ORDER BY t.gate, t.app_name LIMIT 1) AS t)
+SELECT gate, app_name FROM found OFFSET 1 LIMIT $3::int
 
 -- name: runs
 -- Read the runs of a task, newest first, up to a number and a size of all errors together.

@@ -226,7 +226,7 @@ class PostgresStore(SharedStore):
         ((now, next_due, ready, suspect, next_expiry, *waiting),) = await self._read_clock(
             "work_summary"
         )
-        paused, unsettled, signals, tokens_revision = waiting
+        paused, unsettled, signals, tokens_revision, gated = waiting
         return WorkSummary(
             now,
             next_due,
@@ -237,7 +237,11 @@ class PostgresStore(SharedStore):
             unsettled,
             signals,
             tokens_revision,
+            gated,
         )
+
+    async def method_gates(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+        return [(gate, app) for gate, app in await self._read("method_gates", *after, limit)]
 
     async def wake(self, topics: Iterable[str]) -> None:
         await self._notify("notify", self._wakes.payload(topics))

@@ -77,10 +77,20 @@ class PostgresTransaction(SharedTransaction):
         return await self._rows("lock_due", limit)
 
     async def lock_ready(
-        self, app_name: str, limit: int, *, executor_id: str, session: str, ready: int = 1
+        self,
+        app_name: str,
+        limit: int,
+        *,
+        executor_id: str,
+        session: str,
+        ready: int = 1,
+        gates: Sequence[str] = (),
     ) -> list[Row] | None:
-        name = "lock_suspect" if ready == 2 else "lock_ready"
-        found = await self._locked(name, app_name, limit, executor_id, session)
+        values = (app_name, limit, executor_id, session)
+        if gates:
+            found = await self._locked("lock_at_gates", *values, list(gates), ready == 1)
+        else:
+            found = await self._locked("lock_suspect" if ready == 2 else "lock_ready", *values)
         if not found:
             return None
         self._pauses_revision = found[0]["value"]

@@ -484,7 +484,7 @@ DELETE FROM managers WHERE seen_at < ?1
 -- name: work_summary
 -- Read the work summary: next due time, ready streams, suspect streams, next expiry, gates of
 -- pauses that hold tasks, whether slots are unsettled, whether there are signals, the revision of
--- principals and tokens.
+-- principals and tokens, whether tasks wait for executors with their methods.
 WITH RECURSIVE
 gates (gate) AS (
     SELECT min(gate) FROM tasks WHERE gate >= 'p:' AND gate < 'p;'
@@ -507,7 +507,14 @@ SELECT (SELECT min(due_at) FROM tasks WHERE due_at IS NOT NULL),
     (SELECT min(lease_until) FROM executors WHERE status IN ('ACTIVE', 'DRAINING', 'SUSPENDED')),
     (SELECT json_group_array(gate) FROM gates WHERE gate IS NOT NULL),
     EXISTS (SELECT 1 FROM slots WHERE unsettled), EXISTS (SELECT 1 FROM signals),
-    (SELECT value FROM revisions WHERE name = 'tokens')
+    (SELECT value FROM revisions WHERE name = 'tokens'),
+    EXISTS (SELECT 1 FROM tasks WHERE gate >= 'm!' AND gate < 'm;')
+
+-- name: next_method_gate
+-- Read the first gate of a method at which tasks wait, and its stream, after a gate and stream.
+SELECT t.gate, t.app_name FROM tasks t
+WHERE (t.gate, t.app_name) > (?1, ?2) AND t.gate >= 'm!' AND t.gate < 'm;'
+ORDER BY t.gate, t.app_name LIMIT 1
 
 -- name: runs
 -- Read the runs of a task, newest first, up to a number and a size of all errors together.

@@ -184,7 +184,7 @@ class SqliteStore(SharedStore):
     async def work_summary(self) -> WorkSummary:
         await self._follow_clock()
         ((next_due, ready, suspect, next_expiry, *waiting),) = await self._read("work_summary")
-        paused, unsettled, signals, tokens_revision = waiting
+        paused, unsettled, signals, tokens_revision, gated = waiting
         return WorkSummary(
             self._clock(),
             next_due,
@@ -195,7 +195,20 @@ class SqliteStore(SharedStore):
             bool(unsettled),
             bool(signals),
             tokens_revision,
+            bool(gated),
         )
+
+    async def method_gates(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+        def read(db: sqlite3.Connection) -> list[tuple[str, str]]:
+            found = [after]
+            while len(found) <= limit:
+                following = db.execute(SQL["next_method_gate"], found[-1]).fetchone()
+                if following is None:
+                    break
+                found.append(following)
+            return found[1:]
+
+        return await self._run(self._reader, read)
 
     async def wake(self, topics: Iterable[str]) -> None:
         """Do nothing: there is no other manager."""

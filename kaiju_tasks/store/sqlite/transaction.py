@@ -3,6 +3,8 @@
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Any, TypeVar
 
 from msgspec import Raw
@@ -77,7 +79,14 @@ class SqliteTransaction(SharedTransaction):
         return await self._rows("lock_due", self._clock(), limit)
 
     async def lock_ready(
-        self, app_name: str, limit: int, *, executor_id: str, session: str, ready: int = 1
+        self,
+        app_name: str,
+        limit: int,
+        *,
+        executor_id: str,
+        session: str,
+        ready: int = 1,
+        gates: Sequence[str] = (),
     ) -> list[Row] | None:
         name = "lock_suspect" if ready == 2 else "lock_ready"
 
@@ -85,6 +94,8 @@ class SqliteTransaction(SharedTransaction):
             if db.execute(SQL["acquiring"], (executor_id, session)).fetchone() is None:
                 return None
             (self._pauses_revision,) = db.execute(SQL["pauses_revision"]).fetchone()
+            if gates:
+                return _first_at_gates(db, app_name, limit, gates, with_ready=ready == 1)
             return [row_of_integers(row) for row in db.execute(SQL[name], (app_name, limit))]
 
         rows = await self._run(read)
@@ -333,6 +344,25 @@ class SqliteTransaction(SharedTransaction):
         except Exception as error:
             self._error = error
             raise
+
+
+def _first_at_gates(
+    db: sqlite3.Connection, app_name: str, limit: int, gates: Sequence[str], *, with_ready: bool
+) -> list[Row]:
+    """The first tasks of a stream among those at some gates and, if asked for, the ready ones."""
+    cursors = [db.execute(SQL["lock_gated"], (gate, app_name, limit)) for gate in gates]
+    if with_ready:
+        cursors.append(db.execute(SQL["lock_ready"], (app_name, limit)))
+    try:
+        rows = (map(row_of_integers, cursor) for cursor in cursors)
+        return list(islice(merge(*rows, key=_place), limit))
+    finally:
+        for cursor in cursors:
+            cursor.close()
+
+
+def _place(row: Row) -> tuple[int, float, str]:
+    return -row.priority, row.queued_at or 0.0, row.id
 
 
 def _begin(db: sqlite3.Connection) -> None:
