@@ -5,7 +5,16 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from kaiju_tasks.lifecycle import Acquired, Command, Definition, Due, ExecutorLost, Row, Step
+from kaiju_tasks.lifecycle import (
+    Acquired,
+    Command,
+    Definition,
+    Due,
+    ExecutorLost,
+    MethodLacking,
+    Row,
+    Step,
+)
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Store
 from kaiju_tasks.store.open import make_store
@@ -92,6 +101,69 @@ async def test_suspect_tasks_stand_apart(store: Store) -> None:
         await happen(store, "a", ExecutorLost(executor_id="e1"))
     assert ids(await acquire(store)) == []
     assert ids(await acquire(store, ready=2)) == ["a"]
+
+
+async def _gate(store: Store, *task_ids: str) -> None:
+    for task_id in task_ids:
+        await happen(store, task_id, MethodLacking())
+
+
+async def _lock(store: Store, limit: int, gates: list[str], ready: int = 1) -> list[str]:
+    async with store.transaction() as tx:
+        found = await tx.lock_ready(
+            "default", limit, executor_id="e1", session="s1", ready=ready, gates=gates
+        )
+        assert found is not None
+        return ids(found)
+
+
+async def test_tasks_at_gates_and_ready_ones_are_locked_in_one_order(store: Store) -> None:
+    await connect(store)
+    for id, method, priority in (("a3", "a", 3), ("b9", "b", 9), ("b1", "b", 1), ("x5", "x", 5)):
+        await add(store, definition(id, commands=[Command(method)], priority=priority))
+    await add(store, definition("elsewhere", commands=[Command("a")], app_name="other"))
+    await _gate(store, "a3", "b9", "b1", "elsewhere")
+    assert await _lock(store, 10, ["m:a", "m:b"]) == ["b9", "x5", "a3", "b1"]
+    assert (await _lock(store, 2, ["m:a", "m:b"]))[:2] == ["b9", "x5"]
+    assert await _lock(store, 10, ["m:a"]) == ["x5", "a3"]
+    assert await _lock(store, 10, ["m:a"], ready=2) == ["a3"]
+    assert ids(await acquire(store)) == ["x5"]
+    async with store.transaction() as tx:
+        gates = ["m:a", "m:b"]
+        assert await tx.lock_ready("default", 1, executor_id="e1", session="s", gates=gates) is None
+        assert await tx.lock_ready("none", 1, executor_id="e1", session="s1", gates=gates) == []
+
+
+async def test_what_another_transaction_has_locked_at_a_gate_is_passed_over(
+    postgres_dsn: str,
+) -> None:
+    async with AsyncExitStack() as stack:
+        store = make_store(postgres_dsn)
+        await store.open()
+        stack.push_async_callback(store.close)
+        await connect(store)
+        for n in range(6):
+            await add(store, definition(f"t{n}", commands=[Command("a")]))
+        await _gate(store, *(f"t{n}" for n in range(6)))
+        async with store.transaction() as other:
+            await other.lock(["t0", "t1", "t2"])
+            assert await _lock(store, 2, ["m:a"]) == ["t3", "t4"]
+
+
+async def test_the_gates_of_methods_are_read_page_by_page(store: Store) -> None:
+    assert (await store.work_summary()).gated is False
+    await connect(store)
+    for app_name in ("default", "other"):
+        for method in ("a", "b"):
+            for n in range(3):
+                id = f"{app_name}-{method}{n}"
+                await add(store, definition(id, commands=[Command(method)], app_name=app_name))
+                await _gate(store, id)
+    gates = [(gate, app) for gate in ("m:a", "m:b") for app in ("default", "other")]
+    assert await store.method_gates(("", ""), 10) == gates
+    assert await store.method_gates(("", ""), 3) == gates[:3]
+    assert await store.method_gates(gates[2], 10) == gates[3:]
+    assert (await store.work_summary()).gated is True
 
 
 async def test_leased_tasks_are_locked_in_the_order_of_ids(store: Store) -> None:

@@ -78,6 +78,8 @@ PLANS: dict[str, tuple[list[Any], str]] = {
     "lock_due": ([500], "tasks_due"),
     "lock_ready": (["app1", 500, "e1", "s1"], "tasks_ready"),
     "lock_suspect": (["app1", 500, "e1", "s1"], "tasks_suspect"),
+    "lock_at_gates": (["app1", 500, "e1", "s1", ["m:a", "m:b"], True], "tasks_gated"),
+    "method_gates": (["", "", 1000], "tasks_gated"),
     "lock_leased": (["e1"], "tasks_leased"),
     "holders": ([["e1"]], "tasks_leased"),
     "definitions": ([IDS], "definitions_pkey"),
