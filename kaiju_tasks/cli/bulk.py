@@ -8,6 +8,7 @@ from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_bulk
 from kaiju_tasks.cli.group import Group
+from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
@@ -80,7 +81,7 @@ def list_bulks(
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show a bulk call: its conditions, its progress, and why tasks were refused."""
-    _print(call("bulk.get", id=id), as_json)
+    _print(call_with_id("bulk.get", id), as_json)
 
 
 @bulk.command()
@@ -90,7 +91,7 @@ def show(id: str, as_json: bool) -> None:
 def stop(id: str, reason: str | None, as_json: bool) -> None:
     """Stop a bulk call. Tasks that it has handled stay as they are."""
     more = {} if reason is None else {"reason": reason}
-    _print(call("bulk.stop", id=id, **more), as_json)
+    _print(call_with_id("bulk.stop", id, **more), as_json)
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

@@ -14,7 +14,7 @@ __all__ = ["call_with_id", "whole_ids"]
 SHORTEST = 4
 """The least number of characters of an id by which it is found."""
 CANDIDATES = 5
-PAGED = ("tasks", "notifications")
+PAGED = ("bulk", "notifications", "tasks")
 """What is found by a condition. Of other objects, the whole list is read."""
 _SPECIAL = re.compile(r"([\\%_])")
 

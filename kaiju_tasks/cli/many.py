@@ -228,10 +228,11 @@ def print_result(result: dict[str, Any], dry_run: bool) -> None:
         click.echo(f"  {one_line(id)}")
     if matched > len(result["sample"]):
         click.echo(f"  … and {matched - len(result['sample'])} more")
+    refused = "would be refused" if dry_run else "refused"
     for refusal in result["errors"]:
-        click.echo(one_line(f"refused: {refusal['id']}: {refusal['message']}"), err=True)
+        click.echo(one_line(f"{refused}: {refusal['id']}: {refusal['message']}"), err=True)
     counted = sum(one["count"] for one in result["refusals"])
     if counted > len(result["errors"]):
         for one in result["refusals"]:
             reason = " ".join(filter(None, (one["reason"], one["status"])))
-            click.echo(one_line(f"refused: {one['count']} tasks ({reason})"), err=True)
+            click.echo(one_line(f"{refused}: {one['count']} tasks ({reason})"), err=True)

@@ -90,6 +90,27 @@ def test_more_than_twenty_tasks_are_changed_after_a_question(shell: Shell) -> No
     assert deleted.stdout.splitlines()[0] == "21 matched: 21 done, 0 refused, 0 pending"
 
 
+def test_the_question_can_be_answered_on_a_terminal(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        create = ("task", "create", "--method", "do.echo", "--set", "delay=600")
+        shell.run(*create, "--set", f'id="{name}"', "--set", "group=g")
+    shell.run("task", "cancel", "c")
+    monkeypatch.setattr("kaiju_tasks.cli.many.can_ask", lambda: True)
+    monkeypatch.setattr("kaiju_tasks.cli.many.ASKS_ABOVE", 1)
+    no = shell.run("task", "cancel", "--group", "g", stdin="n\n")
+    assert no.returncode == 1
+    assert "`tasks.m_cancel` acts on 2 tasks; 1 more will be refused. Go on? [y/N]" in no.stderr
+    assert no.stderr.endswith("Nothing was changed.\n")
+    assert shell.json("bulk")["count"] == 0
+    yes = shell.run("task", "cancel", "--group", "g", stdin="y\n")
+    assert (yes.returncode, yes.stdout.splitlines()[0]) == (
+        0,
+        "3 matched: 2 done, 1 refused, 0 pending",
+    )
+
+
 def test_failed_tasks_restart_from_the_stage_that_has_failed(shell: Shell) -> None:
     echo, fail = {"method": "do.echo", "params": {"data": 1}}, {"method": "do.fail"}
     for name in ("a", "b"):

@@ -35,6 +35,7 @@ LISTS = [
     ["notifications", "list"],
     ["pauses", "list"],
     ["audit"],
+    ["bulk"],
     ["db", "status", "--db", "sqlite:///other.db"],
 ]
 WIDTHS = [40, 80]
@@ -119,7 +120,7 @@ def busy_shell(shell: Shell) -> Shell:
         file.write_bytes(msgspec.json.encode(task))
         assert shell.run("task", "create", str(file), "--watch").returncode == 1
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--set", "delay=86400")
-    shell.run("task", "suspend", "a")
+    shell.run("task", "suspend", "--where", "id=a", "--reason", ERROR)
     shell.run("pauses", "add", "--method", "x.*", "--reason", ERROR, "--until", "2100-01-01")
     return shell
 
