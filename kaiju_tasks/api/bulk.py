@@ -104,13 +104,11 @@ class BulkApi:
         return DeletedMany(deleted=result.changed, not_found=[], **msgspec.structs.asdict(result))
 
     async def _delete(self, caller: Caller, given: list[str], reason: str | None) -> DeletedMany:
-        ids = list(dict.fromkeys(given))
-        more = {} if reason is None else {"reason": reason}
+        ids, new_id = list(dict.fromkeys(given)), self._manager.dice.new_id
         outcomes = await self._manager.committer.apply_all(
             [(task_id, permitted(caller, access.CHANGE_TASKS, Delete())) for task_id in ids],
             audits=[
-                caller.audit(self._manager.dice.new_id(), "tasks.m_delete", task_id, **more)
-                for task_id in ids
+                caller.audit(new_id(), "tasks.m_delete", task_id, reason=reason) for task_id in ids
             ],
         )
         unknown = []
@@ -225,8 +223,8 @@ class BulkApi:
     async def stop(self, caller: Caller, params: BulkStopParams) -> BulkCall:
         """Stop a bulk call. Tasks that it has handled stay as they are."""
         await self._seen(caller, access.OPERATE_TASKS, params.id)
-        more = {} if params.reason is None else {"reason": params.reason}
-        audit = caller.audit(self._manager.dice.new_id(), "bulk.stop", params.id, **more)
+        new_id, reason = self._manager.dice.new_id(), params.reason
+        audit = caller.audit(new_id, "bulk.stop", params.id, reason=reason)
         return _shown(await self._bulks.stop_call(params.id, caller.user_id, audit))
 
     async def _seen(self, caller: Caller, needs: Access, bulk_id: str) -> StoredBulk:

@@ -57,15 +57,24 @@ class Caller:
         return self.principal.id
 
     def audit(
-        self, record_id: str, action: str, target: str | None = None, **data: Any
+        self,
+        record_id: str,
+        action: str,
+        target: str | None = None,
+        *,
+        reason: str | None = None,
+        **data: Any,
     ) -> AuditRecord:
         """Return the audit record of an action of this caller, to be written with the action.
 
         :param record_id: random id, so that the record is written only once if it is retried
         :param action: name of the method, for example `tasks.reset`
         :param target: id of the task or executor
+        :param reason: why, in words of the caller; None if it gave no reason
         :param data: details; names of fields, but no values that can be secret
         """
+        if reason is not None:
+            data["reason"] = reason
         return AuditRecord(
             id=record_id,
             user_id=self.user_id,

@@ -4,7 +4,7 @@ import msgspec
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.known import of_stream, read_commands
-from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams
+from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams, OperateParams
 from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.errors import Forbidden, NotFound
 from kaiju_tasks.manager import Manager
@@ -51,26 +51,27 @@ class ExecutorsApi:
         target = Target(id=executor_id, streams=tuple(row.app_names))
         check_target(caller.principal, access.OPERATE_STREAMS, target, "executor")
 
-    async def suspend(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+    async def suspend(self, caller: Caller, params: OperateParams) -> ExecutorInfo:
         """Revoke an executor's leases, and refuse the executor until it is resumed."""
         await self._check(caller, params.id)
-        await self._roster.suspend(params.id, self._audit(caller, "suspend", params.id))
+        await self._roster.suspend(params.id, self._audit(caller, "suspend", params))
         return await self.get(caller, params)
 
-    async def resume(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+    async def resume(self, caller: Caller, params: OperateParams) -> ExecutorInfo:
         """Allow a suspended or draining executor to take tasks again."""
         await self._check(caller, params.id)
-        await self._roster.resume(params.id, self._audit(caller, "resume", params.id))
+        await self._roster.resume(params.id, self._audit(caller, "resume", params))
         return await self.get(caller, params)
 
-    async def drain(self, caller: Caller, params: IdParams) -> ExecutorInfo:
+    async def drain(self, caller: Caller, params: OperateParams) -> ExecutorInfo:
         """Give an executor no new tasks. Tasks that it holds continue."""
         await self._check(caller, params.id)
-        await self._roster.drain(params.id, self._audit(caller, "drain", params.id))
+        await self._roster.drain(params.id, self._audit(caller, "drain", params))
         return await self.get(caller, params)
 
-    def _audit(self, caller: Caller, action: str, executor_id: str) -> AuditRecord:
-        return caller.audit(self._dice.new_id(), f"executors.{action}", executor_id)
+    def _audit(self, caller: Caller, action: str, params: OperateParams) -> AuditRecord:
+        name = f"executors.{action}"
+        return caller.audit(self._dice.new_id(), name, params.id, reason=params.reason)
 
     async def commands(self, caller: Caller, params: CommandsParams) -> "list_[CommandView]":
         """List the methods that executors have registered, by stream."""

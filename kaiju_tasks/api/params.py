@@ -117,6 +117,15 @@ class IdParams(Struct, forbid_unknown_fields=True):
     id: Id
 
 
+class OperateParams(IdParams):
+    """
+    :param id: id of the object
+    :param reason: why, for the audit
+    """
+
+    reason: AuditReason | None = None
+
+
 class IdsParams(Struct, forbid_unknown_fields=True):
     """:param ids: ids of tasks, at most 1000"""
 
@@ -404,20 +413,24 @@ class UpdateManyParams(Struct, forbid_unknown_fields=True):
     """
     :param ids: ids of tasks, at most 1000
     :param data: the fields to change in each task, as in `tasks.create`
+    :param reason: why, for the audit
     """
 
     ids: Ids
     data: Changes
+    reason: AuditReason | None = None
 
 
 class UpdateParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the task
     :param data: the fields to change, as in `tasks.create`
+    :param reason: why, for the audit
     """
 
     id: Id
     data: Changes
+    reason: AuditReason | None = None
 
 
 class MessageParams(Struct, forbid_unknown_fields=True):
@@ -441,20 +454,24 @@ class SuspendParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the task
     :param wait_stage: suspend the task only after its running stage has ended
+    :param reason: why, for the audit
     """
 
     id: Id
     wait_stage: bool = False
+    reason: AuditReason | None = None
 
 
 class RestartFromParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the task
     :param stage: index of a stage, or its name
+    :param reason: why, for the audit
     """
 
     id: Id
     stage: Annotated[int, Meta(ge=0, le=100)] | CommandName
+    reason: AuditReason | None = None
 
 
 class Seen(Struct, forbid_unknown_fields=True):
@@ -555,9 +572,13 @@ class Validation(Struct):
 
 
 class DeleteOldParams(Struct, forbid_unknown_fields=True):
-    """:param interval_days: the least number of days since the end of the last run"""
+    """
+    :param interval_days: the least number of days since the end of the last run
+    :param reason: why, for the audit
+    """
 
     interval_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0
+    reason: AuditReason | None = None
 
 
 class PreviewParams(Struct, forbid_unknown_fields=True):
@@ -595,7 +616,7 @@ class PauseParams(Struct, forbid_unknown_fields=True):
     :param id: id of the pause; generated if absent
     """
 
-    reason: Annotated[str, Meta(min_length=1, max_length=4096)]
+    reason: AuditReason
     app_name: Id | None = None
     group: GroupName | None = None
     group_id: GroupName | None = None

@@ -3,7 +3,7 @@
 import msgspec
 
 from kaiju_tasks.api.caller import Caller
-from kaiju_tasks.api.params import IdParams, PauseParams, PauseView, Removed
+from kaiju_tasks.api.params import OperateParams, PauseParams, PauseView, Removed
 from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
 from kaiju_tasks.errors import Forbidden, InvalidParams
@@ -55,7 +55,7 @@ class PausesApi:
             and (pause.owner is None or may_call(caller.principal, access.READ_OPERATIONS))
         ]
 
-    async def remove(self, caller: Caller, params: IdParams) -> Removed:
+    async def remove(self, caller: Caller, params: OperateParams) -> Removed:
         """End a pause. The tasks that it holds continue."""
         if params.id.startswith(OWNER):
             raise Forbidden("this pause ends when its principal is enabled again", id=params.id)
@@ -64,11 +64,13 @@ class PausesApi:
                 if pause.id == params.id:
                     needs = access.OPERATE_STREAMS
                     check_target(caller.principal, needs, _target(pause), "pause")
-        await self._manager.pauses.remove(params.id, self._audit(caller, "remove", params.id))
+        audit = self._audit(caller, "remove", params.id, reason=params.reason)
+        await self._manager.pauses.remove(params.id, audit)
         return Removed(True)
 
-    def _audit(self, caller: Caller, verb: str, pause_id: str, **data: str) -> AuditRecord:
-        return caller.audit(self._manager.dice.new_id(), f"pauses.{verb}", pause_id, **data)
+    def _audit(self, caller: Caller, verb: str, pause_id: str, **data: str | None) -> AuditRecord:
+        record_id = self._manager.dice.new_id()
+        return caller.audit(record_id, f"pauses.{verb}", pause_id, **data)
 
 
 list_ = list

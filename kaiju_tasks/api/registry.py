@@ -190,17 +190,17 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("m_exists", access.READ_TASKS, tasks.m_exists, p.IdsParams, list[str], (Unavailable,))
     add("update", access.CHANGE_TASKS, tasks.update, p.UpdateParams, Task)
     add("m_update", access.CHANGE_TASKS, tasks.m_update, p.UpdateManyParams, list[Task])
-    add("delete", access.CHANGE_TASKS, tasks.delete, p.IdParams, p.Deleted, (Unavailable,))
-    add("reset", access.OPERATE_TASKS, tasks.reset, p.IdParams, Task)
+    add("delete", access.CHANGE_TASKS, tasks.delete, p.OperateParams, p.Deleted, (Unavailable,))
+    add("reset", access.OPERATE_TASKS, tasks.reset, p.OperateParams, Task)
     add("restart_from", access.OPERATE_TASKS, tasks.restart_from, p.RestartFromParams, Task)
     add("message", access.MESSAGE_TASKS, tasks.message, p.MessageParams, MessageReceipt, _READ)
     add(
         "write_message", access.MESSAGE_TASKS, tasks.message, p.MessageParams, MessageReceipt, _READ
     )
     add("suspend", access.OPERATE_TASKS, tasks.suspend, p.SuspendParams, Task)
-    add("resume", access.OPERATE_TASKS, tasks.resume, p.IdParams, Task)
-    add("cancel", access.OPERATE_TASKS, tasks.cancel, p.IdParams, Task)
-    add("run_now", access.OPERATE_TASKS, tasks.run_now, p.IdParams, Task)
+    add("resume", access.OPERATE_TASKS, tasks.resume, p.OperateParams, Task)
+    add("cancel", access.OPERATE_TASKS, tasks.cancel, p.OperateParams, Task)
+    add("run_now", access.OPERATE_TASKS, tasks.run_now, p.OperateParams, Task)
     add("wait", access.READ_TASKS, tasks.wait, p.WaitParams, Task, _READ)
     add("runs", access.READ_TASKS, tasks.runs, p.RunsParams, list[Run], _READ)
     add(
@@ -298,9 +298,9 @@ def _add_executors(registry: Registry, executors: Any) -> None:
     add = _adder(registry, "executors")
     add("list", access.READ_STREAMS, _without_params(executors.list), NoParams, list[ExecutorInfo])
     add("get", access.READ_STREAMS, executors.get, p.IdParams, ExecutorInfo)
-    add("suspend", access.OPERATE_STREAMS, executors.suspend, p.IdParams, ExecutorInfo)
-    add("resume", access.OPERATE_STREAMS, executors.resume, p.IdParams, ExecutorInfo)
-    add("drain", access.OPERATE_STREAMS, executors.drain, p.IdParams, ExecutorInfo)
+    add("suspend", access.OPERATE_STREAMS, executors.suspend, p.OperateParams, ExecutorInfo)
+    add("resume", access.OPERATE_STREAMS, executors.resume, p.OperateParams, ExecutorInfo)
+    add("drain", access.OPERATE_STREAMS, executors.drain, p.OperateParams, ExecutorInfo)
     add("commands", access.READ_STREAMS, executors.commands, p.CommandsParams, list[p.CommandView])
 
 
@@ -345,7 +345,7 @@ def _add_pauses(registry: Registry, pauses: Any) -> None:
         list[p.PauseView],
         (Unavailable,),
     )
-    add("remove", access.OPERATE_STREAMS, pauses.remove, p.IdParams, p.Removed)
+    add("remove", access.OPERATE_STREAMS, pauses.remove, p.OperateParams, p.Removed)
 
 
 def _add_events(registry: Registry, events: Any) -> None:

@@ -26,6 +26,7 @@ from kaiju_tasks.api.params import (
     IdsParams,
     ListParams,
     MessageParams,
+    OperateParams,
     Problem,
     RestartFromParams,
     RunsParams,
@@ -119,6 +120,7 @@ FIRST_LOOK_SECONDS = 0.05
 lost."""
 DAY_SECONDS = 86_400.0
 DUPLICATE_TRIES = 5
+Operation = OperateParams | SuspendParams | RestartFromParams | UpdateParams
 
 
 class TasksApi:
@@ -474,7 +476,7 @@ class TasksApi:
         self,
         caller: Caller,
         action: str,
-        task_id: str,
+        params: Operation,
         event: EventSource,
         needs: Access = access.OPERATE_TASKS,
         **data: Any,
@@ -484,9 +486,9 @@ class TasksApi:
         :param needs: what the caller must be allowed to do with the task
         :param data: data of the record
         """
-        audit = self._audit(caller, action, task_id, **data)
-        await self._committer.apply(task_id, permitted(caller, needs, event), audit=audit)
-        return await self._task(caller, task_id)
+        audit = self._audit(caller, action, params.id, reason=params.reason, **data)
+        await self._committer.apply(params.id, permitted(caller, needs, event), audit=audit)
+        return await self._task(caller, params.id)
 
     def _audit(
         self, caller: Caller, action: str, task_id: str | None = None, **data: Any
@@ -502,7 +504,7 @@ class TasksApi:
         await self._check_next_task_of(caller, [params.id], params.data)
         change, fields = self._change(caller, params.data), sorted(params.data)
         needs = access.CHANGE_TASKS
-        return await self._operate(caller, "update", params.id, change, needs, fields=fields)
+        return await self._operate(caller, "update", params, change, needs, fields=fields)
 
     async def m_update(self, caller: Caller, params: UpdateManyParams) -> "list_[Task]":
         """Update the same fields of several tasks, all or none. Unknown ids are left out.
@@ -519,10 +521,10 @@ class TasksApi:
         if not seen.everything:
             ids = [task_id for task_id in ids if task_id in known]
         change = permitted(caller, access.CHANGE_TASKS, self._change(caller, params.data))
-        fields = sorted(params.data)
+        details = {"fields": sorted(params.data), "reason": params.reason}
         await self._committer.apply_together(
             [(task_id, change) for task_id in ids],
-            audits=[self._audit(caller, "m_update", task_id, fields=fields) for task_id in ids],
+            audits=[self._audit(caller, "m_update", task_id, **details) for task_id in ids],
         )
         views = await self._store.tasks(ids, seen)
         return [_shown(caller, views[task_id]) for task_id in ids if task_id in views]
@@ -599,20 +601,20 @@ class TasksApi:
             cause=caller.cause,
         )
 
-    async def delete(self, caller: Caller, params: IdParams) -> Deleted:
+    async def delete(self, caller: Caller, params: OperateParams) -> Deleted:
         """Delete a task in any status, with its history. The result is false if it is unknown."""
         try:
-            audit = self._audit(caller, "delete", params.id)
+            audit = self._audit(caller, "delete", params.id, reason=params.reason)
             delete = permitted(caller, access.CHANGE_TASKS, Delete())
             await self._committer.apply(params.id, delete, audit=audit)
         except NotFound:
             return Deleted(False)
         return Deleted(True)
 
-    async def reset(self, caller: Caller, params: IdParams) -> Task:
+    async def reset(self, caller: Caller, params: OperateParams) -> Task:
         """Start a new run from the first stage now, in any status."""
         event = Reset(job_id=self._dice.new_id(), cause=caller.cause)
-        return await self._operate(caller, "reset", params.id, event)
+        return await self._operate(caller, "reset", params, event)
 
     async def restart_from(self, caller: Caller, params: RestartFromParams) -> Task:
         """Start a new run from a stage. The results of earlier stages are copied."""
@@ -627,26 +629,26 @@ class TasksApi:
                 stage = names[stage]
             return RestartFrom(job_id=job_id, stage=stage, cause=caller.cause)
 
-        return await self._operate(caller, "restart_from", params.id, build, stage=params.stage)
+        return await self._operate(caller, "restart_from", params, build, stage=params.stage)
 
     async def suspend(self, caller: Caller, params: SuspendParams) -> Task:
         """Suspend a task until `tasks.resume`."""
         wait_stage = params.wait_stage
         event = Suspend(wait_stage=wait_stage)
-        return await self._operate(caller, "suspend", params.id, event, wait_stage=wait_stage)
+        return await self._operate(caller, "suspend", params, event, wait_stage=wait_stage)
 
-    async def resume(self, caller: Caller, params: IdParams) -> Task:
+    async def resume(self, caller: Caller, params: OperateParams) -> Task:
         """Resume a suspended task. Deadlines that passed in the meantime take effect now."""
-        return await self._operate(caller, "resume", params.id, Resume())
+        return await self._operate(caller, "resume", params, Resume())
 
-    async def cancel(self, caller: Caller, params: IdParams) -> Task:
+    async def cancel(self, caller: Caller, params: OperateParams) -> Task:
         """Cancel the open run: it ends as FAILED with exit code 130."""
-        return await self._operate(caller, "cancel", params.id, Cancel())
+        return await self._operate(caller, "cancel", params, Cancel())
 
-    async def run_now(self, caller: Caller, params: IdParams) -> Task:
+    async def run_now(self, caller: Caller, params: OperateParams) -> Task:
         """Run an idle task now, without waiting for its time. Its schedule does not change."""
         event = RunNow(job_id=self._dice.new_id(), cause=caller.cause)
-        return await self._operate(caller, "run_now", params.id, event)
+        return await self._operate(caller, "run_now", params, event)
 
     async def message(self, caller: Caller, params: MessageParams) -> MessageReceipt:
         """Send a message to a run. It is kept until the run reaches its hook."""
@@ -668,7 +670,8 @@ class TasksApi:
         Scheduled tasks, system tasks and tasks whose run has not ended are kept.
         """
         before = await self._store.now() - params.interval_days * DAY_SECONDS
-        audit = self._audit(caller, "delete_old_tasks", interval_days=params.interval_days)
+        days = params.interval_days
+        audit = self._audit(caller, "delete_old_tasks", reason=params.reason, interval_days=days)
         async with audited(self._committer, audit):
             sight = seen_by(caller, access.CHANGE_TASKS)
             if sight.everything:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.params import AuditReason
 from kaiju_tasks.errors import Forbidden, InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import (
@@ -25,25 +26,35 @@ T = TypeVar("T")
 
 
 class CreateTokenParams(Struct, forbid_unknown_fields=True):
-    """:param data: what the token is to be"""
+    """
+    :param data: what the token is to be
+    :param reason: why, for the audit
+    """
 
     data: TokenOrder
+    reason: AuditReason | None = None
 
 
 class TokenParams(Struct, forbid_unknown_fields=True):
-    """:param id: id of the token"""
+    """
+    :param id: id of the token
+    :param reason: why, for the audit
+    """
 
     id: TokenId
+    reason: AuditReason | None = None
 
 
 class RotateParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the token; by default, that of the caller
     :param overlap: seconds for which the old token remains valid
+    :param reason: why, for the audit
     """
 
     id: TokenId | None = None
     overlap: Overlap = DAY
+    reason: AuditReason | None = None
 
 
 class PrincipalChanges(Struct, forbid_unknown_fields=True):
@@ -59,10 +70,12 @@ class PrincipalUpdateParams(Struct, forbid_unknown_fields=True):
     """
     :param id: name of the principal
     :param data: the changes
+    :param reason: why, for the audit
     """
 
     id: Name
     data: PrincipalChanges
+    reason: AuditReason | None = None
 
 
 class WhoAmI(Struct, kw_only=True):
@@ -105,7 +118,7 @@ class TokensApi:
 
         Only this answer contains the token itself. The first token ends all access without a token.
         """
-        return await self._changed(self._issuer(caller, caller.principal).create(params.data))
+        return await self._changed(self._issuer(caller, params.reason).create(params.data))
 
     async def list(self, caller: Caller) -> "list_[TokenInfo]":
         """List all tokens in the order in which they were created, without their secrets."""
@@ -124,7 +137,9 @@ class TokensApi:
             maker = Principal(maker.id, kind=None)
         elif not may_call(maker, access.MANAGE):
             raise Forbidden("your token does not allow to rotate other tokens")
-        return await self._changed(self._issuer(caller, maker).rotate(token_id, params.overlap))
+        return await self._changed(
+            self._issuer(caller, params.reason, maker).rotate(token_id, params.overlap)
+        )
 
     async def revoke(self, caller: Caller, params: TokenParams) -> TokenInfo:
         """Refuse a token from now on.
@@ -132,7 +147,7 @@ class TokensApi:
         All managers do so within 3 seconds, close its connections, and return the tasks of its
         executors to their streams.
         """
-        return await self._changed(self._issuer(caller, caller.principal).revoke(params.id))
+        return await self._changed(self._issuer(caller, params.reason).revoke(params.id))
 
     async def list_principals(self, caller: Caller) -> "list_[PrincipalInfo]":
         """List all principals by name."""
@@ -145,16 +160,17 @@ class TokensApi:
 
         The tasks of a disabled principal are held before their next stage, as by a pause.
         """
-        issuer = self._issuer(caller, caller.principal)
+        issuer = self._issuer(caller, params.reason)
         return await self._changed(issuer.disable(params.id, params.data.disabled))
 
-    def _issuer(self, caller: Caller, maker: Principal) -> Issuer:
+    def _issuer(self, caller: Caller, reason: str | None, maker: Principal | None = None) -> Issuer:
+        """:param maker: on whose behalf; None for the caller"""
         dice = self._manager.dice
 
         def record(action: str, target: str | None = None, /, **data: object) -> AuditRecord:
-            return caller.audit(dice.new_id(), action, target, **data)
+            return caller.audit(dice.new_id(), action, target, reason=reason, **data)
 
-        return Issuer(self._transact, dice.secret, maker, record)
+        return Issuer(self._transact, dice.secret, maker or caller.principal, record)
 
     async def _transact(self, work: Callable[[Transaction], Awaitable[T]], /) -> T:
         async def written(tx: Transaction) -> Written[T]:

@@ -9,6 +9,7 @@ from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
+from kaiju_tasks.cli.reason import read_reason, reason_option
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["executors"]
@@ -90,9 +91,10 @@ def commands(app_name: str | None, columns: str | None, as_json: bool) -> None:
 def _add_operation(name: str, text: str) -> None:
     @executors.command(name, help=text)
     @click.argument("id", shell_complete=complete_executor)
+    @reason_option
     @json_option
-    def operate(id: str, as_json: bool) -> None:
-        changed = call_with_id(f"executors.{name}", id)
+    def operate(id: str, reason: str | None, as_json: bool) -> None:
+        changed = call_with_id(f"executors.{name}", id, **read_reason(reason))
         if as_json:
             print_json(changed)
         else:

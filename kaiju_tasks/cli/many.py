@@ -12,6 +12,7 @@ from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.fail import NO_MANAGER, USAGE, Failed, Interrupted, when_interrupted
 from kaiju_tasks.cli.output import print_json
 from kaiju_tasks.cli.progress import can_ask
+from kaiju_tasks.cli.reason import read_reason, reason_option
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.text import one_line
 
@@ -31,7 +32,7 @@ def many_options(command: F) -> F:
     """Give a command the options that select tasks, and those of a bulk call; see `Many`."""
     for option in (
         click.option("--yes", is_flag=True, help="Do not ask before more than 20 tasks change."),
-        click.option("--reason", help="Why, for people; it is kept in the audit."),
+        reason_option,
         click.option(
             "--rate",
             type=click.FloatRange(min=0.1),
@@ -48,6 +49,7 @@ class Many:
     """The options of a bulk call.
 
     :ivar conditions: of the options that select tasks; empty without them
+    :ivar why: the parameters with the reason, for a call on one task
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Many:
         self.conditions = read_choice(status, app_name, group, where)
         self._dry_run = dry_run
         self._yes = yes
+        self.why = read_reason(reason)
         more = {"rate": rate, "reason": reason}
         self._more = {name: value for name, value in more.items() if value is not None}
 

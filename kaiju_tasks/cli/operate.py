@@ -55,7 +55,7 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
         many = Many(status, app_name, group, where, dry_run, rate, reason, yes)
         many.check(id)
         if id is not None:
-            print_status(call_with_id(f"tasks.{verb}", id, **more), as_json)
+            print_status(call_with_id(f"tasks.{verb}", id, **more, **many.why), as_json)
         else:
             many.run(f"tasks.m_{verb}", as_json, **more)
 
@@ -97,7 +97,7 @@ def restart_from(
         if stage is None or failed or index is not None:
             raise Failed("Give the STAGE of the task after its ID, as an index or a name.", USAGE)
         at = int(stage) if stage.isdecimal() else stage
-        print_status(call_with_id("tasks.restart_from", id, stage=at), as_json)
+        print_status(call_with_id("tasks.restart_from", id, stage=at, **many.why), as_json)
         return
     if failed == (index is not None):
         raise Failed("Give either --failed or --stage.", USAGE)
@@ -136,6 +136,8 @@ def message(
     if id is None:
         many.run("tasks.m_message", as_json, **params)
         return
+    if many.why:
+        raise Failed("--reason cannot be used with an ID: one message leaves no record.", USAGE)
     receipt = call_with_id("tasks.message", id, **params)
     if as_json:
         print_json(receipt)
@@ -186,9 +188,9 @@ def delete(
         many.run("tasks.m_delete", as_json)
         return
     if len(ids) == 1:
-        _print_deleted(call_with_id("tasks.delete", ids[0]), 1, as_json)
+        _print_deleted(call_with_id("tasks.delete", ids[0], **many.why), 1, as_json)
         return
-    deleted = call("tasks.m_delete", ids=whole_ids("tasks", ids))
+    deleted = call("tasks.m_delete", ids=whole_ids("tasks", ids), **many.why)
     _print_deleted(deleted, deleted["deleted"], as_json)
     if unknown := deleted["not_found"]:
         listed = " and no task ".join(map(repr, unknown))

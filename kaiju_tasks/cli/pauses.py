@@ -11,6 +11,7 @@ from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
+from kaiju_tasks.cli.reason import read_reason, reason_option
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["pauses"]
@@ -107,10 +108,11 @@ def list_pauses(columns: str | None, as_json: bool) -> None:
 
 @pauses.command()
 @click.argument("id", shell_complete=complete_pause)
+@reason_option
 @json_option
-def remove(id: str, as_json: bool) -> None:
+def remove(id: str, reason: str | None, as_json: bool) -> None:
     """End a pause. The tasks that it holds continue."""
-    removed = call_with_id("pauses.remove", id)
+    removed = call_with_id("pauses.remove", id, **read_reason(reason))
     if as_json:
         print_json(removed)
     else:

@@ -18,6 +18,7 @@ from kaiju_tasks.cli.output import (
     print_fields,
     print_json,
 )
+from kaiju_tasks.cli.reason import read_reason, reason_option
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.stage import brief_stage
 from kaiju_tasks.cli.task_lists import COMMANDS, LISTS
@@ -179,13 +180,14 @@ def watch(id: str, retry_seconds: float, as_json: bool) -> None:
     show_default=True,
     help="The least number of days since the end of the last run.",
 )
+@reason_option
 @json_option
-def delete_old(days: float, as_json: bool) -> None:
+def delete_old(days: float, reason: str | None, as_json: bool) -> None:
     """Delete tasks whose last run ended long ago, with their history.
 
     Scheduled tasks, system tasks and tasks whose run has not ended are kept.
     """
-    deleted = call("tasks.delete_old_tasks", interval_days=days)
+    deleted = call("tasks.delete_old_tasks", interval_days=days, **read_reason(reason))
     if as_json:
         print_json(deleted)
     else:
@@ -197,13 +199,17 @@ def delete_old(days: float, as_json: bool) -> None:
 @click.argument("id", shell_complete=complete_task)
 @click.argument("fields", nargs=-1, metavar="FIELD=JSON...")
 @click.option("--set", "more", multiple=True, metavar="FIELD=JSON", help="The same as FIELD=JSON.")
+@reason_option
 @json_option
-def update(id: str, fields: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
+def update(
+    id: str, fields: tuple[str, ...], more: tuple[str, ...], reason: str | None, as_json: bool
+) -> None:
     """Update fields of a task, for example `enabled=false` or `cron="0 9 * * *"`."""
     given = (*fields, *more)
     if not given:
         raise Failed("Give a field to update, for example `enabled=false`.", USAGE)
-    print_status(call_with_id("tasks.update", id, data=read_fields(given, "FIELD")), as_json)
+    changes = read_fields(given, "FIELD")
+    print_status(call_with_id("tasks.update", id, data=changes, **read_reason(reason)), as_json)
 
 
 for command in (*LISTS, *OPERATIONS):

@@ -11,6 +11,7 @@ from kaiju_tasks.cli.fail import CALL_FAILED, USAGE, Failed, sentence, when_inte
 from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
+from kaiju_tasks.cli.reason import read_reason, reason_option
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.settings import read_settings, setting_options
 from kaiju_tasks.errors import InvalidParams, KaijuError, Unavailable
@@ -86,6 +87,7 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.FloatRange(0, 3650, min_open=True),
     help="Days until it expires. Default: 90; 365 for executors.",
 )
+@reason_option
 @setting_options("db")
 @json_option
 def create(
@@ -93,6 +95,7 @@ def create(
     kind: str | None,
     note: str | None,
     days: float | None,
+    reason: str | None,
     config: str | None,
     db: str | None,
     as_json: bool,
@@ -110,7 +113,7 @@ def create(
         "scope": {name: value for name, value in limits.items() if value not in (None, ())},
     }
     data = {name: value for name, value in given.items() if value is not None}
-    issued = _ask("create", {"data": data}, config, db)
+    issued = _ask("create", {"data": data} | read_reason(reason), config, db)
     _print_issued(issued, as_json)
 
 
@@ -138,22 +141,31 @@ def list_tokens(config: str | None, db: str | None, columns: str | None, as_json
     metavar="HOURS",
     help="Hours for which the old token remains valid.",
 )
+@reason_option
 @setting_options("db")
 @json_option
-def rotate(id: str, overlap: float, config: str | None, db: str | None, as_json: bool) -> None:
+def rotate(
+    id: str,
+    overlap: float,
+    reason: str | None,
+    config: str | None,
+    db: str | None,
+    as_json: bool,
+) -> None:
     """Replace a token by a new one with the same scope and lifetime, and print that."""
-    params = {"id": token_id_in(id), "overlap": overlap * HOUR}
+    params = {"id": token_id_in(id), "overlap": overlap * HOUR} | read_reason(reason)
     issued = _ask("rotate", params, config, db)
     _print_issued(issued, as_json)
 
 
 @token.command(short_help="Refuse a token from now on.")
 @click.argument("id", shell_complete=complete_token)
+@reason_option
 @setting_options("db")
 @json_option
-def revoke(id: str, config: str | None, db: str | None, as_json: bool) -> None:
+def revoke(id: str, reason: str | None, config: str | None, db: str | None, as_json: bool) -> None:
     """Refuse a token from now on. Managers do so within 3 seconds."""
-    revoked = _ask("revoke", {"id": token_id_in(id)}, config, db)
+    revoked = _ask("revoke", {"id": token_id_in(id)} | read_reason(reason), config, db)
     if as_json:
         print_json(revoked)
     else:
@@ -197,7 +209,7 @@ async def _on_database(url: str, verb: str, params: dict[str, Any]) -> Any:
     store = make_store(url, connections=1, beside=True)
     await store.open()
     try:
-        issuer = database_issuer(store)
+        issuer = database_issuer(store, params.get("reason"))
         result: Any
         match verb:
             case "create":

@@ -1,16 +1,17 @@
 """Who did which operator action when, from where."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from kaiju_tasks.api import Caller
+from kaiju_tasks.api import Caller, method_registry
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.lifecycle import Reset
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rights import Principal
+from kaiju_tasks.rights import Principal, Verb, access
 from kaiju_tasks.store import Transaction
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.doubt import in_doubt
@@ -248,3 +249,68 @@ async def test_a_pause_removed_by_a_commit_in_doubt_was_there(
     assert await ann("pauses.remove", id=pause["id"]) == {"removed": True}
     assert [name for name, _, _ in await actions(ann)] == ["pauses.add", "pauses.remove"]
     assert await ann("pauses.list") == []
+
+
+OPERATIONS: dict[str, dict[str, Any]] = {
+    "tasks.update": {"id": "t", "data": {"priority": 1}},
+    "tasks.m_update": {"ids": ["t"], "data": {"priority": 2}},
+    "tasks.suspend": {"id": "t"},
+    "tasks.resume": {"id": "t"},
+    "tasks.run_now": {"id": "t"},
+    "tasks.cancel": {"id": "t"},
+    "tasks.reset": {"id": "t"},
+    "tasks.restart_from": {"id": "t", "stage": 0},
+    "tasks.m_run_now": {"conditions": {"id": "t"}},
+    "tasks.m_suspend": {"conditions": {"id": "t"}},
+    "tasks.m_resume": {"conditions": {"id": "t"}},
+    "tasks.m_cancel": {"conditions": {"id": "t"}},
+    "tasks.m_reset": {"conditions": {"id": "t"}},
+    "tasks.m_restart_from": {"conditions": {"id": "t"}, "stage": 0},
+    "tasks.m_message": {"conditions": {"id": "t"}, "data": 1},
+    "bulk.stop": {"id": "slow"},
+    "tasks.m_delete": {"ids": ["t"]},
+    "tasks.delete": {"id": "u"},
+    "tasks.delete_old_tasks": {"interval_days": 0},
+    "executors.drain": {"id": "hand"},
+    "executors.suspend": {"id": "hand"},
+    "executors.resume": {"id": "hand"},
+    "pauses.add": {"id": "p", "app_name": "a"},
+    "pauses.remove": {"id": "p"},
+    "tokens.create": {"data": {"principal": "root", "kind": "admin"}},
+    "tokens.rotate": {},
+    "tokens.revoke": {},
+    "principals.update": {"id": "root", "data": {"disabled": True}},
+}
+"""A call of each method that leaves a record, in an order in which each changes something."""
+
+
+async def test_every_operation_takes_a_reason_for_the_audit(
+    ann: Calls, executor: HandExecutor
+) -> None:
+    for name in ("t", "u"):
+        await ann.create("a", id=name, delay=3600)
+    slow = {"conditions": {"group": "slow"}, "rate": 0.1, "bulk_id": "slow", "wait": 0}
+    await ann("tasks.m_create", data=[{"commands": [{"method": "a"}], "group": "slow"}] * 9)
+    await ann("tasks.m_cancel", **slow)
+    token: str | None = None
+    for method, params in OPERATIONS.items():
+        given = {"id": token} if method in ("tokens.rotate", "tokens.revoke") else {}
+        result = await ann(method, **params, **given, reason=f"because of {method}")
+        token = result["id"] if method == "tokens.create" else token
+    expected = [(method, f"because of {method}") for method in OPERATIONS]
+    records = [(name, data["reason"]) for name, _, data in await actions(ann) if "reason" in data]
+    assert records == expected
+
+
+def test_every_method_that_changes_what_others_see_takes_a_reason() -> None:
+    """Creations, single messages and notifications leave no record."""
+    silent = re.compile(r"tasks\.(m_)?create|tasks\.validate|notifications\.")
+    verbs = {Verb.CREATE, Verb.OPERATE, Verb.MANAGE}
+    changing = {
+        method.name
+        for method in method_registry()
+        if (method.access.verb in verbs or method.access is access.OWN_TOKEN)
+        and not silent.match(method.name)
+        and not method.name.endswith(".list")
+    }
+    assert changing | {"tasks.m_message"} == OPERATIONS.keys()

@@ -20,8 +20,11 @@ CONFLICTS_MAX = 20
 PAUSE_SECONDS = 0.05
 
 
-def database_issuer(store: Store) -> Issuer:
-    """An issuer that works on an open store."""
+def database_issuer(store: Store, reason: str | None = None) -> Issuer:
+    """An issuer that works on an open store.
+
+    :param reason: why it is used, for the audit
+    """
 
     async def transact(work: Callable[[Transaction], Awaitable[T]], /) -> T:
         conflicts = 0
@@ -35,16 +38,22 @@ def database_issuer(store: Store) -> Issuer:
                     raise
             await asyncio.sleep(PAUSE_SECONDS)
 
-    return Issuer(transact, os.urandom, EVERYTHING, _record)
+    def record(action: str, target: str | None = None, /, **data: object) -> AuditRecord:
+        if reason is not None:
+            data["reason"] = reason
+        return AuditRecord(
+            id=uuid.uuid4().hex,
+            user_id=None,
+            remote=REMOTE,
+            action=action,
+            target=target,
+            data=data,
+        )
+
+    return Issuer(transact, os.urandom, EVERYTHING, record)
 
 
 async def list_tokens(store: Store) -> list[TokenInfo]:
     """All tokens of an open store, in the order in which they were created."""
     kinds = {principal.id: principal.kind for principal in await store.principals()}
     return [token_info(one, kinds[one.principal_id], use) for one, use in await store.tokens()]
-
-
-def _record(action: str, target: str | None = None, /, **data: object) -> AuditRecord:
-    return AuditRecord(
-        id=uuid.uuid4().hex, user_id=None, remote=REMOTE, action=action, target=target, data=data
-    )

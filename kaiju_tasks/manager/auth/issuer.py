@@ -88,7 +88,7 @@ class Issuer:
             )
             await tx.put_token(token)
             record.target = token.id
-            record.data = {"principal": principal.id, "kind": principal.kind}
+            record.data |= {"principal": principal.id, "kind": principal.kind}
             await tx.add_audit([record])
             return _issued(text, token, principal)
 
