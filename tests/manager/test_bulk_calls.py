@@ -7,10 +7,11 @@ import pytest
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooLarge, TooManyRequests
-from kaiju_tasks.lifecycle import Cause
+from kaiju_tasks.lifecycle import Cause, TaskState
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.manager.bulk import run
+from kaiju_tasks.manager.bulk.task_matcher import TaskMatcher
 from kaiju_tasks.manager.writing.batch import Batch
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.entries import Entry
@@ -363,6 +364,19 @@ async def test_tasks_that_cannot_be_written_together_are_written_apart(
     assert (refusal["id"], refusal["reason"]) == ("t003", "internal_error")
     runs = [len(await call("tasks.runs", id=f"t{index:03}")) for index in range(9)]
     assert runs == [2, 2, 2, 1, 2, 2, 2, 2, 2]
+
+
+async def test_conditions_are_not_tested_again_for_tasks_that_have_not_changed(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: TaskMatcher, state: TaskState, *, same_definition: bool = False) -> bool:
+        raise AssertionError("a long pattern on a long text would stop the loop")
+
+    await make(call, 5, "a", delay=3600, description="a" * 65_536)
+    monkeypatch.setattr(TaskMatcher, "matches", never)
+    pattern = "%" + "a" * 990 + "%"
+    result = await call("tasks.m_cancel", conditions={"description": {"like": pattern}})
+    assert only(result, *COUNTS) == [5, 5, 0, 0]
 
 
 async def test_costly_conditions_on_changed_definitions_are_decided_by_the_database(
