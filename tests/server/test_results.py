@@ -143,6 +143,10 @@ async def a_failed_run(call: Checked) -> None:
     failed = await call("tasks.wait", id="f")
     assert failed["error"]["message"] == "no"
     await call("tasks.runs", id="f")
+    await call("runs.list")
+    await call("runs.get", job_id=failed["job_id"])
+    await call("tasks.m_explain", ids=["f", "g", "nope"])
+    await call("streams.list")
     (attempt,) = await call("tasks.stages", job_id=failed["job_id"])
     assert attempt["error"]["message"] == "no"
     assert (await call("tasks.write_message", id="f", data=1))["state"] == "rejected"
@@ -161,9 +165,7 @@ async def the_rest(call: Checked) -> None:
     for method in ("m_get", "m_exists", "m_delete"):
         await call(f"tasks.{method}", ids=["g", "nope"])
     await call("tasks.count", conditions={"group": [1, None]})
-    for method in ("m_suspend", "m_resume", "m_cancel", "m_reset"):
-        await call(f"tasks.{method}", conditions={"app_name": "default"})
-        await call(f"tasks.{method}", conditions={"status": {"like": "%"}}, dry_run=True)
+    await bulk_calls(call)
     await call("tasks.delete", id="a")
     await call("tasks.delete_old_tasks", interval_days=0)
     pause = await call("pauses.add", reason="r", method="x.*", condition={"kws.x": 1}, until=9e9)
@@ -177,6 +179,29 @@ async def the_rest(call: Checked) -> None:
     for method in ("suspend", "resume", "drain"):
         await call(f"executors.{method}", id="e")
     await call("manager.suspend_executor", id="e")
+
+
+async def bulk_calls(call: Checked) -> None:
+    for method, more in (
+        ("m_suspend", {}),
+        ("m_resume", {}),
+        ("m_run_now", {}),
+        ("m_message", {"data": 1}),
+        ("m_cancel", {}),
+        ("m_restart_from", {"stage": "failed"}),
+        ("m_reset", {}),
+        ("m_delete", {}),
+    ):
+        await call(f"tasks.{method}", conditions={"status": {"like": "%"}}, dry_run=True, **more)
+        found = {"app_name": "default", "id": {"like": "%" if method != "m_delete" else "no"}}
+        await call(f"tasks.{method}", conditions=found, reason="r", **more)
+    await call("tasks.create", data={"id": "slow", "commands": [WORK], **LATER})
+    await call("tasks.create", data={"id": "slower", "commands": [WORK], **LATER})
+    later = {"id": ["slow", "slower"]}
+    begun = await call("tasks.m_suspend", conditions=later, rate=0.1, wait=0)
+    await call("bulk.get", id=begun["bulk_id"])
+    await call("bulk.list", conditions={"state": "RUNNING"})
+    await call("bulk.stop", id=begun["bulk_id"])
 
 
 async def tokens(call: Checked, site: Site) -> None:
