@@ -7,7 +7,7 @@ from kaiju_tasks.version import __version__
 
 if TYPE_CHECKING:
     from kaiju_tasks.client import Client, SyncClient
-    from kaiju_tasks.errors import Abort, KaijuError
+    from kaiju_tasks.errors import Abort, KaijuError, RetryAfter
     from kaiju_tasks.executor import Context, Executor
     from kaiju_tasks.types import (
         Command,
@@ -35,6 +35,7 @@ __all__ = [
     "Message",
     "NewTask",
     "RestartPolicy",
+    "RetryAfter",
     "SyncClient",
     "Task",
     "TaskCommand",
@@ -50,6 +51,7 @@ _HOMES = {
     "Context": "executor",
     "Executor": "executor",
     "KaijuError": "errors",
+    "RetryAfter": "errors",
     "SyncClient": "client",
 }
 

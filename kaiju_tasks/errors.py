@@ -247,3 +247,18 @@ class NotAManager(Unavailable):
 
 class Abort(Exception):
     """Raised by a command: its task fails at once, without retry."""
+
+
+class RetryAfter(Exception):
+    """Raised by a command: its stage is run again after some time. This does not count as a retry.
+
+    :param seconds: from 1 second to 366 days; less counts as 1 second, and more as 366 days
+    :param message: why, for people
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        super().__init__(message or f"the command asks to be run again after {seconds:g} seconds")
+        self.seconds = float(seconds)
+
+    def __reduce__(self) -> tuple[type["RetryAfter"], tuple[float, str]]:
+        return type(self), (self.seconds, str(self))

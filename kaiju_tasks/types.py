@@ -167,6 +167,7 @@ class ErrorType(StrEnum):
     UNKNOWN_METHOD = "unknown_method"
     TEMPLATE = "template_error"
     RESULT_TOO_LARGE = "result_too_large"
+    RETRY_AFTER = "retry_after"
     STAGE_TIMEOUT = "stage_timeout"
     EXEC_TIMEOUT = "exec_timeout"
     CHILD_FAILED = "child_failed"

@@ -101,6 +101,12 @@ def _of_idle(facts: Facts) -> Iterator[WhyNot]:
             f"queued again {_when(moment, now)}",
             {"next_run": moment, "times": row.fruitless},
         )
+    elif row.open and row.begun and (_error(row) or {}).get("type") == ErrorType.RETRY_AFTER:
+        yield WhyNot(
+            "retry_after",
+            f"its command asked to be run again {_when(moment, now)}",
+            {"next_run": moment, "error": _error(row)},
+        )
     elif row.open and row.begun:
         yield WhyNot(
             "retry",

@@ -1,8 +1,9 @@
 """Turns the failure of a stage into the error of its report."""
 
+import math
 import traceback
 
-from kaiju_tasks.errors import Abort, InvalidParams, TemplateError, reason_of
+from kaiju_tasks.errors import Abort, InvalidParams, RetryAfter, TemplateError, reason_of
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.types import ErrorType
 
@@ -41,6 +42,8 @@ def report_error(error: BaseException) -> ReportError:
     match error:
         case Abort():
             return ReportError(ErrorType.ABORT, _message(error))
+        case RetryAfter() if math.isfinite(error.seconds):
+            return ReportError(ErrorType.RETRY_AFTER, _message(error), {"seconds": error.seconds})
         case TemplateError():
             return ReportError(ErrorType.TEMPLATE, _message(error), error.data)
         case InvalidParams():

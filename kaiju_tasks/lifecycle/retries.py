@@ -1,12 +1,16 @@
 """Retries: whether a failed stage is retried, and after which delay."""
 
 import zlib
+from typing import Any
 
 from kaiju_tasks.lifecycle.definition import Definition
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS
 from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.types import NEVER_RETRIED, Limit
 
 BACKOFF_JITTER = 0.1
+"""The most of a delay that is added to it. It is less than the growth of the next delay, so that no
+retry comes sooner than the one before."""
 BACKOFF_BASE_SECONDS = 1.0
 """The first delay of a backoff without a `retry_delay`: multiples of 0 would never grow."""
 
@@ -42,5 +46,17 @@ def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
     delay = min(cap, first * definition.retry_backoff ** (retries - 1))
     if definition.retry_backoff > 1:
         share = zlib.crc32(f"{job_id}/{retries}".encode()) / 2**32
-        delay = min(cap, delay * (1 + BACKOFF_JITTER * share))
+        jitter = min(BACKOFF_JITTER, definition.retry_backoff - 1)
+        delay = min(cap, delay * (1 + jitter * share))
     return delay
+
+
+def asked_delay(data: Any) -> float:
+    """Seconds after which a command has asked to be run again.
+
+    :param data: the data of its error
+    """
+    seconds = data.get("seconds") if isinstance(data, dict) else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return WAIT_SECONDS
+    return min(max(WAIT_SECONDS, seconds), float(Limit.MAX_WAIT))

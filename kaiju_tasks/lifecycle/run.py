@@ -159,7 +159,26 @@ def _retry(move: Move, error: str) -> None:
     row.wait_deadline = None
     if definition.restart_policy is RestartPolicy.FIRST:
         _rewind(move)
-    delay = retry_delay(definition, f"{row.job_id}", row.retries)
+    _wait(move, retry_delay(definition, f"{row.job_id}", row.retries))
+
+
+def postpone(move: Move, seconds: float, message: str, data: Any = None) -> None:
+    """Run the current stage again later, as its command has asked. This is no retry: the time that
+    the run has executed still counts."""
+    if move.exec_spent() >= move.definition.max_exec_timeout:
+        fail_exec_timeout(move)
+        return
+    row = move.row
+    error = move.error(ErrorType.RETRY_AFTER, message, data)
+    move.record(Outcome.FAILED, error=error)
+    move.unlease()
+    row.error, row.exit_code = error, None
+    _wait(move, seconds)
+
+
+def _wait(move: Move, delay: float) -> None:
+    """Continue after a delay."""
+    row = move.row
     if delay >= WAIT_SECONDS:
         row.chain = None
     hold = row.hold_next

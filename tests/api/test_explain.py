@@ -163,6 +163,16 @@ async def test_a_retry_delay(call: Calls, executor: HandExecutor) -> None:
     assert (explained["retries"], explained["error"]["message"]) == (1, "no luck")
 
 
+async def test_a_command_that_asks_to_be_run_again(call: Calls, executor: HandExecutor) -> None:
+    await call.create("work", id="t")
+    await executor.fail(await executor.take(), "retry_after", "not yet", {"seconds": 600})
+    explained = (await codes(call, "t"))["retry_after"]
+    assert explained["error"]["message"] == "not yet"
+    task = await call.get("t")
+    assert (task["status"], task["retries"], task["exit_code"]) == ("IDLE", 0, None)
+    assert task["next_run"] - task["status_change"] == pytest.approx(600)
+
+
 async def test_disabled(call: Calls) -> None:
     await call.create("work", id="t", enabled=False)
     assert next(iter(await codes(call, "t"))) == "disabled"

@@ -188,9 +188,9 @@ class World:
         given: dict[str, Any] = {"lease": self.lease, "stage": self.row.stage, **fields}
         return self.apply(StageFinished(result=raw, **given))
 
-    def fail(self, type: str = "execution_error", **fields: Any) -> Step:
+    def fail(self, type: str = "execution_error", data: Any = None, **fields: Any) -> Step:
         given: dict[str, Any] = {"lease": self.lease, "stage": self.row.stage, **fields}
-        return self.apply(StageFailed(error=TaskError(type, "no luck"), **given))
+        return self.apply(StageFailed(error=TaskError(type, "no luck", data=data), **given))
 
     def lose(self, **fields: Any) -> Step:
         return self.apply(ExecutorLost(executor_id=self.row.executor_id or "e", **fields))

@@ -1,5 +1,6 @@
 """Runs: execution time, retries, losses, leases, time in the stream."""
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from kaiju_tasks.lifecycle import (
     Suspend,
     given_back,
 )
-from kaiju_tasks.lifecycle.retries import retry_delay
+from kaiju_tasks.lifecycle.retries import asked_delay, retry_delay
 from kaiju_tasks.types import Limit, Outcome, RestartPolicy
 from tests.core.lifecycle_kit import (
     EXECUTED,
@@ -245,6 +246,80 @@ def test_a_backoff_multiplies_up_to_its_cap() -> None:
     assert 10 <= delays[0] <= 11
     assert 30 <= delays[1] <= 33
     assert delays[2:] == [50.0] * 8
+
+
+@given(
+    delay=st.floats(0, 1e6),
+    backoff=st.floats(1, 1000),
+    cap=st.none() | st.floats(0, 1e6),
+    job_id=st.text(max_size=9),
+)
+def test_no_retry_comes_sooner_than_the_one_before(
+    delay: float, backoff: float, cap: float | None, job_id: str
+) -> None:
+    definition = define(retry_delay=delay, retry_backoff=backoff, retry_max_delay=cap)
+    delays = [retry_delay(definition, job_id, n) for n in range(1, 11)]
+    assert all(later >= sooner * (1 - 1e-12) for sooner, later in itertools.pairwise(delays))
+
+
+def test_a_command_that_asks_to_be_run_again_uses_up_no_retry() -> None:
+    world = World(command(), max_retries=1, retry_delay=500.0, restart_policy="FIRST")
+    for _ in range(5):
+        world.acquire()
+        due = world.now + 30.0
+        world.fail("retry_after", data={"seconds": 30})
+        row = world.row
+        assert (row.status, row.reason, row.due_at, row.retries) == (IDLE, "retry", due, 0)
+        assert error_of(world)["type"] == "retry_after"
+        world.at(due)
+        assert (row.job_id, world.row.status, world.row.cycle) == ("job1", QUEUED, 0)
+    assert [outcome for _, _, outcome in attempts(world)] == ["FAILED"] * 5
+    world.acquire()
+    world.fail()
+    assert (world.row.status, world.row.retries) == (IDLE, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [
+        ({"seconds": 2.5}, 2.5),
+        ({"seconds": 0}, 1.0),
+        ({"seconds": -1e300}, 1.0),
+        ({"seconds": 10**30}, Limit.MAX_WAIT),
+        ({"seconds": "5"}, 1.0),
+        ({"seconds": True}, 1.0),
+        ({}, 1.0),
+        (None, 1.0),
+        ([3], 1.0),
+    ],
+)
+def test_the_time_that_a_command_asks_for_is_bounded(data: Any, seconds: float) -> None:
+    assert asked_delay(data) == seconds
+
+
+def test_a_command_that_asks_again_and_again_ends_with_its_execution_time() -> None:
+    world = World(max_exec_timeout=100.0)
+    for _ in range(9):
+        world.acquire()
+        world.now += 11.0
+        world.fail("retry_after", data={"seconds": 5})
+        assert world.row.due_at is not None
+        world.at(world.row.due_at)
+    world.acquire()
+    world.now += 11.0
+    world.fail("retry_after", data={"seconds": 5})
+    assert (world.row.status, error_of(world)["type"]) == (FAILED, "exec_timeout")
+
+
+def test_lost_executors_use_up_no_retry() -> None:
+    world = World(max_retries=1)
+    for _ in range(2):
+        world.acquire()
+        world.lose()
+    assert (world.row.status, world.row.losses, world.row.retries) == (QUEUED, 2, 0)
+    world.acquire()
+    world.fail()
+    assert (world.row.status, world.row.retries) == (QUEUED, 1)
 
 
 def test_a_backoff_without_a_delay_begins_with_a_second() -> None:

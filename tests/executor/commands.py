@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kaiju_tasks.errors import RetryAfter
 from kaiju_tasks.executor import Context, Executor
 
 executor = Executor("app")
@@ -34,6 +35,11 @@ async def async_process() -> str:
 @executor.command("fail_process", process=True)
 def fail_process() -> None:
     raise ValueError("no luck")
+
+
+@executor.command("later_process", process=True)
+def later_process() -> None:
+    raise RetryAfter(3, "not yet")
 
 
 @executor.command("die", process=True)

@@ -201,6 +201,11 @@ async def test_a_failure_in_a_process_keeps_its_class_and_traceback(processes):
     assert error.data["exception"] == "ValueError"
 
 
+async def test_a_process_asks_to_be_run_again(processes):
+    error = (await done(processes, "later_process")).error
+    assert (error.type, error.message, error.data) == ("retry_after", "not yet", {"seconds": 3.0})
+
+
 async def test_a_process_that_dies_fails_its_stage(processes):
     error = (await done(processes, "die")).error
     assert (error.type, error.data["exception"]) == ("execution_error", "WorkerDied")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from kaiju_tasks.errors import Abort
+from kaiju_tasks.errors import Abort, RetryAfter
 from kaiju_tasks.executor import Context, Executor
 from tests.executor.fakes import Rig, assignment, command, result_of, settle
 
@@ -32,6 +32,11 @@ async def anything(**others: Any) -> Any:
 @executor.command("fail")
 async def fail(message: str) -> None:
     raise ValueError(message)
+
+
+@executor.command("later")
+async def later(seconds: float) -> None:
+    raise RetryAfter(seconds)
 
 
 @executor.command("abort")
@@ -178,6 +183,12 @@ async def test_a_command_cannot_end_the_executor(rig, method):
     assert kind == "execution_error"
     (report,) = await rig.do(assignment(command("add", params={"a": 1})))
     assert report.state == "finished"
+
+
+async def test_a_command_asks_to_be_run_again(rig):
+    said = "the command asks to be run again after 2.5 seconds"
+    found = await failure(rig, "later", params={"seconds": 2.5})
+    assert found == ("retry_after", said, {"seconds": 2.5})
 
 
 async def test_abort_is_reported_as_abort(rig):

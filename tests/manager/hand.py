@@ -163,9 +163,13 @@ class HandExecutor:
         return ack
 
     async def fail(
-        self, task: Assignment, type: str = "execution_error", message: str = "no"
+        self,
+        task: Assignment,
+        type: str = "execution_error",
+        message: str = "no",
+        data: Any = None,
     ) -> Ack:
-        error = ReportError(type, message)
+        error = ReportError(type, message, data)
         (ack,) = await self.report(_report(task, ReportState.FAILED, error=error))
         return ack
 

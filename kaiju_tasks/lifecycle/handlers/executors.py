@@ -10,12 +10,13 @@ from kaiju_tasks.lifecycle.events import (
     StageFinished,
 )
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.retries import return_delay
+from kaiju_tasks.lifecycle.retries import asked_delay, return_delay
 from kaiju_tasks.lifecycle.run import (
     abort,
     fail,
     fail_exec_timeout,
     fail_results_too_large,
+    postpone,
     proceed,
 )
 from kaiju_tasks.lifecycle.state import acquirable
@@ -77,6 +78,9 @@ def stage_failed(move: Move, event: StageFailed) -> None:
         return
     move.row.fruitless = 0
     error = event.error
+    if error.type == ErrorType.RETRY_AFTER:
+        postpone(move, asked_delay(error.data), error.message, error.data)
+        return
     own = not error.type or error.type in MANAGERS_OWN
     fail(move, ErrorType.EXECUTION if own else error.type, error.message, error.data)
 
