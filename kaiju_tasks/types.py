@@ -204,6 +204,16 @@ Label = Annotated[
         description="text of at most 255 characters without control characters",
     ),
 ]
+LabelKey = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[a-z0-9][a-z0-9_.-]{{0,62}}{_END}",
+        description="1 to 63 characters: lower-case letters, digits, _ . and -; the first is a "
+        "letter or a digit",
+    ),
+]
+LABELS_MAX = 16
+Labels = Annotated[dict[LabelKey, Label], Meta(max_length=LABELS_MAX)]
 GroupName = Label | int
 """Text, or an integer that is kept as text."""
 MethodName = Annotated[
@@ -591,6 +601,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
     :param meta: data for people and programs; kaiju_tasks does not read it
     :param group: value for filters; an integer is stored as text
     :param group_id: value for filters; an integer is stored as text
+    :param labels: up to 16 values for filters, by key; tasks that this one creates inherit them
     """
 
     READ_ONLY: ClassVar[frozenset[str]] = frozenset(
@@ -649,6 +660,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
     meta: dict[str, Any] = field(default_factory=dict)
     group: GroupName | None = None
     group_id: GroupName | None = None
+    labels: Labels = field(default_factory=dict)
 
 
 class TaskError(Struct):
@@ -723,6 +735,7 @@ class Task(Struct, kw_only=True):
     meta: Annotated[Any, DescribedAs(dict[str, Any])]
     group: str | None
     group_id: str | None
+    labels: dict[str, str]
     status: TaskStatus
     status_reason: Annotated[str | None, DescribedAs(Reason | None)]
     result: Annotated[Any, DescribedAs(list[Any])]
@@ -865,12 +878,14 @@ class ListedRun(Run, kw_only=True):
     :param group: group of the task
     :param group_id: `group_id` of the task
     :param parent_id: task whose stage created the task
+    :param labels: `labels` of the task
     """
 
     app_name: str
     group: str | None
     group_id: str | None
     parent_id: str | None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class RunList(Struct):
@@ -928,6 +943,7 @@ class Notification(Struct, kw_only=True):
     :param status: how the run ended
     :param result: results of the finished stages, by index
     :param error: why the run failed
+    :param labels: `labels` of the task
     """
 
     id: str
@@ -942,6 +958,7 @@ class Notification(Struct, kw_only=True):
     result: Annotated[Any, DescribedAs(list[Any])]
     exit_code: Annotated[int | None, DescribedAs(ExitCode | None)]
     error: Annotated[Any, DescribedAs(TaskError | None)]
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class AuditRecord(Struct, kw_only=True):
@@ -1080,6 +1097,7 @@ class TaskEvent(Struct):
     :param manager_id: manager that wrote the event
     :param data: task.progress: {done, total, message}; task.stage: {stage, name, method,
         outcome}; task.failed: {type, message, stage} of the error; otherwise null
+    :param labels: `labels` of the task
     """
 
     event: str
@@ -1101,6 +1119,7 @@ class TaskEvent(Struct):
     time: float
     manager_id: str
     data: Any = None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class ExecutorStatus(StrEnum):
@@ -1148,7 +1167,7 @@ class StreamInfo(Struct, kw_only=True):
     :param running: number of tasks that executors hold
     :param waiting: number of tasks that wait at a hook
     :param held: number of tasks that are held, by reason: `operator`, `paused`, `concurrency`,
-        `disabled` or another `status_reason`
+        `disabled`, `method` or another `status_reason`
     :param executors: number of executors that take tasks of the stream
     :param capacity: the most tasks that they can hold, those of other streams included
     :param free: how many more tasks they can take

@@ -22,6 +22,7 @@ __all__ = [
     "sort_of",
 ]
 
+ANY_LABEL = "label.*"
 OPERATORS = ("gt", "ge", "lt", "le", "like")
 GROUPS = ("group", "group_id")
 """Columns whose integers are stored as text."""
@@ -52,18 +53,26 @@ _NAMES = {str: "Text", int: "Integer", float: "Number", bool: "Flag"}
 
 
 def conditions_of(
-    what: str, columns: Mapping[str, type], choices: Mapping[str, Any] = CHOICES
+    what: str,
+    columns: Mapping[str, type],
+    choices: Mapping[str, Any] = CHOICES,
+    *,
+    labelled: bool = False,
 ) -> Any:
     """Return the type of `conditions` on these columns.
 
     :param what: the filtered type, for example `Task`
     :param choices: columns with a fixed set of values
+    :param labelled: whether `label.KEY` is a column, too
     """
     doc = (
         "Conditions by column; all must hold. A condition is a value, a list of values of which one"
         " "
         f"must match, or an object with operators: {', '.join(OPERATORS)}."
     )
+    if labelled:
+        doc += " `label.KEY` is the label with this key."
+        columns = {**columns, ANY_LABEL: str}
     return msgspec.defstruct(
         f"{what}Conditions",
         [(_field(name), _of_column(name, kind, choices), UNSET) for name, kind in columns.items()],
@@ -76,7 +85,7 @@ def conditions_of(
 
 def _field(column: str) -> str:
     """The name of a column as that of a field."""
-    return column.replace(".", "_")
+    return column.replace(".", "_").replace("*", "any")
 
 
 def sort_of(columns: Iterable[str]) -> Any:

@@ -48,16 +48,20 @@ AuditReason = Annotated[str, Meta(min_length=1, max_length=4096)]
 BulkRate = Annotated[float, Meta(ge=0.1, le=1_000_000)]
 
 # queries.py checks names and values, with more precise errors than a type gives.
-TaskConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Task", TASK_COLUMNS))]
+TaskConditions = Annotated[
+    dict[str, Any], DescribedAs(conditions_of("Task", TASK_COLUMNS, labelled=True))
+]
 RunConditions = Annotated[
-    dict[str, Any], DescribedAs(conditions_of("Run", RUN_COLUMNS, RUN_CHOICES))
+    dict[str, Any], DescribedAs(conditions_of("Run", RUN_COLUMNS, RUN_CHOICES, labelled=True))
 ]
 NotificationConditions = Annotated[
     dict[str, Any], DescribedAs(conditions_of("Notification", NOTIFICATION_COLUMNS))
 ]
 AuditConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Audit", AUDIT_COLUMNS))]
 BulkConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Bulk", BULK_COLUMNS))]
-EventConditions = Annotated[dict[str, Any], DescribedAs(conditions_of("Event", EVENT_COLUMNS))]
+EventConditions = Annotated[
+    dict[str, Any], DescribedAs(conditions_of("Event", EVENT_COLUMNS, labelled=True))
+]
 TaskSort = Annotated[list[Any], DescribedAs(sort_of(TASK_COLUMNS))]
 RUN_SORTED = {name: RUN_COLUMNS[name] for name in RUN_COLUMNS if name not in RUN_ONLY_FILTERS}
 RunSort = Annotated[list[Any], DescribedAs(sort_of(RUN_SORTED))]

@@ -15,6 +15,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.rights import Sight
 from kaiju_tasks.store.base import TASK_COLUMNS, Condition, PageQuery, Store
 from kaiju_tasks.store.columns import storable_ids
+from kaiju_tasks.store.parts import label_key
 
 LAST_SECOND = 253_402_300_799  # of the year 9999
 DEFAULT_SORT: tuple[tuple[str, bool], ...] = (("created", True),)
@@ -27,23 +28,29 @@ def read_conditions(
     conditions: dict[str, Any] | None,
     columns: Mapping[str, type] = TASK_COLUMNS,
     choices: Mapping[str, Any] = CHOICES,
+    *,
+    labelled: bool = True,
 ) -> list[Condition]:
     """Check `conditions`: a value, a list of values, or `{gt, ge, lt, le, like}` by column.
 
     Times are read by `cron.parse_time`.
 
     :param choices: columns with a fixed set of values
+    :param labelled: whether `label.KEY` is a column, too
     :raises InvalidParams: a condition is invalid; the error contains the column and its values
     """
     read: list[Condition] = []
     for column, value in (conditions or {}).items():
         field = f"conditions.{column}"
-        if column not in columns:
+        label = labelled and label_key(column) is not None
+        if column not in columns and not label:
+            known = sorted(columns) + ["label.KEY"] * labelled
             raise InvalidParams(
-                f"`{field}` is not a column to filter by; columns are {', '.join(sorted(columns))}",
+                f"`{field}` is not a column to filter by; columns are {', '.join(known)}",
                 field=field,
             )
-        read += _column_conditions(_Column(column, columns[column], choices), value, field)
+        kind = str if label else columns[column]
+        read += _column_conditions(_Column(column, kind, choices), value, field)
     return read
 
 
@@ -163,7 +170,7 @@ def read_page(params: PageParams, columns: Mapping[str, type], sort: Sort) -> Pa
     :raises InvalidParams: a parameter is invalid; `field` is its path
     """
     return PageQuery(
-        conditions=read_conditions(params.conditions, columns),
+        conditions=read_conditions(params.conditions, columns, labelled=False),
         sort=sort,
         offset=params.offset,
         limit=params.limit,

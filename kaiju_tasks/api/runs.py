@@ -79,6 +79,7 @@ class RunsApi:
             group=definition.group,
             group_id=definition.group_id,
             parent_id=definition.parent_id,
+            labels=definition.labels,
         )
 
 

@@ -1,7 +1,7 @@
 """`tasks.*`"""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -92,12 +92,13 @@ from kaiju_tasks.lifecycle import (
     Update,
     descend,
     differences,
+    inherit_labels,
     refuses,
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
-from kaiju_tasks.rights import Access, access
+from kaiju_tasks.rights import ALL_SIGHT, Access, access
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.store.base import TaskQuery, TaskView
 from kaiju_tasks.types import (
@@ -147,7 +148,7 @@ class TasksApi:
         except InvalidParams as exc:
             raise (await self._problems(params.data, caller, exc))[0] from None
         warnings = await self._warnings(defined, params.strict)
-        draft = self._draft(defined, caller)
+        draft = self._draft(defined, caller, await self._labels(caller))
         for _ in range(DUPLICATE_TRIES):
             try:
                 step = await self._committer.create(draft)
@@ -223,7 +224,8 @@ class TasksApi:
         warnings = [
             await self._warnings(one, params.strict, index) for index, one in enumerate(made)
         ]
-        drafts = [self._draft(defined, caller) for defined in made]
+        labels = await self._labels(caller)
+        drafts = [self._draft(defined, caller, labels) for defined in made]
         try:
             outcomes = await self._committer.create_all(drafts)
         except AlreadyExists as exc:
@@ -336,10 +338,19 @@ class TasksApi:
         for place, child in defined.children:
             self._own.check(child, f"{prefix}.{place}")
 
-    def _draft(self, defined: Defined, caller: Caller) -> Draft:
+    async def _labels(self, caller: Caller) -> Mapping[str, str]:
+        """The labels that the tasks of a caller inherit: those of the task whose stage it is."""
+        if caller.cause is None:
+            return {}
+        parent = (await self._store.tasks([caller.cause.by], ALL_SIGHT, results=False)).values()
+        return next((view.definition.labels for view in parent), {})
+
+    def _draft(self, defined: Defined, caller: Caller, labels: Mapping[str, str]) -> Draft:
+        """:param labels: those of the task whose stage the caller is"""
         if caller.cause is not None:
             most = self._manager.settings.max_family_depth
             descend(defined.definition, caller.cause, most)
+            inherit_labels(defined.definition, labels)
         return Draft(
             defined.definition,
             job_id=self._dice.new_id(),

@@ -64,6 +64,7 @@ def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Ta
         meta=definition.meta if data else EMPTY,
         group=definition.group,
         group_id=definition.group_id,
+        labels=definition.labels,
         status=row.status,
         status_reason=row.reason,
         result=(view.results or []) if data else [],

@@ -102,8 +102,9 @@ def _read(text: str, columns: Columns) -> tuple[str, str | None, Any]:
         )
     column = _column(found["name"].strip(), columns)
     what = f"--where {column}"
-    value = read_json(found["value"], what, numbers=column not in columns.text)
-    if column in columns.text and isinstance(value, bool):
+    holds_text = columns.holds_text(column)
+    value = read_json(found["value"], what, numbers=not holds_text)
+    if holds_text and isinstance(value, bool):
         value = found["value"]
     operator = SIGNS[found["sign"]]
     if operator is not None and isinstance(value, list | dict | None):
@@ -112,11 +113,10 @@ def _read(text: str, columns: Columns) -> tuple[str, str | None, Any]:
 
 
 def _column(name: str, columns: Columns) -> str:
-    known = columns.text | columns.other
     names = {option.removeprefix("--"): column for column, option in OPTIONS.items()}
     column = names.get(name.lower(), name.lower())
-    if column not in known:
-        listed = ", ".join(sorted(known))
+    if not columns.has(column):
+        listed = ", ".join(sorted(columns.text | columns.other) + ["label.KEY"] * columns.labelled)
         raise Failed(f"--where: unknown column {name!r:.100}. Columns are: {listed}.", USAGE)
     return column
 

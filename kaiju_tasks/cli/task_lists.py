@@ -21,6 +21,11 @@ def _seconds(entry: dict[str, Any]) -> str | None:
     return None if start is None or end is None else f"{end - start:.2f}"
 
 
+def _labels(entry: dict[str, Any]) -> str | None:
+    found = entry.get("labels") or {}
+    return ", ".join(f"{key}={value}" for key, value in sorted(found.items())) or None
+
+
 TASKS = Listing(
     columns=(
         "id",
@@ -31,6 +36,7 @@ TASKS = Listing(
         "exit_code",
         "error",
         "next_run",
+        "labels",
         "description",
     ),
     important=(
@@ -42,12 +48,13 @@ TASKS = Listing(
         "status_reason",
         "stage",
         "app_name",
+        "labels",
         "description",
     ),
     fields=lambda: [*fields_of("Task")(), "method"],
     noun="tasks",
-    sparse=("status_reason", "exit_code", "error", "next_run", "description"),
-    computed={"stage": brief_stage},
+    sparse=("status_reason", "exit_code", "error", "next_run", "labels", "description"),
+    computed={"stage": brief_stage, "labels": _labels},
 )
 FAILED = Listing(
     columns=("id", "since", "app_name", "stage", "method", "error"),

@@ -109,6 +109,7 @@ def define(
         meta=Raw(_encode(new.meta)),
         group=as_text(new.group),
         group_id=as_text(new.group_id),
+        labels=new.labels,
         user_id=user_id,
     )
     return Defined(definition, new.enabled, first_run(new, now), children)

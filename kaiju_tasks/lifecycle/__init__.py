@@ -47,7 +47,7 @@ from kaiju_tasks.lifecycle.events import (
 from kaiju_tasks.lifecycle.foresight import foresee
 from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
-from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend
+from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend, inherit_labels
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.pauses import (
     NO_PAUSES,
@@ -167,6 +167,7 @@ __all__ = [
     "foresee",
     "gate_pause",
     "given_back",
+    "inherit_labels",
     "is_known",
     "is_over",
     "is_suspect_gate",

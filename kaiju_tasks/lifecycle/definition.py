@@ -110,6 +110,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     meta: Raw = Raw(b"{}")
     group: str | None = None
     group_id: str | None = None
+    labels: dict[str, str] = {}
     user_id: str | None = None
     token_id: str | None = None
     parent_id: str | None = None

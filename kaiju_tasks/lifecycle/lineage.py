@@ -7,12 +7,15 @@ its tasks as a mark, and moves the mark when the number of starts is a power of 
 the same for a circle of any length.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Struct
 
 from kaiju_tasks.errors import Conflict, TooManyTasks
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.state import Row
+from kaiju_tasks.types import LABELS_MAX
 
 WAIT_SECONDS = 1.0
 """The shortest wait that ends a chain of starts."""
@@ -90,6 +93,14 @@ def chain_of(cause: Cause | None, row: Row, verb: str) -> str | None:
             status=row.status,
         )
     return chain
+
+
+def inherit_labels(child: Definition, labels: Mapping[str, str]) -> None:
+    """Give a new task the labels of the task that creates it. Its own come first, if they are
+    too many."""
+    own = child.labels
+    more = [key for key in labels if key not in own][: max(0, LABELS_MAX - len(own))]
+    child.labels = own | {key: labels[key] for key in more}
 
 
 def descend(definition: Definition, cause: Cause, max_depth: int) -> None:

@@ -74,9 +74,14 @@ def _dotted(schema: dict[str, Any]) -> dict[str, Any]:
     them."""
     properties = schema.get("properties", {})
     if dotted := [name for name in properties if "." in name]:
-        patterns = {f"^{re.escape(name)}$": properties.pop(name) for name in dotted}
+        patterns = {f"^{_pattern(name)}$": properties.pop(name) for name in dotted}
         schema["patternProperties"] = patterns
     return schema
+
+
+def _pattern(name: str) -> str:
+    """The pattern of a name in which `*` is any text."""
+    return ".+".join(map(re.escape, name.split("*")))
 
 
 def _type_of(values: list[Any]) -> str | list[str]:

@@ -56,6 +56,7 @@ MAX_LOGGED = 1000
 _logged: set[str] = set()
 _decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 _app_names = msgspec.json.Decoder(list[str]).decode
 
 
@@ -156,6 +157,7 @@ def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
         d.parent_id,
         _storable(d.description),
         _encode([command.method for command in d.commands]).decode(),
+        _encode(d.labels).decode() if d.labels else None,
     )
 
 
@@ -244,11 +246,16 @@ def run_of(values: Sequence[Any]) -> Run:
     )
 
 
+def labels_of(text: Any) -> dict[str, str]:
+    """:param text: labels as they are stored; None if there are none"""
+    return {} if text is None else _decode_labels(text)
+
+
 def found_run_of(values: Sequence[Any]) -> FoundRun:
     """:param values: run_id and the fields of ListedRun"""
     run_id, *rest = values
     run = ListedRun(**dict(zip(ListedRun.__struct_fields__, rest, strict=True)))
-    run.error = json_raw(run.error)
+    run.error, run.labels = json_raw(run.error), labels_of(run.labels)
     return FoundRun(run_id, run)
 
 
@@ -373,6 +380,7 @@ def notification_values(
         f"[{listed}]",
         draft.exit_code,
         draft.error,
+        _encode(definition.labels).decode() if definition.labels else None,
     )
 
 
@@ -398,6 +406,7 @@ def notification_of(values: Sequence[Any]) -> Notification:
     fields["enabled"] = bool(fields["enabled"])
     for name in ("kws", "result", "error"):
         fields[name] = json_raw(fields[name])
+    fields["labels"] = labels_of(fields["labels"])
     return Notification(**fields)
 
 

@@ -1,10 +1,21 @@
 """What conditions and lists read of a task that is no field of it, as the statements do."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from kaiju_tasks.lifecycle import Definition, Row
+
+LABEL = "label."
+"""Before the key of a label, the name of a column."""
+_LABEL_KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+
+
+def label_key(column: str) -> str | None:
+    """The key of a label of `label.KEY`; None for other columns."""
+    key = column.removeprefix(LABEL)
+    return key if column.startswith(LABEL) and _LABEL_KEY.fullmatch(key) else None
 
 
 def method_of(row: Row, definition: Definition) -> str | None:

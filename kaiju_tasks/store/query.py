@@ -27,6 +27,7 @@ from kaiju_tasks.store.bulk_columns import BULK_COLUMNS as BULK_SELECTED
 from kaiju_tasks.store.columns import AUDIT_COLUMNS as AUDIT_SELECTED
 from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELECTED
 from kaiju_tasks.store.columns import storable
+from kaiju_tasks.store.parts import LABEL, label_key
 from kaiju_tasks.types import RunOutcome, TaskStatus
 
 LIST_LIMIT = 10_000
@@ -89,6 +90,14 @@ class Dialect(Protocol):
         """An item of a JSON list of texts, by its index from 0; null if there is none."""
         ...
 
+    def label(self, key: str) -> str:
+        """The value of a label in `d.labels`, by its key, which needs no quoting."""
+        ...
+
+    def label_is(self, key: str, value: str) -> str:
+        """A test of whether a label in `d.labels` has a value, which can read an index."""
+        ...
+
     def error_type(self, column: str) -> str:
         """The type of an error, which its JSON begins with. It never fails, whatever is stored."""
         ...
@@ -104,6 +113,7 @@ class Query:
         kinds: Mapping[str, type],
         never_null: Container[str] = (),
         unestimated: Container[str] = (),
+        labelled: bool = False,
     ) -> None:
         self.values: list[Any] = []
         self._dialect = dialect
@@ -111,15 +121,21 @@ class Query:
         self._kinds = kinds
         self._never_null = never_null
         self._unestimated = unestimated
+        self._labelled = labelled
 
     def bind(self, value: Any, kind: type) -> str:
         self.values.append(value)
         return self._dialect.placeholder(len(self.values), kind)
 
     def column(self, name: str) -> str:
+        if self._labelled and (key := label_key(name)) is not None:
+            return self._dialect.label(key)
         if name not in self._columns:
             raise InvalidParams(f"there is no column `{name:.100}`", field=name)
         return self._columns[name]
+
+    def _kind(self, name: str) -> type:
+        return self._kinds.get(name, str)
 
     def where(self, conditions: Sequence[Condition]) -> str:
         """The conditions joined by AND, or `TRUE` if there are none."""
@@ -133,7 +149,7 @@ class Query:
         return f"coalesce({test}, FALSE)" if one.column in self._unestimated else test
 
     def _condition(self, one: Condition) -> str:
-        column, kind = self.column(one.column), self._kinds[one.column]
+        column, kind = self.column(one.column), self._kind(one.column)
         if one.op == "in":
             return self._in(one, column, kind)
         if one.value is None:
@@ -146,6 +162,8 @@ class Query:
         if one.op == "eq" and one.column == "status" and one.value in _STATUSES:
             return f"{column} = '{one.value}'"  # a literal, for the partial indexes
         value = self.bind(_fitting(one.column, kind, one.value), kind)
+        if one.op == "eq" and one.column not in self._columns:
+            return self._dialect.label_is(one.column.removeprefix(LABEL), value)
         if one.op == "eq":
             return f"{column} = {value}"
         if one.op == "ne":
@@ -277,7 +295,7 @@ def _task_query(dialect: Dialect) -> Query:
         "WHERE m.task_id = t.id)",
         "error.type": dialect.error_type("t.error"),
     }
-    return Query(dialect, columns, TASK_COLUMNS, NEVER_NULL, ("method",))
+    return Query(dialect, columns, TASK_COLUMNS, NEVER_NULL, ("method",), labelled=True)
 
 
 def _source(*parts: str) -> str:

@@ -37,7 +37,7 @@ _DEFINITION = " JOIN definitions d ON d.task_id = r.task_id"
 _SELECTED = (
     "r.run_id, r.task_id, r.job_id, r.status, r.scheduled_at, r.queued_at, r.started_at, "
     "r.ended_at, r.exit_code, r.error, r.retries, r.stage, r.stages, r.executor_id, r.note, "
-    "t.app_name, d.group_name, d.group_id, d.parent_id"
+    "t.app_name, d.group_name, d.group_id, d.parent_id, d.labels"
 )
 
 
@@ -76,7 +76,7 @@ def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[st
 
 def _query(dialect: Dialect) -> Query:
     columns = _COLUMNS | {"error.type": dialect.error_type("r.error")}
-    return Query(dialect, columns, _KINDS, _NEVER_NULL, ("error.type",))
+    return Query(dialect, columns, _KINDS, _NEVER_NULL, ("error.type",), labelled=True)
 
 
 def _source(*parts: str) -> str:

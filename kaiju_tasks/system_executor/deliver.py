@@ -138,6 +138,7 @@ async def message(manager: Manager, ended: Ended) -> bytes:
             "meta": None if stored is None else stored.definition.meta,
             "group": ended.group,
             "group_id": ended.group_id,
+            "labels": ended.labels,
         }
     )
 

@@ -24,9 +24,11 @@ SELECT 't' || n, 'app' || n % 50, 0, CASE n % 20 WHEN 0 THEN 'FAILED' ELSE 'FINI
     CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort' ELSE 'execution_error'
         END || '","message":"no","stage":0,"data":null}' END, 1, 0
 FROM generate_series(1, 100000) AS n;
-INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name, user_id, methods)
+INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name, user_id, methods,
+    labels)
 SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
-    'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]'
+    'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]',
+    CASE n % 2 WHEN 0 THEN jsonb_build_object('team', 'team' || n % 1001, 'env', 'prod') END
 FROM generate_series(1, 100000) AS n;
 INSERT INTO runs (run_id, task_id, job_id, status, ended_at, exit_code, error, retries, stage,
     stages)
@@ -83,6 +85,10 @@ TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
     "suspended": (
         TaskQuery([Condition("status", "eq", "SUSPENDED")], LAST_FAILED),
         "tasks_suspended",
+    ),
+    "a label": (
+        TaskQuery([Condition("label.team", "eq", "team7")], (("created", True),)),
+        "definitions_labels",
     ),
     "a group": (
         TaskQuery([Condition("group", "eq", "g7")], (("created", True),)),

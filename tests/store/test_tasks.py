@@ -187,6 +187,7 @@ async def test_every_field_of_a_definition_comes_back(store: Store) -> None:
         meta=Raw(b'{"m":[1]}'),
         group="g",
         group_id="gi",
+        labels={"team": "mail", "env": "wört \" \\ {}, '"},
         user_id="u",
         parent_id="p",
     )

@@ -44,6 +44,7 @@ async def test_a_finished_run_is_told_with_its_results(inside: Inside, receiver:
         meta={"order": 17},
         group="orders",
         group_id="17",
+        labels={"team": "mail"},
     )
     delivery = await inside.ended(delivery_of(task))
     assert (delivery["status"], delivery["result"][0]["status"]) == ("FINISHED", 200)
@@ -69,6 +70,7 @@ async def test_a_finished_run_is_told_with_its_results(inside: Inside, receiver:
         "meta": {"order": 17},
         "group": "orders",
         "group_id": "17",
+        "labels": {"team": "mail"},
     }
 
 

@@ -7,7 +7,7 @@ from kaiju_tasks.lifecycle import TaskState
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.columns import storable
 from kaiju_tasks.store.condition_tests import condition_test
-from kaiju_tasks.store.parts import error_part, method_of
+from kaiju_tasks.store.parts import error_part, label_key, method_of
 from kaiju_tasks.store.query import DEFINITION_COLUMNS
 
 _IN_ROW = {"status_reason": "reason"}
@@ -43,6 +43,8 @@ def _value(state: TaskState, column: str) -> Any:
         return method_of(state.row, state.definition)
     if column == "error.type":
         return error_part(state.row.error, "type")
+    if (key := label_key(column)) is not None:
+        return state.definition.labels.get(key)
     name = _IN_ROW.get(column, column)
     source = state.row if hasattr(state.row, name) else state.definition
     value = getattr(source, name)

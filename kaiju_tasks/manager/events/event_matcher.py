@@ -1,12 +1,14 @@
 """Tests whether an event meets the conditions of a subscription."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.store.base import Condition
 from kaiju_tasks.store.condition_tests import Test, condition_test
+from kaiju_tasks.store.parts import label_key
 from kaiju_tasks.types import TaskEvent
 
 EVENT_COLUMNS: dict[str, type] = {
@@ -46,13 +48,15 @@ class Matcher:
 
     def _add(self, condition: Condition) -> None:
         column = condition.column
-        if column not in EVENT_COLUMNS:
+        key = label_key(column)
+        if column not in EVENT_COLUMNS and key is None:
             raise InvalidParams(f"events have no column `{column:.100}`", field=column)
         if column == "id" and condition.op in ("eq", "in"):
             value = condition.value
             ids = frozenset(value if condition.op == "in" else [value])
             self._ids = ids if self._ids is None else self._ids & ids
-        self._tests.append((attrgetter(column), condition_test(condition)))
+        value = attrgetter(column) if key is None else partial(_label, key)
+        self._tests.append((value, condition_test(condition)))
 
     def of_task(self, task_id: str) -> bool:
         """Whether events of this task can match at all. This is a cheap test."""
@@ -60,3 +64,7 @@ class Matcher:
 
     def matches(self, event: TaskEvent) -> bool:
         return all(test(value_of(event)) for value_of, test in self._tests)
+
+
+def _label(key: str, event: TaskEvent) -> str | None:
+    return event.labels.get(key)

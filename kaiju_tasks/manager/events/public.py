@@ -99,6 +99,7 @@ def _event(name: str, row: Row, definition: Definition, manager_id: str) -> Task
         user_id=definition.user_id,
         time=row.status_change,
         manager_id=manager_id,
+        labels=definition.labels,
     )
 
 

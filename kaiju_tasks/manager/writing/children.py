@@ -27,6 +27,7 @@ from kaiju_tasks.lifecycle import (
     claimed,
     create,
     descend,
+    inherit_labels,
     refuses,
 )
 from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
@@ -124,6 +125,7 @@ class ChildTasks:
                 child_id = generated_id if plan.id is None else plan.id
                 defined = self._define(tx, parent, plan, child_id, position)
                 descend(defined.definition, cause, self._settings.max_family_depth)
+                inherit_labels(defined.definition, parent.labels)
                 spawning.made[child_id] = defined
                 spawning.children.append(Child(position, spawn.cycle, child_id, made=True))
         await self._reuse(tx, spawning, named)

@@ -51,6 +51,7 @@ class Ended(Struct):
     group_id: str | None
     cycle: int
     stage: int
+    labels: dict[str, str] = {}
 
     @property
     def event(self) -> str:
@@ -144,6 +145,7 @@ def _ended(change: Change, run: RunRecord) -> Ended:
         group_id=definition.group_id,
         cycle=change.step.row.cycle,
         stage=run.stage,
+        labels=definition.labels,
     )
 
 

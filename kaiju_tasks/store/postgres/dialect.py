@@ -24,5 +24,11 @@ class PostgresDialect:
     def item_of(self, column: str, index: str) -> str:
         return f'(({column}::json ->> {index}) COLLATE "C")'
 
+    def label(self, key: str) -> str:
+        return f"((d.labels ->> '{key}') COLLATE \"C\")"
+
+    def label_is(self, key: str, value: str) -> str:
+        return f"d.labels @> jsonb_build_object('{key}', {value})"
+
     def error_type(self, column: str) -> str:
         return f'(split_part(substr({column}, 10), \'"\', 1) COLLATE "C")'

@@ -56,7 +56,7 @@ valid AS MATERIALIZED (
 -- columns: definitions
 task_id text, rev bigint, body text, created text, cron text, every_seconds float8,
 next_task text, system bool, notify bool, group_name text, group_id text, user_id text,
-parent_id text, description text, methods text
+parent_id text, description text, methods text, labels jsonb
 
 -- columns: stages
 job_id text, cycle int, stage int, failed_attempt int, task_id text, attempt int, method text,
@@ -70,7 +70,7 @@ stages int, executor_id text, note text
 
 -- columns: notifications
 id text, message text, kws text, created text, enabled bool, user_id text, task_id text,
-job_id text, status text, result text, exit_code int, error text
+job_id text, status text, result text, exit_code int, error text, labels text
 
 -- columns: messages
 task_id text, message_id text, name text, data text, consumed bool

@@ -23,5 +23,11 @@ class SqliteDialect:
     def item_of(self, column: str, index: str) -> str:
         return f"json_extract({column}, '$[' || {index} || ']')"
 
+    def label(self, key: str) -> str:
+        return f"json_extract(d.labels, '$.\"{key}\"')"
+
+    def label_is(self, key: str, value: str) -> str:
+        return f"(d.labels IS NOT NULL AND {self.label(key)} = {value})"
+
     def error_type(self, column: str) -> str:
         return f"substr({column}, 10, instr(substr({column}, 10), '\"') - 1)"

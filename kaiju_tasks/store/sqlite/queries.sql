@@ -255,14 +255,14 @@ WHERE id = ?1
 -- name: save_definition
 -- Insert or update a definition.
 INSERT INTO definitions (task_id, rev, body, created, cron, every_seconds, next_task, system,
-    notify, group_name, group_id, user_id, parent_id, description, methods)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    notify, group_name, group_id, user_id, parent_id, description, methods, labels)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (task_id) DO UPDATE SET rev = excluded.rev, body = excluded.body,
     created = excluded.created, cron = excluded.cron, every_seconds = excluded.every_seconds,
     next_task = excluded.next_task, system = excluded.system, notify = excluded.notify,
     group_name = excluded.group_name, group_id = excluded.group_id, user_id = excluded.user_id,
     parent_id = excluded.parent_id, description = excluded.description,
-    methods = excluded.methods
+    methods = excluded.methods, labels = excluded.labels
 
 -- name: append_stage
 -- Insert an ended attempt.
@@ -312,8 +312,8 @@ UPDATE inbox SET consumed = 1 WHERE task_id = ?1 AND message_id = ?2
 -- name: add_notification
 -- Insert the notification of an ended run.
 INSERT INTO notifications (id, message, kws, created, enabled, user_id, task_id, job_id, status,
-    result, exit_code, error)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+    result, exit_code, error, labels)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 
 -- name: delete_stages
 -- Delete the history of a JSON list of tasks. Run it before their runs and rows are deleted.
@@ -575,7 +575,7 @@ SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
 -- Show or hide a notification.
 UPDATE notifications SET enabled = ?2 WHERE id = ?1
 RETURNING id, message, kws, created, enabled, user_id, task_id, job_id, status, result, exit_code,
-    error
+    error, labels
 
 -- name: delete_notifications
 -- Delete a JSON list of notifications.

@@ -84,5 +84,5 @@ def test_tasks_that_cannot_match_are_known_by_their_id() -> None:
     assert Matcher([Condition("id", "like", "b%")]).of_task("a")
 
 
-def test_every_field_but_the_data_is_a_column() -> None:
-    assert set(EVENT_COLUMNS) == set(TaskEvent.__struct_fields__) - {"data"}
+def test_every_field_but_the_data_and_the_labels_is_a_column() -> None:
+    assert set(EVENT_COLUMNS) == set(TaskEvent.__struct_fields__) - {"data", "labels"}
