@@ -161,7 +161,7 @@ async def _run(registry: Registry, call: _Call, body: bytes, caller: Any) -> Any
     if isinstance(call.params, list):
         raise InvalidParams("params must be an object of named parameters")
     params = method.read(call.params, lambda: _envelope(body).params)
-    return await method.handler(caller, params)
+    return await registry.call(caller, method, params)
 
 
 def _encode_failure(call: _Call, error: KaijuError) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from kaiju_tasks.errors import Forbidden, KaijuError, MethodNotFound
-from kaiju_tasks.rights import Access, Principal, may_call
+from kaiju_tasks.errors import Forbidden, KaijuError, MethodNotFound, Unavailable
+from kaiju_tasks.rights import Access, Principal, Verb, may_call
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.edge import NAME_LENGTH_MAX
 
@@ -134,6 +134,19 @@ class Registry:
         if not self.allows(caller, method):
             raise Forbidden(f"your token does not allow to call `{name}`", method=name)
         return method
+
+    async def call(self, caller: Any, method: Method, params: Any) -> Any:
+        """Call a method.
+
+        :raises Forbidden: the caller lost the right to read while its call was carried out
+        :raises Unavailable: it has other rights than at the begin of a read, which may show more
+        """
+        principal = self._principal_of(caller)
+        result = await method.handler(caller, params)
+        if method.access.verb is Verb.READ and self._principal_of(caller) is not principal:
+            self.find_for(caller, method.name)
+            raise Unavailable("your rights have changed during this call: try again")
+        return result
 
     def __contains__(self, name: str) -> bool:
         return name in self._methods

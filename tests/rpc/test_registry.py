@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from msgspec import Raw, Struct
 
-from kaiju_tasks.errors import MethodNotFound
-from kaiju_tasks.rights import EVERYTHING
-from kaiju_tasks.rights.access import SIGNED_IN
+from kaiju_tasks.errors import MethodNotFound, Unavailable
+from kaiju_tasks.rights import EVERYTHING, Access, Kind, Principal
+from kaiju_tasks.rights.access import CHANGE_TASKS, READ_TASKS, SIGNED_IN
 from kaiju_tasks.rpc import NoParams, Registry
 
 
@@ -68,3 +68,29 @@ def test_it_is_known_which_methods_carry_bytes() -> None:
     registry.add("carrier", handler, params=Reports, tolerant=True, access=SIGNED_IN)
     assert not registry.find("plain").carries_raw
     assert registry.find("carrier").carries_raw
+
+
+class Caller:
+    """A caller whose rights change while a method runs."""
+
+    def __init__(self) -> None:
+        self.principal = EVERYTHING
+
+    async def change(self, caller: Any, params: Any) -> str:
+        """Lose rights."""
+        self.principal = Principal("ann", Kind.ADMIN)
+        return "done"
+
+
+@pytest.mark.parametrize(("access", "answered"), [(READ_TASKS, False), (CHANGE_TASKS, True)])
+async def test_what_was_read_with_other_rights_is_not_answered(
+    access: Access, answered: bool
+) -> None:
+    caller = Caller()
+    registry = Registry(lambda _: caller.principal)
+    registry.add("a", caller.change, access=access)
+    if answered:
+        assert await registry.call(caller, registry.find("a"), NoParams()) == "done"
+    else:
+        with pytest.raises(Unavailable):
+            await registry.call(caller, registry.find("a"), NoParams())

@@ -13,6 +13,7 @@ from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import Admission, TokenOrder, database_issuer
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope, new_token
+from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
 from tests.server.conftest import Site
@@ -416,6 +417,44 @@ async def test_a_bulk_call_stops_when_its_token_ends(site: Site) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await stopped)["error"] == REFUSAL["error"]
     assert await cancelled() < 60
+
+
+class HeldRead:
+    """Holds the answers of `store.find` back until they are let go."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_read = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self._find = site.manager.store.find
+        monkeypatch.setattr(site.manager.store, "find", self._held)
+
+    async def _held(self, *of: Any) -> Any:
+        page = await self._find(*of)
+        self.has_read.set()
+        await self.let_go.wait()
+        return page
+
+
+async def test_a_read_that_was_begun_before_a_revocation_is_not_answered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await token_of(site.manager, "root", Kind.ADMIN)
+    token = await token_of(site.manager, "vic", Kind.VIEWER)
+    held, ended, end = HeldRead(site, monkeypatch), asyncio.Event(), CallSeat.ended
+
+    def and_say(seat: CallSeat) -> None:
+        end(seat)
+        ended.set()
+
+    monkeypatch.setattr(CallSeat, "ended", and_say)
+    listed = asyncio.create_task(post(site, token, "tasks.list"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await held.has_read.wait()
+        await database_issuer(site.manager.store).revoke(token[5:17])
+        site.manager.auth.changed()
+        await ended.wait()
+        held.let_go.set()
+        assert (await listed)["error"]["code"] == 403
 
 
 async def test_reports_come_over_the_connection_of_an_executor(site: Site) -> None:
