@@ -101,10 +101,12 @@ class RpcConnection:
         call = _envelope(body) if len(body) <= self._frames.largest else None
         # Most messages, and the largest ones, are reports of executors: their results stay bytes.
         if call is None:
-            call = _torn_report(body, self._frames.largest)
-        if call is not None and call.method == REPORT and call.jsonrpc == "2.0":
+            call = _torn_report(body)
+        if call is None:
+            return await self._dispatch(body, self._frames.limits)
+        if call.method == REPORT and call.jsonrpc == "2.0":
             return await self._write_stage(call)
-        if call is not None and call.method in PRESENCE:
+        if call.method in PRESENCE:
             async with self._presence:
                 return await self._dispatch(body, self._frames.executor_limits)
         return await self._dispatch(body, self._frames.executor_limits)
@@ -134,9 +136,9 @@ class RpcConnection:
         return encode_result(id_, result) if answered else None
 
 
-def _torn_report(body: bytes, largest: int) -> _Envelope | None:
+def _torn_report(body: bytes) -> _Envelope | None:
     """The envelope of reports of which one is not JSON."""
-    value = loosely(body) if len(body) <= largest and REPORT.encode() in body else None
+    value = loosely(body) if REPORT.encode() in body else None
     try:
         call = msgspec.convert(value, _TornEnvelope)
     except msgspec.ValidationError:

@@ -10,12 +10,13 @@ from kaiju_tasks.api.announcements import check_connect, check_leave, check_ping
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
-from kaiju_tasks.api.torn_reports import readable_reports
+from kaiju_tasks.api.torn_reports import LOOSE_BYTES, readable_reports
 from kaiju_tasks.errors import (
     Forbidden,
     InvalidParams,
     InvalidRequest,
     KaijuError,
+    ParseError,
     TooLarge,
     Unauthorized,
 )
@@ -23,6 +24,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import REFUSAL
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.protocol import (
+    AckState,
     ConnectParams,
     ConnectResult,
     PingParams,
@@ -32,7 +34,7 @@ from kaiju_tasks.protocol import (
     WriteStageResult,
 )
 from kaiju_tasks.rights import NOBODY
-from kaiju_tasks.rpc import convert_json
+from kaiju_tasks.rpc import convert_json, count_as_useful, counting_waits
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.types import ExecutorInfo
 
@@ -82,7 +84,8 @@ class ManagerApi:
         check_ping(params)
         if params.capacity is not None:
             params = replace(params, capacity=_within(caller, params.capacity))
-        status = await self._manager.roster.ping(params, caller.session)
+        with counting_waits():
+            status = await self._manager.roster.ping(params, caller.session)
         if params.holding is not None and caller.session is not None:
             self._manager.reconciliation.heard(caller.session, params.holding)
         self._manager.streams.credit()
@@ -125,10 +128,12 @@ async def write_stage_fast(
     manager: Manager, caller: Caller, raw_params: msgspec.Raw | bytes
 ) -> WriteStageResult:
     """`manager.write_stage` from undecoded params: results stay bytes, each checked on its own,
-    so that one bad report fails its stage and not the whole frame."""
+    so that one bad report fails its stage and not the whole frame, unless the frame is large."""
     try:
         params = convert_json(raw_params, WriteStageParams)
-    except (KaijuError, UnicodeDecodeError):
+    except (KaijuError, UnicodeDecodeError) as error:
+        if len(memoryview(raw_params)) > LOOSE_BYTES:
+            raise ParseError(f"a report in this frame cannot be read: {error}") from None
         params = WriteStageParams(readable_reports(bytes(raw_params)))
     return await _write_stage(manager, caller, params)
 
@@ -140,7 +145,10 @@ async def _write_stage(
         raise TooLarge(f"`reports` must have at most {MAX_REPORTS} items", limit=MAX_REPORTS)
     if caller.session is None and not caller.principal.unlimited:
         raise InvalidRequest("call manager.connect on this connection before manager.write_stage")
-    acks = await manager.reports.write(params.reports, caller.session)
+    with counting_waits():
+        acks = await manager.reports.write(params.reports, caller.session)
+    if any(ack.state is not AckState.STALE for ack in acks):
+        count_as_useful()
     manager.streams.credit()
     return WriteStageResult(acks)
 

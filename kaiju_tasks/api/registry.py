@@ -150,6 +150,7 @@ def _adder(
         params: Any,
         result: Any,
         errors: tuple[type[KaijuError], ...] = default,
+        **more: Any,
     ) -> None:
         registry.add(
             f"{prefix}.{name}",
@@ -159,6 +160,7 @@ def _adder(
             result=result,
             errors=errors,
             tolerant=tolerant,
+            **more,
         )
 
     return add
@@ -201,7 +203,7 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("resume", access.OPERATE_TASKS, tasks.resume, p.OperateParams, Task)
     add("cancel", access.OPERATE_TASKS, tasks.cancel, p.OperateParams, Task)
     add("run_now", access.OPERATE_TASKS, tasks.run_now, p.OperateParams, Task)
-    add("wait", access.READ_TASKS, tasks.wait, p.WaitParams, Task, _READ)
+    add("wait", access.READ_TASKS, tasks.wait, p.WaitParams, Task, _READ, waits=True)
     add("runs", access.READ_TASKS, tasks.runs, p.RunsParams, list[Run], _READ)
     add(
         "stages", access.READ_TASKS, tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,)
@@ -222,6 +224,7 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
         p.ValidateParams,
         p.Validation,
         (Unavailable,),
+        has_effect=False,
     )
     add(
         "delete_old_tasks",

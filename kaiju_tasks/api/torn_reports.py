@@ -14,7 +14,12 @@ from kaiju_tasks.protocol import WHILE_RUNNING, Lease, Report, ReportError, Repo
 from kaiju_tasks.rpc import convert_json
 from kaiju_tasks.types import ErrorType
 
-__all__ = ["loosely", "readable_reports"]
+__all__ = ["LOOSE_BYTES", "loosely", "readable_reports"]
+
+
+LOOSE_BYTES = 256 * 1024
+"""What is larger is not read in this way, which takes a thousand times as long as strict JSON. The
+executor sends each report of such a frame alone, and learns which one cannot be read."""
 
 
 class _Place(Lease, frozen=True):
@@ -24,8 +29,10 @@ class _Place(Lease, frozen=True):
 def loosely(body: bytes) -> Any:
     """Decode JSON that may contain lone surrogates, NaN and bytes that are not UTF-8.
 
-    :returns: None if it is not even that
+    :returns: None if it is not even that, or too large
     """
+    if len(body) > LOOSE_BYTES:
+        return None
     try:
         return json.loads(body.decode(errors="surrogateescape"))
     except (ValueError, RecursionError):

@@ -3,6 +3,7 @@
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.dispatch import dispatch
 from kaiju_tasks.rpc.edge import Limits, check_raw, decode
+from kaiju_tasks.rpc.effort import Effort, count_as_useful, counting_waits
 from kaiju_tasks.rpc.messages import (
     Response,
     encode_error,
@@ -14,18 +15,23 @@ from kaiju_tasks.rpc.messages import (
 from kaiju_tasks.rpc.openrpc import add_discover, document_for, openrpc_document, servers
 from kaiju_tasks.rpc.problems import problems
 from kaiju_tasks.rpc.registry import Handler, Method, NoParams, Registry
+from kaiju_tasks.rpc.share import Share
 
 __all__ = [
+    "Effort",
     "Handler",
     "Limits",
     "Method",
     "NoParams",
     "Registry",
     "Response",
+    "Share",
     "add_discover",
     "check_raw",
     "convert",
     "convert_json",
+    "count_as_useful",
+    "counting_waits",
     "decode",
     "dispatch",
     "document_for",

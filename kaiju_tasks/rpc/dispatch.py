@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from secrets import token_hex
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
@@ -25,6 +25,7 @@ from kaiju_tasks.rpc.edge import (
     nesting,
     number_out_of_range,
 )
+from kaiju_tasks.rpc.effort import measured
 from kaiju_tasks.rpc.messages import Id, encode_error, encode_result
 from kaiju_tasks.rpc.registry import Registry
 
@@ -83,7 +84,7 @@ async def dispatch(registry: Registry, body: bytes, caller: Any, limits: Limits)
     if items is None:
         return await _answer(registry, body, caller, limits, room)
     answers = await asyncio.gather(
-        *(_answer(registry, bytes(item), caller, limits, room) for item in items),
+        *(measured(_answer(registry, bytes(item), caller, limits, room)) for item in items),
         return_exceptions=True,
     )
     sent = []
@@ -119,21 +120,30 @@ def _items(body: bytes, limits: Limits) -> list[Raw] | None:
 
 
 class _Room:
-    """How much more the answer to a request or a batch may contain."""
+    """How much more the answer to a request or a batch may contain.
+
+    :ivar full: whether an answer did not fit. Then nothing more is read for this batch.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = self._left = limit
+        self.full = False
 
     def take(self, answer: bytes) -> bytes:
-        """:raises TooLarge: this answer does not fit; smaller ones still may"""
+        """:raises TooLarge: this answer does not fit"""
         if len(answer) > self._left:
-            raise TooLarge(
-                f"the answer to this call is left out, because all together would have more than "
-                f"{self._limit} bytes: ask for less at once",
-                limit=self._limit,
-            )
+            self.full = True
+            self.refuse()
         self._left -= len(answer)
         return answer
+
+    def refuse(self) -> NoReturn:
+        """:raises TooLarge: always"""
+        raise TooLarge(
+            f"the answer to this call is left out, because all together would have more than "
+            f"{self._limit} bytes: ask for less at once",
+            limit=self._limit,
+        )
 
 
 async def _answer(
@@ -145,8 +155,7 @@ async def _answer(
         return encode_error(refusal.id, refusal.error)
     failure: KaijuError
     try:
-        result = await _run(registry, call, body, caller)
-        return room.take(encode_result(call.id, result)) if call.answered else None
+        return await _run(registry, call, body, caller, room)
     except KaijuError as error:
         failure = error
     except Exception as error:
@@ -154,14 +163,20 @@ async def _answer(
     return _encode_failure(call, failure) if call.answered else None
 
 
-async def _run(registry: Registry, call: _Call, body: bytes, caller: Any) -> Any:
+async def _run(
+    registry: Registry, call: _Call, body: bytes, caller: Any, room: _Room
+) -> bytes | None:
     method = registry.find_for(caller, call.method)
     if call.fault is not None:
         raise call.fault
     if isinstance(call.params, list):
         raise InvalidParams("params must be an object of named parameters")
     params = method.read(call.params, lambda: _envelope(body).params)
-    return await registry.call(caller, method, params)
+    async with registry.reading(caller, method):
+        if room.full and method.reads:
+            room.refuse()
+        result = await registry.call(caller, method, params)
+        return room.take(encode_result(call.id, result)) if call.answered else None
 
 
 def _encode_failure(call: _Call, error: KaijuError) -> bytes:

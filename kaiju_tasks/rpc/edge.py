@@ -4,6 +4,7 @@ The result is plain JSON data that all later readers accept: valid UTF-8, nested
 limit, without numbers that a 64-bit integer or a double cannot hold.
 """
 
+import re
 from itertools import accumulate
 from typing import Any
 
@@ -31,6 +32,10 @@ _OPENING = ord("(")
 _LEAF_PASSES = 16
 _DIGITS = bytes.maketrans(b"123456789[]{}: \t\r\n", b"000000000,,,,,,,,,")
 _LONG_INTEGER = b"," + b"0" * 19
+_HARD_NUMBERS_MAX = 5_000
+_HARD_NUMBER_BYTES = len("1e300,")
+_HARD_NUMBER = re.compile(rb"[0-9.][eE][-+]?(?:[2-9][0-9]{2}|[0-9]{4})")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 class Limits(Struct, frozen=True):
@@ -139,6 +144,7 @@ def _load(body: bytes, max_depth: int) -> Any:
             f"arrays and objects must be nested at most {max_depth} levels deep",
             limit=max_depth,
         )
+    _check_hard_numbers(body)
     try:
         value = msgspec.json.decode(body)
     except msgspec.ValidationError:
@@ -148,6 +154,20 @@ def _load(body: bytes, max_depth: int) -> Any:
     if _LONG_INTEGER in b"," + body.translate(_DIGITS, b"-"):
         _check_integers(value)
     return value
+
+
+def _check_hard_numbers(body: bytes) -> None:
+    """Refuse a text with so many numbers beyond 1e200 or below 1e-200 that reading them takes
+    long: each takes 30 microseconds, a thousand times as long as others."""
+    if len(body) <= _HARD_NUMBERS_MAX * _HARD_NUMBER_BYTES:
+        return
+    if len(_HARD_NUMBER.findall(body)) <= _HARD_NUMBERS_MAX:
+        return
+    if len(_HARD_NUMBER.findall(_STRING.sub(b"", body))) > _HARD_NUMBERS_MAX:
+        raise TooLarge(
+            f"a message may have at most {_HARD_NUMBERS_MAX} numbers beyond 1e200 or below 1e-200",
+            limit=_HARD_NUMBERS_MAX,
+        )
 
 
 def _not_json(body: bytes, message: str) -> str:

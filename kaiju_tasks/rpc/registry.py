@@ -1,6 +1,8 @@
 """The methods that can be called, with their types."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
@@ -9,12 +11,25 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from kaiju_tasks.errors import Forbidden, KaijuError, MethodNotFound, Unavailable
+from kaiju_tasks.errors import Conflict, Forbidden, KaijuError, MethodNotFound, Unavailable
 from kaiju_tasks.rights import Access, Principal, Verb, may_call
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.edge import NAME_LENGTH_MAX
+from kaiju_tasks.rpc.effort import count_as_useful, seconds_spent
+from kaiju_tasks.rpc.share import Share
 
 __all__ = ["Handler", "Method", "NoParams", "Registry"]
+
+READS = 4
+READS_EACH = 1
+"""How many reads are carried out at once, for all principals and for each."""
+READ_RESTS = 2.0
+REST_SECONDS_MAX = 1.0
+"""How long a principal waits between two reads, as a multiple of what the first one has used of the
+event loop. It hardly matters for small ones."""
+NO_EFFECT = (None, Verb.READ, Verb.SERVE)
+"""What these methods do, executors and readers do all the time."""
+_NO_TURN = nullcontext()
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
@@ -29,6 +44,8 @@ class Method:
 
     :param handler: `async def(caller, params)`; `params` is an instance of the type `params`
     :param access: who may call it
+    :param waits: whether it waits for something that others do
+    :param has_effect: whether it changes something
     :param carries_raw: parts of `params` stay bytes (`msgspec.Raw`)
     :param errors: the domain errors that it can answer with
     """
@@ -41,6 +58,13 @@ class Method:
     doc: str
     errors: tuple[type[KaijuError], ...]
     carries_raw: bool
+    waits: bool
+    has_effect: bool
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads, and waits for nothing but the database."""
+        return self.access.verb is Verb.READ and not self.waits
 
     def read(self, params: Any, raw: Callable[[], Raw | bytes]) -> Struct:
         """Convert the params of a call.
@@ -63,6 +87,7 @@ class Registry:
     def __init__(self, principal_of: Callable[[Any], Principal]) -> None:
         self._principal_of = principal_of
         self._methods: dict[str, Method] = {}
+        self._reads = Share(READS, READS_EACH)
 
     def add(
         self,
@@ -75,6 +100,8 @@ class Registry:
         doc: str = "",
         errors: Sequence[type[KaijuError]] = (),
         tolerant: bool = False,
+        waits: bool = False,
+        has_effect: bool | None = None,
     ) -> None:
         """Add a method.
 
@@ -86,6 +113,8 @@ class Registry:
         :param doc: description whose first line is the summary; default: the handler's docstring
         :param errors: the domain errors that it can answer with
         :param tolerant: ignore unknown parameters, for protocols that grow
+        :param waits: whether it waits for something that others do
+        :param has_effect: whether it changes something; default: whether its verb says so
         :raises ValueError: a method with this name exists
         :raises TypeError: `params` handles unknown parameters differently from `tolerant`
         """
@@ -105,6 +134,8 @@ class Registry:
             doc=cleandoc(doc or handler.__doc__ or ""),
             errors=tuple(errors),
             carries_raw=_carries_raw(params),
+            waits=waits,
+            has_effect=access.verb not in NO_EFFECT if has_effect is None else has_effect,
         )
 
     def find(self, name: str) -> Method:
@@ -135,6 +166,24 @@ class Registry:
             raise Forbidden(f"your token does not allow to call `{name}`", method=name)
         return method
 
+    def reading(self, caller: Any, method: Method) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn of a read, and keep it during the block. Reads hold much memory until
+        their results are encoded, so few are carried out at once, and one of each principal. A
+        method that waits for something itself needs no turn."""
+        if not method.reads:
+            return _NO_TURN
+        return self._turn_of(self._principal_of(caller).id or str(id(caller)))
+
+    @asynccontextmanager
+    async def _turn_of(self, client: str) -> AsyncIterator[None]:
+        await self._reads.take(client, 1)
+        spent = seconds_spent()
+        try:
+            yield
+        finally:
+            rest = min(READ_RESTS * (seconds_spent() - spent), REST_SECONDS_MAX)
+            asyncio.get_running_loop().call_later(rest, self._reads.give, client, 1)
+
     async def call(self, caller: Any, method: Method, params: Any) -> Any:
         """Call a method.
 
@@ -142,7 +191,13 @@ class Registry:
         :raises Unavailable: it has other rights than at the begin of a read, which may show more
         """
         principal = self._principal_of(caller)
-        result = await method.handler(caller, params)
+        try:
+            result = await method.handler(caller, params)
+        except Conflict:
+            count_as_useful()
+            raise
+        if method.has_effect:
+            count_as_useful()
         if method.access.verb is Verb.READ and self._principal_of(caller) is not principal:
             self.find_for(caller, method.name)
             raise Unavailable("your rights have changed during this call: try again")

@@ -1,5 +1,6 @@
 """Builds the web application: its routes and the resources behind them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -17,6 +18,7 @@ from kaiju_tasks.server.front import FRONT, behind_proxy, front_of, public_url_o
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
+from kaiju_tasks.server.memory import keep_memory_low
 from kaiju_tasks.server.metrics import Metrics
 from kaiju_tasks.server.page import PAGE
 from kaiju_tasks.server.runner import ASKED, Asked
@@ -71,6 +73,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[TRAFFIC] = Traffic(frames.largest)
     entrance = Entrance(manager.auth)
     app.cleanup_ctx.append(_sockets)
+    app.cleanup_ctx.append(_memory)
     app.on_shutdown.append(_close_sockets)
     for method, path, needs, handler in ROUTES:
         guarded = entrance.guard(needs, handler)
@@ -86,6 +89,13 @@ async def _sockets(app: web.Application) -> AsyncIterator[None]:
     app[SOCKETS] = Sockets()
     yield
     app[SOCKETS].clear()
+
+
+async def _memory(app: web.Application) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(keep_memory_low())
+    yield
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -51,8 +51,9 @@ class Arrival:
         self._arrivals.shrank(self, size)
 
     def ended(self) -> None:
-        """Discount all bytes: the connection has ended, or keeps none of them."""
+        """Discount all bytes for ever: the request is complete, or the connection has ended."""
         self._arrivals.shrank(self, self.bytes)
+        self.give_up = _nothing  # or it would keep the connection, until cycles are looked for
 
 
 class Arrivals:
@@ -114,5 +115,10 @@ class Arrivals:
                 arrival.client or "a client",
                 self._limit // (1024 * 1024),
             )
+        give_up = arrival.give_up
         arrival.ended()
-        arrival.give_up()
+        give_up()
+
+
+def _nothing() -> None:
+    return None

@@ -70,6 +70,7 @@ class CountedSocket(web.WebSocketResponse):
     def __init__(self, arrived: Callable[[int], None], **options: Any) -> None:
         super().__init__(**options)
         self._arrived = arrived
+        self._counted: _CountedParser | None = None
 
     def _post_start(self, request: Any, protocol: Any, writer: Any) -> None:
         # aiohttp offers no other place where the pieces of a message can be seen.
@@ -77,8 +78,18 @@ class CountedSocket(web.WebSocketResponse):
         early = bytes(connection._message_tail)
         super()._post_start(request, protocol, writer)
         counted = _CountedParser(connection._payload_parser, self._arrived)
-        connection._payload_parser = counted
+        connection._payload_parser = self._counted = counted
         counted.count(early)
+
+    def free(self) -> None:
+        """Free what has arrived over a connection that was aborted. It would be kept by a timer of
+        aiohttp for its heartbeat, and then until cycles are looked for."""
+        self._cancel_heartbeat()
+        self._reader = None
+        if self._counted is not None:
+            self._counted.free()
+        if hasattr(self, "_parser"):
+            self._parser = None
 
 
 class _CountedParser:
@@ -93,10 +104,16 @@ class _CountedParser:
         if size := self._payloads.count(data):
             self._arrived(size)
 
+    def free(self) -> None:
+        self._parser = None
+
     def feed_data(self, data: bytes) -> Any:
+        if self._parser is None:
+            return True, b""
         outcome = self._parser.feed_data(data)
         self.count(data)
         return outcome
 
     def feed_eof(self) -> None:
-        self._parser.feed_eof()
+        if self._parser is not None:
+            self._parser.feed_eof()

@@ -9,19 +9,28 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.frames import Frames
-from kaiju_tasks.errors import InvalidRequest, TooLarge, Unauthorized, Unavailable
+from kaiju_tasks.errors import (
+    InvalidRequest,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from kaiju_tasks.manager.auth import Authenticator
-from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.rpc import Effort, encode_error
 from kaiju_tasks.server.arrivals import Arrival
 from kaiju_tasks.server.entrance import ADMISSION, refusal
 from kaiju_tasks.server.front import public_url_of
+from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import Traffic
 
-__all__ = ["client_of", "connection_of", "end_connection", "peer_of", "rpc_url", "serve_post"]
+__all__ = ["client_of", "connection_of", "given_up", "peer_of", "rpc_url", "serve_post"]
 
 BODY_SECONDS = 60.0
 """The time in which a body has to arrive."""
+GIVEN_UP_SECONDS = 0.01
+"""What it costs to receive a request that does not become complete."""
 
 
 async def serve_post(
@@ -34,12 +43,23 @@ async def serve_post(
     its token can end meanwhile.
     """
     client, size = peer_of(request), _arrived(request, frames.limits.max_body_bytes)
-    if size is not None and (taken := traffic.requests.take_now(client, size)):
-        try:
-            return await _serve(request, request.content.read_nowait(), auth, frames)
-        finally:
-            traffic.requests.give(client, taken)
-    return await _serve_when_complete(request, auth, frames, traffic)
+    if size is None or traffic.pace.rests(client):
+        taken = 0
+    else:
+        taken = traffic.requests.take_now(client, size)
+    if taken:
+        body = request.content.read_nowait()
+        return await _answer(request, body, auth, frames, traffic, client, taken)
+    await traffic.pace.turn(client)
+    arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic.pace, client))
+    try:
+        read = await _body(request, frames, arrival)
+        if isinstance(read, web.Response):
+            return read
+        taken = await traffic.requests.take(client, len(read))
+    finally:
+        arrival.ended()
+    return await _answer(request, read, auth, frames, traffic, client, taken)
 
 
 def _arrived(request: web.Request, most: int) -> int | None:
@@ -50,20 +70,24 @@ def _arrived(request: web.Request, most: int) -> int | None:
     return content.total_bytes if complete and content.total_bytes <= most else None
 
 
-async def _serve_when_complete(
-    request: web.Request, auth: Authenticator, frames: Frames, traffic: Traffic
+async def _answer(
+    request: web.Request,
+    body: bytes,
+    auth: Authenticator,
+    frames: Frames,
+    traffic: Traffic,
+    client: str,
+    taken: int,
 ) -> web.Response:
-    arrival = traffic.arrivals.begin(client_of(request), end_connection(request))
+    """Answer a request, and give back what it has taken."""
+    effort = Effort()
     try:
-        body = await _body(request, frames, arrival)
-        if isinstance(body, web.Response):
-            return body
-        client = peer_of(request)
-        taken = await traffic.requests.take(client, len(body))
-    finally:
-        arrival.ended()
-    try:
-        return await _serve(request, body, auth, frames)
+        response, size = await effort.measure(_serve(request, body, auth, frames))
+        traffic.pace.answered(client, effort, len(body) + size)
+        traffic.answers.add(client, response, size)
+        return response
+    except TooManyRequests as error:
+        return refusal(error)
     finally:
         traffic.requests.give(client, taken)
 
@@ -87,15 +111,16 @@ async def _body(request: web.Request, frames: Frames, arrival: Arrival) -> bytes
 
 async def _serve(
     request: web.Request, body: bytes, auth: Authenticator, frames: Frames
-) -> web.Response:
+) -> tuple[web.Response, int]:
+    """The response and the size of its body."""
     try:
         admission = await auth.admit_again(request[ADMISSION])
     except (Unauthorized, Unavailable) as error:
-        return refusal(error)
+        return refusal(error), 0
     caller = Caller(admission.principal, remote=request.remote, url=partial(rpc_url, request))
     with auth.seated(CallSeat(caller), admission):
         answer = await frames.answer(body, caller)
-    return web.Response(status=204) if answer is None else _json(answer)
+    return (web.Response(status=204), 0) if answer is None else (_json(answer), len(answer))
 
 
 def client_of(request: web.Request) -> str:
@@ -115,11 +140,13 @@ def connection_of(request: web.Request) -> str:
     return f"connection {id(request.protocol)}"
 
 
-def end_connection(request: web.Request) -> Callable[[], None]:
-    """A function that closes the connection of a request, and ends the task that calls this."""
+def given_up(request: web.Request, pace: Pace, client: str) -> Callable[[], None]:
+    """A function that closes the connection of a request, ends the task that calls this, and lets
+    the client rest."""
     task = asyncio.current_task()
 
     def end() -> None:
+        pace.charge(client, GIVEN_UP_SECONDS)
         if request.transport is not None:
             request.transport.abort()
         if task is not None:

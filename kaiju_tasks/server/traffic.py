@@ -3,16 +3,20 @@
 A client is a principal or, without tokens, a connection, and a remote address for its sockets.
 """
 
-import asyncio
-from collections import Counter, deque
+import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from aiohttp import web
+
 from kaiju_tasks.errors import TooManyRequests
+from kaiju_tasks.rpc import Share
 from kaiju_tasks.server.arrivals import Arrivals
+from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.peer import Backlog
 
-__all__ = ["Share", "SocketCount", "Traffic"]
+__all__ = ["Answers", "SocketCount", "Traffic"]
 
 MIB = 1024 * 1024
 REQUESTS_BYTES = 64 * MIB
@@ -28,100 +32,14 @@ FRAMES = 4
 """The number of frames of the largest size that fit in any case."""
 REQUEST_BYTES_MIN = 8 * 1024
 """What a request occupies in any case: this bounds their number, too."""
+LARGE_ANSWER_BYTES = 256 * 1024
+ANSWERS_BYTES = 96 * MIB
+ANSWERS_BYTES_EACH = 40 * MIB
+"""The bytes of large answers to POSTs that are being sent, for all clients and for each."""
+RETRY_SECONDS = 1
 SOCKETS = 4_000
 SOCKETS_EACH = 3_000
 """A principal can be that of all executors."""
-
-
-class Share:
-    """A number of bytes that clients share. Those that wait for some take turns.
-
-    A client that has some takes more only if as many are left as it has then. So a few clients
-    cannot take all, and one that has none finds some, however many others do not give theirs back.
-
-    :param total: for all clients
-    :param each: for each client; more is counted as this
-    """
-
-    def __init__(self, total: int, each: int) -> None:
-        self._left = total
-        self._each = each
-        self._used: dict[str, int] = {}
-        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
-
-    async def take(self, client: str, size: int) -> int:
-        """Take bytes when they are free.
-
-        :returns: the number to give back
-        """
-        if taken := self.take_now(client, size):
-            return taken
-        size = self._counted(size)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append((turn, size))
-        self._serve()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():
-                self.give(client, size)
-            raise
-        return size
-
-    def take_now(self, client: str, size: int) -> int:
-        """Take bytes if they are free.
-
-        :returns: the number to give back; 0 if they are not free
-        """
-        size = self._counted(size)
-        if self._waiting or size > self._left or self._exceeds(client, size):
-            return 0
-        self._count(client, size)
-        return size
-
-    def give(self, client: str, size: int) -> None:
-        """Give bytes back."""
-        self._left += size
-        if left := self._used[client] - size:
-            self._used[client] = left
-        else:
-            del self._used[client]
-        if self._waiting:
-            self._serve()
-
-    def _counted(self, size: int) -> int:
-        return min(max(size, REQUEST_BYTES_MIN), self._each)
-
-    def _exceeds(self, client: str, size: int) -> bool:
-        used = self._used.get(client, 0)
-        return used > 0 and used + size > min(self._each, self._left)
-
-    def _count(self, client: str, size: int) -> None:
-        self._left -= size
-        self._used[client] = self._used.get(client, 0) + size
-
-    def _serve(self) -> None:
-        """Serve waiting clients in turn. One that has its maximum lets others pass."""
-        passed = 0
-        while passed < len(self._waiting):
-            client = next(iter(self._waiting))
-            queue = self._waiting.pop(client)
-            while queue and queue[0][0].cancelled():
-                queue.popleft()
-            if not queue:
-                continue
-            turn, size = queue[0]
-            exceeds = self._exceeds(client, size)
-            if not exceeds and size > self._left:
-                self._waiting = {client: queue, **self._waiting}  # it remains the next
-                return
-            if not exceeds:
-                queue.popleft()
-                self._count(client, size)
-                turn.set_result(None)
-            if queue:
-                self._waiting[client] = queue
-            passed = passed + 1 if exceeds else 0
 
 
 class SocketCount:
@@ -150,6 +68,34 @@ class SocketCount:
                 del self._open[client]
 
 
+class Answers:
+    """The large answers to POSTs that clients have not read yet."""
+
+    def __init__(self) -> None:
+        self._unread: Counter[str] = Counter()
+
+    def add(self, client: str, response: web.Response, size: int) -> None:
+        """Count an answer as long as it exists.
+
+        :raises TooManyRequests: too many bytes are unread
+        """
+        if size < LARGE_ANSWER_BYTES:
+            return
+        own, all_ = self._unread[client] + size, self._unread.total() + size
+        if own > ANSWERS_BYTES_EACH or all_ > ANSWERS_BYTES:
+            raise TooManyRequests(
+                "too many large answers have not been read yet: read them, and ask again",
+                retry_after=RETRY_SECONDS,
+            )
+        self._unread[client] += size
+        weakref.finalize(response, self._read, client, size)
+
+    def _read(self, client: str, size: int) -> None:
+        self._unread[client] -= size
+        if not self._unread[client]:
+            del self._unread[client]
+
+
 class Traffic:
     """What clients occupy.
 
@@ -157,13 +103,21 @@ class Traffic:
     :ivar arrivals: the bytes of requests that are not being answered yet
     :ivar requests: the bytes of requests that are being answered
     :ivar reports: the bytes of frames of executors that are being answered
+    :ivar answers: answers to POSTs that were not read yet
+    :ivar pace: makes clients rest that use much of the event loop without an effect
     :ivar sockets: the open WebSockets
     :ivar backlog: what waits to be sent to them
     """
 
     def __init__(self, largest: int) -> None:
         self.arrivals = Arrivals(max(ARRIVED_BYTES, FRAMES * largest))
-        self.reports = Share(max(REPORTS_BYTES, FRAMES * largest), max(REPORTS_BYTES_EACH, largest))
-        self.requests = Share(REQUESTS_BYTES, REQUESTS_BYTES_EACH)
+        self.reports = Share(
+            max(REPORTS_BYTES, FRAMES * largest),
+            max(REPORTS_BYTES_EACH, largest),
+            REQUEST_BYTES_MIN,
+        )
+        self.requests = Share(REQUESTS_BYTES, REQUESTS_BYTES_EACH, REQUEST_BYTES_MIN)
+        self.answers = Answers()
+        self.pace = Pace()
         self.sockets = SocketCount()
         self.backlog = Backlog()

@@ -13,19 +13,20 @@ from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import may_call
 from kaiju_tasks.rights.access import SERVE
-from kaiju_tasks.rpc import encode_error
+from kaiju_tasks.rpc import Effort, Share, encode_error
 from kaiju_tasks.server.counted_socket import CountedSocket
 from kaiju_tasks.server.entrance import ADMISSION
 from kaiju_tasks.server.http import (
     client_of,
     connection_of,
-    end_connection,
+    given_up,
     peer_of,
     rpc_url,
 )
+from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.peer import Peer
 from kaiju_tasks.server.seat import SocketSeat
-from kaiju_tasks.server.traffic import Share, Traffic
+from kaiju_tasks.server.traffic import Traffic
 
 __all__ = ["Sockets", "serve_socket"]
 
@@ -65,7 +66,9 @@ async def _serve(
     admission = request[ADMISSION]
     serves = may_call(admission.principal, SERVE)
     largest = frames.largest if serves else CLIENT_FRAME_BODIES * frames.limits.max_body_bytes
-    arrival = traffic.arrivals.begin(client_of(request), end_connection(request))
+    client = peer_of(request)
+    await traffic.pace.turn(client)
+    arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic.pace, client))
     socket = CountedSocket(
         arrival.grew, heartbeat=HEARTBEAT_SECONDS, max_msg_size=largest, compress=False
     )
@@ -82,9 +85,9 @@ async def _serve(
         url=partial(rpc_url, request),
     )
     sockets.add(socket)
-    calls = _Calls(frames.connection(caller), peer)
+    calls = _Calls(frames.connection(caller), peer, traffic.pace)
     executor = _Room(traffic.reports, connection_of(request))
-    others = _Room(traffic.requests, peer_of(request))
+    others = _Room(traffic.requests, client)
     try:
         with manager.auth.seated(SocketSeat(manager, caller, peer), admission):
             async for message in socket:
@@ -98,6 +101,9 @@ async def _serve(
                     del body
                 elif message.type is WSMsgType.ERROR:
                     logger.info("WebSocket of %s failed: %s", request.remote, socket.exception())
+    except asyncio.CancelledError:
+        socket.free()
+        raise
     finally:
         sockets.discard(socket)
         arrival.ended()
@@ -123,9 +129,10 @@ class _Calls:
     """The open requests of a WebSocket. The socket is read while they run, so that pongs and
     reports are received. Requests beyond the limit are refused."""
 
-    def __init__(self, connection: RpcConnection, peer: Peer) -> None:
+    def __init__(self, connection: RpcConnection, peer: Peer, pace: Pace) -> None:
         self._connection = connection
         self._peer = peer
+        self._pace = pace
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
         self._open: set[asyncio.Task[None]] = set()
 
@@ -136,8 +143,9 @@ class _Calls:
             error = TooManyRequests(f"a connection may have at most {limit} open requests")
             self._peer.send(encode_error(None, error))
             return
+        await self._pace.turn(room.client)
         taken = await room.share.take(room.client, len(body))
-        task = asyncio.create_task(self._answer(body))
+        task = asyncio.create_task(self._answer(body, room.client))
         task.add_done_callback(lambda _: room.share.give(room.client, taken))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
@@ -147,8 +155,10 @@ class _Calls:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def _answer(self, body: bytes) -> None:
+    async def _answer(self, body: bytes, client: str) -> None:
         async with self._turns:
-            answer = await self._connection.answer(body)
+            effort = Effort()
+            answer = await effort.measure(self._connection.answer(body))
+            self._pace.answered(client, effort, len(body) + len(answer or b""))
         if answer is not None:
             self._peer.send(answer)

@@ -213,3 +213,17 @@ def test_a_carried_value_has_its_own_size_limit() -> None:
     check_raw(b"1234", limits)
     with pytest.raises(TooLarge):
         check_raw(b"12345", limits)
+
+
+@pytest.mark.parametrize("number", [b"9e300", b"1.7777777777777777e-300"])
+def test_numbers_that_take_long_are_bounded(number: bytes) -> None:
+    few, many = (b"[" + b",".join([number] * count) + b"]" for count in (5_000, 20_000))
+    assert len(decode(few, Limits())) == 5_000
+    with pytest.raises(TooLarge, match="5000 numbers"):
+        decode(many, Limits())
+
+
+def test_texts_that_look_like_numbers_are_not_counted() -> None:
+    texts = [f'1e300\\"{number}e400' for number in range(20_000)]
+    body = msgspec.json.encode(texts)
+    assert decode(body, Limits()) == texts

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -94,3 +95,26 @@ async def test_what_was_read_with_other_rights_is_not_answered(
     else:
         with pytest.raises(Unavailable):
             await registry.call(caller, registry.find("a"), NoParams())
+
+
+async def test_a_principal_has_one_read_at_a_time() -> None:
+    registry = Registry(lambda caller: Principal(caller, Kind.ADMIN))
+    registry.add("read", handler, access=READ_TASKS)
+    registry.add("wait", handler, access=READ_TASKS, waits=True)
+    registry.add("write", handler, access=CHANGE_TASKS)
+    reading: list[str] = []
+
+    async def read(name: str, method: str) -> None:
+        async with registry.reading(name[0], registry.find(method)):
+            reading.append(name)
+            await let_go.wait()
+
+    let_go = asyncio.Event()
+    asked = {"a1": "read", "a2": "read", "a3": "wait", "a4": "write", "b1": "read", "b2": "read"}
+    tasks = [asyncio.create_task(read(name, method)) for name, method in asked.items()]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert reading == ["a1", "a3", "a4", "b1"]
+    let_go.set()
+    await asyncio.gather(*tasks)
+    assert sorted(reading) == sorted(asked)

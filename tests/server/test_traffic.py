@@ -8,14 +8,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.protocol import DEFAULT_FRAME_BYTES
 from kaiju_tasks.rights import Kind
-from kaiju_tasks.rpc import NoParams
+from kaiju_tasks.rpc import NoParams, Share
 from kaiju_tasks.server import app, runner, traffic
-from kaiju_tasks.server.traffic import Share, SocketCount
+from kaiju_tasks.server.traffic import Answers, SocketCount
 from kaiju_tasks.settings import load_settings
 from tests.server.conftest import Site, open_site
 from tests.support.wait import PATIENCE_SECONDS, wait_until
@@ -66,7 +67,7 @@ class Clients:
 
 @pytest.fixture
 async def clients() -> AsyncIterator[Clients]:
-    clients = Clients(Share(total=6 * MINIMUM, each=3 * MINIMUM))
+    clients = Clients(Share(total=6 * MINIMUM, each=3 * MINIMUM, least=MINIMUM))
     yield clients
     await clients.end_all()
     assert await clients.share.take("x", 3 * MINIMUM) == 3 * MINIMUM
@@ -104,7 +105,7 @@ async def test_a_large_request_is_not_overtaken_for_ever(clients: Clients) -> No
 
 
 async def test_clients_that_give_nothing_back_leave_room_for_one_that_has_none() -> None:
-    clients = Clients(Share(total=64 * MINIMUM, each=16 * MINIMUM))
+    clients = Clients(Share(total=64 * MINIMUM, each=16 * MINIMUM, least=MINIMUM))
     for number in range(20):
         for name in "abcdefghij":
             await clients.ask(f"{name}{number}")
@@ -356,3 +357,20 @@ async def test_a_connection_without_a_next_request_is_closed(
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert b" 200 " in await reader.read()
         writer.close()
+
+
+async def test_large_answers_that_are_not_read_are_bounded() -> None:
+    answers, size = Answers(), 16 * 1024 * KIB
+    unread = [web.Response() for _ in range(2)]
+    for response in unread:
+        answers.add("a", response, size)
+    with pytest.raises(TooManyRequests):
+        answers.add("a", web.Response(), size)
+    answers.add("a", web.Response(), KIB)
+    others = [web.Response() for _ in range(4)]
+    for name, response in zip("bbcc", others, strict=True):
+        answers.add(name, response, size)
+    with pytest.raises(TooManyRequests):
+        answers.add("d", web.Response(), size)
+    del response, unread
+    answers.add("a", web.Response(), size)

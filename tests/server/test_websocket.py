@@ -197,3 +197,18 @@ async def test_a_client_that_is_gone_before_its_websocket_is_open_leaves_no_trac
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await site.socket().__aenter__()
     assert "result" in await site.call("system.info")
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1_000, True), (300_000, False)])
+async def test_only_small_frames_are_read_loosely(site: Site, size: int, taken: bool) -> None:
+    """What takes long is refused, and the executor finds out which of its reports it was."""
+    async with site.socket() as socket:
+        await socket.send_json(connect_call())
+        await socket.receive_json(timeout=PATIENCE_SECONDS)
+        lease = {"id": "nope", "job_id": "j", "epoch": 1, "nonce": "n", "stage": 0}
+        await socket.send_str(json.dumps(report_call(lease, ["x" * size, float("nan")])))
+        answer = await socket.receive_json(timeout=PATIENCE_SECONDS)
+    if taken:
+        assert answer["result"]["acks"] == [{"state": "stale_lease"}]
+    else:
+        assert (answer["id"], answer["error"]["code"]) in ((None, -32700), (None, 413))

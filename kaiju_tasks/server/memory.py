@@ -1,0 +1,56 @@
+"""Gives memory back to the system that a flood of large requests has left behind.
+
+The allocator of the C library keeps freed pieces between others that are in use, and connections
+that were aborted stay in cycles until Python looks for them.
+"""
+
+import asyncio
+import ctypes
+import gc
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["keep_memory_low"]
+
+LOOK_SECONDS = 1.0
+GROWTH_BYTES = 64 * 1024 * 1024
+"""The growth since the last time after which memory is given back."""
+COLLECT_SECONDS = 10.0
+"""The time between two searches for cycles, each of which stops the event loop for a moment."""
+STATM = Path("/proc/self/statm")
+
+
+async def keep_memory_low() -> None:
+    """Look at the memory of this process every second, until cancelled. Needs Linux and glibc;
+    elsewhere, it returns at once."""
+    trim = _trim()
+    if trim is None:
+        return
+    loop = asyncio.get_running_loop()
+    least, collected_at = _resident(), float("-inf")
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        least = min(least, _resident())
+        if _resident() < least + GROWTH_BYTES:
+            continue
+        trim(0)
+        if _resident() >= least + GROWTH_BYTES and loop.time() >= collected_at + COLLECT_SECONDS:
+            gc.collect()
+            trim(0)
+            collected_at = loop.time()
+            least = _resident()
+
+
+def _resident() -> int:
+    return int(STATM.read_text().split()[1]) * resource.getpagesize()
+
+
+def _trim() -> Callable[[int], int] | None:
+    if not STATM.exists():
+        return None
+    try:
+        function: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return function
