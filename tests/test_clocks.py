@@ -22,6 +22,7 @@ DEADLINES = {"timeout", "wait_for"}
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 ALLOWED = {
+    "tests/benchmarks/attacks.py": "for how long an attack goes on",
     "tests/chaos/__main__.py": "for how long faults strike",
     "tests/chaos/soak.py": "for how long the work goes on",
     "tests/chaos/world.py": "records when processes stood still",
