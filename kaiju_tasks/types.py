@@ -26,6 +26,9 @@ __all__ = [
     "ExecutorStatus",
     "ExitCode",
     "Explanation",
+    "Family",
+    "FamilyMember",
+    "InboxEntry",
     "IssuedToken",
     "Limit",
     "ListedRun",
@@ -807,6 +810,57 @@ class MessageReceipt(Struct):
     state: Literal["delivered", "buffered", "duplicate", "rejected"]
     message_id: str
     reason: str | None = None
+
+
+class InboxEntry(Struct):
+    """A message that the open or the next run has received.
+
+    :param name: the name that it was sent with
+    :param data: its data
+    :param state: whether a hook has consumed it, or it is kept for one
+    :param sender: user who sent it; null if no tokens are configured
+    :param at: time at which it arrived
+    """
+
+    message_id: str
+    name: str | None
+    data: Any
+    state: Literal["buffered", "consumed"]
+    sender: str | None
+    at: Moment | None
+
+
+class FamilyMember(Struct):
+    """A task of a family.
+
+    :param parent_id: task whose stage created this task
+    :param depth: number of creations between the first task of the list and this one
+    :param stage: number of finished stages
+    :param next_task: id of a task that is started when this task has finished
+    """
+
+    id: str
+    parent_id: str | None
+    depth: Number
+    app_name: str
+    status: TaskStatus
+    status_reason: Annotated[str | None, DescribedAs(Reason | None)]
+    stage: Number
+    stages: Number
+    exit_code: Annotated[int | None, DescribedAs(ExitCode | None)]
+    since: Moment
+    next_task: str | None
+
+
+class Family(Struct):
+    """A task, those by whom it was created, and those that all of these have created.
+
+    :param data: parents before the tasks that they created, level by level
+    :param more: whether there are more than 1,000 tasks
+    """
+
+    data: list[FamilyMember]
+    more: bool
 
 
 class WhyNot(Struct):

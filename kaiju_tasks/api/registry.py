@@ -54,6 +54,8 @@ from kaiju_tasks.types import (
     BulkCall,
     ExecutorInfo,
     Explanation,
+    Family,
+    InboxEntry,
     IssuedToken,
     ListedRun,
     MessageReceipt,
@@ -209,6 +211,8 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
         "stages", access.READ_TASKS, tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,)
     )
     add("explain", access.READ_TASKS, tasks.explain, p.IdParams, Explanation, _READ)
+    add("inbox", access.READ_TASKS, tasks.inbox, p.IdParams, list[InboxEntry], _READ)
+    add("family", access.READ_TASKS, tasks.family, p.IdParams, Family, _READ)
     add(
         "m_explain",
         access.READ_TASKS,

@@ -10,6 +10,7 @@ import msgspec
 from kaiju_tasks.api.awaited import Awaited
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.explain import Explainer
+from kaiju_tasks.api.family import family_of
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.next_tasks import NextTasks
 from kaiju_tasks.api.params import (
@@ -61,6 +62,7 @@ from kaiju_tasks.api.views import (
     TASK_FIELDS,
     column_value,
     hide_data,
+    inbox_entry,
     open_run,
     task_columns,
     task_view,
@@ -105,7 +107,9 @@ from kaiju_tasks.types import (
     ENDED,
     AuditRecord,
     Explanation,
+    Family,
     Id,
+    InboxEntry,
     MessageReceipt,
     NewTask,
     Run,
@@ -478,6 +482,23 @@ class TasksApi:
         ids = [task_id for task_id in dict.fromkeys(params.ids) if task_id in views]
         return [await explainer.explain(views[task_id]) for task_id in ids]
 
+    async def inbox(self, caller: Caller, params: IdParams) -> "list_[InboxEntry]":
+        """List the messages that the open or the next run has received, in order of arrival.
+
+        They are deleted when the run ends.
+        """
+        await self._view(caller, params.id, results=False)
+        found = await self._store.inbox(params.id, seen_by(caller, access.READ_TASKS))
+        return [inbox_entry(message, data=caller.principal.sees_data) for message in found]
+
+    async def family(self, caller: Caller, params: IdParams) -> Family:
+        """List the tasks by whose stages a task was created, and all that these have created.
+
+        Parents come before the tasks that they created. At most 1,000 tasks are listed.
+        """
+        view = await self._view(caller, params.id, results=False)
+        return await family_of(self._store, view, seen_by(caller, access.READ_TASKS))
+
     def _explainer(self, caller: Caller) -> Explainer:
         return Explainer(self._store, data=caller.principal.sees_data)
 
@@ -669,6 +690,7 @@ class TasksApi:
             data=params.data.copy(),
             job_id=params.job_id,
             max_run_bytes=self._manager.settings.max_run_results_bytes,
+            sender=caller.user_id,
         )
         event = permitted(caller, access.MESSAGE_TASKS, message)
         step = await self._committer.apply(params.id, event)

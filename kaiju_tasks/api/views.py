@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle import Command, Row
+from kaiju_tasks.lifecycle import Command, InboxMessage, Row
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.store.parts import error_part, method_of
 from kaiju_tasks.types import (
     MASKED_SECRET,
+    InboxEntry,
     Notification,
     Run,
     StageRecord,
@@ -125,6 +126,21 @@ def open_run(row: Row) -> Run | None:
         stage=row.stage,
         stages=row.stages,
         executor_id=row.executor_id,
+    )
+
+
+def inbox_entry(message: InboxMessage, *, data: bool = True) -> InboxEntry:
+    """Return a message.
+
+    :param data: whether to show its name and data; otherwise they are null
+    """
+    return InboxEntry(
+        message_id=message.message_id,
+        name=message.name if data else None,
+        data=message.data if data else None,
+        state="consumed" if message.consumed else "buffered",
+        sender=message.sender,
+        at=message.at,
     )
 
 

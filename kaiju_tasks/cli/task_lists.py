@@ -117,6 +117,21 @@ STAGES = Listing(
     sparse=("result", "error"),
     computed={"seconds": _seconds},
 )
+INBOX = Listing(
+    columns=("message_id", "at", "sender", "state", "name", "data"),
+    important=("message_id", "state", "at", "data", "name", "sender"),
+    fields=fields_of("InboxEntry"),
+    noun="messages",
+    sparse=("sender", "name"),
+)
+FAMILY = Listing(
+    columns=("task", "status", "status_reason", "stage", "since", "app_name", "next_task"),
+    important=("task", "status", "stage", "since", "status_reason", "app_name", "next_task"),
+    fields=fields_of("FamilyMember"),
+    noun="tasks",
+    sparse=("status_reason", "next_task"),
+    computed={"stage": brief_stage, "task": lambda member: "  " * member["depth"] + member["id"]},
+)
 COMMANDS = Listing(
     columns=("stage", "name", "method", "result"),
     important=("stage", "method", "result", "name"),
@@ -229,4 +244,47 @@ def stages(id: str, job_id: str | None, columns: str | None, as_json: bool) -> N
         STAGES.print(found, chosen)
 
 
-LISTS = [list_tasks, count, runs, stages]
+@click.command()
+@click.argument("id", shell_complete=complete_task)
+@columns_option
+@json_option
+def inbox(id: str, columns: str | None, as_json: bool) -> None:
+    """List the messages that the open or the next run of a task has received."""
+    chosen = INBOX.choose(columns, as_json)
+    found = call_with_id("tasks.inbox", id)
+    if as_json:
+        print_json(found)
+    else:
+        INBOX.print(found, chosen)
+
+
+@click.command()
+@click.argument("id", shell_complete=complete_task)
+@columns_option
+@json_option
+def family(id: str, columns: str | None, as_json: bool) -> None:
+    """List the tasks by whose stages a task was created, and all that these have created."""
+    chosen = FAMILY.choose(columns, as_json)
+    found = call_with_id("tasks.family", id)
+    if as_json:
+        print_json(found)
+        return
+    FAMILY.print(_as_tree(found["data"]), chosen)
+    if found["more"]:
+        click.echo("and more tasks", err=True)
+
+
+def _as_tree(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put each task after the one that created it."""
+    created: dict[str | None, list[dict[str, Any]]] = {}
+    for member in members[1:]:
+        created.setdefault(member["parent_id"], []).append(member)
+    ordered, left = [], members[:1]
+    while left:
+        member = left.pop()
+        ordered.append(member)
+        left += reversed(created.pop(member["id"], []))
+    return ordered
+
+
+LISTS = [list_tasks, count, runs, stages, inbox, family]

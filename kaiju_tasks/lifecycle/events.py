@@ -167,13 +167,17 @@ def given_back(
 
 
 class MessageCame(Event, frozen=True, kw_only=True):
-    """A message for the task arrived."""
+    """A message for the task arrived.
+
+    :param sender: the principal that sent it
+    """
 
     message_id: str
     name: str | None
     data: Raw
     job_id: str | None = None
     max_run_bytes: int = DEFAULT_MAX_RUN_BYTES
+    sender: str | None = None
 
 
 class Start(Event, frozen=True, kw_only=True):

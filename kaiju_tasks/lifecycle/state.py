@@ -178,12 +178,18 @@ def acquirable(row: Row) -> bool:
 
 
 class InboxMessage(Struct):
-    """A message for the open or the next run."""
+    """A message for the open or the next run.
+
+    :param sender: the principal that sent it; None if it is unknown
+    :param at: when it arrived, UNIX seconds; None if it is unknown
+    """
 
     message_id: str
     name: str | None
     data: Raw
     consumed: bool = False
+    sender: str | None = None
+    at: float | None = None
 
 
 class TaskState(Struct):

@@ -846,6 +846,10 @@ class Store(Protocol):
         are raw JSON."""
         ...
 
+    async def inbox(self, task_id: str, sight: Sight) -> list[InboxMessage]:
+        """The messages of a task, in order of arrival. Of very large ones, only the first."""
+        ...
+
     async def children(self, wait: Wait) -> list[Child]:
         """The tasks that a stage waits for, in order."""
         ...

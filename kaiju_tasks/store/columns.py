@@ -268,9 +268,26 @@ def stage_record_of(values: Sequence[Any]) -> StageRecord:
 
 
 def message_of(values: Sequence[Any]) -> InboxMessage:
-    """:param values: message_id, name, data, consumed"""
-    message_id, name, data, consumed = values
-    return InboxMessage(message_id, name, json_raw(data) or NULL, bool(consumed))
+    """:param values: in the order of InboxMessage"""
+    message_id, name, data, consumed, sender, at = values
+    return InboxMessage(message_id, name, json_raw(data) or NULL, bool(consumed), sender, at)
+
+
+def message_values(step: Step) -> tuple[Any, ...]:
+    """The task's id and the values of the message of a step, in the order of InboxMessage."""
+    message = step.message
+    assert message is not None
+    consumed = message.message_id in step.consumed
+    text = json_text(message.data)
+    return (
+        step.row.id,
+        message.message_id,
+        message.name,
+        text,
+        consumed,
+        message.sender,
+        message.at,
+    )
 
 
 def received_values(step: Step, now: float) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from kaiju_tasks.lifecycle import Row, Situation, Wait
+from kaiju_tasks.lifecycle import InboxMessage, Row, Situation, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store import run_query
@@ -26,6 +26,7 @@ from kaiju_tasks.store.columns import (
     child_of,
     found_run_of,
     is_cut,
+    message_of,
     notification_of,
     pause_text,
     place_values,
@@ -147,6 +148,13 @@ class SharedStore(ABC):
         if is_cut(found):
             raise queries.too_large()
         return [stage_record_of(values[:-1]) for values in found]
+
+    async def inbox(self, task_id: str, sight: Sight) -> list[InboxMessage]:
+        if not await self.tasks([task_id], sight, results=False):
+            return []
+        most = queries.READ_BYTES_MAX
+        found = await self._read("inbox", task_id, most, asked=True)
+        return [message_of(values) for values in found]
 
     async def children(self, wait: Wait) -> list[Child]:
         return [child_of(v) for v in await self._read("children", wait.job_id, wait.stage)]

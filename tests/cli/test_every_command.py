@@ -148,6 +148,7 @@ RETURNED: dict[tuple[str, ...], str] = {
     ("pauses", "list"): "pauses.list",
     ("streams",): "streams.list",
     ("task", "count"): "tasks.count",
+    ("task", "inbox"): "tasks.inbox",
     ("task", "runs"): "tasks.runs",
     ("token", "list"): "tokens.list",
 }

@@ -32,6 +32,8 @@ COMMANDS = {
     "tasks.runs": "task runs t",
     "tasks.stages": "task stages t",
     "tasks.explain": "task explain t",
+    "tasks.inbox": "task inbox t",
+    "tasks.family": "task family t",
     "tasks.validate": "task validate -",
     "tasks.delete_old_tasks": "task delete-old --days 30",
     "tasks.m_reset": "task reset --app a",

@@ -16,13 +16,15 @@ from kaiju_tasks.cli.runs import RUNS as ALL_RUNS
 from kaiju_tasks.cli.stream_list import STREAMS
 from kaiju_tasks.cli.table import Column, table_lines
 from kaiju_tasks.cli.task_lists import COMMANDS as STAGES_OF_A_TASK
-from kaiju_tasks.cli.task_lists import FAILED, RUNS, STAGES, TASKS
+from kaiju_tasks.cli.task_lists import FAILED, FAMILY, INBOX, RUNS, STAGES, TASKS
 from kaiju_tasks.cli.text import cut, cut_middle, one_line, width
 from tests.cli.unicode import any_text
 
 LISTINGS = {
     "tasks": TASKS,
     "failed tasks": FAILED,
+    "messages": INBOX,
+    "families": FAMILY,
     "runs": RUNS,
     "stages": STAGES,
     "commands of a task": STAGES_OF_A_TASK,

@@ -86,6 +86,10 @@ TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
         TaskQuery([Condition("status", "eq", "SUSPENDED")], LAST_FAILED),
         "tasks_suspended",
     ),
+    "what a task created": (
+        TaskQuery([Condition("parent_id", "in", ["t7"])], (("created", False),)),
+        "definitions_parent",
+    ),
     "a label": (
         TaskQuery([Condition("label.team", "eq", "team7")], (("created", True),)),
         "definitions_labels",

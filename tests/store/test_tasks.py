@@ -284,13 +284,19 @@ async def test_messages_are_kept_in_order_consumed_and_cleared(store: Store) -> 
     await add(store, definition("a", commands=commands))
     for number in range(2):
         data = Raw(b'"\\u0000%d"' % number)
-        await happen(store, "a", MessageCame(message_id=f"m{number}", name="n", data=data))
+        came = MessageCame(message_id=f"m{number}", name="n", data=data, sender="ann")
+        await happen(store, "a", came)
     async with store.transaction() as tx:
         inbox = (await tx.inboxes(["a", "b"]))["a"]
+    first, second = (one.at for one in inbox)
+    assert first is not None
+    assert second is not None
+    assert first <= second
     assert inbox == [
-        InboxMessage("m0", "n", Raw(b'"\\u00000"')),
-        InboxMessage("m1", "n", Raw(b'"\\u00001"')),
+        InboxMessage("m0", "n", Raw(b'"\\u00000"'), sender="ann", at=first),
+        InboxMessage("m1", "n", Raw(b'"\\u00001"'), sender="ann", at=second),
     ]
+    assert await store.inbox("a", ALL_SIGHT) == inbox
     await connect(store)
     await finish(store, await acquire(store))
     async with store.transaction() as tx:

@@ -13,7 +13,9 @@ def message_came(move: Move, event: MessageCame) -> None:
     """Deliver the message to the waiting hook, or store it for a later hook."""
     if _is_repeat(move, event):
         return
-    message = InboxMessage(event.message_id, event.name, event.data)
+    message = InboxMessage(
+        event.message_id, event.name, event.data, sender=event.sender, at=move.now
+    )
     refusal = _refusal(move, event, message)
     if refusal is not None:
         _reject(move, event, refusal)

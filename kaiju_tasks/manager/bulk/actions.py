@@ -82,6 +82,7 @@ def _message(bulk: StoredBulk, tools: Tools) -> EventSource:
         name=args.name,
         data=Raw((args.data or "null").encode()),
         max_run_bytes=tools.max_run_bytes,
+        sender=bulk.user_id,
     )
 
 

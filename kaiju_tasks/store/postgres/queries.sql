@@ -73,7 +73,7 @@ id text, message text, kws text, created text, enabled bool, user_id text, task_
 job_id text, status text, result text, exit_code int, error text, labels text
 
 -- columns: messages
-task_id text, message_id text, name text, data text, consumed bool
+task_id text, message_id text, name text, data text, consumed bool, sender text, at float8
 
 -- columns: run_ends
 child_id text, status text, exit_code int, error text, job_id text, job_cycle int, stages int
@@ -387,8 +387,15 @@ CROSS JOIN LATERAL (
 
 -- name: inboxes
 -- Read the messages of tasks, in order of arrival.
-SELECT task_id, message_id, name, data, consumed FROM inbox
+SELECT task_id, message_id, name, data, consumed, sender, at FROM inbox
 WHERE task_id = ANY ($1::text[]) ORDER BY seq
+
+-- name: inbox
+-- Read the messages of a task, in order of arrival, up to a size of all their data together.
+SELECT message_id, name, data, consumed, sender, at FROM (
+    SELECT i.*, sum(octet_length(data)) OVER (ORDER BY seq) AS read_bytes FROM inbox i
+    WHERE task_id = $1::text) i
+WHERE read_bytes <= $2::bigint OR read_bytes = octet_length(data) ORDER BY seq
 
 -- name: received
 -- Read of which tasks an earlier run has received a message.

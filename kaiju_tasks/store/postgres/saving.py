@@ -13,7 +13,7 @@ from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     attempt_values,
     definition_values,
-    json_text,
+    message_values,
     notification_values,
     received_values,
     row_values,
@@ -136,12 +136,7 @@ async def _inboxes(connection: Any, steps: Sequence[Step], now: float) -> None:
         await connection.execute(SQL["clear_inboxes"], cleared)
     if replayed := [step.row.id for step in steps if step.inbox == "replay"]:
         await connection.execute(SQL["replay_inboxes"], replayed)
-    added = [
-        (s.row.id, m.message_id, m.name, json_text(m.data), m.message_id in s.consumed)
-        for s in steps
-        if (m := s.message) is not None
-    ]
-    if added:
+    if added := [message_values(step) for step in steps if step.message is not None]:
         await connection.execute(SQL["add_messages"], *_arrays("messages", added))
     if consumed := [(step.row.id, one) for step in steps for one in step.consumed]:
         await connection.execute(SQL["consume_messages"], *columns_of(consumed, 2))

@@ -215,7 +215,7 @@ SELECT stage, result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND failed_att
 
 -- name: inboxes
 -- Read the messages of a JSON list of ids, in order of arrival.
-SELECT task_id, message_id, name, data, consumed FROM inbox
+SELECT task_id, message_id, name, data, consumed, sender, at FROM inbox
 WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY seq
 
 -- name: versions
@@ -284,6 +284,13 @@ SELECT ?3, 0, stage, 0, task_id, attempt, method, name,
     executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, 1
 FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage < ?4 AND failed_attempt = 0
 
+-- name: inbox
+-- Read the messages of a task, in order of arrival, up to a size of all their data together.
+SELECT message_id, name, data, consumed, sender, at FROM (
+    SELECT i.*, sum(length(CAST(data AS BLOB))) OVER (ORDER BY seq) AS read_bytes FROM inbox i
+    WHERE task_id = ?1) i
+WHERE read_bytes <= ?2 OR read_bytes = length(CAST(data AS BLOB)) ORDER BY seq
+
 -- name: received
 -- Read whether an earlier run of a task has received a message.
 SELECT task_id FROM received WHERE task_id = ?1 AND message_id = ?2
@@ -298,7 +305,8 @@ UPDATE inbox SET consumed = 0 WHERE task_id = ?1
 
 -- name: add_message
 -- Insert a message.
-INSERT INTO inbox (task_id, message_id, name, data, consumed) VALUES (?, ?, ?, ?, ?)
+INSERT INTO inbox (task_id, message_id, name, data, consumed, sender, at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: remember_message
 -- Keep the id of a message whose run has ended.

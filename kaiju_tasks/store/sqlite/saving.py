@@ -10,7 +10,7 @@ from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.store.columns import (
     attempt_values,
     definition_values,
-    json_text,
+    message_values,
     notification_values,
     received_values,
     row_values,
@@ -106,12 +106,7 @@ def _inboxes(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
     _many(db, "remember_message", (v for s in steps for v in received_values(s, now)))
     _many(db, "clear_inbox", ((s.row.id,) for s in steps if s.inbox == "clear"))
     _many(db, "replay_inbox", ((s.row.id,) for s in steps if s.inbox == "replay"))
-    for step in steps:
-        if (message := step.message) is not None:
-            consumed = message.message_id in step.consumed
-            data = json_text(message.data)
-            values = (step.row.id, message.message_id, message.name, data, consumed)
-            db.execute(SQL["add_message"], values)
+    _many(db, "add_message", (message_values(s) for s in steps if s.message is not None))
     _many(db, "consume_message", ((s.row.id, one) for s in steps for one in s.consumed))
 
 
