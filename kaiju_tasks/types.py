@@ -160,6 +160,8 @@ class RunOutcome(StrEnum):
 
 ENDED_WELL = (Outcome.FINISHED, Outcome.SKIPPED)
 """The outcomes after which the next stage may begin."""
+FAILED_ATTEMPTS = (Outcome.FAILED, Outcome.LOST)
+"""The outcomes of attempts that have failed; their stage may be retried."""
 
 
 class ErrorType(StrEnum):
@@ -1133,6 +1135,7 @@ class EventName(StrEnum):
     STARTED = "task.started"
     PROGRESS = "task.progress"
     STAGE = "task.stage"
+    ATTEMPT_FAILED = "task.attempt_failed"
     WAITING = "task.waiting"
     SUSPENDED = "task.suspended"
     FINISHED = "task.finished"
@@ -1150,7 +1153,8 @@ class TaskEvent(Struct):
     :param time: time of the event, on the store's clock
     :param manager_id: manager that wrote the event
     :param data: task.progress: {done, total, message}; task.stage: {stage, name, method,
-        outcome}; task.failed: {type, message, stage} of the error; otherwise null
+        outcome}; task.attempt_failed: the same, and {attempt, type, message}: its number, and the
+        error; task.failed: {type, message, stage} of the error; otherwise null
     :param labels: `labels` of the task
     """
 

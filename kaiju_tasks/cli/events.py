@@ -40,11 +40,14 @@ async def _print(client: "Client", conditions: dict[str, Any], as_json: bool) ->
         click.echo(json_text(event) if as_json else _line(event))
 
 
+OF_ATTEMPTS = ("task.stage", "task.attempt_failed")
+
+
 def _line(event: dict[str, Any]) -> str:
     if "id" not in event:
         return one_line(f"{event['event']}: {event['reason']}")
     parts = [show_time(event["time"]), f"{event['event']:<14}", event["id"]]
-    ended = event["data"]["stage"] if event["event"] == "task.stage" else event["stage"]
+    ended = event["data"]["stage"] if event["event"] in OF_ATTEMPTS else event["stage"]
     parts.append(stage_of({**event, "stage": ended}))
     if event["status_reason"]:
         parts.append(f"({event['status_reason']})")
@@ -59,4 +62,8 @@ def _summary(event: str, data: dict[str, Any]) -> str:
         return f"{data['done']:g}{total} {data['message'] or ''}".rstrip()
     if event == "task.stage":
         return f"{data['name'] or data['method']} {data['outcome'].lower()}"
+    if event == "task.attempt_failed":
+        what = f"attempt {data['attempt']} of {data['name'] or data['method']}"
+        end = "was lost" if data["type"] is None else f"failed: {data['type']}: {data['message']}"
+        return f"{what} {end}"
     return f"{data['type']}: {data['message']}"

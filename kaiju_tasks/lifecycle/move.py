@@ -26,7 +26,16 @@ from kaiju_tasks.lifecycle.state import (
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
 from kaiju_tasks.lifecycle.step import Attempt, Received, Revoke, Step, Wait
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.types import TASKS, MessageReceipt, Outcome, Pause, Reason, TaskError, TaskStatus
+from kaiju_tasks.types import (
+    FAILED_ATTEMPTS,
+    TASKS,
+    MessageReceipt,
+    Outcome,
+    Pause,
+    Reason,
+    TaskError,
+    TaskStatus,
+)
 
 NULL = Raw(b"null")
 SUSPECT_LOSSES = 2
@@ -308,6 +317,8 @@ class Move:
         rescued: bool = False,
     ) -> None:
         """Append the current attempt to the history."""
+        if outcome in FAILED_ATTEMPTS:
+            self.step.events.append("task.attempt_failed")
         row = self.row
         row.attempt += 1
         command = self.command

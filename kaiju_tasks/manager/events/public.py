@@ -6,7 +6,7 @@ from msgspec import Struct
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, RunRecord
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.protocol import Report
-from kaiju_tasks.types import ENDED, ENDED_WELL, TaskError, TaskEvent, TaskStatus
+from kaiju_tasks.types import ENDED, ENDED_WELL, FAILED_ATTEMPTS, TaskError, TaskEvent, TaskStatus
 
 TEXT_MAX = 500
 """Maximum characters of an event's message. The row has the whole message."""
@@ -14,6 +14,7 @@ TEXT_MAX = 500
 # Plain strings, as in `Step.events`: looking them up is faster than enum members.
 QUEUED, STARTED, PROGRESS = "task.queued", "task.started", "task.progress"
 STAGE, WAITING, SUSPENDED = "task.stage", "task.waiting", "task.suspended"
+ATTEMPT_FAILED = "task.attempt_failed"
 FINISHED, FAILED = "task.finished", "task.failed"
 
 STATUS_OF = {
@@ -43,12 +44,15 @@ def events_of(change: Change, manager_id: str) -> list[TaskEvent]:
     """Build the events of a change, in order."""
     step = change.step
     done = (attempt for attempt in step.attempts if attempt.outcome in ENDED_WELL)
+    failed = (attempt for attempt in step.attempts if attempt.outcome in FAILED_ATTEMPTS)
     run = next((run for run in step.runs if run.status in ENDED), None)
     events = []
     for name in step.events:
         event = _event(name, step.row, change.definition, manager_id)
         if name == STAGE:
             _add_stage(event, next(done))
+        elif name == ATTEMPT_FAILED:
+            _add_failed_attempt(event, next(failed))
         elif name == STARTED:
             _add_start(event, step.row)
         elif name == SUSPENDED and step.attempts:
@@ -122,6 +126,21 @@ def _add_stage(event: TaskEvent, attempt: Attempt) -> None:
         "name": attempt.name,
         "method": attempt.method,
         "outcome": attempt.outcome,
+    }
+
+
+def _add_failed_attempt(event: TaskEvent, attempt: Attempt) -> None:
+    _add_running(event, attempt.executor_id)
+    event.job_id, event.stage, event.time = attempt.job_id, attempt.stage, attempt.ended_at
+    error = None if attempt.error is None else _decode_error(attempt.error)
+    event.data = {
+        "stage": attempt.stage,
+        "name": attempt.name,
+        "method": attempt.method,
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome,
+        "type": None if error is None else error.type,
+        "message": None if error is None else _short(error.message),
     }
 
 

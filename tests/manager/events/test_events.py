@@ -112,8 +112,34 @@ async def test_a_lost_executor_is_told_before_the_task_is_queued_again(
     await executor.take()
     await executor.cut()
     await wait_until(lambda: heard.names.count("queued") == 2, "it is queued again")
-    assert heard.names == ["queued", "started", "suspended", "queued"]
-    assert heard.events[2].executor_id == "hand"
+    assert heard.names == ["queued", "started", "attempt_failed", "suspended", "queued"]
+    assert [event.executor_id for event in heard.events[2:4]] == ["hand", "hand"]
+    lost = heard.events[2].data
+    assert (lost["outcome"], lost["attempt"], lost["type"]) == ("LOST", 1, None)
+
+
+async def test_every_failed_attempt_is_told_also_one_that_is_retried(
+    heard: Heard, call: Calls, executor: HandExecutor
+) -> None:
+    await call.create({"method": "work", "name": "pay"}, id="a", max_retries=1)
+    for message in ("no", "x" * 1000):
+        await executor.fail(await executor.take(), message=message)
+    retry, end = ["attempt_failed", "queued"], ["attempt_failed", "failed"]
+    assert heard.names == ["queued", "started", *retry, *end]
+    first, second = (one for one in heard.events if one.event == "task.attempt_failed")
+    assert first.data == {
+        "stage": 0,
+        "name": "pay",
+        "method": "work",
+        "attempt": 1,
+        "outcome": "FAILED",
+        "type": "execution_error",
+        "message": "no",
+    }
+    assert (second.data["attempt"], len(second.data["message"])) == (2, 501)
+    assert (first.stage, first.executor_id, first.exit_code) == (0, "hand", None)
+    records = await call("tasks.stages", job_id=first.job_id)
+    assert [first.time, second.time] == [record["ended_at"] for record in records]
 
 
 async def test_the_end_of_a_schedules_run_is_told_as_such(
