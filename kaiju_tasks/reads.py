@@ -19,6 +19,7 @@ READS = frozenset(
         "rpc.discover",
         "runs.get",
         "runs.list",
+        "schedules.upcoming",
         "streams.list",
         "system.info",
         "system.whoami",

@@ -18,6 +18,8 @@ from kaiju_tasks.rights import Kind, Scope
 __all__ = [
     "BulkCall",
     "BulkState",
+    "ComingFire",
+    "ComingFires",
     "Command",
     "Concurrency",
     "ErrorType",
@@ -1214,6 +1216,34 @@ class ExecutorInfo(Struct, kw_only=True):
     last_ping: Moment
     lease_until: Moment
     manager_id: str | None
+
+
+class ComingFire(Struct):
+    """A fire of a schedule that is to come.
+
+    :param id: id of the task
+    :param at: time at which it is due
+    :param status: status of the task now; during a hold or an open run, a fire is missed
+    """
+
+    id: str
+    at: Moment
+    app_name: str
+    status: TaskStatus
+    cron: str | None
+    every: float | None
+    timezone: str | None
+    description: str | None
+
+
+class ComingFires(Struct):
+    """The fires of a time, in their order.
+
+    :param more: whether there are more fires, or more scheduled tasks, than were read
+    """
+
+    data: list[ComingFire]
+    more: bool
 
 
 class StreamInfo(Struct, kw_only=True):

@@ -585,6 +585,21 @@ class DeleteOldParams(Struct, forbid_unknown_fields=True):
     reason: AuditReason | None = None
 
 
+class UpcomingParams(Struct, forbid_unknown_fields=True):
+    """
+    :param start: UNIX seconds or ISO-8601, read in UTC if it has no offset; default now
+    :param end: the same, at most 366 days later; fires at this time are left out; default a day
+        later
+    :param conditions: only schedules of these tasks, as in `tasks.list`
+    :param limit: the most fires to list
+    """
+
+    start: float | str | None = None
+    end: float | str | None = None
+    conditions: TaskConditions | None = None
+    limit: PageLimit = 100
+
+
 class PreviewParams(Struct, forbid_unknown_fields=True):
     """
     :param cron: five or six fields (seconds last), or a name such as `@daily`

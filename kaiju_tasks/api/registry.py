@@ -15,6 +15,7 @@ from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
 from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.runs import RunsApi
+from kaiju_tasks.api.schedules import SchedulesApi
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.streams import StreamsApi
 from kaiju_tasks.api.system import SystemApi
@@ -52,6 +53,7 @@ from kaiju_tasks.rpc import NoParams, Registry, add_discover
 from kaiju_tasks.store.base import StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.types import (
     BulkCall,
+    ComingFires,
     ExecutorInfo,
     Explanation,
     Family,
@@ -91,6 +93,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_bulk(registry, _maker(BulkApi, target))
     _add_runs(registry, _maker(RunsApi, target))
     _add_streams(registry, _maker(StreamsApi, target))
+    _add_schedules(registry, _maker(SchedulesApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
@@ -261,6 +264,11 @@ def _add_runs(registry: Registry, runs: Any) -> None:
     add = _adder(registry, "runs")
     add("list", access.READ_TASKS, runs.list, p.RunListParams, RunList, (Unavailable,))
     add("get", access.READ_TASKS, runs.get, p.JobParams, ListedRun)
+
+
+def _add_schedules(registry: Registry, schedules: Any) -> None:
+    add = _adder(registry, "schedules", (Unavailable,))
+    add("upcoming", access.READ_TASKS, schedules.upcoming, p.UpcomingParams, ComingFires)
 
 
 def _add_streams(registry: Registry, streams: Any) -> None:

@@ -57,6 +57,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "pauses.add": ("id", "active"),
     "pauses.remove": ("removed",),
     "runs.get": ("task_id", "job_id", "status"),
+    "schedules.upcoming": ("data", "more"),
     "tasks.cancel": _TASK,
     "tasks.count": ("count",),
     "tasks.create": (*_TASK, "created", "warnings"),

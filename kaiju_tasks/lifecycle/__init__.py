@@ -64,7 +64,7 @@ from kaiju_tasks.lifecycle.restarts import (
     stage_to_restart,
 )
 from kaiju_tasks.lifecycle.run import open_run, proceed
-from kaiju_tasks.lifecycle.schedule import next_moment, plan_next
+from kaiju_tasks.lifecycle.schedule import coming_fires, next_moment, plan_next
 from kaiju_tasks.lifecycle.slot_keys import shown_slot_key, slot_key
 from kaiju_tasks.lifecycle.state import (
     GRACE_SECONDS,
@@ -158,6 +158,7 @@ __all__ = [
     "broken_definition",
     "cause_of",
     "claimed",
+    "coming_fires",
     "create",
     "descend",
     "differences",

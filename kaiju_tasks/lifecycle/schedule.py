@@ -9,6 +9,8 @@ from kaiju_tasks.types import Misfire, Outcome
 
 MAX_MAKE_UP_RUNS = 100
 MAX_IN_WINDOW = 10_000
+MAX_IN_A_SECOND = 30
+"""More fires than the margins of a range can have."""
 MAX_LATE_RUNS = 100
 """Fires that run late, one after another; of more than that, the latest."""
 MAX_LISTED = 500
@@ -20,6 +22,28 @@ def next_moment(row: Row, definition: Definition) -> float | None:
     if row.fire_at is None or row.explicit:
         return row.fire_at
     return row.fire_at + _offset(row, definition)
+
+
+def coming_fires(
+    row: Row, definition: Definition, start: float, end: float, limit: int
+) -> list[float]:
+    """When the fires of a task from `start` on and before `end` are due, jitter included.
+
+    :param start: UNIX seconds
+    :param end: UNIX seconds
+    :param limit: the most fires
+    """
+    first = next_moment(row, definition)
+    if first is None or row.fire_at is None:
+        return []
+    found = [first] if start <= first < end else []
+    if not definition.scheduled:
+        return found[:limit]
+    offset = _offset(row, definition)
+    after, until = max(row.fire_at, start - offset - 1), end - offset + 1
+    fires = fires_between(definition.schedule(row.anchor), after, until, limit + MAX_IN_A_SECOND)
+    due = (fire + offset for fire in fires)  # rounded: hence the margin of a second
+    return [*found, *(moment for moment in due if start <= moment < end)][:limit]
 
 
 def plan_next(row: Row, definition: Definition, after: float) -> None:

@@ -312,6 +312,22 @@ def test_executors_are_listed_and_operated(shell: Shell) -> None:
     assert shell.run("executors", "suspend", "nope").returncode == 1
 
 
+def test_the_coming_fires_of_all_tasks_are_listed(shell: Shell) -> None:
+    for name, hour in (("late", 5), ("early", 3)):
+        cron = f"cron=0 {hour} * * *"
+        shell.run("task", "create", "--method", "do.echo", "--set", f"id={name}", "--set", cron)
+    day = ("cron", "upcoming", "--from", "2040-01-31", "--to", "2040-02-01")
+    header, early, late = shell.run(*day).stdout.splitlines()
+    assert header.split()[:3] == ["AT", "ID", "APP_NAME"]
+    assert early.startswith("2040-01-31 03:00:00 UTC  early")
+    assert late.startswith("2040-01-31 05:00:00 UTC  late")
+    first = shell.run(*day, "--limit", "1")
+    assert (len(first.stdout.splitlines()), first.stderr) == (
+        2, "and more fires; --limit lists more of them\n"
+    )  # fmt: skip
+    assert shell.json(*day, "--app", "nobody") == {"data": [], "more": False}
+
+
 def test_cron_fires_are_previewed(shell: Shell) -> None:
     fires = shell.json("cron", "preview", "0 9 * * 1", "-n", "3", "--timezone", "Europe/Berlin")
     week, hour = 7 * 86_400, 3_600  # a change of summer time may lie between

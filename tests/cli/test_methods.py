@@ -41,6 +41,7 @@ COMMANDS = {
     "tasks.m_suspend": "task suspend --group g",
     "tasks.m_resume": "task resume --where priority=1",
     "runs.list": "runs",
+    "schedules.upcoming": "cron upcoming",
     "streams.list": "streams",
     "runs.get": "runs show j",
     "tasks.m_run_now": "task run-now --app a",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiju_tasks.cli.audit import AUDIT
+from kaiju_tasks.cli.cron import UPCOMING
 from kaiju_tasks.cli.database import MIGRATIONS
 from kaiju_tasks.cli.executors import COMMANDS, EXECUTORS
 from kaiju_tasks.cli.listing import Listing
@@ -32,6 +33,7 @@ LISTINGS = {
     "commands": COMMANDS,
     "runs of all tasks": ALL_RUNS,
     "streams": STREAMS,
+    "fires": UPCOMING,
     "notifications": NOTIFICATIONS,
     "pauses": PAUSES,
     "audit": AUDIT,

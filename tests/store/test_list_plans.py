@@ -90,6 +90,10 @@ TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
         TaskQuery([Condition("parent_id", "in", ["t7"])], (("created", False),)),
         "definitions_parent",
     ),
+    "scheduled": (
+        TaskQuery([Condition("cron", "ne", None)], (("next_run", False),)),
+        "definitions_cron",
+    ),
     "a label": (
         TaskQuery([Condition("label.team", "eq", "team7")], (("created", True),)),
         "definitions_labels",

@@ -1,0 +1,82 @@
+"""`schedules.upcoming`: the coming fires of all schedules."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.lifecycle import Row, coming_fires
+from kaiju_tasks.rights import Kind
+from tests.api.test_rights import as_
+from tests.manager.hand import Calls
+from tests.store.making import definition
+
+DAY = "2040-01-31T00:00:00Z", "2040-02-01T00:00:00Z"
+
+
+async def test_the_fires_of_all_schedules_come_in_their_order(call: Calls) -> None:
+    await call.create("work", id="nightly", cron="0 3 * * *", description="the books")
+    await call.create("work", id="hourly", cron="0 */6 * * *", timezone="Europe/Berlin")
+    await call.create("work", id="off", cron="0 3 * * *", enabled=False)
+    await call.create("work", id="once", next_run="2040-01-31T05:00:00Z")
+    await call.create("work", id="each", every=86_400, next_run="2040-01-31T04:00:00Z")
+    start, end = DAY
+    found = await call("schedules.upcoming", start=start, end=end)
+    assert not found["more"]
+    assert [(fire["id"], fire["at"] % 86_400 / 3600) for fire in found["data"]] == [
+        ("nightly", 3),
+        ("each", 4),
+        ("hourly", 5),
+        ("hourly", 11),
+        ("hourly", 17),
+        ("hourly", 23),
+    ]
+    assert (found["data"][0]["description"], found["data"][1]["every"]) == ("the books", 86_400)
+    few = await call("schedules.upcoming", start=start, end=end, limit=2)
+    assert (few["data"], few["more"]) == (found["data"][:2], True)
+    some = await call("schedules.upcoming", start=start, end=end, conditions={"id": "each"})
+    assert [fire["id"] for fire in some["data"]] == ["each"]
+
+
+async def test_without_a_time_it_is_the_next_day(call: Calls) -> None:
+    await call.create("work", id="t", cron="0 0 * * *")
+    (fire,) = (await call("schedules.upcoming"))["data"]
+    assert fire["at"] == (await call.get("t"))["next_run"]
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"start": "soon"}, "start"),
+        ({"start": 10, "end": 9}, "end"),
+        ({"start": 0, "end": 400 * 86_400}, "end"),
+        ({"limit": 1001}, "limit"),
+        ({"conditions": {"nope": 1}}, "conditions.nope"),
+    ],
+)
+async def test_what_is_wrong_is_named(call: Calls, params: Any, field: str) -> None:
+    with pytest.raises(InvalidParams) as refused:
+        await call("schedules.upcoming", **params)
+    assert refused.value.field == field
+
+
+async def test_schedules_of_others_are_not_listed(call: Calls) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    await bob.create("work", id="t", cron="0 0 * * *")
+    ann = await as_(call, "ann", Kind.USER)
+    assert (await ann("schedules.upcoming"))["data"] == []
+    assert len((await bob("schedules.upcoming"))["data"]) == 1
+
+
+@given(start=st.integers(0, 4000), span=st.integers(0, 4000), jitter=st.sampled_from([0.0, 30.0]))
+def test_no_fire_of_a_time_is_left_out_or_added(start: int, span: int, jitter: float) -> None:
+    every = definition("t", every=60.0, jitter=jitter)
+    row = Row(id="t", fire_at=600.0, anchor=600.0)
+    whole = coming_fires(row, every, 0, 10_000, 1_000)
+    gaps = [round(after - before, 6) for before, after in pairwise(whole)]
+    assert gaps == [60.0] * (len(whole) - 1)
+    expected = [fire for fire in whole if start <= fire < start + span]
+    assert coming_fires(row, every, start, start + span, 1_000) == expected
