@@ -6,7 +6,6 @@ from typing import Any, Protocol, Self
 
 from kaiju_tasks.cli.output import error_line
 from kaiju_tasks.cli.stage import brief_stage
-from kaiju_tasks.types import ENDED, ENDED_WELL
 
 __all__ = ["Progress", "can_ask", "make_progress"]
 
@@ -110,6 +109,8 @@ class _Live(_Silent):
         from rich.table import Table
         from rich.text import Text
 
+        from kaiju_tasks.types import ENDED_WELL
+
         table = Table.grid(padding=(0, 2))
         latest = {record["stage"]: record for record in records}
         room = max(1, self._live.console.height - 1)
@@ -130,6 +131,8 @@ class _Live(_Silent):
 
 def _window(task: dict[str, Any], room: int) -> list[tuple[int, dict[str, Any]]]:
     """Return the stages that fit on the terminal, including the running one."""
+    from kaiju_tasks.types import ENDED
+
     stages = list(enumerate(task["commands"]))
     if task["status"] in ENDED:
         return stages
