@@ -168,6 +168,22 @@ async def test_a_delete_is_by_ids_or_by_conditions(call: Calls, params: dict[str
     assert refused.value.data["field"] == "ids"
 
 
+async def test_tasks_are_selected_by_label_and_by_what_has_failed(
+    call: Calls, executor: HandExecutor
+) -> None:
+    for task_id, label in (("one", "acme"), ("two", "acme"), ("three", "other")):
+        await call.create("charge", "mail", id=task_id, labels={"customer": label})
+        await executor.finish(await executor.take(), 1, 0)
+    for task_id in ("one", "three"):
+        await call("tasks.cancel", id=task_id)
+    chosen = {"label.customer": "acme", "error.type": "cancelled", "method": ["mail", "x"]}
+    dry = await call("tasks.m_restart_from", conditions=chosen, stage="failed", dry_run=True)
+    assert (dry["sample"], dry["pending"]) == (["one"], 1)
+    result = await call("tasks.m_restart_from", conditions=chosen, stage="failed")
+    assert only(result, *COUNTS) == [1, 1, 0, 0]
+    assert (await call("bulk.get", id=result["bulk_id"]))["conditions"] == chosen
+
+
 # progress, stop, bounds
 
 
