@@ -146,6 +146,8 @@ async def a_failed_run(call: Checked) -> None:
     await call("runs.list")
     await call("runs.get", job_id=failed["job_id"])
     await call("tasks.m_explain", ids=["f", "g", "nope"])
+    await call("tasks.family", id="f")
+    await call("tasks.inbox", id="a")
     await call("streams.list")
     (attempt,) = await call("tasks.stages", job_id=failed["job_id"])
     assert attempt["error"]["message"] == "no"
