@@ -149,6 +149,7 @@ async def a_failed_run(call: Checked) -> None:
     await call("tasks.family", id="f")
     await call("tasks.inbox", id="a")
     await call("streams.list")
+    await call("schedules.upcoming")
     (attempt,) = await call("tasks.stages", job_id=failed["job_id"])
     assert attempt["error"]["message"] == "no"
     assert (await call("tasks.write_message", id="f", data=1))["state"] == "rejected"
