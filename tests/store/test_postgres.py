@@ -108,6 +108,16 @@ async def test_the_work_summary_reads_few_rows_of_a_backlog(bulk: Any) -> None:
     assert await pages_of(bulk, "work_summary", []) < 200
 
 
+async def test_an_acquisition_reads_few_of_the_tasks_that_wait_for_methods(bulk: Any) -> None:
+    gate = "UPDATE tasks SET ready = 0, gate = 'm:' || $1 WHERE status = 'QUEUED' AND app_name = $2"
+    for method, app_name in (("a", "app0"), ("b", "app1"), ("c", "app2")):
+        await bulk.execute(gate, method, app_name)
+    await bulk.execute("VACUUM tasks")
+    for gates in (["m:a"], ["m:b"], ["m:a", "m:b", "m:c"]):
+        assert await pages_of(bulk, "lock_at_gates", ["app1", 10, "e1", "s1", gates, True]) < 100
+    assert await pages_of(bulk, "method_gates", ["", "", 1000]) < 100
+
+
 # errors and outages
 
 
