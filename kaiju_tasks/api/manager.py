@@ -23,6 +23,7 @@ from kaiju_tasks.errors import (
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import REFUSAL
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
+from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.protocol import (
     AckState,
     ConnectParams,
@@ -33,7 +34,7 @@ from kaiju_tasks.protocol import (
     WriteStageParams,
     WriteStageResult,
 )
-from kaiju_tasks.rights import NOBODY
+from kaiju_tasks.rights import NOBODY, Decision, Target, access, may
 from kaiju_tasks.rpc import convert_json, count_as_useful, counting_waits
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.types import ExecutorInfo
@@ -84,8 +85,9 @@ class ManagerApi:
         check_ping(params)
         if params.capacity is not None:
             params = replace(params, capacity=_within(caller, params.capacity))
+        session = caller.session or self._elsewhere(caller, params.id)
         with counting_waits():
-            status = await self._manager.roster.ping(params, caller.session)
+            status = await self._manager.roster.ping(params, session)
         if params.holding is not None and caller.session is not None:
             self._manager.reconciliation.heard(caller.session, params.holding)
         self._manager.streams.credit()
@@ -94,7 +96,7 @@ class ManagerApi:
     async def suspend_executor(self, caller: Caller, params: SuspendExecutorParams) -> PingResult:
         """Disconnect an executor. The tasks that it holds return to their streams."""
         check_leave(params)
-        own = caller.session
+        own = caller.session or self._elsewhere(caller, params.id)
         if own is not None and own.executor_id != params.id:
             own = None
         if own is None and not caller.principal.unlimited:
@@ -102,6 +104,16 @@ class ManagerApi:
         await self._manager.roster.leave(params.id, own)
         self._known.forget()
         return PingResult("GONE")
+
+    def _elsewhere(self, caller: Caller, executor_id: str) -> Session | None:
+        """The session of an executor of the caller's principal, over another connection. A thread
+        of the executor calls while its event loop is blocked."""
+        session = self._manager.roster.session(executor_id)
+        if session is None or caller.connection is None or session.owner != caller.user_id:
+            return None
+        target = Target(id=executor_id, streams=tuple(session.app_names))
+        allowed = may(caller.principal, access.SERVE, target) is Decision.ALLOWED
+        return session if allowed else None
 
     async def write_stage(self, caller: Caller, params: WriteStageParams) -> WriteStageResult:
         """Report stages. The answer is sent after the commit."""

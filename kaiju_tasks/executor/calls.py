@@ -54,6 +54,10 @@ class LoopCall:
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    def runs_in(self, task: "asyncio.Task[object]") -> bool:
+        """Whether this is the task in which the command runs."""
+        return self._task is task
+
     async def _run(self) -> None:
         self._begun = True
         try:

@@ -66,6 +66,8 @@ class Link:
     :param identity: the description of this executor; capacity, holding and attempt are filled in
     :param clock: the source of all times and waits
     :param random: the source of jitter between attempts
+    :ivar url: that of the manager in use
+    :ivar ping_seconds: the setting of the manager
     :ivar connected: whether a manager has accepted this executor and the connection is open
     :ivar drain_asked: whether the manager has asked this executor to end after its current tasks
     :ivar active_at: the time of the last accepted or finished task, in seconds of the clock
@@ -83,7 +85,7 @@ class Link:
         if not urls:
             raise ValueError("at least one manager URL is needed")
         self._urls = itertools.cycle(urls)
-        self._url = urls[0]
+        self.url = urls[0]
         self._identity = identity
         self._runner = runner
         self._transport = transport
@@ -95,7 +97,7 @@ class Link:
         )
         self._gate = runner.runtime.gate
         self._watchdog = LeaseWatchdog(clock, self._gate, runner.release_exclusive, self._orphaned)
-        self._ping_seconds = DEFAULT_PING_SECONDS
+        self.ping_seconds = DEFAULT_PING_SECONDS
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._session: Session | None = None
         self._announced = 0
@@ -133,6 +135,20 @@ class Link:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await self._transport.close()
+
+    @property
+    def orphan_seconds(self) -> float:
+        """The setting of the manager."""
+        return self._watchdog.orphan_seconds
+
+    def kept_alive(self, asked: Moment) -> None:
+        """Another thread has renewed the leases while the event loop was blocked.
+
+        :param asked: when its ping was sent
+        """
+        self._watchdog.renewed(asked)
+        if self.connected and self._session is not None and not self._pings:
+            self._ping(self._session)  # the other thread has announced the capacity 0
 
     def announce(self, commands: list[CommandInfo]) -> None:
         """Announce other commands, with a new connection. The work continues."""
@@ -184,7 +200,7 @@ class Link:
 
     async def _keep_connected(self) -> None:
         for url in self._urls:
-            self._url = url
+            self.url = url
             try:
                 connection = await self._transport.connect(url, self._reconnects.patience())
                 try:
@@ -256,7 +272,7 @@ class Link:
         self._reconnects.accepted(self._clock.time(), self._waits)
         self._sender.longest_pause(self._waits.retry)
         self._logged_failures.clear()
-        self._ping_seconds = result.ping_interval
+        self.ping_seconds = result.ping_interval
         if not self._accepted.done():
             self._accepted.set_result(None)
         self._watchdog.lease_seconds = result.lease_seconds
@@ -269,15 +285,18 @@ class Link:
         self._apply_status(result.status)
         self._watchdog.renewed(asked)
         self.active_at = self._clock.time()
-        logger.info("connected to manager %s at %s", result.manager_id, self._url)
+        logger.info("connected to manager %s at %s", result.manager_id, self.url)
 
     async def _keep_alive(self, session: Session) -> None:
         # Wait for the answer to connect, because it brings the interval of the first ping, too.
-        await within(self._clock, self._ping_seconds, self._accepted)
+        await within(self._clock, self.ping_seconds, self._accepted)
         while True:
-            await self._clock.sleep(self._ping_seconds)
+            due = self._clock.time() + self.ping_seconds
+            await self._clock.sleep(self.ping_seconds)
             oldest = session.oldest_unanswered()
-            if oldest is not None and self._clock.time() - oldest >= self._ping_seconds * 2:
+            now = self._clock.time()
+            was_blocked = now - due > self.ping_seconds  # answers may not have been read yet
+            if oldest is not None and not was_blocked and now - oldest >= self.ping_seconds * 2:
                 raise ConnectionClosed("the manager did not answer in time")
             if self.connected:
                 self._ping(session)

@@ -99,7 +99,8 @@ async def run_executor(
     runner = Runner(runtime, Outbox(), concurrency=most, max_tasks=max_tasks)
     wire = WebSocketTransport(token) if transport is None else transport
     async with _lifespans(served):
-        link = Link(urls, _identity(served, executor_id), runner, wire, clock, Random())
+        identity = _identity(served, executor_id)
+        link = Link(urls, identity, runner, wire, clock, Random())
         for executor in served:
             executor.offer.on_commands = lambda: link.announce(_commands(served))
         idle = idle_seconds if until_idle else None
@@ -115,6 +116,21 @@ async def run_executor(
 
                     health = health_server(health_port, lambda: link.connected, host=health_host)
                     await stack.enter_async_context(health)
+                if transport is None and isinstance(clock, SystemClock):
+                    # aiohttp's client is loaded already
+                    from kaiju_tasks.executor.heartbeat import Heartbeat
+
+                    heartbeat = Heartbeat(
+                        link,
+                        runner,
+                        clock,
+                        token,
+                        identity.id,
+                        kill_grace=kill_grace,
+                        give_up=restart_process if restart is None else None,
+                    )
+                    heartbeat.start()
+                    stack.callback(heartbeat.stop)
                 code = await process.run()
                 for _ in range(2):  # handle the signals that have come before this
                     await asyncio.sleep(0)

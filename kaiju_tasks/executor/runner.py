@@ -1,5 +1,6 @@
 """Runs the assignments of a process: starts each lease once, and stops revoked leases."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from kaiju_tasks.executor.outbox import Outbox
@@ -74,6 +75,14 @@ class Runner:
     def holding(self) -> list[Lease]:
         """The leases that run or have unacknowledged reports."""
         return [segment.lease() for segment in self._segments.values()]
+
+    def seconds_left(self, task: "asyncio.Task[object]") -> float | None:
+        """The seconds that are left to the stage whose command runs in a task of the event loop;
+        None if there is none. It may be called from any thread."""
+        for segment in self._all():
+            if (left := segment.seconds_left(task)) is not None:
+                return left
+        return None
 
     def run(self, assignments: Iterable[Assignment]) -> None:
         """Start assignments, except those that are known already or were revoked before."""

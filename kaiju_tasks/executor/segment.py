@@ -1,5 +1,6 @@
 """Runs one assignment: its stages one after another, each reported and acknowledged."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -94,6 +95,11 @@ class Segment:
         assignment = self.assignment
         method = assignment.commands[self._position].method
         return self._runtime.needs_place(assignment.app_name, method)
+
+    def seconds_left(self, task: "asyncio.Task[object]") -> float | None:
+        """The seconds that are left to the current stage, if its command runs in this task."""
+        stage = self._stage
+        return stage.seconds_left() if stage is not None and stage.runs_in(task) else None
 
     def lease(self) -> Lease:
         return Lease(*self.token)

@@ -1,5 +1,6 @@
 """Runs one stage: checks its condition, fills its parameters, calls its command in time."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -165,6 +166,10 @@ class Stage:
             self._call.stop()
             if self._call.alive:
                 self._runtime.linger(self._call)
+
+    def runs_in(self, task: "asyncio.Task[object]") -> bool:
+        """Whether the command runs in this task of the event loop."""
+        return isinstance(self._call, LoopCall) and self._call.runs_in(task)
 
     def seconds(self) -> float:
         """Seconds since the start."""

@@ -32,6 +32,7 @@ class StartGate:
     `seconds_left` may be read from any thread.
 
     :ivar on_doubt: called when a start has to wait: ask a manager
+    :ivar beat_at: when the event loop was last seen to run, in seconds of the clock
     :ivar stall_seconds: a process that stands still for longer has to ask again
     """
 
@@ -42,7 +43,7 @@ class StartGate:
         self._asked = NEVER
         self._open_seconds = 0.0
         self._closes_at = float("inf")
-        self._beat_at = clock.time()
+        self.beat_at = clock.time()
         self._waiting: list[Callable[[], None]] = []
 
     def moment(self) -> Moment:
@@ -51,7 +52,7 @@ class StartGate:
 
     def start(self) -> None:
         """The event loop runs, and `beat` is called at regular intervals from now on."""
-        self._beat_at = self._clock.time()
+        self.beat_at = self._clock.time()
 
     def beat(self) -> float:
         """The event loop runs. If it has stood still, the gate is shut until a manager has answered
@@ -60,7 +61,7 @@ class StartGate:
         :returns: the seconds for which it stood still; 0 if it did not
         """
         now = self._clock.time()
-        still, self._beat_at = now - self._beat_at, now
+        still, self.beat_at = now - self.beat_at, now
         if still <= self.stall_seconds:
             return 0.0
         self._asked = Moment(now, NEVER.wall)
@@ -92,7 +93,7 @@ class StartGate:
         return min(
             self._open_seconds - (now - asked.time),
             self._open_seconds - abs(self._clock.wall() - asked.wall),
-            self.stall_seconds - (now - self._beat_at),
+            self.stall_seconds - (now - self.beat_at),
             self._closes_at - now,
         )
 

@@ -160,7 +160,7 @@ GUARDS = [
     Guard(
         "a stage begins only if the process has not stood still",
         "executor/start_gate.py",
-        "self.stall_seconds - (now - self._beat_at),\n",
+        "self.stall_seconds - (now - self.beat_at),\n",
         "\n",
         ("tests/executor/test_start_gate.py", *SIMULATION),
     ),

@@ -39,6 +39,15 @@ async def hold(ctx: Context, file: str, gate: str) -> str:
     return "released"
 
 
+@executor.command("block")
+async def block(ctx: Context, file: str, gate: str) -> str:
+    """Append, then block the event loop until the gate is opened."""
+    _append(file, ctx.idempotency_key)
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return "unblocked"
+
+
 @executor.command("span")
 async def span(key: str, file: str, seconds: float) -> None:
     """Append when it begins and when it ends, on the machine's monotonic clock."""

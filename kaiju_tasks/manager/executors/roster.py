@@ -110,6 +110,7 @@ class Roster:
             params.id, nonce, connection, params.app_names, params.capacity, status, methods
         )
         session.keep(kept, methods if methods_before is None else methods_before)
+        session.owner = owner
         session.process = local_process(params.host, params.pid) if local else None
         self._sessions.add(session)
         self._departures.forget(params.id)
@@ -208,6 +209,10 @@ class Roster:
         )
 
     # -- renew -------------------------------------------------------------------------
+
+    def session(self, executor_id: str) -> Session | None:
+        """The session of an executor that is connected to this manager."""
+        return self._sessions.get(executor_id)
 
     async def ping(self, params: PingParams, session: Session | None) -> ExecutorStatus:
         """Renew an executor's lease.

@@ -49,6 +49,7 @@ class Session:
     :param nonce: the session id in the store; the next connect of the executor replaces it
     :param capacity: maximum number of leases
     :param methods: the methods that the executor has, by stream
+    :ivar owner: the principal on whose behalf the executor has connected
     :ivar untaken: bytes of assignments that were sent and that the executor has not taken
     :ivar congested: whether a task waits until the executor has taken all that was sent
     :ivar resting: whether the executor gets no tasks because it came and went without useful work
@@ -73,6 +74,7 @@ class Session:
         self.methods = methods
         self._gates: dict[str, frozenset[str] | None] = {}
         self._methods_of_leases: dict[str, Mapping[str, Methods]] = {}
+        self.owner: str | None = None
         self.executor_id = executor_id
         self.nonce = nonce
         self.connection = connection

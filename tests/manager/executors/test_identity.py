@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from kaiju_tasks.errors import Forbidden
+from kaiju_tasks.api import Caller
+from kaiju_tasks.errors import Forbidden, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Principal, Scope
@@ -69,6 +70,29 @@ async def test_an_executor_disconnects_only_itself(manager: Manager) -> None:
             await call("manager.suspend_executor", id=id)
     statuses = {str(row.status) for row in await manager.store.executors(ALL_SIGHT)}
     assert statuses == {"ACTIVE"}
+
+
+async def test_another_connection_of_its_principal_keeps_an_executor_whose_loop_is_blocked(
+    manager: Manager, call: Calls
+) -> None:
+    mine = await executor_of(manager, "e1", "ann")
+    await mine.connect()
+    beside, other, narrow = [HandExecutor(manager, "x") for _ in range(3)]
+    beside.caller.principal = mine.caller.principal
+    other.caller.principal = await principal_of(manager, "bob")
+    narrow.caller.principal = await principal_of(manager, "ann", executors=("e2",))
+    by_post = call.by(Caller(mine.caller.principal))
+    await beside.call("manager.ping", id="e1", capacity=0)
+    assert mine.caller.session is not None
+    assert mine.caller.session.capacity == 0
+    for stranger in (other.call, narrow.call, by_post):
+        with pytest.raises(NotFound):
+            await stranger("manager.ping", id="e1", capacity=7)
+        with pytest.raises(Forbidden):
+            await stranger("manager.suspend_executor", id="e1")
+    await beside.call("manager.suspend_executor", id="e1")
+    (row,) = await manager.store.executors(ALL_SIGHT, ["e1"])
+    assert row.status == "GONE"
 
 
 async def test_a_capacity_is_cut_to_that_of_the_token(manager: Manager, call: Calls) -> None:
