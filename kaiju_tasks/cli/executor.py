@@ -126,6 +126,7 @@ def executor(
     urls = [_manager(url) for url in managers] or [manager_url()]
     manager_token()  # refuse a wrong one now; later ones are read at each reconnect
 
+    from kaiju_tasks.cli.exit_guard import guarding_exit
     from kaiju_tasks.cli.forward import ForwardOptions, forwarded
     from kaiju_tasks.cli.logs import configure_logging
     from kaiju_tasks.cli.loop import run_loop
@@ -155,6 +156,7 @@ def executor(
         shutdown_grace=settings.shutdown_grace,
         kill_grace=settings.kill_grace,
         executor_id=executor_id,
+        on_ending=guarding_exit(settings.shutdown_grace * (1 + len(served))),
         health_port=health_port,
     )
     try:

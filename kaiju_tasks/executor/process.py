@@ -7,12 +7,13 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from random import Random
 
 from kaiju_tasks.address import WEBSOCKET_SCHEMES, TokenSource, read_url
 from kaiju_tasks.executor.clock import Clock, SystemClock
+from kaiju_tasks.executor.lifespans import lifespans
 from kaiju_tasks.executor.link import Link, Orphaned
 from kaiju_tasks.executor.outbox import Outbox
 from kaiju_tasks.executor.registry import Executor
@@ -60,6 +61,7 @@ async def run_executor(
     transport: Transport | None = None,
     restart: Callable[[], None] | None = None,
     handle_signals: bool = True,
+    on_ending: Callable[[int, bool], None] | None = None,
     health_port: int | None = None,
     health_host: str = "127.0.0.1",
 ) -> int:
@@ -74,11 +76,13 @@ async def run_executor(
     :param max_tasks: restart the process after this many tasks; None for no limit
     :param until_idle: return after `idle_seconds` without tasks
     :param stop: an event that stops the executors in the same way as SIGTERM
-    :param shutdown_grace: seconds that running stages get after SIGTERM
+    :param shutdown_grace: seconds that running stages get after SIGTERM, and then each lifespan
     :param kill_grace: seconds that a stopped stage gets before the process restarts
     :param executor_id: an id that is stable for the life of the process; None generates one
     :param restart: restarts the process; if it returns, this function returns too
     :param handle_signals: whether to handle SIGTERM, SIGINT and SIGHUP
+    :param on_ending: called with the exit code, and whether the process is going to restart, before
+        the lifespans end
     :param health_port: the port of `/healthz` and `/readyz`; None for no health server
     :returns: the exit code: 0, 75 if no manager could be reached, 77 if refused
     :raises ValueError: `concurrency` or `threads` is below 1, or executors or URLs are missing
@@ -98,7 +102,7 @@ async def run_executor(
     most = default_concurrency(served, threads) if concurrency is None else concurrency
     runner = Runner(runtime, Outbox(), concurrency=most, max_tasks=max_tasks)
     wire = WebSocketTransport(token) if transport is None else transport
-    async with _lifespans(served):
+    async with lifespans(served, shutdown_grace):
         identity = _identity(served, executor_id)
         link = Link(urls, identity, runner, wire, clock, Random())
         for executor in served:
@@ -135,6 +139,9 @@ async def run_executor(
                 for _ in range(2):  # handle the signals that have come before this
                     await asyncio.sleep(0)
         runtime.threads.close()
+        if on_ending is not None:
+            ended = 0 if process.terminated else code
+            on_ending(ended, process.restart_wanted is not None and restart is None)
         if runtime.lingering and process.restart_wanted:
             # Restart before the lifespans end: a stuck thread may still use their resources.
             process.restart(restart)
@@ -269,12 +276,3 @@ def _commands(executors: Sequence[Executor]) -> list[CommandInfo]:
         for executor in executors
         for info in executor.announced(None if one_stream else executor.app_name)
     ]
-
-
-@contextlib.asynccontextmanager
-async def _lifespans(executors: Sequence[Executor]) -> AsyncIterator[None]:
-    async with contextlib.AsyncExitStack() as stack:
-        for executor in executors:
-            if executor.lifespan is not None:
-                executor.state = await stack.enter_async_context(executor.lifespan(executor))
-        yield

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +156,25 @@ def _append(file: str, line: str) -> str:
     finally:
         os.close(handle)
     return line
+
+
+@asynccontextmanager
+async def hanging(executor: Executor) -> AsyncIterator[None]:
+    """A lifespan whose end hangs as the environment says."""
+    yield
+    match os.environ["HANGS"]:
+        case "await":
+            await asyncio.sleep(600)
+        case "shield":
+            while True:
+                try:
+                    await asyncio.sleep(600)
+                except asyncio.CancelledError:
+                    continue
+        case "block":
+            time.sleep(600)
+        case "thread":
+            asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+
+
+lasting = Executor("lasting", lifespan=hanging)
