@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw, structs
 
-from kaiju_tasks.errors import MethodNotFound, NotAManager
+from kaiju_tasks.errors import Conflict, MethodNotFound, NotAManager
 from kaiju_tasks.executor.clock import Clock, within
 from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
 from kaiju_tasks.executor.messages import (
@@ -51,6 +51,8 @@ logger = logging.getLogger("kaiju_tasks.executor")
 DEFAULT_PING_SECONDS = 5.0
 REFUSALS = frozenset({401, 403})
 NOT_FOUND = 404
+TAKEN_SECONDS = 30.0
+"""An executor whose id another process uses tries for so long to connect: two leases by default."""
 HOLDING_MAX = 5_000
 """With more leases than this, pings do not list them: they would be too large."""
 
@@ -104,6 +106,7 @@ class Link:
         self._attempts = 0
         self._pings = 0
         self._was_connected = False
+        self._taken_since: float | None = None
         self._logged_failures: set[str] = set()
         self._outdated = asyncio.Event()
         self._stopping = False
@@ -216,10 +219,20 @@ class Link:
                     raise _not_a_manager(url, error) from error
                 self._log_failure(url, error)
             except ConnectionClosed as error:
+                if isinstance(error, _IdTaken):
+                    self._refuse_if_taken(error)
                 self._log_failure(url, error)
             if self._ended.done():  # a failure of the connection may have hidden the cancellation
                 return
             await self._clock.sleep(self._reconnects.next(self._clock.time()))
+
+    def _refuse_if_taken(self, error: "_IdTaken") -> None:
+        # The other process may have died without a word: then its lease ends soon.
+        now = self._clock.time()
+        if self._taken_since is None:
+            self._taken_since = now
+        if not self._was_connected and now - self._taken_since >= TAKEN_SECONDS:
+            raise Refused(str(error)) from error
 
     def _log_failure(self, url: str, error: ConnectionClosed) -> None:
         failure = f"manager {url}: {error}"
@@ -397,16 +410,22 @@ class Link:
                 watched.set_result(None)
 
 
+class _IdTaken(ConnectionClosed):
+    """Another process is connected with the id of this executor."""
+
+
 def _connect_error(answer: RpcError) -> ConnectionClosed:
-    if answer.code in REFUSALS or _is_about_versions(answer):
+    if answer.code == Conflict.code and _is_about(answer, "id"):
+        return _IdTaken(f"refused: {answer.message}")
+    if answer.code in REFUSALS or _is_about(answer, "protocol"):
         return Refused(f"refused: {answer.message}")
     if answer.code == MethodNotFound.code:
         return NoManagerThere(f"it does not accept executors: {answer.message}")
     return ConnectionClosed(f"refused: {answer.message}")
 
 
-def _is_about_versions(answer: RpcError) -> bool:
-    return isinstance(answer.data, dict) and answer.data.get("field") == "protocol"
+def _is_about(answer: RpcError, field: str) -> bool:
+    return isinstance(answer.data, dict) and answer.data.get("field") == field
 
 
 def _not_a_manager(url: str, error: NoManagerThere) -> NotAManager:

@@ -748,3 +748,16 @@ async def test_draining_takes_no_new_work_and_ends_nothing(rig):
     rig.manager.status = "ACTIVE"
     await rig.clock.advance(5)
     assert rig.manager.methods("manager.ping")[-1]["capacity"] == 8
+
+
+async def test_an_id_that_another_process_uses_is_tried_for_two_leases():
+    async with Rig(Executor("app")) as rig:
+        rig.wire.cut()
+        rig.manager.errors["manager.connect"] = (409, "'e1' is in use by process 1")
+        rig.manager.error_data = {"field": "id"}
+        rig.link._was_connected = False
+        await rig.clock.advance(29)
+        assert not rig.running.done()
+        await rig.clock.advance(8)
+        with pytest.raises(Refused, match="'e1' is in use by process 1"):
+            await rig.running

@@ -95,7 +95,8 @@ class Roster:
         :param local: whether the connection comes from this machine
         :raises InvalidParams: the protocol version is not supported
         :raises Forbidden: an executor of another principal has this id
-        :raises Conflict: the executor has connected again since it asked for this
+        :raises Conflict: the executor has connected again since it asked for this, or another
+            process is connected with this id
         :raises Unavailable: the database cannot be reached
         """
         protocol = _common_version(params.protocol)
@@ -162,6 +163,13 @@ class Roster:
             status = known.status
             if None not in (known.owner, owner) and known.owner != owner:
                 raise Forbidden(f"an executor with the id {params.id!r} is connected", field="id")
+        if known is not None and self._is_taken(params, known, tx.now):
+            place = f"process {known.pid} on {known.host}" if known.host else "another process"
+            raise Conflict(
+                f"the executor id {params.id!r} is in use by {place}, which is connected: give "
+                "each process an id of its own, or none",
+                field="id",
+            )
         if known is not None and _is_overtaken(params, known):
             raise Conflict("the executor has connected again meanwhile: this connect is too late")
         leased = {row.id: row for row in await tx.lock_leased(params.id)}
@@ -180,6 +188,16 @@ class Roster:
         changes = await self._committer.advance_rows(tx, leased.values(), given_back(params.id))
         requeued = [lease_of(row) for row in leased.values()]
         return Written((status, kept, requeued, before), changes)
+
+    def _is_taken(self, params: ConnectParams, known: ExecutorRow, now: float) -> bool:
+        """Whether another process is connected with this id. One whose connection was seen to
+        close, or that has been silent for two pings, no longer is."""
+        if known.status in GONE or None in (params.instance, known.instance):
+            return False
+        settings = self._settings
+        silent = now - known.last_ping > 2 * settings.ping_interval
+        closed = known.lease_until <= now + settings.reconnect_grace
+        return params.instance != known.instance and not silent and not closed
 
     def _row(
         self,

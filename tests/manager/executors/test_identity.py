@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiju_tasks.api import Caller
-from kaiju_tasks.errors import Forbidden, NotFound
+from kaiju_tasks.errors import Conflict, Forbidden, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Principal, Scope
@@ -58,6 +58,24 @@ async def test_nobody_takes_the_id_of_a_connected_executor_of_another(manager: M
     await other.connect()
     (row,) = await manager.store.executors(ALL_SIGHT, ["e1"])
     assert row.owner == "bob"
+
+
+async def test_a_second_process_with_the_id_of_a_connected_one_is_refused_and_the_first_goes_on(
+    manager: Manager, other_manager: Manager, call: Calls
+) -> None:
+    first, second = HandExecutor(manager, "e1"), HandExecutor(other_manager, "e1")
+    await first.connect(instance="p", host="host7", pid=4021)
+    for other in (second, HandExecutor(manager, "e1")):
+        with pytest.raises(Conflict, match="'e1' is in use by process 4021 on host7") as refused:
+            await other.connect(instance="q")
+        assert refused.value.data["field"] == "id"
+    async with pinging(first):
+        await call.create("work", id="t")
+        assert (await first.finish(await first.take())).state == "released"
+    await first.cut()
+    assert (await second.connect(instance="q"))["status"] == "ACTIVE"
+    await second.call("manager.suspend_executor", id="e1")
+    assert (await first.connect(instance="p"))["status"] == "ACTIVE"
 
 
 async def test_an_executor_disconnects_only_itself(manager: Manager) -> None:
