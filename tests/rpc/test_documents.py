@@ -25,6 +25,7 @@ OPEN = {
     "StageRecord.result": "the result of a stage",
     "Report.result": "the result of a stage",
     "tasks.*message(data)": "the result of a stage",
+    "InboxEntry.data": "the data of a message",
     "BulkCall.*/additionalProperties": "conditions and parameters of any bulk call",
     "tasks.validate(data)/additionalProperties": "whatever is to be validated",
     "TaskError.data": "depends on the type of the error",
