@@ -12,6 +12,7 @@ READS = frozenset(
         "executors.get",
         "executors.list",
         "manager.list_active_executors",
+        "marks.list",
         "notifications.get",
         "notifications.list",
         "pauses.list",

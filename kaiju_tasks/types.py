@@ -34,6 +34,7 @@ __all__ = [
     "IssuedToken",
     "Limit",
     "ListedRun",
+    "Mark",
     "Message",
     "MessageReceipt",
     "Misfire",
@@ -1244,6 +1245,21 @@ class ComingFires(Struct):
 
     data: list[ComingFire]
     more: bool
+
+
+class Mark(Struct):
+    """A note on the time line, such as a deploy.
+
+    :param at: the time that it marks
+    :param app_name: the stream that it concerns; null for all
+    :param user_id: user who added it; null if no tokens are configured
+    """
+
+    id: str
+    at: Moment
+    label: str
+    app_name: str | None
+    user_id: str | None
 
 
 class StreamInfo(Struct, kw_only=True):

@@ -600,6 +600,30 @@ class UpcomingParams(Struct, forbid_unknown_fields=True):
     limit: PageLimit = 100
 
 
+class MarkParams(Struct, forbid_unknown_fields=True):
+    """
+    :param label: what is noted, for people
+    :param at: the time, UNIX seconds or ISO-8601, read in UTC if it has no offset; default now
+    :param app_name: the stream that it concerns; default all
+    """
+
+    label: Annotated[str, Meta(min_length=1, max_length=255)]
+    at: float | str | None = None
+    app_name: Id | None = None
+
+
+class MarkListParams(Struct, forbid_unknown_fields=True):
+    """
+    :param start: only marks of this time or later, UNIX seconds or ISO-8601
+    :param end: only marks before this time
+    :param limit: the most marks to read
+    """
+
+    start: float | str | None = None
+    end: float | str | None = None
+    limit: PageLimit = 100
+
+
 class PreviewParams(Struct, forbid_unknown_fields=True):
     """
     :param cron: five or six fields (seconds last), or a name such as `@daily`

@@ -12,6 +12,7 @@ from kaiju_tasks.api.events import EventsApi
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
+from kaiju_tasks.api.marks import MarksApi
 from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.runs import RunsApi
@@ -60,6 +61,7 @@ from kaiju_tasks.types import (
     InboxEntry,
     IssuedToken,
     ListedRun,
+    Mark,
     MessageReceipt,
     Notification,
     PrincipalInfo,
@@ -94,6 +96,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_runs(registry, _maker(RunsApi, target))
     _add_streams(registry, _maker(StreamsApi, target))
     _add_schedules(registry, _maker(SchedulesApi, target))
+    _add_marks(registry, _maker(MarksApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
@@ -269,6 +272,12 @@ def _add_runs(registry: Registry, runs: Any) -> None:
 def _add_schedules(registry: Registry, schedules: Any) -> None:
     add = _adder(registry, "schedules", (Unavailable,))
     add("upcoming", access.READ_TASKS, schedules.upcoming, p.UpcomingParams, ComingFires)
+
+
+def _add_marks(registry: Registry, marks: Any) -> None:
+    add = _adder(registry, "marks", (NotFound, Unavailable))
+    add("add", access.OPERATE_STREAMS, marks.add, p.MarkParams, Mark)
+    add("list", access.READ_STREAMS, marks.list, p.MarkListParams, list[Mark], (Unavailable,))
 
 
 def _add_streams(registry: Registry, streams: Any) -> None:

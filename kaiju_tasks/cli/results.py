@@ -12,6 +12,7 @@ LISTS = frozenset(
     {
         "executors.commands",
         "executors.list",
+        "marks.list",
         "pauses.list",
         "streams.list",
         "tasks.inbox",
@@ -54,6 +55,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "notifications.delete": ("deleted",),
     "notifications.get": _NOTIFICATION,
     "notifications.update": _NOTIFICATION,
+    "marks.add": ("id", "at"),
     "pauses.add": ("id", "active"),
     "pauses.remove": ("removed",),
     "runs.get": ("task_id", "job_id", "status"),

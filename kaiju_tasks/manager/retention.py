@@ -33,9 +33,9 @@ class Retention:
     times; if they do not, each row is deleted once.
 
     It deletes runs, the ids of their messages and notifications older than `retention_days`, audit
-    records and bulk calls older than `audit_retention_days`, executors that left more than a day
-    ago, pauses that are over, unused concurrency keys, and the sizes of families that began more
-    than a day ago.
+    records, marks and bulk calls older than `audit_retention_days`, executors that left more than a
+    day ago, pauses that are over, unused concurrency keys, and the sizes of families that began
+    more than a day ago.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -75,6 +75,7 @@ class Retention:
         await _all(self._store.prune_received, before)
         await _all(self._store.prune_notifications, before)
         await _all(self._store.prune_audit, now - self._audit_kept_seconds)
+        await _all(self._store.prune_marks, now - self._audit_kept_seconds)
         await _all(self._store.prune_bulks, now - self._audit_kept_seconds)
         self._pruned = True
         return runs

@@ -40,6 +40,7 @@ from kaiju_tasks.types import (
     AuditRecord,
     ExecutorStatus,
     ListedRun,
+    Mark,
     Notification,
     Pause,
     Run,
@@ -896,6 +897,21 @@ class Store(Protocol):
 
         :param since: only runs that have ended since this time
         :param limit: the most runs of all streams; the last ended are read
+        """
+        ...
+
+    async def add_mark(self, mark: Mark) -> None:
+        """Store a mark."""
+        ...
+
+    async def marks(self, start: float, end: float, limit: int) -> list[Mark]:
+        """The marks from `start` on and before `end`, the last first."""
+        ...
+
+    async def prune_marks(self, before: float, limit: int) -> int:
+        """Delete up to `limit` marks of a time before this one.
+
+        :returns: the number of deleted marks
         """
         ...
 

@@ -32,6 +32,7 @@ from kaiju_tasks.store.columns import (
     place_values,
     run_of,
     stage_record_of,
+    storable,
     storable_ids,
 )
 from kaiju_tasks.store.credential_columns import (
@@ -44,7 +45,7 @@ from kaiju_tasks.store.credential_columns import (
 from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.sql import Statements
 from kaiju_tasks.times import iso_moment
-from kaiju_tasks.types import AuditRecord, Notification, Pause, Run, StageRecord
+from kaiju_tasks.types import AuditRecord, Mark, Notification, Pause, Run, StageRecord
 
 
 class SharedStore(ABC):
@@ -175,6 +176,17 @@ class SharedStore(ABC):
     async def recent_waits(self, since: float, limit: int, sight: Sight) -> list[tuple[str, float]]:
         found = await self._read("recent_waits", since, limit, asked=True)
         return [(app_name, wait) for app_name, wait in found if sight.sees_stream(app_name)]
+
+    async def add_mark(self, mark: Mark) -> None:
+        await self._change(
+            "add_mark", mark.id, mark.at, storable(mark.label), mark.app_name, mark.user_id
+        )
+
+    async def marks(self, start: float, end: float, limit: int) -> list[Mark]:
+        return [Mark(*v) for v in await self._read("marks", start, end, limit, asked=True)]
+
+    async def prune_marks(self, before: float, limit: int) -> int:
+        return await self._change("prune_marks", before, limit)
 
     async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
         return {

@@ -147,6 +147,7 @@ RETURNED: dict[tuple[str, ...], str] = {
     ("executors", "list"): "executors.list",
     ("pauses", "list"): "pauses.list",
     ("streams",): "streams.list",
+    ("mark", "list"): "marks.list",
     ("task", "count"): "tasks.count",
     ("task", "inbox"): "tasks.inbox",
     ("task", "runs"): "tasks.runs",

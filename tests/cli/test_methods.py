@@ -41,6 +41,8 @@ COMMANDS = {
     "tasks.m_suspend": "task suspend --group g",
     "tasks.m_resume": "task resume --where priority=1",
     "runs.list": "runs",
+    "marks.add": "mark add v2",
+    "marks.list": "mark",
     "schedules.upcoming": "cron upcoming",
     "streams.list": "streams",
     "runs.get": "runs show j",

@@ -201,6 +201,15 @@ def test_streams_are_listed_with_what_waits_runs_and_is_held(shell: Shell) -> No
     assert [one["held"] for one in shell.json("streams")] == [{}, {"paused": 1}]
 
 
+def test_marks_are_added_and_listed(shell: Shell) -> None:
+    assert shell.run("mark", "add", "v2.3").stdout == "added\n"
+    shell.run("mark", "add", "v2.2", "--at", "2026-01-01", "--app", "mail")
+    header, new, old = shell.run("mark").stdout.splitlines()
+    assert (header.split(), new.split()[-1]) == (["AT", "LABEL", "APP_NAME"], "v2.3")
+    assert old == "2026-01-01 00:00:00 UTC  v2.2   mail"
+    assert [one["label"] for one in shell.json("mark", "list", "--to", "2026-06-01")] == ["v2.2"]
+
+
 def test_the_newest_runs_are_listed(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
     shell.run("task", "reset", "a")

@@ -11,6 +11,7 @@ from kaiju_tasks.cli.cron import UPCOMING
 from kaiju_tasks.cli.database import MIGRATIONS
 from kaiju_tasks.cli.executors import COMMANDS, EXECUTORS
 from kaiju_tasks.cli.listing import Listing
+from kaiju_tasks.cli.mark import MARKS
 from kaiju_tasks.cli.notifications import NOTIFICATIONS
 from kaiju_tasks.cli.pauses import PAUSES
 from kaiju_tasks.cli.runs import RUNS as ALL_RUNS
@@ -34,6 +35,7 @@ LISTINGS = {
     "runs of all tasks": ALL_RUNS,
     "streams": STREAMS,
     "fires": UPCOMING,
+    "marks": MARKS,
     "notifications": NOTIFICATIONS,
     "pauses": PAUSES,
     "audit": AUDIT,

@@ -12,7 +12,7 @@ WRITES = re.compile(
     r"events\..*|manager\.(?!list_).*|executors\.(drain|resume|suspend)|notifications\.(delete|update)"
     r"|pauses\.(add|remove)|tasks\.(m_)?(cancel|create|delete|reset|resume|suspend|update)"
     r"|tasks\.(m_)?(message|restart_from|run_now)|tasks\.(delete_old_tasks|write_message)|bulk\.stop"
-    r"|tokens\.(create|revoke|rotate)|principals\.update"
+    r"|tokens\.(create|revoke|rotate)|principals\.update|marks\.add"
 )
 
 

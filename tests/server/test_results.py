@@ -150,6 +150,8 @@ async def a_failed_run(call: Checked) -> None:
     await call("tasks.inbox", id="a")
     await call("streams.list")
     await call("schedules.upcoming")
+    await call("marks.add", label="v2")
+    await call("marks.list")
     (attempt,) = await call("tasks.stages", job_id=failed["job_id"])
     assert attempt["error"]["message"] == "no"
     assert (await call("tasks.write_message", id="f", data=1))["state"] == "rejected"

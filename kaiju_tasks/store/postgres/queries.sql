@@ -800,6 +800,21 @@ SELECT t.app_name, r.started_at - r.queued_at FROM (
     ORDER BY ended_at DESC LIMIT $2::int) r
 JOIN tasks t ON t.id = r.task_id WHERE r.started_at IS NOT NULL AND r.queued_at IS NOT NULL
 
+-- name: add_mark
+-- Insert a mark. A repetition changes nothing.
+INSERT INTO marks (id, at, label, app_name, user_id)
+VALUES ($1::text, $2::float8, $3::text, $4::text, $5::text) ON CONFLICT (id) DO NOTHING
+
+-- name: marks
+-- Read the marks of a time, the last first.
+SELECT id, at, label, app_name, user_id FROM marks WHERE at >= $1::float8 AND at < $2::float8
+ORDER BY at DESC, id LIMIT $3::int
+
+-- name: prune_marks
+-- Delete marks older than a time.
+DELETE FROM marks WHERE id = ANY (ARRAY(
+    SELECT id FROM marks WHERE at < $1::float8 ORDER BY at LIMIT $2::int))
+
 -- name: status_counts
 -- Count tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
