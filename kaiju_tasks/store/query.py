@@ -149,6 +149,8 @@ class Query:
         return f"coalesce({test}, FALSE)" if one.column in self._unestimated else test
 
     def _condition(self, one: Condition) -> str:
+        if one.op == "in" and isinstance(one.value, list | tuple) and len(one.value) == 1:
+            one = Condition(one.column, "eq", one.value[0])  # which can read a partial index
         column, kind = self.column(one.column), self._kind(one.column)
         if one.op == "in":
             return self._in(one, column, kind)
