@@ -16,8 +16,12 @@ __all__ = ["keep_memory_low"]
 LOOK_SECONDS = 1.0
 GROWTH_BYTES = 64 * 1024 * 1024
 """The growth since the last time after which memory is given back."""
-COLLECT_SECONDS = 10.0
-"""The time between two searches for cycles, each of which stops the event loop for a moment."""
+FREED_BYTES = 16 * 1024 * 1024
+"""If less is freed, the memory is in use."""
+PAUSE_SECONDS = 10.0
+PAUSE_SECONDS_MAX = 640.0
+"""The time between two searches for cycles, each of which stops the event loop for a moment. It
+doubles while the memory is in use."""
 STATM = Path("/proc/self/statm")
 
 
@@ -28,18 +32,25 @@ async def keep_memory_low() -> None:
     if trim is None:
         return
     loop = asyncio.get_running_loop()
-    least, collected_at = _resident(), float("-inf")
+    least = seen = _resident()
+    pause, next_at = PAUSE_SECONDS, loop.time()
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        least = min(least, _resident())
-        if _resident() < least + GROWTH_BYTES:
+        resident = _resident()
+        least, seen = min(least, resident), min(seen, resident)
+        if resident >= seen + GROWTH_BYTES:
+            trim(0)
+            pause = PAUSE_SECONDS
+        elif resident < least + GROWTH_BYTES or loop.time() < next_at:
             continue
-        trim(0)
-        if _resident() >= least + GROWTH_BYTES and loop.time() >= collected_at + COLLECT_SECONDS:
+        seen = _resident()
+        if seen >= least + GROWTH_BYTES and loop.time() >= next_at:
             gc.collect()
             trim(0)
-            collected_at = loop.time()
-            least = _resident()
+            freed = seen - _resident()
+            pause = PAUSE_SECONDS if freed >= FREED_BYTES else min(2 * pause, PAUSE_SECONDS_MAX)
+            next_at = loop.time() + pause
+            seen = _resident()
 
 
 def _resident() -> int:

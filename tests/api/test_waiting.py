@@ -1,6 +1,7 @@
 """`tasks.wait`: until the end, or until the task stands elsewhere than the caller has seen."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,24 @@ async def test_nothing_is_kept_of_a_wait_that_is_over(manager: Manager, call: Ca
     await call("tasks.cancel", id="a")
     await asyncio.gather(*waits, return_exceptions=True)
     assert not manager.waiters.task_ids
+
+
+async def test_the_more_wait_the_less_often_each_of_them_looks(
+    manager: Manager, call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await call.create("work", id="a")
+    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(tasks_api, "FIRST_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS_EACH", 1800.0)
+    looks, tasks = 0, manager.store.tasks
+
+    async def look(*of: Any, **options: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await tasks(*of, **options)
+
+    monkeypatch.setattr(manager.store, "tasks", look)
+    waits = [call("tasks.wait", id="a", timeout=0.5) for _ in range(2)]
+    assert [task["status"] for task in await asyncio.gather(*waits)] == ["QUEUED"] * 2
+    assert looks <= 6  # at its begin, after the first moment, and at its end
+    assert len(manager.waiters) == 0

@@ -8,6 +8,7 @@ from kaiju_tasks.errors import MethodNotFound, Unavailable
 from kaiju_tasks.rights import EVERYTHING, Access, Kind, Principal
 from kaiju_tasks.rights.access import CHANGE_TASKS, READ_TASKS, SIGNED_IN
 from kaiju_tasks.rpc import NoParams, Registry
+from kaiju_tasks.rpc import registry as registry_module
 
 
 class Strict(Struct, forbid_unknown_fields=True):
@@ -118,3 +119,22 @@ async def test_a_principal_has_one_read_at_a_time() -> None:
     let_go.set()
     await asyncio.gather(*tasks)
     assert sorted(reading) == sorted(asked)
+
+
+async def test_after_a_large_read_others_have_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(lambda caller: Principal(caller, Kind.ADMIN))
+    registry.add("read", handler, access=READ_TASKS)
+    spent = iter([0.0, 1.0, 0.0, 0.0])
+    monkeypatch.setattr(registry_module, "seconds_spent", lambda: next(spent))
+    monkeypatch.setattr(registry_module, "REST_SECONDS_MAX", 3600.0)
+
+    async def read(name: str) -> None:
+        async with registry.reading(name, registry.find("read")):
+            pass
+
+    await read("a")
+    again = asyncio.create_task(read("a"))
+    await read("b")
+    assert not again.done()
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)

@@ -39,11 +39,16 @@ class Waiters:
         self._on_first = on_first
         self._watches: dict[str, set[Watch]] = {}
         self._awaited: set[str] = set()
+        self._count = 0
 
     @property
     def task_ids(self) -> Set[str]:
         """The tasks that callers wait for."""
         return self._awaited
+
+    def __len__(self) -> int:
+        """The number of callers that wait."""
+        return self._count
 
     def changed(self, task_ids: Iterable[str]) -> None:
         if self._watches:
@@ -57,9 +62,11 @@ class Waiters:
         watch = Watch(lambda: self._begin(task_id))
         watches = self._watches.setdefault(task_id, set())
         watches.add(watch)
+        self._count += 1
         try:
             yield watch
         finally:
+            self._count -= 1
             watches.discard(watch)
             if not watches:
                 del self._watches[task_id]
