@@ -118,6 +118,8 @@ class Pipeline:
         found = page["data"]
         all_stand = page["count"] == len(found) and not any(moves(t, self._served) for t in found)
         stood, self._stood = self._stood, [(t["id"], t["status_change"]) for t in found]
+        if not found:  # the task has ended meanwhile
+            return False
         if not all_stand or stood != self._stood:  # a change may have begun: look twice
             return False
         if self._stands is not None:
