@@ -33,6 +33,7 @@ COMMANDS = {
     "db": "kaiju_tasks.cli.database:db",
     "token": "kaiju_tasks.cli.token:token",
     "bench": "kaiju_tasks.cli.bench:bench",
+    "conformance": "kaiju_tasks.cli.conformance:conformance",
     "openrpc": "kaiju_tasks.cli.openrpc:openrpc",
 }
 

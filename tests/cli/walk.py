@@ -14,6 +14,7 @@ ASK_NO_MANAGER = {
     ("executor",),
     ("run",),
     ("bench",),
+    ("conformance",),
     ("openrpc",),
     ("db", "migrate"),
     ("db", "status"),

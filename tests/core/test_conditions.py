@@ -1,20 +1,19 @@
-import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaiju_tasks.conformance.cases.templates import vectors
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import ANY_ROOT, compile_condition
 from kaiju_tasks.templates.patterns import compile_like, compile_match
 from kaiju_tasks.templates.scope import MAX_WORK, Scope
 from tests.support.work import at_most_lines
 
-VECTORS = json.loads((Path(__file__).parent / "template_vectors.json").read_text("utf-8"))
+VECTORS = vectors()
 
 OPERATORS = ["gt", "lt", "ge", "le", "eq", "ne", "has", "in", "match", "like"]
 AGGREGATES = ["sum", "min", "max", "all", "any", "len"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaiju_tasks.conformance.cases.templates import vectors
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import (
@@ -23,7 +24,7 @@ from kaiju_tasks.templates.functions import FUNCTIONS
 from kaiju_tasks.templates.operators import AGGREGATES, OPERATORS
 from tests.support.work import at_most_lines
 
-VECTORS = json.loads((Path(__file__).parent / "template_vectors.json").read_text("utf-8"))
+VECTORS = vectors()
 
 scalars = (
     st.none()

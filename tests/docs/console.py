@@ -27,7 +27,7 @@ NODE = re.compile(r"^node (?=\w+_service\.mjs)")
 MANAGER = re.compile(r"make run\b|kaiju-tasks serve\b")
 ANSWERS = {
     MANAGER: r"^kaiju-tasks \S+ at \S+ ",
-    re.compile(r"kaiju-tasks executor\b(?!.*--until-idle)"): "connected to manager",
+    re.compile(r"(?<!-- )kaiju-tasks executor\b(?!.*--until-idle)"): "connected to manager",
     re.compile(r"python \w*(receiver|web|service)\.py"): "(Running|Serving) on ",
     NODE: "Serving on ",
     re.compile(r"kaiju-tasks events\b"): "",

@@ -1,0 +1,6 @@
+"""Plays the manager against any executor, and says which parts of the protocol it masters."""
+
+from kaiju_tasks.conformance.report import Outcome, Report
+from kaiju_tasks.conformance.run import check_executor
+
+__all__ = ["Outcome", "Report", "check_executor"]
