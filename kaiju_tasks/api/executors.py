@@ -9,7 +9,7 @@ from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.errors import Forbidden, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.sessions import GONE
-from kaiju_tasks.rights import Kind, Target, access
+from kaiju_tasks.rights import Access, Kind, Target, access
 from kaiju_tasks.store.base import ExecutorRow
 from kaiju_tasks.types import MANAGER_APP, AuditRecord, ExecutorInfo
 
@@ -33,10 +33,10 @@ class ExecutorsApi:
 
     async def get(self, caller: Caller, params: IdParams) -> ExecutorInfo:
         """Get an executor."""
-        return _info(await self._row(caller, params.id), caller)
+        return _info(await self._row(caller, params.id, access.READ_STREAMS), caller)
 
-    async def _row(self, caller: Caller, executor_id: str) -> ExecutorRow:
-        rows = await self._store.executors(seen_by(caller, access.READ_STREAMS), [executor_id])
+    async def _row(self, caller: Caller, executor_id: str, needs: Access) -> ExecutorRow:
+        rows = await self._store.executors(seen_by(caller, needs), [executor_id])
         if not rows:
             raise NotFound(f"there is no executor {executor_id!r}", id=executor_id)
         return rows[0]
@@ -45,7 +45,7 @@ class ExecutorsApi:
         """Check that a caller may operate an executor. The manager's own belongs to nobody."""
         if caller.principal.unlimited:
             return
-        row = await self._row(caller, executor_id)
+        row = await self._row(caller, executor_id, access.OPERATE_STREAMS)
         if MANAGER_APP in row.app_names:
             raise Forbidden("the manager's own executor cannot be operated", id=executor_id)
         target = Target(id=executor_id, streams=tuple(row.app_names))
@@ -55,19 +55,23 @@ class ExecutorsApi:
         """Revoke an executor's leases, and refuse the executor until it is resumed."""
         await self._check(caller, params.id)
         await self._roster.suspend(params.id, self._audit(caller, "suspend", params))
-        return await self.get(caller, params)
+        return await self._changed(caller, params.id)
 
     async def resume(self, caller: Caller, params: OperateParams) -> ExecutorInfo:
         """Allow a suspended or draining executor to take tasks again."""
         await self._check(caller, params.id)
         await self._roster.resume(params.id, self._audit(caller, "resume", params))
-        return await self.get(caller, params)
+        return await self._changed(caller, params.id)
 
     async def drain(self, caller: Caller, params: OperateParams) -> ExecutorInfo:
         """Give an executor no new tasks. Tasks that it holds continue."""
         await self._check(caller, params.id)
         await self._roster.drain(params.id, self._audit(caller, "drain", params))
-        return await self.get(caller, params)
+        return await self._changed(caller, params.id)
+
+    async def _changed(self, caller: Caller, executor_id: str) -> ExecutorInfo:
+        needs = access.OPERATE_STREAMS
+        return _info(await self._row(caller, executor_id, needs), caller, needs)
 
     def _audit(self, caller: Caller, action: str, params: OperateParams) -> AuditRecord:
         name = f"executors.{action}"
@@ -107,8 +111,9 @@ def _add_commands(
         view.executors += 1
 
 
-def _info(row: ExecutorRow, caller: Caller) -> ExecutorInfo:
-    sight = seen_by(caller, access.READ_STREAMS)
+def _info(row: ExecutorRow, caller: Caller, needs: Access = access.READ_STREAMS) -> ExecutorInfo:
+    """:param needs: the access of the method"""
+    sight = seen_by(caller, needs)
     machine = caller.principal.kind not in (Kind.VIEWER, Kind.USER)
     return ExecutorInfo(
         id=row.id,

@@ -17,7 +17,9 @@ from kaiju_tasks.rights import (
     Principal,
     Sight,
     Target,
+    access,
     may,
+    may_call,
     sight_of,
 )
 from kaiju_tasks.types import MANAGER_APP
@@ -27,6 +29,7 @@ __all__ = [
     "check_change",
     "check_definition",
     "check_target",
+    "may_see_data",
     "permitted",
     "seen_by",
 ]
@@ -59,6 +62,13 @@ def seen_by(caller: Caller, needs: Access) -> Sight:
     if caller.principal is NOBODY:
         raise Unauthorized(REFUSAL)
     return sight_of(caller.principal, needs)
+
+
+def may_see_data(caller: Caller) -> bool:
+    """Whether a caller sees `kws`, params and results: of what it changes without the right to
+    read, it sees the state alone."""
+    principal = caller.principal
+    return principal.sees_data and may_call(principal, access.READ_TASKS)
 
 
 def permitted(caller: Caller, needs: Access, event: EventSource) -> EventSource | Checked:

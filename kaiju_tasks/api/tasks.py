@@ -1,6 +1,7 @@
 """`tasks.*`"""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -43,6 +44,7 @@ from kaiju_tasks.api.permission import (
     COMMANDS_OF,
     check_change,
     check_definition,
+    may_see_data,
     permitted,
     seen_by,
 )
@@ -99,10 +101,16 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
-from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate, EventSource
+from kaiju_tasks.manager.writing.entries import (
+    AlreadyExists,
+    Draft,
+    Duplicate,
+    EventSource,
+    Witness,
+)
 from kaiju_tasks.rights import ALL_SIGHT, Access, access
 from kaiju_tasks.rpc import convert
-from kaiju_tasks.store.base import TaskQuery, TaskView
+from kaiju_tasks.store.base import StoreError, TaskQuery, TaskView
 from kaiju_tasks.types import (
     ENDED,
     AuditRecord,
@@ -118,6 +126,8 @@ from kaiju_tasks.types import (
     TaskCommand,
     TaskList,
 )
+
+log = logging.getLogger(__name__)
 
 WAIT_POLL_SECONDS = 1.0
 WAIT_POLL_SECONDS_EACH = 0.01
@@ -163,7 +173,7 @@ class TasksApi:
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
             except Duplicate as exc:
-                seen = seen_by(caller, access.READ_TASKS)
+                seen = seen_by(caller, access.CHANGE_TASKS)
                 holder = (await self._store.tasks([exc.holder], seen)).get(exc.holder)
                 if holder is None:  # deleted since
                     continue
@@ -171,12 +181,12 @@ class TasksApi:
                     raise _duplicate(exc.holder, holder) from None
                 warnings += _reuse_warnings(defined.definition, holder.definition, "data")
                 return _created(_shown(caller, holder), False, warnings)
-            view = _new_view(step, draft) or await self._view(caller, step.row.id)
+            view = _new_view(step, draft) or await self._read_back(step, draft.definition)
             return _created(_shown(caller, view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
-        seen = seen_by(caller, access.READ_TASKS)
+        seen = seen_by(caller, access.CHANGE_TASKS)
         if not seen.everything and not await self._store.tasks([task_id], seen, results=False):
             raise _taken(task_id, None, field="data.id")
         if params.on_conflict == "replace":
@@ -184,7 +194,7 @@ class TasksApi:
             replacement = self._replacement(caller, read_new_task(params.data))
             change = permitted(caller, access.CHANGE_TASKS, replacement)
             await self._committer.apply(task_id, change, audit=audit)
-        task = await self._task(caller, task_id)
+        task = await self._task(caller, task_id, access.CHANGE_TASKS)
         if params.on_conflict == "error":
             raise Conflict(
                 f"a task with the id {task_id!r} exists already; "
@@ -239,7 +249,7 @@ class TasksApi:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(caller, made[index].definition.id, index) from None
         except Duplicate as exc:
-            sight = seen_by(caller, access.READ_TASKS)
+            sight = seen_by(caller, access.CHANGE_TASKS)
             view = (await self._store.tasks([exc.holder], sight, results=False)).get(exc.holder)
             raise _duplicate(exc.holder, view, seen[exc.task_id]) from None
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
@@ -249,8 +259,11 @@ class TasksApi:
             if isinstance(one, Step)
         }
         tasks = {task_id: view for task_id, view in views.items() if view is not None}
+        for one, draft in zip(outcomes, drafts, strict=True):
+            if isinstance(one, Step) and one.row.id not in tasks:
+                tasks[one.row.id] = await self._read_back(one, draft.definition)
         if unseen := [task_id for task_id in ids if task_id not in tasks]:
-            tasks |= await self._store.tasks(unseen, seen_by(caller, access.READ_TASKS))
+            tasks |= await self._store.tasks(unseen, seen_by(caller, access.CHANGE_TASKS))
         for index, (outcome, draft) in enumerate(zip(outcomes, drafts, strict=True)):
             if isinstance(outcome, Duplicate) and outcome.holder in tasks:
                 holder = tasks[outcome.holder].definition
@@ -262,7 +275,7 @@ class TasksApi:
         ]
 
     async def _taken(self, caller: Caller, task_id: str, index: int) -> Conflict:
-        seen = seen_by(caller, access.READ_TASKS)
+        seen = seen_by(caller, access.CHANGE_TASKS)
         view = (await self._store.tasks([task_id], seen, results=False)).get(task_id)
         status = None if view is None else view.row.status
         return _taken(task_id, status, field=f"data.{index}.id", index=index)
@@ -368,11 +381,18 @@ class TasksApi:
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def _task(self, caller: Caller, task_id: str) -> Task:
-        return _shown(caller, await self._view(caller, task_id))
+    async def _task(self, caller: Caller, task_id: str, needs: Access = access.READ_TASKS) -> Task:
+        return _shown(caller, await self._view(caller, task_id, needs=needs))
 
-    async def _view(self, caller: Caller, task_id: str, *, results: bool = True) -> TaskView:
-        seen = seen_by(caller, access.READ_TASKS)
+    async def _view(
+        self,
+        caller: Caller,
+        task_id: str,
+        *,
+        results: bool = True,
+        needs: Access = access.READ_TASKS,
+    ) -> TaskView:
+        seen = seen_by(caller, needs)
         views = await self._store.tasks([task_id], seen, results=results)
         if task_id not in views:
             raise NotFound(f"there is no task {task_id!r}", id=task_id)
@@ -522,8 +542,24 @@ class TasksApi:
         :param data: data of the record
         """
         audit = self._audit(caller, action, params.id, reason=params.reason, **data)
-        await self._committer.apply(params.id, permitted(caller, needs, event), audit=audit)
-        return await self._task(caller, params.id)
+        change = Witness(permitted(caller, needs, event))
+        step = await self._committer.apply(params.id, change.event, audit=audit)
+        return _shown(caller, await self._read_back(step, step.definition or change.definition))
+
+    async def _read_back(self, step: Step, definition: Definition) -> TaskView:
+        """A task that this call has changed. If it cannot be read, as it was written: the answer
+        must not be an error, because the change has happened.
+
+        :param definition: its definition after the change
+        """
+        try:
+            views = await self._store.tasks([step.row.id], ALL_SIGHT)
+        except StoreError as error:
+            log.warning("task %s has changed, but cannot be read: %s", step.row.id, error)
+            views = {}
+        view = views.get(step.row.id)
+        same = view is not None and view.definition.user_id == definition.user_id
+        return view if view is not None and same else TaskView(step.row, definition, [])
 
     def _audit(
         self, caller: Caller, action: str, task_id: str | None = None, **data: Any
@@ -549,7 +585,7 @@ class TasksApi:
         """
         ids = list(dict.fromkeys(params.ids))
         await self._check_next_task_of(caller, ids, params.data)
-        seen = seen_by(caller, access.READ_TASKS)
+        seen = seen_by(caller, access.CHANGE_TASKS)
         known = await self._store.tasks(ids, seen)
         if not known:
             self._check_change(params.data)
@@ -592,7 +628,7 @@ class TasksApi:
         now = self._manager.clock.now()
         default_app = self._manager.settings.default_app_name
         changed = []
-        seen = seen_by(caller, access.READ_TASKS)
+        seen = seen_by(caller, access.CHANGE_TASKS)
         for view in (await self._store.tasks(ids, seen, results=False)).values():
             with suppress(InvalidParams):
                 defined, _ = redefine(
@@ -776,7 +812,7 @@ def _taken(task_id: str, status: str | None, **data: Any) -> Conflict:
 
 def _shown(caller: Caller, view: TaskView) -> Task:
     """A task with what the caller may see of it."""
-    return task_view(view, data=caller.principal.sees_data)
+    return task_view(view, data=may_see_data(caller))
 
 
 def _shown_columns(caller: Caller, view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, KaijuError, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
-from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope
+from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope, Verb
+from kaiju_tasks.store.base import StoreUnavailable
 from tests.manager.hand import Calls, HandExecutor
 
 READS: list[tuple[str, dict[str, Any]]] = [
@@ -375,3 +376,77 @@ async def test_the_owner_of_a_task_and_its_token_are_kept(manager: Manager, bob:
     assert definition.user_id == "bob"
     ((token, _),) = await manager.store.tokens()
     assert definition.token_id == token.id
+
+
+WRITERS: dict[str, dict[str, Any]] = {
+    "tasks.update": {"id": "t", "data": {"priority": 1}},
+    "tasks.suspend": {"id": "t"},
+    "tasks.resume": {"id": "t"},
+    "tasks.cancel": {"id": "t"},
+    "tasks.restart_from": {"id": "t", "stage": 0},
+    "tasks.reset": {"id": "t"},
+    "tasks.run_now": {"id": "later"},
+}
+NO_READ = (Verb.CREATE, Verb.OPERATE, Verb.MESSAGE)
+
+
+@pytest.mark.parametrize("method", WRITERS)
+async def test_a_write_is_answered_without_the_right_to_read(
+    call: Calls, bob: Calls, method: str
+) -> None:
+    later = {"id": "later", "commands": [{"method": "a"}], "delay": 3600}
+    await bob("tasks.create", data=later)
+    if method == "tasks.resume":
+        await bob("tasks.suspend", id="t")
+    blind = await as_(call, "bob", Kind.USER, verbs=NO_READ)
+    params = WRITERS[method]
+    changed = await blind(method, **params)
+    stored = await bob.get(params["id"])
+    assert {**changed, "kws": stored["kws"]} == stored
+    assert changed["kws"] == {}
+    assert isinstance(await failure(blind, "tasks.get", {"id": "t"}), Forbidden)
+
+
+async def test_a_create_is_answered_without_the_right_to_read(call: Calls) -> None:
+    blind = await as_(call, "ann", Kind.USER, verbs=NO_READ)
+    concurrency = {"key": "k", "limit": 1}
+    data = {"id": "a", "commands": [{"method": "a"}], "concurrency": concurrency}
+    assert (await blind("tasks.create", data=data))["created"] is True
+    for on_conflict in ("ignore", "replace"):
+        again = await blind("tasks.create", data=data, on_conflict=on_conflict)
+        assert (again["id"], again["created"]) == ("a", False)
+    unique = {"commands": [{"method": "a"}], "unique": {"key": "u"}, "kws": {"x": 1}}
+    first = await blind("tasks.create", data=unique)
+    reused = await blind("tasks.create", data=unique)
+    assert (reused["id"], reused["created"], reused["kws"]) == (first["id"], False, {})
+    many = await blind("tasks.m_create", data=[{**data, "id": "b"}, unique])
+    assert [(one["id"], one["created"]) for one in many] == [("b", True), (first["id"], False)]
+    changes = {"ids": ["a", "b"], "data": {"description": "x"}}
+    updated = await blind("tasks.m_update", **changes)
+    assert [one["description"] for one in updated] == ["x", "x"]
+
+
+async def test_an_executor_is_operated_without_the_right_to_read(
+    call: Calls, executor: HandExecutor
+) -> None:
+    blind = await as_(call, "op", Kind.OPERATOR, verbs=NO_READ)
+    for action, status in (("drain", "DRAINING"), ("resume", "ACTIVE"), ("suspend", "SUSPENDED")):
+        changed = await blind(f"executors.{action}", id="hand")
+        assert (changed["status"], changed["app_names"]) == (status, ["default"])
+
+
+@pytest.mark.parametrize("method", ["create", "cancel"])
+async def test_a_write_that_cannot_be_read_back_is_answered_as_it_was_written(
+    call: Calls, bob: Calls, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def away(*args: object, **more: object) -> None:
+        raise StoreUnavailable("the database is away")
+
+    monkeypatch.setattr(type(call.manager.store), "tasks", away)
+    if method == "create":
+        data = {"id": "n", "commands": [{"method": "a"}], "concurrency": {"key": "k", "limit": 1}}
+        answer = await bob("tasks.create", data=data)
+        assert (answer["id"], answer["created"]) == ("n", True)
+    else:
+        answer = await bob("tasks.cancel", id="t")
+        assert (answer["id"], answer["status"], answer["exit_code"]) == ("t", "FAILED", 130)

@@ -117,6 +117,29 @@ class Entry:
         group.one_done()
 
 
+class Witness:
+    """An event, and the definition of the task that it happened to.
+
+    :ivar event: to be applied to one task
+    """
+
+    def __init__(self, event: "EventSource | Checked") -> None:
+        source, check = event if isinstance(event, Checked) else (event, _allow)
+        self._definition: Definition | None = None
+
+        def look(state: TaskState) -> None:
+            check(state)
+            self._definition = state.definition
+
+        self.event = Checked(source, look)
+
+    @property
+    def definition(self) -> Definition:
+        """The definition before the event. Read it after the event was applied."""
+        assert self._definition is not None
+        return self._definition
+
+
 class EventEntry(Entry):
     """An event for a task.
 
