@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from kaiju_tasks.api.queries import ids_in_sight
-from kaiju_tasks.define import circles, waits, without_wait
+from kaiju_tasks.define import circles, hide_others, waits, without_wait
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Definition
 from kaiju_tasks.rights import ALL_SIGHT, Sight
@@ -38,17 +38,21 @@ class NextTasks:
         for field, one in made.items():
             if one.next_task not in there:
                 raise _unknown(str(one.next_task), field)
-        await self._refuse_circles(new, known, {one.id: field for field, one in made.items()})
+        fields = {one.id: field for field, one in made.items()}
+        await self._refuse_circles(new, known, fields, sight)
 
-    async def check_circles(self, changed: Sequence[Definition], field: str) -> None:
+    async def check_circles(self, changed: Sequence[Definition], field: str, sight: Sight) -> None:
         """Check changed tasks.
 
         :param changed: their new definitions
         :param field: path of what changes
+        :param sight: the tasks that an error may name
         :raises InvalidParams: there is a circle that never waits
         """
         new = {one.id: one for one in changed}
-        await self._refuse_circles(new, await self._reached(changed), dict.fromkeys(new, field))
+        await self._refuse_circles(
+            new, await self._reached(changed), dict.fromkeys(new, field), sight
+        )
 
     async def _reached(self, made: Iterable[Definition]) -> dict[str, str | None]:
         targets = {one.next_task for one in made if one.next_task is not None}
@@ -59,13 +63,16 @@ class NextTasks:
         made: Mapping[str, Definition],
         known: Mapping[str, str | None],
         fields: Mapping[str, str],
+        sight: Sight,
     ) -> None:
         for circle in circles(made, known):
             others = [one for one in circle if one not in made]
             views = await self._store.tasks(others, ALL_SIGHT, results=False) if others else {}
             definitions = {one: view.definition for one, view in views.items()}
             if not waits(circle, {**definitions, **made}):
-                raise _circle(circle, next(fields[one] for one in circle if one in made))
+                field = next(fields[one] for one in circle if one in made)
+                seen = {one for one, d in definitions.items() if sight.sees(d.user_id, d.app_name)}
+                raise _circle(hide_others(circle, made.keys() | seen), field)
 
 
 def _unknown(target: str, field: str) -> InvalidParams:

@@ -79,7 +79,7 @@ from kaiju_tasks.define import (
     succeed,
     task_problems,
 )
-from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, Unavailable
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooLarge, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
     Definition,
@@ -173,15 +173,18 @@ class TasksApi:
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
             except Duplicate as exc:
-                seen = seen_by(caller, access.CHANGE_TASKS)
-                holder = (await self._store.tasks([exc.holder], seen)).get(exc.holder)
+                holder = (await self._store.tasks([exc.holder], ALL_SIGHT)).get(exc.holder)
                 if holder is None:  # deleted since
                     continue
+                if not _sees(caller, holder):
+                    raise _duplicate(None, None) from None
                 if refuses(defined.definition, holder.definition):
                     raise _duplicate(exc.holder, holder) from None
                 warnings += _reuse_warnings(defined.definition, holder.definition, "data")
                 return _created(_shown(caller, holder), False, warnings)
-            view = _new_view(step, draft) or await self._read_back(step, draft.definition)
+            view = _new_view(step, draft)
+            if view is None:
+                view = (await self._read_back([(step, draft.definition)]))[step.row.id]
             return _created(_shown(caller, view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
 
@@ -249,8 +252,10 @@ class TasksApi:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(caller, made[index].definition.id, index) from None
         except Duplicate as exc:
-            sight = seen_by(caller, access.CHANGE_TASKS)
-            view = (await self._store.tasks([exc.holder], sight, results=False)).get(exc.holder)
+            found = await self._store.tasks([exc.holder], ALL_SIGHT, results=False)
+            view = found.get(exc.holder)
+            if view is not None and not _sees(caller, view):
+                raise _duplicate(None, None, seen[exc.task_id]) from None
             raise _duplicate(exc.holder, view, seen[exc.task_id]) from None
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
         views = {
@@ -259,9 +264,13 @@ class TasksApi:
             if isinstance(one, Step)
         }
         tasks = {task_id: view for task_id, view in views.items() if view is not None}
-        for one, draft in zip(outcomes, drafts, strict=True):
-            if isinstance(one, Step) and one.row.id not in tasks:
-                tasks[one.row.id] = await self._read_back(one, draft.definition)
+        changed = [
+            (one, draft.definition)
+            for one, draft in zip(outcomes, drafts, strict=True)
+            if isinstance(one, Step) and one.row.id not in tasks
+        ]
+        if changed:
+            tasks |= await self._read_back(changed)
         if unseen := [task_id for task_id in ids if task_id not in tasks]:
             tasks |= await self._store.tasks(unseen, seen_by(caller, access.CHANGE_TASKS))
         for index, (outcome, draft) in enumerate(zip(outcomes, drafts, strict=True)):
@@ -544,22 +553,26 @@ class TasksApi:
         audit = self._audit(caller, action, params.id, reason=params.reason, **data)
         change = Witness(permitted(caller, needs, event))
         step = await self._committer.apply(params.id, change.event, audit=audit)
-        return _shown(caller, await self._read_back(step, step.definition or change.definition))
+        changed = (step, step.definition or change.definition)
+        return _shown(caller, (await self._read_back([changed]))[params.id])
 
-    async def _read_back(self, step: Step, definition: Definition) -> TaskView:
-        """A task that this call has changed. If it cannot be read, as it was written: the answer
-        must not be an error, because the change has happened.
+    async def _read_back(self, changed: Sequence[tuple[Step, Definition]]) -> dict[str, TaskView]:
+        """Tasks that this call has changed, by id. What cannot be read is as it was written: the
+        answer must not be an error, because the change has happened.
 
-        :param definition: its definition after the change
+        :param changed: their steps, with their definitions after the change
         """
         try:
-            views = await self._store.tasks([step.row.id], ALL_SIGHT)
-        except StoreError as error:
-            log.warning("task %s has changed, but cannot be read: %s", step.row.id, error)
-            views = {}
-        view = views.get(step.row.id)
-        same = view is not None and view.definition.user_id == definition.user_id
-        return view if view is not None and same else TaskView(step.row, definition, [])
+            found = await self._store.tasks([step.row.id for step, _ in changed], ALL_SIGHT)
+        except (StoreError, TooLarge) as error:
+            log.warning("tasks have changed, but cannot be read: %s", error)
+            found = {}
+        views = {step.row.id: TaskView(step.row, definition, []) for step, definition in changed}
+        for task_id, written in views.items():
+            view = found.get(task_id)
+            if view is not None and view.definition.user_id == written.definition.user_id:
+                views[task_id] = view
+        return views
 
     def _audit(
         self, caller: Caller, action: str, task_id: str | None = None, **data: Any
@@ -619,7 +632,8 @@ class TasksApi:
         if target is None and ("next_task" in data or "commands" not in data):
             return
         field = "data.commands" if target is None else "data.next_task"
-        await self._next_tasks.check_circles(await self._changed(caller, ids, data), field)
+        seen = seen_by(caller, access.OPERATE_TASKS)
+        await self._next_tasks.check_circles(await self._changed(caller, ids, data), field, seen)
 
     async def _changed(
         self, caller: Caller, ids: Sequence[str], data: dict[str, Any]
@@ -768,14 +782,24 @@ def _of_item(index: int | None) -> Iterator[None]:
         raise
 
 
-def _duplicate(holder: str, view: TaskView | None, index: int | None = None) -> Conflict:
-    """:param view: of the holder; None for one of the same call, or one deleted since"""
-    more: dict[str, int] = {} if index is None else {"index": index}
+def _sees(caller: Caller, view: TaskView) -> bool:
+    """Whether an answer to a create may name a task that exists."""
+    definition = view.definition
+    return seen_by(caller, access.CHANGE_TASKS).sees(definition.user_id, definition.app_name)
+
+
+def _duplicate(holder: str | None, view: TaskView | None, index: int | None = None) -> Conflict:
+    """
+    :param holder: None if the caller does not see it
+    :param view: of the holder; None for one of the same call, or one deleted since
+    """
+    more: dict[str, Any] = {} if index is None else {"index": index}
+    if holder is not None:
+        more["id"] = holder
     return Conflict(
-        f"the task {holder!r} holds the same unique key",
+        f"{'another task' if holder is None else f'the task {holder!r}'} holds the same unique key",
         status=None if view is None else view.row.status,
         field="data.unique" if index is None else f"data.{index}.unique",
-        id=holder,
         **more,
     )
 

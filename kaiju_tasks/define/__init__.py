@@ -1,6 +1,6 @@
 """Checks of a client's data, and the definition made from it. Pure, without a transaction."""
 
-from kaiju_tasks.define.circles import circles, waits, without_wait
+from kaiju_tasks.define.circles import circles, hide_others, waits, without_wait
 from kaiju_tasks.define.problems import PROBLEMS_MAX, Surroundings, task_problems
 from kaiju_tasks.define.task import (
     Defined,
@@ -18,6 +18,7 @@ __all__ = [
     "as_new_task",
     "circles",
     "define",
+    "hide_others",
     "read_new_task",
     "redefine",
     "succeed",

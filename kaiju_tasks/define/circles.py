@@ -4,7 +4,7 @@ A circle is refused only if none of its tasks can wait. What a template or a con
 not known yet: such a circle is accepted, and broken when it runs without a wait.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -14,6 +14,8 @@ from kaiju_tasks.templates import compiled_template
 from kaiju_tasks.types import TIMER
 
 _SHOWN = 10
+HIDDEN = "…"
+"""Stands for the id of a task that must not be named."""
 _KNOWN = frozenset({"id", "kws"})
 
 
@@ -46,6 +48,14 @@ def waits(circle: Iterable[str], definitions: Mapping[str, Definition]) -> bool:
         or any(_can_wait(one, definitions[task_id]) for one in definitions[task_id].commands)
         for task_id in circle
     )
+
+
+def hide_others(circle: Iterable[str], seen: Container[str]) -> list[str]:
+    """A circle for somebody who does not see all its tasks.
+
+    :param seen: the ids of those that may be named
+    """
+    return [one if one in seen else HIDDEN for one in circle]
 
 
 def without_wait(circle: list[str]) -> str:

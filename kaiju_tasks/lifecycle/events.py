@@ -185,13 +185,13 @@ class Start(Event, frozen=True, kw_only=True):
 
     :param cause: the run of that task
     :param later: do not start in this transaction, but make the task due at once
-    :param denied: that run has no right to start tasks of others: its owner is disabled
+    :param denied: why that run has no right to start this task; None if it has
     """
 
     job_id: str
     cause: Cause
     later: bool = False
-    denied: bool = False
+    denied: str | None = None
 
 
 class Suspend(Event, frozen=True, kw_only=True):

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from kaiju_tasks.rights import Kind, Scope
+from kaiju_tasks.rights import Kind, Principal, Scope, most_of, rights_of
 
-__all__ = ["Credential", "StoredPrincipal", "StoredToken", "TokenUse"]
+__all__ = ["Credential", "StoredPrincipal", "StoredToken", "TokenUse", "acting"]
 
 
 class StoredPrincipal(Struct, kw_only=True):
@@ -66,6 +66,13 @@ class Credential(Struct, frozen=True):
     any_tokens: bool
     token: StoredToken | None = None
     principal: StoredPrincipal | None = None
+
+
+def acting(principal: StoredPrincipal, token: StoredToken) -> Principal:
+    """A principal as one of its tokens acts for it, whether it is valid now or not."""
+    kind = principal.kind
+    limits = (most_of(kind, principal.scope), rights_of(kind, token.scope))
+    return Principal(principal.id, kind, limits, token.id)
 
 
 class TokenUse(Struct, frozen=True):

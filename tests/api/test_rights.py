@@ -450,3 +450,90 @@ async def test_a_write_that_cannot_be_read_back_is_answered_as_it_was_written(
     else:
         answer = await bob("tasks.cancel", id="t")
         assert (answer["id"], answer["status"], answer["exit_code"]) == ("t", "FAILED", 130)
+
+
+AT_ONCE = {"method": "_TIMER_", "params": {"timer": 0}}
+
+
+@pytest.mark.parametrize("named", [{"ids": ["t"]}, {"ids": "[kws.ids]"}], ids=["plain", "template"])
+@pytest.mark.parametrize("scope", [{"streams": ("orders",)}, {"verbs": NO_READ}], ids=str)
+async def test_a_stage_waits_only_for_tasks_that_its_token_may_read(
+    call: Calls, bob: Calls, scope: dict[str, Any], named: dict[str, Any]
+) -> None:
+    limited = await as_(call, "bob", Kind.USER, **scope)
+    hook = {"method": "_TASKS_", "params": named}
+    child = {"id": "c", "commands": [hook], "app_name": "orders"}
+    inner = {"method": "_TASKS_", "params": {"create": [child]}}
+    fields = {"app_name": "orders", "kws": {"ids": ["t"]}}
+    await limited.create(hook, id="p", **fields)
+    failed = await bob.until("p", "FAILED")
+    assert failed["error"]["message"] == "there is no task 't'"
+    if isinstance(named["ids"], list):  # a child has no kws of its parent
+        await limited.create(inner, id="q", **fields)
+        await bob.until("q", "FAILED")
+        assert (await bob.get("c"))["error"]["message"] == "there is no task 't'"
+
+
+async def test_a_run_does_not_start_what_its_token_may_not_operate(call: Calls) -> None:
+    """`t` is replaced after `next_task` was written."""
+    bob = await as_(call, "bob", Kind.USER)
+    ann = await as_(call, "ann", Kind.USER)
+    timer = {"method": "_TIMER_", "params": {"timer": 0}}
+    hook = {"method": "_MESSAGE_"}
+    for target in ("t", "u"):
+        await bob.create(timer, id=target)
+        await bob.create(hook, id=f"before-{target}", next_task=target)
+    await bob("tasks.delete", id="t")
+    await ann.create("work", id="t", delay=3600)
+    for target in ("t", "u"):
+        await bob("tasks.message", id=f"before-{target}", data=1)
+        await bob.until(f"before-{target}", "FINISHED")
+    assert (await ann.get("t"))["status"] == "IDLE"
+    (missed,) = await ann("tasks.runs", id="t")
+    assert missed["status"] == "MISSED"
+    assert "that task has no right to start this one" in str(missed)
+    assert len(await bob("tasks.runs", id="u")) == 2
+
+
+async def test_a_stage_of_a_narrow_token_starts_no_task_of_other_streams(call: Calls) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    narrow = await as_(call, "bob", Kind.USER, streams=("orders",))
+    await bob.create(AT_ONCE, id="t", app_name="orders")
+    await narrow.create({"method": "_MESSAGE_"}, id="first", app_name="orders", next_task="t")
+    await bob("tasks.update", id="t", data={"app_name": "billing"})
+    await bob("tasks.message", id="first", data=1)
+    await bob.until("first", "FINISHED")
+    runs = await bob("tasks.runs", id="t")
+    assert [run["status"] for run in runs] == ["MISSED", "FINISHED"]
+
+
+async def test_a_circle_does_not_name_tasks_of_others(call: Calls) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    chief = await as_(call, "chief", Kind.ADMIN)
+    await bob.create("a", id="one", delay=3600)
+    await chief.create("a", id="hidden", delay=3600, next_task="one")
+    await bob.create("a", id="two", delay=3600)
+    await chief("tasks.update", id="two", data={"next_task": "hidden"})
+    refused = await failure(bob, "tasks.update", {"id": "one", "data": {"next_task": "two"}})
+    assert isinstance(refused, InvalidParams)
+    assert "hidden" not in str(refused)
+    assert refused.data["circle"] == ["one", "two", "…"]
+    seen = await failure(chief, "tasks.update", {"id": "one", "data": {"next_task": "two"}})
+    assert set(seen.data["circle"]) == {"one", "two", "hidden"}
+
+
+async def test_a_unique_key_does_not_name_a_holder_of_another_stream(call: Calls) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    narrow = await as_(call, "bob", Kind.USER, streams=("orders",))
+    data = {"commands": [{"method": "a"}], "unique": {"key": "k"}}
+    await bob("tasks.create", data={**data, "id": "hidden", "app_name": "billing"})
+    again = {**data, "app_name": "orders"}
+    for method, params, field in (
+        ("tasks.create", {"data": again}, "data.unique"),
+        ("tasks.m_create", {"data": [{**again, "unique": {"key": "k", "on_conflict": "error"}}]},
+         "data.0.unique"),
+    ):  # fmt: skip
+        refused = await failure(narrow, method, params)
+        assert isinstance(refused, Conflict)
+        assert "hidden" not in f"{refused} {refused.data}"
+        assert refused.data["field"] == field

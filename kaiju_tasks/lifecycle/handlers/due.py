@@ -140,8 +140,8 @@ def start(move: Move, event: Start) -> None:
     chain = chained(event.cause, row.id)
     if not row.enabled:
         _skip(move, event, "this task is disabled")
-    elif event.denied:
-        _skip(move, event, "the owner of that task is disabled")
+    elif event.denied is not None:
+        _skip(move, event, event.denied)
     elif chain is None:
         _skip(move, event, f"the tasks form a circle without a wait of {WAIT_SECONDS:g} second")
     elif event.later:

@@ -8,11 +8,9 @@ from kaiju_tasks.rights import (
     Principal,
     Scope,
     TokenParts,
-    most_of,
-    rights_of,
     same_hash,
 )
-from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken
+from kaiju_tasks.store.credentials import Credential, acting
 
 __all__ = ["Admission", "admit", "admit_without_token", "is_valid", "principal_of_run"]
 
@@ -49,7 +47,7 @@ def admit(parts: TokenParts, known: Credential) -> Admission | None:
     if not is_valid(known) or principal.kind is not parts.kind:
         return None
     return Admission(
-        _limited(principal, token),
+        acting(principal, token),
         known.revision,
         parts,
         token.expires_at,
@@ -74,15 +72,9 @@ def principal_of_run(known: Credential) -> Principal:
     token, principal = known.token, known.principal
     if token is None or principal is None or principal.disabled_at is not None:
         return NOBODY
-    return _limited(principal, token)
+    return acting(principal, token)
 
 
 def admit_without_token(known: Credential) -> Admission | None:
     """Admit a caller without a token: as long as no token exists, everybody may do everything."""
     return None if known.any_tokens else Admission(EVERYTHING, known.revision)
-
-
-def _limited(principal: StoredPrincipal, token: StoredToken) -> Principal:
-    kind = principal.kind
-    limits = (most_of(kind, principal.scope), rights_of(kind, token.scope))
-    return Principal(principal.id, kind, limits, token.id)

@@ -8,7 +8,15 @@ from collections.abc import Iterable
 
 from msgspec import Raw, Struct, field
 
-from kaiju_tasks.define import Defined, circles, define, read_new_task, waits, without_wait
+from kaiju_tasks.define import (
+    Defined,
+    circles,
+    define,
+    hide_others,
+    read_new_task,
+    waits,
+    without_wait,
+)
 from kaiju_tasks.errors import InvalidParams, TooManyTasks
 from kaiju_tasks.lifecycle import (
     BrokenDefinition,
@@ -36,6 +44,7 @@ from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.families import Families
 from kaiju_tasks.manager.writing.outcomes import outcomes
+from kaiju_tasks.manager.writing.run_rights import RunRights, may_observe, may_start
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Child, Summary, Transaction, TransactionConflict
@@ -45,9 +54,10 @@ from kaiju_tasks.types import ENDED, TASKS, ErrorType, Reason, TaskError, TaskSt
 class ChildTasks:
     """Executes `_TASKS_` stages."""
 
-    def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
+    def __init__(self, states: States, dice: Dice, settings: Settings, rights: RunRights) -> None:
         self._states = states
         self._dice = dice
+        self._rights = rights
         self._settings = settings
 
     # -- begin of a wait -----------------------------------------------------------------
@@ -132,7 +142,7 @@ class ChildTasks:
         spawning.states = await self._states.lock(tx, [*spawning.made, *named])
         self._check_made(parent, spawning)
         await self._check_next_tasks(tx, parent, spawning)
-        self._add_named(parent, spawn, spawning, named)
+        await self._add_named(tx, parent, spawn, spawning, named)
         await _refuse_cycle(tx, parent.id, named)
 
     def _define(
@@ -195,25 +205,39 @@ class ChildTasks:
             return
         known = await tx.next_tasks(targets)
         found = await tx.definitions(targets) if parent.token_id is not None else {}
-        strange = {one for one, stored in found.items() if _hidden(parent, stored.definition)}
+        principal = await self._rights.of(tx, parent)
+        strange = {
+            one
+            for one, stored in found.items()
+            if not may_observe(principal, stored.definition)
+            or not may_start(principal, stored.definition)
+        }
         for target in sorted(targets - made.keys() - (known.keys() - strange)):
             raise _refusal(f"`next_task`: there is no task {target!r}")
         for circle in circles(made, known):
             members = await tx.definitions(circle)
             stored = {one: stored.definition for one, stored in members.items()}
             if not waits(circle, {**stored, **made}):
-                raise _refusal(without_wait(circle))
+                owned = {one for one, d in stored.items() if d.user_id == parent.user_id}
+                shown = owned if parent.token_id is not None else set(circle)
+                raise _refusal(without_wait(hide_others(circle, made.keys() | shown)))
 
-    def _add_named(
-        self, parent: Definition, spawn: Spawn, spawning: "SpawnPlan", named: dict[str, int]
+    async def _add_named(
+        self,
+        tx: Transaction,
+        parent: Definition,
+        spawn: Spawn,
+        spawning: "SpawnPlan",
+        named: dict[str, int],
     ) -> None:
+        if not named:
+            return
+        principal = await self._rights.of(tx, parent)
         for child_id, position in named.items():
             state = spawning.states.get(child_id)
             if child_id == parent.id:
                 raise _refusal("a task cannot wait for itself")
-            if state is None:
-                raise _refusal(f"there is no task {child_id!r}")
-            if _hidden(parent, state.definition):
+            if state is None or not may_observe(principal, state.definition):
                 raise _refusal(f"there is no task {child_id!r}")
             spawning.children.append(Child(position, spawn.cycle, child_id, made=False))
 
@@ -391,11 +415,6 @@ def _is_done(child: Child, plan: ChildPlan, cycle: int) -> bool:
     """Whether a retry keeps this child: it has finished."""
     finished = child.status == TaskStatus.FINISHED and child.cycle == cycle
     return finished and plan.id in (None, child.child_id)
-
-
-def _hidden(parent: Definition, other: Definition) -> bool:
-    """Whether a task belongs to somebody else, so that its existence must not be revealed."""
-    return parent.token_id is not None and other.user_id != parent.user_id
 
 
 def _wait_of(state: TaskState) -> Wait | None:

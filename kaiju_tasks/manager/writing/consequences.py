@@ -5,6 +5,7 @@ from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import ChildTasks
 from kaiju_tasks.manager.writing.families import Families
+from kaiju_tasks.manager.writing.run_rights import RunRights
 from kaiju_tasks.manager.writing.slots import Slots
 from kaiju_tasks.manager.writing.starts import Starts
 from kaiju_tasks.manager.writing.states import States
@@ -32,9 +33,10 @@ class Consequences:
 
     def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
         self._states = states
-        self._starts = Starts(states, dice)
+        rights = RunRights()
+        self._starts = Starts(states, dice, rights)
         self._webhooks = Webhooks(states, dice)
-        self.children = ChildTasks(states, dice, settings)
+        self.children = ChildTasks(states, dice, settings, rights)
         self._family_tasks_max = settings.max_family_tasks
 
     async def save(self, tx: Transaction, changes: list[Change], slots: Slots) -> None:

@@ -1,0 +1,59 @@
+"""The rights of runs: those of the token that defined the task.
+
+A token never changes what it allows, and a principal neither, so that each is read once. Whether
+the owner is disabled is known to pauses.
+"""
+
+from collections import OrderedDict
+
+from kaiju_tasks.lifecycle import Definition
+from kaiju_tasks.rights import NOBODY, Decision, Principal, Target, access, may
+from kaiju_tasks.store.base import Transaction
+from kaiju_tasks.store.credentials import acting
+
+__all__ = ["RunRights", "may_observe", "may_start"]
+
+KEPT_MAX = 10_000
+
+
+class RunRights:
+    """Reads the rights of runs."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Principal] = OrderedDict()
+
+    async def of(self, tx: Transaction, definition: Definition) -> Principal:
+        """On whose behalf the runs of a task act. What was defined without tokens may do
+        everything."""
+        token_id = definition.token_id
+        if token_id is None:
+            return Principal(definition.user_id, kind=None)
+        if token_id in self._known:
+            self._known.move_to_end(token_id)
+            return self._known[token_id]
+        token = await tx.token(token_id)
+        principal = None if token is None else await tx.principal(token.principal_id)
+        if token is None or principal is None:
+            return NOBODY
+        self._known[token_id] = found = acting(principal, token)
+        if len(self._known) > KEPT_MAX:
+            self._known.popitem(last=False)
+        return found
+
+
+def may_observe(principal: Principal, other: Definition) -> bool:
+    """Whether runs can wait for a task and get its results: it must have the same owner, whatever
+    the kind of the principal."""
+    if principal.unlimited:
+        return True
+    own = other.user_id == principal.id
+    return own and may(principal, access.READ_TASKS, _target(other)) is Decision.ALLOWED
+
+
+def may_start(principal: Principal, other: Definition) -> bool:
+    """Whether the ends of runs can start a task."""
+    return may(principal, access.OPERATE_TASKS, _target(other)) is Decision.ALLOWED
+
+
+def _target(definition: Definition) -> Target:
+    return Target(id=definition.id, owner=definition.user_id, streams=(definition.app_name,))
