@@ -1,6 +1,7 @@
 """`tasks.explain` and `tasks.m_explain`: collect the facts about tasks."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from kaiju_tasks.api.reasons import Facts, reasons
 from kaiju_tasks.api.views import brief_error
 from kaiju_tasks.errors import with_end
-from kaiju_tasks.lifecycle import Pauses, Row, Wait
+from kaiju_tasks.lifecycle import Pauses, Wait
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Condition, ExecutorRow, PageQuery, Store, TaskView
 from kaiju_tasks.types import Explanation, TaskStatus
@@ -54,7 +55,7 @@ async def _explain(
     if row.status is TaskStatus.WAITING and row.job_id is not None:
         facts.children = await store.children(Wait(row.job_id, row.stage))
     if row.status is TaskStatus.SUSPENDED:
-        facts.held_by = await _who_suspended(store, row)
+        facts.held_by = await _who_suspended(store, view)
     found = reasons(facts)
     return Explanation(
         id=row.id,
@@ -67,9 +68,15 @@ async def _explain(
     )
 
 
-async def _who_suspended(store: Store, row: Row) -> tuple[str | None, float] | None:
-    """Return who suspended the task, if the audit has a record. A bulk record names no task."""
-    conditions = [Condition("target", "eq", row.id), Condition("action", "in", list(HOLDS))]
+async def _who_suspended(store: Store, view: TaskView) -> tuple[str | None, float] | None:
+    """Return who suspended the task, if the audit has a record. A bulk record names no task. Older
+    records are about another task with the same id."""
+    row, created = view.row, datetime.fromisoformat(view.definition.created).timestamp()
+    conditions = [
+        Condition("target", "eq", row.id),
+        Condition("action", "in", list(HOLDS)),
+        Condition("at", "ge", created),
+    ]
     records, _ = await store.audit(PageQuery(conditions, limit=1), ALL_SIGHT)
     if not records or records[0].action != SUSPEND:
         return None

@@ -39,6 +39,8 @@ STREAM = "app_name"
 PATTERN_LIMIT = 1_000
 READ_SECONDS = 10.0
 """The time that a read for a client may take in the database."""
+CREATED_SECONDS = 0.001
+"""How exactly `seconds_of` converts a time on every database."""
 _INTEGER_MAX = 2**63 - 1
 _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
 _STATUSES = frozenset(map(str, (*TaskStatus, *RunOutcome)))
@@ -96,6 +98,10 @@ class Dialect(Protocol):
 
     def label_is(self, key: str, value: str) -> str:
         """A test of whether a label in `d.labels` has a value, which can read an index."""
+        ...
+
+    def seconds_of(self, column: str) -> str:
+        """UNIX seconds of an ISO-8601 time in UTC."""
         ...
 
     def error_type(self, column: str) -> str:
@@ -487,6 +493,7 @@ class Table(Struct, frozen=True):
 
     :param task_id: the column with the id of the task that a row is about
     :param large: the columns that can be large
+    :param about_task: a test of whether a row is about a task
     """
 
     name: str
@@ -495,10 +502,20 @@ class Table(Struct, frozen=True):
     newest_first: tuple[tuple[str, bool], ...]
     task_id: str
     large: Sequence[str]
+    about_task: str = "TRUE"
 
     def query(self, dialect: Dialect) -> Query:
+        """The stream is that of the task that a row is about: one with the same id that was created
+        later is another task, of which nothing is known here."""
         columns = {name: f"r.{name}" for name in self.kinds}
-        columns[STREAM] = f"(SELECT t.app_name FROM tasks t WHERE t.id = r.{self.task_id})"
+        time, _ = self.newest_first[0]
+        same = f"d.created <= r.{time}"
+        if self.kinds[time] is float:
+            same = f"{dialect.seconds_of('d.created')} <= r.{time} + {CREATED_SECONDS}"
+        columns[STREAM] = (
+            "(SELECT t.app_name FROM tasks t JOIN definitions d ON d.task_id = t.id "
+            f"WHERE t.id = r.{self.task_id} AND {same} AND {self.about_task})"
+        )
         return Query(dialect, columns, {**self.kinds, STREAM: str})
 
 
@@ -510,7 +527,15 @@ NOTIFICATIONS = Table(
     "task_id",
     ("kws", "result", "error"),
 )
-AUDIT = Table("audit", AUDIT_SELECTED, AUDIT_COLUMNS, (("at", True),), "target", ("data",))
+AUDIT = Table(
+    "audit",
+    AUDIT_SELECTED,
+    AUDIT_COLUMNS,
+    (("at", True),),
+    "target",
+    ("data",),
+    "r.action LIKE 'tasks.%'",
+)
 BULKS = Table(
     "bulks", BULK_SELECTED, BULK_COLUMNS, (("started", True),), "id", ("body", "progress")
 )

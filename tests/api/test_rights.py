@@ -537,3 +537,53 @@ async def test_a_unique_key_does_not_name_a_holder_of_another_stream(call: Calls
         assert isinstance(refused, Conflict)
         assert "hidden" not in f"{refused} {refused.data}"
         assert refused.data["field"] == field
+
+
+async def test_a_task_with_the_id_of_a_deleted_one_reveals_nothing_of_that(call: Calls) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    op = await as_(call, "op", Kind.OPERATOR, streams=("orders",))
+    chief = await as_(call, "chief", Kind.OPERATOR)
+    timer = {"method": "_TIMER_", "params": {"timer": 0}}
+    old = await bob.create(timer, id="t", app_name="billing", notify=True)
+    await bob.until("t", "FINISHED")
+    await bob("tasks.reset", id="t", reason="secret")
+    await bob.until("t", "FINISHED")
+    await bob("tasks.delete", id="t", reason="secret")
+    await op.create(timer, id="t", app_name="orders", notify=True)
+    await op.until("t", "FINISHED")
+    await op("tasks.reset", id="t", reason="own")
+    await op.until("t", "FINISHED")
+    records = (await op("audit.list", conditions={"target": "t"}))["data"]
+    assert [one["data"].get("reason") for one in records] == ["own"]
+    told = (await op("notifications.list"))["data"]
+    assert [one["user_id"] for one in told] == ["op", "op"]
+    runs = await op("tasks.runs", id="t")
+    assert {one["job_id"] for one in runs} == {one["job_id"] for one in told}
+    assert await op("tasks.stages", job_id=old["job_id"]) == []
+    all_records = (await chief("audit.list", conditions={"target": "t"}))["data"]
+    assert len(all_records) == 3
+
+
+async def test_a_task_reveals_no_record_of_something_else_with_its_id(call: Calls) -> None:
+    op = await as_(call, "op", Kind.OPERATOR, streams=("orders",))
+    root = await as_(call, "root", Kind.ADMIN)
+    await op.create("a", id="ann", app_name="orders", delay=3600)
+    await as_(call, "ann", Kind.USER)
+    await root("principals.update", id="ann", data={"disabled": True}, reason="secret")
+    assert (await op("audit.list"))["data"] == []
+    assert (await root("audit.list", conditions={"action": "principals.update"}))["count"] == 1
+
+
+async def test_who_suspended_a_deleted_task_is_not_named_for_its_successor(
+    call: Calls, executor: HandExecutor
+) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    ann = await as_(call, "ann", Kind.USER)
+    await bob.create("work", id="t")
+    await executor.take()
+    await bob("tasks.suspend", id="t", wait_stage=True)
+    await bob("tasks.delete", id="t")
+    await ann.create("work", id="t", delay=3600)
+    await ann("tasks.m_suspend", conditions={"id": "t"})
+    explained = await ann("tasks.explain", id="t")
+    assert "bob" not in str(explained)

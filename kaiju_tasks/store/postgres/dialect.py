@@ -30,5 +30,8 @@ class PostgresDialect:
     def label_is(self, key: str, value: str) -> str:
         return f"d.labels @> jsonb_build_object('{key}', {value})"
 
+    def seconds_of(self, column: str) -> str:
+        return f"extract(epoch FROM {column}::timestamptz)"
+
     def error_type(self, column: str) -> str:
         return f'(split_part(substr({column}, 10), \'"\', 1) COLLATE "C")'

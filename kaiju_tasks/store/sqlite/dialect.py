@@ -29,5 +29,8 @@ class SqliteDialect:
     def label_is(self, key: str, value: str) -> str:
         return f"(d.labels IS NOT NULL AND {self.label(key)} = {value})"
 
+    def seconds_of(self, column: str) -> str:
+        return f"((julianday({column}) - 2440587.5) * 86400.0)"
+
     def error_type(self, column: str) -> str:
         return f"substr({column}, 10, instr(substr({column}, 10), '\"') - 1)"
