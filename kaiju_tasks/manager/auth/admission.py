@@ -12,7 +12,11 @@ from kaiju_tasks.rights import (
 )
 from kaiju_tasks.store.credentials import Credential, acting
 
-__all__ = ["Admission", "admit", "admit_without_token", "is_valid", "principal_of_run"]
+__all__ = ["REFUSAL", "Admission", "admit", "admit_without_token", "is_valid", "principal_of_run"]
+
+
+REFUSAL = "a valid token is required, in the header `Authorization: Bearer`"
+"""The same text whatever is wrong: it must not help to guess."""
 
 
 class Admission(Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from kaiju_tasks.errors import Unauthorized, Unavailable, reason_of
 from kaiju_tasks.manager.auth.admission import (
+    REFUSAL,
     Admission,
     admit,
     admit_without_token,
@@ -42,9 +43,6 @@ OUTAGE_PAUSE_SECONDS = 0.25
 USES_SECONDS = 60.0
 """The time between two records of the last uses of tokens."""
 ADMISSIONS_MAX = 10_000
-
-REFUSAL = "a valid token is required, in the header `Authorization: Bearer`"
-"""The same text whatever is wrong: it must not help to guess."""
 
 
 class Seat(Protocol):

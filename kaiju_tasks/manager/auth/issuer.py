@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound
+from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound, Unauthorized
 from kaiju_tasks.lifecycle import owner_pause, owner_pause_id
+from kaiju_tasks.manager.auth.admission import REFUSAL
 from kaiju_tasks.manager.auth.orders import TokenOrder
 from kaiju_tasks.manager.auth.views import principal_info, token_info
 from kaiju_tasks.rights import (
@@ -75,6 +76,7 @@ class Issuer:
                 principal = self._new_principal(order, tx.now)
                 await tx.put_principal(principal)
             self._check_order(order, principal)
+            ends = await self._end_of_maker(tx)
             text, parts = texts[principal.kind]
             token = StoredToken(
                 id=parts.id,
@@ -84,7 +86,7 @@ class Issuer:
                 note=order.note,
                 created=tx.now,
                 created_by=self._maker.id,
-                expires_at=tx.now + order.lifetime_of(principal.kind),
+                expires_at=_within(ends, tx.now + order.lifetime_of(principal.kind), order),
             )
             await tx.put_token(token)
             record.target = token.id
@@ -111,6 +113,7 @@ class Issuer:
             text, parts = texts[principal.kind]
             if old.successor != parts.id:  # otherwise a try whose outcome was unknown has done it
                 self._check_rotation(old, principal, tx.now)
+            ends = await self._end_of_maker(tx)
             new = StoredToken(
                 id=parts.id,
                 principal_id=principal.id,
@@ -119,7 +122,7 @@ class Issuer:
                 note=old.note,
                 created=tx.now,
                 created_by=self._maker.id,
-                expires_at=tx.now + (old.expires_at - old.created),
+                expires_at=_within(ends, tx.now + (old.expires_at - old.created)),
             )
             await tx.put_token(new)
             old.successor = new.id
@@ -176,6 +179,18 @@ class Issuer:
 
         return await self._transact(work)
 
+    async def _end_of_maker(self, tx: Transaction) -> float | None:
+        """The time at which the token of the maker ends; None if it makes tokens without one.
+
+        :raises Unauthorized: it has ended since the maker was admitted
+        """
+        if self._maker.token_id is None:
+            return None
+        token = await tx.token(self._maker.token_id)
+        if token is None or token.ended(tx.now):
+            raise Unauthorized(REFUSAL)
+        return token.expires_at
+
     def _new(self, kind: Kind) -> tuple[str, TokenParts]:
         text = new_token(kind, self._random_bytes)
         parts = read_token(text)
@@ -228,6 +243,24 @@ class Issuer:
                 f"this exceeds your own rights: `{limit}` of the token must be within yours",
                 limit=limit,
             )
+
+
+def _within(ends: float | None, expires_at: float, order: TokenOrder | None = None) -> float:
+    """The time at which a token expires: not after the token that makes it.
+
+    :param ends: when that expires; None for no limit
+    :param order: that asks for the token
+    :raises Forbidden: it asks for a longer lifetime
+    """
+    if ends is None or expires_at <= ends:
+        return expires_at
+    if order is not None and order.lifetime is not None:
+        raise Forbidden(
+            "this exceeds your own rights: the token must not live longer than yours",
+            limit="lifetime",
+            field="lifetime",
+        )
+    return ends
 
 
 def _refuse_disabled(principal: StoredPrincipal) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound
+from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound, Unauthorized
 from kaiju_tasks.manager.auth import DAY, HOUR, Issuer, TokenOrder, database_issuer, list_tokens
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Principal, Scope, Verb, read_token, rights_of
 from kaiju_tasks.store import PageQuery, Store, Transaction
@@ -230,3 +230,22 @@ async def test_a_database_is_its_own_administrator(store: Store) -> None:
     assert (listed.id, listed.created_by) == (issued.id, None)
     (record,), _ = await store.audit(PageQuery(), ALL_SIGHT)
     assert (record.user_id, record.remote) == (None, "database")
+
+
+async def test_no_token_lives_longer_than_the_one_that_makes_it(
+    store: Store, issuer: Issuer, clock: HandClock
+) -> None:
+    short = await issuer.create(order("root", Kind.ADMIN, lifetime=HOUR))
+    maker = Principal("root", Kind.ADMIN, (rights_of(Kind.ADMIN),), short.id)
+    limited = issuer_of(store, maker)
+    made = await limited.create(order())
+    assert made.expires_at == short.expires_at
+    with pytest.raises(Forbidden) as refused:
+        await limited.create(order(lifetime=DAY))
+    assert refused.value.data["field"] == "lifetime"
+    long = await issuer.create(order("bob"))
+    rotated = await limited.rotate(long.id, 0)
+    assert rotated.expires_at == short.expires_at
+    clock.now += 2 * HOUR
+    with pytest.raises(Unauthorized):
+        await limited.create(order())
