@@ -303,8 +303,8 @@ async def test_every_operation_takes_a_reason_for_the_audit(
 
 
 def test_every_method_that_changes_what_others_see_takes_a_reason() -> None:
-    """Creations, single messages and notifications leave no record."""
-    silent = re.compile(r"tasks\.(m_)?create|tasks\.validate|notifications\.")
+    """Creations, single messages, notifications and marks leave no record."""
+    silent = re.compile(r"tasks\.(m_)?create|tasks\.validate|notifications\.|marks\.")
     verbs = {Verb.CREATE, Verb.OPERATE, Verb.MANAGE}
     changing = {
         method.name
