@@ -9,6 +9,7 @@ ALLOWED = {
     "base64",
     "collections.abc",
     "enum",
+    "functools",
     "hashlib",
     "hmac",
     "msgspec",

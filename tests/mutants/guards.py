@@ -68,7 +68,7 @@ GUARDS = [
     Guard(
         "only a ready task is acquired",
         "lifecycle/handlers/executors.py",
-        "if not move.row.ready:",
+        "if not acquirable(move.row):",
         "if False:",
         CORE,
     ),
