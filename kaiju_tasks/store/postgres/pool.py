@@ -95,19 +95,23 @@ class Pool:
         exceeded: Callable[[], Exception],
     ) -> T:
         """Ask for a client: RESERVED connections remain for others, and the question is given up
-        after some time.
+        after some time. The wait for a connection that works does not count.
 
         :param exceeded: makes the error that is raised then
         :raises StoreUnavailable: see `ask`
         """
-        async with self._answers:
+
+        async def within_budget(connection: Connection) -> T:
             try:
                 async with asyncio.timeout(seconds) as budget:
-                    return await self.ask(question)
+                    return await question(connection)
             except TimeoutError:
                 if budget.expired():
                     raise exceeded() from None
                 raise
+
+        async with self._answers:
+            return await self.ask(within_budget)
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:
