@@ -4,8 +4,8 @@ import click
 
 from kaiju_tasks.cli import columns as filtered
 from kaiju_tasks.cli.choice import read_where, where_option
-from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
-from kaiju_tasks.cli.output import json_option, print_json
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_page
+from kaiju_tasks.cli.output import json_option
 from kaiju_tasks.cli.remote import call
 
 __all__ = ["audit"]
@@ -42,8 +42,4 @@ def audit(
     chosen = AUDIT.choose(columns, as_json)
     conditions = read_where(where, filtered.AUDIT, action=action, target=target, user_id=user_id)
     page = call("audit.list", conditions=conditions, limit=limit, offset=offset)
-    if as_json:
-        print_json(page)
-        return
-    AUDIT.print(page["data"], chosen)
-    print_rest(page)
+    print_page(page, AUDIT, chosen, as_json)

@@ -9,7 +9,7 @@ from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_bulk
 from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.ids import call_with_id
-from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_page
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.text import one_line
@@ -69,11 +69,7 @@ def list_bulks(
     chosen = BULKS.choose(columns, as_json)
     conditions = read_where(where, filtered.BULKS, state="RUNNING" if running else None)
     page = call("bulk.list", conditions=conditions, limit=limit, offset=offset)
-    if as_json:
-        print_json(page)
-        return
-    BULKS.print(page["data"], chosen)
-    print_rest(page)
+    print_page(page, BULKS, chosen, as_json)
 
 
 @bulk.command()

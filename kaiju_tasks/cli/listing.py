@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import click
 
 from kaiju_tasks.cli.fail import USAGE, Failed
-from kaiju_tasks.cli.output import TIMES, shown
+from kaiju_tasks.cli.output import TIMES, print_json, shown
 from kaiju_tasks.cli.table import Column, table_lines
 from kaiju_tasks.cli.text import cut, cut_middle
 
-__all__ = ["Listing", "columns_option", "fields_of", "page_options", "print_rest"]
+__all__ = ["Listing", "columns_option", "fields_of", "page_options", "print_page", "read_sort"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Entry = Mapping[str, Any]
@@ -51,8 +51,22 @@ def page_options(command: F) -> F:
     return command
 
 
-def print_rest(page: dict[str, Any]) -> None:
-    """Print to stderr how to see the entries that follow a page."""
+def read_sort(text: str) -> list[str]:
+    """The fields of `--sort`, which are separated by commas."""
+    return [key.strip().lower() for key in text.split(",")]
+
+
+def print_page(
+    page: dict[str, Any], listing: "Listing", columns: Sequence[str] | None, as_json: bool
+) -> None:
+    """Print a page of entries, and to stderr how to see those that follow.
+
+    :param columns: those that were chosen; None for those of the listing
+    """
+    if as_json:
+        print_json(page)
+        return
+    listing.print(page["data"], columns)
     seen = page["offset"] + len(page["data"])
     if seen < page["count"]:
         more = "more than " if page.get("count_more") else ""

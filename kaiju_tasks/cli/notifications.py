@@ -9,7 +9,7 @@ from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_notification, complete_task
 from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.ids import call_with_id
-from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
+from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_page
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
 
@@ -63,11 +63,7 @@ def list_notifications(
     if not everything:
         conditions.setdefault("enabled", True)
     page = call("notifications.list", conditions=conditions, limit=limit, offset=offset)
-    if as_json:
-        print_json(page)
-        return
-    NOTIFICATIONS.print(page["data"], chosen)
-    print_rest(page)
+    print_page(page, NOTIFICATIONS, chosen, as_json)
 
 
 @notifications.command()

@@ -9,7 +9,14 @@ from kaiju_tasks.cli.choice import read_where, where_option
 from kaiju_tasks.cli.completion import complete_app, complete_task
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.group import Group
-from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
+from kaiju_tasks.cli.listing import (
+    Listing,
+    columns_option,
+    fields_of,
+    page_options,
+    print_page,
+    read_sort,
+)
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.stage import brief_stage
@@ -103,13 +110,9 @@ def list_runs(
         conditions["ended_at"] = bounds
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
     if sort is not None:
-        params["sort"] = [key.strip().lower() for key in sort.split(",")]
+        params["sort"] = read_sort(sort)
     page = call("runs.list", **params)
-    if as_json:
-        print_json(page)
-        return
-    RUNS.print(page["data"], chosen)
-    print_rest(page)
+    print_page(page, RUNS, chosen, as_json)
 
 
 @runs.command()

@@ -8,7 +8,14 @@ from kaiju_tasks.cli.choice import choice_options, read_choice
 from kaiju_tasks.cli.completion import complete_task
 from kaiju_tasks.cli.fail import USAGE, Failed, not_found
 from kaiju_tasks.cli.ids import call_with_id
-from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_rest
+from kaiju_tasks.cli.listing import (
+    Listing,
+    columns_option,
+    fields_of,
+    page_options,
+    print_page,
+    read_sort,
+)
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.stage import brief_stage
@@ -171,18 +178,14 @@ def list_tasks(
     conditions = read_choice("failed" if failed else status, app_name, group, where)
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
     if sort is not None:
-        params["sort"] = [key.strip().lower() for key in sort.split(",")]
+        params["sort"] = read_sort(sort)
     elif failed:
         params["sort"] = ["-status_change"]
     if not as_json and (chosen is not None or failed):
         shown = chosen or FAILED.columns
         params["columns"] = sorted({name.partition(".")[0] for name in shown} | {"stages"})
     page = call("tasks.list", **params)
-    if as_json:
-        print_json(page)
-        return
-    listing.print(page["data"], chosen)
-    print_rest(page)
+    print_page(page, listing, chosen, as_json)
 
 
 @click.command()
