@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from kaiju_tasks.manager import Manager
@@ -66,6 +67,19 @@ async def test_dispatch_goes_on_without_the_silent_connections(
                 way.silence(answers_only=answers_only)
                 await hand.finish(task, index)
                 assert (await hand.call.until(task.id, "FINISHED"))["result"] == [index]
+
+
+async def test_a_connection_that_falls_silent_while_it_is_opened_is_not_waited_for(
+    postgres_dsn: str,
+) -> None:
+    patient = msgspec.structs.replace(SOON, connect_seconds=PATIENCE_SECONDS * 10)
+    async with a_manager(postgres_dsn, patient) as (manager, way):
+        way.silence()
+        way.mute = True
+        asking = asyncio.create_task(manager.store.now())
+        await wait_until(lambda: way.muted > 0, "a connection is silent from the start")
+        way.mute = False
+        await asyncio.wait_for(asking, PATIENCE_SECONDS)
 
 
 async def test_a_manager_says_at_once_that_its_database_is_silent_and_when_it_is_not(

@@ -14,6 +14,7 @@ class Proxy:
     :ivar lose: how many of the next answers are lost: the connection ends in their place
     :ivar lost: answers lost so far
     :ivar mute: whether new connections are silent from the start
+    :ivar muted: connections that were silent from the start
     :ivar silent_after: a connection falls silent after it has passed this on to the server
     """
 
@@ -27,6 +28,7 @@ class Proxy:
         self.lose = 0
         self.lost = 0
         self.mute = False
+        self.muted = 0
         self.silent_after: bytes | None = None
 
     async def open(self) -> None:
@@ -75,6 +77,7 @@ class Proxy:
         self._writers |= {writer, to_server}
         silence = Silence()
         silence.questions = silence.answers = self.mute
+        self.muted += self.mute
         self._silences.add(silence)
         ways = [
             asyncio.create_task(self._questions(reader, to_server, silence)),

@@ -8,7 +8,8 @@ class Bounds(Struct, frozen=True):
 
     :param connect_seconds: until a connection is open
     :param free_seconds: until one of the connections is free
-    :param doubt_seconds: a statement that runs longer is looked up in `pg_stat_activity`
+    :param doubt_seconds: a statement that runs longer is looked up in `pg_stat_activity`; beside a
+        connection that is not open after this time, another one is opened
     :param look_seconds: between two looks at the running statements
     :param probe_seconds: for an answer to a statement that takes no time
     :param statement_seconds: until PostgreSQL cancels a statement

@@ -4,6 +4,7 @@ import itertools
 import logging
 import secrets
 import socket
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ import asyncpg
 from kaiju_tasks.store.postgres.address import CUSTOM_PLANS, PLANNING, Address
 from kaiju_tasks.store.postgres.bounds import Bounds
 from kaiju_tasks.store.postgres.errors import translated
+from kaiju_tasks.store.postgres.hedged import hedged
 from kaiju_tasks.store.postgres.hosts import Hosts
 
 log = logging.getLogger(__name__)
@@ -65,12 +67,16 @@ class Connector:
         return self._address.local_settings(self._bounds) if self.pooled else ""
 
     async def open(self, **options: Any) -> tuple[Any, str]:
-        """Open a connection of asyncpg.
+        """Open a connection of asyncpg. If it falls silent meanwhile, another one is opened.
 
         :param options: of `asyncpg.connect`
         :returns: the connection and its name
         :raises StoreError: it cannot be opened
         """
+        attempt = partial(self._open, options)
+        return await hedged(attempt, self._bounds.doubt_seconds, lambda one: one[0].terminate())
+
+    async def _open(self, options: dict[str, Any]) -> tuple[Any, str]:
         name = f"{self._prefix}-{next(self._numbers)}"
         with translated():
             raw = await self._hosts.connect(lambda host: self._session(name, {**options, **host}))
@@ -79,7 +85,7 @@ class Connector:
                 if not self.pooled and not await self._prepare(raw):
                     self._found_pooler()
                     raw.terminate()
-                    return await self.open(**options)
+                    return await self._open(options)
             except BaseException:
                 raw.terminate()
                 raise
