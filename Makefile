@@ -17,7 +17,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon" * 
 UNIT := tests/core tests/rpc
 QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test quick lint types imports checks postgres node pytest cover unit sim crash mutants chaos soak bench schemas dist lock audit clean
+.PHONY: help run test quick lint types imports checks postgres node browser pytest cover unit sim crash mutants chaos soak bench schemas console dist lock audit clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -38,7 +38,7 @@ quick: lint types ## before each commit: ruff, mypy, the tests that need only SQ
 # mypy takes as long as all the others, which wait for the network.
 checks: $(VENV)/.dev
 	@$(MAKE) --no-print-directory types > $(VENV)/types.log 2>&1 & types=$$!; \
-		$(MAKE) --no-print-directory lint imports postgres node; others=$$?; \
+		$(MAKE) --no-print-directory lint imports postgres node browser; others=$$?; \
 		wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((types || others))
 
 lint: $(VENV)/.dev ## ruff
@@ -58,6 +58,9 @@ postgres: $(VENV)/.dev
 
 node: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.node
+
+browser: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.browser
 
 pytest: $(VENV)/.dev
 	@echo "tests: pytest"
@@ -97,6 +100,10 @@ bench: $(VENV)/.run ## measure this machine beside the limit of its database (DB
 schemas: $(VENV)/.run ## write schemas/ from the types
 	@$(BIN)/python -m kaiju_tasks.schemas --write
 
+console: $(VENV)/.dev ## build the console from console/ into the package
+	@echo "console: tsc, esbuild"
+	@$(BIN)/python -m tests.console.build
+
 dist: $(VENV)/.dev ## build wheel and sdist, install each in a fresh environment, and try it
 	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation > $(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
@@ -112,7 +119,7 @@ audit: $(VENV)/.made ## look for known vulnerabilities of the locked versions (a
 	@$(VENV)/tools/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip
 
 clean: ## remove the environment and what the tools left
-	@rm -rf $(VENV) tests/node/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) tests/node/node_modules console/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:

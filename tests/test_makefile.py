@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-STEPS = {"checks", "postgres", "node", "pytest"}
+STEPS = {"checks", "postgres", "node", "browser", "pytest"}
 """Steps of `make test`, of no use alone."""
 
 

@@ -13,15 +13,16 @@ from kaiju_tasks.api.registry import TITLE
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Access, access, sight_of
 from kaiju_tasks.rpc import Registry, document_for, servers
+from kaiju_tasks.server.console import asset, page
 from kaiju_tasks.server.entrance import ADMISSION, Entrance, Handler
-from kaiju_tasks.server.front import FRONT, behind_proxy, front_of, public_url_of
+from kaiju_tasks.server.front import FRONT, behind_proxy, front_of
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import rpc_url, serve_post
 from kaiju_tasks.server.memory import keep_memory_low
 from kaiju_tasks.server.metrics import Metrics
-from kaiju_tasks.server.page import PAGE
 from kaiju_tasks.server.runner import ASKED, Asked
+from kaiju_tasks.server.sign_in import SignIn
 from kaiju_tasks.server.traffic import Traffic
 from kaiju_tasks.server.websocket import Sockets, serve_socket
 from kaiju_tasks.settings import Settings
@@ -34,6 +35,7 @@ MANAGER = web.AppKey("manager", Manager)
 FRAMES = web.AppKey("frames", Frames)
 GUARD = web.AppKey("guard", Guard)
 METRICS = web.AppKey("metrics", Metrics)
+SIGN_IN = web.AppKey("sign_in", SignIn)
 READINESS = web.AppKey("readiness", Readiness)
 OPENRPC = web.AppKey("openrpc", dict)
 REGISTRY = web.AppKey("registry", Registry)
@@ -72,6 +74,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[REGISTRY] = registry
     app[TRAFFIC] = Traffic(frames.largest)
     entrance = Entrance(manager.auth)
+    app[SIGN_IN] = SignIn(entrance)
     app.cleanup_ctx.append(_sockets)
     app.cleanup_ctx.append(_memory)
     app.on_shutdown.append(_close_sockets)
@@ -111,7 +114,7 @@ async def _entered(request: web.Request, handler: Handler) -> web.StreamResponse
     app[ASKED].add(request.protocol)
     request = behind_proxy(request, app[FRONT])
     response = _refusal(request, app) or await handler(request)
-    if not response.prepared:
+    if not response.prepared and hdrs.CACHE_CONTROL not in response.headers:
         response.headers.update(HEADERS)
     return response
 
@@ -138,9 +141,12 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     return await serve_socket(request, app[MANAGER], app[FRAMES], app[SOCKETS], app[TRAFFIC])
 
 
-async def _page(request: web.Request) -> web.StreamResponse:
-    text = PAGE.format(url=public_url_of(request))
-    return web.Response(text=text, content_type="text/html")
+async def _sign_in(request: web.Request) -> web.StreamResponse:
+    return await request.app[SIGN_IN].begin(request)
+
+
+async def _sign_out(request: web.Request) -> web.StreamResponse:
+    return await request.app[SIGN_IN].end(request)
 
 
 async def _to_page(request: web.Request) -> web.StreamResponse:
@@ -179,8 +185,8 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
 
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
-    (hdrs.METH_GET, "/", access.PUBLIC, _page),
-    (hdrs.METH_HEAD, "/", access.PUBLIC, _page),
+    (hdrs.METH_GET, "/", access.PUBLIC, page),
+    (hdrs.METH_HEAD, "/", access.PUBLIC, page),
     (hdrs.METH_POST, "/rpc", access.SIGNED_IN, _post),
     (hdrs.METH_GET, "/rpc", access.SIGNED_IN, _socket),
     (hdrs.METH_GET, "/openrpc.json", access.SIGNED_IN, _openrpc),
@@ -191,5 +197,10 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     (hdrs.METH_HEAD, "/readyz", access.PUBLIC, _readyz),
     (hdrs.METH_GET, "/metrics", access.READ_METRICS, _metrics),
     (hdrs.METH_HEAD, "/metrics", access.READ_METRICS, _metrics),
+    (hdrs.METH_POST, "/session", access.PUBLIC, _sign_in),
+    (hdrs.METH_DELETE, "/session", access.PUBLIC, _sign_out),
+    (hdrs.METH_GET, "/assets/{name}", access.PUBLIC, asset),
+    (hdrs.METH_HEAD, "/assets/{name}", access.PUBLIC, asset),
+    (hdrs.METH_GET, "/{screen}", access.PUBLIC, page),
 )
 """Every route, with who may use it."""

@@ -17,6 +17,7 @@ from kaiju_tasks.manager.auth import Admission, Authenticator
 from kaiju_tasks.rights import Access, may_call, read_token
 from kaiju_tasks.rpc import encode_error
 from kaiju_tasks.server.failures import Failures
+from kaiju_tasks.server.sessions import Session, Sessions
 
 __all__ = ["ADMISSION", "Entrance", "Handler", "refusal"]
 
@@ -24,16 +25,24 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ADMISSION = web.RequestKey("admission", Admission)
 SCHEME = "bearer"
+JSON = "application/json"
+SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+FETCH_SITE = "Sec-Fetch-Site"
+OWN_SITE = frozenset({"same-origin", "none"})
 IN_URL = ("token", "access_token")
 """Parameters in which other services take tokens."""
 
 
 class Entrance:
-    """Admits requests to the routes of a manager."""
+    """Admits requests to the routes of a manager.
+
+    :ivar sessions: of the browsers that have signed in
+    """
 
     def __init__(self, auth: Authenticator) -> None:
         self._auth = auth
         self._failures = Failures()
+        self.sessions = Sessions()
 
     def guard(self, access: Access, handler: Handler) -> Handler:
         """A handler that only those who have access reach. Its requests have an `ADMISSION`, unless
@@ -43,29 +52,74 @@ class Entrance:
         """
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if not access.anonymous:
-                try:
-                    request[ADMISSION] = await self._admit(request, access)
-                except KaijuError as error:
-                    return refusal(error)
-            return await handler(request)
+            if access.anonymous:
+                return await handler(request)
+            session = self._session_of(request)
+            try:
+                request[ADMISSION] = await self._admit(request, access, session)
+            except KaijuError as error:
+                return refusal(error)
+            if session is None or hdrs.UPGRADE not in request.headers:
+                return await handler(request)
+            with session.during():
+                return await handler(request)
 
         guarded.access = access  # type: ignore[attr-defined]
         return guarded
 
-    async def _admit(self, request: web.Request, access: Access) -> Admission:
+    def _session_of(self, request: web.Request) -> Session | None:
+        """The session of a request without a token."""
+        return None if hdrs.AUTHORIZATION in request.headers else self.sessions.of(request)
+
+    async def _admit(
+        self, request: web.Request, access: Access, session: Session | None
+    ) -> Admission:
         if request.query_string and any(name in request.query for name in IN_URL):
             raise InvalidRequest(
                 "a token must not be in a URL, which is logged in many places: send it in the "
                 "header `Authorization: Bearer`, and revoke this one"
             )
-        admission = await self._authenticate(request)
+        if session is None:
+            admission = await self.admit_token(_token_of(request), request.remote)
+        else:
+            self.check_page(request)
+            admission = await self._admit_session(session)
         if not may_call(admission.principal, access):
             raise Forbidden("your token does not allow to use this URL")
         return admission
 
-    async def _authenticate(self, request: web.Request) -> Admission:
-        token, remote = _token_of(request), request.remote
+    async def _admit_session(self, session: Session) -> Admission:
+        """The caller with its present rights. Its session ends with its token."""
+        try:
+            session.admission = await self._auth.admit_again(session.admission)
+        except Unauthorized:
+            self.sessions.end(session)
+            raise
+        return session.admission
+
+    def check_page(self, request: web.Request) -> None:
+        """Check that a request comes from a page of this manager. `Guard` has refused the origins
+        of others; this refuses requests without an origin, and those that a form can send.
+
+        :raises Forbidden: the request has no origin
+        :raises InvalidRequest: its content is not JSON
+        """
+        origin, site = request.headers.get(hdrs.ORIGIN), request.headers.get(FETCH_SITE)
+        reads = request.method in SAFE and hdrs.UPGRADE not in request.headers
+        if origin is None and not (reads and site in OWN_SITE):
+            raise Forbidden("a request with a cookie must have an Origin")
+        if request.method == hdrs.METH_POST and request.content_type != JSON:
+            raise InvalidRequest(f"a request with a cookie must have the Content-Type {JSON}")
+
+    async def admit_token(self, token: str | None, remote: str | None) -> Admission:
+        """Authenticate who presents a token.
+
+        :param token: an empty text is a wrong token
+        :param remote: the address that it comes from
+        :raises TooManyRequests: too many wrong tokens came from there
+        :raises Unauthorized: it needs a valid token
+        :raises Unavailable: the database cannot be reached
+        """
         now = asyncio.get_running_loop().time()
         seconds = self._failures.seconds_left(remote, now)
         if seconds and not self._is_known(token):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from kaiju_tasks import schemas
-from tests.support.node import PACKAGES, Node
+from tests.support.node import FOLDER, Node
 
 DOCUMENT = schemas.FOLDER / "openrpc.json"
+PACKAGES = FOLDER / "node_modules"
 TYPINGS = PACKAGES / "@open-rpc/typings/build/cli.js"
 GENERATOR = PACKAGES / "@open-rpc/generator/build/cli.js"
 TSC = PACKAGES / "typescript/bin/tsc"

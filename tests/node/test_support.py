@@ -1,13 +1,14 @@
 """How the tests come by Node and its packages."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support import node as support
-from tests.support.node import FOLDER, Node, NodeMissing, find_node, install_packages, main
+from tests.support.node import CONSOLE, FOLDER, Node, NodeMissing, find_node, install_packages, main
 from tests.support.processes import ROOT
 
 
@@ -46,29 +47,32 @@ def test_a_node_that_is_too_old_is_left_alone(tmp_path: Path, version: str, take
     assert (support._look(program, ("npm",)) is not None) is taken
 
 
-def test_packages_that_cannot_be_had_are_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, node: Node
-) -> None:
-    monkeypatch.setattr(support, "STAMP", tmp_path / "none")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that pins packages, and has none."""
+    shutil.copy(FOLDER / "package-lock.json", tmp_path)
+    (tmp_path / "node_modules").mkdir()
+    return tmp_path
+
+
+def test_packages_that_cannot_be_had_are_a_sentence(folder: Path, node: Node) -> None:
     broken = Node(node.program, ("/bin/sh", "-c", "echo no network >&2; exit 1"), node.version)
     with pytest.raises(NodeMissing, match=r"package-lock\.json.*no network"):
-        install_packages(broken)
+        install_packages(broken, folder)
 
 
-def test_packages_are_installed_once_for_a_lock_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, node: Node
-) -> None:
-    monkeypatch.setattr(support, "STAMP", tmp_path / "stamp")
-    counted = tmp_path / "count"
+def test_packages_are_installed_once_for_a_lock_file(folder: Path, node: Node) -> None:
+    counted = folder / "count"
     npm = Node(node.program, ("/bin/sh", "-c", f"echo once >> {counted}"), node.version)
-    install_packages(npm)
-    install_packages(npm)
+    install_packages(npm, folder)
+    install_packages(npm, folder)
     assert counted.read_text() == "once\n"
 
 
-def test_the_lock_file_pins_every_package_and_names_no_place_to_fetch_from() -> None:
-    pinned = json.loads((FOLDER / "package.json").read_text())["dependencies"]
-    text = (FOLDER / "package-lock.json").read_text()
+@pytest.mark.parametrize("where", [FOLDER, CONSOLE])
+def test_a_lock_file_pins_every_package_and_names_no_place_to_fetch_from(where: Path) -> None:
+    pinned = json.loads((where / "package.json").read_text())["dependencies"]
+    text = (where / "package-lock.json").read_text()
     locked = json.loads(text)["packages"]
     assert {name: locked[f"node_modules/{name}"]["version"] for name in pinned} == pinned
     assert all("integrity" in one for path, one in locked.items() if path)

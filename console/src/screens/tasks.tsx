@@ -1,0 +1,422 @@
+/** Which tasks…? */
+
+import { useState } from "preact/hooks";
+import { ACTIONS, BULK_ACTIONS, bulkMethod, bulkRefusal, type Action } from "../actions";
+import { count, plural } from "../format";
+import { useQuery, type Query, type TaskEvent } from "../live";
+import { go, query, setQuery, url } from "../router";
+import { call, systemInfo } from "../rpc";
+import type { BulkResult, ListedTask, Page, RefusalCount, Status, SystemView } from "../types";
+import { attempt, Button, confirm, Empty, Failure, Head, say, StatusChip, TaskLink, Table, When } from "../ui";
+
+const STATUSES: Status[] = ["FAILED", "EXECUTED", "QUEUED", "WAITING", "SUSPENDED", "IDLE", "FINISHED"];
+const FIELDS: Record<string, string> = {
+  description: "description",
+  id: "id",
+  group: "group",
+  group_id: "group id",
+  cron: "cron",
+  executor_id: "executor",
+  user_id: "owner",
+  parent_id: "parent",
+};
+const SORTS: Record<string, string> = {
+  "-created": "newest first",
+  created: "oldest first",
+  "-status_change": "changed last",
+  status_change: "changed longest ago",
+  next_run: "next to run",
+  "-priority": "highest priority",
+  "-retries": "most retries",
+  id: "by id",
+};
+const PAGE = 100;
+const TYPED_FROM = 1_000;
+
+type Conditions = Record<string, unknown>;
+
+/** The conditions that the address of the page stands for. */
+export function conditionsOf(params: URLSearchParams): Conditions {
+  const conditions: Conditions = {};
+  const statuses = params.get("status")?.split(",").filter(Boolean) ?? [];
+  if (statuses.length) conditions.status = statuses;
+  const text = params.get("q");
+  if (text) conditions[fieldOf(params)] = { like: `%${text}%` };
+  for (const name of ["app_name", "status_reason"]) {
+    const value = params.get(name);
+    if (value) conditions[name] = value;
+  }
+  return conditions;
+}
+
+function fieldOf(params: URLSearchParams): string {
+  const field = params.get("in") ?? "";
+  return field in FIELDS ? field : "description";
+}
+
+export function Tasks() {
+  const params = query.value;
+  const conditions = conditionsOf(params);
+  const sort = params.get("sort") ?? "-created";
+  const cursor = params.get("cursor");
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  const page: Query<Page<ListedTask>> = useQuery(
+    `tasks?${params}`,
+    () => call<Page<ListedTask>>("tasks.list", { conditions, sort: [sort], cursor, limit: PAGE }),
+    (event) => concerns(event, conditions, page.data),
+  );
+  const info = useQuery("tasks info", systemInfo, () => true, 15);
+  const rows = page.data?.data ?? [];
+  const shown = new Set(rows.map((one) => one.id));
+  const chosen = new Set([...selected].filter((id) => shown.has(id)));
+  return (
+    <>
+      <Head title="Tasks" />
+      <Filters info={info.data} conditions={conditions} sort={sort} />
+      <Failure error={page.error} retry={page.reload} />
+      {page.data ? (
+        <>
+          <BulkBar
+            page={page.data}
+            conditions={conditions}
+            chosen={chosen}
+            clear={() => setSelected(new Set())}
+            reload={page.reload}
+          />
+          {rows.length ? (
+            <Grid rows={rows} chosen={chosen} select={setSelected} />
+          ) : (
+            <Nothing filtered={Object.keys(conditions).length > 0} />
+          )}
+          <nav class="row" aria-label="Pages">
+            {cursor ? (
+              <button type="button" onClick={() => setQuery({ cursor: null })}>
+                First page
+              </button>
+            ) : null}
+            {page.data.cursor ? (
+              <button type="button" onClick={() => setQuery({ cursor: page.data?.cursor })}>
+                Next page
+              </button>
+            ) : null}
+          </nav>
+        </>
+      ) : page.error ? null : (
+        <p class="muted" role="status">
+          Loading tasks…
+        </p>
+      )}
+    </>
+  );
+}
+
+function Nothing({ filtered }: { filtered: boolean }) {
+  return filtered ? (
+    <Empty title="No task matches these filters.">
+      <a data-screen href={url("tasks")}>
+        Remove all filters
+      </a>
+    </Empty>
+  ) : (
+    <Empty title="There are no tasks yet.">
+      Create one with <code>kaiju-tasks task create</code>, a client, or <code>tasks.create</code>.
+    </Empty>
+  );
+}
+
+/** Whether an event can change a page: of a task on it, or of one that can come to it. */
+function concerns(event: TaskEvent, conditions: Conditions, page: Page<ListedTask> | undefined): boolean {
+  if (page?.data.some((one) => one.id === event.id)) return true;
+  const statuses = conditions.status as string[] | undefined;
+  const stream = conditions.app_name;
+  return (!statuses || statuses.includes(event.status)) && (!stream || stream === event.app_name);
+}
+
+function Filters({ info, conditions, sort }: { info: SystemView | undefined; conditions: Conditions; sort: string }) {
+  const params = query.value;
+  const on = new Set((conditions.status as string[] | undefined) ?? []);
+  const stream = params.get("app_name");
+  const streams = Object.keys(info?.tasks ?? {});
+  const reason = params.get("status_reason");
+  const wide = matchMedia("(min-width: 901px)").matches;
+
+  function toggle(status: Status): void {
+    const next = new Set(on);
+    if (!next.delete(status)) next.add(status);
+    setQuery({ status: [...next].join(","), cursor: null });
+  }
+
+  return (
+    <div class="filters">
+      <div class="row wrap statuses" role="group" aria-label="Status">
+        {STATUSES.map((status) => (
+          <button
+            type="button"
+            key={status}
+            class="filter"
+            aria-pressed={on.has(status)}
+            onClick={() => toggle(status)}
+          >
+            <StatusChip status={status} />
+            <span class="number">{info ? count(total(info, status, stream)) : "…"}</span>
+          </button>
+        ))}
+        {reason ? (
+          <button type="button" class="filter" aria-pressed="true" onClick={() => setQuery({ status_reason: null })}>
+            reason {reason} ✕
+          </button>
+        ) : null}
+      </div>
+      <details class="more" open={wide || params.has("q")}>
+      <summary>Search and order</summary>
+      <form
+        class="row wrap"
+        role="search"
+        aria-label="Filter tasks"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const form = new FormData(event.currentTarget);
+          setQuery({ q: String(form.get("q")).trim(), in: String(form.get("in")), cursor: null });
+        }}
+      >
+        <label class="field">
+          <span>Stream</span>
+          <select
+            value={stream ?? ""}
+            onChange={(event) => setQuery({ app_name: event.currentTarget.value, cursor: null })}
+          >
+            <option value="">all</option>
+            {[...new Set([...streams, ...(stream ? [stream] : [])])].sort().map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          <span>Search in</span>
+          <select name="in" value={fieldOf(params)}>
+            {Object.entries(FIELDS).map(([name, title]) => (
+              <option key={name} value={name}>
+                {title}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field grow">
+          <span>Text</span>
+          <input name="q" type="search" key={params.get("q") ?? ""} defaultValue={params.get("q") ?? ""} />
+        </label>
+        <button type="submit">Search</button>
+        <label class="field">
+          <span>Order</span>
+          <select
+            value={sort}
+            onChange={(event) => setQuery({ sort: event.currentTarget.value, cursor: null })}
+          >
+            {Object.entries(SORTS).map(([name, title]) => (
+              <option key={name} value={name}>
+                {title}
+              </option>
+            ))}
+          </select>
+        </label>
+      </form>
+      </details>
+    </div>
+  );
+}
+
+function total(info: SystemView, status: Status, stream: string | null): number {
+  const streams = stream ? [info.tasks[stream] ?? {}] : Object.values(info.tasks);
+  return streams.reduce((sum, one) => sum + (one[status] ?? 0), 0);
+}
+
+interface BulkProps {
+  page: Page<ListedTask>;
+  conditions: Conditions;
+  chosen: ReadonlySet<string>;
+  clear: () => void;
+  reload: () => void;
+}
+
+function BulkBar({ page, conditions, chosen, clear, reload }: BulkProps) {
+  const all = chosen.size === 0;
+  const matching = `${count(page.count)}${page.count_more ? "+" : ""}`;
+  const filtered = Object.keys(conditions).length > 0;
+
+  async function act(action: Action): Promise<void> {
+    const done = await bulk(action, all ? conditions : { id: [...chosen] });
+    if (done) clear();
+    reload();
+  }
+
+  return (
+    <div class="bulk row wrap">
+      <p role="status" aria-live="polite">
+        {all ? `${matching} ${page.count === 1 ? "task matches" : "tasks match"}` : `${count(chosen.size)} selected`}
+      </p>
+      {all && !filtered ? (
+        <p class="muted">Choose a filter or tasks, and act on all of them.</p>
+      ) : (
+      <div class="row wrap" role="group" aria-label={all ? "Actions on all that match" : "Actions on the selection"}>
+        {BULK_ACTIONS.map((action) => (
+          <Button
+            key={action}
+            refusal={bulkRefusal(action) ?? (page.count === 0 ? "No task matches." : null)}
+            onClick={() => void act(action)}
+          >
+            {ACTIONS[action].title} {all ? "all" : "selected"}…
+          </Button>
+        ))}
+        {all ? null : (
+          <button type="button" class="quiet" onClick={clear}>
+            Clear selection
+          </button>
+        )}
+      </div>
+      )}
+    </div>
+  );
+}
+
+/** Say what an action on many tasks would do, ask, and do it. */
+async function bulk(action: Action, conditions: Conditions): Promise<boolean> {
+  const rule = ACTIONS[action];
+  const method = bulkMethod(action);
+  let would: BulkResult | undefined;
+  const known = await attempt(async () => {
+    would = await call<BulkResult>(method, { conditions, dry_run: true });
+    return "";
+  });
+  if (!known || !would) return false;
+  const number = would.matched - would.refused;
+  if (number === 0) {
+    say(`Nothing would change: ${would.refusals[0]?.message ?? "no task matches"}.`);
+    return false;
+  }
+  const yes = await confirm({
+    title: `${rule.title} ${plural(number, "task")}?`,
+    action: `${rule.title} ${plural(number, "task")}`,
+    danger: rule.danger,
+    typed: number >= TYPED_FROM ? String(number) : undefined,
+    body: (
+      <>
+        <p>{rule.effect}</p>
+        {would.refused ? (
+          <>
+            <p>{plural(would.refused, "task", "tasks")} would be refused, and stay as they are:</p>
+            <Refusals counts={would.refusals} />
+          </>
+        ) : null}
+        <details>
+          <summary>{number > would.sample.length ? `The first ${would.sample.length}` : "Their ids"}</summary>
+          <ul class="ids">
+            {would.sample.map((id) => (
+              <li key={id}>{id}</li>
+            ))}
+          </ul>
+        </details>
+      </>
+    ),
+  });
+  if (!yes) return false;
+  return attempt(async () => {
+    const result = await call<BulkResult>(method, { conditions });
+    const parts = [`${rule.title}: ${count(result.done)} done`];
+    if (result.refused) parts.push(`${count(result.refused)} refused: ${result.refusals[0]?.message ?? ""}`);
+    if (result.pending) parts.push(`${count(result.pending)} go on in the background`);
+    return `${parts.join(", ")}.`;
+  });
+}
+
+function Refusals({ counts }: { counts: RefusalCount[] }) {
+  return (
+    <ul class="reasons">
+      {counts.map((one, at) => (
+        <li key={at}>
+          {count(one.count)} {one.status ?? ""}: {one.message}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+interface GridProps {
+  rows: ListedTask[];
+  chosen: ReadonlySet<string>;
+  select: (ids: ReadonlySet<string>) => void;
+}
+
+function Grid({ rows, chosen, select }: GridProps) {
+  function toggle(id: string): void {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    select(next);
+  }
+  const every = rows.every((one) => chosen.has(one.id));
+  return (
+    <Table label="Tasks" kind="stack">
+      <thead>
+        <tr>
+          <th class="pick">
+            <input
+              type="checkbox"
+              aria-label="Select all on this page"
+              checked={every}
+              onChange={() => select(new Set(every ? [] : rows.map((one) => one.id)))}
+            />
+          </th>
+          <th>Status</th>
+          <th>Task</th>
+          <th class="wide">Stream</th>
+          <th class="wide">Stage</th>
+          <th class="wide">Retries</th>
+          <th class="since">Since</th>
+          <th class="wide">Next run</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((task) => (
+          <tr
+            key={task.id}
+            aria-selected={chosen.has(task.id)}
+            onDblClick={() => go(url("task", { id: task.id }))}
+          >
+            <td class="pick">
+              <input
+                type="checkbox"
+                aria-label={`Select ${task.id}`}
+                checked={chosen.has(task.id)}
+                onChange={() => toggle(task.id)}
+              />
+            </td>
+            <td class="status">
+              <StatusChip status={task.status} reason={task.status_reason} />
+              {task.enabled ? null : <span class="tag">disabled</span>}
+            </td>
+            <td class="what">
+              <TaskLink id={task.id} />
+              {task.description ? <span class="line">{task.description}</span> : null}
+              {task.error ? <span class="line bad-text">{task.error.message}</span> : null}
+            </td>
+            <td class="wide">{task.app_name}</td>
+            <td class="wide number">
+              {task.stage}/{task.stages}
+            </td>
+            <td class="wide number">
+              {task.retries}
+              {task.max_retries ? `/${task.max_retries}` : ""}
+            </td>
+            <td class="nowrap since">
+              <When at={task.since} />
+            </td>
+            <td class="wide nowrap">
+              <When at={task.status === "IDLE" ? task.next_run : null} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </Table>
+  );
+}

@@ -1,0 +1,190 @@
+/** What the manager answers, as far as the console reads it (docs/api.md). */
+
+export type Status = "IDLE" | "QUEUED" | "EXECUTED" | "WAITING" | "SUSPENDED" | "FINISHED" | "FAILED";
+
+export interface TaskError {
+  type: string;
+  message: string;
+  stage: number | null;
+  data: unknown;
+}
+
+export interface Command {
+  method: string;
+  params?: Record<string, unknown>;
+  max_timeout?: number;
+  condition?: unknown;
+  name?: string;
+}
+
+export interface ListedTask {
+  id: string;
+  app_name: string;
+  status: Status;
+  status_reason: string | null;
+  enabled: boolean;
+  cron: string | null;
+  every: number | null;
+  timezone: string | null;
+  next_run: number | null;
+  since: number;
+  stage: number;
+  stages: number;
+  retries: number;
+  max_retries: number;
+  executor_id: string | null;
+  description: string | null;
+  group: string | null;
+  group_id: string | null;
+  error: TaskError | null;
+  job_id: string | null;
+  parent_id: string | null;
+  user_id: string | null;
+  priority: number;
+  created: string;
+  exit_code: number | null;
+  scheduled_at: number | null;
+  next_task: string | null;
+  wait_deadline: number | null;
+  exec_deadline: number | null;
+}
+
+export interface Task extends ListedTask {
+  commands: Command[];
+  kws: unknown;
+  result: unknown[];
+}
+
+export interface Page<T> {
+  data: T[];
+  count: number;
+  cursor: string | null;
+  count_more?: boolean;
+}
+
+export interface WhyNot {
+  code: string;
+  message: string;
+}
+
+export interface Explanation {
+  running: boolean;
+  message: string;
+  reasons: WhyNot[];
+}
+
+export interface Run {
+  job_id: string | null;
+  status: string;
+  scheduled_at: number | null;
+  queued_at: number | null;
+  started_at: number | null;
+  ended_at: number | null;
+  error: TaskError | null;
+  retries: number;
+  stage: number;
+  stages: number;
+  executor_id: string | null;
+  note?: string | null;
+}
+
+export interface StageRecord {
+  stage: number;
+  name: string | null;
+  method: string;
+  cycle: number;
+  attempt: number;
+  executor_id: string | null;
+  queued_at: number | null;
+  started_at: number | null;
+  ended_at: number | null;
+  outcome: string;
+  rescued: boolean;
+  result: unknown;
+  error: TaskError | null;
+}
+
+export interface SystemView {
+  version: string;
+  manager_id: string;
+  store: string;
+  now: number;
+  up_since: number;
+  tasks: Record<string, Partial<Record<Status, number>>>;
+  executors: Record<string, number>;
+  limits: Record<string, number>;
+}
+
+export interface WhoAmI {
+  principal?: string | null;
+  kind?: string | null;
+  [field: string]: unknown;
+}
+
+export interface Executor {
+  id: string;
+  app_names: string[];
+  status: string;
+  capacity: number;
+  running: number;
+  host: string | null;
+  pid: number | null;
+  version: string | null;
+  connected_at: number;
+  last_ping: number;
+}
+
+export interface Pause {
+  id: string;
+  app_name: string | null;
+  group: string | null;
+  group_id: string | null;
+  method: string | null;
+  reason: string;
+  author: string | null;
+  created: string;
+  until: number | null;
+  cron: string | null;
+  duration: number | null;
+  timezone: string | null;
+  owner?: string | null;
+  active: boolean;
+  next_change: number | null;
+}
+
+export interface Notification {
+  id: string;
+  message: string;
+  created: string;
+  enabled: boolean;
+  task_id: string;
+  job_id: string | null;
+  status: Status;
+}
+
+export interface AuditRecord {
+  id: string;
+  at: number;
+  user_id: string | null;
+  remote: string | null;
+  action: string;
+  target: string | null;
+  data: unknown;
+}
+
+export interface RefusalCount {
+  reason: string;
+  status: Status | null;
+  count: number;
+  message: string;
+}
+
+export interface BulkResult {
+  bulk_id: string | null;
+  matched: number;
+  done: number;
+  refused: number;
+  pending: number;
+  sample: string[];
+  refusals: RefusalCount[];
+}

@@ -1,0 +1,291 @@
+/** The parts that screens are made of. */
+
+import { signal, useComputed } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { absolute, ago, count, now } from "./format";
+import { format } from "./json";
+import { RpcError } from "./rpc";
+import { url } from "./router";
+
+const FOLDED_CHARACTERS = 4_000;
+
+const SHAPES: Record<string, string> = {
+  IDLE: "○",
+  QUEUED: "◔",
+  EXECUTED: "▶",
+  WAITING: "◇",
+  SUSPENDED: "‖",
+  FINISHED: "✓",
+  SKIPPED: "↷",
+  FAILED: "✕",
+  CANCELLED: "✕",
+  LOST: "✕",
+  MISSED: "∅",
+  RELEASED: "↺",
+  ACTIVE: "✓",
+  DRAINING: "◔",
+  GONE: "○",
+};
+
+/** A status: never by colour alone. */
+export function StatusChip({ status, reason }: { status: string; reason?: string | null }) {
+  return (
+    <span class={`chip is-${status.toLowerCase()}`}>
+      <span aria-hidden="true" class="shape">
+        {SHAPES[status] ?? "○"}
+      </span>
+      {status}
+      {reason ? <span class="reason"> · {reason}</span> : null}
+    </span>
+  );
+}
+
+/** A moment as seen from now, with the date as its title. */
+export function When({ at }: { at: number | null | undefined }) {
+  if (at === null || at === undefined) return <span class="muted">–</span>;
+  return <Moment key={String(at)} at={Number(at)} />;
+}
+
+function Moment({ at }: { at: number }) {
+  const text = useComputed(() => ago(at, now()));
+  return (
+    <time dateTime={new Date(at * 1000).toISOString()} title={absolute(at)}>
+      {text}
+    </time>
+  );
+}
+
+export function TaskLink({ id, children }: { id: string; children?: ComponentChildren }) {
+  return (
+    <a data-screen href={url("task", { id })} class="id">
+      {children ?? id}
+    </a>
+  );
+}
+
+/** JSON as text. Long values are folded. */
+export function Json({ value, label }: { value: unknown; label: string }) {
+  const [open, setOpen] = useState(false);
+  const text = format(value, 2);
+  const long = text.length > FOLDED_CHARACTERS;
+  const shown = long && !open ? `${text.slice(0, FOLDED_CHARACTERS)}…` : text;
+  return (
+    <div class="json">
+      <pre tabIndex={0} role="group" aria-label={label}>
+        {shown}
+      </pre>
+      <div class="row end">
+        {long ? (
+          <button type="button" class="quiet" onClick={() => setOpen(!open)}>
+            {open ? "Show less" : `Show all ${count(text.length)} characters`}
+          </button>
+        ) : null}
+        <Copy text={text} what={label} />
+      </div>
+    </div>
+  );
+}
+
+export function Copy({ text, what }: { text: string; what: string }) {
+  return (
+    <button
+      type="button"
+      class="quiet"
+      aria-label={`Copy ${what}`}
+      onClick={() => copy(text).then((done) => say(done ? "Copied." : "Your browser does not allow copying."))}
+    >
+      Copy
+    </button>
+  );
+}
+
+/** The clipboard needs TLS or loopback; elsewhere the old way works. */
+async function copy(text: string): Promise<boolean> {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text);
+    return true;
+  }
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+/** An error of a query, in place of or above its answer. */
+export function Failure({ error, retry }: { error: RpcError | undefined; retry?: () => void }) {
+  if (!error || error.code === 401 || error.code === 0) return null; // the shell says these
+  return (
+    <div class="notice bad" role="alert">
+      <p>{error.message}</p>
+      {retry ? (
+        <button type="button" onClick={retry}>
+          Try again
+        </button>
+      ) : null}
+    </div>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <p class="strong">{title}</p>
+      {children ? <p class="muted">{children}</p> : null}
+    </div>
+  );
+}
+
+/** The head of a screen. It takes the focus when the screen changes. */
+export function Head({ title, children }: { title: string; children?: ComponentChildren }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${title} · kaiju_tasks`;
+    if (document.activeElement === document.body) heading.current?.focus({ preventScroll: true });
+  }, [title]);
+  return (
+    <div class="head">
+      <h1 ref={heading} tabIndex={-1}>
+        {title}
+      </h1>
+      {children}
+    </div>
+  );
+}
+
+/** A table that scrolls by itself where it is too wide. */
+export function Table({ label, kind, children }: { label: string; kind?: "stack"; children: ComponentChildren }) {
+  return (
+    <div class="scroll" role="region" aria-label={label} tabIndex={0}>
+      <table class={kind}>{children}</table>
+    </div>
+  );
+}
+
+/** A button with the reason why it cannot be used. */
+export function Button(props: {
+  onClick: () => void;
+  refusal?: string | null;
+  kind?: "danger" | "primary" | "quiet";
+  children: ComponentChildren;
+  label?: string;
+}) {
+  const refused = Boolean(props.refusal);
+  return (
+    <button
+      type="button"
+      class={props.kind}
+      aria-disabled={refused}
+      aria-label={props.label}
+      title={props.refusal ?? undefined}
+      onClick={() => (refused ? say(props.refusal ?? "") : props.onClick())}
+    >
+      {props.children}
+    </button>
+  );
+}
+
+export interface Question {
+  title: string;
+  body: ComponentChildren;
+  action: string;
+  danger?: boolean;
+  /** Text that must be typed before the action is possible. */
+  typed?: string;
+}
+
+const asked = signal<(Question & { answer: (yes: boolean) => void }) | null>(null);
+const said = signal("");
+
+/** Ask before an action. */
+export function confirm(question: Question): Promise<boolean> {
+  return new Promise((resolve) => {
+    asked.value = {
+      ...question,
+      answer: (yes) => {
+        asked.value = null;
+        resolve(yes);
+      },
+    };
+  });
+}
+
+/** Say what has happened. */
+export function say(text: string): void {
+  said.value = text;
+}
+
+/** Do something, and say how it went. */
+export async function attempt(what: () => Promise<string>): Promise<boolean> {
+  try {
+    say(await what());
+    return true;
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error;
+    say(error.message);
+    return false;
+  }
+}
+
+/** The dialog and the line that says what has happened; once in the page. */
+export function Desk() {
+  return (
+    <>
+      {asked.value ? <Dialog key={asked.value.title} {...asked.value} /> : null}
+      <div class="toast" role="status" aria-live="polite" hidden={!said.value}>
+        <span>{said.value}</span>
+        {said.value ? (
+          <button type="button" class="quiet" aria-label="Dismiss" onClick={() => say("")}>
+            ✕
+          </button>
+        ) : null}
+      </div>
+    </>
+  );
+}
+
+function Dialog({ title, body, action, danger, typed, answer }: Question & { answer: (yes: boolean) => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [text, setText] = useState("");
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  const ready = typed === undefined || text.trim() === typed;
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby="question"
+      onCancel={(event) => {
+        event.preventDefault();
+        answer(false);
+      }}
+    >
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (ready) answer(true);
+        }}
+      >
+        <h2 id="question">{title}</h2>
+        <div class="body">{body}</div>
+        {typed === undefined ? null : (
+          <label class="field">
+            <span>Type {typed} to confirm</span>
+            <input value={text} onInput={(event) => setText(event.currentTarget.value)} autocomplete="off" />
+          </label>
+        )}
+        <div class="row end">
+          <button type="button" onClick={() => answer(false)}>
+            Do nothing
+          </button>
+          <button type="submit" class={danger ? "danger" : "primary"} disabled={!ready}>
+            {action}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
