@@ -27,6 +27,7 @@ async def manager(store_url: str) -> AsyncIterator[Manager]:
     """A manager that does nothing of its own accord."""
     settings = Settings(db=store_url, ping_interval=60.0, poll_interval=HOUR)
     async with a_manager(settings) as manager:
+        await manager.retention.stop()
         await wait_until(lambda: manager.scheduler._next_due is None, "it has looked for work")
         yield manager
 
