@@ -1,0 +1,85 @@
+/** Which runs wanted to be noticed? */
+
+import { NO_RIGHT } from "../actions";
+import { Needs, Pages, usePages } from "../pages";
+import { query, setQuery } from "../router";
+import { call, may } from "../rpc";
+import type { Notification } from "../types";
+import { attempt, Button, Empty, Failure, Head, StatusChip, Table, TaskLink, When } from "../ui";
+
+export const Notifications = () => (
+  <Needs method="notifications.list" title="Notifications">
+    {() => <NotificationList />}
+  </Needs>
+);
+
+function NotificationList() {
+  const all = query.value.get("all") === "1";
+  const list = usePages<Notification>("notifications.list", { conditions: all ? {} : { enabled: true } }, () => true);
+
+  async function set(one: Notification, enabled: boolean): Promise<void> {
+    await attempt(async () => {
+      await call("notifications.update", { id: one.id, data: { enabled } });
+      return enabled ? "Marked as unread." : "Dismissed.";
+    });
+    list.reload();
+  }
+
+  return (
+    <>
+      <Head title="Notifications" />
+      <p>
+        <label class="row">
+          <input
+            type="checkbox"
+            checked={all}
+            onChange={() => setQuery({ all: all ? null : "1", cursor: null })}
+          />
+          with those that were dismissed
+        </label>
+      </p>
+      <Failure error={list.error} retry={list.reload} />
+      {list.data?.data.length === 0 ? (
+        <Empty title="There are no notifications.">Tasks with notify write one when a run ends.</Empty>
+      ) : null}
+      {list.data?.data.length ? (
+        <Table label="Notifications">
+          <thead>
+            <tr>
+              <th>Status</th>
+              <th>Message</th>
+              <th>When</th>
+              <th>Actions</th>
+            </tr>
+          </thead>
+          <tbody>
+            {list.data.data.map((one) => (
+              <tr key={one.id}>
+                <td>
+                  <StatusChip status={one.status} />
+                </td>
+                <td class="what">
+                  <TaskLink id={one.task_id} />
+                  <span class="line">{one.message}</span>
+                </td>
+                <td class="nowrap">
+                  <When at={Date.parse(one.created) / 1000} />
+                </td>
+                <td>
+                  <Button
+                    label={`${one.enabled ? "Dismiss" : "Restore"} the notification of ${one.task_id}`}
+                    refusal={may("notifications.update") ? null : NO_RIGHT}
+                    onClick={() => void set(one, !one.enabled)}
+                  >
+                    {one.enabled ? "Dismiss" : "Restore"}
+                  </Button>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </Table>
+      ) : null}
+      <Pages cursor={list.data?.cursor} />
+    </>
+  );
+}

@@ -1,0 +1,148 @@
+/** What is held, by whom and why? */
+
+import { useState } from "preact/hooks";
+import { NO_RIGHT } from "../actions";
+import { duration } from "../format";
+import { useQuery } from "../live";
+import { Needs } from "../pages";
+import { call, may } from "../rpc";
+import type { Pause } from "../types";
+import { attempt, Button, confirm, Empty, Failure, Head, Table, When } from "../ui";
+
+export const Pauses = () => (
+  <Needs method="pauses.list" title="Pauses">
+    {() => <PauseList />}
+  </Needs>
+);
+
+function PauseList() {
+  const list = useQuery("pauses", () => call<Pause[]>("pauses.list"), undefined, 10);
+
+  async function end(pause: Pause): Promise<void> {
+    const yes = await confirm({
+      title: "End this pause?",
+      body: <p class="break">The tasks that it holds go on. Reason: {pause.reason}</p>,
+      action: "End the pause",
+    });
+    if (!yes) return;
+    await attempt(async () => {
+      await call("pauses.remove", { id: pause.id });
+      return "The pause has ended.";
+    });
+    list.reload();
+  }
+
+  return (
+    <>
+      <Head title="Pauses" />
+      <Failure error={list.error} retry={list.reload} />
+      <AddPause reload={list.reload} />
+      {list.data?.length === 0 ? <Empty title="Nothing is paused." /> : null}
+      {list.data?.length ? (
+        <Table label="Pauses">
+          <thead>
+            <tr>
+              <th>Now</th>
+              <th>What it holds</th>
+              <th>Reason</th>
+              <th>By</th>
+              <th>Until</th>
+              <th>Actions</th>
+            </tr>
+          </thead>
+          <tbody>
+            {list.data.map((pause) => (
+              <tr key={pause.id}>
+                <td class="nowrap">
+                  {pause.active ? <span class="strong">holds</span> : "not now"}
+                </td>
+                <td class="what">{heldBy(pause)}</td>
+                <td class="what">{pause.reason}</td>
+                <td>{pause.author ?? "–"}</td>
+                <td class="nowrap">
+                  {pause.cron ? `${pause.cron}, for ${duration(Number(pause.duration))}` : <When at={pause.until} />}
+                </td>
+                <td>
+                  <Button
+                    label={`End the pause: ${pause.reason}`}
+                    refusal={may("pauses.remove") ? null : NO_RIGHT}
+                    onClick={() => void end(pause)}
+                  >
+                    End
+                  </Button>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </Table>
+      ) : null}
+    </>
+  );
+}
+
+function heldBy(pause: Pause): string {
+  const parts = [
+    pause.app_name && `stream ${pause.app_name}`,
+    pause.group && `group ${pause.group}`,
+    pause.group_id && `group id ${pause.group_id}`,
+    pause.method && `before ${pause.method}`,
+    pause.owner && `tasks of ${pause.owner}`,
+  ].filter(Boolean);
+  return parts.join(", ") || "everything";
+}
+
+function AddPause({ reload }: { reload: () => void }) {
+  const [key, setKey] = useState(0);
+  if (!may("pauses.add")) return null;
+
+  async function add(form: FormData): Promise<void> {
+    const text = (name: string) => String(form.get(name) ?? "").trim() || null;
+    const minutes = Number(text("minutes"));
+    const until = minutes > 0 ? new Date(Date.now() + minutes * 60_000).toISOString() : null;
+    const params = { reason: text("reason"), app_name: text("app_name"), group: text("group"), method: text("method"), until };
+    const done = await attempt(async () => {
+      await call("pauses.add", params);
+      return "The pause has begun.";
+    });
+    if (done) setKey(key + 1);
+    reload();
+  }
+
+  return (
+    <details class="card">
+      <summary>Add a pause</summary>
+      <form
+        key={key}
+        class="row wrap"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void add(new FormData(event.currentTarget));
+        }}
+      >
+        <label class="field grow">
+          <span>Reason</span>
+          <input name="reason" required maxLength={4096} />
+        </label>
+        <label class="field">
+          <span>Stream</span>
+          <input name="app_name" />
+        </label>
+        <label class="field">
+          <span>Group</span>
+          <input name="group" />
+        </label>
+        <label class="field">
+          <span>Method, such as mail.*</span>
+          <input name="method" />
+        </label>
+        <label class="field">
+          <span>For minutes</span>
+          <input name="minutes" type="number" min={1} />
+        </label>
+        <button type="submit" class="primary">
+          Add the pause
+        </button>
+      </form>
+    </details>
+  );
+}
