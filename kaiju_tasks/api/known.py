@@ -7,10 +7,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from kaiju_tasks.api.fit import Misfit, Shape, shape
-from kaiju_tasks.api.nearest import nearest
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.rights import ALL_SIGHT
+from kaiju_tasks.shapes.nearest import nearest
+from kaiju_tasks.shapes.shape import Misfit, Shape, shape
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS
 from kaiju_tasks.types import HOOKS, MANAGER_APP, ExecutorStatus

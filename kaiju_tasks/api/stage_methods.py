@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from kaiju_tasks.api.nearest import did_you_mean
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.rpc import Method, Registry, problems
 from kaiju_tasks.rpc.plain import Plain
+from kaiju_tasks.shapes.nearest import did_you_mean
 from kaiju_tasks.templates import compile_template
 from kaiju_tasks.types import MANAGER_APP
 

@@ -9,7 +9,6 @@ from msgspec import Raw
 from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.executor.outbox import Entry, Outbox
 from kaiju_tasks.executor.runtime import PLACE_SECONDS, Runtime
-from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.executor.stage import NULL, Stage
 from kaiju_tasks.protocol import (
     STAGE_DONE,
@@ -22,6 +21,7 @@ from kaiju_tasks.protocol import (
     ReportError,
     ReportState,
 )
+from kaiju_tasks.templates import StageData
 
 __all__ = ["Segment", "Token", "token_of"]
 
@@ -45,6 +45,7 @@ class Segment:
     """
 
     __slots__ = (
+        "_data",
         "_ending",
         "_exec_seconds",
         "_gone",
@@ -54,7 +55,6 @@ class Segment:
         "_outbox",
         "_position",
         "_runtime",
-        "_scope",
         "_stage",
         "assignment",
         "over",
@@ -75,7 +75,14 @@ class Segment:
         self._runtime = runtime
         self._outbox = outbox
         self._gone = gone
-        self._scope = Scope(assignment, {} if executor is None else executor.data)
+        self._data = StageData(
+            assignment.id,
+            assignment.job_id,
+            assignment.kws,
+            assignment.scheduled_at,
+            assignment.results,
+            {} if executor is None else executor.data,
+        )
         self._exec_seconds = assignment.exec_seconds
         self._position = 0
         self._stage: Stage | None = None
@@ -149,7 +156,7 @@ class Segment:
             info,
             command,
             self._exec_seconds,
-            self._scope,
+            self._data,
             self._runtime,
             self._on_report,
             leave_place,
@@ -169,7 +176,7 @@ class Segment:
         self._exec_seconds -= seconds
         if state in STAGE_DONE:
             name = self.assignment.commands[self._position].name
-            self._scope.add(self._index(), name, result)
+            self._data.add(self._index(), name, result)
         self._put(state, result, error, seconds, waited=state is ReportState.RELEASED)
 
     def _put_interim(self, state: ReportState, result: Raw, seconds: float) -> None:

@@ -15,8 +15,8 @@ from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
 from kaiju_tasks.executor.runtime import Runtime
-from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.protocol import ReportError, ReportState, SegmentCommand
+from kaiju_tasks.templates import StageData
 
 __all__ = ["NULL", "OnReport", "Stage"]
 
@@ -37,6 +37,7 @@ class Stage:
     __slots__ = (
         "_call",
         "_command",
+        "_data",
         "_info",
         "_latest_progress",
         "_leave_place",
@@ -44,7 +45,6 @@ class Stage:
         "_progress_timer",
         "_run_seconds",
         "_runtime",
-        "_scope",
         "_stage_seconds",
         "_started",
         "_timer",
@@ -56,14 +56,14 @@ class Stage:
         info: StageInfo,
         command: SegmentCommand,
         exec_seconds: float,
-        scope: Scope,
+        data: StageData,
         runtime: Runtime,
         on_report: OnReport,
         leave_place: Callable[[], None] | None = None,
     ) -> None:
         self._info = info
         self._command = command
-        self._scope = scope
+        self._data = data
         self._runtime = runtime
         self._on_report = on_report
         self._leave_place = leave_place
@@ -97,10 +97,10 @@ class Stage:
             self._arm()
 
     def _prepare(self) -> Call | None:
-        if not self._scope.holds(self._command.condition or NULL):
+        if not self._data.holds(self._command.condition or NULL):
             return None
         executor, command = self._runtime.find(self._info.app_name, self._info.method)
-        params = self._scope.params(self._command.params)
+        params = self._data.params(self._command.params)
         return self._make_call(executor, command, params)
 
     def _make_call(self, executor: Executor, command: Command, params: Any) -> Call:

@@ -13,6 +13,7 @@ from kaiju_tasks.templates.condition import Condition, compile_condition
 from kaiju_tasks.templates.nodes import MISSING
 from kaiju_tasks.templates.problems import condition_problems, template_problems
 from kaiju_tasks.templates.roots import ANY_ROOT, OWN_ROOTS
+from kaiju_tasks.templates.stage_data import StageData
 from kaiju_tasks.templates.template import Template, compile_template
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MISSING",
     "OWN_ROOTS",
     "Condition",
+    "StageData",
     "Template",
     "compile_condition",
     "compile_template",

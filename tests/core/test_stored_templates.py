@@ -11,10 +11,8 @@ from kaiju_tasks import NewTask, TaskCommand
 from kaiju_tasks.api.known import template_warnings
 from kaiju_tasks.define import define
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.executor.scope import Scope
 from kaiju_tasks.lifecycle import Definition
-from kaiju_tasks.protocol import Assignment
-from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS, compiled_with
+from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS, StageData, compiled_with
 from kaiju_tasks.templates.compiled import KEPT_BYTES
 
 DOCS = Path(__file__).parents[2] / "docs" / "templates.md"
@@ -54,22 +52,9 @@ def test_reading_any_root_brings_no_warning_and_reading_an_unknown_one_does() ->
 
 
 def test_an_executor_fills_every_own_root() -> None:
-    assignment = Assignment(
-        id="task",
-        job_id="job",
-        epoch=1,
-        nonce="n",
-        app_name="default",
-        stage=0,
-        stages=1,
-        commands=[],
-        exec_seconds=1.0,
-        kws=Raw(b'{"a":1}'),
-        scheduled_at=5.0,
-    )
-    scope = Scope(assignment, {"b": 2})
+    data = StageData("task", "job", Raw(b'{"a":1}'), 5.0, {}, {"b": 2})
     template = Raw(msgspec.json.encode({root: f"[{root}]" for root in OWN_ROOTS}))
-    assert scope.params(template) == {
+    assert data.params(template) == {
         "id": "task",
         "job_id": "job",
         "kws": {"a": 1},

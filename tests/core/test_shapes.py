@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from kaiju_tasks.api.dialect import JUDGED, MAX_WORK
-from kaiju_tasks.api.fit import ANYTHING, MAX_MISFITS, MAX_SCHEMA_BYTES, shape
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.params import Signature
+from kaiju_tasks.shapes.dialect import JUDGED, MAX_WORK
+from kaiju_tasks.shapes.shape import ANYTHING, MAX_MISFITS, MAX_SCHEMA_BYTES, shape
 from tests.support.work import at_most_lines
 
 

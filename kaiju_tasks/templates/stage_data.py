@@ -1,31 +1,48 @@
-"""Provides the data that the templates of a stage read."""
+"""The data that the templates of a stage read.
 
-from collections.abc import Iterable
+Executors that fill templates themselves and managers that fill them for executors both use this.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.protocol import Assignment
-from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS, compiled_condition, compiled_template
+from kaiju_tasks.templates.compiled import compiled_condition, compiled_template
+from kaiju_tasks.templates.roots import ANY_ROOT, OWN_ROOTS
 
-__all__ = ["Scope"]
+__all__ = ["StageData"]
 
 _decode = msgspec.json.decode
 
 
-class Scope:
+class StageData:
     """The data of one run: of the task, of the executor, and results by index and name.
 
-    :param executor_data: the `data` of the Executor
+    :param kws: JSON
+    :param scheduled_at: time of the schedule's fire, UNIX seconds
+    :param results: JSON of earlier stages, by index as text and by name
+    :param executor: the data of the executor
     """
 
-    __slots__ = ("_assignment", "_executor_data", "_results")
+    __slots__ = ("_executor", "_id", "_job_id", "_kws", "_results", "_scheduled_at")
 
-    def __init__(self, assignment: Assignment, executor_data: dict[str, Any]) -> None:
-        self._assignment = assignment
-        self._executor_data = executor_data
-        self._results: dict[str, Raw] = dict(assignment.results)
+    def __init__(
+        self,
+        id: str,
+        job_id: str,
+        kws: Raw,
+        scheduled_at: float | None,
+        results: Mapping[str, Raw],
+        executor: dict[str, Any],
+    ) -> None:
+        self._id = id
+        self._job_id = job_id
+        self._kws = kws
+        self._scheduled_at = scheduled_at
+        self._results: dict[str, Raw] = dict(results)
+        self._executor = executor
 
     def add(self, stage: int, name: str | None, result: Raw) -> None:
         """Keep a stage's result for later templates."""
@@ -65,14 +82,14 @@ class Scope:
     def _read(self, ref: str) -> Any:
         match ref:
             case "id":
-                return self._assignment.id
+                return self._id
             case "job_id":
-                return self._assignment.job_id
+                return self._job_id
             case "scheduled_at":
-                return self._assignment.scheduled_at
+                return self._scheduled_at
             case "kws":
-                return _decode(self._assignment.kws)
+                return _decode(self._kws)
             case "executor":
-                return self._executor_data
+                return self._executor
             case _:
                 return _decode(self._results[ref])

@@ -1,6 +1,6 @@
 """Checks of a command's parameters by the schema that its executor announced."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from kaiju_tasks.api.dialect import JUDGED, Fault, Form, Judge
-from kaiju_tasks.api.nearest import did_you_mean
-from kaiju_tasks.api.wording import describe
+from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.shapes.dialect import JUDGED, Fault, Form, Judge
+from kaiju_tasks.shapes.nearest import did_you_mean
+from kaiju_tasks.shapes.wording import describe
 from kaiju_tasks.templates import MISSING, compiled_template
 
 __all__ = ["ANYTHING", "Misfit", "Shape", "shape"]
@@ -73,10 +74,25 @@ class Shape:
         """
         return (_kept_misfits if len(params) <= KEPT_BYTES else _misfits)(self, params)
 
+    def check(self, params: Any) -> None:
+        """Check filled parameters.
+
+        :param params: JSON
+        :raises InvalidParams: a parameter is invalid; `field` is its path
+        """
+        if not isinstance(params, dict):
+            raise InvalidParams("`params` must be an object of named parameters", field="params")
+        if (misfit := next(self._misfits_of(params), None)) is not None:
+            field = misfit.path.removeprefix("params.")
+            raise InvalidParams(f"`{field}` {misfit.what}", field=field)
+
     def _find(self, params: bytes) -> Iterator[Misfit]:
         values = compiled_template(params).outline()
-        if values is None:
-            return
+        if values is not None:
+            yield from self._misfits_of(values)
+
+    def _misfits_of(self, values: Mapping[str, Any]) -> Iterator[Misfit]:
+        """:param values: by name of the parameter; MISSING for one that is not known yet"""
         for name in self._required:
             if name not in values:
                 what = describe(self._properties.get(name), self._targets)

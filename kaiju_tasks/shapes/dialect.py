@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
 
-from kaiju_tasks.api.nearest import did_you_mean
-from kaiju_tasks.api.wording import describe, shown
 from kaiju_tasks.rpc.describe import kind
+from kaiju_tasks.shapes.nearest import did_you_mean
+from kaiju_tasks.shapes.wording import describe, shown
 
 __all__ = ["JUDGED", "Fault", "Form", "Judge"]
 
