@@ -88,6 +88,9 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
     :param instance: a random text that the process keeps while it lives
     :param attempt: the number of this connect of the process, higher with each one. A connect that
         is carried out late does not replace a newer one of the same instance
+    :param fill: whether the manager fills templates, decides conditions and checks parameters for
+        this executor, and sends it one command at a time
+    :param data: with `fill`, what templates read as `[executor.…]`
     """
 
     id: str
@@ -101,6 +104,8 @@ class ConnectParams(Struct, kw_only=True, omit_defaults=True):
     version: str | None = None
     instance: str | None = None
     attempt: int = 0
+    fill: bool = False
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 class ConnectResult(Struct, kw_only=True):
@@ -118,6 +123,7 @@ class ConnectResult(Struct, kw_only=True):
     :param max_result_bytes: the maximum size of a stage's result as JSON
     :param revoked: leases of `holding` that the executor no longer holds and must stop
     :param status: ACTIVE, DRAINING or SUSPENDED
+    :param fill: whether the manager fills templates, as the executor has asked
     """
 
     protocol: int
@@ -130,6 +136,7 @@ class ConnectResult(Struct, kw_only=True):
     revoked: list[Lease]
     reconnect_grace: float | None = None
     max_frame_bytes: int = DEFAULT_FRAME_BYTES
+    fill: bool = False
 
 
 class PingParams(Struct, omit_defaults=True):
@@ -160,7 +167,7 @@ class SegmentCommand(Struct, omit_defaults=True):
     """One command of a segment.
 
     :param method: name of a registered method
-    :param params: parameters with unfilled templates
+    :param params: parameters with unfilled templates; filled ones for an executor with `fill`
     :param max_timeout: seconds that the stage may run
     :param condition: condition with unfilled templates; null for no condition
     :param name: name of the stage, for templates
@@ -318,22 +325,28 @@ class WriteStageParams(Struct):
 class AckState(StrEnum):
     """ok: stored, continue with the next command; released: stored, and the lease has ended (a
     hook, a suspension, a retry, or the end of the run), drop the task; stale_lease: nothing was
-    stored, stop the work."""
+    stored, stop the work; again: stored, but the answer had no room for the next filled command,
+    repeat the report to get it."""
 
     OK = "ok"
     RELEASED = "released"
     STALE = "stale_lease"
+    AGAIN = "again"
 
 
 class Ack(Struct, omit_defaults=True):
     """The acknowledgement of one report, sent after the commit.
 
     :param state: how the report was handled
-    :param exec_seconds: for extend, the seconds of execution that are left
+    :param exec_seconds: for extend, and beside `command`, the seconds of execution that are left
+    :param stage: index of the stage of `command`
+    :param command: the next command, filled, for an executor with `fill` whose lease continues
     """
 
     state: AckState
     exec_seconds: float | None = None
+    stage: int | None = None
+    command: SegmentCommand | None = None
 
 
 def is_work(report: Report, ack: Ack) -> bool:

@@ -5,9 +5,10 @@ The types of the protocol define only the shapes. This module defines the ranges
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
-from kaiju_tasks.errors import Forbidden
+from kaiju_tasks.errors import Forbidden, InvalidParams
 from kaiju_tasks.protocol import ConnectParams, PingParams, SuspendExecutorParams
 from kaiju_tasks.rights import Decision, Principal, Target, access, may
 from kaiju_tasks.rpc import convert
@@ -16,6 +17,7 @@ from kaiju_tasks.types import MANAGER_APP, Id, Label
 OWN_ID = "manager-"
 """The ids of the managers' own executors begin with it."""
 Capacity = Annotated[int, Meta(ge=0, le=100_000)]
+DATA_BYTES_MAX = 65_536
 Attempt = Annotated[int, Meta(ge=0, lt=2**53)]
 Pid = Annotated[int, Meta(ge=0, lt=2**31)]
 
@@ -49,6 +51,10 @@ def check_connect(params: ConnectParams, principal: Principal, *, system: bool) 
         principal may not serve the streams or take the id
     """
     _check(params, _Executor)
+    if len(msgspec.json.encode(params.data)) > DATA_BYTES_MAX:
+        raise InvalidParams(
+            f"`data` must have at most {DATA_BYTES_MAX:,} bytes as JSON", field="data"
+        )
     if MANAGER_APP in params.app_names and not system:
         raise Forbidden(
             f"`app_names`: only the manager itself serves the stream {MANAGER_APP!r}; "

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kaiju_tasks.lifecycle import Command, Definition
+from kaiju_tasks.manager.executors.methods import of_stream
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.shapes.nearest import nearest
 from kaiju_tasks.shapes.shape import Misfit, Shape, shape
@@ -126,10 +127,6 @@ class KnownMethods:
 
 def read_commands(commands: Raw) -> list[Announced]:
     return msgspec.json.decode(commands, type=list[Announced])
-
-
-def of_stream(commands: list[Announced], app_name: str) -> list[Announced]:
-    return [command for command in commands if command.app_name in (None, app_name)]
 
 
 def _add(offer: Offer, app_name: str, commands: list[Announced]) -> None:

@@ -15,6 +15,7 @@ from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.events.wakes import Wakes, read_wake
+from kaiju_tasks.manager.executors.filler import FillDesk
 from kaiju_tasks.manager.executors.method_gates import MethodGates
 from kaiju_tasks.manager.executors.placement import placements
 from kaiju_tasks.manager.executors.reconciliation import Reconciliation
@@ -106,6 +107,7 @@ class Manager:
             ProgressEvents(self.events, self.committer.states.definitions, self.id).publish,
             visits.worked,
         )
+        self.fill_desk = FillDesk(self.committer, self.clock, self.reports.apply, self.spawn)
         self.roster = Roster(
             store,
             self.committer,
@@ -119,6 +121,7 @@ class Manager:
             on_resumed=self.serve_session,
             on_shortened=lambda: self.scheduler.look(),
             spawn=self.spawn,
+            new_filler=self.fill_desk.new,
         )
         self.reconciliation = Reconciliation(
             store,
@@ -194,6 +197,7 @@ class Manager:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self.fill_desk.close()
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await self.store.manager_gone(self.id)

@@ -14,6 +14,8 @@ from tests.rpc.documents import nodes, roots
 OPEN = {
     "*.kws/additionalProperties": "template arguments are the users' own",
     "*.meta/additionalProperties": "the users' own",
+    "ConnectParams.data/additionalProperties": "what templates read of an executor",
+    "manager.connect(data)/additionalProperties": "what templates read of an executor",
     "Assignment.kws": "template arguments, as bytes",
     "Assignment.results/additionalProperties": "results of stages, as bytes",
     "SegmentCommand.params": "a template, as bytes",

@@ -15,7 +15,9 @@ def main() -> int:
     stats: Counter[str] = Counter()
     began = time.process_time()
     for seed in arguments.seeds:
-        outcome = simulate(seed, echo=arguments.trace, quiet=arguments.quiet)
+        outcome = simulate(
+            seed, echo=arguments.trace, quiet=arguments.quiet, filled=arguments.filled
+        )
         stats.update(outcome.stats)
         if arguments.digests:
             print(seed, outcome.digest)
@@ -34,6 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=_seeds, required=True, help="such as 7 or 0-1000")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
     parser.add_argument("--quiet", action="store_true", help="without faults")
+    parser.add_argument("--filled", type=float, default=0.0, help="executors with `fill`, 0 to 1")
     parser.add_argument("--digests", action="store_true", help="print a hash of each trace")
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ from kaiju_tasks.executor.runner import Runner
 from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.transport import Refused
 from kaiju_tasks.protocol import CommandInfo, ConnectParams
+from tests.simulation.filled import FilledRunner
 from tests.simulation.loop import Process
 from tests.simulation.network import Network, SimTransport
 from tests.simulation.trace import Trace
@@ -25,6 +26,7 @@ Began = Callable[["SimExecutor", Context], int]
 class SimExecutor:
     """One life of an executor; a new one comes with a new name.
 
+    :param fill: whether it leaves the filling of its commands to the manager
     :param lacking: methods that it has, but does not announce
     :ivar announced: the methods that it has announced in its life
     :param began: called when a stage begins; returns the number of that execution, which is part of
@@ -42,7 +44,10 @@ class SimExecutor:
         trace: Trace,
         began: Began,
         lacking: frozenset[str] = frozenset(),
+        *,
+        fill: bool = False,
     ) -> None:
+        self._fill = fill
         self.announced: set[str] = set()
         self._lacking = lacking
         self._identity: ConnectParams | None = None
@@ -65,11 +70,14 @@ class SimExecutor:
         clock = LoopClock()
         runtime = Runtime([executor], clock, threads=1, kill_grace=2.0)
         runtime.on_stuck = lambda: self.kill(silent=False)
-        self.runner = Runner(runtime, Outbox(), concurrency=self.concurrency)
+        make = FilledRunner if self._fill else Runner
+        self.runner = make(runtime, Outbox(), concurrency=self.concurrency)
         identity = self._identity = ConnectParams(
             id=self.process.name,
             app_names=[self.app_name],
             instance=self.process.name,
+            fill=self._fill,
+            data=executor.data if self._fill else {},
         )
         self._methods = sorted(executor.commands)
         self.announce(self._lacking)

@@ -15,6 +15,7 @@ from tests.simulation.world import Outcome, simulate
 SEEDS = 200
 NARROW_SEEDS = 15
 QUIET_SEEDS = 10
+FILLED_SEEDS = 40
 SEEDS_PER_TEST = 10
 
 
@@ -43,6 +44,16 @@ def test_every_invariant_holds_when_sockets_take_little(monkeypatch: pytest.Monk
     for seed in range(NARROW_SEEDS):
         outcome = simulate(seed, faults={"narrow": 5_000.0})
         assert not outcome.violations, outcome.report
+
+
+def test_every_invariant_holds_when_managers_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "FRAME_BYTES", 200)
+    seen: set[str] = set()
+    for seed in range(FILLED_SEEDS):
+        outcome = simulate(seed, filled=0.7)
+        assert not outcome.violations, outcome.report
+        seen |= outcome.stats.keys()
+    assert "ack again" in seen
 
 
 def test_the_simulation_comes_to_every_place_that_it_is_about() -> None:

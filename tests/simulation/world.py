@@ -73,6 +73,7 @@ class World:
     """Managers and executors, and their supervisors.
 
     :param quiet: no faults at all
+    :ivar filled: the part of the executors that leave the filling of commands to the manager
     """
 
     def __init__(self, seed: int, loop: SimLoop, trace: Trace, *, quiet: bool = False) -> None:
@@ -120,6 +121,8 @@ class World:
         self._spoil_dice = Random(f"spoil/{seed}")
         self._silent = Random(f"silent/{seed}").choice([0.0, 0.0, 0.001])
         self.faults: Mapping[str, float] = NO_FAULTS
+        self._fill_dice = Random(f"fill/{seed}")
+        self.filled = 0.0
         self._lives = 0
 
     def _committed(self, line: StoreLine, steps: list[Step], executors: list[ExecutorRow]) -> None:
@@ -298,6 +301,7 @@ class World:
                 self._trace,
                 self.oracle.began,
                 self._lacking(),
+                fill=self._fill_dice.random() < self.filled,
             )
             self.executors.append(executor)
             await executor.process.killed()
@@ -339,18 +343,25 @@ def _watched_logs(trace: Trace) -> Iterator[None]:
 
 
 def simulate(
-    seed: int, *, echo: bool = False, quiet: bool = False, faults: Mapping[str, float] = NO_FAULTS
+    seed: int,
+    *,
+    echo: bool = False,
+    quiet: bool = False,
+    faults: Mapping[str, float] = NO_FAULTS,
+    filled: float = 0.0,
 ) -> Outcome:
     """Live through one seed.
 
     :param echo: print the whole trace
     :param quiet: without faults
     :param faults: chances of the network's or the database's small troubles, instead of the seed's
+    :param filled: the part of the executors that leave the filling to the manager
     """
 
     def make(loop: SimLoop, trace: Trace) -> World:
         world = World(seed, loop, trace, quiet=quiet)
         world.faults = faults
+        world.filled = filled
         return world
 
     return live_through(seed, make, echo=echo)

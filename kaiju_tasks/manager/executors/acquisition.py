@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from kaiju_tasks.lifecycle import (
     Acquired,
+    Definition,
     Event,
     MethodLacking,
     Row,
@@ -112,9 +113,12 @@ class Acquisition:
     async def _leased_before(self, tx: Transaction) -> list[Assignment]:
         rows = await tx.lock_leased(self._session.executor_id)
         states = await self._committer.states.load(tx, [r for r in rows if r.nonce == self._nonce])
-        leased = [Leased(Step(s.row), s.definition, self._methods) for s in states.values()]
+        leased = [self._leased(Step(s.row), s.definition) for s in states.values()]
         assignments, _ = await assign(tx, leased)
         return assignments
+
+    def _leased(self, step: Step, definition: Definition) -> Leased:
+        return Leased(step, definition, self._methods, self._session.fills)
 
     async def _lease(self, tx: Transaction, rows: Sequence[Row]) -> Written[Found]:
         """Lease locked tasks while there are places, and hold those that must wait."""
@@ -133,7 +137,7 @@ class Acquisition:
 
         looked_at = [states[id] for id in (*admitted, *full, *lacking)]
         changes = self._committer.states.advance(tx, looked_at, event)
-        leased = [Leased(c.step, c.definition, self._methods) for c in changes if _is_leased(c)]
+        leased = [self._leased(c.step, c.definition) for c in changes if _is_leased(c)]
         looked = len(changes)  # fewer than `rows` if no place is left or `advance` failed
         assignments, unreadable = await assign(tx, leased)
         if unreadable:

@@ -22,11 +22,13 @@ class Leased(NamedTuple):
     """A task that an executor has acquired.
 
     :ivar methods: the methods that the executor has for its stream
+    :ivar single: whether the executor is sent one command at a time
     """
 
     step: Step
     definition: Definition
     methods: Methods = None
+    single: bool = False
 
 
 class Segment(Struct, frozen=True):
@@ -41,11 +43,17 @@ class Segment(Struct, frozen=True):
     reads: tuple[tuple[int, str], ...] = ()
 
 
-def segment(definition: Definition, stage: int, methods: Methods = None) -> Segment:
+def segment(
+    definition: Definition, stage: int, methods: Methods = None, *, single: bool = False
+) -> Segment:
     """The segment that begins at a stage.
 
     :param methods: the methods that the executor has for the stream
+    :param single: the first command only
     """
+    if single:
+        commands = definition.commands[stage : stage + 1]
+        return Segment(commands, tuple(_reads(definition, stage, commands)) if stage else ())
     hooks = definition.hooks.stages
     end = next((hook for hook in hooks if hook >= stage), len(definition.commands))
     if methods is not None:
@@ -81,16 +89,16 @@ async def assign(
     """
     wanted = [
         (step.row.job_id or "", step.row.cycle, stage)
-        for step, definition, methods in tasks
+        for step, definition, methods, single in tasks
         if step.row.stage
-        for stage, _ in segment(definition, step.row.stage, methods).reads
+        for stage, _ in segment(definition, step.row.stage, methods, single=single).reads
     ]
     results = await tx.results(wanted) if wanted else {}
     damaged = {key: problem for key, raw in results.items() if (problem := _problem(raw))}
     assignments, unreadable = [], {}
-    for step, definition, methods in tasks:
+    for step, definition, methods, single in tasks:
         row = step.row
-        part = segment(definition, row.stage, methods)
+        part = segment(definition, row.stage, methods, single=single)
         if damaged and (error := _unreadable(row, part, damaged)) is not None:
             unreadable[row.id] = error
         else:

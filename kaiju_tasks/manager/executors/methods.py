@@ -5,7 +5,7 @@ stream takes every method there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -31,18 +31,22 @@ class _Command(Protocol):
     def app_name(self) -> str | None: ...
 
 
+C = TypeVar("C", bound=_Command)
+
 _decode = msgspec.json.Decoder(list[_Announced]).decode
 
 
 def announced(commands: Sequence[_Command], app_names: Iterable[str]) -> dict[str, Methods]:
     """The methods of an executor, by stream. A stream without methods of its own takes all."""
     return {
-        app_name: frozenset(
-            command.method for command in commands if command.app_name in (None, app_name)
-        )
-        or None
+        app_name: frozenset(command.method for command in of_stream(commands, app_name)) or None
         for app_name in app_names
     }
+
+
+def of_stream(commands: Sequence[C], app_name: str) -> list[C]:
+    """Those commands that an executor has for a stream."""
+    return [command for command in commands if command.app_name in (None, app_name)]
 
 
 def stored(commands: Raw, app_names: Iterable[str]) -> dict[str, Methods]:

@@ -154,8 +154,8 @@ class Placement:
         assignments, unreadable = await assign(
             self._tx,
             [
-                Leased(step, made, place.session.methods.get(step.row.app_name))
-                for place, step, made in leased
+                Leased(step, made, session.methods.get(step.row.app_name), session.fills)
+                for (session, _), step, made in leased
             ],
         )
         sessions = {step.row.id: place.session for place, step, _ in leased}

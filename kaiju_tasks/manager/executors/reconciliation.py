@@ -114,7 +114,10 @@ class Reconciliation:
         held, now = set(holding), asyncio.get_running_loop().time()
         before, session.differing = session.differing, {}
         lasting: set[Lease] = set()
-        for lease in held.symmetric_difference(session.leases.values()):
+        differing = held.symmetric_difference(session.leases.values())
+        if session.filler is not None:
+            differing -= session.filler.unsent
+        for lease in differing:
             pings, since = before.get(lease, (0, now))
             session.differing[lease] = pings + 1, since
             if pings + 1 >= PINGS_IN_A_ROW and now - since >= INTERVALS_APART * self._ping_interval:

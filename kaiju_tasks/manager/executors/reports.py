@@ -32,6 +32,8 @@ from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.types import ErrorType, TaskError, TaskStatus
 
 OK, RELEASED, STALE = Ack(AckState.OK), Ack(AckState.RELEASED), Ack(AckState.STALE)
+GOES_ON = (AckState.OK, AckState.AGAIN)
+"""The states after which the lease still stands."""
 MAX_REPORTS = 500
 MAX_ERROR_TEXT = 10_000
 MAX_ERROR_TYPE = 255
@@ -75,20 +77,43 @@ class Reports:
         ]
         if session is not None and len(pairs) < len(reports):
             self._progressed(reports, leases, session)
-        outcomes = iter(await self._committer.apply_all(pairs))
+        outcomes = await self._committer.apply_all(pairs)
+        steps = iter(outcomes)
         acks = [
-            OK if report.state is ReportState.PROGRESS else self._ack(report, lease, next(outcomes))
+            OK if report.state is ReportState.PROGRESS else self._ack(report, lease, next(steps))
             for report, lease in zip(reports, leases, strict=True)
         ]
         if session is not None:
+            if session.filler is not None:
+                acks = await session.filler.follow(reports, acks, outcomes)
             if any(is_work(report, ack) for report, ack in zip(reports, acks, strict=True)):
                 self._on_work(session.executor_id)
             for report, lease, ack in zip(reports, leases, acks, strict=True):
-                if ack is not OK and ack.state is not AckState.OK:
+                if ack is not OK and ack.state not in GOES_ON:
                     session.drop(lease)
                 elif session.alone is not None and report.state in STAGE_DONE:
                     session.cleared(lease)
         return acks
+
+    async def apply(
+        self, reports: Sequence[Report], session: Session
+    ) -> list[tuple[Ack, Step | BaseException]]:
+        """Write reports that the manager makes on behalf of an executor.
+
+        :returns: the acknowledgement of each report, and the step or the error, in order
+        :raises Unavailable: the database cannot be reached
+        """
+        leases = [Lease(r.id, r.job_id, r.epoch, r.nonce) for r in reports]
+        outcomes = await self._committer.apply_all(
+            [
+                (report.id, self._event(report, lease, session))
+                for report, lease in zip(reports, leases, strict=True)
+            ]
+        )
+        return [
+            (self._ack(report, lease, outcome), outcome)
+            for report, lease, outcome in zip(reports, leases, outcomes, strict=True)
+        ]
 
     def _progressed(
         self, reports: Sequence[Report], leases: Sequence[Lease], session: Session

@@ -16,7 +16,7 @@ from kaiju_tasks.manager.executors.frames import largest_frame
 from kaiju_tasks.manager.executors.methods import Methods, announced, stored
 from kaiju_tasks.manager.executors.processes import LocalProcess, has_ended_soon, local_process
 from kaiju_tasks.manager.executors.reconciliation import lease_of
-from kaiju_tasks.manager.executors.sessions import GONE, Connection, Session, Sessions
+from kaiju_tasks.manager.executors.sessions import GONE, Connection, Filler, Session, Sessions
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.executors.visits import REST_SECONDS_MAX, Visits
 from kaiju_tasks.manager.writing.changes import Change, Written
@@ -42,6 +42,7 @@ class Roster:
     :param on_resumed: called with the session of an executor that may take tasks again
     :param on_shortened: called after a lease was shortened
     :param spawn: runs a coroutine in the background
+    :param new_filler: makes what fills the commands of an executor that does not
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Roster:
         on_resumed: Callable[[Session], None],
         on_shortened: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        new_filler: Callable[[Session, ConnectParams], Filler],
     ) -> None:
         self._store = store
+        self._new_filler = new_filler
         self._committer = committer
         self._sessions = sessions
         self._visits = visits
@@ -111,6 +114,8 @@ class Roster:
             params.id, nonce, connection, params.app_names, params.capacity, status, methods
         )
         session.keep(kept, methods if methods_before is None else methods_before)
+        if params.fill:
+            session.filler = self._new_filler(session, params)
         session.owner = owner
         session.process = local_process(params.host, params.pid) if local else None
         self._sessions.add(session)
@@ -131,6 +136,7 @@ class Roster:
             max_frame_bytes=largest_frame(settings),
             status=status,
             revoked=[lease for lease in params.holding if lease not in held],
+            fill=params.fill,
         )
         return result, session
 

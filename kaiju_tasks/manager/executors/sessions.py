@@ -4,15 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from kaiju_tasks.manager.executors.frames import frames
 from kaiju_tasks.manager.executors.methods import ANY, Methods, common, gates_of
 from kaiju_tasks.manager.executors.processes import LocalProcess
 from kaiju_tasks.protocol import (
+    Ack,
     Assignment,
     DrainParams,
     Lease,
+    Report,
     ResumeParams,
     RevokeParams,
     RunParams,
@@ -40,6 +42,29 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+class Filler(Protocol):
+    """Fills the commands of an executor that leaves it to the manager.
+
+    :ivar unsent: leases that are pushed, but not sent yet
+    """
+
+    unsent: set[Lease]
+
+    def push(self, assignments: Sequence[Assignment]) -> None:
+        """Send assignments of one command each, filled, as the executor takes them."""
+        ...
+
+    def taken(self) -> None:
+        """The executor has taken some of what it was sent."""
+        ...
+
+    async def follow(
+        self, reports: Sequence[Report], acks: Sequence[Ack], outcomes: Sequence[Any]
+    ) -> list[Ack]:
+        """Add the next commands to the acknowledgements of reports."""
+        ...
+
+
 class Session:
     """One executor's connection: its free capacity, and the leases pushed through it.
 
@@ -54,6 +79,7 @@ class Session:
     :ivar congested: whether a task waits until the executor has taken all that was sent
     :ivar resting: whether the executor gets no tasks because it came and went without useful work
     :ivar on_free: called when the session is not congested or resting any more
+    :ivar filler: fills the commands of the executor, if the executor does not
     :ivar process: the process of the executor, if it is known and on this machine
     :ivar acquiring: how many places are reserved for leases that are being acquired and were not
         pushed yet, by nonce
@@ -86,12 +112,18 @@ class Session:
         self.congested = False
         self.resting = False
         self.on_free: Callable[[], None] = lambda: None
+        self.filler: Filler | None = None
         self.process: LocalProcess | None = None
         self.acquiring: Counter[str] = Counter()
         self.differing: dict[Lease, tuple[int, float]] = {}
         self.reserved_for: str | None = None
         self.alone: str | None = None
         self.open = True
+
+    @property
+    def fills(self) -> bool:
+        """Whether the manager fills the commands of the executor."""
+        return self.filler is not None
 
     @property
     def free(self) -> int:
@@ -142,9 +174,16 @@ class Session:
         for a in assignments:
             self._methods_of_leases.pop(a.id, None)
             self.leases[a.id] = Lease(a.id, a.job_id, a.epoch, a.nonce)
+        if self.filler is None:
+            self.transmit(assignments)
+        else:
+            self.filler.push(assignments)
+
+    def transmit(self, assignments: Sequence[Assignment]) -> None:
+        """Send assignments whose leases are pushed."""
         for frame in frames(assignments, _encode_run):
             self.untaken += len(frame)
-            self.connection.send(frame, partial(self._taken, len(frame)))
+            self.connection.send(frame, partial(self.taken, len(frame)))
 
     def wait_until_taken(self) -> None:
         """Take no tasks until the executor has taken those that were sent."""
@@ -160,8 +199,11 @@ class Session:
         if self.open:
             self.on_free()
 
-    def _taken(self, size: int) -> None:
+    def taken(self, size: int) -> None:
+        """Count bytes that the executor has taken."""
         self.untaken -= size
+        if self.filler is not None:
+            self.filler.taken()
         if self.congested and not self.untaken:
             self.congested = False
             self.on_free()

@@ -54,6 +54,11 @@ class DefinitionCache:
         entry = self._kept.get(task_id)
         return None if entry is None else entry[1]
 
+    def current(self, row: Row) -> Definition | None:
+        """The cached definition of a row, if it is the one that the row has."""
+        entry = self._kept.get(row.id)
+        return entry[1] if entry is not None and entry[0] == row.rev else None
+
     def forget(self, task_id: str) -> None:
         entry = self._kept.pop(task_id, None)
         if entry is not None:
