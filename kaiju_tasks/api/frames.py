@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Coroutine
 from secrets import token_hex
 from typing import Any
 
@@ -68,11 +69,11 @@ class Frames:
         """Return a connection that answers the messages of a caller."""
         return RpcConnection(self._manager, self._registry, caller, self)
 
-    async def answer(self, body: bytes, caller: Caller) -> bytes | None:
+    def answer(self, body: bytes, caller: Caller) -> Coroutine[Any, Any, bytes | None]:
         """Answer one message of a caller; see `RpcConnection.answer`."""
         if caller.connection is None:
-            return await dispatch(self._registry, body, caller, self.limits)
-        return await self.connection(caller).answer(body)
+            return dispatch(self._registry, body, caller, self.limits)
+        return self.connection(caller).answer(body)
 
 
 class RpcConnection:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from operator import attrgetter
 from typing import Any
 
 from kaiju_tasks.api import params as p
@@ -88,7 +89,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
 
     :param manager: manager that they act on; without a manager, they can only be described
     """
-    registry = Registry(lambda caller: caller.principal)
+    registry = Registry(attrgetter("principal"))
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))

@@ -82,6 +82,7 @@ from kaiju_tasks.define import (
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooLarge, Unavailable
 from kaiju_tasks.lifecycle import (
     Cancel,
+    Cause,
     Definition,
     Delete,
     Event,
@@ -165,7 +166,8 @@ class TasksApi:
         except InvalidParams as exc:
             raise (await self._problems(params.data, caller, exc))[0] from None
         warnings = await self._warnings(defined, params.strict)
-        draft = self._draft(defined, caller, await self._labels(caller))
+        labels = {} if caller.cause is None else await self._labels(caller.cause)
+        draft = self._draft(defined, caller, labels)
         for _ in range(DUPLICATE_TRIES):
             try:
                 step = await self._committer.create(draft)
@@ -244,7 +246,7 @@ class TasksApi:
         warnings = [
             await self._warnings(one, params.strict, index) for index, one in enumerate(made)
         ]
-        labels = await self._labels(caller)
+        labels = {} if caller.cause is None else await self._labels(caller.cause)
         drafts = [self._draft(defined, caller, labels) for defined in made]
         try:
             outcomes = await self._committer.create_all(drafts)
@@ -313,8 +315,9 @@ class TasksApi:
     async def _checked(self, data: Any, caller: Caller) -> Defined:
         """:raises InvalidParams: there are problems; this is one of them"""
         defined = self._define_at(read_new_task(data), self._manager.clock.now(), caller)
-        seen = seen_by(caller, access.OPERATE_TASKS)
-        await self._next_tasks.check({"data.next_task": defined.definition}, seen)
+        if defined.definition.next_task is not None:
+            seen = seen_by(caller, access.OPERATE_TASKS)
+            await self._next_tasks.check({"data.next_task": defined.definition}, seen)
         return defined
 
     async def _problems(
@@ -367,11 +370,9 @@ class TasksApi:
         for place, child in defined.children:
             self._own.check(child, f"{prefix}.{place}")
 
-    async def _labels(self, caller: Caller) -> Mapping[str, str]:
+    async def _labels(self, cause: Cause) -> Mapping[str, str]:
         """The labels that the tasks of a caller inherit: those of the task whose stage it is."""
-        if caller.cause is None:
-            return {}
-        parent = (await self._store.tasks([caller.cause.by], ALL_SIGHT, results=False)).values()
+        parent = (await self._store.tasks([cause.by], ALL_SIGHT, results=False)).values()
         return next((view.definition.labels for view in parent), {})
 
     def _draft(self, defined: Defined, caller: Caller, labels: Mapping[str, str]) -> Draft:

@@ -172,11 +172,16 @@ async def _run(
     if isinstance(call.params, list):
         raise InvalidParams("params must be an object of named parameters")
     params = method.read(call.params, lambda: _envelope(body).params)
+    if not method.reads:
+        return _encoded(call, await registry.call(caller, method, params), room)
     async with registry.reading(caller, method):
-        if room.full and method.reads:
+        if room.full:
             room.refuse()
-        result = await registry.call(caller, method, params)
-        return room.take(encode_result(call.id, result)) if call.answered else None
+        return _encoded(call, await registry.call(caller, method, params), room)
+
+
+def _encoded(call: _Call, result: Any, room: _Room) -> bytes | None:
+    return room.take(encode_result(call.id, result)) if call.answered else None
 
 
 def _encode_failure(call: _Call, error: KaijuError) -> bytes:

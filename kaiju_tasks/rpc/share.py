@@ -48,10 +48,12 @@ class Share:
 
         :returns: the number to give back; 0 if it is not free
         """
-        size = self._counted(size)
-        if self._waiting or size > self._left or self._exceeds(client, size):
+        size = self._least if size < self._least else min(size, self._each)
+        used = self._used.get(client, 0)
+        if self._waiting or size > self._left or (used and self._exceeds(client, size)):
             return 0
-        self._count(client, size)
+        self._left -= size
+        self._used[client] = used + size
         return size
 
     def give(self, client: str, size: int) -> None:

@@ -1,10 +1,11 @@
 """Builds the web application: its routes and the resources behind them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import msgspec
 from aiohttp import WSCloseCode, hdrs, web
+from aiohttp.typedefs import Middleware
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.api.document import api_document
@@ -15,10 +16,10 @@ from kaiju_tasks.rights import Access, access, sight_of
 from kaiju_tasks.rpc import Registry, document_for, servers
 from kaiju_tasks.server.console import asset, page
 from kaiju_tasks.server.entrance import ADMISSION, Entrance, Handler
-from kaiju_tasks.server.front import FRONT, behind_proxy, front_of
+from kaiju_tasks.server.front import FRONT, Front, behind_proxy, front_of
 from kaiju_tasks.server.guard import Guard
 from kaiju_tasks.server.health import Readiness
-from kaiju_tasks.server.http import rpc_url, serve_post
+from kaiju_tasks.server.http import POSTS, Posts, rpc_url
 from kaiju_tasks.server.memory import keep_memory_low
 from kaiju_tasks.server.metrics import Metrics
 from kaiju_tasks.server.runner import ASKED, Asked
@@ -33,7 +34,6 @@ __all__ = ["ROUTES", "create_app"]
 
 MANAGER = web.AppKey("manager", Manager)
 FRAMES = web.AppKey("frames", Frames)
-GUARD = web.AppKey("guard", Guard)
 METRICS = web.AppKey("metrics", Metrics)
 SIGN_IN = web.AppKey("sign_in", SignIn)
 READINESS = web.AppKey("readiness", Readiness)
@@ -62,17 +62,18 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     :raises SettingsError: a setting is not valid
     """
     front = front_of(settings)
-    app = web.Application(middlewares=[_entered])
+    guard = Guard(settings.host, front.hosts, front.origin)
+    app = web.Application(middlewares=[_entering(front, guard, asked := Asked())])
     app[FRONT] = front
-    app[ASKED] = Asked()
+    app[ASKED] = asked
     app[MANAGER] = manager
     app[FRAMES] = frames = Frames(manager, registry, settings)
-    app[GUARD] = Guard(settings.host, front.hosts, front.origin)
     app[METRICS] = Metrics(manager)
     app[READINESS] = Readiness(manager)
     app[OPENRPC] = api_document(registry)
     app[REGISTRY] = registry
-    app[TRAFFIC] = Traffic(frames.largest)
+    app[TRAFFIC] = traffic = Traffic(frames.largest)
+    app[POSTS] = Posts(manager.auth, frames, traffic)
     entrance = Entrance(manager.auth)
     app[SIGN_IN] = SignIn(entrance)
     app.cleanup_ctx.append(_sockets)
@@ -107,31 +108,36 @@ async def _close_sockets(app: web.Application) -> None:
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the manager stops")
 
 
-@web.middleware
-async def _entered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What applies to every request. One middleware, because each one costs a coroutine."""
-    app = request.app
-    app[ASKED].add(request.protocol)
-    request = behind_proxy(request, app[FRONT])
-    response = _refusal(request, app) or await handler(request)
-    if not response.prepared and hdrs.CACHE_CONTROL not in response.headers:
-        response.headers.update(HEADERS)
-    return response
+def _entering(front: Front, guard: Guard, asked: Asked) -> Middleware:
+    """What applies to every request. One middleware, because each one costs a coroutine, and what
+    it needs is at hand, because a look into the application costs a call."""
+    unguarded = UNGUARDED | {front.base + path for path in UNGUARDED}
+
+    @web.middleware
+    async def entered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked.add(request.protocol)
+        if front.proxies:
+            request = behind_proxy(request, front)
+        refusal = None if request.path in unguarded else _refusal(request, guard)
+        response = refusal or await handler(request)
+        if not response.prepared and hdrs.CACHE_CONTROL not in response.headers:
+            response.headers.update(HEADERS)
+        return response
+
+    return entered
 
 
-def _refusal(request: web.Request, app: web.Application) -> web.StreamResponse | None:
-    if request.path.removeprefix(app[FRONT].base) in UNGUARDED:
-        return None
+def _refusal(request: web.Request, guard: Guard) -> web.StreamResponse | None:
     headers = request.headers
     host = request.host if hdrs.HOST in headers else None
-    site, mode = headers.get(FETCH_SITE), headers.get(FETCH_MODE)
-    refusal = app[GUARD].refusal(host, headers.get(hdrs.ORIGIN), site, mode)
+    site = headers.get(FETCH_SITE)
+    mode = None if site is None else headers.get(FETCH_MODE)
+    refusal = guard.refusal(host, headers.get(hdrs.ORIGIN), site, mode)
     return None if refusal is None else web.Response(status=403, text=f"403: {refusal}\n")
 
 
-async def _post(request: web.Request) -> web.StreamResponse:
-    app = request.app
-    return await serve_post(request, app[MANAGER].auth, app[FRAMES], app[TRAFFIC])
+def _post(request: web.Request) -> Awaitable[web.StreamResponse]:
+    return request.app[POSTS].answer(request)
 
 
 async def _socket(request: web.Request) -> web.StreamResponse:

@@ -54,7 +54,8 @@ class Entrance:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if access.anonymous:
                 return await handler(request)
-            session = self._session_of(request)
+            cookie = hdrs.COOKIE in request.headers
+            session = self._session_of(request) if cookie else None
             try:
                 request[ADMISSION] = await self._admit(request, access, session)
             except KaijuError as error:
@@ -80,7 +81,10 @@ class Entrance:
                 "header `Authorization: Bearer`, and revoke this one"
             )
         if session is None:
-            admission = await self.admit_token(_token_of(request), request.remote)
+            token, remote = _token_of(request), request.remote
+            admission = self._auth.admit_now(token, remote)
+            if admission is None:
+                admission = await self.admit_token(token, remote)
         else:
             self.check_page(request)
             admission = await self._admit_session(session)
@@ -143,9 +147,9 @@ class Entrance:
 
 def _token_of(request: web.Request) -> str | None:
     """The token of a request; None if there is none. An empty text is a wrong token."""
-    headers = request.headers.getall(hdrs.AUTHORIZATION, [])
-    if not headers:
+    if hdrs.AUTHORIZATION not in request.headers:
         return None
+    headers = request.headers.getall(hdrs.AUTHORIZATION)
     scheme, _, token = headers[0].partition(" ")
     return token.strip() if len(headers) == 1 and scheme.lower() == SCHEME else ""
 

@@ -100,7 +100,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def behind_proxy(request: web.Request, front: Front) -> web.Request:
     """The request as the client sent it to the proxies that are trusted: with the address of the
     client, and with the host and the scheme that it used."""
-    if not front.proxies or not front.trusts(request.remote):
+    if not front.trusts(request.remote):
         return request
     headers = request.headers
     chain = headers.getall(hdrs.X_FORWARDED_FOR, [])

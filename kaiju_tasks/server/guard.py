@@ -7,12 +7,15 @@ choose their Origin and, if it uses its own name for this machine (DNS rebinding
 import ipaddress
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from kaiju_tasks.rights.globs import any_matches
 
 __all__ = ["Guard", "is_loopback"]
 
+HOSTS_MAX = 256
+"""The number of different Host headers for which the decision is remembered."""
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 
 
@@ -34,6 +37,7 @@ class Guard:
         self._names = {"localhost", bound}
         if not is_loopback(bound):
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        self._serves = lru_cache(maxsize=HOSTS_MAX)(lambda host: self._knows(_name_of(host)))
 
     def refusal(
         self, host: str | None, origin: str | None, site: str | None = None, mode: str | None = None
@@ -45,7 +49,7 @@ class Guard:
         :param site: the Sec-Fetch-Site header, which only browsers send
         :param mode: the Sec-Fetch-Mode header
         """
-        if host is None or not self._knows(_name_of(host)):
+        if host is None or not self._serves(host):
             return (
                 f"this manager does not serve the host {host!r:.100}: "
                 "use the address it listens on, or localhost"

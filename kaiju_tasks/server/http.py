@@ -1,8 +1,9 @@
 """Serves JSON-RPC over HTTP POST."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -16,16 +17,16 @@ from kaiju_tasks.errors import (
     Unauthorized,
     Unavailable,
 )
-from kaiju_tasks.manager.auth import Authenticator
+from kaiju_tasks.manager.auth import Admission, Authenticator
 from kaiju_tasks.rpc import Effort, encode_error
 from kaiju_tasks.server.arrivals import Arrival
 from kaiju_tasks.server.entrance import ADMISSION, refusal
 from kaiju_tasks.server.front import public_url_of
 from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.seat import CallSeat
-from kaiju_tasks.server.traffic import Traffic
+from kaiju_tasks.server.traffic import LARGE_ANSWER_BYTES, Traffic
 
-__all__ = ["client_of", "connection_of", "given_up", "peer_of", "rpc_url", "serve_post"]
+__all__ = ["POSTS", "Posts", "client_of", "connection_of", "given_up", "peer_of", "rpc_url"]
 
 BODY_SECONDS = 60.0
 """The time in which a body has to arrive."""
@@ -33,94 +34,107 @@ GIVEN_UP_SECONDS = 0.01
 """What it costs to receive a request that does not become complete."""
 
 
-async def serve_post(
-    request: web.Request, auth: Authenticator, frames: Frames, traffic: Traffic
-) -> web.Response:
-    """Answer a request or a batch: 200 with the response, or 204 if there is none.
+class Posts:
+    """Answers JSON-RPC over HTTP POST: 200 with the response, or 204 if there is none.
 
     The Content-Type is ignored, because `curl -d` and urllib send that of a form. Foreign pages are
-    refused by Origin and Host. The caller is authenticated again when the body is complete, because
-    its token can end meanwhile.
+    refused by Origin and Host.
     """
-    client, size = peer_of(request), _arrived(request, frames.limits.max_body_bytes)
-    if size is None or traffic.pace.rests(client):
-        taken = 0
-    else:
-        taken = traffic.requests.take_now(client, size)
-    if taken:
-        body = request.content.read_nowait()
-        return await _answer(request, body, auth, frames, traffic, client, taken)
-    await traffic.pace.turn(client)
-    arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic.pace, client))
-    try:
-        read = await _body(request, frames, arrival)
-        if isinstance(read, web.Response):
-            return read
-        taken = await traffic.requests.take(client, len(read))
-    finally:
-        arrival.ended()
-    return await _answer(request, read, auth, frames, traffic, client, taken)
+
+    def __init__(self, auth: Authenticator, frames: Frames, traffic: Traffic) -> None:
+        self._auth = auth
+        self._frames = frames
+        self._traffic = traffic
+
+    def answer(self, request: web.Request) -> Coroutine[Any, Any, web.Response]:
+        """Answer a request or a batch. Most bodies have arrived together with their request: then
+        the caller was admitted a moment ago, and nothing has to be waited for."""
+        admission, content = request[ADMISSION], request.content
+        client = admission.principal.id or connection_of(request)
+        size, traffic = content.total_bytes, self._traffic
+        if (
+            content.is_eof()
+            and content.exception() is None
+            and size <= self._frames.limits.max_body_bytes
+            and not traffic.pace.rests(client)
+            and (taken := traffic.requests.take_now(client, size))
+        ):
+            return self._answer(request, content.read_nowait(), admission, client, taken)
+        return self._answer_later(request, client)
+
+    async def _answer_later(self, request: web.Request, client: str) -> web.Response:
+        """Wait for the body, and for room to answer it. The caller is authenticated again then,
+        because its token can end meanwhile."""
+        traffic = self._traffic
+        await traffic.pace.turn(client)
+        arrival = traffic.arrivals.begin(
+            client_of(request), given_up(request, traffic.pace, client)
+        )
+        try:
+            body = await self._body(request, arrival)
+            if isinstance(body, web.Response):
+                return body
+            taken = await traffic.requests.take(client, len(body))
+        finally:
+            arrival.ended()
+        return await self._answer(request, body, None, client, taken)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        body: bytes,
+        admission: Admission | None,
+        client: str,
+        taken: int,
+    ) -> web.Response:
+        """Answer a request, and give back what it has taken.
+
+        :param admission: None if it is to be authenticated again
+        """
+        traffic, effort = self._traffic, Effort()
+        seat: CallSeat | None = None
+        try:
+            if admission is None:
+                admission = await self._auth.admit_again(request[ADMISSION])
+            url = partial(rpc_url, request)
+            caller = Caller(admission.principal, remote=request.remote, url=url)
+            seat = CallSeat(caller)
+            self._auth.sit(seat, admission)
+            answer = await effort.measure(self._frames.answer(body, caller))
+            size = 0 if answer is None else len(answer)
+            response = web.Response(status=204) if answer is None else _json(answer)
+            traffic.pace.answered(client, effort, len(body) + size)
+            if size >= LARGE_ANSWER_BYTES:
+                traffic.answers.add(client, response, size)
+            return response
+        except (Unauthorized, Unavailable) as error:
+            traffic.pace.answered(client, effort, len(body))
+            return refusal(error)
+        except TooManyRequests as error:
+            return refusal(error)
+        finally:
+            if seat is not None:
+                self._auth.leave(seat)
+            traffic.requests.give(client, taken)
+
+    async def _body(self, request: web.Request, arrival: Arrival) -> bytes | web.Response:
+        """The body, or the answer to a request whose body does not arrive."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await _read(request, self._frames.limits.max_body_bytes, arrival)
+        except TimeoutError:
+            message = f"the request body did not arrive within {BODY_SECONDS:g} seconds"
+            return _json(encode_error(None, InvalidRequest(message)), status=408)
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
+            message = "the request body is incomplete or cannot be decompressed"
+            response = _json(encode_error(None, InvalidRequest(message)), status=400)
+            response.force_close()  # the start of the next request is unknown
+            return response
+        except TooLarge as error:
+            return _json(encode_error(None, error))
 
 
-def _arrived(request: web.Request, most: int) -> int | None:
-    """The size of a body that has arrived together with its request, as most do, and that nothing
-    is wrong with; None for any other."""
-    content = request.content
-    complete = content.is_eof() and content.exception() is None
-    return content.total_bytes if complete and content.total_bytes <= most else None
-
-
-async def _answer(
-    request: web.Request,
-    body: bytes,
-    auth: Authenticator,
-    frames: Frames,
-    traffic: Traffic,
-    client: str,
-    taken: int,
-) -> web.Response:
-    """Answer a request, and give back what it has taken."""
-    effort = Effort()
-    try:
-        response, size = await effort.measure(_serve(request, body, auth, frames))
-        traffic.pace.answered(client, effort, len(body) + size)
-        traffic.answers.add(client, response, size)
-        return response
-    except TooManyRequests as error:
-        return refusal(error)
-    finally:
-        traffic.requests.give(client, taken)
-
-
-async def _body(request: web.Request, frames: Frames, arrival: Arrival) -> bytes | web.Response:
-    """The body, or the answer to a request whose body does not arrive."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, frames.limits.max_body_bytes, arrival)
-    except TimeoutError:
-        message = f"the request body did not arrive within {BODY_SECONDS:g} seconds"
-        return _json(encode_error(None, InvalidRequest(message)), status=408)
-    except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
-        message = "the request body is incomplete or cannot be decompressed"
-        response = _json(encode_error(None, InvalidRequest(message)), status=400)
-        response.force_close()  # the start of the next request is unknown
-        return response
-    except TooLarge as error:
-        return _json(encode_error(None, error))
-
-
-async def _serve(
-    request: web.Request, body: bytes, auth: Authenticator, frames: Frames
-) -> tuple[web.Response, int]:
-    """The response and the size of its body."""
-    try:
-        admission = await auth.admit_again(request[ADMISSION])
-    except (Unauthorized, Unavailable) as error:
-        return refusal(error), 0
-    caller = Caller(admission.principal, remote=request.remote, url=partial(rpc_url, request))
-    with auth.seated(CallSeat(caller), admission):
-        answer = await frames.answer(body, caller)
-    return (web.Response(status=204), 0) if answer is None else (_json(answer), len(answer))
+POSTS = web.AppKey("posts", Posts)
 
 
 def client_of(request: web.Request) -> str:

@@ -82,8 +82,8 @@ class Pace:
 
         :param size: of the message and its answer, bytes
         """
-        now = _now()
         if effort.useful:
+            now = asyncio.get_running_loop().time()
             if client != self._last[0]:
                 self._previous = self._last
             self._last = (client, now)

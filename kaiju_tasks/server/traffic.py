@@ -16,7 +16,7 @@ from kaiju_tasks.server.arrivals import Arrivals
 from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.peer import Backlog
 
-__all__ = ["Answers", "SocketCount", "Traffic"]
+__all__ = ["LARGE_ANSWER_BYTES", "Answers", "SocketCount", "Traffic"]
 
 MIB = 1024 * 1024
 REQUESTS_BYTES = 64 * MIB
@@ -75,12 +75,10 @@ class Answers:
         self._unread: Counter[str] = Counter()
 
     def add(self, client: str, response: web.Response, size: int) -> None:
-        """Count an answer as long as it exists.
+        """Count a large answer as long as it exists.
 
         :raises TooManyRequests: too many bytes are unread
         """
-        if size < LARGE_ANSWER_BYTES:
-            return
         own, all_ = self._unread[client] + size, self._unread.total() + size
         if own > ANSWERS_BYTES_EACH or all_ > ANSWERS_BYTES:
             raise TooManyRequests(

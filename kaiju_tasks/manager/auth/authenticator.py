@@ -127,17 +127,36 @@ class Authenticator:
         if not self._fresh:
             await self._refresh_for_callers()
         parts = None if token is None else read_token(token)
+        admission = self._admitted(parts)
+        if admission is None and parts is not None:
+            admission = await self._ask(parts)
+        if admission is None or admission.expired(self._clock()):
+            raise Unauthorized(REFUSAL)
+        self._use(admission, remote)
+        return admission
+
+    def admit_now(self, token: str | None, remote: str | None = None) -> Admission | None:
+        """Authenticate a caller like `admit`, if what is known is enough to admit it: no caller of
+        a busy manager costs a coroutine and a query. Nobody is refused here.
+
+        :returns: None if only `admit` can decide
+        """
+        if not self._fresh:
+            return None
+        admission = self._admitted(None if token is None else read_token(token))
+        if admission is not None and admission.parts is not None:
+            if admission.expired(self._clock()):
+                return None
+            self._use(admission, remote)
+        return admission
+
+    def _admitted(self, parts: TokenParts | None) -> Admission | None:
+        """The admission of a caller that is known, which may have expired."""
         if parts is not None and parts.hash in self._house:
             return self._admit_house(parts)
         if self._without_token is not None:
             return self._without_token
-        if parts is None:
-            raise Unauthorized(REFUSAL)
-        admission = self.remembered(parts) or await self._ask(parts)
-        if admission is None or admission.expired(self._clock()):
-            raise Unauthorized(REFUSAL)
-        self._use(parts, remote)
-        return admission
+        return None if parts is None else self.remembered(parts)
 
     async def admit_again(self, admission: Admission) -> Admission:
         """Authenticate a caller that was admitted a while ago, with the rights that it has now.
@@ -206,13 +225,21 @@ class Authenticator:
     @contextlib.contextmanager
     def seated(self, seat: Seat, admission: Admission) -> Iterator[None]:
         """Watch an open connection until the end of the block."""
-        self._seats[seat] = admission
-        if admission.revision != self._revision:
-            self._look.set()
+        self.sit(seat, admission)
         try:
             yield
         finally:
-            self._seats.pop(seat, None)
+            self.leave(seat)
+
+    def sit(self, seat: Seat, admission: Admission) -> None:
+        """Watch an open connection until `leave`."""
+        self._seats[seat] = admission
+        if admission.revision != self._revision:
+            self._look.set()
+
+    def leave(self, seat: Seat) -> None:
+        """End the watch of a connection."""
+        self._seats.pop(seat, None)
 
     def house_token(self, kind: Kind, name: str) -> str:
         """Make a token that only this process knows, for processes that it starts.
@@ -244,7 +271,8 @@ class Authenticator:
 
     @property
     def _fresh(self) -> bool:
-        return self._settled == self._doubts and self._age() < FRESH_SECONDS
+        now = asyncio.get_running_loop().time()
+        return self._settled == self._doubts and now - self._read_at < FRESH_SECONDS
 
     async def _refresh(self) -> None:
         """Read the revision, unless it was read within FRESH_SECONDS and nothing was reported to
@@ -314,8 +342,9 @@ class Authenticator:
 
     # -- last uses ---------------------------------------------------------------------------
 
-    def _use(self, parts: TokenParts, remote: str | None) -> None:
-        if parts.hash not in self._house:
+    def _use(self, admission: Admission, remote: str | None) -> None:
+        parts = admission.parts
+        if parts is not None and parts.hash not in self._house:
             self._uses[parts.id] = TokenUse(parts.id, self._clock(), remote)
 
     async def _write_uses(self) -> None:

@@ -4,6 +4,7 @@ What is remembered is a hint: at a gate that is named here there may be no task 
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
 
 from kaiju_tasks.lifecycle import is_suspect_gate
 from kaiju_tasks.manager.executors.sessions import Sessions
@@ -59,12 +60,16 @@ class MethodGates:
             return NONE
         return sorted(gate for gate in known if is_suspect_gate(gate) is suspect)
 
-    def streams(self) -> set[str]:
+    def streams(self) -> AbstractSet[str]:
         """The streams with gates of ordinary tasks."""
+        if not self._gates:
+            return NONE
         return {app_name for app_name in self._gates if self.of(app_name)}
 
-    def suspect(self) -> set[str]:
+    def suspect(self) -> AbstractSet[str]:
         """The streams with gates of suspect tasks."""
+        if not self._gates:
+            return NONE
         return {app_name for app_name in self._gates if self.of(app_name, suspect=True)}
 
     def seen(self, now: float) -> None:
