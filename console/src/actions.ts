@@ -84,13 +84,6 @@ const METHODS: Record<Action, string> = {
   delete: "tasks.delete",
 };
 
-const BULK: Partial<Record<Action, string>> = {
-  reset: "tasks.m_reset",
-  suspend: "tasks.m_suspend",
-  resume: "tasks.m_resume",
-  cancel: "tasks.m_cancel",
-};
-
 const NO_RIGHT = "Your token does not allow this.";
 
 /** Why an action is not possible; null if it is. */
@@ -98,17 +91,7 @@ export function refusal(action: Action, task: ListedTask): string | null {
   return (may(METHODS[action]) ? null : NO_RIGHT) ?? ACTIONS[action].refusal(task);
 }
 
-export function bulkRefusal(action: Action): string | null {
-  return may(bulkMethod(action)) ? null : NO_RIGHT;
+export function perform(action: Action, id: string, reason: string | null): Promise<Task> {
+  return call<Task>(METHODS[action], { id, reason });
 }
-
-export function perform(action: Action, id: string): Promise<Task> {
-  return call<Task>(METHODS[action], { id });
-}
-
-export function bulkMethod(action: Action): string {
-  return BULK[action] ?? "";
-}
-
-export const BULK_ACTIONS = Object.keys(BULK) as Action[];
 export { NO_RIGHT };

@@ -8,39 +8,70 @@ import { go, screen, startRouter, url } from "./router";
 import { call, learn, reachable, RpcError, signedIn, signIn, signOut, whoAmI } from "./rpc";
 import { About } from "./screens/about";
 import { Audit } from "./screens/audit";
+import { Bulk } from "./screens/bulk";
 import { Executors } from "./screens/executors";
 import { Notifications } from "./screens/notifications";
 import { Pauses } from "./screens/pauses";
+import { Runs } from "./screens/runs";
 import { Schedules } from "./screens/schedules";
+import { Streams } from "./screens/streams";
 import { Overview } from "./screens/overview";
 import { Task } from "./screens/task";
 import { Tasks } from "./screens/tasks";
+import { Waiting } from "./screens/waiting";
 import { startTheme } from "./theme";
 import { attempt, Desk, Empty, Head } from "./ui";
 
-const SCREENS: Record<string, { title: string; view: () => preact.JSX.Element; hidden?: boolean }> = {
-  "": { title: "Overview", view: Overview },
-  tasks: { title: "Tasks", view: Tasks },
-  task: { title: "Task", view: Task, hidden: true },
-  schedules: { title: "Schedules", view: Schedules },
-  executors: { title: "Executors", view: Executors },
-  pauses: { title: "Pauses", view: Pauses },
-  notifications: { title: "Notifications", view: Notifications },
-  audit: { title: "Audit", view: Audit },
-  about: { title: "About", view: About },
-};
+interface Place {
+  title: string;
+  view: () => preact.JSX.Element;
+}
+
+const TASK: Place = { title: "Task", view: Task };
+const GROUPS: [string, Record<string, Place>][] = [
+  [
+    "Work",
+    {
+      "": { title: "Overview", view: Overview },
+      tasks: { title: "Tasks", view: Tasks },
+      runs: { title: "Runs", view: Runs },
+      waiting: { title: "Waiting for people", view: Waiting },
+      schedules: { title: "Schedules", view: Schedules },
+    },
+  ],
+  [
+    "Fleet",
+    {
+      streams: { title: "Streams", view: Streams },
+      executors: { title: "Executors", view: Executors },
+      pauses: { title: "Pauses", view: Pauses },
+    },
+  ],
+  [
+    "Record",
+    {
+      bulk: { title: "Bulk calls", view: Bulk },
+      notifications: { title: "Notifications", view: Notifications },
+      audit: { title: "Audit", view: Audit },
+      about: { title: "About", view: About },
+    },
+  ],
+];
+const SCREENS: Record<string, Place> = Object.assign({ task: TASK }, ...GROUPS.map(([, places]) => places));
 
 const RETRY_MS = 2_000;
 
 function App() {
+  const [open, setOpen] = useState(false);
   if (signedIn.value === "no") return <SignIn />;
   return (
     <>
       <a class="skip" href="#main">
         Skip to the content
       </a>
-      <Bar />
+      <Bar open={open} toggle={() => setOpen(!open)} />
       <Trouble />
+      <Menu open={open} close={() => setOpen(false)} />
       <main id="main">{signedIn.value === "yes" ? <Screen /> : <p role="status">Connecting…</p>}</main>
       <Desk />
     </>
@@ -62,26 +93,35 @@ function Screen() {
   );
 }
 
-function Bar() {
-  const [open, setOpen] = useState(false);
+function Menu({ open, close }: { open: boolean; close: () => void }) {
   const here = screen.value === "task" ? "tasks" : screen.value;
+  return (
+    <nav id="menu" aria-label="Screens" class={open ? "menu open" : "menu"} onClick={close}>
+      {GROUPS.map(([group, places]) => (
+        <div key={group} role="group" aria-label={group}>
+          <span class="group" aria-hidden="true">
+            {group}
+          </span>
+          {Object.entries(places).map(([name, one]) => (
+            <a data-screen key={name} href={url(name)} aria-current={here === name ? "page" : undefined}>
+              {one.title}
+            </a>
+          ))}
+        </div>
+      ))}
+    </nav>
+  );
+}
+
+function Bar({ open, toggle }: { open: boolean; toggle: () => void }) {
   return (
     <header class="bar">
       <a data-screen href={url("")} class="brand">
         kaiju_tasks
       </a>
-      <button type="button" class="menu" aria-expanded={open} aria-controls="menu" onClick={() => setOpen(!open)}>
+      <button type="button" class="opens" aria-expanded={open} aria-controls="menu" onClick={toggle}>
         Menu
       </button>
-      <nav id="menu" aria-label="Screens" class={open ? "open" : ""} onClick={() => setOpen(false)}>
-        {Object.entries(SCREENS)
-          .filter(([, one]) => !one.hidden)
-          .map(([name, one]) => (
-            <a data-screen key={name} href={url(name)} aria-current={here === name ? "page" : undefined}>
-              {one.title}
-            </a>
-          ))}
-      </nav>
       <Find />
       <div class="row state">
         <button

@@ -1,7 +1,7 @@
 /** Lists by pages, and screens that need a method. */
 
 import type { ComponentChildren } from "preact";
-import { useQuery } from "./live";
+import { useQuery, type TaskEvent } from "./live";
 import { query, setQuery } from "./router";
 import { call, may } from "./rpc";
 import type { Page } from "./types";
@@ -10,11 +10,16 @@ import { Empty, Head } from "./ui";
 const PAGE = 100;
 
 /** A list by pages; the cursor is in the address. */
-export function usePages<T>(method: string, params: object, follows = () => false) {
+export function usePages<T>(
+  method: string,
+  params: object,
+  follows: (event: TaskEvent) => boolean = () => false,
+  limit = PAGE,
+) {
   const cursor = query.value.get("cursor");
   return useQuery(
     `${method} ${JSON.stringify(params)} ${cursor}`,
-    () => call<Page<T>>(method, { ...params, cursor, limit: PAGE }),
+    () => call<Page<T>>(method, { ...params, cursor, limit }),
     follows,
   );
 }

@@ -68,6 +68,8 @@ export interface WhyNot {
 }
 
 export interface Explanation {
+  id: string;
+  status: Status;
   running: boolean;
   message: string;
   reasons: WhyNot[];
@@ -181,10 +183,95 @@ export interface RefusalCount {
 
 export interface BulkResult {
   bulk_id: string | null;
+  state: BulkState | null;
   matched: number;
   done: number;
   refused: number;
   pending: number;
   sample: string[];
   refusals: RefusalCount[];
+}
+
+export interface ListedRun extends Run {
+  task_id: string;
+  app_name: string;
+  exit_code: number | null;
+}
+
+export interface StreamInfo {
+  app_name: string;
+  ready: number;
+  oldest_ready: number | null;
+  suspect: number;
+  running: number;
+  waiting: number;
+  held: Record<string, number>;
+  executors: number;
+  capacity: number;
+  free: number;
+  wait_p50: number | null;
+  wait_p95: number | null;
+  runs: number;
+}
+
+export type BulkState = "RUNNING" | "FINISHED" | "STOPPED" | "FAILED";
+
+export interface BulkCall {
+  id: string;
+  method: string;
+  conditions: Record<string, unknown>;
+  args: Record<string, unknown>;
+  rate: number | null;
+  reason: string | null;
+  user_id: string | null;
+  state: BulkState;
+  started: number;
+  ended: number | null;
+  matched: number;
+  done: number;
+  changed: number;
+  refused: number;
+  pending: number;
+  refusals: RefusalCount[];
+  error: string | null;
+  stopped_by: string | null;
+  sample?: string[];
+}
+
+export interface ComingFire {
+  id: string;
+  at: number;
+  app_name: string;
+  status: Status;
+  description: string | null;
+}
+
+export interface InboxEntry {
+  message_id: string;
+  name: string | null;
+  data: unknown;
+  state: "buffered" | "consumed";
+  sender: string | null;
+  at: number | null;
+}
+
+export interface FamilyMember {
+  id: string;
+  parent_id: string | null;
+  depth: number;
+  app_name: string;
+  status: Status;
+  status_reason: string | null;
+  stage: number;
+  stages: number;
+  since: number;
+  next_task: string | null;
+}
+
+export interface CommandView {
+  app_name: string;
+  method: string;
+  params: Record<string, unknown>;
+  doc: string;
+  executors: number;
 }

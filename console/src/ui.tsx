@@ -24,6 +24,8 @@ const SHAPES: Record<string, string> = {
   MISSED: "∅",
   RELEASED: "↺",
   ACTIVE: "✓",
+  RUNNING: "▶",
+  STOPPED: "‖",
   DRAINING: "◔",
   GONE: "○",
 };
@@ -195,19 +197,29 @@ export interface Question {
   danger?: boolean;
   /** Text that must be typed before the action is possible. */
   typed?: string;
+  /** Ask why, for the audit. */
+  why?: boolean;
+  /** Ask for the most tasks per second. */
+  paced?: boolean;
 }
 
-const asked = signal<(Question & { answer: (yes: boolean) => void }) | null>(null);
+/** What was said to a question with yes. */
+export interface Consent {
+  reason: string | null;
+  rate: number | null;
+}
+
+const asked = signal<(Question & { answer: (consent: Consent | null) => void }) | null>(null);
 const said = signal("");
 
-/** Ask before an action. */
-export function confirm(question: Question): Promise<boolean> {
+/** Ask before an action. null: it is not to be done. */
+export function confirm(question: Question): Promise<Consent | null> {
   return new Promise((resolve) => {
     asked.value = {
       ...question,
-      answer: (yes) => {
+      answer: (consent) => {
         asked.value = null;
-        resolve(yes);
+        resolve(consent);
       },
     };
   });
@@ -247,30 +259,50 @@ export function Desk() {
   );
 }
 
-function Dialog({ title, body, action, danger, typed, answer }: Question & { answer: (yes: boolean) => void }) {
+type Asked = Question & { answer: (consent: Consent | null) => void };
+
+function Dialog({ title, body, action, danger, typed, why, paced, answer }: Asked) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState("");
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
   const ready = typed === undefined || text.trim() === typed;
+
+  function agree(form: FormData): void {
+    const rate = Number(form.get("rate") ?? 0);
+    answer({ reason: String(form.get("reason") ?? "").trim() || null, rate: rate > 0 ? rate : null });
+  }
+
   return (
     <dialog
       ref={dialog}
       aria-labelledby="question"
       onCancel={(event) => {
         event.preventDefault();
-        answer(false);
+        answer(null);
       }}
     >
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (ready) answer(true);
+          if (ready) agree(new FormData(event.currentTarget));
         }}
       >
         <h2 id="question">{title}</h2>
         <div class="body">{body}</div>
+        {why ? (
+          <label class="field">
+            <span>Reason, for the audit (optional)</span>
+            <input name="reason" maxLength={4096} autocomplete="off" />
+          </label>
+        ) : null}
+        {paced ? (
+          <label class="field narrow">
+            <span>At most tasks per second (optional)</span>
+            <input name="rate" type="number" min={0.1} step="any" />
+          </label>
+        ) : null}
         {typed === undefined ? null : (
           <label class="field">
             <span>Type {typed} to confirm</span>
@@ -278,7 +310,7 @@ function Dialog({ title, body, action, danger, typed, answer }: Question & { ans
           </label>
         )}
         <div class="row end">
-          <button type="button" onClick={() => answer(false)}>
+          <button type="button" onClick={() => answer(null)}>
             Do nothing
           </button>
           <button type="submit" class={danger ? "danger" : "primary"} disabled={!ready}>

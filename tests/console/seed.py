@@ -62,7 +62,7 @@ async def seed(client: Client) -> None:
     await client.tasks.create(hourly)
     other = {"id": "held", "app_name": "billing", "commands": [{"method": "bill.send"}]}
     await client.tasks.create(other)
-    await client.tasks.suspend("held")
+    await client.tasks.m_suspend({"app_name": "billing"}, reason=f"The provider is away {HOSTILE}")
     await client.pauses.add(reason=f"The provider is away {HOSTILE}", method="mail.*", author="ann")
     for ended in (HOSTILE_ID, *(one["id"] for one in invoices)):
         await ends(client, ended)

@@ -54,11 +54,71 @@ async def test_a_failed_task_is_found_understood_and_restarted(place: Place, pag
     await page.go_back()
     await page.get_by_role("button", name="Suspend all…").click()
     await expect(page.get_by_role("status").last).to_contain_text("Nothing would change")
-    await page.get_by_role("button", name="Restart all…").click()
-    dialog = page.get_by_role("dialog", name="Restart 3 tasks?")
-    await expect(dialog).to_contain_text("A new run begins at the first stage")
-    await dialog.get_by_role("button", name="Restart 3 tasks").click()
-    await expect(page.get_by_role("status").last).to_contain_text("Restart: 3 done")
+    await page.get_by_role("button", name="Restart from the failed stage all…").click()
+    dialog = page.get_by_role("dialog", name="Restart from the failed stage: 3 tasks?")
+    await expect(dialog).to_contain_text("results of earlier stages are copied")
+    await dialog.get_by_label("Reason").fill("The mail server is back")
+    await dialog.get_by_label("At most tasks per second").fill("0.2")
+    await dialog.get_by_role("button", name="Restart from the failed stage: 3 tasks").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("tasks.m_restart_from")
+    await expect(page.get_by_role("main")).to_contain_text("The mail server is back")
+    await page.get_by_role("button", name="Stop…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Stop it").click()
+    await expect(page.get_by_role("main")).to_contain_text("STOPPED")
+    (stopped,) = (await place.client.bulk.list())["data"]
+    assert (stopped["state"], stopped["reason"]) == ("STOPPED", "The mail server is back")
+    assert stopped["pending"] > 0
+
+
+async def test_two_runs_are_compared(place: Place, page: Page) -> None:
+    await place.client.tasks.create(invoice(0))
+    await ends(place.client, invoice(0)["id"])
+    await place.client.tasks.reset(invoice(0)["id"])
+    await ends(place.client, invoice(0)["id"])
+    await page.goto(f"{place.url}/runs")
+    await page.get_by_role("link", name=invoice(0)["id"]).first.click()
+    boxes = page.get_by_role("checkbox", name="Compare run")
+    await expect(boxes).to_have_count(2)
+    for box in await boxes.all():
+        await box.check()
+    table = page.get_by_role("region", name="Comparison of two runs").last
+    await expect(table.locator("tbody tr")).to_have_count(2)
+    await expect(table).to_contain_text("equal")
+
+
+async def test_a_family_is_shown(place: Place, page: Page) -> None:
+    children = [{"id": f"child-{number}", "commands": [{"method": "do.echo"}]} for number in (1, 2)]
+    parent = {"method": "_TASKS_", "params": {"create": children}}
+    await place.client.tasks.create({"id": "parent", "commands": [parent]})
+    await ends(place.client, "parent")
+    await page.goto(f"{place.url}/task?id=child-2")
+    family = page.get_by_role("region", name="Family")
+    await expect(family.get_by_role("listitem")).to_have_count(3)
+    await family.get_by_role("link", name="parent").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("parent")
+
+
+async def test_a_stream_is_paused(place: Place, page: Page) -> None:
+    await place.client.tasks.create({"id": "t", "delay": 3600, "commands": [{"method": "do.echo"}]})
+    await page.goto(f"{place.url}/streams")
+    await page.get_by_role("button", name="Pause the stream default").click()
+    dialog = page.get_by_role("dialog", name="Pause the stream default?")
+    await dialog.get_by_label("Reason").fill("A deploy")
+    await dialog.get_by_role("button", name="Pause it").click()
+    await expect(page.get_by_role("status").last).to_contain_text("The stream default is paused")
+    (pause,) = await place.client.pauses.list()
+    assert (pause["app_name"], pause["reason"]) == ("default", "A deploy")
+
+
+async def test_people_answer_what_waits_for_them(place: Place, page: Page) -> None:
+    await place.client.tasks.create(APPROVAL)
+    await page.goto(place.url)
+    await page.get_by_role("link", name="1 task waits for a message").click()
+    form = page.get_by_role("region", name="It waits for the message “approve”")
+    await form.get_by_label("Message").fill("yes")
+    await form.get_by_role("button", name="Send the message").click()
+    await expect(page.get_by_role("main")).to_contain_text("No task waits for a message.")
+    assert (await ends(place.client, "approval"))["result"][2] == "yes"
 
 
 async def test_a_message_is_answered(place: Place, page: Page) -> None:

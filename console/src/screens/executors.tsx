@@ -24,10 +24,16 @@ function ExecutorList() {
 
   async function change(id: string, what: keyof typeof CHANGES): Promise<void> {
     const [title, effect] = CHANGES[what];
-    if (!(await confirm({ title: `${title} ${id}?`, body: <p>{effect}</p>, action: title, danger: what === "suspend" })))
-      return;
+    const consent = await confirm({
+      title: `${title} ${id}?`,
+      body: <p>{effect}</p>,
+      action: title,
+      danger: what === "suspend",
+      why: true,
+    });
+    if (consent === null) return;
     await attempt(async () => {
-      const now = await call<Executor>(`executors.${what}`, { id });
+      const now = await call<Executor>(`executors.${what}`, { id, reason: consent.reason });
       return `The executor is ${now.status} now.`;
     });
     list.reload();

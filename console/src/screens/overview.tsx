@@ -64,7 +64,7 @@ function needsOf({ info, executors, pauses, awaited, notifications }: Known): Ne
     awaited > 0 && {
       title: `${plural(awaited, "task waits", "tasks wait")} for a message`,
       text: "Somebody has to answer.",
-      href: url("tasks", { status: "WAITING", status_reason: "message", sort: "status_change" }),
+      href: url("waiting"),
     },
     queued > 0 &&
       !idle &&

@@ -19,14 +19,15 @@ function PauseList() {
   const list = useQuery("pauses", () => call<Pause[]>("pauses.list"), undefined, 10);
 
   async function end(pause: Pause): Promise<void> {
-    const yes = await confirm({
+    const consent = await confirm({
       title: "End this pause?",
       body: <p class="break">The tasks that it holds go on. Reason: {pause.reason}</p>,
       action: "End the pause",
+      why: true,
     });
-    if (!yes) return;
+    if (consent === null) return;
     await attempt(async () => {
-      await call("pauses.remove", { id: pause.id });
+      await call("pauses.remove", { id: pause.id, reason: consent.reason });
       return "The pause has ended.";
     });
     list.reload();

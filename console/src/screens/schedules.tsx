@@ -1,6 +1,7 @@
 /** What will run? */
 
 import { useState } from "preact/hooks";
+import { ComingDay } from "../coming";
 import { absolute, duration } from "../format";
 import { useQuery } from "../live";
 import { Needs, Pages, usePages } from "../pages";
@@ -24,6 +25,8 @@ function ScheduleList() {
   return (
     <>
       <Head title="Schedules" />
+      <ComingDay />
+      <h2>Next runs</h2>
       <p class="muted">What runs next: schedules, delayed tasks and retries, the earliest first.</p>
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? <Empty title="No task has a next run." /> : null}

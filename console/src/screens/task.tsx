@@ -1,10 +1,13 @@
 /** What is it doing, why, and what was before? */
 
-import { useState } from "preact/hooks";
 import { ACTIONS, NO_RIGHT, perform, refusal, type Action } from "../actions";
+import { Answer } from "../answer";
+import { RunChart } from "../chart";
+import { Comparison } from "../compare";
 import { duration } from "../format";
-import { parse } from "../json";
+import { lengthText } from "../lengths";
 import { useQuery } from "../live";
+import { Inbox, Relatives } from "../relations";
 import { go, query, setQuery, url } from "../router";
 import { call, may } from "../rpc";
 import type { Command, Explanation, Run, StageRecord, Task as TaskData } from "../types";
@@ -51,6 +54,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
     (event) => event.id === id,
   );
   const current = job === task.job_id;
+  const compared = comparedRuns();
   return (
     <>
       <Head title={task.description ? firstLine(task.description) : id}>
@@ -100,8 +104,14 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
       <section aria-labelledby="runs">
         <h2 id="runs">Runs</h2>
         <Failure error={runs.error} retry={runs.reload} />
+        <RunChart runs={runs.data ?? []} />
         {runs.data?.length ? <Runs runs={runs.data} shown={job} /> : <p class="muted">It has not run yet.</p>}
       </section>
+      {compared.length === 2 ? (
+        <Comparison commands={task.commands} first={compared[1] ?? ""} second={compared[0] ?? ""} />
+      ) : null}
+      <Inbox task={task} />
+      <Relatives task={task} />
       <Facts task={task} />
       <details class="card">
         <summary>Raw JSON</summary>
@@ -122,7 +132,7 @@ const OFFERED: Action[] = ["reset", "run_now", "suspend", "resume", "cancel", "d
 function Actions({ task, reload }: { task: TaskData; reload: () => void }) {
   async function act(action: Action): Promise<void> {
     const rule = ACTIONS[action];
-    const yes = await confirm({
+    const consent = await confirm({
       title: `${rule.title}?`,
       body: (
         <>
@@ -134,10 +144,11 @@ function Actions({ task, reload }: { task: TaskData; reload: () => void }) {
       ),
       action: rule.title,
       danger: rule.danger,
+      why: true,
     });
-    if (!yes) return;
+    if (consent === null) return;
     const done = await attempt(async () => {
-      await perform(action, task.id);
+      await perform(action, task.id, consent.reason);
       return `${rule.done}.`;
     });
     if (done && action === "delete") go(url("tasks"));
@@ -168,14 +179,15 @@ function Problem({ task, reload }: { task: TaskData; reload: () => void }) {
   const failed = task.status === "FAILED";
 
   async function restart(stage: number): Promise<void> {
-    const yes = await confirm({
+    const consent = await confirm({
       title: `Restart from stage ${stage + 1}?`,
       body: <p>A new run begins at this stage. The results of earlier stages are copied.</p>,
       action: "Restart from here",
+      why: true,
     });
-    if (!yes) return;
+    if (consent === null) return;
     await attempt(async () => {
-      await call("tasks.restart_from", { id: task.id, stage });
+      await call("tasks.restart_from", { id: task.id, stage, reason: consent.reason });
       return "A new run begins.";
     });
     reload();
@@ -213,85 +225,6 @@ function Problem({ task, reload }: { task: TaskData; reload: () => void }) {
       )}
     </section>
   );
-}
-
-/** The form for the message that a task waits for. */
-function Answer({ task, reload }: { task: TaskData; reload: () => void }) {
-  const [text, setText] = useState("");
-  const [plain, setPlain] = useState(true);
-  const command = task.commands[task.stage];
-  if (task.status !== "WAITING" || task.status_reason !== "message" || !command) return null;
-  const name = typeof command.params?.name === "string" ? command.params.name : null;
-  const problem = plain ? null : problemOf(text);
-
-  async function send(): Promise<void> {
-    const data = plain ? text : parse(text);
-    const sent = await attempt(async () => {
-      const receipt = await call<{ state: string; reason: string | null }>("tasks.message", {
-        id: task.id,
-        data,
-        name,
-        job_id: task.job_id,
-      });
-      return receipt.reason ? `The message was ${receipt.state}: ${receipt.reason}` : `The message was ${receipt.state}.`;
-    });
-    if (sent) setText("");
-    reload();
-  }
-
-  return (
-    <section class="card ask" aria-labelledby="answer">
-      <h2 id="answer">It waits for {name === null ? "a message" : `the message “${name}”`}</h2>
-      {task.wait_deadline === null ? null : (
-        <p>
-          The time is over <When at={task.wait_deadline} />
-        </p>
-      )}
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (problem === null) void send();
-        }}
-      >
-        <label class="field">
-          <span>Message</span>
-          <textarea
-            rows={3}
-            value={text}
-            aria-invalid={problem !== null}
-            aria-describedby="answer-problem"
-            onInput={(event) => setText(event.currentTarget.value)}
-          />
-        </label>
-        <p id="answer-problem" class="bad-text">
-          {text === "" ? "" : problem}
-        </p>
-        <div class="row wrap">
-          <label class="row">
-            <input type="checkbox" checked={!plain} onChange={() => setPlain(!plain)} />
-            as JSON
-          </label>
-          <button
-            type="submit"
-            class="primary"
-            disabled={problem !== null || !may("tasks.message")}
-            title={may("tasks.message") ? undefined : NO_RIGHT}
-          >
-            Send the message
-          </button>
-        </div>
-      </form>
-    </section>
-  );
-}
-
-function problemOf(text: string): string | null {
-  try {
-    parse(text);
-    return null;
-  } catch (error) {
-    return (error as SyntaxError).message;
-  }
 }
 
 const HOOKS: Record<string, string> = { _TIMER_: "wait", _MESSAGE_: "message", _TASKS_: "tasks" };
@@ -410,8 +343,8 @@ function Attempts({ records }: { records: StageRecord[] }) {
               <StatusChip status={one.outcome} />
               {one.rescued ? <span class="tag">rescued</span> : null}
             </td>
-            <td class="nowrap">{between(one.queued_at, one.started_at)}</td>
-            <td class="nowrap">{between(one.started_at, one.ended_at)}</td>
+            <td class="nowrap">{lengthText(one.queued_at, one.started_at)}</td>
+            <td class="nowrap">{lengthText(one.started_at, one.ended_at)}</td>
             <td class="nowrap">
               <When at={one.ended_at} />
             </td>
@@ -423,11 +356,19 @@ function Attempts({ records }: { records: StageRecord[] }) {
   );
 }
 
-function between(from: number | null, to: number | null): string {
-  return from === null || to === null ? "–" : duration(Math.max(0, Number(to) - Number(from)));
+/** The ids of the runs that are compared, in the address of the page. */
+function comparedRuns(): string[] {
+  return query.value.get("compare")?.split(",").filter(Boolean) ?? [];
+}
+
+function compare(job: string): void {
+  const runs = comparedRuns();
+  const next = runs.includes(job) ? runs.filter((one) => one !== job) : [...runs, job].slice(-2);
+  setQuery({ compare: next.join(",") }, true);
 }
 
 function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
+  const compared = comparedRuns();
   return (
     <Table label="List of runs">
       <thead>
@@ -438,6 +379,7 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
           <th>Took</th>
           <th>Stages</th>
           <th>Run</th>
+          <th>Compare</th>
           <th>Note</th>
         </tr>
       </thead>
@@ -450,8 +392,8 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
             <td class="nowrap">
               <When at={run.started_at ?? run.scheduled_at ?? run.queued_at} />
             </td>
-            <td class="nowrap">{between(run.queued_at, run.started_at)}</td>
-            <td class="nowrap">{between(run.started_at, run.ended_at)}</td>
+            <td class="nowrap">{lengthText(run.queued_at, run.started_at)}</td>
+            <td class="nowrap">{lengthText(run.started_at, run.ended_at)}</td>
             <td class="number">
               {run.stage}/{run.stages}
             </td>
@@ -467,6 +409,16 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
                 >
                   Show {run.job_id.slice(0, 8)}
                 </button>
+              )}
+            </td>
+            <td>
+              {run.job_id === null || run.ended_at === null ? null : (
+                <input
+                  type="checkbox"
+                  aria-label={`Compare run ${run.job_id.slice(0, 8)}`}
+                  checked={compared.includes(run.job_id)}
+                  onChange={() => run.job_id !== null && compare(run.job_id)}
+                />
               )}
             </td>
             <td class="what">

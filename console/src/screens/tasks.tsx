@@ -1,13 +1,13 @@
 /** Which tasks…? */
 
 import { useState } from "preact/hooks";
-import { ACTIONS, BULK_ACTIONS, bulkMethod, bulkRefusal, type Action } from "../actions";
-import { count, plural } from "../format";
+import { actOnAll, BULK_ACTIONS, bulkRefusal, type Conditions } from "../bulk";
+import { count } from "../format";
 import { useQuery, type Query, type TaskEvent } from "../live";
 import { go, query, setQuery, url } from "../router";
-import { call, systemInfo } from "../rpc";
-import type { BulkResult, ListedTask, Page, RefusalCount, Status, SystemView } from "../types";
-import { attempt, Button, confirm, Empty, Failure, Head, say, StatusChip, TaskLink, Table, When } from "../ui";
+import { call, may, systemInfo } from "../rpc";
+import type { Explanation, ListedTask, Page, Status, SystemView } from "../types";
+import { Button, Empty, Failure, Head, StatusChip, TaskLink, Table, When } from "../ui";
 
 const STATUSES: Status[] = ["FAILED", "EXECUTED", "QUEUED", "WAITING", "SUSPENDED", "IDLE", "FINISHED"];
 const FIELDS: Record<string, string> = {
@@ -31,9 +31,6 @@ const SORTS: Record<string, string> = {
   id: "by id",
 };
 const PAGE = 100;
-const TYPED_FROM = 1_000;
-
-type Conditions = Record<string, unknown>;
 
 /** The conditions that the address of the page stands for. */
 export function conditionsOf(params: URLSearchParams): Conditions {
@@ -245,8 +242,8 @@ function BulkBar({ page, conditions, chosen, clear, reload }: BulkProps) {
   const matching = `${count(page.count)}${page.count_more ? "+" : ""}`;
   const filtered = Object.keys(conditions).length > 0;
 
-  async function act(action: Action): Promise<void> {
-    const done = await bulk(action, all ? conditions : { id: [...chosen] });
+  async function act(action: (typeof BULK_ACTIONS)[string]): Promise<void> {
+    const done = await actOnAll(action, all ? conditions : { id: [...chosen] });
     if (done) clear();
     reload();
   }
@@ -260,13 +257,13 @@ function BulkBar({ page, conditions, chosen, clear, reload }: BulkProps) {
         <p class="muted">Choose a filter or tasks, and act on all of them.</p>
       ) : (
       <div class="row wrap" role="group" aria-label={all ? "Actions on all that match" : "Actions on the selection"}>
-        {BULK_ACTIONS.map((action) => (
+        {Object.entries(BULK_ACTIONS).map(([name, action]) => (
           <Button
-            key={action}
+            key={name}
             refusal={bulkRefusal(action) ?? (page.count === 0 ? "No task matches." : null)}
             onClick={() => void act(action)}
           >
-            {ACTIONS[action].title} {all ? "all" : "selected"}…
+            {action.title} {all ? "all" : "selected"}…
           </Button>
         ))}
         {all ? null : (
@@ -280,75 +277,27 @@ function BulkBar({ page, conditions, chosen, clear, reload }: BulkProps) {
   );
 }
 
-/** Say what an action on many tasks would do, ask, and do it. */
-async function bulk(action: Action, conditions: Conditions): Promise<boolean> {
-  const rule = ACTIONS[action];
-  const method = bulkMethod(action);
-  let would: BulkResult | undefined;
-  const known = await attempt(async () => {
-    would = await call<BulkResult>(method, { conditions, dry_run: true });
-    return "";
-  });
-  if (!known || !would) return false;
-  const number = would.matched - would.refused;
-  if (number === 0) {
-    say(`Nothing would change: ${would.refusals[0]?.message ?? "no task matches"}.`);
-    return false;
-  }
-  const yes = await confirm({
-    title: `${rule.title} ${plural(number, "task")}?`,
-    action: `${rule.title} ${plural(number, "task")}`,
-    danger: rule.danger,
-    typed: number >= TYPED_FROM ? String(number) : undefined,
-    body: (
-      <>
-        <p>{rule.effect}</p>
-        {would.refused ? (
-          <>
-            <p>{plural(would.refused, "task", "tasks")} would be refused, and stay as they are:</p>
-            <Refusals counts={would.refusals} />
-          </>
-        ) : null}
-        <details>
-          <summary>{number > would.sample.length ? `The first ${would.sample.length}` : "Their ids"}</summary>
-          <ul class="ids">
-            {would.sample.map((id) => (
-              <li key={id}>{id}</li>
-            ))}
-          </ul>
-        </details>
-      </>
-    ),
-  });
-  if (!yes) return false;
-  return attempt(async () => {
-    const result = await call<BulkResult>(method, { conditions });
-    const parts = [`${rule.title}: ${count(result.done)} done`];
-    if (result.refused) parts.push(`${count(result.refused)} refused: ${result.refusals[0]?.message ?? ""}`);
-    if (result.pending) parts.push(`${count(result.pending)} go on in the background`);
-    return `${parts.join(", ")}.`;
-  });
-}
-
-function Refusals({ counts }: { counts: RefusalCount[] }) {
-  return (
-    <ul class="reasons">
-      {counts.map((one, at) => (
-        <li key={at}>
-          {count(one.count)} {one.status ?? ""}: {one.message}
-        </li>
-      ))}
-    </ul>
-  );
-}
-
 interface GridProps {
   rows: ListedTask[];
   chosen: ReadonlySet<string>;
   select: (ids: ReadonlySet<string>) => void;
 }
 
+const SPEAKING: Status[] = ["QUEUED", "IDLE", "WAITING", "SUSPENDED"];
+
+/** Why the tasks of this page do not run, by their ids. */
+function useReasons(rows: ListedTask[]): ReadonlyMap<string, string> {
+  const standing = rows.filter((one) => SPEAKING.includes(one.status));
+  const state = standing.map((one) => `${one.id} ${one.status} ${one.status_reason} ${one.since}`).join("\n");
+  const why = useQuery(`why ${state}`, async () => {
+    if (standing.length === 0 || !may("tasks.m_explain")) return [];
+    return call<Explanation[]>("tasks.m_explain", { ids: standing.map((one) => one.id) });
+  });
+  return new Map(why.data?.map((one) => [one.id, one.reasons[0]?.message ?? one.message]));
+}
+
 function Grid({ rows, chosen, select }: GridProps) {
+  const reasons = useReasons(rows);
   function toggle(id: string): void {
     const next = new Set(chosen);
     if (!next.delete(id)) next.add(id);
@@ -398,6 +347,7 @@ function Grid({ rows, chosen, select }: GridProps) {
             <td class="what">
               <TaskLink id={task.id} />
               {task.description ? <span class="line">{task.description}</span> : null}
+              {reasons.has(task.id) ? <span class="line why">{reasons.get(task.id)}</span> : null}
               {task.error ? <span class="line bad-text">{task.error.message}</span> : null}
             </td>
             <td class="wide">{task.app_name}</td>

@@ -1,0 +1,173 @@
+/** Which actions on many tasks go on, and how did the others end? */
+
+import { NO_RIGHT } from "../actions";
+import { Refusals, summary } from "../bulk";
+import { count, duration } from "../format";
+import { useQuery } from "../live";
+import { Needs, Pages, usePages } from "../pages";
+import { query, url } from "../router";
+import { call, may } from "../rpc";
+import type { BulkCall } from "../types";
+import { attempt, Button, confirm, Empty, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
+
+const PROGRESS_SECONDS = 1;
+
+export const Bulk = () => (
+  <Needs method="bulk.list" title="Bulk calls">
+    {() => (query.value.has("id") ? <One id={query.value.get("id") ?? ""} /> : <List />)}
+  </Needs>
+);
+
+function List() {
+  const list = usePages<BulkCall>("bulk.list", {}, () => true);
+  return (
+    <>
+      <Head title="Bulk calls" />
+      <p class="muted">Actions on all tasks that match: who began them, how far they are, and what was refused.</p>
+      <Failure error={list.error} retry={list.reload} />
+      {list.data?.data.length === 0 ? (
+        <Empty title="There are no bulk calls.">Choose tasks under Tasks, and act on all of them.</Empty>
+      ) : null}
+      {list.data?.data.length ? (
+        <Table label="Bulk calls">
+          <thead>
+            <tr>
+              <th>State</th>
+              <th>Action</th>
+              <th>Progress</th>
+              <th>By</th>
+              <th>Began</th>
+              <th class="wide">Reason</th>
+            </tr>
+          </thead>
+          <tbody>
+            {list.data.data.map((one) => (
+              <tr key={one.id}>
+                <td>
+                  <StatusChip status={one.state} />
+                </td>
+                <td>
+                  <a data-screen href={url("bulk", { id: one.id })}>
+                    {one.method}
+                  </a>
+                </td>
+                <td>
+                  {count(one.done + one.refused)} of {count(one.matched)}
+                  {one.refused ? <span class="line">{count(one.refused)} refused</span> : null}
+                </td>
+                <td>{one.user_id ?? "–"}</td>
+                <td class="nowrap">
+                  <When at={one.started} />
+                </td>
+                <td class="wide what">{one.reason ?? "–"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </Table>
+      ) : null}
+      <Pages cursor={list.data?.cursor} />
+    </>
+  );
+}
+
+function One({ id }: { id: string }) {
+  const one = useQuery(`bulk ${id}`, () => call<BulkCall>("bulk.get", { id }), () => false, PROGRESS_SECONDS);
+  const bulk = one.data;
+
+  async function stop(): Promise<void> {
+    const consent = await confirm({
+      title: "Stop this call?",
+      body: <p>Tasks that it has handled stay as they are. The others are left alone.</p>,
+      action: "Stop it",
+      danger: true,
+      why: true,
+    });
+    if (consent === null) return;
+    await attempt(async () => {
+      const stopped = await call<BulkCall>("bulk.stop", { id, reason: consent.reason });
+      return `The call is ${stopped.state}: ${summary(stopped)}.`;
+    });
+    one.reload();
+  }
+
+  return (
+    <>
+      <Head title={bulk ? bulk.method : "Bulk call"}>
+        {bulk ? (
+          <div class="row wrap sub">
+            <StatusChip status={bulk.state} />
+            <code class="id">{bulk.id}</code>
+          </div>
+        ) : null}
+      </Head>
+      <p>
+        <a data-screen href={url("bulk")}>
+          All bulk calls
+        </a>
+      </p>
+      <Failure error={one.error} retry={one.reload} />
+      {bulk ? (
+        <>
+          <section class="card" aria-label="Progress">
+            <progress max={Math.max(1, bulk.matched)} value={bulk.done + bulk.refused} aria-label="Handled tasks" />
+            <p role="status" aria-live="polite">
+              {count(bulk.done)} done, {count(bulk.refused)} refused, {count(bulk.pending)} left of {count(bulk.matched)}
+              {remaining(bulk)}
+            </p>
+            {bulk.error ? <p class="bad-text">{bulk.error}</p> : null}
+            {bulk.state === "RUNNING" ? (
+              <div class="row">
+                <Button kind="danger" refusal={may("bulk.stop") ? null : NO_RIGHT} onClick={() => void stop()}>
+                  Stop…
+                </Button>
+              </div>
+            ) : null}
+          </section>
+          {bulk.refusals.length ? (
+            <section aria-labelledby="refused">
+              <h2 id="refused">Refused</h2>
+              <Refusals counts={bulk.refusals} />
+            </section>
+          ) : null}
+          <dl class="facts">
+            <Fact name="Began" value={<When at={bulk.started} />} />
+            <Fact name="Ended" value={bulk.ended === null ? null : <When at={bulk.ended} />} />
+            <Fact name="By" value={bulk.user_id} />
+            <Fact name="Stopped by" value={bulk.stopped_by} />
+            <Fact name="Reason" value={bulk.reason} />
+            <Fact name="At most per second" value={bulk.rate === null ? null : String(bulk.rate)} />
+          </dl>
+          <h2>Which tasks</h2>
+          <Json value={bulk.conditions} label="the conditions" />
+          {bulk.sample?.length ? (
+            <details class="card">
+              <summary>The first {bulk.sample.length} tasks</summary>
+              <ul class="ids">
+                {bulk.sample.map((task) => (
+                  <li key={task}>
+                    <TaskLink id={task} />
+                  </li>
+                ))}
+              </ul>
+            </details>
+          ) : null}
+        </>
+      ) : null}
+    </>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: preact.ComponentChildren }) {
+  if (value === null || value === undefined) return null;
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+function remaining(bulk: BulkCall): string {
+  if (bulk.state !== "RUNNING" || bulk.rate === null) return "";
+  return `; about ${duration(bulk.pending / bulk.rate)} to go`;
+}
