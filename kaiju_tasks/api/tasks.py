@@ -279,8 +279,9 @@ class TasksApi:
             if isinstance(outcome, Duplicate) and outcome.holder in tasks:
                 holder = tasks[outcome.holder].definition
                 warnings[index] += _reuse_warnings(draft.definition, holder, f"data.{index}")
+        data = may_see_data(caller)
         return [
-            _created(_shown(caller, tasks[task_id]), isinstance(outcome, Step), found)
+            _created(task_view(tasks[task_id], data=data), isinstance(outcome, Step), found)
             for found, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
             if task_id in tasks
         ]

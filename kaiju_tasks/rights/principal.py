@@ -1,6 +1,7 @@
 """On whose behalf something is asked for."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -10,8 +11,11 @@ from kaiju_tasks.rights.scope import NOTHING, Rights
 
 __all__ = ["EVERYTHING", "NOBODY", "Principal"]
 
+DECISIONS_MAX = 64
+"""How many decisions about streams, and how many about methods, a principal remembers."""
 
-class Principal(Struct, frozen=True):
+
+class Principal(Struct, frozen=True, dict=True):
     """A principal, as one of its tokens or runs acts for it.
 
     :param id: its name; None for a caller without a name, who may do everything
@@ -42,11 +46,19 @@ class Principal(Struct, frozen=True):
 
     def has_stream(self, app_name: str) -> bool:
         """Whether a stream is in scope."""
-        return self.allowed(lambda rights: rights.has_stream(app_name))
+        decided = self._streams.get(app_name)
+        if decided is None:
+            decided = self.allowed(lambda rights: rights.has_stream(app_name))
+            _remember(self._streams, app_name, decided)
+        return decided
 
     def has_method(self, method: str) -> bool:
         """Whether tasks may call this method on an executor. Hooks need no right."""
-        return self.allowed(lambda rights: any_matches(rights.methods, method))
+        decided = self._methods.get(method)
+        if decided is None:
+            decided = self.allowed(lambda rights: any_matches(rights.methods, method))
+            _remember(self._methods, method, decided)
+        return decided
 
     def has_stage(self, method: str) -> bool:
         """Whether a stage on the stream `manager` may call this public method."""
@@ -72,14 +84,29 @@ class Principal(Struct, frozen=True):
         given = [rights.capacity for rights in self.limits if rights.capacity is not None]
         return min(given, default=None)
 
-    @property
+    @cached_property
     def sees_data(self) -> bool:
         """Whether it sees `kws`, params and results."""
         return self.allowed(lambda rights: rights.see_data)
 
+    @cached_property
+    def _streams(self) -> dict[str, bool]:
+        """What is decided for each task of a batch is the same for most of them."""
+        return {}
+
+    @cached_property
+    def _methods(self) -> dict[str, bool]:
+        return {}
+
     def excess(self, rights: Rights) -> str | None:
         """Name the first limit of some rights that is wider than its own; None if none is."""
         return next((name for own in self.limits if (name := own.excess(rights))), None)
+
+
+def _remember(decisions: dict[str, bool], name: str, decided: bool) -> None:
+    if len(decisions) >= DECISIONS_MAX:
+        decisions.clear()
+    decisions[name] = decided
 
 
 EVERYTHING = Principal(id=None, kind=None)

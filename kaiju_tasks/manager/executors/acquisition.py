@@ -1,6 +1,6 @@
 """Leases queued tasks of a stream to one executor, in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kaiju_tasks.lifecycle import (
@@ -81,6 +81,7 @@ class Acquisition:
         self._pauses = pauses
         self._session = session
         self._app_name = app_name
+        self._fills = session.fills
         self._nonce = nonce
         self._places = places
         self._limit = limit
@@ -118,7 +119,7 @@ class Acquisition:
         return assignments
 
     def _leased(self, step: Step, definition: Definition) -> Leased:
-        return Leased(step, definition, self._methods, self._session.fills)
+        return Leased(step, definition, self._methods, self._fills)
 
     async def _lease(self, tx: Transaction, rows: Sequence[Row]) -> Written[Found]:
         """Lease locked tasks while there are places, and hold those that must wait."""
@@ -127,7 +128,9 @@ class Acquisition:
         slots = Slots(self._committer.states, tx)
         room = Room(self._places, self._session.untaken)
         lacking = self._lacking(states)
-        fitting = (state for state in states.values() if state.row.id not in lacking)
+        fitting: Iterable[TaskState] = states.values()
+        if lacking:
+            fitting = (state for state in states.values() if state.row.id not in lacking)
         admitted, full = await slots.admit(fitting, room)
 
         def event(state: TaskState) -> Event:

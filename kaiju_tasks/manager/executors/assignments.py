@@ -54,9 +54,10 @@ def segment(
     if single:
         commands = definition.commands[stage : stage + 1]
         return Segment(commands, tuple(_reads(definition, stage, commands)) if stage else ())
-    hooks = definition.hooks.stages
-    end = next((hook for hook in hooks if hook >= stage), len(definition.commands))
-    if methods is not None:
+    hooks, end = definition.hooks.stages, len(definition.commands)
+    if hooks:
+        end = next((hook for hook in hooks if hook >= stage), end)
+    if methods is not None and stage + 1 < end:
         later = range(stage + 1, end)
         end = next((i for i in later if definition.commands[i].method not in methods), end)
     if stage == 0 and end == len(definition.commands):

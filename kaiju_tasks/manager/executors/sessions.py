@@ -172,7 +172,8 @@ class Session:
 
     def push(self, assignments: Sequence[Assignment]) -> None:
         for a in assignments:
-            self._methods_of_leases.pop(a.id, None)
+            if self._methods_of_leases:
+                self._methods_of_leases.pop(a.id, None)
             self.leases[a.id] = Lease(a.id, a.job_id, a.epoch, a.nonce)
         if self.filler is None:
             self.transmit(assignments)
@@ -218,7 +219,8 @@ class Session:
     def drop(self, lease: Lease) -> None:
         if self.has(lease):
             del self.leases[lease.id]
-            self._methods_of_leases.pop(lease.id, None)
+            if self._methods_of_leases:
+                self._methods_of_leases.pop(lease.id, None)
             self.cleared(lease)
 
     def cleared(self, lease: Lease) -> None:
