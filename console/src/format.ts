@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { clockAhead } from "./rpc";
+import { zoneName, zoneOffset } from "./zone";
 
 const MINUTE = 60;
 const HOUR = 3600;
@@ -57,7 +58,18 @@ export function absolute(moment: number): string {
   return new Date(moment * 1000).toLocaleString(undefined, {
     dateStyle: "medium",
     timeStyle: "long",
+    timeZone: zoneName(),
   });
+}
+
+/** A moment beside others that are `step` seconds apart: a date, or a time of day. */
+export function mark(moment: number, step: number): string {
+  const date = new Date(moment * 1000);
+  const timeZone = zoneName();
+  const midnight = (moment + zoneOffset(moment)) % DAY === 0;
+  if (step >= DAY || midnight) return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone });
+  const second = step < MINUTE ? ("2-digit" as const) : undefined;
+  return date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second, timeZone });
 }
 
 export function count(number: number): string {

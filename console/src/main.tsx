@@ -18,6 +18,7 @@ import { Streams } from "./screens/streams";
 import { Overview } from "./screens/overview";
 import { Task } from "./screens/task";
 import { Tasks } from "./screens/tasks";
+import { Timeline } from "./screens/timeline";
 import { Waiting } from "./screens/waiting";
 import { startTheme } from "./theme";
 import { attempt, Desk, Empty, Head } from "./ui";
@@ -35,6 +36,7 @@ const GROUPS: [string, Record<string, Place>][] = [
       "": { title: "Overview", view: Overview },
       tasks: { title: "Tasks", view: Tasks },
       runs: { title: "Runs", view: Runs },
+      timeline: { title: "Timeline", view: Timeline },
       waiting: { title: "Waiting for people", view: Waiting },
       schedules: { title: "Schedules", view: Schedules },
     },

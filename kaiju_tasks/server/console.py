@@ -20,6 +20,7 @@ SCREENS = frozenset(
         "tasks",
         "task",
         "runs",
+        "timeline",
         "waiting",
         "schedules",
         "streams",

@@ -5,6 +5,7 @@ import { useQuery } from "../live";
 import { methods, systemInfo, whoAmI } from "../rpc";
 import { setTheme, theme } from "../theme";
 import { Failure, Head, Json } from "../ui";
+import { inUtc, setUtc } from "../zone";
 
 export function About() {
   const info = useQuery("about", systemInfo);
@@ -35,6 +36,13 @@ export function About() {
             <option value="">as the system</option>
             <option value="light">light</option>
             <option value="dark">dark</option>
+          </select>
+        </label>
+        <label class="field narrow">
+          <span>Times</span>
+          <select value={inUtc() ? "UTC" : ""} onChange={(event) => setUtc(event.currentTarget.value === "UTC")}>
+            <option value="">in the zone of the browser</option>
+            <option value="UTC">in UTC</option>
           </select>
         </label>
       </section>
