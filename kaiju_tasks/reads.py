@@ -37,6 +37,7 @@ READS = frozenset(
         "tasks.runs",
         "tasks.stages",
         "tasks.validate",
+        "tasks.versions",
         "tasks.wait",
         "tokens.list",
     }

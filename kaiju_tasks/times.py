@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, tzinfo
 
-__all__ = ["iso_moment", "show_time"]
+__all__ = ["iso_moment", "seconds_of", "show_time"]
 
 
 def iso_moment(seconds: float) -> str:
@@ -11,6 +11,14 @@ def iso_moment(seconds: float) -> str:
     :param seconds: UNIX seconds
     """
     return _from_unix(seconds).isoformat(timespec="microseconds")
+
+
+def seconds_of(text: str) -> float | None:
+    """The time that `iso_moment` has formatted, UNIX seconds; None if the text is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def show_time(value: float | str, zone: tzinfo = UTC) -> str:

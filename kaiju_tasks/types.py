@@ -58,6 +58,7 @@ __all__ = [
     "TaskEvent",
     "TaskList",
     "TaskStatus",
+    "TaskVersion",
     "Tasks",
     "Timer",
     "TokenInfo",
@@ -260,6 +261,7 @@ def as_text(name: str | int | None) -> str | None:
 Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
 Moment = Annotated[float, Meta(description="UNIX seconds with fractions")]
 Number = Annotated[int, Meta(ge=0)]
+Rev = Annotated[int, Meta(ge=1)]
 IsoTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Question = dict[str, Any] | list[Any]
 """A condition on data (docs/templates.md): an object, or a list of them."""
@@ -633,6 +635,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
             "exit_code",
             "error",
             "parent_id",
+            "rev",
         }
     )
 
@@ -712,6 +715,7 @@ class Task(Struct, kw_only=True):
     :param exit_code: exit code of the last run that ended; null during a run
     :param error: why the run, or its last attempt, failed
     :param parent_id: task whose stage created this task
+    :param rev: number of the version of the definition, from 1; each change increases it
     """
 
     id: str
@@ -763,6 +767,7 @@ class Task(Struct, kw_only=True):
     exit_code: Annotated[int | None, DescribedAs(ExitCode | None)]
     error: Annotated[Any, DescribedAs(TaskError | None)]
     parent_id: str | None
+    rev: Rev
 
 
 ListedTask: Any = msgspec.defstruct(
@@ -833,6 +838,38 @@ class InboxEntry(Struct):
     state: Literal["buffered", "consumed"]
     sender: str | None
     at: Moment | None
+
+
+TaskDefinition: Any = msgspec.defstruct(
+    "TaskDefinition",
+    [
+        (one.name, one.type)
+        for one in msgspec.structs.fields(Task)
+        if one.name in NewTask.__struct_fields__ and one.name not in ("id", "enabled", "next_run")
+    ],
+    namespace={"__doc__": "What a client has set, as `tasks.create` describes it."},
+    kw_only=True,
+)
+
+
+class TaskVersion(Struct):
+    """A version of the definition of a task.
+
+    :param rev: its number, from 1
+    :param at: time at which it was made; of the first version, the time of creation; null if it is
+        unknown
+    :param user_id: user who made it; null if no tokens were configured
+    :param changed: names of the fields that differ from the version before it; empty for the first
+    :param reason: why, as the caller of `tasks.update` has put it
+    :param definition: what a client has set
+    """
+
+    rev: Rev
+    at: Moment | None
+    user_id: str | None
+    changed: list[str]
+    reason: str | None
+    definition: Annotated[Any, DescribedAs(TaskDefinition)]
 
 
 class FamilyMember(Struct):
@@ -912,6 +949,8 @@ class Run(Struct, kw_only=True):
         fire that was not run
     :param scheduled_at: time of the fire that the run belongs to
     :param note: additional information about the run
+    :param rev: version of the task's definition with which it ended; of an open run, the current
+        one; null if it is unknown
     """
 
     task_id: str
@@ -928,6 +967,7 @@ class Run(Struct, kw_only=True):
     stages: Number
     executor_id: str | None
     note: str | None = None
+    rev: Rev | None = None
 
 
 class ListedRun(Run, kw_only=True):
@@ -974,6 +1014,7 @@ class StageRecord(Struct, kw_only=True):
     :param rescued: the executor was lost or gave the attempt back, and the task was queued again
     :param result: result of the stage, if it finished
     :param error: why the attempt failed
+    :param rev: version of the task's definition with which it ended; null if it is unknown
     """
 
     job_id: str
@@ -990,6 +1031,7 @@ class StageRecord(Struct, kw_only=True):
     rescued: bool
     result: Any
     error: Annotated[Any, DescribedAs(TaskError | None)]
+    rev: Rev | None = None
 
 
 class Notification(Struct, kw_only=True):

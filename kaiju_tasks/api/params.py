@@ -35,6 +35,7 @@ from kaiju_tasks.types import (
     Question,
     Refusal,
     RefusalCount,
+    Rev,
     Task,
     TaskStatus,
 )
@@ -429,11 +430,14 @@ class UpdateParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the task
     :param data: the fields to change, as in `tasks.create`
-    :param reason: why, for the audit
+    :param if_rev: change nothing unless this is the `rev` of the task, so that nobody has changed
+        the task since the caller read it
+    :param reason: why, for the audit and for `tasks.versions`
     """
 
     id: Id
     data: Changes
+    if_rev: Rev | None = None
     reason: AuditReason | None = None
 
 
@@ -533,6 +537,18 @@ class RunsParams(Struct, forbid_unknown_fields=True):
 
     id: Id
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+
+
+class VersionsParams(Struct, forbid_unknown_fields=True):
+    """
+    :param id: id of the task
+    :param before: list only versions with a lower `rev`
+    :param limit: the most versions to list; the newest are listed
+    """
+
+    id: Id
+    before: Rev | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 100
 
 
 class StagesParams(Struct, forbid_unknown_fields=True):

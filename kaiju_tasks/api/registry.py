@@ -72,6 +72,7 @@ from kaiju_tasks.types import (
     StreamInfo,
     Task,
     TaskList,
+    TaskVersion,
     TokenInfo,
 )
 from kaiju_tasks.version import __version__
@@ -216,6 +217,14 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
     add("runs", access.READ_TASKS, tasks.runs, p.RunsParams, list[Run], _READ)
     add(
         "stages", access.READ_TASKS, tasks.stages, p.StagesParams, list[StageRecord], (Unavailable,)
+    )
+    add(
+        "versions",
+        access.READ_TASKS,
+        tasks.versions,
+        p.VersionsParams,
+        list[TaskVersion],
+        _READ,
     )
     add("explain", access.READ_TASKS, tasks.explain, p.IdParams, Explanation, _READ)
     add("inbox", access.READ_TASKS, tasks.inbox, p.IdParams, list[InboxEntry], _READ)

@@ -69,7 +69,7 @@ class RunsApi:
     async def _open(self, job_id: str, sight: Sight) -> ListedRun | None:
         query = TaskQuery([Condition("job_id", "eq", job_id)], limit=1)
         page = await self._store.find(query, sight)
-        run = open_run(page.tasks[0].row) if page.tasks else None
+        run = open_run(page.tasks[0].row, page.tasks[0].definition) if page.tasks else None
         if run is None:
             return None
         row, definition = page.tasks[0].row, page.tasks[0].definition

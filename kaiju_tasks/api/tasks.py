@@ -38,6 +38,7 @@ from kaiju_tasks.api.params import (
     UpdateParams,
     ValidateParams,
     Validation,
+    VersionsParams,
     WaitParams,
 )
 from kaiju_tasks.api.permission import (
@@ -57,6 +58,7 @@ from kaiju_tasks.api.queries import (
     write_cursor,
 )
 from kaiju_tasks.api.review import review
+from kaiju_tasks.api.revisions import if_version
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.views import (
     LIST_FIELDS,
@@ -68,6 +70,7 @@ from kaiju_tasks.api.views import (
     open_run,
     task_columns,
     task_view,
+    version_view,
 )
 from kaiju_tasks.define import (
     PROBLEMS_MAX,
@@ -81,6 +84,7 @@ from kaiju_tasks.define import (
 )
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooLarge, Unavailable
 from kaiju_tasks.lifecycle import (
+    Author,
     Cancel,
     Cause,
     Definition,
@@ -126,6 +130,7 @@ from kaiju_tasks.types import (
     Task,
     TaskCommand,
     TaskList,
+    TaskVersion,
 )
 
 log = logging.getLogger(__name__)
@@ -221,7 +226,7 @@ class TasksApi:
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
                 next_run = now if next_run is None else next_run
-            return self._update(caller, defined, changed, next_run)
+            return self._update(Author(caller.user_id), caller.cause, defined, changed, next_run)
 
         return build
 
@@ -469,13 +474,31 @@ class TasksApi:
         view = await self._view(caller, params.id, results=False)
         seen = seen_by(caller, access.READ_TASKS)
         ended = await self._store.runs(params.id, seen, params.limit)
-        current = open_run(view.row)
+        current = open_run(view.row, view.definition)
         # No run is open, or it has ended between the two reads.
         over = current is None or any(run.job_id == current.job_id for run in ended)
         runs = ended if current is None or over else [current, *ended][: params.limit]
         if not caller.principal.sees_data:
             hide_data(runs)
         return runs
+
+    async def versions(self, caller: Caller, params: VersionsParams) -> "list_[TaskVersion]":
+        """List the versions of a task's definition, newest first.
+
+        At most 100 earlier versions are kept, and only as long as runs that have used them. Of
+        large versions, fewer than `limit` are listed: `before` lists those that follow.
+        """
+        view = await self._view(caller, params.id, results=False)
+        current, before = view.definition.version, params.before
+        listed = [view.definition] if before is None or before > current else []
+        listed += await self._store.versions(
+            params.id,
+            seen_by(caller, access.READ_TASKS),
+            before=min(current, before or current),
+            limit=params.limit,
+        )
+        data = caller.principal.sees_data
+        return [version_view(view.row, one, data=data) for one in listed[: params.limit]]
 
     async def stages(self, caller: Caller, params: StagesParams) -> "list_[StageRecord]":
         """List the ended attempts of the stages of a run, oldest first."""
@@ -585,11 +608,15 @@ class TasksApi:
         """Update fields of a task.
 
         During a run, `commands`, `kws`, `app_name`, `unique` and `concurrency` cannot be changed.
-        Other fields take effect at the next transition.
+        Other fields take effect at the next transition. With `if_rev`, a change by somebody else is
+        never overwritten: `error.data` then has the current `rev`, and who made it and when.
         """
         await self._check_next_task_of(caller, [params.id], params.data)
-        change, fields = self._change(caller, params.data), sorted(params.data)
+        author = Author(caller.user_id, params.reason)
+        change, fields = self._change(caller, params.data, author), sorted(params.data)
         needs = access.CHANGE_TASKS
+        if params.if_rev is not None:
+            change = if_version(params.if_rev, change)
         return await self._operate(caller, "update", params, change, needs, fields=fields)
 
     async def m_update(self, caller: Caller, params: UpdateManyParams) -> "list_[Task]":
@@ -606,7 +633,8 @@ class TasksApi:
             self._check_change(params.data)
         if not seen.everything:
             ids = [task_id for task_id in ids if task_id in known]
-        change = permitted(caller, access.CHANGE_TASKS, self._change(caller, params.data))
+        author = Author(caller.user_id, params.reason)
+        change = permitted(caller, access.CHANGE_TASKS, self._change(caller, params.data, author))
         details = {"fields": sorted(params.data), "reason": params.reason}
         await self._committer.apply_together(
             [(task_id, change) for task_id in ids],
@@ -653,7 +681,9 @@ class TasksApi:
                 changed.append(defined.definition)
         return changed
 
-    def _change(self, caller: Caller, data: dict[str, Any]) -> Callable[[TaskState], Event]:
+    def _change(
+        self, caller: Caller, data: dict[str, Any], author: Author
+    ) -> Callable[[TaskState], Event]:
         now = self._manager.clock.now()
         default_app = self._manager.settings.default_app_name
 
@@ -667,13 +697,14 @@ class TasksApi:
             if changed:
                 check_definition(caller.principal, defined)
             _narrow(caller, state.definition, defined.definition, changed)
-            return self._update(caller, defined, changed, defined.next_run)
+            return self._update(author, caller.cause, defined, changed, defined.next_run)
 
         return build
 
     def _update(
         self,
-        caller: Caller,
+        author: Author,
+        cause: Cause | None,
         defined: Defined,
         changed: frozenset[str],
         next_run: float | None,
@@ -685,7 +716,8 @@ class TasksApi:
             changed=changed,
             next_run=next_run,
             job_id=self._dice.new_id(),
-            cause=caller.cause,
+            cause=cause,
+            author=author,
         )
 
     async def delete(self, caller: Caller, params: OperateParams) -> Deleted:

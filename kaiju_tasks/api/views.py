@@ -5,10 +5,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
-from kaiju_tasks.lifecycle import Command, InboxMessage, Row
+from kaiju_tasks.lifecycle import Command, Definition, InboxMessage, Row
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.store.parts import error_part, method_of
+from kaiju_tasks.times import seconds_of
 from kaiju_tasks.types import (
     MASKED_SECRET,
     InboxEntry,
@@ -16,7 +18,9 @@ from kaiju_tasks.types import (
     Run,
     StageRecord,
     Task,
+    TaskDefinition,
     TaskStatus,
+    TaskVersion,
     Webhook,
 )
 
@@ -85,6 +89,24 @@ def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Ta
         exit_code=row.exit_code,
         error=_error(row.error, data),
         parent_id=definition.parent_id,
+        rev=definition.version,
+    )
+
+
+def version_view(row: Row, definition: Definition, *, data: bool = True) -> TaskVersion:
+    """Return a version of the definition of a task.
+
+    :param data: as in `task_view`
+    """
+    row = replace(row, app_name=definition.app_name, priority=definition.priority)
+    task, edit = task_view(TaskView(row, definition), data=data), definition.edit
+    return TaskVersion(
+        rev=definition.version,
+        at=seconds_of(definition.created) if edit is None else edit.at,
+        user_id=definition.user_id if edit is None else edit.user_id,
+        changed=[] if edit is None else edit.changed,
+        reason=None if edit is None else edit.reason,
+        definition={name: getattr(task, name) for name in TaskDefinition.__struct_fields__},
     )
 
 
@@ -108,7 +130,7 @@ def _part(view: TaskView, name: str, data: bool = True) -> Any:
     return error_part(error, name.removeprefix("error."))
 
 
-def open_run(row: Row) -> Run | None:
+def open_run(row: Row, definition: Definition) -> Run | None:
     """Return the open run, if one has begun."""
     if not row.begun:
         return None
@@ -126,6 +148,7 @@ def open_run(row: Row) -> Run | None:
         stage=row.stage,
         stages=row.stages,
         executor_id=row.executor_id,
+        rev=definition.version,
     )
 
 

@@ -58,7 +58,7 @@ TASKS = _columns(
 )
 RUNS = _columns(
     "job_id task_id app_name status error.type executor_id cron group group_id user_id parent_id",
-    "exit_code scheduled_at queued_at started_at ended_at retries stage stages every",
+    "exit_code scheduled_at queued_at started_at ended_at retries stage stages every rev",
     OUTCOMES,
     labelled=True,
 )

@@ -18,6 +18,7 @@ LISTS = frozenset(
         "tasks.inbox",
         "tasks.runs",
         "tasks.stages",
+        "tasks.versions",
         "tokens.list",
     }
 )

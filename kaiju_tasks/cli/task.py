@@ -199,17 +199,29 @@ def delete_old(days: float, reason: str | None, as_json: bool) -> None:
 @click.argument("id", shell_complete=complete_task)
 @click.argument("fields", nargs=-1, metavar="FIELD=JSON...")
 @click.option("--set", "more", multiple=True, metavar="FIELD=JSON", help="The same as FIELD=JSON.")
+@click.option(
+    "--if-rev",
+    type=click.IntRange(1),
+    help="Change nothing unless this is the task's `rev`: nobody has changed it since.",
+)
 @reason_option
 @json_option
 def update(
-    id: str, fields: tuple[str, ...], more: tuple[str, ...], reason: str | None, as_json: bool
+    id: str,
+    fields: tuple[str, ...],
+    more: tuple[str, ...],
+    if_rev: int | None,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """Update fields of a task, for example `enabled=false` or `cron="0 9 * * *"`."""
     given = (*fields, *more)
     if not given:
         raise Failed("Give a field to update, for example `enabled=false`.", USAGE)
     changes = read_fields(given, "FIELD")
-    print_status(call_with_id("tasks.update", id, data=changes, **read_reason(reason)), as_json)
+    only = {} if if_rev is None else {"if_rev": if_rev}
+    updated = call_with_id("tasks.update", id, data=changes, **only, **read_reason(reason))
+    print_status(updated, as_json)
 
 
 for command in (*LISTS, *OPERATIONS):

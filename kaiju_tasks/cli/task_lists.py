@@ -131,6 +131,14 @@ INBOX = Listing(
     noun="messages",
     sparse=("sender", "name"),
 )
+VERSIONS = Listing(
+    columns=("rev", "at", "user_id", "changed", "reason"),
+    important=("rev", "changed", "at", "user_id", "reason"),
+    fields=fields_of("TaskVersion"),
+    noun="versions",
+    sparse=("user_id", "reason"),
+    computed={"changed": lambda version: ", ".join(version["changed"])},
+)
 FAMILY = Listing(
     columns=("task", "status", "status_reason", "stage", "since", "app_name", "next_task"),
     important=("task", "status", "stage", "since", "status_reason", "app_name", "next_task"),
@@ -261,6 +269,33 @@ def inbox(id: str, columns: str | None, as_json: bool) -> None:
         INBOX.print(found, chosen)
 
 
+@click.command(short_help="List the versions of a task's definition, newest first.")
+@click.argument("id", shell_complete=complete_task)
+@click.option(
+    "--rev", type=click.IntRange(1), help="Print the definition of this version, as JSON."
+)
+@columns_option
+@json_option
+def versions(id: str, rev: int | None, columns: str | None, as_json: bool) -> None:
+    """List the versions of a task's definition, newest first: who has made them, when, and which
+    fields they have changed.
+
+    Earlier versions are kept as long as runs that have used them, but at most 100 of them.
+    """
+    chosen = VERSIONS.choose(columns, as_json)
+    if rev is None:
+        found = call_with_id("tasks.versions", id)
+        if as_json:
+            print_json(found)
+        else:
+            VERSIONS.print(found, chosen)
+        return
+    listed = call_with_id("tasks.versions", id, before=rev + 1, limit=1)
+    if not listed or listed[0]["rev"] != rev:
+        raise not_found(f"The task {id!r} has no version {rev}. `task versions` lists them.")
+    print_json(listed[0] if as_json else listed[0]["definition"])
+
+
 @click.command()
 @click.argument("id", shell_complete=complete_task)
 @columns_option
@@ -290,4 +325,4 @@ def _as_tree(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return ordered
 
 
-LISTS = [list_tasks, count, runs, stages, inbox, family]
+LISTS = [list_tasks, count, runs, stages, inbox, versions, family]

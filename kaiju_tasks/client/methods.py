@@ -32,6 +32,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "tasks.restart_from": ("id", "stage"),
     "tasks.runs": ("id", "limit"),
     "tasks.stages": ("job_id",),
+    "tasks.versions": ("id", "before"),
     "tasks.delete_old_tasks": ("interval_days",),
     "notifications.list": ("conditions", "sort", "offset"),
     "notifications.update": ("id", "data"),

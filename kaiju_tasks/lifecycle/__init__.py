@@ -15,6 +15,7 @@ from kaiju_tasks.lifecycle.definition import (
     BrokenDefinition,
     Command,
     Definition,
+    Edit,
     broken_definition,
 )
 from kaiju_tasks.lifecycle.events import (
@@ -95,6 +96,8 @@ from kaiju_tasks.lifecycle.step import (
     Wait,
 )
 from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE, not_possible
+from kaiju_tasks.lifecycle.versions import KEPT as VERSIONS_KEPT
+from kaiju_tasks.lifecycle.versions import Author
 from kaiju_tasks.times import iso_moment
 
 __all__ = [
@@ -106,9 +109,11 @@ __all__ = [
     "OPERATOR_CALLS",
     "OWNER",
     "TABLE",
+    "VERSIONS_KEPT",
     "WAIT_SECONDS",
     "Acquired",
     "Attempt",
+    "Author",
     "BrokenDefinition",
     "Cancel",
     "Cause",
@@ -120,6 +125,7 @@ __all__ = [
     "Definition",
     "Delete",
     "Due",
+    "Edit",
     "Event",
     "ExecutorLost",
     "GateOpened",

@@ -66,6 +66,20 @@ class Hooks(Struct, frozen=True):
 NO_HOOKS = Hooks((), False, frozenset())
 
 
+class Edit(Struct, frozen=True, omit_defaults=True):
+    """How a version of a definition was made from the one before it.
+
+    :param at: UNIX seconds
+    :param changed: the names of the fields that differ, sorted; also `enabled` and `next_run`
+    :param user_id: the principal that made it; None if no tokens were configured
+    """
+
+    at: float
+    changed: list[str]
+    user_id: str | None = None
+    reason: str | None = None
+
+
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     """What the client defined; written only at create and update.
 
@@ -77,6 +91,8 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     :param token_id: the token that created it: its runs have no more rights than that
     :param root_id: job_id of the run that began the family of a task that another task created
     :param depth: the number of creations between that run and this task
+    :param version: increases with each change; `Task.rev`
+    :param edit: the change that made this version; None for the first
     """
 
     id: str
@@ -116,6 +132,8 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     parent_id: str | None = None
     root_id: str | None = None
     depth: int = 0
+    version: int = 1
+    edit: Edit | None = None
 
     @property
     def scheduled(self) -> bool:

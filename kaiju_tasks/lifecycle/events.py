@@ -12,6 +12,7 @@ from kaiju_tasks.lifecycle.children import ChildFailure
 from kaiju_tasks.lifecycle.definition import Definition
 from kaiju_tasks.lifecycle.lineage import Cause
 from kaiju_tasks.lifecycle.step import Wait
+from kaiju_tasks.lifecycle.versions import Author
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import Outcome, TaskError
 
@@ -254,6 +255,7 @@ class Update(Event, frozen=True, kw_only=True):
     :param next_run: an explicit first run, UNIX seconds
     :param job_id: for the run that may be opened
     :param cause: the run whose stage makes the call; None for a client
+    :param author: who makes the change
     """
 
     definition: Definition
@@ -263,6 +265,7 @@ class Update(Event, frozen=True, kw_only=True):
     next_run: float | None = None
     job_id: str
     cause: Cause | None = None
+    author: Author = Author()
 
 
 class Delete(Event, frozen=True, kw_only=True):

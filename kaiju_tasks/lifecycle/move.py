@@ -6,7 +6,7 @@ decided in `run.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from kaiju_tasks.lifecycle.state import (
 )
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
 from kaiju_tasks.lifecycle.step import Attempt, Received, Revoke, Step, Wait
+from kaiju_tasks.lifecycle.versions import Author, next_version
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import (
     FAILED_ATTEMPTS,
@@ -108,9 +109,14 @@ class Move:
             return row.exec_used
         return row.exec_used + max(0.0, self.now - row.status_change)
 
-    def take(self, definition: Definition, rev: int) -> None:
-        """Switch to another definition."""
-        row = self.row
+    def take(
+        self, definition: Definition, rev: int, changed: Iterable[str], author: Author
+    ) -> None:
+        """Switch to another definition, which is a new version if something has changed."""
+        row, old = self.row, self.definition
+        definition = next_version(definition, old, changed, author, self.now)
+        if definition.version != old.version:
+            self.step.superseded = old.version
         self.definition = self.step.definition = definition
         row.rev = rev
         row.app_name, row.priority = definition.app_name, definition.priority
@@ -339,6 +345,7 @@ class Move:
                 rescued,
                 result,
                 error,
+                self.definition.version,
             )
         )
 

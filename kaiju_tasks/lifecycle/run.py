@@ -273,6 +273,7 @@ def record_run(
             row.stages,
             executor_id,
             note,
+            move.definition.version,
         )
     )
 

@@ -128,7 +128,7 @@ def record_missed(
         else f"missed; earlier missed fires since {show_time(fire)} are not listed"
     )
     for moment in missed[: len(missed) - len(make_up)]:
-        step.runs.append(missed_run(row, moment, now, note))
+        step.runs.append(missed_run(row, definition, moment, now, note))
         note = "missed"
     row.fire_at = make_up[0] if make_up else schedule.next_fire(missed[-1])
 
@@ -178,7 +178,9 @@ def _fires(schedule: Schedule, after: float, bound: float, limit: int) -> list[f
 _MAKE_UP = {Misfire.SKIP: 0, Misfire.LAST: 1, Misfire.ALL: MAX_MAKE_UP_RUNS}
 
 
-def missed_run(row: Row, moment: float, now: float, note: str, by: str = "") -> RunRecord:
+def missed_run(
+    row: Row, definition: Definition, moment: float, now: float, note: str, by: str = ""
+) -> RunRecord:
     """The history record of a fire, or of a start by another task, that was not run."""
     return RunRecord(
         f"missed:{row.id}:{moment!r}:{by}" if by else f"missed:{row.id}:{moment!r}",
@@ -196,4 +198,5 @@ def missed_run(row: Row, moment: float, now: float, note: str, by: str = "") -> 
         row.stages,
         None,
         note,
+        definition.version,
     )

@@ -16,6 +16,7 @@ class Attempt(Struct):
     """One ended attempt of a stage, for the history; `result` is the stage's result.
 
     :param error: JSON of a TaskError
+    :param version: of the definition with which it ended
     """
 
     job_id: str
@@ -32,12 +33,14 @@ class Attempt(Struct):
     rescued: bool = False
     result: Raw | None = None
     error: str | None = None
+    version: int | None = None
 
 
 class RunRecord(Struct):
     """One ended run, or one missed fire, for the history.
 
     :param run_id: `job_id`; for a missed fire, an id made of the task's id and the time
+    :param version: of the definition with which it ended
     """
 
     run_id: str
@@ -55,6 +58,7 @@ class RunRecord(Struct):
     stages: int
     executor_id: str | None
     note: str | None = None
+    version: int | None = None
 
 
 class NotificationDraft(Struct):
@@ -135,6 +139,7 @@ class Step(Struct):
     :param changed: False if there is nothing to write
     :param stale: the event carried a token that is no longer valid
     :param definition: the new definition, if it changed
+    :param superseded: the version of the definition before, which must be kept
     :param inbox: what to do with the stored messages before `message` is added
     :param consumed: ids of messages that a hook consumed
     :param received: ids to keep of messages that this step clears
@@ -154,6 +159,7 @@ class Step(Struct):
     stale: bool = False
     deleted: bool = False
     definition: Definition | None = None
+    superseded: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
     runs: list[RunRecord] = field(default_factory=list)
     notification: NotificationDraft | None = None

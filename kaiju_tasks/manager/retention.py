@@ -32,10 +32,10 @@ class Retention:
     A manager that restarts often prunes, too. Managers that start together prune at different
     times; if they do not, each row is deleted once.
 
-    It deletes runs, the ids of their messages and notifications older than `retention_days`, audit
-    records, marks and bulk calls older than `audit_retention_days`, executors that left more than a
-    day ago, pauses that are over, unused concurrency keys, and the sizes of families that began
-    more than a day ago.
+    It deletes runs, the ids of their messages, versions of definitions that they used and
+    notifications older than `retention_days`, audit records, marks and bulk calls older than
+    `audit_retention_days`, executors that left more than a day ago, pauses that are over, unused
+    concurrency keys, and the sizes of families that began more than a day ago.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -73,6 +73,7 @@ class Retention:
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_received, before)
+        await _all(self._store.prune_versions, before)
         await _all(self._store.prune_notifications, before)
         await _all(self._store.prune_audit, now - self._audit_kept_seconds)
         await _all(self._store.prune_marks, now - self._audit_kept_seconds)

@@ -268,6 +268,7 @@ RUN_COLUMNS: dict[str, type] = {
     "stage": int,
     "stages": int,
     "executor_id": str,
+    "rev": int,
     "cron": str,
     "every": float,
     "group": str,
@@ -837,6 +838,16 @@ class Store(Protocol):
         """The ended runs and missed fires of a task, newest first. `error` is raw JSON."""
         ...
 
+    async def versions(
+        self, task_id: str, sight: Sight, *, before: int, limit: int
+    ) -> list[Definition]:
+        """The earlier versions of the definition of a task, newest first. Of very large ones, only
+        the first.
+
+        :param before: only versions with a lower number
+        """
+        ...
+
     async def find_runs(self, query: PageQuery, sight: Sight) -> RunPage:
         """Ended runs and missed fires of all tasks. The columns of the query must be in
         `RUN_COLUMNS`, or `id`. `error` is raw JSON."""
@@ -1006,6 +1017,14 @@ class Store(Protocol):
         task, whose results are still readable, is never deleted.
 
         :returns: the number of deleted runs
+        """
+        ...
+
+    async def prune_versions(self, before: float, limit: int) -> int:
+        """Delete up to `limit` versions of definitions that were replaced before a time, and that
+        no stored run has used.
+
+        :returns: the number of deleted versions
         """
         ...
 

@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 
 from kaiju_tasks.errors import reason_of
 from kaiju_tasks.lifecycle import (
+    VERSIONS_KEPT,
     Attempt,
     Definition,
     InboxMessage,
@@ -161,6 +162,27 @@ def definition_values(definition: Definition, rev: int) -> tuple[Any, ...]:
     )
 
 
+def superseded_values(step: Step) -> tuple[str, int, float]:
+    """task_id, version and the end of the version that a step supersedes."""
+    edit = None if step.definition is None else step.definition.edit
+    assert step.superseded is not None
+    assert edit is not None
+    return step.row.id, step.superseded, edit.at
+
+
+def forgotten_values(step: Step) -> tuple[str, int]:
+    """task_id, and the last version that is too old to be kept."""
+    assert step.superseded is not None
+    return step.row.id, step.superseded - VERSIONS_KEPT
+
+
+def version_of(task_id: str, version: int, body: str) -> Definition:
+    """A version of a definition. Its number is the one it was kept with."""
+    definition = stored_definition(task_id, 0, body).definition
+    definition.version = version
+    return definition
+
+
 def _storable(text: str | None) -> str | None:
     return None if text is None else storable(text)
 
@@ -217,6 +239,7 @@ def attempt_values(task_id: str, attempt: Attempt) -> tuple[Any, ...]:
         a.rescued,
         json_text(a.result),
         a.error,
+        a.version,
     )
 
 
@@ -227,7 +250,7 @@ def run_values(run: RunRecord) -> tuple[Any, ...]:
 def run_of(values: Sequence[Any]) -> Run:
     """:param values: the fields of RunRecord, from `task_id`"""
     (task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at) = values[:7]
-    (exit_code, error, retries, stage, stages, executor_id, note) = values[7:]
+    (exit_code, error, retries, stage, stages, executor_id, note, rev) = values[7:]
     return Run(
         task_id=task_id,
         job_id=job_id,
@@ -243,6 +266,7 @@ def run_of(values: Sequence[Any]) -> Run:
         stages=stages,
         executor_id=executor_id,
         note=note,
+        rev=rev,
     )
 
 

@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "group_id": "d.group_id",
     "user_id": "d.user_id",
     "parent_id": "d.parent_id",
+    "rev": "r.version",
 }
 _COLUMNS = {name: _ELSEWHERE.get(name, f"r.{name}") for name in RUN_COLUMNS} | {"id": "r.run_id"}
 _KINDS = {**RUN_COLUMNS, "id": str}
@@ -37,6 +38,7 @@ _DEFINITION = " JOIN definitions d ON d.task_id = r.task_id"
 _SELECTED = (
     "r.run_id, r.task_id, r.job_id, r.status, r.scheduled_at, r.queued_at, r.started_at, "
     "r.ended_at, r.exit_code, r.error, r.retries, r.stage, r.stages, r.executor_id, r.note, "
+    "r.version, "
     "t.app_name, d.group_name, d.group_id, d.parent_id, d.labels"
 )
 

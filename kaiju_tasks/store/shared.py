@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from kaiju_tasks.lifecycle import InboxMessage, Row, Situation, Wait
+from kaiju_tasks.lifecycle import Definition, InboxMessage, Row, Situation, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store import run_query
@@ -34,6 +34,7 @@ from kaiju_tasks.store.columns import (
     stage_record_of,
     storable,
     storable_ids,
+    version_of,
 )
 from kaiju_tasks.store.credential_columns import (
     principal_of,
@@ -131,6 +132,15 @@ class SharedStore(ABC):
             await self._read("runs", id, limit, most, asked=True) for id in storable_ids([task_id])
         ]
         return [run_of(values) for rows in found for values in rows]
+
+    async def versions(
+        self, task_id: str, sight: Sight, *, before: int, limit: int
+    ) -> list[Definition]:
+        if not await self.tasks([task_id], sight, results=False):
+            return []
+        most = queries.READ_BYTES_MAX
+        found = await self._read("versions", task_id, before, limit, most, asked=True)
+        return [version_of(task_id, version, body) for version, body in found]
 
     async def find_runs(self, query: PageQuery, sight: Sight) -> RunPage:
         seen = [*query.conditions, *queries.sight_conditions(sight)]
@@ -249,6 +259,9 @@ class SharedStore(ABC):
 
     async def forget_managers(self, before: float) -> int:
         return await self._change("forget_managers", before)
+
+    async def prune_versions(self, before: float, limit: int) -> int:
+        return await self._change("prune_versions", before, limit)
 
     async def prune_received(self, before: float, limit: int) -> int:
         return await self._change("prune_received", before, limit)

@@ -151,6 +151,7 @@ RETURNED: dict[tuple[str, ...], str] = {
     ("task", "count"): "tasks.count",
     ("task", "inbox"): "tasks.inbox",
     ("task", "runs"): "tasks.runs",
+    ("task", "versions"): "tasks.versions",
     ("token", "list"): "tokens.list",
 }
 WRONG_RESULTS = [42, None, [], {}, "x", [42], {"data": [42], "count": 1, "offset": 0}]

@@ -34,6 +34,7 @@ COMMANDS = {
     "tasks.explain": "task explain t",
     "tasks.inbox": "task inbox t",
     "tasks.family": "task family t",
+    "tasks.versions": "task versions t",
     "tasks.validate": "task validate -",
     "tasks.delete_old_tasks": "task delete-old --days 30",
     "tasks.m_reset": "task reset --app a",

@@ -44,6 +44,9 @@ FROM generate_series(1, 300000) AS n, LATERAL (SELECT
     CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort'
         ELSE 'execution_error' END || '","message":"no","stage":0,"data":null}' END
     ) AS s (status, code, error);
+INSERT INTO versions (task_id, version, body, replaced_at)
+SELECT 't' || n % 100000, n / 100000 + 1, '{}', n FROM generate_series(0, 299999) AS n;
+ANALYZE versions;
 ANALYZE runs;
 ANALYZE tasks;
 ANALYZE definitions
@@ -132,6 +135,10 @@ RUN_LISTS: dict[str, tuple[PageQuery, str]] = {
     "of a stream": (PageQuery([Condition("app_name", "eq", "app20")]), "runs_ended"),
     "of a group": (PageQuery([Condition("group", "eq", "g7")]), "definitions_group"),
     "one": (PageQuery([Condition("id", "eq", "run7")]), "runs_pkey"),
+    "of a version of a task": (
+        PageQuery([Condition("task_id", "eq", "t7"), Condition("rev", "eq", 2)]),
+        "runs_task",
+    ),
 }
 
 
@@ -152,6 +159,16 @@ async def test_counts_of_streams_read_partial_indexes(many: Any) -> None:
     assert '"runs_ended"' in plan, plan
     assert '"Seq Scan"' not in plan, plan
     assert pages < 40_000
+
+
+async def test_versions_of_a_task_read_an_index(many: Any) -> None:
+    plan, pages = await explained(many, SQL["versions"], ["t7", 1000, 100, 1_000_000])
+    assert '"versions_pkey"' in plan, plan
+    assert pages < 20
+    plan, pages = await explained(many, SQL["prune_versions"], [500.0, 500])
+    assert '"versions_replaced"' in plan, plan
+    assert '"Seq Scan"' not in plan, plan
+    assert pages < 20_000
 
 
 async def test_lists_of_tasks_read_few_pages_of_an_index(many: Any) -> None:

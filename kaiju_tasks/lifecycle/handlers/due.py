@@ -162,5 +162,5 @@ def start(move: Move, event: Start) -> None:
 
 def _skip(move: Move, event: Start, reason: str) -> None:
     note = f"skipped: next_task of {event.cause.by}, but {reason}"
-    run = missed_run(move.row, move.now, move.now, note, event.cause.by)
+    run = missed_run(move.row, move.definition, move.now, move.now, note, event.cause.by)
     move.step.runs.append(run)

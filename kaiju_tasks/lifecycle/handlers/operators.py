@@ -17,6 +17,7 @@ from kaiju_tasks.lifecycle.restarts import situation_of, stage_to_restart
 from kaiju_tasks.lifecycle.run import abort, begin, close_run, open_run, proceed, rest
 from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
 from kaiju_tasks.lifecycle.step import CopyResults, RunEnd
+from kaiju_tasks.lifecycle.versions import Author, differing
 from kaiju_tasks.types import ErrorType, ExitCode, Outcome
 
 NOTHING_TO_CANCEL = "no run is open: nothing to cancel"
@@ -64,7 +65,9 @@ def reset(move: Move, event: Reset) -> None:
     chain = chain_of(event.cause, move.row, "reset")
     _drop_run(move, "reset")
     if event.definition is not None:
-        move.take(event.definition, event.rev)
+        changed = differing(event.definition, move.definition)
+        author = Author(event.definition.user_id)
+        move.take(event.definition, event.rev, changed, author)
     begin(move, event.job_id, chain=chain)
 
 

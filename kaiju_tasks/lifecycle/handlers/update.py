@@ -56,7 +56,12 @@ def _take_definition(move: Move, event: Update) -> None:
     row, definition = move.row, event.definition
     if not definition.takes_messages:
         move.drop_messages()
-    move.take(definition, event.rev)
+    changed = set(event.changed)
+    if event.enabled != row.enabled:
+        changed.add("enabled")
+    if event.next_run is not None:
+        changed.add("next_run")
+    move.take(definition, event.rev, changed, event.author)
     if "commands" in event.changed:
         row.stages = len(definition.commands)
         row.stage = min(row.stage, row.stages - 1 if row.open else row.stages)

@@ -61,12 +61,12 @@ parent_id text, description text, methods text, labels jsonb
 -- columns: stages
 job_id text, cycle int, stage int, failed_attempt int, task_id text, attempt int, method text,
 name text, executor_id text, queued_at float8, started_at float8, ended_at float8, outcome text,
-rescued bool, result text, error text
+rescued bool, result text, error text, version int
 
 -- columns: runs
 run_id text, task_id text, job_id text, status text, scheduled_at float8, queued_at float8,
 started_at float8, ended_at float8, exit_code int, error text, retries int, stage int,
-stages int, executor_id text, note text
+stages int, executor_id text, note text, version int
 
 -- columns: notifications
 id text, message text, kws text, created text, enabled bool, user_id text, task_id text,
@@ -95,7 +95,7 @@ e.manager_id, e.connected_at, e.last_ping, e.lease_until, e.owner, e.instance, e
 
 -- fragment: stage_columns
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
-s.ended_at, s.outcome, s.rescued, s.result, s.error
+s.ended_at, s.outcome, s.rescued, s.result, s.error, s.version
 
 -- fragment: principal_columns
 p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
@@ -503,6 +503,40 @@ SELECT * FROM unnest({stages.arrays})
 INSERT INTO runs ({runs.names})
 SELECT * FROM unnest({runs.arrays})
 
+-- name: keep_versions
+-- Keep the definitions of tasks as versions, before they are replaced.
+INSERT INTO versions (task_id, version, body, replaced_at)
+SELECT d.task_id, v.version, d.body, v.replaced_at
+FROM unnest($1::text[], $2::int[], $3::float8[]) AS v (task_id, version, replaced_at)
+JOIN definitions d ON d.task_id = v.task_id
+ON CONFLICT (task_id, version) DO UPDATE SET body = excluded.body,
+    replaced_at = excluded.replaced_at
+
+-- name: forget_versions
+-- Delete the versions of each task up to one.
+DELETE FROM versions v USING unnest($1::text[], $2::int[]) AS f (task_id, version)
+WHERE v.task_id = f.task_id AND v.version <= f.version
+
+-- name: versions
+-- Read the earlier versions of a task before one, newest first, up to a number and a size.
+SELECT version, body FROM (
+    SELECT v.*, sum(octet_length(body)) OVER (ORDER BY version DESC) AS read_bytes
+    FROM versions v WHERE task_id = $1::text AND version < $2::int
+    ORDER BY version DESC LIMIT $3::int) v
+WHERE read_bytes <= $4::bigint OR read_bytes = octet_length(body) ORDER BY version DESC
+
+-- name: prune_versions
+-- Delete versions that were replaced before a time and that no run has used.
+DELETE FROM versions WHERE ctid = ANY (ARRAY(
+    SELECT v.ctid FROM versions v
+    WHERE v.replaced_at < $1::float8
+        AND NOT EXISTS (SELECT FROM runs r WHERE r.task_id = v.task_id
+            AND (r.version = v.version
+                OR (r.queued_at <= v.replaced_at AND r.ended_at >= v.replaced_at)))
+        AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = v.task_id AND t.run_open
+            AND t.run_queued_at <= v.replaced_at)
+    ORDER BY v.replaced_at LIMIT $2::int))
+
 -- name: save_definitions
 -- Update definitions.
 INSERT INTO definitions ({definitions.names})
@@ -513,7 +547,7 @@ ON CONFLICT (task_id) DO UPDATE SET {definitions.set excluded}
 -- Copy the results of the first stages of an earlier run to a new run.
 INSERT INTO stages ({stages.names}, copied)
 SELECT $3::text, 0, stage, 0, task_id, attempt, method, name, executor_id, queued_at, started_at,
-    ended_at, outcome, rescued, result, error, true
+    ended_at, outcome, rescued, result, error, version, true
 FROM stages
 WHERE job_id = $1::text AND cycle = $2::int AND stage < $4::int AND failed_attempt = 0
 
@@ -559,6 +593,7 @@ deleted_copies AS (DELETE FROM stages WHERE task_id = ANY ($1::text[]) AND copie
 deleted_runs AS (DELETE FROM runs WHERE task_id = ANY ($1::text[])),
 deleted_inbox AS (DELETE FROM inbox WHERE task_id = ANY ($1::text[])),
 deleted_received AS (DELETE FROM received WHERE task_id = ANY ($1::text[])),
+deleted_versions AS (DELETE FROM versions WHERE task_id = ANY ($1::text[])),
 deleted_claims AS (DELETE FROM claims WHERE task_id = ANY ($1::text[])),
 deleted_children AS (DELETE FROM children WHERE parent_id = ANY ($1::text[])),
 deleted_definitions AS (DELETE FROM definitions WHERE task_id = ANY ($1::text[]))
@@ -757,7 +792,7 @@ sized AS (
         ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC ROWS UNBOUNDED PRECEDING) AS read_bytes
     FROM newest n)
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,
-    retries, stage, stages, executor_id, note
+    retries, stage, stages, executor_id, note, version
 FROM sized WHERE read_bytes <= $3::bigint
 ORDER BY ended_at DESC, scheduled_at DESC NULLS LAST, run_id DESC
 

@@ -13,6 +13,7 @@ from kaiju_tasks.store.columns import (
     ROW_COLUMNS,
     attempt_values,
     definition_values,
+    forgotten_values,
     message_values,
     notification_values,
     received_values,
@@ -20,6 +21,7 @@ from kaiju_tasks.store.columns import (
     run_end_values,
     run_values,
     stored_definition,
+    superseded_values,
 )
 from kaiju_tasks.store.postgres.arrays import array_literal, array_literals, columns_of
 from kaiju_tasks.store.sql import load_statements
@@ -66,6 +68,11 @@ async def save(
     kept = [step for step in steps if step.changed and not step.deleted]
     if not kept:
         return
+    if superseded := [step for step in kept if step.superseded is not None]:
+        values = (superseded_values(step) for step in superseded)
+        await connection.execute(SQL["keep_versions"], *columns_of(values, 3))
+        forgotten = (forgotten_values(step) for step in superseded)
+        await connection.execute(SQL["forget_versions"], *columns_of(forgotten, 2))
     if defined := _definition_rows(kept):
         await connection.execute(SQL["save_definitions"], *_arrays("definitions", defined))
     await _save_rows(connection, kept, before)

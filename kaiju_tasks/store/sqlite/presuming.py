@@ -14,7 +14,7 @@ def write_presumed(db: sqlite3.Connection, presumed: Presumed) -> bool:
     """
     steps = presumed.inserted or presumed.saved
     ids = json.dumps([step.row.id for step in steps])
-    stored = set(db.execute(SQL["versions"], (ids,)))
+    stored = set(db.execute(SQL["row_versions"], (ids,)))
     if stored != {(row.id, row.rev, row.version) for row in presumed.before}:
         return False
     if presumed.sessions and not _held(db, presumed):

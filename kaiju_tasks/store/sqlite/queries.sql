@@ -16,7 +16,7 @@ e.manager_id, e.connected_at, e.last_ping, e.lease_until, e.owner, e.instance, e
 
 -- fragment: stage_columns
 s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued_at, s.started_at,
-s.ended_at, s.outcome, s.rescued, s.result, s.error
+s.ended_at, s.outcome, s.rescued, s.result, s.error, s.version
 
 -- fragment: principal_columns
 p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
@@ -218,8 +218,8 @@ SELECT stage, result FROM stages WHERE job_id = ?1 AND cycle = ?2 AND failed_att
 SELECT task_id, message_id, name, data, consumed, sender, at FROM inbox
 WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY seq
 
--- name: versions
--- Read the versions of a JSON list of ids.
+-- name: row_versions
+-- Read the versions of the rows of a JSON list of ids.
 SELECT id, rev, version FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 
 -- name: existing
@@ -264,24 +264,54 @@ ON CONFLICT (task_id) DO UPDATE SET rev = excluded.rev, body = excluded.body,
     parent_id = excluded.parent_id, description = excluded.description,
     methods = excluded.methods, labels = excluded.labels
 
+-- name: keep_version
+-- Keep the definition of a task as a version, before it is replaced.
+INSERT INTO versions (task_id, version, body, replaced_at)
+SELECT task_id, ?2, body, ?3 FROM definitions WHERE task_id = ?1
+ON CONFLICT (task_id, version) DO UPDATE SET body = excluded.body,
+    replaced_at = excluded.replaced_at
+
+-- name: forget_versions
+-- Delete the versions of a task up to one.
+DELETE FROM versions WHERE task_id = ?1 AND version <= ?2
+
+-- name: versions
+-- Read the earlier versions of a task before one, newest first, up to a number and a size.
+SELECT version, body FROM (
+    SELECT v.*, sum(length(CAST(body AS BLOB))) OVER (ORDER BY version DESC) AS read_bytes
+    FROM versions v WHERE task_id = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3) v
+WHERE read_bytes <= ?4 OR read_bytes = length(CAST(body AS BLOB)) ORDER BY version DESC
+
+-- name: prune_versions
+-- Delete versions that were replaced before a time and that no run has used.
+DELETE FROM versions WHERE (task_id, version) IN (
+    SELECT v.task_id, v.version FROM versions v
+    WHERE v.replaced_at < ?1
+        AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.task_id = v.task_id
+            AND (r.version = v.version
+                OR (r.queued_at <= v.replaced_at AND r.ended_at >= v.replaced_at)))
+        AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = v.task_id AND t.run_open
+            AND t.run_queued_at <= v.replaced_at)
+    ORDER BY v.replaced_at LIMIT ?2)
+
 -- name: append_stage
 -- Insert an ended attempt.
 INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, name,
-    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, version)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: append_run
 -- Insert an ended run or a missed fire.
 INSERT INTO runs (run_id, task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at,
-    exit_code, error, retries, stage, stages, executor_id, note)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    exit_code, error, retries, stage, stages, executor_id, note, version)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: copy_results
 -- Copy the results of the first stages of an earlier run to a new run.
 INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, name,
-    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, copied)
+    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, version, copied)
 SELECT ?3, 0, stage, 0, task_id, attempt, method, name,
-    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, 1
+    executor_id, queued_at, started_at, ended_at, outcome, rescued, result, error, version, 1
 FROM stages WHERE job_id = ?1 AND cycle = ?2 AND stage < ?4 AND failed_attempt = 0
 
 -- name: inbox
@@ -341,6 +371,10 @@ DELETE FROM runs WHERE task_id IN (SELECT value FROM json_each(?1))
 -- name: delete_received
 -- Delete the ids of messages of a JSON list of tasks.
 DELETE FROM received WHERE task_id IN (SELECT value FROM json_each(?1))
+
+-- name: delete_versions
+-- Delete the earlier versions of a JSON list of tasks.
+DELETE FROM versions WHERE task_id IN (SELECT value FROM json_each(?1))
 
 -- name: delete_inbox
 -- Delete the messages of a JSON list of tasks.
@@ -534,7 +568,7 @@ sized AS (
         ORDER BY ended_at DESC, scheduled_at DESC, run_id DESC ROWS UNBOUNDED PRECEDING) AS read_bytes
     FROM newest n)
 SELECT task_id, job_id, status, scheduled_at, queued_at, started_at, ended_at, exit_code, error,
-    retries, stage, stages, executor_id, note
+    retries, stage, stages, executor_id, note, version
 FROM sized WHERE read_bytes <= ?3
 ORDER BY ended_at DESC, scheduled_at DESC, run_id DESC
 

@@ -10,6 +10,7 @@ from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.store.columns import (
     attempt_values,
     definition_values,
+    forgotten_values,
     message_values,
     notification_values,
     received_values,
@@ -17,6 +18,7 @@ from kaiju_tasks.store.columns import (
     run_end_values,
     run_values,
     stored_definition,
+    superseded_values,
 )
 from kaiju_tasks.store.sql import load_statements
 
@@ -57,10 +59,19 @@ def save_kept(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
 
     :raises StoreError: a task does not exist
     """
+    _keep_versions(db, [step for step in steps if step.superseded is not None])
     written = db.executemany(SQL["save_task"], [row_values(step.row) for step in steps]).rowcount
     if written != len(steps):
         raise StoreError(f"{len(steps) - written} of {len(steps)} tasks to save do not exist.")
     _common_effects(db, steps)
+
+
+def _keep_versions(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    """Keep the definitions that steps replace."""
+    for step in steps:
+        values = superseded_values(step)
+        db.execute(SQL["keep_version"], values)
+        db.execute(SQL["forget_versions"], forgotten_values(step))
 
 
 def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
@@ -71,6 +82,7 @@ def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
         "delete_runs",
         "delete_inbox",
         "delete_received",
+        "delete_versions",
         "unclaim",
         "delete_children",
         "delete_definitions",

@@ -1,0 +1,40 @@
+"""Refuses changes of a task that somebody else has changed in the meantime."""
+
+from collections.abc import Callable
+
+from kaiju_tasks.errors import Conflict
+from kaiju_tasks.lifecycle import Event, TaskState
+from kaiju_tasks.times import show_time
+
+
+def if_version(version: int, change: Callable[[TaskState], Event]) -> Callable[[TaskState], Event]:
+    """A change that only happens to one version of the task's definition.
+
+    Called with another one, it raises Conflict, which names the current version, and when and by
+    whom it was made.
+    """
+
+    def build(state: TaskState) -> Event:
+        if state.definition.version != version:
+            raise _changed_since(state, version)
+        return change(state)
+
+    return build
+
+
+def _changed_since(state: TaskState, version: int) -> Conflict:
+    definition = state.definition
+    edit, now = definition.edit, f"its `rev` is {definition.version}, not {version}"
+    message = f"the task {definition.id!r} is not the one that you have read: {now}"
+    if edit is not None:
+        by = "somebody" if edit.user_id is None else repr(edit.user_id)
+        message = f"{by} has changed the task {definition.id!r} at {show_time(edit.at)}: {now}"
+    return Conflict(
+        message,
+        status=state.row.status,
+        field="if_rev",
+        rev=definition.version,
+        user_id=None if edit is None else edit.user_id,
+        at=None if edit is None else edit.at,
+        changed=[] if edit is None else edit.changed,
+    )
