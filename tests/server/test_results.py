@@ -148,6 +148,7 @@ async def a_failed_run(call: Checked) -> None:
     await call("tasks.m_explain", ids=["f", "g", "nope"])
     await call("tasks.family", id="f")
     await call("tasks.inbox", id="a")
+    await call("tasks.versions", id="a")
     await call("streams.list")
     await call("schedules.upcoming")
     await call("marks.add", label="v2")
