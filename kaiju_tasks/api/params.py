@@ -474,11 +474,14 @@ class RestartFromParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the task
     :param stage: index of a stage, or its name
-    :param reason: why, for the audit
+    :param version: `rev` of the version of the definition with which to run; the default is the
+        current one
+    :param reason: why, for the audit and for `tasks.versions`
     """
 
     id: Id
     stage: Annotated[int, Meta(ge=0, le=100)] | CommandName
+    version: Rev | None = None
     reason: AuditReason | None = None
 
 

@@ -1,9 +1,9 @@
-"""Refuses changes of a task that somebody else has changed in the meantime."""
+"""Versions of a task in calls: which one is changed, and which stage of it is meant."""
 
 from collections.abc import Callable
 
-from kaiju_tasks.errors import Conflict
-from kaiju_tasks.lifecycle import Event, TaskState
+from kaiju_tasks.errors import Conflict, InvalidParams
+from kaiju_tasks.lifecycle import Definition, Event, TaskState
 from kaiju_tasks.times import show_time
 
 
@@ -20,6 +20,20 @@ def if_version(version: int, change: Callable[[TaskState], Event]) -> Callable[[
         return change(state)
 
     return build
+
+
+def stage_of(definition: Definition, stage: int | str) -> int:
+    """The index of a stage.
+
+    :param stage: its index or its name
+    :raises InvalidParams: no command has this name
+    """
+    if isinstance(stage, int):
+        return stage
+    names = definition.stage_of_name
+    if stage not in names:
+        raise InvalidParams(f"`stage`: no command is named {stage!r}", field="stage")
+    return names[stage]
 
 
 def _changed_since(state: TaskState, version: int) -> Conflict:

@@ -58,7 +58,7 @@ from kaiju_tasks.api.queries import (
     write_cursor,
 )
 from kaiju_tasks.api.review import review
-from kaiju_tasks.api.revisions import if_version
+from kaiju_tasks.api.revisions import if_version, stage_of
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.views import (
     LIST_FIELDS,
@@ -76,6 +76,7 @@ from kaiju_tasks.define import (
     PROBLEMS_MAX,
     Defined,
     Surroundings,
+    as_before,
     define,
     read_new_task,
     redefine,
@@ -607,8 +608,9 @@ class TasksApi:
     async def update(self, caller: Caller, params: UpdateParams) -> Task:
         """Update fields of a task.
 
-        During a run, `commands`, `kws`, `app_name`, `unique` and `concurrency` cannot be changed.
-        Other fields take effect at the next transition. With `if_rev`, a change by somebody else is
+        During a run, `app_name`, `unique` and `concurrency` cannot be changed. `commands` and `kws`
+        can, while the task is suspended or waits at a hook, from the next stage on. Other fields
+        take effect at the next transition. With `if_rev`, a change by somebody else is
         never overwritten: `error.data` then has the current `rev`, and who made it and when.
         """
         await self._check_next_task_of(caller, [params.id], params.data)
@@ -697,7 +699,8 @@ class TasksApi:
             if changed:
                 check_definition(caller.principal, defined)
             _narrow(caller, state.definition, defined.definition, changed)
-            return self._update(author, caller.cause, defined, changed, defined.next_run)
+            update = self._update(author, caller.cause, defined, changed, defined.next_run)
+            return msgspec.structs.replace(update, open_run=True)
 
         return build
 
@@ -736,19 +739,70 @@ class TasksApi:
         return await self._operate(caller, "reset", params, event)
 
     async def restart_from(self, caller: Caller, params: RestartFromParams) -> Task:
-        """Start a new run from a stage. The results of earlier stages are copied."""
+        """Start a new run from a stage. The results of earlier stages are copied.
+
+        With `version`, `commands`, `kws`, `max_exec_timeout` and the fields of retries are again
+        what they were in that version, for this run and those after it: the task gets a new `rev`.
+        """
         job_id = self._dice.new_id()
+        details: dict[str, Any] = {"stage": params.stage}
+        version: Definition | None = None
+        if params.version is not None:
+            version = await self._version(caller, params.id, params.version)
+            details["version"] = params.version
 
         def build(state: TaskState) -> Event:
-            stage = params.stage
-            if isinstance(stage, str):
-                names = state.definition.stage_of_name
-                if stage not in names:
-                    raise InvalidParams(f"`stage`: no command is named {stage!r}", field="stage")
-                stage = names[stage]
-            return RestartFrom(job_id=job_id, stage=stage, cause=caller.cause)
+            if version is None:
+                stage = stage_of(state.definition, params.stage)
+                return RestartFrom(job_id=job_id, stage=stage, cause=caller.cause)
+            defined, changed = self._as_before(caller, state, version)
+            return RestartFrom(
+                job_id=job_id,
+                stage=stage_of(defined.definition, params.stage),
+                cause=caller.cause,
+                definition=defined.definition,
+                rev=self._dice.rev(),
+                changed=changed,
+                author=Author(caller.user_id, params.reason),
+            )
 
-        return await self._operate(caller, "restart_from", params, build, stage=params.stage)
+        return await self._operate(caller, "restart_from", params, build, **details)
+
+    async def _version(self, caller: Caller, task_id: str, version: int) -> Definition:
+        """
+        :raises InvalidParams: the task has no such version
+        """
+        needs = access.OPERATE_TASKS
+        view = await self._view(caller, task_id, results=False, needs=needs)
+        if version == view.definition.version:
+            return view.definition
+        seen = seen_by(caller, needs)
+        found = await self._store.versions(task_id, seen, before=version + 1, limit=1)
+        if not found or found[0].version != version:
+            raise InvalidParams(
+                f"`version`: the task {task_id!r} has no version {version}", field="version"
+            )
+        return found[0]
+
+    def _as_before(
+        self, caller: Caller, state: TaskState, version: Definition
+    ) -> tuple[Defined, frozenset[str]]:
+        """The definition of a task with what its runs have done in a version. It has no more rights
+        than the token that defined that version, or with which its owner makes this call."""
+        defined, changed = redefine(
+            state.definition,
+            state.row.enabled,
+            as_before(version),
+            now=self._manager.clock.now(),
+            default_app=self._manager.settings.default_app_name,
+        )
+        if changed:
+            self._check_own(defined)
+            defined.definition.token_id = version.token_id
+        if changed and state.definition.user_id == caller.user_id:
+            check_definition(caller.principal, defined, "version")
+            _narrow(caller, state.definition, defined.definition, changed)
+        return defined, changed
 
     async def suspend(self, caller: Caller, params: SuspendParams) -> Task:
         """Suspend a task until `tasks.resume`."""

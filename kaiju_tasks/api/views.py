@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from kaiju_tasks.lifecycle import Command, Definition, InboxMessage, Row
+from kaiju_tasks.lifecycle import Command, Definition, InboxMessage, Row, edits_note
 from kaiju_tasks.store.base import TaskView
 from kaiju_tasks.store.parts import error_part, method_of
 from kaiju_tasks.times import seconds_of
@@ -148,6 +148,7 @@ def open_run(row: Row, definition: Definition) -> Run | None:
         stage=row.stage,
         stages=row.stages,
         executor_id=row.executor_id,
+        note=edits_note(definition, row.job_id),
         rev=definition.version,
     )
 

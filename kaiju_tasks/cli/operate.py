@@ -69,6 +69,11 @@ def _operation(name: str, text: str, *options: Any) -> click.Command:
 @click.argument("stage", required=False)
 @click.option("--failed", is_flag=True, help="Start at the stage at which the last run has failed.")
 @click.option("--stage", "index", type=click.IntRange(0, 99), help="Start all tasks at this index.")
+@click.option(
+    "--version",
+    type=click.IntRange(1),
+    help="Run with this version (`rev`) of the task's definition, from now on.",
+)
 @many_options
 @json_option
 def restart_from(
@@ -76,6 +81,7 @@ def restart_from(
     stage: str | None,
     failed: bool,
     index: int | None,
+    version: int | None,
     status: str | None,
     app_name: str | None,
     group: str | None,
@@ -97,8 +103,11 @@ def restart_from(
         if stage is None or failed or index is not None:
             raise Failed("Give the STAGE of the task after its ID, as an index or a name.", USAGE)
         at = int(stage) if stage.isdecimal() else stage
-        print_status(call_with_id("tasks.restart_from", id, stage=at, **many.why), as_json)
+        of = {} if version is None else {"version": version}
+        print_status(call_with_id("tasks.restart_from", id, stage=at, **of, **many.why), as_json)
         return
+    if version is not None:
+        raise Failed("Give the ID of the task whose --version is meant.", USAGE)
     if failed == (index is not None):
         raise Failed("Give either --failed or --stage.", USAGE)
     many.run("tasks.m_restart_from", as_json, stage="failed" if index is None else index)

@@ -29,7 +29,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "tasks.message": ("id", "data", "name", "message_id", "job_id"),
     "tasks.write_message": ("id", "data", "name", "message_id", "job_id"),
     "tasks.suspend": ("id", "wait_stage"),
-    "tasks.restart_from": ("id", "stage"),
+    "tasks.restart_from": ("id", "stage", "version"),
     "tasks.runs": ("id", "limit"),
     "tasks.stages": ("job_id",),
     "tasks.versions": ("id", "before"),

@@ -4,6 +4,7 @@ from kaiju_tasks.define.circles import circles, hide_others, waits, without_wait
 from kaiju_tasks.define.problems import PROBLEMS_MAX, Surroundings, task_problems
 from kaiju_tasks.define.task import (
     Defined,
+    as_before,
     as_new_task,
     define,
     read_new_task,
@@ -15,6 +16,7 @@ __all__ = [
     "PROBLEMS_MAX",
     "Defined",
     "Surroundings",
+    "as_before",
     "as_new_task",
     "circles",
     "define",

@@ -30,6 +30,17 @@ from kaiju_tasks.types import (
 _encode = msgspec.json.encode
 
 _FIELDS = frozenset(NewTask.__struct_fields__)
+_OF_RUNS = (
+    "commands",
+    "kws",
+    "max_exec_timeout",
+    "max_retries",
+    "restart_policy",
+    "retry_delay",
+    "retry_backoff",
+    "retry_max_delay",
+)
+"""The fields that decide what a run does and how it is retried, and nothing else."""
 
 
 class Defined(Struct):
@@ -145,6 +156,14 @@ def redefine(
     return defined, succeed(defined.definition, definition)
 
 
+def as_before(version: Definition) -> dict[str, Any]:
+    """The update with which a run executes as it did with a version."""
+    fields = {name: getattr(version, name) for name in _OF_RUNS}
+    changes = msgspec.json.decode(_encode(fields))
+    assert isinstance(changes, dict)
+    return changes
+
+
 def _keep_secret(merged: dict[str, Any], old: Webhook | None) -> None:
     """Keep the secret of a webhook if the client sends back the masked secret."""
     new = merged.get("webhook")
@@ -161,6 +180,7 @@ def succeed(new: Definition, old: Definition) -> frozenset[str]:
     """
     new.created, new.user_id, new.token_id = old.created, old.user_id, old.token_id
     new.parent_id, new.root_id, new.depth = old.parent_id, old.root_id, old.depth
+    new.version, new.edit, new.run_edits = old.version, old.edit, old.run_edits
     changed = frozenset(
         name
         for name in Definition.__struct_fields__

@@ -97,7 +97,7 @@ from kaiju_tasks.lifecycle.step import (
 )
 from kaiju_tasks.lifecycle.table import OPERATOR_CALLS, TABLE, not_possible
 from kaiju_tasks.lifecycle.versions import KEPT as VERSIONS_KEPT
-from kaiju_tasks.lifecycle.versions import Author
+from kaiju_tasks.lifecycle.versions import Author, edits_note
 from kaiju_tasks.times import iso_moment
 
 __all__ = [
@@ -169,6 +169,7 @@ __all__ = [
     "descend",
     "differences",
     "due_at",
+    "edits_note",
     "executes",
     "fail_broken",
     "foresee",

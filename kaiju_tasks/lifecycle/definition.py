@@ -80,6 +80,20 @@ class Edit(Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
+class RunEdit(Struct, frozen=True):
+    """A change of what an open run does.
+
+    :param version: the version that it made
+    :param stage: the first stage that it can have changed
+    :param changed: `commands`, `kws`, or both
+    """
+
+    job_id: str
+    version: int
+    stage: int
+    changed: list[str]
+
+
 class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     """What the client defined; written only at create and update.
 
@@ -93,6 +107,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     :param depth: the number of creations between that run and this task
     :param version: increases with each change; `Task.rev`
     :param edit: the change that made this version; None for the first
+    :param run_edits: changes of the last run that was changed while it was open
     """
 
     id: str
@@ -134,6 +149,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     depth: int = 0
     version: int = 1
     edit: Edit | None = None
+    run_edits: list[RunEdit] = []
 
     @property
     def scheduled(self) -> bool:

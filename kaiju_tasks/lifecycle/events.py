@@ -241,11 +241,18 @@ class RestartFrom(Event, frozen=True, kw_only=True):
     """An operator starts a new run from a given stage, with the earlier results copied.
 
     :param cause: the run whose stage makes the call; None for a client
+    :param definition: with `rev`, the definition of an earlier version, which takes effect again
+    :param changed: names of the fields whose values differ from the current version
+    :param author: who makes the change
     """
 
     job_id: str
     stage: int
     cause: Cause | None = None
+    definition: Definition | None = None
+    rev: int = 0
+    changed: frozenset[str] = frozenset()
+    author: Author = Author()
 
 
 class Update(Event, frozen=True, kw_only=True):
@@ -256,6 +263,7 @@ class Update(Event, frozen=True, kw_only=True):
     :param job_id: for the run that may be opened
     :param cause: the run whose stage makes the call; None for a client
     :param author: who makes the change
+    :param open_run: it may change what an open run does from its next stage on
     """
 
     definition: Definition
@@ -266,6 +274,7 @@ class Update(Event, frozen=True, kw_only=True):
     job_id: str
     cause: Cause | None = None
     author: Author = Author()
+    open_run: bool = False
 
 
 class Delete(Event, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.lifecycle.definition import BrokenDefinition, Command, Definition
+from kaiju_tasks.lifecycle.definition import BrokenDefinition, Command, Definition, RunEdit
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS
 from kaiju_tasks.lifecycle.schedule import next_moment
 from kaiju_tasks.lifecycle.state import (
@@ -25,7 +25,7 @@ from kaiju_tasks.lifecycle.state import (
 )
 from kaiju_tasks.lifecycle.statuses import EXECUTED, IDLE, QUEUED, SUSPENDED, WAITING
 from kaiju_tasks.lifecycle.step import Attempt, Received, Revoke, Step, Wait
-from kaiju_tasks.lifecycle.versions import Author, next_version
+from kaiju_tasks.lifecycle.versions import Author, next_version, with_run_edit
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import (
     FAILED_ATTEMPTS,
@@ -120,6 +120,17 @@ class Move:
         self.definition = self.step.definition = definition
         row.rev = rev
         row.app_name, row.priority = definition.app_name, definition.priority
+
+    @property
+    def next_stage(self) -> int:
+        """The first stage of the open run that has not begun, if no executor has the task."""
+        return self.row.stage + 1 if self.at_hook else self.row.stage
+
+    def edit_run(self, changed: list[str]) -> None:
+        """Note that the new definition changes the open run from its next stage on."""
+        assert self.row.job_id is not None
+        edit = RunEdit(self.row.job_id, self.definition.version, self.next_stage, changed)
+        self.definition = self.step.definition = with_run_edit(self.definition, edit)
 
     # -- statuses ----------------------------------------------------------------------
 

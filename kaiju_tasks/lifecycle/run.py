@@ -10,6 +10,7 @@ from kaiju_tasks.lifecycle.retries import is_retried, retry_delay
 from kaiju_tasks.lifecycle.schedule import is_late, let_pass, next_moment, record_missed
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, FINISHED, IDLE
 from kaiju_tasks.lifecycle.step import NotificationDraft, RunEnd, RunRecord
+from kaiju_tasks.lifecycle.versions import edits_note
 from kaiju_tasks.types import (
     ErrorType,
     ExitCode,
@@ -256,6 +257,8 @@ def record_run(
     """Append the open run to the history."""
     row = move.row
     assert row.job_id is not None
+    if move.definition.run_edits and (edits := edits_note(move.definition, row.job_id)):
+        note = edits if note is None else f"{note}; {edits}"
     move.step.runs.append(
         RunRecord(
             row.job_id,

@@ -1,6 +1,6 @@
 """Handlers for calls of operators and clients."""
 
-from kaiju_tasks.errors import Conflict
+from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle import hooks
 from kaiju_tasks.lifecycle.events import (
     Cancel,
@@ -116,19 +116,31 @@ def restart_from(move: Move, event: RestartFrom) -> None:
     if _began_before(move, event):
         return
     stage_to_restart(situation_of(row), event.stage)
+    if event.definition is not None and event.stage >= (stages := len(event.definition.commands)):
+        raise InvalidParams(
+            f"stage must be from 0 to {stages - 1}: the version has no more", field="stage"
+        )
     chain = chain_of(event.cause, row, "restart_from")
     old_job, old_cycle = row.job_id, row.cycle
     kept = {stage: result for stage, result in move.results.items() if stage < event.stage}
     size = row.result_bytes if event.stage == row.stage else sum(map(len, kept.values()))
     _drop_run(move, "restarted")
+    if event.definition is not None:
+        move.take(event.definition, event.rev, event.changed, event.author)
     open_run(move, event.job_id, at=move.now, chain=chain)
     row.stage, row.result_bytes = event.stage, size
     move.results = kept
     if event.stage:
         assert old_job is not None
         move.step.copy_results = CopyResults(old_job, old_cycle, event.job_id, event.stage)
-    if row.enabled:
+    if row.enabled and (event.definition is None or _has_results(move)):
         proceed(move)
+
+
+def _has_results(move: Move) -> bool:
+    """Whether the results that the hooks of another definition read were loaded. If not, the task
+    is due at once, and proceeds when they are."""
+    return all(s in move.results for s in move.definition.hook_results if s < move.row.stage)
 
 
 def delete(move: Move, event: Delete) -> None:

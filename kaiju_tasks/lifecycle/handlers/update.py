@@ -8,10 +8,15 @@ from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, chain_of
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.run import open_run, proceed, rest
 from kaiju_tasks.lifecycle.schedule import let_pass, pass_fire, record_missed
-from kaiju_tasks.lifecycle.statuses import IDLE, QUEUED, SUSPENDED
+from kaiju_tasks.lifecycle.statuses import IDLE, QUEUED, SUSPENDED, WAITING
+from kaiju_tasks.lifecycle.versions import plain
+from kaiju_tasks.templates import ANY_ROOT
 from kaiju_tasks.types import Misfire
 
 FIXED_DURING_A_RUN = frozenset({"commands", "kws", "app_name", "unique", "concurrency"})
+EDITABLE = frozenset({"commands", "kws"})
+"""What can change while a run is open, from its next stage on, if no executor has the task and none
+can get it: it is held, or waits at a hook."""
 SCHEDULE_FIELDS = frozenset({"cron", "timezone", "every", "jitter"})
 
 
@@ -19,12 +24,14 @@ def update(move: Move, event: Update) -> None:
     if event.rev == move.row.rev:  # a repeat after a commit whose outcome was unknown
         move.nothing()
         return
-    _refuse_fixed(move, event)
+    edited = _check_fixed(move, event)
     reschedules = bool(event.changed & SCHEDULE_FIELDS)
     if reschedules or event.next_run is not None or not event.enabled:
         _write_off_fires(move)
     old = move.definition
     _take_definition(move, event)
+    if edited:
+        move.edit_run(edited)
     if reschedules and not old.scheduled and move.definition.scheduled:
         _leave_first_run(move)
     if event.next_run is not None:
@@ -34,14 +41,45 @@ def update(move: Move, event: Update) -> None:
     _set_enabled(move, event.enabled)
 
 
-def _refuse_fixed(move: Move, event: Update) -> None:
+def _check_fixed(move: Move, event: Update) -> list[str]:
+    """
+    :returns: the fields that change what the open run does
+    """
+    row = move.row
     fixed = sorted(event.changed & FIXED_DURING_A_RUN)
-    if fixed and move.row.begun:
+    if not fixed or not row.begun:
+        return []
+    for name in fixed:
+        if name not in EDITABLE or not event.open_run:
+            raise _fixed(move, name, "while a run is open")
+        if row.status not in (SUSPENDED, WAITING):
+            raise _fixed(
+                move, name, "while a run is open, unless the task is suspended or waits at a hook"
+            )
+    if "commands" in fixed:
+        _check_commands(move, event.definition)
+    if "kws" in fixed and move.at_hook and not move.command.refs.isdisjoint({"kws", ANY_ROOT}):
+        raise _fixed(move, "kws", "while the task waits at a hook whose parameters read them")
+    return fixed
+
+
+def _check_commands(move: Move, new: Definition) -> None:
+    """The stages that have finished, and the hook where the task waits, stay as they are."""
+    old, first = move.definition, move.next_stage
+    for stage in range(first):
+        if stage >= len(new.commands) or plain(new.commands[stage]) != plain(old.commands[stage]):
+            why = "has finished" if stage < move.row.stage else "is where the task waits"
+            raise _fixed(move, f"commands.{stage}", f"during the run: the stage {why}")
+    if len(new.commands) <= move.row.stage:
         raise Conflict(
-            f"`{fixed[0]}` cannot change while a run is open",
+            f"`commands` must have more than {move.row.stage}: the open run is at that stage",
             status=move.row.status,
-            field=fixed[0],
+            field="commands",
         )
+
+
+def _fixed(move: Move, name: str, when: str) -> Conflict:
+    return Conflict(f"`{name}` cannot change {when}", status=move.row.status, field=name)
 
 
 def _write_off_fires(move: Move) -> None:
