@@ -41,6 +41,7 @@ DEFAULTS = {
     "notify": False,
     "system": False,
     "retries": 0,
+    "rev": 1,
 }
 
 strict_option = click.option(
