@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import SettingsError
+from .kept import kept_of
 
 __all__ = [
     "ENV_PREFIX",
@@ -37,6 +38,7 @@ SECRET_FILES: Final = {"db": "KAIJU_DB_FILE"}
 """The variables that name files with secret settings. The setting itself is used first."""
 _WORDS: Final = frozenset({"log_level", "log_format"})
 _SECRET: Final = frozenset({"db"})  # may contain a password
+_RULES: Final = {"task_retention_days": kept_of}
 _MIB: Final = 1024 * 1024
 
 # Kubernetes sets variables with these names in each container, for every Service of the namespace.
@@ -253,6 +255,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float,
         _range(0.01, 36500, "days", "How long finished runs and notifications are kept."),
     ] = 30.0
+    task_retention_days: Annotated[
+        str,
+        _text(
+            "How many days ended tasks are kept: a number for all, `STREAM=DAYS` for a stream, "
+            "`label.KEY:VALUE=DAYS` for a label, separated by commas; `never` keeps them. Empty: "
+            "none is deleted.",
+            min_length=0,
+        ),
+    ] = ""
     audit_retention_days: Annotated[
         float, _range(0.01, 36500, "days", "How long audit records are kept.")
     ] = 365.0
@@ -407,6 +418,8 @@ def _refuse_unknown(name: str, shown: str, source: str, known: list[str]) -> Non
 
 def _checked(name: str, given: _Given) -> Any:
     value = given.value
+    if name in _RULES:
+        return _checked_rules(name, given)
     if name in _WORDS and isinstance(value, str):
         value = value.lower()
     try:
@@ -418,6 +431,19 @@ def _checked(name: str, given: _Given) -> Any:
     if isinstance(checked, float) and not math.isfinite(checked):
         raise _wrong(name, given)
     return checked
+
+
+def _checked_rules(name: str, given: _Given) -> str:
+    """A setting that is a number or a list of rules."""
+    number = isinstance(given.value, int | float) and not isinstance(given.value, bool)
+    text = str(given.value) if number else given.value
+    if not isinstance(text, str):
+        raise _wrong(name, given)
+    try:
+        _RULES[name](text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error} (from {given.source}).", field=name) from error
+    return text
 
 
 def _wrong(name: str, given: _Given) -> SettingsError:

@@ -1,19 +1,23 @@
 """Prunes old runs, notifications and audit records, in small batches."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from kaiju_tasks.errors import Conflict
+from kaiju_tasks.kept import Kept, Rule, kept_of
 from kaiju_tasks.lifecycle import Delete, Event, Step, TaskState
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
-from kaiju_tasks.rights import Sight
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Condition, Store, Transaction
 from kaiju_tasks.types import ENDED
+
+log = logging.getLogger(__name__)
 
 PRUNE_EVERY_SECONDS = 3600.0
 FIRST_PRUNE_SECONDS = 60.0
@@ -32,10 +36,11 @@ class Retention:
     A manager that restarts often prunes, too. Managers that start together prune at different
     times; if they do not, each row is deleted once.
 
-    It deletes runs, the ids of their messages, versions of definitions that they used and
-    notifications older than `retention_days`, audit records, marks and bulk calls older than
-    `audit_retention_days`, executors that left more than a day ago, pauses that are over, unused
-    concurrency keys, and the sizes of families that began more than a day ago.
+    It deletes ended tasks as `task_retention_days` says, runs, the ids of their messages,
+    versions of definitions that only they used and notifications older than `retention_days`,
+    audit records, marks and bulk calls older than `audit_retention_days`, executors that left
+    more than a day ago, pauses that are over, unused concurrency keys, and the sizes of
+    families that began more than a day ago.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -45,6 +50,7 @@ class Retention:
         self._committer = committer
         self._kept_seconds = settings.retention_days * DAY_SECONDS
         self._audit_kept_seconds = settings.audit_retention_days * DAY_SECONDS
+        self._kept = kept_of(settings.task_retention_days)
         self._loop = Loop(
             "pruning", wait=self._until_next, work=self.prune, retry_seconds=RETRY_SECONDS
         )
@@ -70,6 +76,7 @@ class Retention:
         await self._store.forget_slots()
         await self._store.prune_pauses(now)
         await self._store.prune_families(now - FAMILIES_COUNTED_SECONDS)
+        await self._delete_unkept(now)
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_received, before)
@@ -95,12 +102,26 @@ class Retention:
 
     async def delete_ended_in(self, sight: Sight, before: float) -> int:
         """Delete tasks in sight that ended before a time, as `delete_ended` does."""
-        conditions = [
-            Condition("status", "in", [str(status) for status in ENDED]),
-            Condition("status_change", "lt", before),
-            Condition("system", "eq", False),
-            Condition("cron", "eq", None),
-        ]
+        return await self._delete(_ended_before(before), sight, lambda _: before)
+
+    async def _delete_unkept(self, now: float) -> None:
+        """Delete the tasks that need not be kept any longer."""
+        kept = self._kept
+        total = 0
+        for rule in kept.rules:
+            if rule.seconds is not None:
+                conditions = [*_ended_before(now - rule.seconds), *_of(rule)]
+                total += await self._delete(conditions, ALL_SIGHT, partial(_kept_since, kept, now))
+        if total:
+            log.info("deleted %d ended tasks, as task_retention_days says", total)
+
+    async def _delete(
+        self,
+        conditions: Sequence[Condition],
+        sight: Sight,
+        before: Callable[[TaskState], float | None],
+    ) -> int:
+        """Delete tasks that match, each if it has ended before a time that depends on it."""
         total = 0
         async for ids in self._store.ids(conditions, sight, PRUNE_BATCH):
             event = partial(_delete_if_ended, before=before)
@@ -115,10 +136,34 @@ class Retention:
         return await self._committer.transact(work)
 
 
-def _delete_if_ended(state: TaskState, before: float) -> Event:
+def _ended_before(before: float) -> list[Condition]:
+    return [
+        Condition("status", "in", [str(status) for status in ENDED]),
+        Condition("status_change", "lt", before),
+        Condition("system", "eq", False),
+        Condition("cron", "eq", None),
+    ]
+
+
+def _of(rule: Rule) -> list[Condition]:
+    """The tasks that a rule is for, and others for which an earlier rule decides."""
+    if rule.label is not None:
+        key, value = rule.label
+        return [Condition(f"label.{key}", "eq", value)]
+    return [] if rule.app_name is None else [Condition("app_name", "eq", rule.app_name)]
+
+
+def _kept_since(kept: Kept, now: float, state: TaskState) -> float | None:
+    """The time before which a task must have ended to be deleted; None if it is kept."""
+    seconds = kept.seconds(state.row.app_name, state.definition.labels)
+    return None if seconds is None else now - seconds
+
+
+def _delete_if_ended(state: TaskState, *, before: Callable[[TaskState], float | None]) -> Event:
     row, definition = state.row, state.definition
     kept = definition.scheduled or definition.system
-    if kept or row.status not in ENDED or row.status_change >= before:
+    limit = before(state)
+    if kept or row.status not in ENDED or limit is None or row.status_change >= limit:
         raise Conflict("the task is kept", status=row.status)
     return Delete()
 

@@ -1,6 +1,8 @@
 """When a manager prunes."""
 
 import asyncio
+import logging
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from kaiju_tasks.store.base import PageQuery, Store
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.types import AuditRecord
 from tests.manager.conftest import a_manager
+from tests.manager.hand import Calls
 from tests.support.wait import wait_until
 
 
@@ -90,3 +93,40 @@ async def test_managers_that_prune_at_once_delete_all_and_do_not_fail(
     managers = (manager, other_manager)
     await asyncio.gather(*(one.retention.prune() for one in managers for _ in range(3)))
     assert await records_left(manager.store) == 0
+
+
+async def test_ended_tasks_are_deleted_by_stream_and_label(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kaiju_tasks.manager.retention")
+    rules = "3, scratch=1, archive=never, label.keep:yes=never, label.tier:batch=1"
+    settings = msgspec.structs.replace(settings, task_retention_days=rules)
+    monkeypatch.setattr(retention, "PRUNE_BATCH", 2)
+    tasks: dict[str, dict[str, Any]] = {
+        "default": {},
+        "scratch": {"app_name": "scratch"},
+        "archive": {"app_name": "archive"},
+        "kept": {"app_name": "scratch", "labels": {"keep": "yes"}},
+        "batch": {"app_name": "archive", "labels": {"tier": "batch"}},
+        "system": {"app_name": "scratch", "system": True},
+        "scheduled": {"app_name": "scratch", "every": 60, "next_run": 0},
+        "open": {"app_name": "scratch", "delay": 9e6},
+    }
+    async with a_manager(settings) as manager:
+        call = Calls(manager)
+        for name, fields in tasks.items():
+            await call.create("work", id=name, **fields)
+            if name not in ("scheduled", "open"):
+                await call("tasks.cancel", id=name)
+        for days, deleted in ((0.5, set()), (2, {"scratch", "batch"}), (4, {"default"})):
+            tasks = {name: fields for name, fields in tasks.items() if name not in deleted}
+            now = await manager.store.now() + days * 86_400
+            with monkeypatch.context() as patch:
+                patch.setattr(manager.store, "now", lambda now=now: returned(now))
+                await manager.retention.prune()
+            assert {one["id"] for one in (await call("tasks.list"))["data"]} == set(tasks)
+    assert "deleted 2 ended tasks, as task_retention_days says" in caplog.text
+
+
+async def returned(value: float) -> float:
+    return value
