@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Protocol
 
 from kaiju_tasks.executor.context import Stopped
@@ -118,7 +120,8 @@ class ThreadCall:
         self._alive = False
 
     def start(self) -> None:
-        self._pool.submit(self._run)
+        """What has been set in the context of the caller is set in the thread, too."""
+        self._pool.submit(partial(copy_context().run, self._run))
 
     def _run(self) -> None:
         value, failure = None, None

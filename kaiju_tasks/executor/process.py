@@ -264,9 +264,14 @@ def _identity(executors: Sequence[Executor], executor_id: str | None) -> Connect
         commands=_commands(executors),
         host=socket.gethostname(),
         pid=os.getpid(),
-        version=__version__,
+        version=_version(executors),
         instance=uuid.uuid4().hex,
     )
+
+
+def _version(executors: Sequence[Executor]) -> str:
+    versions = dict.fromkeys(executor.version for executor in executors if executor.version)
+    return ", ".join(versions) or __version__
 
 
 def _commands(executors: Sequence[Executor]) -> list[CommandInfo]:

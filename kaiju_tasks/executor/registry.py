@@ -1,7 +1,7 @@
 """Registers the commands of an application by name."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Any, TypeVar, overload
@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 from msgspec.structs import replace
 
+from kaiju_tasks.executor.middleware import Middleware, refuse_middleware
 from kaiju_tasks.executor.offer import Offer
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.protocol import CommandInfo
@@ -17,6 +18,7 @@ from kaiju_tasks.types import HOOKS
 __all__ = ["Command", "CommandKind", "Executor", "Lifespan"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Middleware)
 
 
 class CommandKind(Enum):
@@ -59,7 +61,9 @@ class Executor:
     :param lifespan: called with this executor; returns an async context manager that stays open
         while the executor runs and whose value is `Context.state`
     :param data: JSON values that templates read as `[executor.…]`
-    :raises ValueError: `app_name` is not valid
+    :param version: version of the application, 1 to 255 characters, for people: `executors.list`
+        shows it in place of the version of kaiju_tasks
+    :raises ValueError: `app_name` or `version` is not valid
     """
 
     def __init__(
@@ -68,22 +72,47 @@ class Executor:
         *,
         lifespan: "Lifespan | None" = None,
         data: Mapping[str, Any] | None = None,
+        version: str | None = None,
     ) -> None:
         if not isinstance(app_name, str) or not 1 <= len(app_name) <= 255:
             raise ValueError(
                 f"`app_name` must be a string of 1 to 255 characters, not {app_name!r}"
             )
+        if version is not None and not (isinstance(version, str) and 1 <= len(version) <= 255):
+            raise ValueError(f"`version` must be a string of 1 to 255 characters, not {version!r}")
         self.app_name = app_name
+        self.version = version
         self.lifespan = lifespan
         self.data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data or {}))
         self.state: Any = None
         self.offer = Offer()
         self._commands: dict[str, Command] = {}
+        self._middlewares: list[Middleware] = []
 
     @property
     def commands(self) -> Mapping[str, Command]:
         """The registered commands, by method name."""
         return self._commands
+
+    @property
+    def middlewares(self) -> Sequence[Middleware]:
+        """What runs around every stage, the outermost first."""
+        return self._middlewares
+
+    def middleware(self, function: M) -> M:
+        """Run the decorated `async def` around every stage of this executor.
+
+        It gets the context of the stage and a function, `call_next`. `await call_next()` runs the
+        command and returns its value; what the middleware returns is the result of the stage. An
+        exception fails the stage as one of the command does. The one that is registered first is
+        the outermost. It is called when the parameters have been checked. The function is
+        returned unchanged.
+
+        :raises TypeError: it is not an `async def` with two parameters
+        """
+        refuse_middleware(function)
+        self._middlewares.append(function)
+        return function
 
     def announced(self, app_name: str | None = None) -> list[CommandInfo]:
         """The commands that are announced to managers.

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
 
 from kaiju_tasks.executor.bridge import StageBridge
-from kaiju_tasks.executor.calls import Call, LoopCall, ThreadCall
+from kaiju_tasks.executor.calls import Call, Done, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
 from kaiju_tasks.executor.context import Context, StageInfo
 from kaiju_tasks.executor.failures import NotBegun, StageTimeout, report_error
+from kaiju_tasks.executor.middleware import WrappedCall
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
@@ -105,20 +107,31 @@ class Stage:
 
     def _make_call(self, executor: Executor, command: Command, params: Any) -> Call:
         arguments = command.signature.arguments(params)
+        make = partial(self._call_of, executor, command, params, arguments)
+        if not executor.middlewares:
+            return make(self._done)
+        context = Context(self._info, StageBridge(self._info, self), executor.state)
+        return WrappedCall(executor.middlewares, context, make, self._done, self._runtime.gate)
+
+    def _call_of(
+        self,
+        executor: Executor,
+        command: Command,
+        params: Any,
+        arguments: dict[str, Any],
+        done: Done,
+    ) -> Call:
         gate = self._runtime.gate
         if command.kind is CommandKind.PROCESS:
             bridge = StageBridge(self._info, self)
             limit = self._runtime.max_result_bytes
-            return ProcessCall(
-                command.function, params, self._info, bridge, limit, self._done, gate
-            )
+            return ProcessCall(command.function, params, self._info, bridge, limit, done, gate)
         if command.signature.context_name is not None:
             bridge = StageBridge(self._info, self)
             arguments[command.signature.context_name] = Context(self._info, bridge, executor.state)
         if command.kind is CommandKind.THREAD:
-            threads = self._runtime.threads
-            return ThreadCall(command.function, arguments, self._done, threads, gate)
-        return LoopCall(command.function, arguments, self._done, gate)
+            return ThreadCall(command.function, arguments, done, self._runtime.threads, gate)
+        return LoopCall(command.function, arguments, done, gate)
 
     def _leave(self) -> None:
         if self._leave_place is not None:
