@@ -75,7 +75,8 @@ export const ACTIONS: Record<Action, Rule> = {
   },
 };
 
-const METHODS: Record<Action, string> = {
+/** The method of each action; its only parameters are the id and a reason. */
+export const METHODS: Record<Action, string> = {
   reset: "tasks.reset",
   run_now: "tasks.run_now",
   suspend: "tasks.suspend",

@@ -9,6 +9,8 @@ import { call, learn, reachable, RpcError, signedIn, signIn, signOut, whoAmI } f
 import { About } from "./screens/about";
 import { Audit } from "./screens/audit";
 import { Bulk } from "./screens/bulk";
+import { Commands } from "./screens/commands";
+import { Create } from "./screens/create";
 import { Executors } from "./screens/executors";
 import { Notifications } from "./screens/notifications";
 import { Pauses } from "./screens/pauses";
@@ -35,6 +37,7 @@ const GROUPS: [string, Record<string, Place>][] = [
     {
       "": { title: "Overview", view: Overview },
       tasks: { title: "Tasks", view: Tasks },
+      create: { title: "New task", view: Create },
       runs: { title: "Runs", view: Runs },
       timeline: { title: "Timeline", view: Timeline },
       waiting: { title: "Waiting for people", view: Waiting },
@@ -46,6 +49,7 @@ const GROUPS: [string, Record<string, Place>][] = [
     {
       streams: { title: "Streams", view: Streams },
       executors: { title: "Executors", view: Executors },
+      commands: { title: "Commands", view: Commands },
       pauses: { title: "Pauses", view: Pauses },
     },
   ],

@@ -15,6 +15,8 @@ export const signedIn = signal<SignedIn>("unknown");
 export const reachable = signal(true);
 /** The methods that the caller may call. */
 export const methods = signal<ReadonlySet<string>>(new Set());
+/** The OpenRPC document: what the caller may call, and with what. */
+export const contract = signal<Contract>({ methods: [], components: { schemas: {} } });
 export const whoAmI = signal<WhoAmI>({});
 /** Seconds by which the clock of the manager is ahead of that of the browser. */
 export const clockAhead = signal(0);
@@ -28,6 +30,11 @@ export class RpcError extends Error {
   ) {
     super(message);
   }
+}
+
+interface Contract {
+  methods: { name: string }[];
+  components: { schemas: Record<string, unknown> };
 }
 
 interface Answer {
@@ -82,8 +89,9 @@ function read(text: string): Answer | null {
 export async function learn(): Promise<void> {
   const [who, document] = await Promise.all([
     call<WhoAmI>("system.whoami"),
-    call<{ methods: { name: string }[] }>("rpc.discover"),
+    call<Contract>("rpc.discover"),
   ]);
+  contract.value = document;
   whoAmI.value = who;
   methods.value = new Set(document.methods.map((one) => one.name));
   signedIn.value = "yes";

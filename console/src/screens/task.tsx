@@ -1,9 +1,10 @@
 /** What is it doing, why, and what was before? */
 
-import { ACTIONS, NO_RIGHT, perform, refusal, type Action } from "../actions";
+import { ACTIONS, METHODS, NO_RIGHT, perform, refusal, type Action } from "../actions";
 import { Answer } from "../answer";
 import { RunChart } from "../chart";
 import { Comparison } from "../compare";
+import { CopyAs } from "../copy";
 import { duration } from "../format";
 import { lengthText } from "../lengths";
 import { useQuery } from "../live";
@@ -140,6 +141,7 @@ function Actions({ task, reload }: { task: TaskData; reload: () => void }) {
           <p class="break">
             Task <code>{task.id}</code>
           </p>
+          <CopyAs method={METHODS[action]} params={{ id: task.id }} />
         </>
       ),
       action: rule.title,
@@ -167,6 +169,11 @@ function Actions({ task, reload }: { task: TaskData; reload: () => void }) {
           {ACTIONS[action].title}
         </Button>
       ))}
+      {may("tasks.create") ? (
+        <a data-screen class="button" href={url("create", { from: task.id })}>
+          New task like this
+        </a>
+      ) : null}
     </div>
   );
 }

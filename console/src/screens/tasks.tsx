@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { actOnAll, BULK_ACTIONS, bulkRefusal, type Conditions } from "../bulk";
+import { CopyAs } from "../copy";
 import { count } from "../format";
 import { useQuery, type Query, type TaskEvent } from "../live";
 import { go, query, setQuery, url } from "../router";
@@ -97,6 +98,7 @@ export function Tasks() {
               </button>
             ) : null}
           </nav>
+          <CopyAs method="tasks.list" params={{ conditions, sort: [sort], limit: PAGE }} />
         </>
       ) : page.error ? null : (
         <p class="muted" role="status">

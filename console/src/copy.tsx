@@ -1,0 +1,33 @@
+/** A call of the manager for other places. */
+
+import { base, whoAmI } from "./rpc";
+import { asCli, asCurl, asPython, type Call } from "./snippets";
+import { Copy } from "./ui";
+
+export function CopyAs({ method, params }: Call) {
+  const url = location.origin + base;
+  const token = Boolean(whoAmI.value.principal);
+  const texts: [string, string | null][] = [
+    ["curl", asCurl({ method, params }, url, token)],
+    ["command line", asCli({ method, params })],
+    ["Python", asPython({ method, params }, url, token)],
+  ];
+  return (
+    <details class="copy-as">
+      <summary>Copy as curl, command line or Python</summary>
+      {texts.map(([title, text]) =>
+        text === null ? null : (
+          <div key={title} class="json">
+            <h3>{title}</h3>
+            <pre tabIndex={0} role="group" aria-label={`The call for ${title}`}>
+              {text}
+            </pre>
+            <div class="row end">
+              <Copy text={text} what={`the call for ${title}`} />
+            </div>
+          </div>
+        ),
+      )}
+    </details>
+  );
+}
