@@ -8,7 +8,7 @@ from kaiju_tasks.version import __version__
 if TYPE_CHECKING:
     from kaiju_tasks.client import Client, SyncClient
     from kaiju_tasks.errors import Abort, KaijuError, RetryAfter
-    from kaiju_tasks.executor import Context, Executor
+    from kaiju_tasks.executor import Context, Depends, Executor
     from kaiju_tasks.types import (
         Command,
         ExitCode,
@@ -28,6 +28,7 @@ __all__ = [
     "Client",
     "Command",
     "Context",
+    "Depends",
     "Executor",
     "ExitCode",
     "KaijuError",
@@ -49,6 +50,7 @@ _HOMES = {
     "Abort": "errors",
     "Client": "client",
     "Context": "executor",
+    "Depends": "executor",
     "Executor": "executor",
     "KaijuError": "errors",
     "RetryAfter": "errors",

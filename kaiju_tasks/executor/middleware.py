@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,11 @@ import msgspec
 
 from kaiju_tasks.executor.calls import Call, Done, LoopCall
 from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.dependencies import Depends, Provider, open_all
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.start_gate import StartGate
 
-__all__ = ["CallNext", "Middleware", "WrappedCall", "refuse_middleware"]
+__all__ = ["CallNext", "Injection", "Middleware", "WrappedCall", "refuse_middleware"]
 
 CallNext = Callable[[], Awaitable[Any]]
 Middleware = Callable[[Context, CallNext], Awaitable[Any]]
@@ -32,6 +34,32 @@ def refuse_middleware(function: Callable[..., Any]) -> None:
         ) from None
 
 
+class Injection:
+    """The innermost middleware: opens what the command depends on.
+
+    :param arguments: those of the command, which are completed
+    :param shared: what is open for the process, by provider
+    """
+
+    __slots__ = ("_arguments", "_dependencies", "_shared")
+
+    def __init__(
+        self,
+        dependencies: Mapping[str, Depends],
+        shared: Mapping[Provider, Any],
+        arguments: dict[str, Any],
+    ) -> None:
+        self._dependencies = dependencies
+        self._shared = shared
+        self._arguments = arguments
+
+    async def __call__(self, context: Context, call_next: CallNext) -> Any:
+        async with AsyncExitStack() as stack:
+            opened = dict(self._shared)
+            self._arguments |= await open_all(stack, self._dependencies, context, opened)
+            return await call_next()
+
+
 class WrappedCall(LoopCall):
     """A call of a command within the middleware of its executor.
 
@@ -39,7 +67,7 @@ class WrappedCall(LoopCall):
     :param make: makes the call of the command
     """
 
-    __slots__ = ("_context", "_inner", "_inner_over", "_make", "_middleware", "_outcome")
+    __slots__ = ("_context", "_inner", "_make", "_middleware")
 
     def __init__(
         self,
@@ -54,8 +82,6 @@ class WrappedCall(LoopCall):
         self._context = context
         self._make = make
         self._inner: Call | None = None
-        self._inner_over = False
-        self._outcome: tuple[Any, BaseException | None] | None = None
 
     async def _from(self, at: int) -> Any:
         """Run the middleware from a position, and the command within it."""
@@ -70,32 +96,24 @@ class WrappedCall(LoopCall):
         self._inner = self._make(partial(self._inner_done, ended))
         self._inner.start()
         try:
-            return await ended
+            return await asyncio.shield(ended)
         except asyncio.CancelledError:
             self._inner.stop()
+            await asyncio.wait([ended])  # nothing is closed under a thread that still runs
             raise
 
     def _inner_done(
         self, ended: "asyncio.Future[Any]", call: Call, value: Any, error: BaseException | None
     ) -> None:
-        self._inner_over = True
-        if not ended.done():
-            if error is None:
-                decoded = msgspec.json.decode(value) if isinstance(call, ProcessCall) else value
-                ended.set_result(decoded)
-            elif isinstance(error, asyncio.CancelledError | StopIteration):
-                ended.set_exception(RuntimeError(f"the command raised {type(error).__name__}"))
-            else:
-                ended.set_exception(error)
-        if self._outcome is not None:
-            super()._end(*self._outcome)
-
-    def _end(self, value: Any, error: BaseException | None) -> None:
-        """A thread may still run when the middleware has been cancelled: wait for its end."""
-        if self._inner is None or self._inner_over:
-            super()._end(value, error)
+        if ended.done():
+            return
+        if error is None:
+            ended.set_result(msgspec.json.decode(value) if isinstance(call, ProcessCall) else value)
+        elif isinstance(error, asyncio.CancelledError | StopIteration):
+            ended.set_exception(RuntimeError(f"the command raised {type(error).__name__}"))
         else:
-            self._outcome = value, error
+            ended.set_exception(error)
+        ended.exception()  # nobody reads that of a stage that was stopped
 
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         inner = self._inner

@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_type_hints
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.dependencies import Depends, dependency_of, is_context
 from kaiju_tasks.rpc.convert import explain, missing_field
 
 __all__ = ["Signature"]
@@ -29,6 +29,7 @@ class Signature:
         self._hints = _hints(function)
         self._defaults: dict[str, Any] = {}
         self.context_name: str | None = None
+        self.dependencies: dict[str, Depends] = {}
         self._open: Any = UNSET
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         for parameter in inspect.signature(function).parameters.values():
@@ -49,7 +50,10 @@ class Signature:
                 f"command {function.__qualname__}: the parameter `{parameter.name}` cannot be "
                 "passed by name: commands take named parameters only"
             )
-        if _is_context(hint):
+        if (dependency := dependency_of(hint, parameter.default)) is not None:
+            self.dependencies[parameter.name] = dependency
+            return None
+        if is_context(hint):
             self.context_name = parameter.name
             return None
         if parameter.default is inspect.Parameter.empty:
@@ -84,7 +88,7 @@ class Signature:
         for name, value in params.items():
             if name in self._names:
                 continue
-            if name == self.context_name:
+            if name == self.context_name or name in self.dependencies:
                 raise InvalidParams(f"`{name}` is set by the executor: remove it", field=name)
             try:
                 others[name] = msgspec.convert(value, self._open)
@@ -126,12 +130,6 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         raise TypeError(
             f"command {function.__qualname__}: the type hints cannot be resolved: {error}"
         ) from error
-
-
-def _is_context(hint: Any) -> bool:
-    if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
-    return hint is Context or Context in get_args(hint)
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> InvalidParams:

@@ -85,6 +85,7 @@ class Executor:
         self.lifespan = lifespan
         self.data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data or {}))
         self.state: Any = None
+        self.shared: dict[Callable[..., Any], Any] = {}
         self.offer = Offer()
         self._commands: dict[str, Command] = {}
         self._middlewares: list[Middleware] = []

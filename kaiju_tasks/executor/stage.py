@@ -12,7 +12,7 @@ from kaiju_tasks.executor.calls import Call, Done, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
 from kaiju_tasks.executor.context import Context, StageInfo
 from kaiju_tasks.executor.failures import NotBegun, StageTimeout, report_error
-from kaiju_tasks.executor.middleware import WrappedCall
+from kaiju_tasks.executor.middleware import Injection, WrappedCall
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
@@ -108,10 +108,14 @@ class Stage:
     def _make_call(self, executor: Executor, command: Command, params: Any) -> Call:
         arguments = command.signature.arguments(params)
         make = partial(self._call_of, executor, command, params, arguments)
-        if not executor.middlewares:
+        around = list(executor.middlewares)
+        dependencies = command.signature.dependencies
+        if dependencies and command.kind is not CommandKind.PROCESS:
+            around.append(Injection(dependencies, executor.shared, arguments))
+        if not around:
             return make(self._done)
         context = Context(self._info, StageBridge(self._info, self), executor.state)
-        return WrappedCall(executor.middlewares, context, make, self._done, self._runtime.gate)
+        return WrappedCall(around, context, make, self._done, self._runtime.gate)
 
     def _call_of(
         self,

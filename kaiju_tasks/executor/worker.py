@@ -12,12 +12,14 @@ import os
 import sys
 import threading
 import time
+from contextlib import AsyncExitStack
 from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from kaiju_tasks.executor.context import Context
+from kaiju_tasks.executor.dependencies import open_all
 from kaiju_tasks.executor.failures import report_error
 from kaiju_tasks.executor.guardian import guard
 from kaiju_tasks.executor.params import Signature
@@ -117,12 +119,22 @@ def _call(start: Start, bridge: PipeBridge) -> Any:
     function = _load(start.function)
     signature = Signature(function)
     arguments = signature.arguments(msgspec.json.decode(start.params))
+    context = Context(start.info, bridge)
     if signature.context_name is not None:
-        arguments[signature.context_name] = Context(start.info, bridge)
+        arguments[signature.context_name] = context
     bridge.until_may_begin()
-    if inspect.iscoroutinefunction(function):
-        return asyncio.run(function(**arguments))
+    if inspect.iscoroutinefunction(function) or signature.dependencies:
+        return asyncio.run(_in_loop(function, arguments, signature, context))
     return function(**arguments)
+
+
+async def _in_loop(
+    function: Any, arguments: dict[str, Any], signature: Signature, context: Context
+) -> Any:
+    async with AsyncExitStack() as stack:
+        arguments |= await open_all(stack, signature.dependencies, context, {})
+        value = function(**arguments)
+        return await value if inspect.iscoroutinefunction(function) else value
 
 
 def _load(path: str) -> Any:

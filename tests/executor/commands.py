@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiju_tasks.errors import RetryAfter
-from kaiju_tasks.executor import Context, Executor
+from kaiju_tasks.executor import Context, Depends, Executor
 
 executor = Executor("app")
 
@@ -30,6 +31,15 @@ def pid(a: int, ctx: Context) -> list[Any]:
 async def async_process() -> str:
     await asyncio.sleep(0)
     return "done"
+
+
+async def opened(ctx: Context) -> AsyncIterator[list[str]]:
+    yield ["opened", ctx.method]
+
+
+@executor.command("depending", process=True)
+def depending(values: Annotated[list[str], Depends(opened)]) -> list[str]:
+    return values
 
 
 @executor.command("fail_process", process=True)
