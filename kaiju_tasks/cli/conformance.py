@@ -82,11 +82,12 @@ def _show(outcome: "Outcome") -> None:
 def _print_end(report: "Report", *, whole: bool) -> None:
     passed = sum(outcome.problem is None for outcome in report.outcomes)
     level = f" Level reached: {report.reached or 'none'}." if whole else ""
-    click.echo(f"{passed} of {len(report.outcomes)} cases passed.{level}")
+    fill = " The manager fills its commands." if report.fill else ""
+    click.echo(f"{passed} of {len(report.outcomes)} cases passed.{level}{fill}")
 
 
 def _print_json(report: "Report") -> None:
     import msgspec
 
-    document = {"level": report.reached, "cases": report.outcomes}
+    document = {"level": report.reached, "fill": report.fill, "cases": report.outcomes}
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
+from kaiju_tasks.conformance.filled import Filled
+
 __all__ = ["Deviation", "Json", "Manager", "Sent", "Server"]
 
 Json = dict[str, Any]
@@ -46,6 +48,7 @@ class Manager:
     :ivar refuse: decides on a request of reports: an error, or None
     :ivar acks: the states with which reports are acknowledged, by task and stage
     :ivar status: of the executor
+    :ivar fills: whether the executor leaves the filling of commands to the manager
     """
 
     def __init__(self, seconds: float) -> None:
@@ -60,6 +63,9 @@ class Manager:
         self.connections = 0
         self.socket: web.WebSocketResponse | None = None
         self._changed = asyncio.Event()
+        self.fills = False
+        self._announced: Json = {}
+        self._filled: dict[tuple[Any, ...], Filled] = {}
         self._last: dict[str, int] = {}
         self._epochs = itertools.count(1)
 
@@ -144,8 +150,27 @@ class Manager:
         return task
 
     async def push(self, *tasks: Json) -> None:
-        """Send tasks."""
-        await self.notify("executor.run", {"tasks": list(tasks)})
+        """Send tasks. For an executor with `fill`, the first command of each is filled; what it
+        has nothing to do with is reported as if it had."""
+        if self.fills:
+            tasks = tuple(first for task in tasks if (first := self._first(task)) is not None)
+        if tasks:
+            await self.notify("executor.run", {"tasks": list(tasks)})
+
+    def _first(self, task: Json) -> Json | None:
+        token = tuple(lease_of(task).values())
+        if token not in self._filled:
+            self._filled[token] = Filled(task, self._announced)
+        first = self._filled[token].first()
+        self._report_own(self._filled[token])
+        return first
+
+    def _report_own(self, filled: Filled) -> None:
+        """Take the manager's own reports for reports of the executor."""
+        reports, filled.own = filled.own, []
+        if reports:
+            self.sent.append(Sent("manager.write_stage", {"reports": reports}, None, 0))
+            self._changed.set()
 
     async def revoke(self, *tasks: Json) -> None:
         """Revoke the leases of tasks."""
@@ -191,6 +216,7 @@ class Manager:
     def _result(self, sent: Sent) -> Any:
         match sent.method:
             case "manager.connect":
+                self._announced, self.fills = sent.params, sent.params.get("fill") is True
                 return {
                     "protocol": 1,
                     "manager_id": "conformance",
@@ -202,6 +228,7 @@ class Manager:
                     "max_result_bytes": MAX_RESULT_BYTES,
                     "max_frame_bytes": 8 * 1024 * 1024,
                     "revoked": [],
+                    "fill": self.fills,
                     "a_field_of_a_newer_version": True,
                 }
             case "manager.write_stage":
@@ -215,9 +242,23 @@ class Manager:
             return {"state": self.acks[key]}
         if report["state"] in ("progress", "extend"):
             return {"state": "ok"}
+        if self.fills:
+            return self._next(report)
         goes_on = report["state"] in ("finished", "skipped")
         last = report["stage"] >= self._last.get(report["id"], 0)
         return {"state": "ok" if goes_on and not last else "released"}
+
+    def _next(self, report: Json) -> Json:
+        """The acknowledgement with the next command of an executor with `fill`."""
+        filled = self._filled.get(tuple(lease_of(report).values()))
+        if report["state"] != "finished" or filled is None:
+            return {"state": "released"}
+        found = filled.after(report["stage"], report.get("result"))
+        self._report_own(filled)
+        if found is None:
+            return {"state": "released"}
+        stage, command = found
+        return {"state": "ok", "exec_seconds": 300.0, "stage": stage, "command": command}
 
     def gone(self) -> None:
         """The connection has ended."""

@@ -39,9 +39,13 @@ class Outcome(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All outcomes."""
+    """All outcomes.
+
+    :param fill: whether the executor leaves templates, conditions and checks to the manager
+    """
 
     outcomes: list[Outcome]
+    fill: bool = False
 
     @property
     def reached(self) -> Level | None:

@@ -34,14 +34,18 @@ async def check_executor(
     """
     names = set(only)
     outcomes = []
+    fill = False
     server = Server()
     async with server.listening():
         for case in CASES:
             if not names or case.name in names:
                 outcome = await _outcome(case, command, server, seconds)
+                fill |= server.manager.fills
+                if case.fill and not fill:
+                    continue
                 outcomes.append(outcome)
                 on_outcome(outcome)
-    return Report(outcomes)
+    return Report(outcomes, fill)
 
 
 async def _outcome(case: Case, command: Sequence[str], server: Server, seconds: float) -> Outcome:
@@ -50,7 +54,10 @@ async def _outcome(case: Case, command: Sequence[str], server: Server, seconds: 
     server.manager = manager = Manager(seconds)
     try:
         async with _started(command, server.url) as process:
-            await case.run(Under(manager, process))
+            if case.fill:
+                await manager.connect()
+            if manager.fills or not case.fill:
+                await case.run(Under(manager, process))
     except Deviation as deviation:
         problem = str(deviation)
     except (KeyError, TypeError, AttributeError) as error:

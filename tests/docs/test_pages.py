@@ -17,6 +17,7 @@ NOT_RUN = {
     "api": 1,
     "benchmarks": 2,
     "events": 3,
+    "executors": 1,
     "operations": 1,
     "performance": 2,
     "quickstart": 1,

@@ -36,10 +36,10 @@ def test_without_any_node_the_sentence_says_what_to_do() -> None:
 @pytest.mark.usefixtures("none_at_hand")
 def test_without_any_node_the_gate_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert main() == 1
-    assert "The tests need Node 18 or newer" in capsys.readouterr().err
+    assert "The tests need Node 20 or newer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("version", "taken"), [("v16.20.2", False), ("v18.0.0", True)])
+@pytest.mark.parametrize(("version", "taken"), [("v18.20.2", False), ("v20.10.0", True)])
 def test_a_node_that_is_too_old_is_left_alone(tmp_path: Path, version: str, taken: bool) -> None:
     program = tmp_path / "node"
     program.write_text(f"#!/bin/sh\necho {version}\n")

