@@ -261,7 +261,7 @@ def as_text(name: str | int | None) -> str | None:
 Seconds = Annotated[float, Meta(ge=0, le=Limit.MAX_WAIT)]
 Moment = Annotated[float, Meta(description="UNIX seconds with fractions")]
 Number = Annotated[int, Meta(ge=0)]
-Rev = Annotated[int, Meta(ge=1)]
+Rev = Annotated[int, Meta(ge=1, lt=2**31 - 1)]
 IsoTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Question = dict[str, Any] | list[Any]
 """A condition on data (docs/templates.md): an object, or a list of them."""
