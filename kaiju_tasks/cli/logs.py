@@ -18,6 +18,7 @@ __all__ = ["JsonFormatter", "TextFormatter", "configure_logging", "show_warnings
 logger = logging.getLogger(__name__)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+SHOWN_BY_PROGRESS = ("kaiju_tasks.executor.stage", "kaiju_tasks.manager.runs")
 _BARE = re.compile(r"[^\s\"'=\\{}\[\],]+")
 
 
@@ -34,8 +35,7 @@ class JsonFormatter(logging.Formatter):
         line.update(_extra(record))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        text = _json({key: msgspec.Raw(_json(value).encode()) for key, value in line.items()})
-        return hide_tokens(text)
+        return hide_tokens(_json_line(line))
 
 
 class TextFormatter(logging.Formatter):
@@ -60,6 +60,13 @@ class TextFormatter(logging.Formatter):
         return " ".join([_escaped(super().formatMessage(record)), *pairs])
 
 
+def _json_line(line: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(line, enc_hook=str).decode()
+    except (ValueError, RecursionError):  # one of the values is not JSON
+        return _json({key: msgspec.Raw(_json(value).encode()) for key, value in line.items()})
+
+
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
@@ -73,6 +80,10 @@ def _pairs(extra: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _word(value: Any) -> str:
+    if type(value) is str and value.isascii() and value.isprintable() and _BARE.fullmatch(value):
+        return value
+    if type(value) is int:
+        return str(value)
     encoded = _json(value)
     if encoded.startswith('"'):
         text: str = json.loads(encoded)
@@ -106,9 +117,14 @@ class _OneLine(logging.Filter):
 
 
 def show_warnings() -> None:
-    """Print warnings to stderr as text, unless the program configures logging itself."""
+    """Print warnings to stderr as text, unless the program configures logging itself.
+
+    The failures of stages and runs are not printed: the progress of the command shows them.
+    """
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(TextFormatter())
+    for name in SHOWN_BY_PROGRESS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -53,7 +53,9 @@ class StageBridge:
         details = {
             "task_id": self._info.task_id,
             "job_id": self._info.job_id,
+            "app_name": self._info.app_name,
             "stage": self._info.stage,
+            "attempt": self._info.attempt,
             "method": self._info.method,
             "fields": fields,
         }

@@ -274,7 +274,7 @@ class Segment:
     def _stop(self) -> None:
         self._held = False
         if self._stage is not None:
-            self._stage.stop()
+            self._stage.end_lease()
             self._stage = None
 
     def _forget_entries(self) -> None:

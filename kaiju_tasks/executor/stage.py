@@ -17,6 +17,7 @@ from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
 from kaiju_tasks.executor.runtime import Runtime
+from kaiju_tasks.executor.stage_log import log_end, log_start, log_stop
 from kaiju_tasks.protocol import ReportError, ReportState, SegmentCommand
 from kaiju_tasks.templates import StageData
 
@@ -80,6 +81,7 @@ class Stage:
 
     def start(self) -> None:
         """Start the stage. Its outcome may be reported before this returns."""
+        log_start(self._info)
         if self._run_seconds <= 0:
             self._leave()
             self._fail(self._timeout())
@@ -168,7 +170,9 @@ class Stage:
 
     def _end(self, state: ReportState, result: Raw, error: ReportError | None) -> None:
         self._close()
-        self._on_report(state, result, error, self.seconds())
+        seconds = self.seconds()
+        log_end(self._info, state, error, seconds)
+        self._on_report(state, result, error, seconds)
 
     def _close(self) -> None:
         self.over = True
@@ -176,8 +180,13 @@ class Stage:
             if timer is not None:
                 timer.cancel()
 
-    def stop(self) -> None:
+    def end_lease(self) -> None:
         """Stop without an outcome: the lease was revoked, released or dropped."""
+        log_stop(self._info, self.seconds())
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the command without an outcome."""
         self._close()
         if self._call is not None:
             self._call.stop()

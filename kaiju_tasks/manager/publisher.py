@@ -8,6 +8,7 @@ from kaiju_tasks.manager.events.waiters import Waiters
 from kaiju_tasks.manager.events.wakes import Wakes
 from kaiju_tasks.manager.executors.sessions import Sessions
 from kaiju_tasks.manager.executors.streams import Streams
+from kaiju_tasks.manager.run_log import log_changes
 from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.writing.changes import Change
 
@@ -42,6 +43,7 @@ class Publisher:
         self._streams.credit()
         self._waiters.changed(change.step.row.id for change in changes)
         self._events.publish(changes)
+        log_changes(changes)
 
     def _feed(self, step: Step) -> None:
         """Offer a ready task to the executors of this manager or, failing that, of others."""

@@ -132,8 +132,9 @@ async def test_what_a_command_logs_is_in_the_log_with_its_fields(
     create = processes.kaiju("task", "create", path, "--watch", env={"KAIJU_URL": ready[1]})
     assert await create.ended(30) == 0, create.log
     await manager.logged(
-        r" INFO +kaiju_tasks\.executor\.command: downloaded task_id=t job_id=\S+ stage=0 "
-        r'method=noisy\.get url=https://a\.example size=5 note="two words"$'
+        r" INFO +kaiju_tasks\.executor\.command: downloaded task_id=t job_id=\S+ "
+        r"app_name=default stage=0 attempt=1 method=noisy\.get url=https://a\.example size=5 "
+        r'note="two words"$'
     )
 
 

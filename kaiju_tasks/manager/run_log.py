@@ -1,0 +1,71 @@
+"""Logs how runs end, and that leases move to another executor."""
+
+import logging
+from collections.abc import Iterable
+
+import msgspec
+
+from kaiju_tasks.lifecycle import Attempt, Row, RunRecord
+from kaiju_tasks.manager.writing.changes import Change
+from kaiju_tasks.types import ErrorType, Outcome, RunOutcome, TaskError
+
+log = logging.getLogger("kaiju_tasks.manager.runs")
+
+ERROR_CHARACTERS = 500
+MOVES = {
+    Outcome.LOST: (logging.WARNING, "lease moved: its executor was lost"),
+    Outcome.RELEASED: (logging.INFO, "lease moved: its executor gave the task back"),
+}
+
+_decode_error = msgspec.json.Decoder(TaskError).decode
+
+
+def log_changes(changes: Iterable[Change]) -> None:
+    """Log what committed changes ended: a failed run at level error, a lost lease at level
+    warning, everything else at level info."""
+    for change in changes:
+        step = change.step
+        for attempt in step.attempts:
+            if attempt.rescued and attempt.outcome in MOVES:
+                _log_move(attempt, step.row)
+        for run in step.runs:
+            if run.status != RunOutcome.MISSED:
+                _log_end(run, step.row)
+
+
+def _log_move(attempt: Attempt, row: Row) -> None:
+    level, message = MOVES[attempt.outcome]
+    if not log.isEnabledFor(level):
+        return
+    extra = {
+        "task_id": row.id,
+        "job_id": attempt.job_id,
+        "app_name": row.app_name,
+        "stage": attempt.stage,
+        "attempt": attempt.attempt,
+        "method": attempt.method,
+        "executor_id": attempt.executor_id,
+    }
+    log.log(level, message, extra=extra)
+
+
+def _log_end(run: RunRecord, row: Row) -> None:
+    error = None if run.error is None else _decode_error(run.error)
+    cancelled = error is not None and error.type == ErrorType.CANCELLED
+    failed = run.status == RunOutcome.FAILED and not cancelled
+    level = logging.ERROR if failed else logging.INFO
+    if not log.isEnabledFor(level):
+        return
+    extra: dict[str, object] = {
+        "task_id": run.task_id,
+        "job_id": run.job_id,
+        "app_name": row.app_name,
+        "retries": run.retries,
+    }
+    if run.queued_at is not None:
+        extra["seconds"] = round(run.ended_at - run.queued_at, 3)
+    if error is not None:
+        extra["stage"] = error.stage
+        extra["error"] = str(error.type)
+        extra["reason"] = error.message[:ERROR_CHARACTERS]
+    log.log(level, "run cancelled" if cancelled else f"run {run.status.lower()}", extra=extra)
