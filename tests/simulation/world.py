@@ -310,14 +310,20 @@ class World:
             await asyncio.sleep(self._dice.uniform(0.1, 4.0))
 
 
+FATES = ("kaiju_tasks.manager.runs", "kaiju_tasks.executor.stage")
+"""The loggers of how runs and stages end, which the trace has anyway."""
+
+
 class _LogWatch(logging.Handler):
-    """Warnings go into the trace; errors and tracebacks are violations."""
+    """Warnings go into the trace; errors and tracebacks are violations, except that runs fail."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(logging.INFO)
         self._trace = trace
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name in FATES:
+            return
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
