@@ -750,6 +750,11 @@ class Store(Protocol):
         """
         ...
 
+    async def ready_tasks(self, app_name: str, limit: int) -> list[Row]:
+        """The first ready tasks of a stream in its order, those that are locked included. They may
+        have changed when they are looked at: presume them, do not trust them."""
+        ...
+
     def clock(self) -> float:
         """The store's clock without a query, on PostgreSQL as an estimate."""
         ...

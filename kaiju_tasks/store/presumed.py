@@ -50,16 +50,22 @@ class PresumedTransaction:
     :param now: the store's clock, UNIX seconds
     :param known: the row of a task as this manager has last seen it, or None
     :param pauses_revision: the revision of the pauses that this manager knows
+    :param ready: tasks of a stream, as they were just read, for `lock_ready`
     """
 
     def __init__(
-        self, now: float, known: Callable[[str], Row | None], pauses_revision: int
+        self,
+        now: float,
+        known: Callable[[str], Row | None],
+        pauses_revision: int,
+        ready: Sequence[Row] = (),
     ) -> None:
         self.now = now
         self.pauses_revision = pauses_revision
         self._sessions: dict[str, str] = {}
         self._known = known
         self._before: dict[str, Row] = {}
+        self._ready = {row.id: row for row in ready}
         self._inserted: list[Step] = []
         self._saved: list[Step] = []
 
@@ -75,6 +81,16 @@ class PresumedTransaction:
         self._before |= rows
         return rows
 
+    async def lock_ready(
+        self, app_name: str, limit: int, *, executor_id: str, session: str, **_: Any
+    ) -> list[Row]:
+        """The ready tasks that were read. Those that are left as they are decide nothing, and are
+        not compared."""
+        if not self._ready:
+            raise NotPresumable("lock_ready")
+        self._sessions[executor_id] = session
+        return list(self._ready.values())
+
     async def hold_sessions(self, sessions: Mapping[str, str]) -> set[str]:
         self._sessions |= sessions
         return set(sessions)
@@ -88,6 +104,8 @@ class PresumedTransaction:
 
     async def save(self, steps: Sequence[Step]) -> None:
         refuse_repeated(steps)
+        if (ready := self._ready) and steps:
+            self._before |= {id: ready[id] for step in steps if (id := step.row.id) in ready}
         for step in steps:
             if step.definition is not None or not _is_plain(step):
                 raise NotPresumable("save")

@@ -132,7 +132,7 @@ GUARDS = [
     Guard(
         "a repeated acquisition looks for the leases of the try before",
         "manager/executors/acquisition.py",
-        "self.tried = True\n",
+        "self._in_doubt = True\n",
         "\n",
         ("tests/manager/executors", *SIMULATION),
     ),

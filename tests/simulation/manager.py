@@ -71,6 +71,9 @@ class SimManager:
         line: Any = self.line
         while True:
             self.manager = Manager(line, self.settings, Dice(Random(self._seed)))
+            self.manager.streams.locked_after_refusal = (
+                1  # managers disturb each other all the time
+            )
             try:
                 await self.manager.start()
                 break

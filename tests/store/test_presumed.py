@@ -159,11 +159,42 @@ async def test_a_locked_task_is_not_waited_for(postgres_dsn: str) -> None:
     await store.close()
 
 
+async def test_ready_tasks_are_leased_without_locks(store: Store) -> None:
+    await connect(store)
+    names = [f"t{n}" for n in range(5)]
+    await add(store, *(definition(name, priority=-n) for n, name in enumerate(names)))
+    rows = await store.ready_tasks("default", 4)
+    assert [row.id for row in rows] == names[:4]
+    revision = await revision_of(store)
+
+    async def written(session: str) -> bool:
+        tx = PresumedTransaction(store.clock(), lambda id: None, revision, rows)
+        found = await tx.lock_ready("default", 4, executor_id="e1", session=session)
+        assert found == rows
+        acquired = Acquired(executor_id="e1", nonce="n")
+        await tx.save(
+            [advance(TaskState(row, definition(row.id)), acquired, tx.now) for row in found[:3]]
+        )
+        tx.check()
+        return await store.write_presumed(tx.writes)
+
+    assert not await written("old")
+    assert await written("s1")
+    assert not await written("s1")  # they have changed since
+    stored = await rows_of(store, names)
+    assert [stored[name].status for name in names] == ["EXECUTED"] * 3 + ["QUEUED"] * 2
+    assert [row.id for row in await store.ready_tasks("default", 4)] == names[3:]
+
+
 async def test_a_transaction_that_needs_the_database_is_not_presumed() -> None:
     known = Row(id="a")
     tx = PresumedTransaction(0.0, {"a": known}.get, 0)
     assert await tx.lock(["a"]) == {"a": known}
-    for call in (lambda: tx.lock(["b"]), lambda: tx.lock(["a"]), lambda: tx.claim({})):
+
+    async def lock_ready() -> None:
+        await tx.lock_ready("default", 4, executor_id="e1", session="s1")
+
+    for call in (lambda: tx.lock(["b"]), lambda: tx.lock(["a"]), lambda: tx.claim({}), lock_ready):
         with pytest.raises(NotPresumable):
             await call()
     await tx.save([Step(Row(id="b"))])

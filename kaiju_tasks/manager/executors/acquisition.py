@@ -59,7 +59,8 @@ class Acquisition:
     :param limit: maximum number of tasks to lock
     :param ready: 1 for ordinary tasks, 2 for suspect tasks
     :param gates: gates of methods that the executor has, at which tasks may wait
-    :ivar tried: whether an earlier attempt with an unknown outcome may have leased tasks
+    :ivar tried: whether an attempt was made, which may have leased tasks
+    :ivar attempts: how many attempts were made
     """
 
     def __init__(
@@ -88,11 +89,18 @@ class Acquisition:
         self._ready = ready
         self._acquired = Acquired(executor_id=session.executor_id, nonce=nonce)
         self.tried = False
+        self.attempts = 0
+        self._in_doubt = False
+
+    def in_doubt(self) -> None:
+        """The outcome of an attempt is unknown."""
+        self._in_doubt = True
 
     async def attempt(self, tx: Transaction) -> Written[Found]:
-        """Make one attempt. A repeated attempt first looks for leases that the previous attempt
-        may have committed."""
-        if self.tried:
+        """Make one attempt. If the outcome of an earlier one is in doubt, look first for leases
+        that it may have committed."""
+        self.attempts += 1
+        if self._in_doubt:
             assignments = await self._leased_before(tx)
             if assignments:
                 return Written(Found(assignments, more=True), [])

@@ -29,6 +29,9 @@ SHARE_AMONG_MANY = 8
 """Of several free executors, one gets this part of its free places at first, so that a short
 backlog is divided among them. Each time that more tasks are left, the part is twice as large."""
 OUTAGE_PAUSE_SECONDS = 0.5
+LOCKED_AFTER_REFUSAL = 16
+"""The number of acquisitions from a stream that lock at once after its tasks were presumed wrongly:
+other managers take from it, too, or its tasks need more than their rows."""
 
 
 class Streams:
@@ -37,6 +40,7 @@ class Streams:
     :param batch_rows: maximum number of tasks in a transaction
     :param reconcile: applies what the store says of a session that it refused tasks
     :param gates: the gates of methods at which tasks wait
+    :ivar locked_after_refusal: how many acquisitions lock at once after a wrong presumption
     :ivar on_call: by stream, a function that starts its executor when the stream has work and no
         executor serves it
     """
@@ -63,6 +67,8 @@ class Streams:
         self._has_held: set[str] = set()
         self._fitting: dict[str, int] = {}
         self._shares: dict[str, int] = {}
+        self._locking: dict[str, int] = {}
+        self.locked_after_refusal = LOCKED_AFTER_REFUSAL
         self._served_last = ""
         self._acquiring: str | None = None
         self._unsent: list[tuple[Session, Sequence[Assignment | Lease]]] = []
@@ -150,10 +156,13 @@ class Streams:
         app_name = row.app_name
         if app_name in self._pending or app_name in self._suspect or app_name == self._acquiring:
             return None
+        serving = self._sessions.serving(app_name)
+        if not serving:
+            return None
         waiting = self._gates.of(app_name)
         free = [
             s
-            for s in self._sessions.serving(app_name)
+            for s in serving
             if s.free > 0
             and not lacks(s.methods.get(app_name), definition, row.stage)
             and not (waiting and s.gates_among(app_name, waiting))
@@ -295,7 +304,9 @@ class Streams:
         )
         self._gates.discard(app_name, gates)
         try:
-            found = await self._committer.transact(acquisition.attempt)
+            found = await self._attempt(
+                acquisition, app_name, places, plain=ready == READY and not gates
+            )
         except BaseException:
             feed_again.add(app_name)
             for gate in gates:
@@ -319,6 +330,35 @@ class Streams:
             await self._give_back(session.executor_id, found.assignments)
         if found.short:
             session.wait_until_taken()
+        return found
+
+    async def _attempt(
+        self, acquisition: Acquisition, app_name: str, places: int, *, plain: bool
+    ) -> Found:
+        """Make an acquisition. Most take the first tasks of a stream, and nobody else takes them:
+        they are read without locks, and leased if they are unchanged (decision 0055).
+
+        :param plain: whether ready tasks are looked for, and at no gates
+        """
+        if left := self._locking.pop(app_name, 0):
+            if left > 1:
+                self._locking[app_name] = left - 1
+            plain = False
+        if not plain or app_name in self._has_held:
+            return await self._committer.transact(
+                acquisition.attempt, in_doubt=acquisition.in_doubt
+            )
+        rows = await self._committer.ready_tasks(app_name, places)
+        if rows is not None and not rows:
+            return Found()
+        found = await self._committer.transact(
+            acquisition.attempt,
+            presume=rows is not None,
+            ready=rows or (),
+            in_doubt=acquisition.in_doubt,
+        )
+        if rows is None or acquisition.attempts > 1:
+            self._locking[app_name] = self.locked_after_refusal
         return found
 
     def _fit(self, app_name: str, found: Found) -> None:

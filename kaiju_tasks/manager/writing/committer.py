@@ -234,6 +234,7 @@ class Committer:
         work: Callable[[Transaction], Awaitable[Written[T]]],
         *,
         presume: bool = False,
+        ready: Sequence[Row] = (),
         in_doubt: Callable[[], None] = ignore,
     ) -> T:
         """Run a separate transaction and publish its changes. The transaction is retried as a
@@ -243,14 +244,24 @@ class Committer:
 
         :param work: one attempt; it must have no effects outside the transaction
         :param presume: whether the first attempt is a presumed one (decision 0033)
+        :param ready: the ready tasks that a presumed attempt finds, from `ready_tasks`
         :param in_doubt: called after each attempt whose commit is in doubt
         :returns: the value of the committed attempt
         :raises Unavailable: the database cannot be reached, or the conflicts do not end
         """
-        task = asyncio.create_task(self._transact(work, presume, in_doubt))
+        task = asyncio.create_task(self._transact(work, presume, in_doubt, ready))
         self._running.add(task)
         task.add_done_callback(self._ran)
         return await asyncio.shield(task)
+
+    async def ready_tasks(self, app_name: str, limit: int) -> list[Row] | None:
+        """Read ready tasks of a stream that a presumed transaction may lease. None: their stream
+        must be looked at with locks, for example because a definition is not at hand."""
+        try:
+            rows = await self._store.ready_tasks(app_name, limit)
+        except StoreUnavailable:  # the transaction waits for the database
+            return None
+        return rows if self.states.definitions.are_current(rows) else None
 
     async def settle(self) -> None:
         """Wait until the transactions that are under way have ended. What they have committed is
@@ -268,12 +279,13 @@ class Committer:
         work: Callable[[Transaction], Awaitable[Written[T]]],
         presume: bool,
         in_doubt: Callable[[], None],
+        ready: Sequence[Row] = (),
     ) -> T:
         placement = self.new_placement()
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way.add(ended)
         try:
-            written = await self._commit(work, placement, presume, in_doubt)
+            written = await self._commit(work, placement, presume, in_doubt, ready)
             self.written += len(written.changes)
             self._reached(True)
             try:
@@ -294,6 +306,7 @@ class Committer:
         placement: Placement,
         presume: bool,
         in_doubt: Callable[[], None],
+        ready: Sequence[Row] = (),
     ) -> Written[T]:
         conflicts = 0
         patience = asyncio.get_running_loop().time() + OUTAGE_PATIENCE_SECONDS
@@ -311,7 +324,10 @@ class Committer:
                 if presume:
                     presume, presuming = False, True
                     presumed = PresumedTransaction(
-                        self._store.clock(), self.states.rows.get, self.states.pauses.revision
+                        self._store.clock(),
+                        self.states.rows.get,
+                        self.states.pauses.revision,
+                        ready,
                     )
                     written = await self._presumed(presumed, work, placement)
                     if written is not None and await self._store.write_presumed(presumed.writes):

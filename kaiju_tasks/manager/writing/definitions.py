@@ -59,6 +59,14 @@ class DefinitionCache:
         entry = self._kept.get(row.id)
         return entry[1] if entry is not None and entry[0] == row.rev else None
 
+    def are_current(self, rows: Iterable[Row]) -> bool:
+        """Whether the definitions of all rows are at hand, and those that the rows have."""
+        for row in rows:
+            entry = self._kept.get(row.id)
+            if entry is None or entry[0] != row.rev:
+                return False
+        return True
+
     def forget(self, task_id: str) -> None:
         entry = self._kept.pop(task_id, None)
         if entry is not None:

@@ -138,6 +138,11 @@ locked AS MATERIALIZED (
 SELECT {tasks.of t}, {pauses_revision}, {clock} FROM me LEFT JOIN locked t ON true
 ORDER BY t.priority DESC, t.queued_at, t.id
 
+-- name: ready_tasks
+-- Read the first ready tasks of a stream, without locks.
+SELECT {tasks.of t} FROM tasks t WHERE t.app_name = $1::text AND t.ready = 1
+ORDER BY t.priority DESC, t.queued_at, t.id LIMIT $2::int
+
 -- name: lock_suspect
 -- Lock the first suspect tasks of a stream, in the same way as lock_ready.
 WITH me AS MATERIALIZED (

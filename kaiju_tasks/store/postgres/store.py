@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 from msgspec.structs import replace
 
+from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.rights import Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
@@ -167,6 +168,11 @@ class PostgresStore(SharedStore):
         except ClockStepped:
             await self._follow_clock()
         return True
+
+    async def ready_tasks(self, app_name: str, limit: int) -> list[Row]:
+        async with self._connected().connection(keyed=True) as connection:
+            found = await connection.fetch(SQL["ready_tasks"], app_name, limit)
+        return [row_of(record) for record in found]
 
     def _connected(self) -> Pool:
         if self._pool is None:

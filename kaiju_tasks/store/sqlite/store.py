@@ -159,6 +159,13 @@ class SqliteStore(SharedStore):
                 raise
             await transaction.commit()
 
+    async def ready_tasks(self, app_name: str, limit: int) -> list[Row]:
+        def read(db: sqlite3.Connection) -> list[Row]:
+            found = db.execute(SQL["lock_ready"], (app_name, limit))
+            return [row_of_integers(row) for row in found]
+
+        return await self._run(self._reader, read)
+
     async def write_presumed(self, presumed: Presumed) -> bool:
         return await self._write(lambda db: write_presumed(db, presumed))
 

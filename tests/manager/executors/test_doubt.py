@@ -1,15 +1,18 @@
 """What an executor is given when nobody knows whether its acquisition was committed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.postgres.store import PostgresStore
 from kaiju_tasks.store.postgres.transaction import PostgresTransaction
+from kaiju_tasks.store.presumed import Presumed
 from tests.manager.hand import HandExecutor
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy, proxy
@@ -34,8 +37,27 @@ async def a_manager_behind_a_proxy(dsn: str) -> AsyncIterator[tuple[Manager, Pro
             await store.close()
 
 
+def stall_the_first_presumed_acquisition(monkeypatch: pytest.MonkeyPatch, behind: Standby) -> None:
+    """Let the commit of the first statement that leases tasks stand still."""
+    write_presumed = PostgresStore.write_presumed
+    acquiring: list[Presumed] = []
+
+    async def stalled(self: PostgresStore, presumed: Presumed) -> bool:
+        if presumed.sessions and not acquiring:
+            acquiring.append(presumed)
+            await behind.stall()
+        return await write_presumed(self, presumed)
+
+    monkeypatch.setattr(PostgresStore, "write_presumed", stalled)
+
+
 def stall_the_first_acquisition(monkeypatch: pytest.MonkeyPatch, behind: Standby) -> None:
     """Let the commit of the first transaction that finds ready tasks stand still."""
+
+    async def unread(self: Committer, app_name: str, limit: int) -> None:
+        return None
+
+    monkeypatch.setattr(Committer, "ready_tasks", unread)
     lock_ready, commit = PostgresTransaction.lock_ready, PostgresTransaction.commit
     acquiring: list[PostgresTransaction] = []
 
@@ -54,8 +76,13 @@ def stall_the_first_acquisition(monkeypatch: pytest.MonkeyPatch, behind: Standby
     monkeypatch.setattr(PostgresTransaction, "commit", stalled)
 
 
+@pytest.mark.parametrize(
+    "stall", [stall_the_first_acquisition, stall_the_first_presumed_acquisition]
+)
 async def test_leases_that_become_visible_after_their_connection_broke_are_sent(
-    own_postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    own_postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    stall: Callable[[pytest.MonkeyPatch, Standby], None],
 ) -> None:
     dsn = own_postgres_server.create_database("doubt")
     async with (
@@ -65,7 +92,7 @@ async def test_leases_that_become_visible_after_their_connection_broke_are_sent(
         hand = HandExecutor(manager, "hand", capacity=TASKS)
         for index in range(TASKS):
             await hand.call.create("work", id=f"t{index}")
-        stall_the_first_acquisition(monkeypatch, behind)
+        stall(monkeypatch, behind)
         await hand.connect()
 
         async def two_stall() -> bool:  # the probe, and the acquisition
