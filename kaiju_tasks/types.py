@@ -43,6 +43,7 @@ __all__ = [
     "Outcome",
     "Pause",
     "PrincipalInfo",
+    "Progress",
     "Reason",
     "Refusal",
     "RefusalCount",
@@ -635,6 +636,7 @@ class NewTask(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
             "exit_code",
             "error",
             "parent_id",
+            "progress",
             "rev",
         }
     )
@@ -689,6 +691,21 @@ class TaskError(Struct):
     data: Any = None
 
 
+class Progress(Struct):
+    """The progress that a running stage has reported.
+
+    :param done: number of completed units
+    :param total: total number of units; null if it is unknown
+    :param message: message for people; null for those who may not see the data of tasks
+    :param at: time of the report
+    """
+
+    done: float
+    total: float | None
+    message: str | None
+    at: Moment
+
+
 class Task(Struct, kw_only=True):
     """A task. Every field is present.
 
@@ -716,6 +733,7 @@ class Task(Struct, kw_only=True):
     :param error: why the run, or its last attempt, failed
     :param parent_id: task whose stage created this task
     :param rev: number of the version of the definition, from 1; each change increases it
+    :param progress: progress of the running stage, about a second old; null if it has reported none
     """
 
     id: str
@@ -768,6 +786,7 @@ class Task(Struct, kw_only=True):
     error: Annotated[Any, DescribedAs(TaskError | None)]
     parent_id: str | None
     rev: Rev
+    progress: Progress | None
 
 
 ListedTask: Any = msgspec.defstruct(

@@ -457,6 +457,7 @@ class TasksApi:
                 limit=params.limit,
                 after=read_after(params.cursor, params.offset, sort),
                 with_results="result" in columns,
+                with_progress="progress" in columns,
             ),
             seen_by(caller, access.READ_TASKS),
         )

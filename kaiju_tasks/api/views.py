@@ -15,6 +15,7 @@ from kaiju_tasks.types import (
     MASKED_SECRET,
     InboxEntry,
     Notification,
+    Progress,
     Run,
     StageRecord,
     Task,
@@ -24,8 +25,9 @@ from kaiju_tasks.types import (
     Webhook,
 )
 
+_decode_progress = msgspec.json.Decoder(Progress).decode
 EMPTY, NO_RESULTS = Raw(b"{}"), Raw(b"[]")
-LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result"})
+LEFT_OUT_OF_LISTS = frozenset({"commands", "kws", "result", "progress"})
 TASK_FIELDS = Task.__struct_fields__
 LIST_FIELDS = tuple(name for name in TASK_FIELDS if name not in LEFT_OUT_OF_LISTS)
 PARTS = ("method", "error.type", "error.message", "error.stage")
@@ -90,6 +92,7 @@ def task_view(view: TaskView, *, commands: bool = True, data: bool = True) -> Ta
         error=_error(row.error, data),
         parent_id=definition.parent_id,
         rev=definition.version,
+        progress=_progress(view.progress, data),
     )
 
 
@@ -166,6 +169,15 @@ def inbox_entry(message: InboxMessage, *, data: bool = True) -> InboxEntry:
         sender=message.sender,
         at=message.at,
     )
+
+
+def _progress(text: str | None, data: bool) -> Progress | None:
+    if text is None:
+        return None
+    progress = _decode_progress(text)
+    if not data:
+        progress.message = None
+    return progress
 
 
 def _masked(webhook: Webhook | None) -> Webhook | None:

@@ -28,11 +28,13 @@ from kaiju_tasks.manager.executors.visits import Visits
 from kaiju_tasks.manager.heartbeat import Heartbeat
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
+from kaiju_tasks.manager.progress import ProgressKeeper
 from kaiju_tasks.manager.publisher import Publisher
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
+from kaiju_tasks.protocol import Report
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, StoreError, WorkSummary
 
@@ -100,11 +102,15 @@ class Manager:
         self.committer.new_placement = placements(
             self.streams, self.committer.states, self.pauses, self.dice, self.sessions.close
         )
+        self._progress_events = ProgressEvents(
+            self.events, self.committer.states.definitions, self.id
+        )
+        self.progress = ProgressKeeper(store)
         self.reports = Reports(
             self.committer,
             settings,
             self.clock,
-            ProgressEvents(self.events, self.committer.states.definitions, self.id).publish,
+            self._progressed,
             visits.worked,
         )
         self.fill_desk = FillDesk(self.committer, self.clock, self.reports.apply, self.spawn)
@@ -161,6 +167,10 @@ class Manager:
         self._background: set[asyncio.Task[Any]] = set()
         self._exit = contextlib.AsyncExitStack()
 
+    def _progressed(self, report: Report, session: Session, now: float) -> None:
+        self._progress_events.publish(report, session, now)
+        self.progress.note(report, session, now)
+
     async def start(self) -> None:
         """Start all parts.
 
@@ -174,6 +184,7 @@ class Manager:
         self.streams.start()
         await self.scheduler.start()
         self.retention.start()
+        self.progress.start()
         self.bulks.start()
         listening = self.store.listen(self._on_wake, self.relay.received)
         await self._exit.enter_async_context(listening)
@@ -187,6 +198,7 @@ class Manager:
             self.sessions.close(session)
         await self._exit.aclose()
         await self.bulks.stop()
+        await self.progress.stop()
         await self.retention.stop()
         await self.scheduler.stop()
         await self.streams.stop()

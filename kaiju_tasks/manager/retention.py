@@ -76,6 +76,8 @@ class Retention:
         await self._store.forget_slots()
         await self._store.prune_pauses(now)
         await self._store.prune_families(now - FAMILIES_COUNTED_SECONDS)
+        while await self._store.prune_progress(PRUNE_BATCH):
+            pass
         await self._delete_unkept(now)
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)

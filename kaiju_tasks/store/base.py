@@ -119,11 +119,25 @@ class TaskView(Struct):
 
     :param results: the results of the finished stages as JSON, `row.stage` items; None if they
         were not requested
+    :param progress: the progress of the running stage, as in `StoredProgress.body`; None if there
+        is none, or if it was not requested
     """
 
     row: Row
     definition: Definition
     results: list[Raw] | None = None
+    progress: str | None = None
+
+
+class StoredProgress(Struct):
+    """The progress of a running stage.
+
+    :param body: JSON: `done`, `total`, `message` and `at` (UNIX seconds)
+    """
+
+    lease: Lease
+    stage: int
+    body: str
 
 
 class PageQuery(Struct):
@@ -145,9 +159,11 @@ class TaskQuery(PageQuery):
     """A query over tasks. Its columns must be in `TASK_COLUMNS`.
 
     :param with_results: whether to load the results
+    :param with_progress: whether to load the progress of running stages
     """
 
     with_results: bool = False
+    with_progress: bool = False
 
 
 class TaskPage(Struct):
@@ -804,7 +820,7 @@ class Store(Protocol):
     ) -> dict[str, TaskView]:
         """Read tasks by id. Unknown ids are left out.
 
-        :param results: whether to load the results
+        :param results: whether to load the results, and the progress of running stages
         """
         ...
 
@@ -1015,7 +1031,21 @@ class Store(Protocol):
         """
         ...
 
+    async def put_progress(self, progress: Sequence[StoredProgress], gone: Sequence[Lease]) -> None:
+        """Store the progress of running stages, in place of earlier progress of the same tasks.
+
+        :param gone: delete what is stored of these leases
+        """
+        ...
+
     # retention
+
+    async def prune_progress(self, limit: int) -> int:
+        """Delete up to `limit` entries of progress of stages that no longer run.
+
+        :returns: the number of deleted entries
+        """
+        ...
 
     async def prune_runs(self, before: float, limit: int) -> int:
         """Delete up to `limit` runs that ended before a time, and their stages. The last run of a

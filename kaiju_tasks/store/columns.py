@@ -23,7 +23,14 @@ from kaiju_tasks.lifecycle import (
     broken_definition,
 )
 from kaiju_tasks.protocol import Lease
-from kaiju_tasks.store.base import Child, ExecutorRow, FoundRun, Holder, StoredDefinition
+from kaiju_tasks.store.base import (
+    Child,
+    ExecutorRow,
+    FoundRun,
+    Holder,
+    StoredDefinition,
+    StoredProgress,
+)
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import (
     ENDED_WELL,
@@ -85,6 +92,11 @@ def row_of_integers(values: Sequence[Any]) -> Row:
     row.hold_next, row.start_next = bool(row.hold_next), bool(row.start_next)
     row.awaited = bool(row.awaited)
     return row
+
+
+def progress_of(values: Sequence[Any]) -> str | None:
+    """:param values: in the order of ROW_COLUMNS, and progress if it was read"""
+    return values[ROW_WIDTH] if len(values) > ROW_WIDTH else None
 
 
 def is_cut(found: Sequence[Sequence[Any]]) -> bool:
@@ -326,6 +338,12 @@ def place_values(row: Row, limit: int) -> tuple[Any, ...]:
     """app_name, priority, queued_at, id and limit, and the gate of a task at a gate."""
     place = (row.app_name, row.priority, row.queued_at, row.id, limit)
     return place if row.gate is None else (*place, row.gate)
+
+
+def progress_values(progress: StoredProgress) -> tuple[Any, ...]:
+    """task_id, job_id, epoch, stage and body."""
+    lease = progress.lease
+    return (lease.id, lease.job_id, lease.epoch, progress.stage, progress.body)
 
 
 def child_values(parent_id: str, wait: Wait, child: Child) -> tuple[Any, ...]:

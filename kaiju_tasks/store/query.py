@@ -337,6 +337,15 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
     )
 
 
+def with_progress(task_columns: str) -> str:
+    """The columns of tasks, and the progress of their running stages."""
+    return (
+        f"{task_columns}, CASE WHEN t.executor_id IS NOT NULL THEN (SELECT p.body FROM progress p "
+        "WHERE p.task_id = t.id AND p.job_id = t.job_id AND p.epoch = t.epoch "
+        "AND p.stage = t.stage) END AS progress"
+    )
+
+
 def _task_size(dialect: Dialect, with_results: bool) -> str:
     """The bytes that are read of a task."""
     return dialect.bytes_of("d.body") + (" + t.result_bytes" if with_results else "")

@@ -251,6 +251,9 @@ class SharedStore(ABC):
 
     # retention
 
+    async def prune_progress(self, limit: int) -> int:
+        return await self._change("prune_progress", limit)
+
     async def prune_bulks(self, before: float, limit: int) -> int:
         return await self._change("prune_bulks", before, limit)
 

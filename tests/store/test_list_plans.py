@@ -165,6 +165,11 @@ async def test_versions_of_a_task_read_an_index(many: Any) -> None:
     plan, pages = await explained(many, SQL["versions"], ["t7", 1000, 100, 1_000_000])
     assert '"versions_pkey"' in plan, plan
     assert pages < 20
+    progress = queries.with_progress("t.id")
+    text, values = queries.tasks(DIALECT, progress, ["t7", "t8"], [], results=True)
+    plan, pages = await explained(many, text, values)
+    assert '"progress_pkey"' in plan, plan
+    assert pages < 50
     plan, pages = await explained(many, SQL["prune_versions"], [500.0, 500])
     assert '"versions_replaced"' in plan, plan
     assert '"Seq Scan"' not in plan, plan

@@ -1,4 +1,4 @@
-"""Publishes the progress of running stages as events. Progress is not stored."""
+"""Publishes the progress of running stages as events."""
 
 import logging
 

@@ -70,9 +70,7 @@ def progress_event(
 
     :raises msgspec.DecodeError: the report does not contain valid progress
     """
-    progress = _decode_progress(report.result)
-    if progress.message is not None:
-        progress.message = _short(progress.message)
+    progress = read_progress(report)
     row = Row(id=report.id, job_id=report.job_id, stage=report.stage, status_change=now)
     row.app_name, row.priority = definition.app_name, definition.priority
     row.status, row.stages = TaskStatus.EXECUTED, len(definition.commands)
@@ -80,6 +78,17 @@ def progress_event(
     event.retries, event.executor_id = None, executor_id
     event.data = msgspec.structs.asdict(progress)
     return event
+
+
+def read_progress(report: Report) -> Progress:
+    """The progress in a report, with at most TEXT_MAX characters of its message.
+
+    :raises msgspec.DecodeError: the report does not contain valid progress
+    """
+    progress = _decode_progress(report.result)
+    if progress.message is not None:
+        progress.message = _short(progress.message)
+    return progress
 
 
 def _event(name: str, row: Row, definition: Definition, manager_id: str) -> TaskEvent:

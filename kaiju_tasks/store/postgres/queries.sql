@@ -628,6 +628,27 @@ deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
 DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
 
+-- name: put_progress
+-- Store the progress of running stages, unless that of later ones is stored.
+INSERT INTO progress (task_id, job_id, epoch, stage, body)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[])
+ON CONFLICT (task_id) DO UPDATE SET job_id = excluded.job_id, epoch = excluded.epoch,
+    stage = excluded.stage, body = excluded.body
+WHERE progress.job_id <> excluded.job_id
+    OR (excluded.epoch, excluded.stage) >= (progress.epoch, progress.stage)
+
+-- name: delete_progress
+-- Delete the progress that was stored under leases.
+DELETE FROM progress p USING unnest($1::text[], $2::text[], $3::int[]) AS l (task_id, job_id, epoch)
+WHERE p.task_id = l.task_id AND p.job_id = l.job_id AND p.epoch = l.epoch
+
+-- name: prune_progress
+-- Delete the progress of stages that no longer run.
+DELETE FROM progress WHERE task_id = ANY (ARRAY(
+    SELECT p.task_id FROM progress p LEFT JOIN tasks t ON t.id = p.task_id
+        AND t.job_id = p.job_id AND t.epoch = p.epoch AND t.executor_id IS NOT NULL
+    WHERE t.id IS NULL LIMIT $1::int))
+
 -- name: prune_received
 -- Delete the ids of messages of runs that ended before a time, except the last run of each task.
 DELETE FROM received WHERE ctid = ANY (ARRAY(

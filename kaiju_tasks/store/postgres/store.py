@@ -10,6 +10,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.protocol import Lease
 from kaiju_tasks.rights import Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
@@ -19,6 +20,7 @@ from kaiju_tasks.store.base import (
     Holder,
     Ping,
     Presence,
+    StoredProgress,
     StoreError,
     StoreUnavailable,
     TaskPage,
@@ -37,6 +39,8 @@ from kaiju_tasks.store.columns import (
     is_cut,
     notification_of,
     pauses_of,
+    progress_of,
+    progress_values,
     results_of,
     row_of,
     storable_ids,
@@ -273,7 +277,8 @@ class PostgresStore(SharedStore):
         self, ids: Sequence[str], sight: Sight, *, results: bool = True
     ) -> dict[str, TaskView]:
         seen, wanted = queries.sight_conditions(sight), storable_ids(ids)
-        text, values = queries.tasks(self._dialect, _TASK_COLUMNS, wanted, seen, results)
+        columns = queries.with_progress(_TASK_COLUMNS) if results else _TASK_COLUMNS
+        text, values = queries.tasks(self._dialect, columns, wanted, seen, results)
 
         async def read(connection: Connection) -> list[TaskView]:
             found = await connection.fetch(text, *values)
@@ -289,7 +294,8 @@ class PostgresStore(SharedStore):
 
     async def find(self, query: TaskQuery, sight: Sight) -> TaskPage:
         query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
-        page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
+        columns = queries.with_progress(_TASK_COLUMNS) if query.with_progress else _TASK_COLUMNS
+        page, page_values = queries.page(self._dialect, query, columns)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
         async def read(connection: Connection) -> TaskPage:
@@ -357,6 +363,14 @@ class PostgresStore(SharedStore):
     async def manager_gone(self, manager_id: str) -> None:
         await self._change("manager_gone", manager_id)
 
+    async def put_progress(self, progress: Sequence[StoredProgress], gone: Sequence[Lease]) -> None:
+        if gone:
+            values = ((lease.id, lease.job_id, lease.epoch) for lease in gone)
+            await self._change("delete_progress", *columns_of(values, 3))
+        if progress:
+            ordered = sorted(progress_values(one) for one in progress)
+            await self._change("put_progress", *columns_of(ordered, 5))
+
     # retention
 
     async def prune_runs(self, before: float, limit: int) -> int:
@@ -401,7 +415,11 @@ class PostgresStore(SharedStore):
 
 async def _views(connection: Any, found: Sequence[Any], with_results: bool) -> list[TaskView]:
     views = [
-        TaskView(row_of(record), stored_definition(record["id"], *record[-3:-1]).definition)
+        TaskView(
+            row_of(record),
+            stored_definition(record["id"], *record[-3:-1]).definition,
+            progress=progress_of(record[:-3]),
+        )
         for record in found
     ]
     if with_results:

@@ -127,6 +127,25 @@ SELECT key, task_id FROM claims WHERE key IN (SELECT value FROM json_each(?1))
 -- Release the unique keys of a JSON list of tasks.
 DELETE FROM claims WHERE task_id IN (SELECT value FROM json_each(?1))
 
+-- name: put_progress
+-- Store the progress of a running stage, unless that of a later one is stored.
+INSERT INTO progress (task_id, job_id, epoch, stage, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (task_id) DO UPDATE SET job_id = excluded.job_id, epoch = excluded.epoch,
+    stage = excluded.stage, body = excluded.body
+WHERE progress.job_id <> excluded.job_id
+    OR (excluded.epoch, excluded.stage) >= (progress.epoch, progress.stage)
+
+-- name: delete_progress
+-- Delete the progress that was stored under a lease.
+DELETE FROM progress WHERE task_id = ?1 AND job_id = ?2 AND epoch = ?3
+
+-- name: prune_progress
+-- Delete the progress of stages that no longer run.
+DELETE FROM progress WHERE task_id IN (
+    SELECT p.task_id FROM progress p LEFT JOIN tasks t ON t.id = p.task_id
+        AND t.job_id = p.job_id AND t.epoch = p.epoch AND t.executor_id IS NOT NULL
+    WHERE t.id IS NULL LIMIT ?1)
+
 -- name: put_child
 -- Record a task that a stage waits for.
 INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,

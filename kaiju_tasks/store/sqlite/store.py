@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Row
+from kaiju_tasks.protocol import Lease
 from kaiju_tasks.rights import Sight
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import (
@@ -22,6 +23,7 @@ from kaiju_tasks.store.base import (
     Holder,
     Ping,
     Presence,
+    StoredProgress,
     StoreRefused,
     StoreUnavailable,
     TaskPage,
@@ -39,6 +41,8 @@ from kaiju_tasks.store.columns import (
     is_cut,
     notification_of,
     pauses_of,
+    progress_of,
+    progress_values,
     results_of,
     row_of_integers,
     storable_ids,
@@ -237,7 +241,8 @@ class SqliteStore(SharedStore):
         self, ids: Sequence[str], sight: Sight, *, results: bool = True
     ) -> dict[str, TaskView]:
         seen, wanted = queries.sight_conditions(sight), storable_ids(ids)
-        text, values = queries.tasks(self._dialect, _TASK_COLUMNS, wanted, seen, results)
+        columns = queries.with_progress(_TASK_COLUMNS) if results else _TASK_COLUMNS
+        text, values = queries.tasks(self._dialect, columns, wanted, seen, results)
 
         def read(db: sqlite3.Connection) -> dict[str, TaskView]:
             found = db.execute(text, values).fetchall()
@@ -255,7 +260,8 @@ class SqliteStore(SharedStore):
 
     async def find(self, query: TaskQuery, sight: Sight) -> TaskPage:
         query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
-        page, page_values = queries.page(self._dialect, query, _TASK_COLUMNS)
+        columns = queries.with_progress(_TASK_COLUMNS) if query.with_progress else _TASK_COLUMNS
+        page, page_values = queries.page(self._dialect, query, columns)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
         def read(db: sqlite3.Connection) -> TaskPage:
@@ -321,6 +327,16 @@ class SqliteStore(SharedStore):
 
     async def manager_gone(self, manager_id: str) -> None:
         await self._change("manager_gone", manager_id, self._clock())
+
+    async def put_progress(self, progress: Sequence[StoredProgress], gone: Sequence[Lease]) -> None:
+        values = [progress_values(one) for one in progress]
+        ended = [(lease.id, lease.job_id, lease.epoch) for lease in gone]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(SQL["delete_progress"], ended)
+            db.executemany(SQL["put_progress"], values)
+
+        await self._write(work)
 
     # retention
 
@@ -398,6 +414,7 @@ def _views(db: sqlite3.Connection, found: list[Any], with_results: bool) -> list
     for *row_values, rev, body, _ in found:
         row = row_of_integers(row_values)
         view = TaskView(row, stored_definition(row.id, rev, body).definition)
+        view.progress = progress_of(row_values)
         if with_results:
             view.results = results_of(row, _results(db, row))
         views.append(view)
