@@ -83,12 +83,14 @@ class CreateParams(Struct, forbid_unknown_fields=True):
     :param data: the task
     :param on_conflict: what to do if a task with this id exists: refuse, return it, or redefine it
     :param strict: refuse commands that no connected executor can run, instead of warning
+    :param reason: why, for the audit and for `tasks.versions`, if a task is redefined
     """
 
     # checked by the method, so that its error is the first problem that `tasks.validate` lists
     data: Annotated[Any, DescribedAs(NewTask)]
     on_conflict: Literal["error", "ignore", "replace"] = "error"
     strict: bool = False
+    reason: AuditReason | None = None
 
 
 NewTasks = Annotated[list[NewTask], Meta(min_length=1, max_length=1000)]

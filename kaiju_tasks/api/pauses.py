@@ -34,7 +34,8 @@ class PausesApi:
         now = await self._store.now()
         pause = _checked(params, now)
         pause.id = params.id or self._manager.dice.new_id()
-        pause.author = caller.user_id or params.author
+        by_stage = None if caller.cause is None else caller.remote
+        pause.author = caller.user_id or params.author or by_stage
         check_target(caller.principal, access.OPERATE_STREAMS, _target(pause), "pause")
         targets = {name: value for name in TARGETS if (value := getattr(pause, name)) is not None}
         await self._manager.pauses.add(

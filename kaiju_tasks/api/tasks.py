@@ -201,8 +201,10 @@ class TasksApi:
         if not seen.everything and not await self._store.tasks([task_id], seen, results=False):
             raise _taken(task_id, None, field="data.id")
         if params.on_conflict == "replace":
-            audit = self._audit(caller, "create", task_id, on_conflict="replace")
-            replacement = self._replacement(caller, read_new_task(params.data))
+            reason = params.reason
+            audit = self._audit(caller, "create", task_id, on_conflict="replace", reason=reason)
+            author = Author(caller.user_id, reason)
+            replacement = self._replacement(caller, read_new_task(params.data), author)
             change = permitted(caller, access.CHANGE_TASKS, replacement)
             await self._committer.apply(task_id, change, audit=audit)
         task = await self._task(caller, task_id, access.CHANGE_TASKS)
@@ -216,7 +218,9 @@ class TasksApi:
             )
         return task
 
-    def _replacement(self, caller: Caller, new: NewTask) -> Callable[[TaskState], Event]:
+    def _replacement(
+        self, caller: Caller, new: NewTask, author: Author
+    ) -> Callable[[TaskState], Event]:
         now = self._manager.clock.now()
 
         def build(state: TaskState) -> Event:
@@ -227,7 +231,7 @@ class TasksApi:
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
                 next_run = now if next_run is None else next_run
-            return self._update(Author(caller.user_id), caller.cause, defined, changed, next_run)
+            return self._update(author, caller.cause, defined, changed, next_run)
 
         return build
 

@@ -79,6 +79,7 @@ def task() -> None:
 @strict_option
 @click.option("--watch", is_flag=True, help="Follow the task until its run ends; see `task watch`.")
 @retry_option
+@reason_option
 @json_option
 def create(
     file: str | None,
@@ -91,11 +92,13 @@ def create(
     strict: bool,
     watch: bool,
     retry_seconds: float,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Create a task from FILE (JSON or YAML; `-` is standard input) or from --method."""
     data = _new_task(file, method, params, app_name, fields, kws)
-    created = call("tasks.create", data=data, on_conflict=on_conflict, strict=strict)
+    how = {"on_conflict": on_conflict, "strict": strict, **read_reason(reason)}
+    created = call("tasks.create", data=data, **how)
     for warning in created.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
     if not created["created"]:

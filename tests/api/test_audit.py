@@ -80,6 +80,10 @@ async def test_a_task_that_is_replaced_was_changed(ann: Calls) -> None:
     data = {"id": "t", "commands": [{"method": "b"}], "delay": 3600}
     await ann("tasks.create", data=data, on_conflict="replace")
     assert await actions(ann) == [("tasks.create", "t", {"on_conflict": "replace"})]
+    again = {**data, "priority": 3}
+    await ann("tasks.create", data=again, on_conflict="replace", reason="a deploy")
+    assert (await actions(ann))[-1][2] == {"on_conflict": "replace", "reason": "a deploy"}
+    assert (await ann("tasks.versions", id="t"))[0]["reason"] == "a deploy"
 
 
 async def test_what_is_refused_or_changes_nothing_leaves_no_record(

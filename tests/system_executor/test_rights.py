@@ -118,3 +118,17 @@ async def test_the_audit_names_task_run_and_stage(people: People) -> None:
     page = await root("audit.list", conditions={"action": "tasks.suspend"})
     (record,) = [AuditRecord(**one) for one in page["data"]]
     assert (record.user_id, record.remote) == ("ann", f"task:{task['id']}/{task['job_id']}/0")
+
+
+async def test_a_pause_names_its_author_or_the_stage_that_has_added_it(
+    inside: Embedded, people: People
+) -> None:
+    anonymous = Calls(inside.manager)
+    added = stage("pauses.add", id="by-stage", reason="backup", group="g")
+    task = await ended(anonymous, added)
+    pauses = {one["id"]: one["author"] for one in await anonymous("pauses.list")}
+    assert pauses == {"by-stage": f"task:{task['id']}/{task['job_id']}/0"}
+    olga = await people("olga", Kind.OPERATOR, stages=STAGES)
+    await ended(olga, {**added, "params": {**added["params"], "id": "hers", "author": "bob"}})
+    pauses = {one["id"]: one["author"] for one in await olga("pauses.list")}
+    assert pauses["hers"] == "olga"
