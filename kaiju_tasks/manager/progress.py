@@ -69,7 +69,12 @@ class ProgressKeeper:
         progress = [one for entry in taken if (one := _stored(*entry)) is not None]
         gone = [id for id, (session, lease) in self.written.items() if not session.has(lease)]
         if progress or gone:
-            await self._store.put_progress(progress, [self.written[id][1] for id in gone])
+            try:
+                await self._store.put_progress(progress, [self.written[id][1] for id in gone])
+            except Exception:
+                for session, report, at in taken:  # unless later ones came meanwhile
+                    self.reported.setdefault(report.id, (session, report, at))
+                raise
         for task_id in gone:
             del self.written[task_id]
         for session, report, _ in taken:
