@@ -64,12 +64,16 @@ class CommandInfo(Struct, omit_defaults=True):
     :param params: JSON Schema of the parameters
     :param doc: docstring of the method
     :param app_name: the stream that has the method; None for all streams of the executor
+    :param result: JSON Schema of the result; {} if it is not known
+    :param examples: calls as examples: objects with `params` and, if it is known, `result`
     """
 
     method: str
     params: dict[str, Any] = field(default_factory=dict)
     doc: str = ""
     app_name: str | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    examples: list[dict[str, Any]] = field(default_factory=list)
 
 
 class ConnectParams(Struct, kw_only=True, omit_defaults=True):

@@ -106,7 +106,13 @@ def _add_commands(
         view = found.setdefault(
             (app_name, command.method),
             CommandView(
-                app_name, command.method, msgspec.json.decode(command.params), command.doc, 0
+                app_name,
+                command.method,
+                msgspec.json.decode(command.params),
+                command.doc,
+                executors=0,
+                result=msgspec.json.decode(command.result),
+                examples=msgspec.json.decode(command.examples),
             ),
         )
         view.executors += 1

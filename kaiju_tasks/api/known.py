@@ -20,7 +20,7 @@ FRESH_SECONDS = 2.0
 
 
 class Announced(Struct):
-    """A command that an executor has announced; `params` is a JSON Schema.
+    """A command that an executor has announced; `params` and `result` are JSON Schemas.
 
     :param app_name: the stream that has the command; None for all streams of the executor
     """
@@ -29,6 +29,8 @@ class Announced(Struct):
     params: Raw = Raw(b"{}")
     doc: str = ""
     app_name: str | None = None
+    result: Raw = Raw(b"{}")
+    examples: Raw = Raw(b"[]")
 
 
 class Finding(NamedTuple):

@@ -727,6 +727,8 @@ class CommandView(Struct):
     :param params: JSON Schema of the parameters
     :param doc: docstring of the command
     :param executors: number of executors that have registered it
+    :param result: JSON Schema of the result; {} if it is not known
+    :param examples: calls as examples: objects with `params` and, if it is known, `result`
     """
 
     app_name: str
@@ -734,6 +736,8 @@ class CommandView(Struct):
     params: Annotated[Any, DescribedAs(dict[str, Any])]
     doc: str
     executors: Number
+    result: Annotated[Any, DescribedAs(dict[str, Any])]
+    examples: Annotated[Any, DescribedAs(list[dict[str, Any]])]
 
 
 class SystemView(Struct, kw_only=True):

@@ -106,6 +106,16 @@ class Signature:
             return missing_field(missing[0], self._struct, "")
         return explain(error, params, self._struct)
 
+    def result_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the result, from the return annotation; {} if there is none."""
+        hint = self._hints.get("return", Any)
+        if hint is Any:
+            return {}
+        try:
+            return msgspec.json.schema(hint)
+        except TypeError:
+            return {}
+
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the parameters; {} if a type has none."""
         try:

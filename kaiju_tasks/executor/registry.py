@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 from msgspec.structs import replace
 
+from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.middleware import Middleware, refuse_middleware
 from kaiju_tasks.executor.offer import Offer
 from kaiju_tasks.executor.params import Signature
@@ -33,16 +34,25 @@ class Command:
     """One registered command.
 
     :param process: whether each call runs in a separate process
+    :param examples: see `Executor.command`
     """
 
-    __slots__ = ("doc", "function", "kind", "method", "signature")
+    __slots__ = ("doc", "examples", "function", "kind", "method", "signature")
 
-    def __init__(self, method: str, function: Callable[..., Any], *, process: bool = False) -> None:
+    def __init__(
+        self,
+        method: str,
+        function: Callable[..., Any],
+        *,
+        process: bool = False,
+        examples: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.method = method
         self.function = function
         self.kind = _kind(function, process)
         self.signature = Signature(function)
         self.doc = inspect.getdoc(function) or ""
+        self.examples = [self._example(example) for example in examples]
         if self.kind is CommandKind.PROCESS:
             refuse_unimportable(function)
 
@@ -51,7 +61,25 @@ class Command:
 
         :param app_name: the stream of the command, if the process serves several streams
         """
-        return CommandInfo(self.method, self.signature.schema(), self.doc, app_name)
+        return CommandInfo(
+            self.method,
+            self.signature.schema(),
+            self.doc,
+            app_name,
+            self.signature.result_schema(),
+            self.examples,
+        )
+
+    def _example(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """:raises ValueError: it is not an object with `params` that fit, and perhaps `result`"""
+        try:
+            known: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(example)))
+            if not {"params"} <= known.keys() <= {"params", "result"}:
+                raise ValueError("it must have `params`, and may have `result`")
+            self.signature.arguments(known["params"])
+        except (InvalidParams, TypeError, ValueError) as error:
+            raise ValueError(f"an example of `{self.method}` is wrong: {error}") from error
+        return known
 
 
 class Executor:
@@ -132,28 +160,51 @@ class Executor:
     def command(self, name: F, /) -> F: ...
 
     @overload
-    def command(self, name: str | None = None, /, *, process: bool = False) -> Callable[[F], F]: ...
+    def command(
+        self,
+        name: str | None = None,
+        /,
+        *,
+        process: bool = False,
+        examples: Sequence[Mapping[str, Any]] = (),
+    ) -> Callable[[F], F]: ...
 
-    def command(self, name: Any = None, /, *, process: bool = False) -> Any:
+    def command(
+        self,
+        name: Any = None,
+        /,
+        *,
+        process: bool = False,
+        examples: Sequence[Mapping[str, Any]] = (),
+    ) -> Any:
         """Register the decorated function as a command. The function is returned unchanged.
 
         :param name: the method name; by default, the name of the function
         :param process: whether each call runs in a separate process, which requires a top-level
             function of an importable module
-        :raises ValueError: the name is taken, reserved or not valid, or the function cannot be
-            imported by another process
+        :param examples: calls to announce, such as `{"params": {"a": 1}, "result": 2}`; `result`
+            is optional
+        :raises ValueError: the name is taken, reserved or not valid, an example does not fit the
+            parameters, or the function cannot be imported by another process
         :raises TypeError: the function has parameters that cannot be passed by name
         """
         if callable(name):
-            return self._register(None, name, process=False)
-        return lambda function: self._register(name, function, process=process)
+            return self._register(None, name)
+        return lambda function: self._register(name, function, process=process, examples=examples)
 
-    def _register(self, name: str | None, function: F, *, process: bool) -> F:
+    def _register(
+        self,
+        name: str | None,
+        function: F,
+        *,
+        process: bool = False,
+        examples: Sequence[Mapping[str, Any]] = (),
+    ) -> F:
         method = function.__name__ if name is None else name
         refuse_name(method)
         if method in self._commands:
             raise ValueError(f"`{method}` is registered twice on the executor `{self.app_name}`")
-        self._commands[method] = Command(method, function, process=process)
+        self._commands[method] = Command(method, function, process=process, examples=examples)
         return function
 
 

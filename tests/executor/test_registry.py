@@ -101,6 +101,41 @@ def test_the_announcement_carries_schema_and_docs():
     assert info.params["required"] == ["seconds"]
 
 
+def test_the_announcement_carries_the_schema_of_the_result_and_examples() -> None:
+    executor = Executor("app")
+    examples: list[dict[str, Any]] = [{"params": {"a": 1}, "result": [1]}, {"params": {"a": 2}}]
+
+    @executor.command("listed", examples=examples)
+    async def listed(a: int) -> list[int]:
+        return [a]
+
+    @executor.command("any")
+    async def anything(): ...
+
+    one, other = executor.announced()
+    assert one.result == {"type": "array", "items": {"type": "integer"}}
+    assert one.examples == examples
+    assert (other.result, other.examples) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("example", "problem"),
+    [
+        ({"params": {"a": "x"}}, "`a` must be an integer"),
+        ({"params": {}}, "a"),
+        ({"result": 1}, "it must have `params`"),
+        ({"params": {"a": 1}, "other": 1}, "it must have `params`"),
+        ({"params": {"a": 1}, "result": object()}, "an example of `work` is wrong"),
+    ],
+)
+def test_a_wrong_example_is_refused(example, problem) -> None:
+    def work(a: int) -> None: ...
+
+    with pytest.raises(ValueError, match="an example of `work` is wrong") as caught:
+        Executor("app").command("work", examples=[example])(work)
+    assert problem in str(caught.value)
+
+
 def deep(a: Address, b: list[int] = [], kind: Literal["x", "y"] = "x") -> None: ...  # noqa: B006
 
 

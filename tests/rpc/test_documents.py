@@ -35,6 +35,8 @@ OPEN = {
     "WhyNot.data/additionalProperties": "depends on the code, see docs/explain.md",
     "AuditRecord.data/additionalProperties": "depends on the action",
     "Command*.params/additionalProperties": "a JSON Schema, which holds itself",
+    "Command*.result/additionalProperties": "a JSON Schema, which holds itself",
+    "Command*.examples/items/additionalProperties": "parameters and result of any method",
     "OpenRpcDocument.*": "an OpenRPC document holds itself",
 }
 
