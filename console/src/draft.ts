@@ -1,4 +1,4 @@
-/** The task that is being made: its JSON text is the only copy. */
+/** The tasks that are being made or edited: the JSON text of each is its only copy. */
 
 import { computed, signal } from "@preact/signals";
 import { changed, isObject } from "./fields";
@@ -9,8 +9,12 @@ export type Data = Record<string, unknown>;
 
 const EMPTY = '{\n  "commands": []\n}';
 
-/** It stays while the page is open, also when another screen is shown. */
-export const text = signal(EMPTY);
+/** By what they began with. They stay while the page is open, also when another screen is shown. */
+const texts = signal<Readonly<Record<string, string>>>({});
+const current = signal("");
+
+/** The text of the draft that is shown. */
+export const text = computed(() => texts.value[current.value] ?? EMPTY);
 
 const reading = computed((): { data: Data } | { problem: string } => {
   try {
@@ -25,8 +29,12 @@ const reading = computed((): { data: Data } | { problem: string } => {
 export const data = computed(() => ("data" in reading.value ? reading.value.data : null));
 export const problem = computed(() => ("problem" in reading.value ? reading.value.problem : null));
 
+export function write(to: string): void {
+  texts.value = { ...texts.value, [current.value]: to };
+}
+
 export function set(value: Data): void {
-  text.value = format(value, 2);
+  write(format(value, 2));
 }
 
 /** Change one place of the task; undefined removes it. */
@@ -34,18 +42,15 @@ export function change(path: (string | number)[], value: unknown): void {
   if (data.value) set(changed(data.value, path, value) as Data);
 }
 
-let origin = "";
-
-/** Begin with something, once: what was changed since is not lost when the screen is shown again. */
+/** Show a draft; one that was not shown before begins with a value. */
 export function begin(from: string, value: Data): void {
-  if (origin === from) return;
-  origin = from;
-  set(value);
+  current.value = from;
+  if (!Object.hasOwn(texts.value, from)) set(value);
 }
 
+/** Forget the draft that is shown. */
 export function clear(): void {
-  origin = "";
-  text.value = EMPTY;
+  texts.value = Object.fromEntries(Object.entries(texts.value).filter(([from]) => from !== current.value));
 }
 
 export function commands(): unknown[] {
@@ -53,23 +58,26 @@ export function commands(): unknown[] {
   return Array.isArray(list) ? list : [];
 }
 
-const COPIED = [
-  "app_name", "commands", "kws", "cron", "timezone", "every", "misfire", "jitter", "max_exec_timeout", "max_queue_time",
-  "max_retries", "restart_policy", "retry_delay", "retry_backoff", "retry_max_delay", "priority", "concurrency", "unique",
-  "notify", "next_task", "description", "meta", "group", "group_id", "labels", "on_failure",
-] as const;
-
-/** What of a task defines another one like it; not its id, and not its webhook, whose secret is not shown.
+/** What defines a task, without what is as if it were absent.
  *
- * @param fallbacks - what is used for absent fields, as JSON
+ * @param wanted - which of its fields
+ * @param fallbacks - what is used for absent fields, as JSON; its names are those of the fields
  */
-export function like(task: Task, fallbacks: Record<string, string>): Data {
+export function like(task: Task, wanted: (name: string) => boolean, fallbacks: Record<string, string>): Data {
   const all = task as unknown as Data;
   const copy: Data = {};
-  for (const name of COPIED) if (isSet(all[name]) && format(all[name]) !== fallbacks[name]) copy[name] = all[name];
-  copy.commands = task.commands.map((command) => Object.fromEntries(Object.entries(command).filter(([, one]) => isSet(one))));
+  for (const [name, fallback] of Object.entries(fallbacks)) {
+    if (MOMENTS.has(name) || !wanted(name) || !isSet(all[name])) continue;
+    if (format(all[name]) !== fallback) copy[name] = all[name];
+  }
+  copy.commands = task.commands.map((command) =>
+    Object.fromEntries(Object.entries(command).filter(([, one]) => isSet(one))),
+  );
   return copy;
 }
+
+/** They belong to a run, or to the call that created the task. */
+const MOMENTS = new Set(["next_run", "delay"]);
 
 function isSet(value: unknown): boolean {
   if (value === null || value === undefined) return false;

@@ -57,7 +57,7 @@ export function Input({ field, path, value, change, problem, templates = null }:
               change(undefined);
             }}
           >
-            {inTemplate ? "value" : "template"}
+            template
           </button>
         ) : null}
       </div>

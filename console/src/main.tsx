@@ -9,8 +9,10 @@ import { call, learn, reachable, RpcError, signedIn, signIn, signOut, whoAmI } f
 import { About } from "./screens/about";
 import { Audit } from "./screens/audit";
 import { Bulk } from "./screens/bulk";
+import { Palette, startKeys } from "./palette";
 import { Commands } from "./screens/commands";
 import { Create } from "./screens/create";
+import { Edit } from "./screens/edit";
 import { Executors } from "./screens/executors";
 import { Notifications } from "./screens/notifications";
 import { Pauses } from "./screens/pauses";
@@ -31,6 +33,7 @@ interface Place {
 }
 
 const TASK: Place = { title: "Task", view: Task };
+const EDIT: Place = { title: "Edit", view: Edit };
 const GROUPS: [string, Record<string, Place>][] = [
   [
     "Work",
@@ -63,7 +66,9 @@ const GROUPS: [string, Record<string, Place>][] = [
     },
   ],
 ];
-const SCREENS: Record<string, Place> = Object.assign({ task: TASK }, ...GROUPS.map(([, places]) => places));
+const SCREENS: Record<string, Place> = Object.assign({ task: TASK, edit: EDIT }, ...GROUPS.map(([, places]) => places));
+
+const LISTED = GROUPS.flatMap(([, places]) => Object.entries(places).map(([name, { title }]) => ({ name, title })));
 
 const RETRY_MS = 2_000;
 
@@ -80,6 +85,7 @@ function App() {
       <Menu open={open} close={() => setOpen(false)} />
       <main id="main">{signedIn.value === "yes" ? <Screen /> : <p role="status">Connecting…</p>}</main>
       <Desk />
+      <Palette screens={LISTED} find={find} />
     </>
   );
 }
@@ -100,7 +106,7 @@ function Screen() {
 }
 
 function Menu({ open, close }: { open: boolean; close: () => void }) {
-  const here = screen.value === "task" ? "tasks" : screen.value;
+  const here = screen.value === "task" || screen.value === "edit" ? "tasks" : screen.value;
   return (
     <nav id="menu" aria-label="Screens" class={open ? "menu open" : "menu"} onClick={close}>
       {GROUPS.map(([group, places]) => (
@@ -152,12 +158,6 @@ function Bar({ open, toggle }: { open: boolean; toggle: () => void }) {
 
 /** One box for the id of a task, a run or an executor, or for words of a description. */
 function Find() {
-  async function find(text: string): Promise<void> {
-    await attempt(async () => {
-      go((await placeOf(text)) ?? url("tasks", { q: text }));
-      return "";
-    });
-  }
   return (
     <form
       role="search"
@@ -175,6 +175,14 @@ function Find() {
       <input name="text" type="search" aria-label="Find by id or words" placeholder="Id or words" autocomplete="off" />
     </form>
   );
+}
+
+/** Go to what an id stands for, or to the tasks whose description has these words. */
+async function find(text: string): Promise<void> {
+  await attempt(async () => {
+    go((await placeOf(text)) ?? url("tasks", { q: text }));
+    return "";
+  });
 }
 
 async function placeOf(text: string): Promise<string | null> {
@@ -259,6 +267,7 @@ startTheme();
 startRouter();
 startClock();
 startLive();
+startKeys();
 void begin();
 const root = document.getElementById("app");
 if (root) render(<App />, root);

@@ -50,6 +50,7 @@ export interface ListedTask {
 }
 
 export interface Task extends ListedTask {
+  rev: number;
   commands: Command[];
   kws: unknown;
   result: unknown[];

@@ -19,6 +19,7 @@ SCREENS = frozenset(
     {
         "tasks",
         "task",
+        "edit",
         "create",
         "runs",
         "timeline",

@@ -1,79 +1,24 @@
 /** A new task: from the catalogue of commands, or as JSON. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { CopyAs } from "../copy";
-import { begin, change, clear, commands, data, like, problem, set, text } from "../draft";
-import { fieldsOf, isObject, templateWords, type Field } from "../fields";
-import { absolute } from "../format";
-import { Input } from "../inputs";
+import { begin, clear, data, like, problem, text, write } from "../draft";
+import { fallbacks, Form, useCatalogue, useValidation, Verdict } from "../form";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { go, query, url } from "../router";
-import { call, contract, may } from "../rpc";
-import type { CommandView, Task } from "../types";
+import { call } from "../rpc";
+import type { Task } from "../types";
 import { attempt, Failure, Head } from "../ui";
-
-const PAUSE_MS = 350;
-
-/** The parts of the form. A field of NewTask that is in none of them stands among the others. */
-const PARTS: [string, string[]][] = [
-  ["What", ["id", "app_name", "description", "group", "group_id", "labels"]],
-  ["If it fails", ["max_retries", "retry_delay", "retry_backoff", "retry_max_delay", "restart_policy", "on_failure"]],
-  ["Limits", ["max_exec_timeout", "max_queue_time", "priority", "concurrency", "unique"]],
-  ["Afterwards", ["notify", "webhook", "next_task"]],
-  ["Data", ["kws", "meta"]],
-];
-const WHEN = ["next_run", "delay", "cron", "every", "timezone", "misfire", "jitter"];
-const ALWAYS_OPEN = "What";
-
-const HOOKS: Record<string, { doc: string; params: object }> = {
-  _TIMER_: {
-    doc: "Wait some time. No executor is held meanwhile.",
-    params: { properties: { timer: { type: "number", description: "seconds" } }, required: ["timer"] },
-  },
-  _MESSAGE_: {
-    doc: "Wait for a message, for example from a person.",
-    params: { properties: { name: { type: "string" }, default: { description: "the result if max_timeout is over" } } },
-  },
-  _TASKS_: {
-    doc: "Create other tasks, or name some, and wait until they have ended.",
-    params: {
-      properties: {
-        create: { type: "array", items: { type: "object" }, description: "new tasks" },
-        ids: { type: "array", items: { type: "string" }, description: "tasks that exist" },
-        foreach: { type: "string", description: "a template that becomes a list" },
-        task: { type: "object", description: "the task for each of them" },
-        mode: { enum: ["all", "any"] },
-        on_error: { enum: ["fail", "continue"] },
-      },
-    },
-  },
-};
-
-function taskFields(): Field[] {
-  return fieldsOf(contract.value.components.schemas.NewTask, contract.value).map((field) =>
-    TEXTS.has(field.name) ? { ...field, widget: "text", type: "text" } : field,
-  );
-}
-
-/** Fields that accept numbers, too, and store them as text. */
-const TEXTS = new Set(["group", "group_id"]);
-
-function fallbacks(): Record<string, string> {
-  return Object.fromEntries(taskFields().map((field) => [field.name, field.fallback]));
-}
-
-interface Validation {
-  valid: boolean;
-  errors: { field: string | null; message: string }[];
-  warnings: string[];
-}
 
 export const Create = () => (
   <Needs method="tasks.create" title="New task">
     {() => <Make />}
   </Needs>
 );
+
+/** Not its id; and not its webhook, whose secret is not shown. */
+const LIKE = (name: string): boolean => name !== "id" && name !== "webhook";
 
 function Make() {
   const params = query.value;
@@ -82,19 +27,15 @@ function Make() {
   useEffect(() => {
     const app_name = params.get("app_name") ?? undefined;
     if (method !== null) begin(`command ${app_name} ${method}`, { app_name, commands: [{ method }] });
-  }, [method]);
+    else if (from === null) begin("", { commands: [] });
+  }, [method, from]);
   const source = useQuery(`source ${from ?? ""}`, () =>
     from === null ? Promise.resolve(null) : call<Task>("tasks.get", { id: from }),
   );
   useEffect(() => {
-    if (source.data) begin(`task ${source.data.id}`, like(source.data, fallbacks()));
+    if (source.data) begin(`task ${source.data.id}`, like(source.data, LIKE, fallbacks()));
   }, [source.data]);
-  const catalogue = useQuery(
-    "catalogue",
-    () => (may("executors.commands") ? call<CommandView[]>("executors.commands") : Promise.resolve([])),
-    () => false,
-    30,
-  );
+  const catalogue = useCatalogue();
   const check = useValidation();
   const problems = new Map((check?.errors ?? []).map((one) => [one.field ?? "", one.message]));
   return (
@@ -133,7 +74,7 @@ function Make() {
             spellcheck={false}
             rows={20}
             value={text.value}
-            onInput={(event) => (text.value = event.currentTarget.value)}
+            onInput={(event) => write(event.currentTarget.value)}
           />
           {problem.value ? <p class="bad-text">{problem.value}</p> : null}
           {data.value ? <CopyAs method="tasks.create" params={{ data: data.value }} /> : null}
@@ -152,390 +93,4 @@ async function create(): Promise<void> {
     go(url("task", { id: made.id }));
     return "The task is created.";
   });
-}
-
-/** What the manager says of the draft, when it has not been changed for a moment. */
-function useValidation(): Validation | undefined {
-  const [settled, setSettled] = useState(text.value);
-  const now = text.value;
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(now), PAUSE_MS);
-    return () => clearTimeout(timer);
-  }, [now]);
-  const task = data.value;
-  const known = useQuery(`validate ${settled}`, async (): Promise<Validation> => {
-    if (task === null) return { valid: false, errors: [], warnings: [] };
-    return call<Validation>("tasks.validate", { data: task });
-  });
-  return settled === now ? known.data : undefined;
-}
-
-function Verdict({ check }: { check: Validation | undefined }) {
-  const empty = commands().length === 0;
-  return (
-    <div role="status" aria-live="polite" class="verdict">
-      {check === undefined ? <p class="muted">Checking…</p> : null}
-      {check && !empty && check.errors.length ? (
-        <ul class="reasons bad-text">
-          {check.errors.map((one, at) => (
-            <li key={at}>{one.message}</li>
-          ))}
-        </ul>
-      ) : null}
-      {empty ? <p class="muted">Add a stage to begin.</p> : null}
-      {check?.warnings.map((warning) => (
-        <p key={warning} class="warning">
-          {warning}
-        </p>
-      ))}
-      {check?.valid ? <p class="good-text">✓ The manager would accept this task.</p> : null}
-    </div>
-  );
-}
-
-interface FormProps {
-  catalogue: CommandView[];
-  problems: Map<string, string>;
-}
-
-function Form({ catalogue, problems }: FormProps) {
-  const task = data.value ?? {};
-  const known = taskFields();
-  const named = new Set([...PARTS.flatMap(([, names]) => names), ...WHEN, "commands"]);
-  const others = known.filter((field) => !named.has(field.name)).map((field) => field.name);
-  return (
-    <>
-      <Stages catalogue={catalogue} problems={problems} />
-      <When problems={problems} known={known} />
-      {[...PARTS, ["Other", others] as [string, string[]]].map(([title, names]) => (
-        <Part
-          key={title}
-          title={title}
-          fields={names.flatMap((name) => known.find((field) => field.name === name) ?? [])}
-          task={task}
-          problems={problems}
-          streams={streamsOf(catalogue)}
-        />
-      ))}
-    </>
-  );
-}
-
-function streamsOf(catalogue: CommandView[]): string[] {
-  return [...new Set(catalogue.map((one) => one.app_name))].sort();
-}
-
-interface PartProps {
-  title: string;
-  fields: Field[];
-  task: Record<string, unknown>;
-  problems: Map<string, string>;
-  streams: string[];
-}
-
-function Part({ title, fields, task, problems, streams }: PartProps) {
-  if (fields.length === 0) return null;
-  const used = fields.some((field) => task[field.name] !== undefined);
-  return (
-    <details class="card part" open={title === ALWAYS_OPEN || used}>
-      <summary class="strong">{title}</summary>
-      <div class="grid">
-        {fields.map((field) => (
-          <Input
-            key={field.name}
-            field={field}
-            path={`data.${field.name}`}
-            value={task[field.name]}
-            change={(value) => change([field.name], value)}
-            problem={problemAt(problems, `data.${field.name}`)}
-            templates={field.name === "app_name" ? streams : null}
-          />
-        ))}
-      </div>
-    </details>
-  );
-}
-
-/** The problem of a field, or of a part of it. */
-function problemAt(problems: Map<string, string>, path: string): string | undefined {
-  for (const [field, message] of problems) if (field === path || field.startsWith(`${path}.`)) return message;
-  return undefined;
-}
-
-function Stages({ catalogue, problems }: FormProps) {
-  const list = commands();
-  const stream = typeof data.value?.app_name === "string" ? data.value.app_name : "default";
-  const offered = catalogue.filter((one) => one.app_name === stream);
-  const add = (method: string): void => change(["commands", list.length], { method });
-  return (
-    <section aria-labelledby="make-stages">
-      <h2 id="make-stages">Stages</h2>
-      <ol class="make-stages">
-        {list.map((command, at) => (
-          <li key={at}>
-            <Stage
-              at={at}
-              command={isObject(command) ? command : {}}
-              offered={offered}
-              problems={problems}
-              last={at === list.length - 1}
-            />
-          </li>
-        ))}
-      </ol>
-      <div class="row wrap bottom">
-        <Choose offered={offered} add={add} />
-        <button type="button" onClick={() => add("_TIMER_")}>
-          Wait some time
-        </button>
-        <button type="button" onClick={() => add("_MESSAGE_")}>
-          Wait for a message
-        </button>
-        <button type="button" onClick={() => add("_TASKS_")}>
-          Run other tasks
-        </button>
-      </div>
-    </section>
-  );
-}
-
-function Choose({ offered, add }: { offered: CommandView[]; add: (method: string) => void }) {
-  return (
-    <label class="field">
-      <span>Add a command</span>
-      <select
-        value=""
-        onChange={(event) => {
-          const method = event.currentTarget.value;
-          event.currentTarget.value = "";
-          if (method) add(method === OTHER ? "" : method);
-        }}
-      >
-        <option value="">choose…</option>
-        {offered.map((one) => (
-          <option key={one.method} value={one.method}>
-            {one.method}
-          </option>
-        ))}
-        <option value={OTHER}>another, by its name</option>
-      </select>
-    </label>
-  );
-}
-
-const OTHER = "\n";
-
-const STAGE_FIELDS = ["name", "max_timeout", "condition"];
-
-interface StageProps {
-  at: number;
-  command: Record<string, unknown>;
-  offered: CommandView[];
-  problems: Map<string, string>;
-  last: boolean;
-}
-
-function Stage({ at, command, offered, problems, last }: StageProps) {
-  const method = typeof command.method === "string" ? command.method : "";
-  const known = HOOKS[method] ?? offered.find((one) => one.method === method);
-  const words = templateWords(commands(), at, data.value?.kws);
-  const params = isObject(command.params) ? command.params : {};
-  const fields = fieldsOf(known?.params);
-  const names = new Set(fields.map((field) => field.name));
-  for (const name of Object.keys(params)) if (!names.has(name)) fields.push(free(name));
-  const path = `data.commands.${at}`;
-  const all = fieldsOf(contract.value.components.schemas.TaskCommand, contract.value);
-  const own = STAGE_FIELDS.flatMap((name) => all.find((field) => field.name === name) ?? []);
-
-  function move(by: number): void {
-    const list = [...commands()];
-    const [one] = list.splice(at, 1);
-    list.splice(at + by, 0, one);
-    change(["commands"], list);
-  }
-  function setParam(name: string, value: unknown): void {
-    change(["commands", at, "params", name], value);
-  }
-
-  return (
-    <fieldset class="card">
-      <legend>Stage {at + 1}</legend>
-      <div class="row wrap bottom">
-        <label class="field grow">
-          <span>Method</span>
-          <input
-            value={method}
-            list={`methods-${at}`}
-            autocomplete="off"
-            spellcheck={false}
-            aria-invalid={problemAt(problems, `${path}.method`) !== undefined}
-            onInput={(event) => change(["commands", at, "method"], event.currentTarget.value)}
-          />
-          <datalist id={`methods-${at}`}>
-            {[...offered.map((one) => one.method), ...Object.keys(HOOKS)].map((name) => (
-              <option key={name} value={name} />
-            ))}
-          </datalist>
-        </label>
-        <div class="row" role="group" aria-label={`Stage ${at + 1}`}>
-          <button type="button" aria-label={`Move stage ${at + 1} up`} disabled={at === 0} onClick={() => move(-1)}>
-            ↑
-          </button>
-          <button type="button" aria-label={`Move stage ${at + 1} down`} disabled={last} onClick={() => move(1)}>
-            ↓
-          </button>
-          <button
-            type="button"
-            class="danger"
-            aria-label={`Remove stage ${at + 1}`}
-            onClick={() => change(["commands", at], undefined)}
-          >
-            ✕
-          </button>
-        </div>
-      </div>
-      {known?.doc ? <p class="muted pre">{known.doc}</p> : null}
-      {known === undefined && method !== "" ? (
-        <p class="muted">No connected executor has this command: its parameters are not known.</p>
-      ) : null}
-      <div class="grid">
-        {fields.map((field) => (
-          <Input
-            key={`${method} ${field.name}`}
-            field={field}
-            path={`${path}.params.${field.name}`}
-            value={params[field.name]}
-            change={(value) => setParam(field.name, value)}
-            problem={problemAt(problems, `${path}.params.${field.name}`)}
-            templates={words}
-          />
-        ))}
-      </div>
-      {known === undefined ? <AddParam add={(name) => setParam(name, "")} /> : null}
-      <details open={STAGE_FIELDS.some((name) => command[name] !== undefined)}>
-        <summary>Name, time limit, condition</summary>
-        <div class="grid">
-          {own.map((field) => (
-            <Input
-              key={field.name}
-              field={field}
-              path={`${path}.${field.name}`}
-              value={command[field.name]}
-              change={(value) => change(["commands", at, field.name], value)}
-              problem={problemAt(problems, `${path}.${field.name}`)}
-            />
-          ))}
-        </div>
-      </details>
-    </fieldset>
-  );
-}
-
-/** A parameter of which nothing is known. */
-function free(name: string): Field {
-  return { name, widget: "json", type: "any JSON value", help: "", required: false, options: [], fallback: "" };
-}
-
-function AddParam({ add }: { add: (name: string) => void }) {
-  const [name, setName] = useState("");
-  return (
-    <div class="row wrap">
-      <label class="field">
-        <span>Name of a parameter</span>
-        <input value={name} autocomplete="off" onInput={(event) => setName(event.currentTarget.value)} />
-      </label>
-      <button
-        type="button"
-        disabled={name.trim() === ""}
-        onClick={() => {
-          add(name.trim());
-          setName("");
-        }}
-      >
-        Add a parameter
-      </button>
-    </div>
-  );
-}
-
-const STARTS: Record<string, string> = {
-  "": "now",
-  delay: "after some seconds",
-  next_run: "at a time",
-  cron: "by a cron expression",
-  every: "at an interval",
-};
-const FIRST: Record<string, unknown> = { delay: 60, next_run: "", cron: "0 8 * * 1-5", every: 3600 };
-
-function When({ problems, known }: { problems: Map<string, string>; known: Field[] }) {
-  const task = data.value ?? {};
-  const start = ["cron", "every", "next_run", "delay"].find((name) => task[name] !== undefined) ?? "";
-  const names = start === "" ? [] : [start, ...(start === "delay" ? [] : ["timezone"])];
-  if (start === "cron" || start === "every") names.push("misfire", "jitter");
-  const { cron, timezone } = task;
-
-  function choose(name: string): void {
-    const next = { ...task };
-    for (const one of ["cron", "every", "next_run", "delay"]) delete next[one];
-    if (name === "" || name === "delay") delete next.timezone;
-    if (name !== "cron" && name !== "every") {
-      delete next.misfire;
-      delete next.jitter;
-    }
-    if (name !== "") next[name] = FIRST[name];
-    set(next);
-  }
-
-  return (
-    <section class="card part" aria-labelledby="make-when">
-      <h2 id="make-when">When</h2>
-      <label class="field narrow">
-        <span>It starts</span>
-        <select value={start} onChange={(event) => choose(event.currentTarget.value)}>
-          {Object.entries(STARTS).map(([name, title]) => (
-            <option key={name} value={name}>
-              {title}
-            </option>
-          ))}
-        </select>
-      </label>
-      <div class="grid">
-        {names.map((name) => {
-          const field = known.find((one) => one.name === name);
-          return field ? (
-            <Input
-              key={name}
-              field={name === "next_run" ? { ...field, widget: "text", type: "UNIX seconds or ISO-8601" } : field}
-              path={`data.${name}`}
-              value={task[name]}
-              change={(value) => change([name], value)}
-              problem={problemAt(problems, `data.${name}`)}
-              templates={name === "timezone" ? ZONES : null}
-            />
-          ) : null;
-        })}
-      </div>
-      {typeof cron === "string" && cron !== "" && may("cron.preview") ? (
-        <Fires cron={cron} timezone={typeof timezone === "string" && timezone !== "" ? timezone : "UTC"} />
-      ) : null}
-    </section>
-  );
-}
-
-const ZONES = Intl.supportedValuesOf("timeZone");
-
-/** The next fires of a schedule. */
-function Fires({ cron, timezone }: { cron: string; timezone: string }) {
-  const fires = useQuery(`make fires ${cron} ${timezone}`, () => call<number[]>("cron.preview", { cron, timezone, n: 5 }));
-  if (fires.error) return <p class="bad-text">{fires.error.message}</p>;
-  return (
-    <div>
-      <h3>Next fires</h3>
-      <ol class="ids">
-        {(fires.data ?? []).map((at) => (
-          <li key={String(at)}>{absolute(Number(at))}</li>
-        ))}
-      </ol>
-    </div>
-  );
 }

@@ -12,6 +12,7 @@ import { Inbox, Relatives } from "../relations";
 import { go, query, setQuery, url } from "../router";
 import { call, may } from "../rpc";
 import type { Command, Explanation, Run, StageRecord, Task as TaskData } from "../types";
+import { Versions } from "../versions";
 import { attempt, Button, confirm, Copy, Empty, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
 
 const RUNS = 50;
@@ -114,6 +115,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
       <Inbox task={task} />
       <Relatives task={task} />
       <Facts task={task} />
+      {may("tasks.versions") ? <Versions id={id} rev={Number(task.rev)} /> : null}
       <details class="card">
         <summary>Raw JSON</summary>
         <Json value={task} label="the task as JSON" />
@@ -172,6 +174,11 @@ function Actions({ task, reload }: { task: TaskData; reload: () => void }) {
       {may("tasks.create") ? (
         <a data-screen class="button" href={url("create", { from: task.id })}>
           New task like this
+        </a>
+      ) : null}
+      {may("tasks.update") ? (
+        <a data-screen class="button" href={url("edit", { id: task.id })}>
+          Edit
         </a>
       ) : null}
     </div>
