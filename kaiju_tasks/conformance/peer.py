@@ -46,6 +46,7 @@ class Manager:
     :ivar held: methods that get no answer
     :ivar errors: methods that are answered with this error
     :ivar refuse: decides on a request of reports: an error, or None
+    :ivar closes: decides on a request of reports: the code to close the connection with, or None
     :ivar acks: the states with which reports are acknowledged, by task and stage
     :ivar status: of the executor
     :ivar fills: whether the executor leaves the filling of commands to the manager
@@ -57,6 +58,7 @@ class Manager:
         self.held: set[str] = set()
         self.errors: dict[str, Json] = {}
         self.refuse: Callable[[list[Json]], Json | None] = lambda reports: None
+        self.closes: Callable[[list[Json]], int | None] = lambda reports: None
         self.acks: dict[tuple[str, int], str] = {}
         self.status = "ACTIVE"
         self.orphan_seconds = 300.0
@@ -208,8 +210,20 @@ class Manager:
         if sent.method in self.held:
             return
         refusal = self.errors.get(sent.method)
+        if sent.method == "manager.write_stage":
+            code = self.closes(sent.params.get("reports", []))
+            if code is not None and self.socket is not None:
+                await self.socket.close(code=code)
+                return
         if sent.method == "manager.write_stage" and refusal is None:
             refusal = self.refuse(sent.params.get("reports", []))
+        await self.answer(sent, refusal)
+
+    async def answer(self, sent: Sent, refusal: Json | None = None) -> None:
+        """Answer a request, which may have waited.
+
+        :param refusal: the error; None if there is none
+        """
         body = {"error": refusal} if refusal is not None else {"result": self._result(sent)}
         await self.send({"jsonrpc": "2.0", "id": sent.id, **body})
 

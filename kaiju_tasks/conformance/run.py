@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from kaiju_tasks.conformance.cases import CASES, Case, Under
 from kaiju_tasks.conformance.peer import Deviation, Manager, Server
@@ -53,11 +53,11 @@ async def _outcome(case: Case, command: Sequence[str], server: Server, seconds: 
     problem = None
     server.manager = manager = Manager(seconds)
     try:
-        async with _started(command, server.url) as process:
+        async with _started(command, server.url) as (process, start):
             if case.fill:
                 await manager.connect()
             if manager.fills or not case.fill:
-                await case.run(Under(manager, process))
+                await case.run(Under(manager, process, start))
     except Deviation as deviation:
         problem = str(deviation)
     except (KeyError, TypeError, AttributeError) as error:
@@ -67,18 +67,31 @@ async def _outcome(case: Case, command: Sequence[str], server: Server, seconds: 
     return Outcome(case.level, case.name, case.rule, problem, time.monotonic() - began)
 
 
+Start = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
 @contextlib.asynccontextmanager
-async def _started(command: Sequence[str], url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(part.replace("{url}", url) for part in command),
-        env={**os.environ, "KAIJU_URL": url},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+async def _started(
+    command: Sequence[str], url: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Start]]:
+    """Start the executor. Yields its process, and what starts another."""
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def start() -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *(part.replace("{url}", url) for part in command),
+            env={**os.environ, "KAIJU_URL": url},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
     try:
-        yield process
+        yield await start(), start
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()

@@ -19,11 +19,24 @@ class Under:
 
     :ivar manager: what it is connected to
     :ivar process: its process
+    :param start: starts another process of it, in the place of one that has ended
     """
 
-    def __init__(self, manager: Manager, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        process: asyncio.subprocess.Process,
+        start: Callable[[], Awaitable[asyncio.subprocess.Process]],
+    ) -> None:
         self.manager = manager
         self.process = process
+        self._start = start
+
+    async def restart(self) -> None:
+        """Kill its process, and start another."""
+        self.process.kill()
+        await self.process.wait()
+        self.process = await self._start()
 
     async def works(self) -> None:
         """Wait until it has connected and has run a task.

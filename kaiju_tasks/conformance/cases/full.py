@@ -11,7 +11,7 @@ from kaiju_tasks.conformance.report import Level
 
 __all__ = ["CASES"]
 
-SOAK_TASKS, SOAK_CUTS = 300, 12
+SOAK_TASKS, SOAK_CUTS, SOAK_KILLS = 300, 12, 3
 
 
 async def a_refused_report_does_not_hold_up_the_others(under: Under) -> None:
@@ -33,6 +33,81 @@ async def a_refused_report_does_not_hold_up_the_others(under: Under) -> None:
         lambda: [one for one in manager.ends(tasks[1]) if one["state"] == "failed"],
         "reported the stage of a refused report as failed",
     )
+
+
+async def a_report_that_is_too_large_fails_its_stage(under: Under) -> None:
+    """The stage of a report that is refused alone with 413 is failed with result_too_large."""
+    manager = under.manager
+    await under.works()
+    task = manager.task(echo("large"))
+    manager.refuse = lambda reports: (
+        {"code": 413, "message": "too large"} if reports[0]["state"] == "finished" else None
+    )
+    await manager.push(task)
+    await manager.until(
+        lambda: [one for one in manager.ends(task) if one["state"] == "failed"],
+        "reported the stage of a refused report as failed",
+    )
+    kind = manager.ends(task)[-1]["error"]["type"]
+    demand(kind == "result_too_large", f"the type of the error is {kind!r}")
+
+
+async def a_connection_closed_over_a_report_holds_up_no_other(under: Under) -> None:
+    """If a report closes the connection with 1009, the others are sent, and it is failed."""
+    manager = under.manager
+    await under.works()
+    tasks = [manager.task(echo(number)) for number in range(3)]
+    poison, done = tasks[1]["id"], set[str]()
+
+    def closes(reports: list[Json]) -> int | None:
+        if any(one["id"] == poison and one["state"] == "finished" for one in reports):
+            return 1009
+        done.update(one["id"] for one in reports)
+        return None
+
+    manager.closes = closes
+    await manager.push(*tasks)
+    wanted = {task["id"] for task in tasks}
+    await manager.until(lambda: done >= wanted, "reported all tasks, one of them as failed")
+
+
+async def answers_may_come_in_any_order(under: Under) -> None:
+    """An answer is matched by its id: that to a ping may come after that to a later report."""
+    manager = under.manager
+    await under.works()
+    manager.held.add("manager.ping")
+    since = len(manager.of("manager.ping"))
+    await manager.until(lambda: manager.of("manager.ping")[since:], "sent a ping")
+    first, second = manager.task(echo(1), echo("[0]")), manager.task(echo(2))
+    await manager.push(first, second)
+    await manager.end(first)
+    await manager.end(second)
+    manager.held.clear()
+    for late in reversed(manager.of("manager.ping")[since:]):
+        await manager.answer(late)
+    await under.runs_on()
+
+
+async def a_killed_process_begins_anew(under: Under) -> None:
+    """After SIGKILL the next process has another id and no leases, and runs what is pushed."""
+    manager = under.manager
+    await under.works()
+    for kill in range(SOAK_KILLS):
+        lost = manager.task(sleep(60))
+        tasks = [manager.task(echo([kill, number]), echo("[0]")) for number in range(20)]
+        await manager.push(lost, *tasks[:10])
+        before = manager.of("manager.connect")
+        await under.restart()
+        params = await manager.connect(len(before) + 1)
+        ids = {one.params["id"] for one in before}
+        demand(params["id"] not in ids, "its id is that of the killed process")
+        demand(not params.get("holding"), "it names leases of the killed process in `holding`")
+        again = [{**task, "epoch": task["epoch"] + 1000, "nonce": "again"} for task in tasks]
+        await manager.push(*again)
+        await manager.until(partial(all_done, under, again), "ended what was pushed again")
+        for number, task in enumerate(again):
+            results = [one.get("result") for one in manager.ends(task) if one["stage"] == 1]
+            demand(results[-1] == [kill, number], f"{task['id']!r} has the results {results!r}")
 
 
 async def a_lease_replaces_the_one_before_it(under: Under) -> None:
@@ -191,15 +266,19 @@ async def cut(under: Under) -> None:
 
 
 def all_done(under: Under, tasks: list[Json]) -> bool:
-    """Whether the second stage of each task was reported."""
-    ended = {one["id"] for one in under.manager.reports() if one["stage"] == 1}
-    return all(task["id"] in ended for task in tasks)
+    """Whether the second stage of each task was reported, under its latest lease."""
+    ended = {(one["id"], one["nonce"]) for one in under.manager.reports() if one["stage"] == 1}
+    return all((task["id"], task["nonce"]) in ended for task in tasks)
 
 
 CASES: tuple[Case, ...] = cases(
     Level.FULL,
     a_condition_skips_its_stage,
     a_refused_report_does_not_hold_up_the_others,
+    a_report_that_is_too_large_fails_its_stage,
+    a_connection_closed_over_a_report_holds_up_no_other,
+    answers_may_come_in_any_order,
+    a_killed_process_begins_anew,
     a_lease_replaces_the_one_before_it,
     a_drained_executor_takes_no_work_until_it_resumes,
     what_is_pushed_while_it_leaves_is_released,
