@@ -58,14 +58,14 @@ async def test_the_minimal_executor_reaches_core() -> None:
         ("none", "an-unknown-method-fails-its-stage", None),
         ("types", "an-unknown-method-fails-its-stage", "instead of 'unknown_method'"),
         ("hasty", "waits-for-the-acknowledgement", "begun the second stage before"),
-        ("none", "pings-and-names-what-it-holds", "has not sent two pings within 2 seconds"),
+        ("none", "pings-and-names-what-it-holds", "has not sent two pings within 8 seconds"),
         ("none", "a-lost-acknowledgement-is-asked-for-again", "has not reported the end"),
         ("none", "every-template-is-filled-as-in-the-vectors", "vectors deviate"),
         ("none", "it-leaves-in-good-order", "has not"),
     ],
 )
 async def test_a_fault_is_noticed(fault: str, case: str, said: str | None) -> None:
-    seconds = 30 if said is None or "vectors" in said else 2
+    seconds = 30 if said is None or "vectors" in said else 8
     report = await check_executor(naive(fault), seconds=seconds, only=[case])
     (outcome,) = report.outcomes
     if said is None:
