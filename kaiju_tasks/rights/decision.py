@@ -42,9 +42,12 @@ def may_call(principal: Principal | None, access: Access) -> bool:
         return access.anonymous
     if principal.kind is None:
         return True
-    if access.reach(principal.kind) is Reach.NONE:
-        return False
-    return access.verb is None or principal.has_verb(access.verb)
+    decided = principal.calls.get(access)
+    if decided is None:
+        reached = access.reach(principal.kind) is not Reach.NONE
+        decided = reached and (access.verb is None or principal.has_verb(access.verb))
+        principal.calls[access] = decided
+    return decided
 
 
 def may(principal: Principal, access: Access, target: Target) -> Decision:

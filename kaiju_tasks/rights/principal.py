@@ -1,6 +1,6 @@
 """On whose behalf something is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 
 from msgspec import Struct
@@ -92,6 +92,11 @@ class Principal(Struct, frozen=True, dict=True):
     @cached_property
     def _streams(self) -> dict[str, bool]:
         """What is decided for each task of a batch is the same for most of them."""
+        return {}
+
+    @cached_property
+    def calls(self) -> dict[Hashable, bool]:
+        """What was decided by `may_call`, by the access. There are few of these."""
         return {}
 
     @cached_property

@@ -25,6 +25,7 @@ from kaiju_tasks.rights import (
     Kind,
     Principal,
     TokenParts,
+    hash_token,
     new_token,
     read_token,
     rights_of,
@@ -130,9 +131,10 @@ class Authenticator:
         admission = self._admitted(parts)
         if admission is None and parts is not None:
             admission = await self._ask(parts)
-        if admission is None or admission.expired(self._clock()):
+        now = self._clock()
+        if admission is None or admission.expired(now):
             raise Unauthorized(REFUSAL)
-        self._use(admission, remote)
+        self._use(admission, remote, now)
         return admission
 
     def admit_now(self, token: str | None, remote: str | None = None) -> Admission | None:
@@ -143,11 +145,19 @@ class Authenticator:
         """
         if not self._fresh:
             return None
-        admission = self._admitted(None if token is None else read_token(token))
-        if admission is not None and admission.parts is not None:
-            if admission.expired(self._clock()):
-                return None
-            self._use(admission, remote)
+        if self._without_token is not None:
+            return self._without_token if token is None else None
+        if token is None or not token.isascii():
+            return None
+        key = hash_token(token)
+        admission = self._known.get(key)
+        if admission is None:
+            return None
+        now = self._clock()
+        if admission.expired(now):
+            return None
+        self._known.move_to_end(key)
+        self._use(admission, remote, now)
         return admission
 
     def _admitted(self, parts: TokenParts | None) -> Admission | None:
@@ -342,10 +352,10 @@ class Authenticator:
 
     # -- last uses ---------------------------------------------------------------------------
 
-    def _use(self, admission: Admission, remote: str | None) -> None:
+    def _use(self, admission: Admission, remote: str | None, now: float) -> None:
         parts = admission.parts
         if parts is not None and parts.hash not in self._house:
-            self._uses[parts.id] = TokenUse(parts.id, self._clock(), remote)
+            self._uses[parts.id] = TokenUse(parts.id, now, remote)
 
     async def _write_uses(self) -> None:
         now = asyncio.get_running_loop().time()
