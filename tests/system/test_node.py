@@ -1,5 +1,6 @@
 """The executor for Node: large results, and kills of it, of the library's and of managers."""
 
+import os
 from random import Random
 from typing import Any
 
@@ -15,7 +16,8 @@ PROGRAM = ROOT / "examples" / "executors" / "node" / "executor.mjs"
 LARGE = 1024 * 1024 - 1024
 RESULTS = 15
 PATIENCE_SECONDS = 120.0
-TASKS, STAGES, KILLS = 150, 4, 12
+TASKS, KILLS = (int(os.environ.get(name, few)) for name, few in (("TASKS", 150), ("KILLS", 12)))
+STAGES = 4
 Json = dict[str, Any]
 
 
