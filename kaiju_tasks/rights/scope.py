@@ -141,8 +141,15 @@ _DEFAULTS = {
 
 
 def rights_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it is immutable
-    """Fill what the scope of a token leaves out from the defaults of a kind."""
-    return _filled(_DEFAULTS[kind], scope)
+    """Fill what the scope of a token leaves out from the defaults of a kind.
+
+    An admin that is limited to some streams sends no messages to tasks of others, unless its scope
+    says so.
+    """
+    default = _DEFAULTS[kind]
+    if scope.streams is not None:
+        default = replace(default, message=())
+    return _filled(default, scope)
 
 
 def most_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it is immutable

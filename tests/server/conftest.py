@@ -12,6 +12,8 @@ from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights.access import SIGNED_IN
 from kaiju_tasks.rpc import NoParams
+from kaiju_tasks.server import app
+from kaiju_tasks.server.traffic import Traffic
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
 from tests.support.served import listening
@@ -69,6 +71,20 @@ async def open_site(
         async with listening(manager, registry, settings) as port:
             yield Site(manager, port, session)
     await store.close()
+
+
+@pytest.fixture
+def traffic(monkeypatch: pytest.MonkeyPatch) -> list[Traffic]:
+    """What the clients of each manager occupy that begins to listen afterwards."""
+    made = []
+
+    class Seen(Traffic):
+        def __init__(self, largest: int) -> None:
+            super().__init__(largest)
+            made.append(self)
+
+    monkeypatch.setattr(app, "Traffic", Seen)
+    return made
 
 
 @pytest.fixture
