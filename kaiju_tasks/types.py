@@ -104,7 +104,11 @@ ENDED = (TaskStatus.FINISHED, TaskStatus.FAILED)
 
 
 class Reason(StrEnum):
-    """The reason for a task's status (`status_reason`)."""
+    """The reason for a task's status (`status_reason`).
+
+    A suspended task has `user` if its owner has suspended it with the token of a user, and can
+    resume it, and `operator` otherwise.
+    """
 
     RETRY = "retry"
     OPERATOR = "operator"
@@ -115,6 +119,7 @@ class Reason(StrEnum):
     MESSAGE = "message"
     TASKS = "tasks"
     SUSPECT = "suspect"
+    USER = "user"
     METHOD = "method"
 
 

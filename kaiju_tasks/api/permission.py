@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.define import Defined
 from kaiju_tasks.errors import Forbidden, NotFound, Unauthorized
-from kaiju_tasks.lifecycle import Definition, TaskState
+from kaiju_tasks.lifecycle import Definition, Suspend, TaskState
 from kaiju_tasks.manager.auth import REFUSAL
 from kaiju_tasks.manager.writing.entries import Checked, EventSource
+from kaiju_tasks.manager.writing.run_rights import check_hold
 from kaiju_tasks.rights import (
     NOBODY,
     Access,
@@ -36,6 +37,8 @@ __all__ = [
 
 USER_PRIORITY_MAX = 100
 """Users share streams: only operators can put tasks before or behind all of theirs."""
+USER_EVERY_MIN = 1.0
+"""Seconds between the fires of a schedule of a user."""
 COMMANDS_OF = frozenset(
     {
         "app_name",
@@ -75,18 +78,21 @@ def may_see_data(caller: Caller) -> bool:
 
 def permitted(caller: Caller, needs: Access, event: EventSource) -> EventSource | Checked:
     """An event that happens only to tasks on which a caller may act. Others are not found, or
-    refused if they are seen.
+    refused if they are seen. Users do not operate what an operator has suspended.
 
     :param needs: the access of the method
     """
     principal = caller.principal
     if principal.unlimited:
         return event
+    lifts = needs is access.OPERATE_TASKS and not isinstance(event, Suspend)
 
     def check(state: TaskState) -> None:
         row, owner = state.row, state.definition.user_id
         target = Target(id=row.id, owner=owner, streams=(row.app_name,))
         check_target(principal, needs, target, "task")
+        if lifts:
+            check_hold(principal, state)
 
     return Checked(event, check)
 
@@ -153,6 +159,8 @@ def _check_one(principal: Principal, definition: Definition, prefix: str) -> Non
         if abs(definition.priority) > USER_PRIORITY_MAX:
             most = USER_PRIORITY_MAX
             raise _forbidden(f"priorities beyond -{most} and {most}", f"{prefix}.priority")
+        if definition.every is not None and definition.every < USER_EVERY_MIN:
+            raise _forbidden("intervals of less than a second", f"{prefix}.every")
 
 
 def _forbidden(what: str, field: str) -> Forbidden:

@@ -114,7 +114,7 @@ from kaiju_tasks.manager.writing.entries import (
     EventSource,
     Witness,
 )
-from kaiju_tasks.rights import ALL_SIGHT, Access, access
+from kaiju_tasks.rights import ALL_SIGHT, Access, Kind, access
 from kaiju_tasks.rpc import convert
 from kaiju_tasks.store.base import StoreError, TaskQuery, TaskView
 from kaiju_tasks.types import (
@@ -810,9 +810,10 @@ class TasksApi:
         return defined, changed
 
     async def suspend(self, caller: Caller, params: SuspendParams) -> Task:
-        """Suspend a task until `tasks.resume`."""
+        """Suspend a task until `tasks.resume`. Users do not resume what an operator suspended."""
         wait_stage = params.wait_stage
-        event = Suspend(wait_stage=wait_stage)
+        by_user = caller.principal.kind is Kind.USER
+        event = Suspend(wait_stage=wait_stage, by_user=by_user)
         return await self._operate(caller, "suspend", params, event, wait_stage=wait_stage)
 
     async def resume(self, caller: Caller, params: OperateParams) -> Task:

@@ -47,6 +47,7 @@ from kaiju_tasks.lifecycle.events import (
 )
 from kaiju_tasks.lifecycle.foresight import foresee
 from kaiju_tasks.lifecycle.handlers.due import due_at
+from kaiju_tasks.lifecycle.handlers.operators import held_by_operator
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend, inherit_labels
 from kaiju_tasks.lifecycle.move import Move
@@ -175,6 +176,7 @@ __all__ = [
     "foresee",
     "gate_pause",
     "given_back",
+    "held_by_operator",
     "inherit_labels",
     "is_known",
     "is_over",

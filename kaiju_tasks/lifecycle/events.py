@@ -199,9 +199,11 @@ class Suspend(Event, frozen=True, kw_only=True):
     """An operator suspends the task.
 
     :param wait_stage: let the running stage end first
+    :param by_user: a user suspends it, who may resume it then; not what an operator has suspended
     """
 
     wait_stage: bool = False
+    by_user: bool = False
 
 
 class Resume(Event, frozen=True, kw_only=True):

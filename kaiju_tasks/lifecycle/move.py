@@ -233,9 +233,14 @@ class Move:
         self.arrive(WAITING, reason)
         self.step.events.append("task.waiting")
 
-    def hold(self, status: TaskStatus) -> None:
-        """Suspend the task; at resume it continues in `status`."""
+    def hold(self, status: TaskStatus, *, by_user: bool | None = None) -> None:
+        """Suspend the task; at resume it continues in `status`.
+
+        :param by_user: whether a user suspends it; by default, if one has before this transition
+        """
         row = self.row
+        if by_user is None:
+            by_user = self.task.row.reason == Reason.USER
         if row.status is QUEUED:
             self._stop_queue_clock()
         else:
@@ -243,7 +248,7 @@ class Move:
         row.held = status
         row.hold_next = False
         row.ready = 0
-        self.stand(SUSPENDED, Reason.OPERATOR)
+        self.stand(SUSPENDED, Reason.USER if by_user else Reason.OPERATOR)
         self.step.events.append("task.suspended")
 
     def show_next_run(self) -> None:

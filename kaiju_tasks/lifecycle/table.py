@@ -128,7 +128,7 @@ TABLE: dict[type[Event], dict[TaskStatus, Rule]] = {
         QUEUED: _to(operators.suspend, SUSPENDED),
         EXECUTED: _to(operators.suspend_executed, SUSPENDED, EXECUTED),
         WAITING: _to(operators.suspend, SUSPENDED),
-        SUSPENDED: _to(_same, SUSPENDED),
+        SUSPENDED: _to(operators.suspend_held, SUSPENDED),
     },
     Resume: {SUSPENDED: _onward(operators.resume)},
     Cancel: {

@@ -152,6 +152,7 @@ async def test_a_taken_id_reveals_nothing_else(call: Calls, bob: Calls, on_confl
         ),
         ({}, {"system": True}, "data.system"),
         ({}, {"priority": 101}, "data.priority"),
+        ({}, {"every": 0.5}, "data.every"),
         (
             {"methods": ("do.*", "work")},
             {"commands": [CREATE_RM]},

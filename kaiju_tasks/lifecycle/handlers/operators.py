@@ -15,24 +15,42 @@ from kaiju_tasks.lifecycle.lineage import chain_of
 from kaiju_tasks.lifecycle.move import Move
 from kaiju_tasks.lifecycle.restarts import situation_of, stage_to_restart
 from kaiju_tasks.lifecycle.run import abort, begin, close_run, open_run, proceed, rest
-from kaiju_tasks.lifecycle.statuses import FAILED, QUEUED, WAITING
+from kaiju_tasks.lifecycle.state import Row
+from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, QUEUED, SUSPENDED, WAITING
 from kaiju_tasks.lifecycle.step import CopyResults, RunEnd
 from kaiju_tasks.lifecycle.versions import Author, differing
-from kaiju_tasks.types import ErrorType, ExitCode, Outcome
+from kaiju_tasks.types import ErrorType, ExitCode, Outcome, Reason
 
 NOTHING_TO_CANCEL = "no run is open: nothing to cancel"
 
 
 def suspend(move: Move, event: Suspend) -> None:
-    move.hold(move.row.status)
+    move.hold(move.row.status, by_user=event.by_user)
 
 
 def suspend_executed(move: Move, event: Suspend) -> None:
+    row = move.row
+    by_user = event.by_user and not held_by_operator(row)
     if event.wait_stage:
-        move.row.hold_next = True
+        row.hold_next = True
+        if by_user or row.reason == Reason.USER:
+            move.stand(EXECUTED, Reason.USER if by_user else None)
         return
     move.interrupt(Outcome.SUSPENDED)
-    move.hold(QUEUED)
+    move.hold(QUEUED, by_user=by_user)
+
+
+def suspend_held(move: Move, event: Suspend) -> None:
+    """An operator takes over what a user has suspended."""
+    if event.by_user or held_by_operator(move.row):
+        move.nothing()
+    else:
+        move.stand(SUSPENDED, Reason.OPERATOR)
+
+
+def held_by_operator(row: Row) -> bool:
+    """Whether an operator has suspended a task, or will have when its stage ends."""
+    return (row.status is SUSPENDED or row.hold_next) and row.reason != Reason.USER
 
 
 def resume(move: Move, event: Resume) -> None:

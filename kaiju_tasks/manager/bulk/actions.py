@@ -22,7 +22,7 @@ from kaiju_tasks.lifecycle import (
     stage_to_restart,
 )
 from kaiju_tasks.manager.writing.entries import EventSource
-from kaiju_tasks.rights import Access, access
+from kaiju_tasks.rights import Access, Kind, Principal, access
 from kaiju_tasks.store.bulks import BulkArgs, StoredBulk
 
 
@@ -43,28 +43,33 @@ class Action(Struct, frozen=True):
     :param kind: its event
     :param access: what a caller must be allowed to do with the task
     :param event: makes the event
+    :ivar lifts: whether it lets a suspended task go on
     """
 
     kind: type[Event]
     access: Access
-    event: Callable[[StoredBulk, Tools], EventSource]
+    event: Callable[[StoredBulk, Principal, Tools], EventSource]
+
+    @property
+    def lifts(self) -> bool:
+        return self.access is access.OPERATE_TASKS and self.kind is not Suspend
 
     def foresee(self, situation: Situation, args: BulkArgs) -> KaijuError | None:
         """The error that a task in this situation would answer with; None if there is none."""
         return foresee(self.kind, situation, args.stage)
 
 
-def _reset(bulk: StoredBulk, tools: Tools) -> EventSource:
+def _reset(bulk: StoredBulk, principal: Principal, tools: Tools) -> EventSource:
     cause = bulk.order.cause
     return lambda state: Reset(job_id=tools.new_id(), cause=cause)
 
 
-def _run_now(bulk: StoredBulk, tools: Tools) -> EventSource:
+def _run_now(bulk: StoredBulk, principal: Principal, tools: Tools) -> EventSource:
     cause = bulk.order.cause
     return lambda state: RunNow(job_id=tools.new_id(), cause=cause)
 
 
-def _restart_from(bulk: StoredBulk, tools: Tools) -> EventSource:
+def _restart_from(bulk: StoredBulk, principal: Principal, tools: Tools) -> EventSource:
     cause, stage = bulk.order.cause, bulk.order.args.stage
     assert stage is not None  # the method requires it
 
@@ -75,7 +80,7 @@ def _restart_from(bulk: StoredBulk, tools: Tools) -> EventSource:
     return event
 
 
-def _message(bulk: StoredBulk, tools: Tools) -> EventSource:
+def _message(bulk: StoredBulk, principal: Principal, tools: Tools) -> EventSource:
     args = bulk.order.args
     return MessageCame(
         message_id=args.message_id or bulk.id,
@@ -86,18 +91,19 @@ def _message(bulk: StoredBulk, tools: Tools) -> EventSource:
     )
 
 
-def _suspend(bulk: StoredBulk, tools: Tools) -> EventSource:
-    return Suspend(wait_stage=bool(bulk.order.args.wait_stage))
+def _suspend(bulk: StoredBulk, principal: Principal, tools: Tools) -> EventSource:
+    by_user = principal.kind is Kind.USER
+    return Suspend(wait_stage=bool(bulk.order.args.wait_stage), by_user=by_user)
 
 
 ACTIONS = {
     "tasks.m_reset": Action(Reset, access.OPERATE_TASKS, _reset),
-    "tasks.m_cancel": Action(Cancel, access.OPERATE_TASKS, lambda bulk, tools: Cancel()),
+    "tasks.m_cancel": Action(Cancel, access.OPERATE_TASKS, lambda bulk, principal, tools: Cancel()),
     "tasks.m_suspend": Action(Suspend, access.OPERATE_TASKS, _suspend),
-    "tasks.m_resume": Action(Resume, access.OPERATE_TASKS, lambda bulk, tools: Resume()),
+    "tasks.m_resume": Action(Resume, access.OPERATE_TASKS, lambda bulk, principal, tools: Resume()),
     "tasks.m_run_now": Action(RunNow, access.OPERATE_TASKS, _run_now),
     "tasks.m_restart_from": Action(RestartFrom, access.OPERATE_TASKS, _restart_from),
     "tasks.m_message": Action(MessageCame, access.MESSAGE_TASKS, _message),
-    "tasks.m_delete": Action(Delete, access.CHANGE_TASKS, lambda bulk, tools: Delete()),
+    "tasks.m_delete": Action(Delete, access.CHANGE_TASKS, lambda bulk, principal, tools: Delete()),
 }
 """The actions by the full name of the method."""

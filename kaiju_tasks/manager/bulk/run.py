@@ -13,7 +13,8 @@ from kaiju_tasks.manager.bulk.task_matcher import TaskMatcher
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Checked
-from kaiju_tasks.rights import NOBODY, Principal, Sight, may_call, sight_of
+from kaiju_tasks.manager.writing.run_rights import check_hold
+from kaiju_tasks.rights import NOBODY, Principal, may_call, sight_of
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
 from kaiju_tasks.store.bulks import StoredBulk
 from kaiju_tasks.store.query import sight_conditions
@@ -115,7 +116,7 @@ class BulkRun:
             self.failure = error
 
     async def _next_slice(self, bulk: StoredBulk) -> bool:
-        sight = await self._sight(bulk)
+        principal = await self._allowed(bulk)
         loop = asyncio.get_running_loop()
         if (left := self._turn - loop.time()) > 0:
             await asyncio.sleep(min(left, LOOK_SECONDS))
@@ -123,6 +124,7 @@ class BulkRun:
         if self._store.clock() - bulk.started > LASTS_SECONDS_MAX:
             hours = LASTS_SECONDS_MAX / 3600
             raise TooLarge(f"it has not ended within {hours:g} hours", limit=LASTS_SECONDS_MAX)
+        sight = sight_of(principal, ACTIONS[bulk.method].access)
         conditions = [*bulk.order.conditions, *sight_conditions(sight)]
         selected = await self._select(bulk, conditions)
         if selected is None:
@@ -134,7 +136,7 @@ class BulkRun:
             if bulk.order.rate is not None:
                 self._turn = loop.time() + len(selected) / bulk.order.rate
             try:
-                await self._handle(bulk, selected, TaskMatcher(conditions))
+                await self._handle(bulk, principal, selected, TaskMatcher(conditions))
             except Reselect:
                 self._missed += 1
                 self._size, self._turn = max(1, self._size // 2), 0.0
@@ -142,8 +144,8 @@ class BulkRun:
                 self._missed, self._size = 0, min(self._most, 2 * self._size)
         return True
 
-    async def _sight(self, bulk: StoredBulk) -> Sight:
-        """The tasks on which the caller may act now.
+    async def _allowed(self, bulk: StoredBulk) -> Principal:
+        """The rights that the caller has now.
 
         :raises Unauthorized: its token has ended, or its owner is disabled
         :raises Forbidden: it may not make such calls any more
@@ -154,7 +156,7 @@ class BulkRun:
             raise Unauthorized("the rights of the caller have ended")
         if not may_call(principal, needs):
             raise Forbidden(f"the rights of the caller do not allow {bulk.method} any more")
-        return sight_of(principal, needs)
+        return principal
 
     async def _principal(self, bulk: StoredBulk) -> Principal:
         if bulk.order.cause is not None:  # the runs of tasks outlive tokens
@@ -182,16 +184,22 @@ class BulkRun:
             return None
 
     async def _handle(
-        self, bulk: StoredBulk, selected: Sequence[Selected], matcher: TaskMatcher
+        self,
+        bulk: StoredBulk,
+        principal: Principal,
+        selected: Sequence[Selected],
+        matcher: TaskMatcher,
     ) -> None:
         """Handle tasks in one transaction, or in several if they cannot be written together."""
-        event = ACTIONS[bulk.method].event(bulk, self._tools)
-
+        action = ACTIONS[bulk.method]
+        event = action.event(bulk, principal, self._tools)
         versions = {task_id: (rev, version) for task_id, rev, version in selected}
         ids = list(versions)
         decides = self._missed >= MISSED_MAX and len(ids) == 1
 
         def check(state: TaskState) -> None:
+            if action.lifts:
+                check_hold(principal, state)
             row, (rev, version) = state.row, versions[state.row.id]
             if (row.rev, row.version) == (rev, version):
                 return
@@ -211,10 +219,10 @@ class BulkRun:
                 await self._record(bulk, ids, error)
                 return
             middle = len(ids) // 2
-            await self._handle(bulk, selected[:middle], matcher)
+            await self._handle(bulk, principal, selected[:middle], matcher)
             moved = await self._mine()
             if moved is not None and moved.cursor == ids[middle - 1]:
-                await self._handle(moved, selected[middle:], matcher)
+                await self._handle(moved, principal, selected[middle:], matcher)
 
     async def _record(self, bulk: StoredBulk, ids: Sequence[str], error: Exception) -> None:
         """Record a task that could not be written."""

@@ -6,12 +6,13 @@ the owner is disabled is known to pauses.
 
 from collections import OrderedDict
 
-from kaiju_tasks.lifecycle import Definition
-from kaiju_tasks.rights import NOBODY, Decision, Principal, Target, access, may
+from kaiju_tasks.errors import Forbidden
+from kaiju_tasks.lifecycle import Definition, TaskState, held_by_operator
+from kaiju_tasks.rights import NOBODY, Decision, Kind, Principal, Target, access, may
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.store.credentials import acting
 
-__all__ = ["RunRights", "may_observe", "may_start"]
+__all__ = ["RunRights", "check_hold", "may_observe", "may_start"]
 
 KEPT_MAX = 10_000
 
@@ -53,6 +54,18 @@ def may_observe(principal: Principal, other: Definition) -> bool:
 def may_start(principal: Principal, other: Definition) -> bool:
     """Whether the ends of runs can start a task."""
     return may(principal, access.OPERATE_TASKS, _target(other)) is Decision.ALLOWED
+
+
+def check_hold(principal: Principal, state: TaskState) -> None:
+    """
+    :raises Forbidden: an operator has suspended the task, and only operators let it go on
+    """
+    if principal.kind is Kind.USER and held_by_operator(state.row):
+        task_id = state.row.id
+        raise Forbidden(
+            f"an operator has suspended the task {task_id!r}: only operators let it go on",
+            id=task_id,
+        )
 
 
 def _target(definition: Definition) -> Target:

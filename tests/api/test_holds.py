@@ -1,0 +1,106 @@
+"""A hold is that of a user or that of an operator, and users do not lift the holds of operators."""
+
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.errors import Forbidden
+from kaiju_tasks.rights import Kind
+from tests.api.test_rights import as_
+from tests.manager.hand import Calls, HandExecutor
+
+LIFTS: dict[str, dict[str, Any]] = {
+    "tasks.resume": {},
+    "tasks.reset": {},
+    "tasks.restart_from": {"stage": 0},
+    "tasks.cancel": {},
+    "tasks.run_now": {},
+}
+BULK = {
+    "tasks.m_resume": {},
+    "tasks.m_reset": {},
+    "tasks.m_restart_from": {"stage": 0},
+    "tasks.m_cancel": {},
+    "tasks.m_run_now": {},
+}
+ONLY_T = {"id": "t"}
+
+
+@pytest.fixture
+async def bob(call: Calls) -> Calls:
+    """A user who owns the task `t`, which waits for an executor."""
+    bob = await as_(call, "bob", Kind.USER)
+    await bob.create("work", "work", id="t")
+    return bob
+
+
+@pytest.mark.parametrize("kind", [Kind.OPERATOR, Kind.ADMIN])
+async def test_a_user_does_not_lift_the_hold_of_an_operator(
+    call: Calls, bob: Calls, kind: Kind
+) -> None:
+    operator = await as_(call, "op", kind)
+    held = await operator("tasks.suspend", id="t")
+    assert (held["status"], held["status_reason"]) == ("SUSPENDED", "operator")
+    for method, params in LIFTS.items():
+        with pytest.raises(Forbidden, match="an operator has suspended the task 't'"):
+            await bob(method, id="t", **params)
+    for method, params in BULK.items():
+        done = await bob(method, conditions=ONLY_T, **params)
+        assert (done["done"], [one["reason"] for one in done["refusals"]]) == (0, ["forbidden"])
+    assert (await bob("tasks.suspend", id="t"))["status_reason"] == "operator"
+    assert await bob.get("t") == held
+    assert (await operator("tasks.resume", id="t"))["status"] == "QUEUED"
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_a_user_lifts_its_own_hold_until_an_operator_takes_it_over(
+    call: Calls, bob: Calls, bulk: bool
+) -> None:
+    async def suspend(calls: Calls) -> str | None:
+        if bulk:
+            await calls("tasks.m_suspend", conditions=ONLY_T)
+        else:
+            await calls("tasks.suspend", id="t")
+        reason: str | None = (await calls.get("t"))["status_reason"]
+        return reason
+
+    operator = await as_(call, "op", Kind.OPERATOR)
+    assert await suspend(bob) == "user"
+    assert (await bob("tasks.resume", id="t"))["status"] == "QUEUED"
+    assert await suspend(bob) == "user"
+    assert await suspend(operator) == "operator"
+    with pytest.raises(Forbidden):
+        await bob("tasks.resume", id="t")
+    assert (await operator("tasks.resume", id="t"))["status"] == "QUEUED"
+
+
+async def test_an_operator_lifts_the_hold_of_a_user(call: Calls, bob: Calls) -> None:
+    operator = await as_(call, "op", Kind.OPERATOR)
+    await bob("tasks.suspend", id="t")
+    assert (await operator("tasks.resume", id="t"))["status"] == "QUEUED"
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+async def test_a_hold_that_waits_for_the_stage_is_that_of_who_set_it(
+    call: Calls, bob: Calls, executor: HandExecutor, by_operator: bool
+) -> None:
+    operator = await as_(call, "op", Kind.OPERATOR)
+    assigned = await executor.take()
+    asked = await bob("tasks.suspend", id="t", wait_stage=True)
+    assert (asked["status"], asked["status_reason"]) == ("EXECUTED", "user")
+    if by_operator:
+        asked = await operator("tasks.suspend", id="t", wait_stage=True)
+        assert (asked["status"], asked["status_reason"]) == ("EXECUTED", None)
+        with pytest.raises(Forbidden):
+            await bob("tasks.reset", id="t")
+        assert (await bob("tasks.suspend", id="t"))["status_reason"] == "operator"
+    else:
+        await executor.finish(assigned, 1)
+        assert (await bob.until("t", "SUSPENDED"))["status_reason"] == "user"
+        assert (await bob("tasks.resume", id="t"))["status"] in ("QUEUED", "EXECUTED")
+
+
+async def test_without_tokens_everybody_lifts_every_hold(call: Calls) -> None:
+    await call.create("work", id="t")
+    assert (await call("tasks.suspend", id="t"))["status_reason"] == "operator"
+    assert (await call("tasks.resume", id="t"))["status"] == "QUEUED"
