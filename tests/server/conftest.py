@@ -76,7 +76,7 @@ async def open_site(
 @pytest.fixture
 def traffic(monkeypatch: pytest.MonkeyPatch) -> list[Traffic]:
     """What the clients of each manager occupy that begins to listen afterwards."""
-    made = []
+    made: list[Traffic] = []
 
     class Seen(Traffic):
         def __init__(self, largest: int) -> None:
