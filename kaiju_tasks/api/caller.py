@@ -19,9 +19,11 @@ class Caller:
     :param system: whether it is the manager's own executor
     :param cause: the run whose stage makes the call; None for any other caller
     :param url: returns the URL at which it calls the methods; None inside the process
+    :param is_gone: whether nobody reads the answer, because its connection has ended
     """
 
     __slots__ = (
+        "_is_gone",
         "cause",
         "connection",
         "principal",
@@ -41,6 +43,7 @@ class Caller:
         system: bool = False,
         cause: Cause | None = None,
         url: Callable[[], str] | None = None,
+        is_gone: Callable[[], bool] | None = None,
     ) -> None:
         self.principal = principal
         self.remote = remote
@@ -48,8 +51,14 @@ class Caller:
         self.system = system
         self.cause = cause
         self.url = url
+        self._is_gone = is_gone
         self.session: Session | None = None
         self.subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody reads the answer any more."""
+        return self._is_gone is not None and self._is_gone()
 
     @property
     def user_id(self) -> str | None:

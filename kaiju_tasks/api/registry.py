@@ -90,7 +90,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
 
     :param manager: manager that they act on; without a manager, they can only be described
     """
-    registry = Registry(attrgetter("principal"))
+    registry = Registry(attrgetter("principal"), attrgetter("gone"))
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))

@@ -525,7 +525,7 @@ class TasksApi:
         with self._manager.waiters.watch(params.id) as watch:
             view = await self._view(caller, params.id)
             awaited = Awaited(view, params.seen)
-            while not awaited.over(view) and (left := until - loop.time()) > 0:
+            while not (awaited.over(view) or caller.gone) and (left := until - loop.time()) > 0:
                 await watch.wait(min(left, pause))
                 pause = max(WAIT_POLL_SECONDS, WAIT_POLL_SECONDS_EACH * len(self._manager.waiters))
                 watch.clear()

@@ -15,6 +15,7 @@ from kaiju_tasks.errors import (
     KaijuError,
     ParseError,
     TooLarge,
+    TooManyRequests,
 )
 from kaiju_tasks.rpc.edge import (
     INTEGER_MAX,
@@ -26,6 +27,7 @@ from kaiju_tasks.rpc.edge import (
     number_out_of_range,
 )
 from kaiju_tasks.rpc.effort import measured
+from kaiju_tasks.rpc.held import Holding
 from kaiju_tasks.rpc.messages import Id, encode_error, encode_result
 from kaiju_tasks.rpc.registry import Registry
 
@@ -80,13 +82,20 @@ async def dispatch(registry: Registry, body: bytes, caller: Any, limits: Limits)
         items = _items(body, limits)
     except KaijuError as error:
         return encode_error(None, error)
-    room = _Room(limits.max_answer_bytes)
     if items is None:
+        room = _Room(limits.max_answer_bytes)
         return await _answer(registry, body, caller, limits, room)
-    answers = await asyncio.gather(
-        *(measured(_answer(registry, bytes(item), caller, limits, room)) for item in items),
-        return_exceptions=True,
-    )
+    with registry.batches.holding(registry.client(caller)) as holding:
+        room = _Room(limits.max_answer_bytes, holding)
+        answers = await asyncio.gather(
+            *(measured(_answer(registry, bytes(item), caller, limits, room)) for item in items),
+            return_exceptions=True,
+        )
+        return _batch(answers)
+
+
+def _batch(answers: list[bytes | BaseException | None]) -> bytes | None:
+    """The answer to a batch."""
     sent = []
     for answer in answers:
         if isinstance(answer, BaseException):
@@ -122,18 +131,29 @@ def _items(body: bytes, limits: Limits) -> list[Raw] | None:
 class _Room:
     """How much more the answer to a request or a batch may contain.
 
+    :param holding: what answers to a batch occupy until it is complete
     :ivar full: whether an answer did not fit. Then nothing more is read for this batch.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, holding: Holding | None = None) -> None:
         self._limit = self._left = limit
+        self._holding = holding
         self.full = False
 
     def take(self, answer: bytes) -> bytes:
-        """:raises TooLarge: this answer does not fit"""
+        """
+        :raises TooLarge: this answer does not fit
+        :raises TooManyRequests: too much is held for other batches of the client
+        """
         if len(answer) > self._left:
             self.full = True
             self.refuse()
+        if self._holding is not None:
+            try:
+                self._holding.grow(len(answer))
+            except TooManyRequests:
+                self.full = True
+                raise
         self._left -= len(answer)
         return answer
 

@@ -16,6 +16,7 @@ from kaiju_tasks.rights import Access, Principal, Verb, may_call
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.edge import NAME_LENGTH_MAX
 from kaiju_tasks.rpc.effort import count_as_useful, seconds_spent
+from kaiju_tasks.rpc.held import Held
 from kaiju_tasks.rpc.share import Share
 
 __all__ = ["Handler", "Method", "NoParams", "Registry"]
@@ -23,6 +24,9 @@ __all__ = ["Handler", "Method", "NoParams", "Registry"]
 READS = 4
 READS_EACH = 1
 """How many reads are carried out at once, for all principals and for each."""
+BATCHES_BYTES = 96 * 1024 * 1024
+BATCHES_BYTES_EACH = 40 * 1024 * 1024
+"""The bytes of answers that are kept until their batches are complete."""
 LARGE_READ_SECONDS = 0.005
 READ_RESTS, LARGE_READ_RESTS = 2.0, 9.0
 REST_SECONDS_MAX = 2.0
@@ -79,13 +83,22 @@ class Method:
 class Registry:
     """Methods by name, in the order in which they were added.
 
+    :ivar batches: what the answers to incomplete batches occupy
+
     :param principal_of: returns the principal on whose behalf a caller calls
+    :param is_gone: whether nobody reads what a caller is answered
     """
 
-    def __init__(self, principal_of: Callable[[Any], Principal]) -> None:
+    def __init__(
+        self,
+        principal_of: Callable[[Any], Principal],
+        is_gone: Callable[[Any], bool] = lambda caller: False,
+    ) -> None:
         self._principal_of = principal_of
+        self._is_gone = is_gone
         self._methods: dict[str, Method] = {}
         self._reads = Share(READS, READS_EACH)
+        self.batches = Held(BATCHES_BYTES, BATCHES_BYTES_EACH)
 
     def add(
         self,
@@ -172,11 +185,19 @@ class Registry:
         method that waits for something itself needs no turn."""
         if not method.reads:
             return _NO_TURN
-        return self._turn_of(self._principal_of(caller).id or str(id(caller)))
+        return self._turn_of(caller)
+
+    def client(self, caller: Any) -> str:
+        """Whose reads are counted together."""
+        return self._principal_of(caller).id or str(id(caller))
 
     @asynccontextmanager
-    async def _turn_of(self, client: str) -> AsyncIterator[None]:
+    async def _turn_of(self, caller: Any) -> AsyncIterator[None]:
+        client = self.client(caller)
         await self._reads.take(client, 1)
+        if self._is_gone(caller):
+            self._reads.give(client, 1)
+            raise Unavailable("the connection of the caller has ended")
         spent = seconds_spent()
         try:
             yield

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-__all__ = ["CountedSocket", "Payloads"]
+__all__ = ["CountedSocket", "Payloads", "early_bytes"]
 
 CONTROL = 0x08
 """The bit of the opcodes of control frames, which are not part of messages."""
@@ -59,6 +59,11 @@ def _missing(header: bytearray) -> int:
         return 2 - len(header)
     mask = MASK_BYTES if header[1] & MASKED else 0
     return 2 + LONG_LENGTHS.get(header[1] & LENGTH, 0) + mask - len(header)
+
+
+def early_bytes(request: web.Request) -> int:
+    """The bytes that have come after a request to open a WebSocket, before it is open."""
+    return len(request.protocol._message_tail)
 
 
 class CountedSocket(web.WebSocketResponse):

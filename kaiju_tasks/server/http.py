@@ -1,7 +1,8 @@
 """Serves JSON-RPC over HTTP POST."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,17 @@ from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import LARGE_ANSWER_BYTES, Traffic
 
-__all__ = ["POSTS", "Posts", "client_of", "connection_of", "given_up", "peer_of", "rpc_url"]
+__all__ = [
+    "POSTS",
+    "Posts",
+    "client_of",
+    "connection_of",
+    "given_up",
+    "is_gone",
+    "peer_of",
+    "rpc_url",
+    "unread",
+]
 
 BODY_SECONDS = 60.0
 """The time in which a body has to arrive."""
@@ -66,11 +77,13 @@ class Posts:
         """Wait for the body, and for room to answer it. The caller is authenticated again then,
         because its token can end meanwhile."""
         traffic = self._traffic
-        await traffic.pace.turn(client)
         arrival = traffic.arrivals.begin(
             client_of(request), given_up(request, traffic.pace, client)
         )
         try:
+            arrival.grew(request.content.total_bytes)
+            with unread(request):
+                await traffic.pace.turn(client, partial(is_gone, request))
             body = await self._body(request, arrival)
             if isinstance(body, web.Response):
                 return body
@@ -96,8 +109,12 @@ class Posts:
         try:
             if admission is None:
                 admission = await self._auth.admit_again(request[ADMISSION])
-            url = partial(rpc_url, request)
-            caller = Caller(admission.principal, remote=request.remote, url=url)
+            caller = Caller(
+                admission.principal,
+                remote=request.remote,
+                url=partial(rpc_url, request),
+                is_gone=partial(is_gone, request),
+            )
             seat = CallSeat(caller)
             self._auth.sit(seat, admission)
             answer = await effort.measure(self._frames.answer(body, caller))
@@ -154,6 +171,25 @@ def connection_of(request: web.Request) -> str:
     return f"connection {id(request.protocol)}"
 
 
+def is_gone(request: web.Request) -> bool:
+    """Whether the connection of a request has ended, so that nobody reads the answer."""
+    return request.transport is None or request.transport.is_closing()
+
+
+@contextmanager
+def unread(request: web.Request) -> Iterator[None]:
+    """Read nothing of a connection for the duration of the block."""
+    transport = request.transport
+    if transport is None:
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
+
+
 def given_up(request: web.Request, pace: Pace, client: str) -> Callable[[], None]:
     """A function that closes the connection of a request, ends the task that calls this, and lets
     the client rest."""
@@ -175,9 +211,11 @@ def rpc_url(request: web.Request) -> str:
 
 
 async def _read(request: web.Request, max_bytes: int, arrival: Arrival) -> bytes:
-    body = bytearray()
-    while chunk := await request.content.readany():
-        arrival.grew(len(chunk))
+    body, content = bytearray(), request.content
+    counted = arrival.bytes
+    while chunk := await content.readany():
+        arrival.grew(content.total_bytes - counted)
+        counted = content.total_bytes
         body += chunk
         if len(body) > max_bytes:
             raise TooLarge(f"a request may have at most {max_bytes} bytes", limit=max_bytes)

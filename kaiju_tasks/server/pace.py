@@ -6,10 +6,11 @@ tenth of the loop on them gets a tenth of it.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from kaiju_tasks.rpc import Effort
 
-__all__ = ["Pace"]
+__all__ = ["MESSAGE_SECONDS", "Pace"]
 
 FREE_SECONDS = 0.1
 """The time of the loop that a client may use before it rests. Half of it is forgotten each
@@ -68,12 +69,17 @@ class Pace:
         now = _now()
         return one.spent_at(now) > FREE_SECONDS and self._others_work(client, now)
 
-    async def turn(self, client: str) -> None:
-        """Wait until a client may go on."""
+    async def turn(self, client: str, is_gone: Callable[[], bool] = lambda: False) -> None:
+        """Wait until a client may go on.
+
+        :param is_gone: whether the connection that waits has ended; then others go on at once
+        """
         one = self._clients.get(client)
         if one is None or not self.rests(client):
             return
         async with one.turn:
+            if is_gone():
+                return
             await asyncio.sleep(one.rest_until - _now())
             one.rest(_now(), one.usual)  # its other messages come after it
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -14,16 +16,19 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import may_call
 from kaiju_tasks.rights.access import SERVE
 from kaiju_tasks.rpc import Effort, Share, encode_error
-from kaiju_tasks.server.counted_socket import CountedSocket
+from kaiju_tasks.server.arrivals import Arrival
+from kaiju_tasks.server.counted_socket import CountedSocket, early_bytes
 from kaiju_tasks.server.entrance import ADMISSION
 from kaiju_tasks.server.http import (
     client_of,
     connection_of,
     given_up,
+    is_gone,
     peer_of,
     rpc_url,
+    unread,
 )
-from kaiju_tasks.server.pace import Pace
+from kaiju_tasks.server.pace import MESSAGE_SECONDS, Pace
 from kaiju_tasks.server.peer import Peer
 from kaiju_tasks.server.seat import SocketSeat
 from kaiju_tasks.server.traffic import Traffic
@@ -67,16 +72,21 @@ async def _serve(
     serves = may_call(admission.principal, SERVE)
     largest = frames.largest if serves else CLIENT_FRAME_BODIES * frames.limits.max_body_bytes
     client = peer_of(request)
-    await traffic.pace.turn(client)
     arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic.pace, client))
     socket = CountedSocket(
         arrival.grew, heartbeat=HEARTBEAT_SECONDS, max_msg_size=largest, compress=False
     )
     try:
+        with unread(request), counted_before(request, arrival):
+            await traffic.pace.turn(client, partial(is_gone, request))
         await socket.prepare(request)
     except ConnectionResetError:
         logger.debug("%s was gone before its WebSocket was open", request.remote)
+        arrival.ended()
         return web.Response(status=CLOSED_BY_CLIENT)  # nobody reads it
+    except asyncio.CancelledError:  # it was given up
+        arrival.ended()
+        raise
     peer = Peer(socket, lambda: _unsent_bytes(request), backlog=traffic.backlog)
     caller = Caller(
         admission.principal,
@@ -113,6 +123,17 @@ async def _serve(
     return socket
 
 
+@contextmanager
+def counted_before(request: web.Request, arrival: Arrival) -> Iterator[None]:
+    """Count what has come over a connection before its WebSocket counts it."""
+    size = early_bytes(request)
+    arrival.grew(size)
+    try:
+        yield
+    finally:
+        arrival.shrank(size)
+
+
 def _unsent_bytes(request: web.Request) -> int:
     transport = request.transport
     return 0 if transport is None else transport.get_write_buffer_size()
@@ -142,6 +163,8 @@ class _Calls:
             limit = AT_ONCE_MAX + WAITING_MAX
             error = TooManyRequests(f"a connection may have at most {limit} open requests")
             self._peer.send(encode_error(None, error))
+            self._pace.charge(room.client, MESSAGE_SECONDS)
+            await self._pace.turn(room.client)  # a refusal costs the client, too
             return
         await self._pace.turn(room.client)
         taken = await room.share.take(room.client, len(body))

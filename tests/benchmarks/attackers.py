@@ -118,6 +118,11 @@ def _report(result: str) -> str:
     )
 
 
+async def nothing(attacker: Attacker) -> None:
+    """No attack: by how much the figures differ anyway."""
+    await asyncio.Event().wait()
+
+
 async def ping_flood(attacker: Attacker) -> None:
     """An executor that pings and reports without a pause."""
     ping, report = json.dumps(call("manager.ping", {"id": "evil"})), _report("1")
@@ -260,6 +265,7 @@ async def waits(attacker: Attacker) -> None:
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
+        nothing,
         ping_flood,
         large_reports,
         hard_floats,
