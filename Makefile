@@ -17,7 +17,7 @@ COVERAGE = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon" * 
 UNIT := tests/core tests/rpc
 QUICK := tests/test_docs_links.py $(UNIT) tests/api tests/store tests/manager
 
-.PHONY: help run test quick lint types imports checks postgres node browser pytest cover unit sim crash mutants chaos soak bench schemas console dist lock audit clean
+.PHONY: help run test quick lint types imports checks postgres node browser pytest cover unit sim crash mutants chaos soak fuzz bench schemas console dist lock audit clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -93,6 +93,9 @@ chaos: $(VENV)/.dev ## real faults against real processes (MINUTES=5 SEED= STORE
 soak: $(VENV)/.dev ## let managers and executors work for hours, and see that nothing grows (HOURS=1 STORE=sqlite)
 	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1) --db $(or $(STORE),postgres) \
 		$(if $(SEED),--seed '$(SEED)')
+
+fuzz: $(VENV)/.dev ## hostile input for everything that reads what clients send (MINUTES=5 SEED=)
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed '$(SEED)')
 
 bench: $(VENV)/.run ## measure this machine beside the limit of its database (DB=)
 	@$(BIN)/kaiju-tasks bench --db '$(DB)'
