@@ -168,6 +168,7 @@ ROWS: dict[str, Row] = {
     "tasks.m_explain": Row(READ, _ids, _empty),
     "tasks.inbox": Row(READ, _id),
     "tasks.family": Row(READ, _id),
+    "tasks.versions": Row(READ, _id),
     "tasks.update": Row(TASK, _changed),
     "tasks.m_update": Row(TASK, lambda id: {"ids": [id], "data": {"description": "x"}}, _empty),
     "tasks.delete": Row(TASK, _id, lambda result: result == {"deleted": False}),
