@@ -12,7 +12,7 @@ from kaiju_tasks.api.document import api_document
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.registry import TITLE
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rights import Access, access, sight_of
+from kaiju_tasks.rights import Access, access, may_call, sight_of
 from kaiju_tasks.rpc import Registry, document_for, servers
 from kaiju_tasks.server.console import asset, page
 from kaiju_tasks.server.entrance import ADMISSION, Entrance, Handler
@@ -184,7 +184,8 @@ async def _readyz(request: web.Request) -> web.StreamResponse:
 async def _metrics(request: web.Request) -> web.StreamResponse:
     try:
         sight = sight_of(request[ADMISSION].principal, access.READ_METRICS)
-        text = await request.app[METRICS].render(sight)
+        tokens = may_call(request[ADMISSION].principal, access.MANAGE)
+        text = await request.app[METRICS].render(sight, tokens=tokens)
     except StoreError:
         raise web.HTTPServiceUnavailable(text="503: the database cannot be reached") from None
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})

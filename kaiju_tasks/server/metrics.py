@@ -14,6 +14,9 @@ from kaiju_tasks.version import __version__
 __all__ = ["Metrics"]
 
 FRESH_SECONDS = 5.0
+SOON_SECONDS = 30 * 86_400.0
+SHOWN_TOKENS = 100
+"""The tokens that expire first."""
 
 
 class Metrics:
@@ -22,27 +25,51 @@ class Metrics:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._counts: dict[tuple[str, str], int] = {}
+        self._expiring: list[tuple[str, str, float]] = []
         self._counted_at = float("-inf")
 
-    async def render(self, sight: Sight) -> bytes:
+    async def render(self, sight: Sight, *, tokens: bool) -> bytes:
         """Render the metrics in the text format.
 
         :param sight: the streams that are shown
+        :param tokens: whether tokens are shown that expire soon
         :raises StoreError: the database cannot be queried
         """
         now = asyncio.get_running_loop().time()
         if now - self._counted_at >= FRESH_SECONDS:
             self._counts = await self._manager.store.status_counts(ALL_SIGHT)
+            self._expiring = await self._soon()
             self._counted_at = now
         registry = CollectorRegistry()
-        registry.register(_Collector(self, sight))
+        registry.register(_Collector(self, sight, tokens))
         return generate_latest(registry)
 
-    def families(self, sight: Sight) -> Iterator[Metric]:
+    async def _soon(self) -> list[tuple[str, str, float]]:
+        """The id, the principal and the time of the tokens that expire first."""
+        now = await self._manager.store.now()
+        found = [
+            (one.id, one.principal_id, one.expires_at)
+            for one, _ in await self._manager.store.tokens()
+            if one.revoked_at is None and now < one.expires_at < now + SOON_SECONDS
+        ]
+        return sorted(found, key=lambda one: one[2])[:SHOWN_TOKENS]
+
+    def families(self, sight: Sight, tokens: bool) -> Iterator[Metric]:
         """The metrics of the streams in sight."""
         yield self._info()
         yield self._tasks(sight)
         yield from self._executors(sight)
+        if tokens:
+            yield self._tokens()
+
+    def _tokens(self) -> Metric:
+        labels = ["token", "principal"]
+        text = "Seconds until tokens expire that have less than 30 days left."
+        seconds = GaugeMetricFamily("kaiju_token_expires_seconds", text, labels=labels)
+        now = self._manager.store.clock()
+        for token_id, principal, expires_at in self._expiring:
+            seconds.add_metric([token_id, principal], max(0.0, expires_at - now))
+        return seconds
 
     def _info(self) -> Metric:
         info = GaugeMetricFamily("kaiju_info", "This manager.", labels=["version", "manager_id"])
@@ -78,12 +105,13 @@ class Metrics:
 
 
 class _Collector(Collector):
-    def __init__(self, metrics: Metrics, sight: Sight) -> None:
+    def __init__(self, metrics: Metrics, sight: Sight, tokens: bool) -> None:
         self._metrics = metrics
         self._sight = sight
+        self._tokens = tokens
 
     def collect(self) -> Iterator[Metric]:
-        return self._metrics.families(self._sight)
+        return self._metrics.families(self._sight, self._tokens)
 
     def describe(self) -> Iterator[Metric]:
         return iter(())

@@ -253,6 +253,28 @@ async def test_metrics_show_the_streams_in_scope(site: Site) -> None:
     assert "orders" not in text
 
 
+async def test_metrics_show_admins_which_tokens_expire_soon(site: Site) -> None:
+    admin = await token_of(site.manager, "root", Kind.ADMIN)
+    viewer = await token_of(site.manager, "vic", Kind.VIEWER)
+    issuer = database_issuer(site.manager.store)
+    ids = {}
+    for days in (1, 31):
+        order = TokenOrder(principal="vic", lifetime=days * 86_400.0)
+        ids[days] = (await issuer.create(order)).id
+    gone = await issuer.create(TokenOrder(principal="vic", lifetime=86_400.0))
+    await issuer.revoke(gone.id)
+    shown = {}
+    for token in (admin, viewer):
+        response = await site.session.get(f"{site.url}/metrics", headers=bearer(token))
+        lines = (await response.text()).splitlines()
+        shown[token] = [line for line in lines if line.startswith("kaiju_token_expires_seconds{")]
+    assert shown[viewer] == []
+    [line] = shown[admin]
+    assert f'token="{ids[1]}"' in line
+    assert 'principal="vic"' in line
+    assert 0.9 * 86_400 < float(line.split()[-1]) <= 86_400
+
+
 async def test_whoami_and_the_rotation_of_the_own_token(site: Site) -> None:
     token = await token_of(site.manager, "ann", Kind.USER, streams=("a",))
 
