@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -184,7 +185,7 @@ class TasksApi:
                 holder = (await self._store.tasks([exc.holder], ALL_SIGHT)).get(exc.holder)
                 if holder is None:  # deleted since
                     continue
-                if not _sees(caller, holder):
+                if not _sees(caller, holder.definition):
                     raise _duplicate(None, None) from None
                 if refuses(defined.definition, holder.definition):
                     raise _duplicate(exc.holder, holder) from None
@@ -259,14 +260,14 @@ class TasksApi:
         labels = {} if caller.cause is None else await self._labels(caller.cause)
         drafts = [self._draft(defined, caller, labels) for defined in made]
         try:
-            outcomes = await self._committer.create_all(drafts)
+            outcomes = await self._committer.create_all(drafts, partial(_sees, caller))
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(caller, made[index].definition.id, index) from None
         except Duplicate as exc:
             found = await self._store.tasks([exc.holder], ALL_SIGHT, results=False)
             view = found.get(exc.holder)
-            if view is not None and not _sees(caller, view):
+            if view is not None and not _sees(caller, view.definition):
                 raise _duplicate(None, None, seen[exc.task_id]) from None
             raise _duplicate(exc.holder, view, seen[exc.task_id]) from None
         ids = [one.holder if isinstance(one, Duplicate) else one.row.id for one in outcomes]
@@ -876,9 +877,8 @@ def _of_item(index: int | None) -> Iterator[None]:
         raise
 
 
-def _sees(caller: Caller, view: TaskView) -> bool:
+def _sees(caller: Caller, definition: Definition) -> bool:
     """Whether an answer to a create may name a task that exists."""
-    definition = view.definition
     return seen_by(caller, access.CHANGE_TASKS).sees(definition.user_id, definition.app_name)
 
 

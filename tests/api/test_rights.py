@@ -533,11 +533,14 @@ async def test_a_unique_key_does_not_name_a_holder_of_another_stream(call: Calls
         ("tasks.create", {"data": again}, "data.unique"),
         ("tasks.m_create", {"data": [{**again, "unique": {"key": "k", "on_conflict": "error"}}]},
          "data.0.unique"),
+        ("tasks.m_create", {"data": [{"commands": [{"method": "a"}], "app_name": "orders"}, again]},
+         "data.1.unique"),
     ):  # fmt: skip
         refused = await failure(narrow, method, params)
         assert isinstance(refused, Conflict)
         assert "hidden" not in f"{refused} {refused.data}"
         assert refused.data["field"] == field
+    assert await narrow("tasks.count") == {"count": 0}
 
 
 async def test_a_task_with_the_id_of_a_deleted_one_reveals_nothing_of_that(call: Calls) -> None:

@@ -206,19 +206,23 @@ class Committer:
         """
         return await self._submit_one(DraftEntry(draft))
 
-    async def create_all(self, drafts: Sequence[Draft]) -> list[Step | Duplicate]:
+    async def create_all(
+        self, drafts: Sequence[Draft], sees: Callable[[Definition], bool]
+    ) -> list[Step | Duplicate]:
         """Insert tasks in one transaction, all or none. Tasks that accept a duplicate are left
         out if another task holds their unique key.
 
+        :param sees: whether the caller may know the task that holds a unique key
         :returns: for each draft, the step or the duplicate, in order
         :raises AlreadyExists: ids are taken, and are the `args`; nothing was written
         :raises Duplicate: another task holds the unique key of a draft whose `on_conflict` refuses
-            that task; nothing was written
+            that task, or that the caller does not see; nothing was written
         """
 
         async def work(tx: Transaction) -> Written[list[Step | Duplicate]]:
             await tx.lock([])
-            outcomes = await _all_or_none(tx, drafts, await self._inserts.insert(tx, drafts))
+            inserted = await self._inserts.insert(tx, drafts)
+            outcomes = await _all_or_none(tx, drafts, inserted, sees)
             changes = [
                 Change(one, draft.definition, None)
                 for one, draft in zip(outcomes, drafts, strict=True)
@@ -498,10 +502,14 @@ def _entries(
 
 
 async def _all_or_none(
-    tx: Transaction, drafts: Sequence[Draft], inserted: Sequence[Step | AlreadyExists | Duplicate]
+    tx: Transaction,
+    drafts: Sequence[Draft],
+    inserted: Sequence[Step | AlreadyExists | Duplicate],
+    sees: Callable[[Definition], bool],
 ) -> list[Step | Duplicate]:
     """:raises AlreadyExists: an id is taken
-    :raises Duplicate: another task holds the unique key of a draft that refuses that task
+    :raises Duplicate: another task holds the unique key of a draft that refuses that task, or that
+        the caller does not see
     """
     if taken := [one for one in inserted if isinstance(one, AlreadyExists)]:
         raise AlreadyExists(*sorted(str(one) for one in taken))
@@ -509,7 +517,10 @@ async def _all_or_none(
     holders = await _definitions(tx, drafts, {one.holder for one in duplicates.values()})
     for draft in drafts:
         one = duplicates.get(draft.definition.id)
-        if one is not None and refuses(draft.definition, holders[one.holder]):
+        if one is None:
+            continue
+        holder = holders[one.holder]
+        if refuses(draft.definition, holder) or not sees(holder):
             raise one
     return [one for one in inserted if not isinstance(one, AlreadyExists)]
 
