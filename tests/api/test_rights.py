@@ -364,12 +364,12 @@ async def test_operators_see_the_audit_of_their_streams(call: Calls, bob: Calls)
     await admin.create("work", id="o", app_name="orders")
     for id in ("t", "o"):
         await admin("tasks.suspend", id=id)
-    await bob("tasks.resume", id="t")
+    await bob("tasks.update", id="t", data={"description": "x"})
     operator = await as_(call, "op", Kind.OPERATOR, streams=("billing",))
     records = (await operator("audit.list"))["data"]
     assert {one["target"] for one in records} == {"t"}
     own = (await bob("audit.list"))["data"]
-    assert [(one["action"], one["user_id"]) for one in own] == [("tasks.resume", "bob")]
+    assert [(one["action"], one["user_id"]) for one in own] == [("tasks.update", "bob")]
 
 
 async def test_the_owner_of_a_task_and_its_token_are_kept(manager: Manager, bob: Calls) -> None:
