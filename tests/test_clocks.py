@@ -26,6 +26,7 @@ ALLOWED = {
     "tests/chaos/__main__.py": "for how long faults strike",
     "tests/chaos/soak.py": "for how long the work goes on",
     "tests/chaos/world.py": "records when processes stood still",
+    "tests/fuzz/__main__.py": "for how long input is sent",
     "tests/manager/writing/test_committer.py": "a lower bound: whatever delays it makes it larger",
     "tests/support/pids.py": "ends a wait in vain, generously",
     "tests/support/postgres.py": "ends a wait in vain, generously",

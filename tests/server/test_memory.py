@@ -21,6 +21,9 @@ class Process:
         self.trimmed = 0
         self.seen = asyncio.Event()
         monkeypatch.setattr(memory, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(memory, "TRIM_SECONDS", 1_000.0)
+        monkeypatch.setattr(memory, "PAUSE_SECONDS", 1_000.0)
+        monkeypatch.setattr(memory, "PAUSE_SECONDS_MAX", 1_000.0)
         monkeypatch.setattr(memory, "_resident", self._resident)
         monkeypatch.setattr(memory, "_trim", lambda: self._trim)
 
