@@ -1,6 +1,7 @@
 """Serves JSON-RPC over HTTP POST."""
 
 import asyncio
+import select
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -41,6 +42,8 @@ __all__ = [
 
 BODY_SECONDS = 60.0
 """The time in which a body has to arrive."""
+HUNG_UP = getattr(select, "POLLRDHUP", 0)
+"""What only Linux reports; elsewhere, a connection that is aborted is noticed, and no other."""
 GIVEN_UP_SECONDS = 0.01
 """What it costs to receive a request that does not become complete."""
 
@@ -173,14 +176,24 @@ def connection_of(request: web.Request) -> str:
 
 def is_gone(request: web.Request) -> bool:
     """Whether the connection of a request has ended, so that nobody reads the answer."""
-    return request.transport is None or request.transport.is_closing()
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return True
+    return not transport.is_reading() and _has_hung_up(transport)
+
+
+def _has_hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other end has closed a connection that is not read, so that nobody notices."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), HUNG_UP)
+    return bool(poll.poll(0))
 
 
 @contextmanager
 def unread(request: web.Request) -> Iterator[None]:
     """Read nothing of a connection for the duration of the block."""
     transport = request.transport
-    if transport is None:
+    if transport is None or not transport.is_reading():  # its buffer is full already
         yield
         return
     transport.pause_reading()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -73,6 +74,27 @@ async def test_what_comes_from_a_client_that_rests_is_counted(
     await wait_until(lambda: arrivals.bytes == 24_000, "what has come is counted")
     for raw in raws:
         raw.abort()
+
+
+@pytest.mark.parametrize("head", [UPGRADE, post_of(b"", 9_000)], ids=["socket", "post"])
+async def test_a_client_that_is_gone_is_noticed_although_it_is_not_read(
+    traffic: list[Traffic], site: Site, mallory: bytes, head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Callable[[], bool]] = []
+    never = asyncio.Event()
+
+    async def turn(client: str, is_gone: Callable[[], bool]) -> None:
+        asked.append(is_gone)
+        await never.wait()
+
+    monkeypatch.setattr(traffic[0].pace, "turn", turn)
+    raw = Raw(site.port)
+    await raw.send(head + mallory + b"x" * 100)
+    await wait_until(lambda: asked, "it waits for its turn")
+    assert not asked[0]()
+    raw.writer.close()
+    await wait_until(asked[0], "it is gone")
+    never.set()
 
 
 async def test_those_that_are_gone_let_others_pass(
