@@ -13,6 +13,7 @@ READS = frozenset(
         "executors.list",
         "manager.list_active_executors",
         "marks.list",
+        "stats.series",
         "notifications.get",
         "notifications.list",
         "pauses.list",

@@ -1328,6 +1328,67 @@ class Mark(Struct):
     user_id: str | None
 
 
+class StatName(StrEnum):
+    """What is counted by minute. Those that end in `seconds` are durations."""
+
+    RUNS_STARTED = "runs.started"
+    RUNS_FINISHED = "runs.finished"
+    RUNS_FAILED = "runs.failed"
+    RUNS_CANCELLED = "runs.cancelled"
+    RUNS_RETRIED = "runs.retried"
+    STAGES_FINISHED = "stages.finished"
+    STAGES_FAILED = "stages.failed"
+    STAGES_LOST = "stages.lost"
+    FIRES_MISSED = "fires.missed"
+    QUEUE_SECONDS = "runs.queue_seconds"
+    RUN_SECONDS = "runs.run_seconds"
+    STAGE_SECONDS = "stages.seconds"
+
+
+class StatPoint(Struct, omit_defaults=True):
+    """One interval of a series. Only durations have a mean and percentiles, where `count` is not 0.
+
+    :param at: start of the interval
+    :param count: how often it happened
+    :param mean: mean duration in seconds
+    :param p50: half of the durations are not longer, in seconds; percentiles are estimates from
+        buckets, each of which ends at 1.4 times the end of the one before
+    :param p95: 95 % of the durations are not longer
+    :param p99: 99 % of the durations are not longer
+    """
+
+    at: Moment
+    count: Number
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class StatSeries(Struct):
+    """What was counted under one name.
+
+    :param points: one for each interval, in order
+    """
+
+    name: StatName
+    points: list[StatPoint]
+
+
+class Stats(Struct):
+    """Series over the same intervals.
+
+    :param start: start of the first interval
+    :param end: end of the last interval
+    :param step: seconds of each interval
+    """
+
+    start: Moment
+    end: Moment
+    step: Number
+    data: list[StatSeries]
+
+
 class StreamInfo(Struct, kw_only=True):
     """A stream: the tasks in it and the executors that serve it.
 

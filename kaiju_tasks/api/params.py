@@ -36,6 +36,7 @@ from kaiju_tasks.types import (
     Refusal,
     RefusalCount,
     Rev,
+    StatName,
     Task,
     TaskStatus,
 )
@@ -643,6 +644,23 @@ class MarkListParams(Struct, forbid_unknown_fields=True):
     start: float | str | None = None
     end: float | str | None = None
     limit: PageLimit = 100
+
+
+class StatParams(Struct, forbid_unknown_fields=True):
+    """
+    :param names: what to read
+    :param start: the first time, UNIX seconds or ISO-8601, read in UTC if it has no offset
+    :param end: the time before which the last interval begins; at most an hour from now
+    :param step: seconds of an interval, a multiple of 60. Multiples of 3600 read hours, which are
+        kept for 90 days; all others read minutes, which are kept for 48 hours
+    :param app_name: only of this stream; default all streams that the caller may see
+    """
+
+    names: Annotated[list[StatName], Meta(min_length=1, max_length=20)]
+    start: float | str
+    end: float | str
+    step: Annotated[int, Meta(ge=60, le=7_776_000, multiple_of=60)] = 60
+    app_name: Id | None = None
 
 
 class PreviewParams(Struct, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.runs import RunsApi
 from kaiju_tasks.api.schedules import SchedulesApi
 from kaiju_tasks.api.stage_methods import StageMethods
+from kaiju_tasks.api.stats import StatsApi
 from kaiju_tasks.api.streams import StreamsApi
 from kaiju_tasks.api.system import SystemApi
 from kaiju_tasks.api.tasks import TasksApi
@@ -69,6 +70,7 @@ from kaiju_tasks.types import (
     Run,
     RunList,
     StageRecord,
+    Stats,
     StreamInfo,
     Task,
     TaskList,
@@ -99,6 +101,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_streams(registry, _maker(StreamsApi, target))
     _add_schedules(registry, _maker(SchedulesApi, target))
     _add_marks(registry, _maker(MarksApi, target))
+    _add_stats(registry, _maker(StatsApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
     _add_manager(registry, _maker(ManagerApi, target, known))
@@ -288,6 +291,11 @@ def _add_marks(registry: Registry, marks: Any) -> None:
     add = _adder(registry, "marks", (NotFound, Unavailable))
     add("add", access.OPERATE_STREAMS, marks.add, p.MarkParams, Mark)
     add("list", access.READ_STREAMS, marks.list, p.MarkListParams, list[Mark], (Unavailable,))
+
+
+def _add_stats(registry: Registry, stats: Any) -> None:
+    add = _adder(registry, "stats", (Unavailable,))
+    add("series", access.READ_STREAMS, stats.series, p.StatParams, Stats)
 
 
 def _add_streams(registry: Registry, streams: Any) -> None:

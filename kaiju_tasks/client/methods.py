@@ -50,6 +50,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "schedules.upcoming": ("start", "end"),
     "marks.add": ("label", "at", "app_name"),
     "marks.list": ("start", "end"),
+    "stats.series": ("names", "start", "end", "step", "app_name"),
     "pauses.add": ("reason",),
     "principals.list": (),
     "principals.update": ("id", "data"),

@@ -32,6 +32,7 @@ from kaiju_tasks.manager.progress import ProgressKeeper
 from kaiju_tasks.manager.publisher import Publisher
 from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.stats import Stats
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.protocol import Report
@@ -154,8 +155,15 @@ class Manager:
             store, self.committer, self.auth, settings, self.id, self.dice.new_id
         )
         self.retention = Retention(store, self.committer, settings, self.dice)
+        self.stats = Stats(store, self.clock, self.id)
         self._publisher = Publisher(
-            self.streams, self.scheduler, self.sessions, self.waiters, self.events, self.wakes
+            self.streams,
+            self.scheduler,
+            self.sessions,
+            self.waiters,
+            self.events,
+            self.wakes,
+            self.stats,
         )
         self._beats = Loop(
             "heartbeat",
@@ -186,6 +194,7 @@ class Manager:
         self.retention.start()
         self.progress.start()
         self.bulks.start()
+        self.stats.start()
         listening = self.store.listen(self._on_wake, self.relay.received)
         await self._exit.enter_async_context(listening)
         self.relay.greet()
@@ -205,6 +214,7 @@ class Manager:
         await self.pauses.stop()
         await self.committer.stop()
         await self.roster.stop()
+        await self.stats.stop()
         await self.auth.stop()
         for task in list(self._background):
             task.cancel()

@@ -10,6 +10,7 @@ from kaiju_tasks.manager.executors.sessions import Sessions
 from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.run_log import log_changes
 from kaiju_tasks.manager.scheduler import Scheduler
+from kaiju_tasks.manager.stats import Stats
 from kaiju_tasks.manager.writing.changes import Change
 
 
@@ -27,6 +28,7 @@ class Publisher:
         waiters: Waiters,
         events: EventHub,
         wakes: Wakes,
+        stats: Stats,
     ) -> None:
         self._streams = streams
         self._scheduler = scheduler
@@ -34,6 +36,7 @@ class Publisher:
         self._waiters = waiters
         self._events = events
         self._wakes = wakes
+        self._stats = stats
 
     def publish(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -44,6 +47,7 @@ class Publisher:
         self._waiters.changed(change.step.row.id for change in changes)
         self._events.publish(changes)
         log_changes(changes)
+        self._stats.count(changes)
 
     def _feed(self, step: Step) -> None:
         """Offer a ready task to the executors of this manager or, failing that, of others."""

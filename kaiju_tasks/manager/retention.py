@@ -14,7 +14,7 @@ from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import Condition, Store, Transaction
+from kaiju_tasks.store.base import HOUR, MINUTE, Condition, Store, Transaction
 from kaiju_tasks.types import ENDED
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ PRUNE_BATCH = 500
 DAY_SECONDS = 86_400.0
 GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 GONE_MANAGERS_KEPT_SECONDS = 2 * DAY_SECONDS
+STATS_KEPT_SECONDS = {MINUTE: 2 * DAY_SECONDS, HOUR: 90 * DAY_SECONDS}
 FAMILIES_COUNTED_SECONDS = DAY_SECONDS
 """A scheduled task that another task created can run for years in the same family."""
 
@@ -39,8 +40,9 @@ class Retention:
     It deletes ended tasks as `task_retention_days` says, runs, the ids of their messages,
     versions of definitions that only they used and notifications older than `retention_days`,
     audit records, marks and bulk calls older than `audit_retention_days`, executors that left
-    more than a day ago, pauses that are over, unused concurrency keys, and the sizes of
-    families that began more than a day ago.
+    more than a day ago, pauses that are over, unused concurrency keys, the sizes of
+    families that began more than a day ago, and statistics: of minutes after 48 hours, of hours
+    after 90 days.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -87,6 +89,8 @@ class Retention:
         await _all(self._store.prune_audit, now - self._audit_kept_seconds)
         await _all(self._store.prune_marks, now - self._audit_kept_seconds)
         await _all(self._store.prune_bulks, now - self._audit_kept_seconds)
+        for step, kept in STATS_KEPT_SECONDS.items():
+            await _all(partial(self._store.prune_stats, step), now - kept)
         self._pruned = True
         return runs
 

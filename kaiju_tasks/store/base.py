@@ -114,6 +114,41 @@ class StoredDefinition(Struct):
     definition: Definition
 
 
+MINUTE, HOUR = 60, 3600
+"""The seconds for which counts are stored."""
+
+
+class Counted(Struct):
+    """What a manager has counted of one thing in a minute or an hour.
+
+    :param step: MINUTE or HOUR
+    :param at: start of the minute or hour, UNIX seconds
+    :param bucket: of the durations that are counted; -1 if they have none
+    :param total: sum of the durations, in seconds
+    """
+
+    step: int
+    at: int
+    app_name: str
+    name: str
+    bucket: int
+    count: int
+    total: float
+
+
+class StatRow(Struct):
+    """The counts of one thing and bucket in an interval.
+
+    :param at: start of the interval, UNIX seconds
+    """
+
+    name: str
+    at: int
+    bucket: int
+    count: int
+    total: float
+
+
 class TaskView(Struct):
     """A task that was read.
 
@@ -944,6 +979,40 @@ class Store(Protocol):
         """Delete up to `limit` marks of a time before this one.
 
         :returns: the number of deleted marks
+        """
+        ...
+
+    async def add_stats(self, manager_id: str, counts: Sequence[Counted]) -> None:
+        """Add counts to those that this manager has stored of the same minutes and hours."""
+        ...
+
+    async def stats(
+        self,
+        step: int,
+        start: int,
+        end: int,
+        interval: int,
+        names: Sequence[str],
+        app_names: Sequence[str] | None,
+    ) -> list[StatRow]:
+        """Add up the counts of all managers, in intervals.
+
+        :param step: MINUTE or HOUR: the counts to read
+        :param start: a multiple of `interval`, UNIX seconds
+        :param end: the counts before this time
+        :param interval: seconds, a multiple of `step`
+        :param app_names: of these streams; None for all
+        """
+        ...
+
+    async def stat_streams(self, step: int, start: int, end: int) -> list[str]:
+        """The streams that have counts of a time; see `stats`."""
+        ...
+
+    async def prune_stats(self, step: int, before: float, limit: int) -> int:
+        """Delete up to `limit` counts of minutes or hours before a time.
+
+        :returns: the number of deleted counts
         """
         ...
 

@@ -1,10 +1,11 @@
 """Implements the methods that both stores share: each runs one statement of the store's dialect."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Row, Situation, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
@@ -14,8 +15,10 @@ from kaiju_tasks.store.base import (
     COUNT_LIMIT,
     Child,
     Condition,
+    Counted,
     PageQuery,
     RunPage,
+    StatRow,
     StreamCount,
     TaskView,
 )
@@ -197,6 +200,30 @@ class SharedStore(ABC):
 
     async def prune_marks(self, before: float, limit: int) -> int:
         return await self._change("prune_marks", before, limit)
+
+    async def add_stats(self, manager_id: str, counts: Sequence[Counted]) -> None:
+        rows = json.dumps([astuple(one) for one in counts])
+        await self._change("add_stats", rows, manager_id)
+
+    async def stats(
+        self,
+        step: int,
+        start: int,
+        end: int,
+        interval: int,
+        names: Sequence[str],
+        app_names: Sequence[str] | None,
+    ) -> list[StatRow]:
+        streams = None if app_names is None else json.dumps(app_names)
+        values = (step, start, end, interval, json.dumps(names), streams)
+        return [StatRow(*found) for found in await self._read("stats", *values, asked=True)]
+
+    async def stat_streams(self, step: int, start: int, end: int) -> list[str]:
+        found = await self._read("stat_streams", step, start, end, asked=True)
+        return [app_name for (app_name,) in found]
+
+    async def prune_stats(self, step: int, before: float, limit: int) -> int:
+        return await self._change("prune_stats", step, int(before), limit)
 
     async def status_counts(self, sight: Sight) -> dict[tuple[str, str], int]:
         return {

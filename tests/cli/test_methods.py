@@ -83,6 +83,7 @@ WITHOUT = {
     "tasks.write_message": "another name of tasks.message",
     "events.subscribe": "`events`, over a WebSocket: tests/cli/test_events.py",
     "events.unsubscribe": "`events` ends with its connection",
+    "stats.series": "the console draws it; `streams` shows what is now",
     "system.info": "/metrics and the manager's page show it",
     "system.whoami": "`token list` shows all tokens",
     "principals.list": "`token list` shows the principals of all tokens",

@@ -153,6 +153,8 @@ async def a_failed_run(call: Checked) -> None:
     await call("schedules.upcoming")
     await call("marks.add", label="v2")
     await call("marks.list")
+    names = ["runs.failed", "stages.seconds"]
+    await call("stats.series", names=names, start=0, end=1e10, step=7_776_000)
     (attempt,) = await call("tasks.stages", job_id=failed["job_id"])
     assert attempt["error"]["message"] == "no"
     assert (await call("tasks.write_message", id="f", data=1))["state"] == "rejected"

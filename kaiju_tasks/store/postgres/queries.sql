@@ -1067,3 +1067,31 @@ WHERE id = $1
 -- name: prune_bulks
 -- Delete bulk calls that ended before a time.
 DELETE FROM bulks WHERE id = ANY (ARRAY(SELECT id FROM bulks WHERE ended < $1::float8 LIMIT $2::int))
+
+-- name: add_stats
+-- Add a JSON list of counts to those of their minutes and hours.
+INSERT INTO stats (step, at, app_name, name, bucket, manager_id, count, total)
+SELECT (v->>0)::bigint, (v->>1)::bigint, v->>2, v->>3, (v->>4)::bigint, $2::text,
+    (v->>5)::bigint, (v->>6)::float8
+FROM json_array_elements($1::text::json) AS v
+ON CONFLICT (step, at, app_name, name, bucket, manager_id) DO UPDATE
+SET count = stats.count + excluded.count, total = stats.total + excluded.total
+
+-- name: stats
+-- Add up the counts of a time, in intervals.
+SELECT name, at - at % $4::bigint, bucket, sum(count)::bigint, sum(total) FROM stats
+WHERE step = $1::bigint AND at >= $2::bigint AND at < $3::bigint
+    AND name = ANY (ARRAY(SELECT json_array_elements_text($5::text::json)))
+    AND ($6::text IS NULL
+        OR app_name = ANY (ARRAY(SELECT json_array_elements_text($6::text::json))))
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+
+-- name: stat_streams
+-- Read the streams that have counts of a time.
+SELECT DISTINCT app_name FROM stats
+WHERE step = $1::bigint AND at >= $2::bigint AND at < $3::bigint
+
+-- name: prune_stats
+-- Delete the counts of minutes or hours before a time.
+DELETE FROM stats WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM stats WHERE step = $1::bigint AND at < $2::bigint LIMIT $3::int))

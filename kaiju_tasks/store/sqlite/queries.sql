@@ -807,3 +807,30 @@ WHERE id = ?1
 -- name: prune_bulks
 -- Delete bulk calls that ended before a time.
 DELETE FROM bulks WHERE id IN (SELECT id FROM bulks WHERE ended < ?1 LIMIT ?2)
+
+-- name: add_stats
+-- Add a JSON list of counts to those of their minutes and hours.
+INSERT INTO stats (step, at, app_name, name, bucket, manager_id, count, total)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?2, json_extract(value, '$[5]'),
+    json_extract(value, '$[6]')
+FROM json_each(?1) WHERE true
+ON CONFLICT (step, at, app_name, name, bucket, manager_id) DO UPDATE
+SET count = count + excluded.count, total = total + excluded.total
+
+-- name: stats
+-- Add up the counts of a time, in intervals.
+SELECT name, at - at % ?4, bucket, sum(count), sum(total) FROM stats
+WHERE step = ?1 AND at >= ?2 AND at < ?3 AND name IN (SELECT value FROM json_each(?5))
+    AND (?6 IS NULL OR app_name IN (SELECT value FROM json_each(?6)))
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+
+-- name: stat_streams
+-- Read the streams that have counts of a time.
+SELECT DISTINCT app_name FROM stats WHERE step = ?1 AND at >= ?2 AND at < ?3
+
+-- name: prune_stats
+-- Delete the counts of minutes or hours before a time.
+DELETE FROM stats WHERE (step, at, app_name, name, bucket, manager_id) IN (
+    SELECT step, at, app_name, name, bucket, manager_id FROM stats
+    WHERE step = ?1 AND at < ?2 LIMIT ?3)
