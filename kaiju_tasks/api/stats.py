@@ -25,8 +25,7 @@ class StatsApi:
         self._store = manager.store
 
     async def series(self, caller: Caller, params: StatParams) -> Stats:
-        """Count what has happened, by intervals: runs, stages and their durations, over all
-        managers.
+        """Count runs, stages and their durations by intervals, over all managers.
 
         Every manager adds what it has counted every 10 seconds, so the last interval grows. Times
         are rounded to whole intervals. A call reads at most 5000 points.
