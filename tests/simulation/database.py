@@ -205,12 +205,7 @@ class StoreLine:
         database, faults = self._database, self._database.faults
         await self._reach()
         steps = presumed.inserted + presumed.saved
-        ids = {step.row.id for step in steps}
-        if database.late.locked("tasks") & ids or database.late.locked("inserted") & ids:
-            return False
-        if database.late.locked("executors") & presumed.sessions.keys():
-            return False
-        if self._dice(faults.conflict):
+        if database.late.stop(presumed) or self._dice(faults.conflict):
             return False
         if self._dice(faults.late):
             as_now = copy(self)  # what it decides, it decides before it loses the database

@@ -97,10 +97,19 @@ class LateCommits:
         self, late: LateCommit, presumed: Presumed, seconds: float, committed: Any
     ) -> None:
         await asyncio.sleep(seconds)
-        if seconds < VALID_SECONDS and await self._store.write_presumed(presumed):
+        may_write = seconds < VALID_SECONDS and not self.stop(presumed)
+        if may_write and await self._store.write_presumed(presumed):
             committed()
         self._open.remove(late)
         late.ended.set()
+
+    def stop(self, presumed: Presumed) -> bool:
+        """Whether a presumed transaction writes nothing, because late commits have locked what it
+        would lock."""
+        ids = {step.row.id for step in presumed.inserted + presumed.saved}
+        if (self.locked("tasks") | self.locked("inserted")) & ids:
+            return True
+        return not self.locked("executors").isdisjoint(presumed.sessions)
 
     # -- others -----------------------------------------------------------------------------
 
