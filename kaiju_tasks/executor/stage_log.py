@@ -3,19 +3,21 @@
 import logging
 
 from kaiju_tasks.executor.context import StageInfo
+from kaiju_tasks.line_budget import LineBudget
 from kaiju_tasks.protocol import ReportError, ReportState
 
 __all__ = ["log_end", "log_start", "log_stop"]
 
 logger = logging.getLogger("kaiju_tasks.executor.stage")
+budget = LineBudget(logger)
 
 ERROR_CHARACTERS = 500
 
 
 def log_start(info: StageInfo) -> None:
-    """Log at level debug that a stage starts."""
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("stage started", extra=_identity(info))
+    """Log at level info that a stage starts."""
+    if budget.admits(logging.INFO):
+        logger.info("stage started", extra=_identity(info))
 
 
 def log_end(info: StageInfo, state: ReportState, error: ReportError | None, seconds: float) -> None:
@@ -29,7 +31,7 @@ def log_end(info: StageInfo, state: ReportState, error: ReportError | None, seco
         level, message = logging.INFO, "stage skipped"
     else:
         level, message = logging.INFO, "stage finished"
-    if not logger.isEnabledFor(level):
+    if not budget.admits(level):
         return
     extra = _identity(info)
     extra["seconds"] = round(seconds, 3)
@@ -41,7 +43,7 @@ def log_end(info: StageInfo, state: ReportState, error: ReportError | None, seco
 
 def log_stop(info: StageInfo, seconds: float) -> None:
     """Log that a running stage is stopped without an outcome, because its lease ends."""
-    if logger.isEnabledFor(logging.INFO):
+    if budget.admits(logging.INFO):
         extra = _identity(info)
         extra["seconds"] = round(seconds, 3)
         logger.info("stage stopped: its lease ends", extra=extra)

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 import msgspec
 
 from kaiju_tasks.lifecycle import Attempt, Row, RunRecord
+from kaiju_tasks.line_budget import LineBudget
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.types import ErrorType, Outcome, RunOutcome, TaskError
 
 log = logging.getLogger("kaiju_tasks.manager.runs")
+budget = LineBudget(log)
 
 ERROR_CHARACTERS = 500
 MOVES = {
@@ -35,7 +37,7 @@ def log_changes(changes: Iterable[Change]) -> None:
 
 def _log_move(attempt: Attempt, row: Row) -> None:
     level, message = MOVES[attempt.outcome]
-    if not log.isEnabledFor(level):
+    if not budget.admits(level):
         return
     extra = {
         "task_id": row.id,
@@ -54,7 +56,7 @@ def _log_end(run: RunRecord, row: Row) -> None:
     cancelled = error is not None and error.type == ErrorType.CANCELLED
     failed = run.status == RunOutcome.FAILED and not cancelled
     level = logging.ERROR if failed else logging.INFO
-    if not log.isEnabledFor(level):
+    if not budget.admits(level):
         return
     extra: dict[str, object] = {
         "task_id": run.task_id,

@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 
+from kaiju_tasks.line_budget import LineBudget
+from kaiju_tasks.manager import run_log
 from tests.manager.hand import Calls, HandExecutor, released
 
 LOGGER = "kaiju_tasks.manager.runs"
+
+
+@pytest.fixture(autouse=True)
+def budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other test has used up the lines of this second."""
+    monkeypatch.setattr(run_log, "budget", LineBudget(run_log.log))
 
 
 def last(caplog: pytest.LogCaptureFixture) -> Any:
