@@ -37,7 +37,7 @@ EXECUTORS = Listing(
 COMMANDS = Listing(
     columns=("app_name", "method", "executors", "doc"),
     important=("method", "app_name", "doc", "executors"),
-    fields=lambda: ("app_name", "method", "params", "doc", "executors"),
+    fields=lambda: ("app_name", "method", "params", "doc", "executors", "result", "examples"),
     noun="commands",
     computed={"doc": _first_paragraph},
 )

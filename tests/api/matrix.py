@@ -4,6 +4,7 @@ It is written by hand, and not from the access that methods are registered with:
 same fault.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -106,6 +107,11 @@ def _none(id: str) -> Json:
     return {}
 
 
+def _last_minutes(id: str) -> Json:
+    now = time.time()
+    return {"names": ["runs.cancelled"], "start": now - 600, "end": now + 60, "app_name": STREAM}
+
+
 def _job(id: str) -> Json:
     return {"job_id": id}
 
@@ -138,6 +144,10 @@ def _false(result: Any) -> bool:
 
 def _no_page(result: Any) -> bool:
     return (result["data"], result["count"]) == ([], 0)
+
+
+def _no_count(result: Any) -> bool:
+    return not any(point["count"] for one in result["data"] for point in one["points"])
 
 
 def _no_match(result: Any) -> bool:
@@ -200,6 +210,7 @@ ROWS: dict[str, Row] = {
     "runs.list": Row(READ, _where("task_id"), _no_page, made="ended"),
     "runs.get": Row(READ, _job, made="run"),
     "streams.list": Row(SERVED, _none, _no_stream),
+    "stats.series": Row(SERVED, _last_minutes, _no_count, made="counted"),
     "schedules.upcoming": Row(READ, _where(), lambda result: not result["data"], made="cron"),
     "marks.add": Row(OPERATED, lambda id: {"label": id, "app_name": STREAM}),
     "marks.list": Row(SERVED, _none, _no_stream, made="mark"),

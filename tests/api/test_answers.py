@@ -36,7 +36,7 @@ async def test_every_field_is_there_and_lists_leave_out_the_long_ones(call: Call
     assert set(stored) == set(Task.__struct_fields__)
     assert datetime.fromisoformat(stored["created"]).utcoffset() == UTC.utcoffset(None)
     (listed,) = (await call("tasks.list"))["data"]
-    assert set(stored) - set(listed) == {"commands", "kws", "result"}
+    assert set(stored) - set(listed) == {"commands", "kws", "progress", "result"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,10 @@ class World:
         await self._task(id, notify=True)
         await self._owner("tasks.cancel", id=id)
 
+    async def _make_counted(self, id: str) -> None:
+        await self._make_ended(id)
+        await self._owner.manager.stats.write()
+
     async def _make_run(self, id: str) -> str:
         timer = {"method": "_TIMER_", "params": {"timer": 0}}
         await self._owner.create(timer, WORK, id=id, app_name=STREAM, kws={"text": SECRET})

@@ -134,7 +134,9 @@ def test_the_report_is_written_twice_to_the_same_files(site, ctx, tmp_path):
     assert msgspec.json.decode(Path(paths["json"]).read_bytes())["summary"] == paths["summary"]
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(filter(Path.is_file, EXAMPLES.iterdir())), ids=lambda path: path.name
+)
 def test_the_examples_are_tasks_of_registered_commands(path: Path):
     task = msgspec.convert(yaml.safe_load(path.read_text()), NewTask)
     for step in task.commands:

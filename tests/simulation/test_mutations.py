@@ -204,7 +204,7 @@ def waits_for_ever_for_a_socket(plant: Plant) -> None:
     def deaf(self: Session, size: int) -> None:
         self.untaken -= size
 
-    plant(Session, "_taken", deaf)
+    plant(Session, "taken", deaf)
 
 
 def begins_a_run_twice(plant: Plant) -> None:
@@ -258,13 +258,14 @@ def publishes_events_before_the_commit(plant: Plant) -> None:
         placement: Placement,
         presume: bool,
         in_doubt: Callable[[], None],
+        ready: Sequence[Row] = (),
     ) -> Any:
         async def published(tx: Transaction) -> Any:
             written = await work(tx)
             self._publish(written.changes)
             return written
 
-        return await commit(self, published, placement, presume, in_doubt)
+        return await commit(self, published, placement, presume, in_doubt, ready)
 
     plant(Committer, "_commit", hasty)
 
