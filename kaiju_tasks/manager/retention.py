@@ -131,9 +131,20 @@ class Retention:
         total = 0
         async for ids in self._store.ids(conditions, sight, PRUNE_BATCH):
             event = partial(_delete_if_ended, before=before)
-            outcomes = await self._committer.apply_all([(task_id, event) for task_id in ids])
+            pairs = [(task_id, event) for task_id in await self._unawaited(ids)]
+            outcomes = await self._committer.apply_all(pairs)
             total += sum(isinstance(outcome, Step) for outcome in outcomes)
         return total
+
+    async def _unawaited(self, ids: Sequence[str]) -> list[str]:
+        """Those that no open run has created: its stage reads their results when it ends."""
+        children = (await self._store.tasks(ids, ALL_SIGHT, results=False)).values()
+        parent_ids = {
+            one.definition.parent_id for one in children if one.definition.parent_id is not None
+        }
+        found = await self._store.tasks(sorted(parent_ids), ALL_SIGHT, results=False)
+        open_ids = {id for id, one in found.items() if one.row.status not in ENDED}
+        return [one.row.id for one in children if one.definition.parent_id not in open_ids]
 
     async def _delete_some(self, before: float) -> int:
         async def work(tx: Transaction) -> Written[int]:

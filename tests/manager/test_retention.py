@@ -130,3 +130,29 @@ async def test_ended_tasks_are_deleted_by_stream_and_label(
 
 async def returned(value: float) -> float:
     return value
+
+
+async def test_the_children_of_an_open_run_are_kept(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = msgspec.structs.replace(settings, task_retention_days="1")
+    child = {"id": "ended", "commands": [{"method": "work"}]}
+    left = {"id": "left", "commands": [{"method": "work"}], "delay": 9e6}
+    wait = {"method": "_TASKS_", "params": {"create": [child, left], "on_error": "continue"}}
+    async with a_manager(settings) as manager:
+        call = Calls(manager)
+        await call.create(wait, id="parent")
+        await call.until("left", "IDLE")
+        await call("tasks.cancel", id="ended")
+
+        async def prune_after(days: float) -> set[str]:
+            now = await manager.store.now() + days * 86_400
+            with monkeypatch.context() as patch:
+                patch.setattr(manager.store, "now", lambda: returned(now))
+                await manager.retention.prune()
+            return {one["id"] for one in (await call("tasks.list"))["data"]}
+
+        assert await prune_after(2) == {"parent", "ended", "left"}
+        await call("tasks.cancel", id="parent")
+        await prune_after(2)
+        assert await prune_after(2) == set()
