@@ -115,6 +115,11 @@ class WrappedCall(LoopCall):
             ended.set_exception(error)
         ended.exception()  # nobody reads that of a stage that was stopped
 
+    def stop(self) -> None:
+        """A second call does not end the wait for a thread that still runs."""
+        if not self._stopped:
+            super().stop()
+
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         inner = self._inner
         return super().runs_in(task) or (isinstance(inner, LoopCall) and inner.runs_in(task))
