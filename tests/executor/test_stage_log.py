@@ -36,8 +36,9 @@ async def say(ctx: Context) -> None:
 
 
 @pytest.fixture(autouse=True)
-def budget(monkeypatch):
-    """No other test has used up the lines of this second."""
+def budget(monkeypatch, caplog):
+    """No other test has used up the lines of this second, or silenced the logger."""
+    caplog.set_level(logging.WARNING, LOGGER)
     monkeypatch.setattr(stage_log, "budget", LineBudget(stage_log.logger))
 
 

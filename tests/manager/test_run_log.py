@@ -13,8 +13,9 @@ LOGGER = "kaiju_tasks.manager.runs"
 
 
 @pytest.fixture(autouse=True)
-def budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other test has used up the lines of this second."""
+def budget(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """No other test has used up the lines of this second, or silenced the logger."""
+    caplog.set_level(logging.WARNING, LOGGER)
     monkeypatch.setattr(run_log, "budget", LineBudget(run_log.log))
 
 

@@ -20,7 +20,7 @@ WINDOW_SECONDS = 10.0
 """Two pings and five slow polls, with the default settings."""
 SETTLE_SECONDS = 1.0
 """What follows from the last create is over then."""
-PRUNING = 12
+PRUNING = 18
 """The statements of the first pruning, which falls into any second of the first minute."""
 STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement):((?:.*\n)(?:\t.*\n)*)")
 FIRST_USE = ("typeinfo_tree", "current_setting('jit')")
