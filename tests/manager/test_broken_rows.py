@@ -17,7 +17,7 @@ from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.postgres.clock_step import apply_step as postgres_step
 from kaiju_tasks.store.sqlite.clock_step import apply_step as sqlite_step
 from tests.manager.hand import Calls, HandExecutor
-from tests.support.wait import PATIENCE_SECONDS
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 Sql = Callable[[str], Awaitable[None]]
 
@@ -398,7 +398,11 @@ async def test_a_task_that_cannot_be_read_while_it_executes_leaks_no_slot(
     await call.create("work", id="next", concurrency=one)
     await sql(UNREADABLE["no JSON"])
     forget(manager, "bad")
-    assert (await call.get("next"))["status_reason"] == "concurrency"
+
+    async def next_is_held() -> bool:
+        return bool((await call.get("next"))["status_reason"] == "concurrency")
+
+    await wait_until(next_is_held, "the next task waits for its slot")
     await executor.finish(bad)
     await call.until("bad", "FAILED")
     assert (await executor.take()).id == "next"

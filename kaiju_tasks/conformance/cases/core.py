@@ -289,8 +289,10 @@ async def it_leaves_in_good_order(under: Under) -> None:
     """On SIGTERM the running stage ends, the rest is released, and it signs off and exits."""
     manager = under.manager
     await under.works()
-    task = manager.task(sleep(3.0), echo("next"))
+    task = manager.task(sleep(4.0), echo("next"))
     await under.started(task)
+    # One that doubts its lease begins when a ping is answered.
+    await under.holds(task, "named the running task in the next ping")
     under.stop()
     first = await manager.end(task)
     demand(first["state"] == "finished", f"the running stage is reported as {first['state']!r}")
