@@ -22,6 +22,18 @@ export function setQuery(values: Values, replace = false): void {
   go(base + screen.value + search(new URLSearchParams(query.value), values), replace);
 }
 
+/** The values of a list in the query, which are separated by commas. */
+export function listOf(name: string): ReadonlySet<string> {
+  return new Set(query.value.get(name)?.split(",").filter(Boolean));
+}
+
+/** Add a value to a list in the query, or take it out, and go to the first page. */
+export function toggleIn(name: string, value: string): void {
+  const next = new Set(listOf(name));
+  if (!next.delete(value)) next.add(value);
+  setQuery({ [name]: [...next].join(","), cursor: null });
+}
+
 export function go(href: string, replace = false): void {
   if (replace) history.replaceState(null, "", href);
   else history.pushState(null, "", href);

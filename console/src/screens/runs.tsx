@@ -4,7 +4,7 @@ import { RunChart } from "../chart";
 import { count } from "../format";
 import { lengthText } from "../lengths";
 import { Needs, Pages, usePages } from "../pages";
-import { query, setQuery, url } from "../router";
+import { listOf, query, setQuery, toggleIn, url } from "../router";
 import type { ListedRun, Page } from "../types";
 import { Empty, Failure, Head, StatusChip, Table, When } from "../ui";
 
@@ -66,12 +66,7 @@ const ENDS = new Set(["task.finished", "task.failed"]);
 
 function Filters() {
   const params = query.value;
-  const on = new Set(params.get("outcome")?.split(",").filter(Boolean));
-  function toggle(outcome: string): void {
-    const next = new Set(on);
-    if (!next.delete(outcome)) next.add(outcome);
-    setQuery({ outcome: [...next].join(","), cursor: null });
-  }
+  const on = listOf("outcome");
   return (
     <div class="filters">
       <div class="row wrap statuses" role="group" aria-label="Outcome">
@@ -81,7 +76,7 @@ function Filters() {
             key={outcome}
             class="filter"
             aria-pressed={on.has(outcome)}
-            onClick={() => toggle(outcome)}
+            onClick={() => toggleIn("outcome", outcome)}
           >
             <StatusChip status={outcome} />
           </button>

@@ -5,7 +5,7 @@ import { actOnAll, BULK_ACTIONS, bulkRefusal, type Conditions } from "../bulk";
 import { CopyAs } from "../copy";
 import { count } from "../format";
 import { useQuery, type Query, type TaskEvent } from "../live";
-import { go, query, setQuery, url } from "../router";
+import { go, query, setQuery, toggleIn, url } from "../router";
 import { call, may, systemInfo } from "../rpc";
 import type { Explanation, ListedTask, Page, Status, SystemView } from "../types";
 import { Button, Empty, Failure, Head, StatusChip, TaskLink, Table, When } from "../ui";
@@ -139,12 +139,6 @@ function Filters({ info, conditions, sort }: { info: SystemView | undefined; con
   const reason = params.get("status_reason");
   const wide = matchMedia("(min-width: 901px)").matches;
 
-  function toggle(status: Status): void {
-    const next = new Set(on);
-    if (!next.delete(status)) next.add(status);
-    setQuery({ status: [...next].join(","), cursor: null });
-  }
-
   return (
     <div class="filters">
       <div class="row wrap statuses" role="group" aria-label="Status">
@@ -154,7 +148,7 @@ function Filters({ info, conditions, sort }: { info: SystemView | undefined; con
             key={status}
             class="filter"
             aria-pressed={on.has(status)}
-            onClick={() => toggle(status)}
+            onClick={() => toggleIn("status", status)}
           >
             <StatusChip status={status} />
             <span class="number">{info ? count(total(info, status, stream)) : "…"}</span>
