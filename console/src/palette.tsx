@@ -1,8 +1,9 @@
 /** Keys for the whole page, and a box that finds screens, actions and ids. */
 
 import { signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { HELP, matching, meaning, PLACES } from "./keys";
+import { Modal } from "./modal";
 import { go, url } from "./router";
 
 export interface Screen {
@@ -20,6 +21,10 @@ const WAIT_MS = 1_200;
 const MOST = 12;
 
 const shown = signal<"palette" | "help" | null>(null);
+
+function leave(): void {
+  shown.value = null;
+}
 
 /** Follow the keys of the page. */
 export function startKeys(): void {
@@ -92,12 +97,12 @@ function Box({ screens, find }: { screens: Screen[]; find: (text: string) => Pro
   const chosen = Math.min(at, items.length - 1);
 
   function run(item: Item | undefined): void {
-    shown.value = null;
+    leave();
     item?.run();
   }
 
   return (
-    <Dialog label="Go to, or do">
+    <Modal name="Go to, or do" kind="palette" leave={leave} lightly>
       <input
         role="combobox"
         aria-label="Screen, action or id"
@@ -133,7 +138,7 @@ function Box({ screens, find }: { screens: Screen[]; find: (text: string) => Pro
           </li>
         ))}
       </ul>
-    </Dialog>
+    </Modal>
   );
 }
 
@@ -141,7 +146,7 @@ function Help({ screens }: { screens: Screen[] }) {
   const title = (name: string): string => screens.find((one) => one.name === name)?.title ?? name;
   const keys: [string, string][] = [...HELP, ...Object.entries(PLACES).map(([key, name]): [string, string] => [`g ${key}`, title(name)])];
   return (
-    <Dialog label="Keys">
+    <Modal name="Keys" kind="palette" leave={leave} lightly>
       <h2>Keys</h2>
       <dl class="keys" tabIndex={0}>
         {keys.map(([key, what]) => (
@@ -158,26 +163,6 @@ function Help({ screens }: { screens: Screen[] }) {
           Close
         </button>
       </div>
-    </Dialog>
-  );
-}
-
-function Dialog({ label, children }: { label: string; children: preact.ComponentChildren }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
-  return (
-    <dialog
-      ref={dialog}
-      class="palette"
-      aria-label={label}
-      onClose={() => (shown.value = null)}
-      onClick={(event) => {
-        if (event.target === dialog.current) shown.value = null;
-      }}
-    >
-      {children}
-    </dialog>
+    </Modal>
   );
 }

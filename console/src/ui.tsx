@@ -5,6 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { absolute, ago, count, now } from "./format";
 import { format } from "./json";
+import { Modal } from "./modal";
 import { RpcError } from "./rpc";
 import { url } from "./router";
 
@@ -262,11 +263,7 @@ export function Desk() {
 type Asked = Question & { answer: (consent: Consent | null) => void };
 
 function Dialog({ title, body, action, danger, typed, why, paced, answer }: Asked) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState("");
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
   const ready = typed === undefined || text.trim() === typed;
 
   function agree(form: FormData): void {
@@ -275,14 +272,7 @@ function Dialog({ title, body, action, danger, typed, why, paced, answer }: Aske
   }
 
   return (
-    <dialog
-      ref={dialog}
-      aria-labelledby="question"
-      onCancel={(event) => {
-        event.preventDefault();
-        answer(null);
-      }}
-    >
+    <Modal titled="question" leave={() => answer(null)}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -318,6 +308,6 @@ function Dialog({ title, body, action, danger, typed, why, paced, answer }: Aske
           </button>
         </div>
       </form>
-    </dialog>
+    </Modal>
   );
 }

@@ -111,3 +111,34 @@ async def test_keys_lead_to_screens_actions_and_rows(url: str, client: Client, p
     await box.fill("held")
     await box.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Send the invoices")
+
+
+LEAVE_AND_OPEN = """() => {
+  const key = { key: "k", ctrlKey: true, bubbles: true };
+  document.querySelector("dialog").close();
+  document.body.dispatchEvent(new KeyboardEvent("keydown", key));
+}"""
+"""The browser sends the close event of the first dialog after the key that opens the second."""
+
+
+async def test_a_dialog_that_is_left_does_not_close_the_next_one(url: str, page: Page) -> None:
+    await page.goto(f"{url}/")
+    await expect(page.get_by_role("button", name="Live")).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    await page.evaluate(LEAVE_AND_OPEN)
+    await page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 100))")
+    await expect(page.get_by_role("dialog", name="Go to, or do")).to_be_visible()
+    await expect(page.get_by_role("dialog", name="Keys")).to_have_count(0)
+
+
+async def test_a_question_is_asked_again_after_it_was_closed(
+    url: str, client: Client, page: Page
+) -> None:
+    await page.goto(f"{url}/task?id=held")
+    for _ in range(2):
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("dialog", name="Delete?")).to_be_visible()
+        await page.evaluate("document.querySelector('dialog').close()")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert await client.tasks.exists("held")
