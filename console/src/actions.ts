@@ -28,7 +28,7 @@ function betweenFires(task: ListedTask): boolean {
 export const ACTIONS: Record<Action, Rule> = {
   reset: {
     title: "Restart",
-    effect: "A new run begins at the first stage. Results and errors of the present run stay in the history.",
+    effect: "A new run begins at the first stage. Results and errors of the current run stay in the history.",
     done: "A new run begins",
     danger: false,
     refusal: () => null,
@@ -47,15 +47,15 @@ export const ACTIONS: Record<Action, Rule> = {
   },
   suspend: {
     title: "Suspend",
-    effect: "The task is held until somebody resumes it. A running stage is stopped and repeated then.",
+    effect: "The task is held until it is resumed. A running stage is stopped, and runs again after that.",
     done: "The task is suspended",
     danger: false,
-    refusal: (task) => ended(task) ?? (task.status === "SUSPENDED" ? "The task is suspended already." : null),
+    refusal: (task) => ended(task) ?? (task.status === "SUSPENDED" ? "The task is already suspended." : null),
   },
   resume: {
     title: "Resume",
-    effect: "The task goes on where it was suspended.",
-    done: "The task goes on",
+    effect: "The task continues where it was suspended.",
+    done: "The task continues",
     danger: false,
     refusal: (task) => (task.status === "SUSPENDED" ? null : "The task is not suspended."),
   },
@@ -64,7 +64,7 @@ export const ACTIONS: Record<Action, Rule> = {
     effect: "The run ends as FAILED with exit code 130. A running stage is stopped.",
     done: "The run is cancelled",
     danger: true,
-    refusal: (task) => ended(task) ?? (betweenFires(task) ? "No run is open: the next one has not begun." : null),
+    refusal: (task) => ended(task) ?? (betweenFires(task) ? "No run is open: the next one has not started." : null),
   },
   delete: {
     title: "Delete",

@@ -41,7 +41,7 @@ export function Answer({ task, reload }: { task: Waiting; reload: () => void }) 
 
   return (
     <section class="card ask" aria-labelledby={titleId}>
-      <h2 id={titleId}>It waits for {name === null ? "a message" : `the message “${name}”`}</h2>
+      <h2 id={titleId}>Waiting for {name === null ? "a message" : `the message “${name}”`}</h2>
       {task.wait_deadline === null ? null : (
         <p>
           The time is over <When at={task.wait_deadline} />

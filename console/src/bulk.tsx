@@ -30,7 +30,7 @@ export const BULK_ACTIONS: Record<string, BulkAction> = {
     title: "Restart from the failed stage",
     method: "tasks.m_restart_from",
     params: { stage: "failed" },
-    effect: "A new run begins at the stage that failed. The results of earlier stages are copied, and are not made again.",
+    effect: "A new run begins at the stage that failed. The results of earlier stages are copied; those stages do not run again.",
     danger: false,
   },
   reset: like("reset", "tasks.m_reset"),
@@ -74,7 +74,7 @@ export async function actOnAll(action: BulkAction, conditions: Conditions): Prom
     });
     if (result.state === "RUNNING" && result.bulk_id !== null) {
       go(url("bulk", { id: result.bulk_id }));
-      return `${action.title}: it goes on, also without this page.`;
+      return `${action.title}: continues in the manager, even if you close this page.`;
     }
     return `${action.title}: ${summary(result)}.`;
   });
@@ -101,12 +101,12 @@ function Prospect({ effect, would, number }: { effect: string; would: BulkResult
       <p>{effect}</p>
       {would.refused ? (
         <>
-          <p>{plural(would.refused, "task")} would be refused, and stay as they are:</p>
+          <p>{plural(would.refused, "task")} would be refused:</p>
           <Refusals counts={would.refusals} />
         </>
       ) : null}
       <details>
-        <summary>{number > would.sample.length ? `The first ${would.sample.length}` : "Their ids"}</summary>
+        <summary>{number > would.sample.length ? `The first ${would.sample.length}` : "Ids"}</summary>
         <ul class="ids">
           {would.sample.map((id) => (
             <li key={id}>{id}</li>

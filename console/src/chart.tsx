@@ -46,7 +46,7 @@ export function RunChart({ runs }: { runs: Run[] }) {
         })}
       </svg>
       <figcaption class="muted">
-        The last {bars.length} runs, the latest on the right; the longest took {longest}. The pale part is the wait for
+        The last {bars.length} runs, most recent on the right; the longest took {longest}. The pale part is the wait for
         an executor.
       </figcaption>
     </figure>

@@ -39,7 +39,7 @@ function Hours() {
           </a>
         </p>
       ) : null}
-      {coming.data && fires.length === 0 ? <p class="muted">No schedule fires.</p> : null}
+      {coming.data && fires.length === 0 ? <p class="muted">No fires in this time.</p> : null}
       {fires.length ? (
         <ol class="hours">
           {hours.map((hour) => (
@@ -64,7 +64,7 @@ function Hours() {
           ))}
         </ol>
       ) : null}
-      {coming.data?.more ? <p class="muted">There are more fires than the first {count(MOST)}, which are shown.</p> : null}
+      {coming.data?.more ? <p class="muted">Only the first {count(MOST)} fires are shown.</p> : null}
     </section>
   );
 }

@@ -19,7 +19,7 @@ export const text = computed(() => texts.value[current.value] ?? EMPTY);
 const reading = computed((): { data: Data } | { problem: string } => {
   try {
     const value = parse(text.value);
-    return isObject(value) ? { data: value } : { problem: "A task is an object." };
+    return isObject(value) ? { data: value } : { problem: "A task must be a JSON object." };
   } catch (error) {
     return { problem: (error as SyntaxError).message };
   }

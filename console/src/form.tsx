@@ -26,21 +26,21 @@ const ALWAYS_OPEN = "What";
 
 const HOOKS: Record<string, { doc: string; params: object }> = {
   _TIMER_: {
-    doc: "Wait some time. No executor is held meanwhile.",
+    doc: "Wait for some time. No executor is occupied while it waits.",
     params: { properties: { timer: { type: "number", description: "seconds" } }, required: ["timer"] },
   },
   _MESSAGE_: {
     doc: "Wait for a message, for example from a person.",
-    params: { properties: { name: { type: "string" }, default: { description: "the result if max_timeout is over" } } },
+    params: { properties: { name: { type: "string" }, default: { description: "the result if max_timeout expires" } } },
   },
   _TASKS_: {
-    doc: "Create other tasks, or name some, and wait until they have ended.",
+    doc: "Create tasks, or name existing ones, and wait until they have ended.",
     params: {
       properties: {
-        create: { type: "array", items: { type: "object" }, description: "new tasks" },
-        ids: { type: "array", items: { type: "string" }, description: "tasks that exist" },
-        foreach: { type: "string", description: "a template that becomes a list" },
-        task: { type: "object", description: "the task for each of them" },
+        create: { type: "array", items: { type: "object" }, description: "tasks to create" },
+        ids: { type: "array", items: { type: "string" }, description: "existing tasks" },
+        foreach: { type: "string", description: "a template that results in a list" },
+        task: { type: "object", description: "the task to create for each element" },
         mode: { enum: ["all", "any"] },
         on_error: { enum: ["fail", "continue"] },
       },
@@ -219,7 +219,7 @@ function Stages({ catalogue, problems }: FormProps) {
       <div class="row wrap bottom">
         <Choose offered={offered} add={add} />
         <button type="button" onClick={() => add("_TIMER_")}>
-          Wait some time
+          Wait for some time
         </button>
         <button type="button" onClick={() => add("_MESSAGE_")}>
           Wait for a message
@@ -250,7 +250,7 @@ function Choose({ offered, add }: { offered: CommandView[]; add: (method: string
             {one.method}
           </option>
         ))}
-        <option value={OTHER}>another, by its name</option>
+        <option value={OTHER}>other (enter its name)</option>
       </select>
     </label>
   );
@@ -431,7 +431,7 @@ function When({ problems, known, edited }: WhenProps) {
     <section class="card part" aria-labelledby="make-when">
       <h2 id="make-when">When</h2>
       <label class="field narrow">
-        <span>{edited ? "Schedule" : "It starts"}</span>
+        <span>{edited ? "Schedule" : "Starts"}</span>
         <select value={start} onChange={(event) => choose(event.currentTarget.value)}>
           {Object.entries(edited ? SCHEDULES : STARTS).map(([name, title]) => (
             <option key={name} value={name}>

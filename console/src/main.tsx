@@ -78,7 +78,7 @@ function App() {
   return (
     <>
       <a class="skip" href="#main">
-        Skip to the content
+        Skip to content
       </a>
       <Bar open={open} toggle={() => setOpen(!open)} />
       <Trouble />
@@ -95,10 +95,10 @@ function Screen() {
   if (found) return <found.view key={screen.value} />;
   return (
     <>
-      <Head title="No such page" />
-      <Empty title="There is no such page.">
+      <Head title="Not found" />
+      <Empty title="Page not found.">
         <a data-screen href={url("")}>
-          To the overview
+          Go to the overview
         </a>
       </Empty>
     </>
@@ -140,7 +140,7 @@ function Bar({ open, toggle }: { open: boolean; toggle: () => void }) {
           type="button"
           class="quiet"
           aria-pressed={link.value === "paused"}
-          title="While it is paused, this page sends nothing by itself."
+          title="While paused, this page sends no requests of its own."
           onClick={() => setPaused(link.value !== "paused")}
         >
           <span aria-hidden="true" class={`dot is-${link.value}`} />
@@ -206,7 +206,7 @@ function Trouble() {
   if (reachable.value) return null;
   return (
     <div class="notice bad strip-notice" role="alert">
-      The manager cannot be reached. What you see may be old; the page connects again by itself.
+      The manager cannot be reached. This page may be out of date; it reconnects automatically.
     </div>
   );
 }

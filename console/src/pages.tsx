@@ -49,7 +49,7 @@ export function Needs({ method, title, children }: { method: string; title: stri
   return (
     <>
       <Head title={title} />
-      <Empty title="Your token does not show this.">The method is {method}.</Empty>
+      <Empty title="Your token does not allow this.">The screen needs the method {method}.</Empty>
     </>
   );
 }

@@ -18,7 +18,7 @@ function Messages({ id }: { id: string }) {
     <section aria-labelledby="inbox">
       <h2 id="inbox">Messages</h2>
       <Failure error={inbox.error} retry={inbox.reload} />
-      {inbox.data?.length === 0 ? <p class="muted">The open run has received none.</p> : null}
+      {inbox.data?.length === 0 ? <p class="muted">The open run has received no messages.</p> : null}
       {inbox.data?.length ? (
         <Table label="Messages">
           <thead>

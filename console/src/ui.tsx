@@ -289,7 +289,7 @@ function Dialog({ title, body, action, danger, typed, why, paced, answer }: Aske
         ) : null}
         {paced ? (
           <label class="field narrow">
-            <span>At most tasks per second (optional)</span>
+            <span>Maximum tasks per second (optional)</span>
             <input name="rate" type="number" min={0.1} step="any" />
           </label>
         ) : null}
@@ -301,7 +301,7 @@ function Dialog({ title, body, action, danger, typed, why, paced, answer }: Aske
         )}
         <div class="row end">
           <button type="button" onClick={() => answer(null)}>
-            Do nothing
+            Go back
           </button>
           <button type="submit" class={danger ? "danger" : "primary"} disabled={!ready}>
             {action}

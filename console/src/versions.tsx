@@ -46,7 +46,7 @@ function List({ id, rev }: { id: string; rev: number }) {
                 <Difference
                   before={before?.definition ?? {}}
                   after={version.definition}
-                  label={`What version ${version.rev} has changed`}
+                  label={`Changes in version ${version.rev}`}
                 />
               </details>
             </li>

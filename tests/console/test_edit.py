@@ -1,4 +1,4 @@
-"""Editing a task, alone and against somebody else; and the keys of the page."""
+"""Editing a task, alone and against someone else; and the keys of the page."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -39,22 +39,22 @@ async def test_two_people_edit_a_task_and_nothing_is_lost(
 ) -> None:
     await page.goto(f"{url}/task?id=held")
     await page.get_by_role("link", name="Edit").click()
-    await expect(page.get_by_text("Nothing is changed yet")).to_be_visible()
+    await expect(page.get_by_text("No changes")).to_be_visible()
     await page.get_by_label("description", exact=True).fill("Send the invoices of November")
     await page.get_by_text("Limits", exact=True).click()
     await page.get_by_label("priority", exact=True).fill("7")
     changes = page.get_by_role("region", name="Changed: description, priority")
-    await expect(changes.get_by_role("group", name="What is changed")).to_contain_text(
+    await expect(changes.get_by_role("group", name="Your changes")).to_contain_text(
         '+   "priority": 7'
     )
     await client.tasks.update("held", data={"priority": 3, "max_retries": 2})
     await page.get_by_label("Reason").fill("the month")
     await page.get_by_role("button", name="Save").click()
-    collision = page.get_by_role("alert", name="Somebody else has changed the task")
+    collision = page.get_by_role("alert", name="Someone else has changed the task")
     await expect(collision).to_contain_text("Both of you have changed priority")
     await expect(collision).to_contain_text('+   "max_retries": 2')
     assert (await client.tasks.get("held"))["priority"] == 3
-    await collision.get_by_role("button", name="Go on from theirs, with my changes").click()
+    await collision.get_by_role("button", name="Apply my changes to their version").click()
     await expect(collision).to_have_count(0)
     await page.get_by_role("button", name="Save").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Send the invoices of November")
@@ -66,7 +66,7 @@ async def test_two_people_edit_a_task_and_nothing_is_lost(
     assert (newest["changed"], newest["reason"]) == (["description", "priority"], "the month")
     await page.get_by_text("Versions of the definition").click()
     await page.get_by_text("the month").click()
-    difference = page.get_by_role("group", name=f"What version {newest['rev']} has changed")
+    difference = page.get_by_role("group", name=f"Changes in version {newest['rev']}")
     await expect(difference).to_contain_text('+   "priority": 7')
 
 

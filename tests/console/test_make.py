@@ -34,7 +34,7 @@ def accepted(page: Page) -> Any:
 async def test_a_task_is_made_from_the_catalogue(url: str, client: Client, page: Page) -> None:
     await page.goto(f"{url}/commands?q=do.sleep")
     await page.locator("summary", has_text="Sleep, and return").first.click()
-    await page.get_by_role("link", name="New task with this").click()
+    await page.get_by_role("link", name="New task with this command").click()
     create = page.get_by_role("button", name="Create the task")
     seconds = page.get_by_role("textbox", name="seconds", exact=True)
     await seconds.fill("-1")
@@ -71,7 +71,7 @@ async def test_another_like_it_is_made_with_a_template_and_a_schedule(
     await expect(second.get_by_label("data", exact=True)).to_have_value(str(LARGEST))
     await second.get_by_role("button", name="data: template").click()
     await second.get_by_label("data", exact=True).fill("[nap]")
-    await page.get_by_label("It starts").select_option("by a cron expression")
+    await page.get_by_label("Starts").select_option("by a cron expression")
     await page.get_by_label("cron", exact=True).fill("0 8 * * 8")
     await expect(page.get_by_role("main")).to_contain_text("use 0-7")
     await page.get_by_label("cron", exact=True).fill("0 8 29 2 *")

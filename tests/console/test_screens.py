@@ -20,7 +20,7 @@ PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 WIDTHS = ((1440, 900), (360, 740))
 FAILED = quote(invoice(0)["id"])
 VIEWS = {
-    "": "things need you",
+    "": "items need your attention",
     "tasks": "Tasks",
     f"task?id={FAILED}": "Render and send invoice 0",
     "task?id=approval": "Approve the payment of order 1182",
@@ -45,13 +45,13 @@ SHOWN = {
     "": "1 task is suspended",
     "tasks": "hourly",
     f"task?id={FAILED}": "Why it failed",
-    "task?id=approval": "It waits for the message",
+    "task?id=approval": "Waiting for the message",
     f"task?id={quote(HOSTILE_ID, safe='')}": "Why it failed",
     "runs": "runs match",
     "timeline": "93 runs between",
     "create": "Add a stage to begin.",
     "commands": "do.echo",
-    f"edit?id={quote(HOSTILE_ID, safe='')}": "Nothing is changed yet",
+    f"edit?id={quote(HOSTILE_ID, safe='')}": "No changes",
     "waiting": "Approve the payment of order 1182",
     "streams": "1 at a hook",
     "executors": "default",

@@ -76,4 +76,4 @@ async def test_who_may_only_read_sees_which_actions_are_refused(site: Site, page
         button = page.get_by_role("button", name=name, exact=True)
         await expect(button).to_have_attribute("title", "Your token does not allow this.")
     await page.get_by_role("link", name="Audit").click()
-    await expect(page.get_by_role("main")).to_contain_text("Your token does not show this.")
+    await expect(page.get_by_role("main")).to_contain_text("Your token does not allow this.")

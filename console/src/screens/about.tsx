@@ -18,8 +18,8 @@ export function About() {
         <h2 id="me">You</h2>
         <p>
           {who.principal
-            ? `You are signed in as ${who.principal}, which is a token of the kind ${who.kind}.`
-            : "There are no tokens: everybody on this machine may do everything."}
+            ? `You are signed in as ${who.principal} (token of kind ${who.kind}).`
+            : "The manager has no tokens: everyone on this machine has all rights."}
         </p>
         <details class="card">
           <summary>Your rights: {methods.value.size} methods</summary>
@@ -33,7 +33,7 @@ export function About() {
         <label class="field narrow">
           <span>Theme</span>
           <select value={theme.value} onChange={(event) => setTheme(event.currentTarget.value)}>
-            <option value="">as the system</option>
+            <option value="">system</option>
             <option value="light">light</option>
             <option value="dark">dark</option>
           </select>
@@ -41,8 +41,8 @@ export function About() {
         <label class="field narrow">
           <span>Times</span>
           <select value={inUtc() ? "UTC" : ""} onChange={(event) => setUtc(event.currentTarget.value === "UTC")}>
-            <option value="">in the zone of the browser</option>
-            <option value="UTC">in UTC</option>
+            <option value="">time zone of the browser</option>
+            <option value="UTC">UTC</option>
           </select>
         </label>
       </section>
@@ -63,7 +63,7 @@ export function About() {
               <dd>{info.data.store}</dd>
             </div>
             <div>
-              <dt>Up for</dt>
+              <dt>Uptime</dt>
               <dd>{duration(Number(info.data.now) - Number(info.data.up_since))}</dd>
             </div>
           </dl>

@@ -18,7 +18,7 @@ function AuditList() {
       <Head title="Audit" />
       <p class="muted">{list.data ? plural(list.data.count, "action") : ""}</p>
       <Failure error={list.error} retry={list.reload} />
-      {list.data?.data.length === 0 ? <Empty title="Nobody has done anything yet." /> : null}
+      {list.data?.data.length === 0 ? <Empty title="No audit records." /> : null}
       {list.data?.data.length ? (
         <Table label="Audit">
           <thead>

@@ -23,10 +23,10 @@ function List() {
   return (
     <>
       <Head title="Bulk calls" />
-      <p class="muted">Actions on all tasks that match: who began them, how far they are, and what was refused.</p>
+      <p class="muted">Actions on many tasks: who started them, their progress, and what was refused.</p>
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? (
-        <Empty title="There are no bulk calls.">Choose tasks under Tasks, and act on all of them.</Empty>
+        <Empty title="There are no bulk calls.">Start one on the Tasks screen.</Empty>
       ) : null}
       {list.data?.data.length ? (
         <Table label="Bulk calls">
@@ -36,7 +36,7 @@ function List() {
               <th>Action</th>
               <th>Progress</th>
               <th>By</th>
-              <th>Began</th>
+              <th>Started</th>
               <th class="wide">Reason</th>
             </tr>
           </thead>
@@ -77,8 +77,8 @@ function One({ id }: { id: string }) {
   async function stop(): Promise<void> {
     const consent = await confirm({
       title: "Stop this call?",
-      body: <p>Tasks that it has handled stay as they are. The others are left alone.</p>,
-      action: "Stop it",
+      body: <p>Tasks that it has handled stay changed. The others are not changed.</p>,
+      action: "Stop the call",
       danger: true,
       why: true,
     });
@@ -111,7 +111,7 @@ function One({ id }: { id: string }) {
           <section class="card" aria-label="Progress">
             <progress max={Math.max(1, bulk.matched)} value={bulk.done + bulk.refused} aria-label="Handled tasks" />
             <p role="status" aria-live="polite">
-              {count(bulk.done)} done, {count(bulk.refused)} refused, {count(bulk.pending)} left of {count(bulk.matched)}
+              {count(bulk.done)} done, {count(bulk.refused)} refused, {count(bulk.pending)} pending of {count(bulk.matched)}
               {remaining(bulk)}
             </p>
             {bulk.error ? <p class="bad-text">{bulk.error}</p> : null}
@@ -130,14 +130,14 @@ function One({ id }: { id: string }) {
             </section>
           ) : null}
           <dl class="facts">
-            <Fact name="Began" value={<When at={bulk.started} />} />
+            <Fact name="Started" value={<When at={bulk.started} />} />
             <Fact name="Ended" value={bulk.ended === null ? null : <When at={bulk.ended} />} />
             <Fact name="By" value={bulk.user_id} />
             <Fact name="Stopped by" value={bulk.stopped_by} />
             <Fact name="Reason" value={bulk.reason} />
-            <Fact name="At most per second" value={bulk.rate === null ? null : String(bulk.rate)} />
+            <Fact name="Maximum per second" value={bulk.rate === null ? null : String(bulk.rate)} />
           </dl>
-          <h2>Which tasks</h2>
+          <h2>Conditions</h2>
           <Json value={bulk.conditions} label="the conditions" />
           {bulk.sample?.length ? (
             <details class="card">
@@ -169,5 +169,5 @@ function Fact({ name, value }: { name: string; value: preact.ComponentChildren }
 
 function remaining(bulk: BulkCall): string {
   if (bulk.state !== "RUNNING" || bulk.rate === null) return "";
-  return `; about ${duration(bulk.pending / bulk.rate)} to go`;
+  return `; about ${duration(bulk.pending / bulk.rate)} left`;
 }

@@ -23,7 +23,7 @@ function Catalogue() {
   return (
     <>
       <Head title="Commands" />
-      <p class="muted">What the connected executors can run, by stream.</p>
+      <p class="muted">The commands of the connected executors, by stream.</p>
       <label class="field narrow">
         <span>Search</span>
         <input
@@ -36,7 +36,7 @@ function Catalogue() {
       <Failure error={list.error} retry={list.reload} />
       {list.data && found.length === 0 ? (
         <Empty title={word ? "No command matches." : "No executor is connected."}>
-          Commands are known from the executors that have them.
+          Executors announce their commands when they connect.
         </Empty>
       ) : null}
       {streams.map((stream) => (
@@ -91,15 +91,15 @@ function Command({ command }: { command: CommandView }) {
           </tbody>
         </Table>
       ) : (
-        <p class="muted">It has no parameters.</p>
+        <p class="muted">No parameters.</p>
       )}
       <div class="row wrap">
         {may("tasks.create") ? (
           <a data-screen class="button" href={url("create", { method, app_name })}>
-            New task with this
+            New task with this command
           </a>
         ) : null}
-        <span class="muted">{plural(executors, "executor has", "executors have")} it.</span>
+        <span class="muted">Available on {plural(executors, "executor")}.</span>
       </div>
       <details>
         <summary>JSON Schema</summary>

@@ -52,7 +52,7 @@ function Make() {
           }}
         >
           {data.value === null ? (
-            <p class="notice bad">The form is here again when the JSON can be read: {problem.value}</p>
+            <p class="notice bad">The form returns when the JSON is valid: {problem.value}</p>
           ) : (
             <Form catalogue={catalogue.data ?? []} problems={problems} />
           )}
@@ -64,7 +64,7 @@ function Make() {
               Create the task
             </button>
             <button type="button" onClick={clear}>
-              Begin again
+              Start over
             </button>
           </div>
           <h2 id="as-json">As JSON</h2>
@@ -91,6 +91,6 @@ async function create(): Promise<void> {
     const made = await call<{ id: string }>("tasks.create", { data: task });
     clear();
     go(url("task", { id: made.id }));
-    return "The task is created.";
+    return "The task was created.";
   });
 }

@@ -90,10 +90,10 @@ function Change({ id, first }: { id: string; first: Base }) {
         if (!(error instanceof RpcError) || error.data.field !== "if_rev") throw error;
         const theirs = await read(id);
         setConflict({ message: error.message, theirs, both: merged(base.definition, mine, theirs.definition).both });
-        return "Nothing was saved: somebody else has changed the task.";
+        return "Nothing was saved: someone else has changed the task.";
       }
       over();
-      return "The task is changed.";
+      return "The task was changed.";
     });
   }
 
@@ -110,8 +110,8 @@ function Change({ id, first }: { id: string; first: Base }) {
       {conflict ? <Collision base={base} conflict={conflict} take={take} /> : null}
       {base.status === "IDLE" || base.status === "FINISHED" || base.status === "FAILED" ? null : (
         <p class="muted">
-          A run is open ({base.status}). Its stream, and the fields unique and concurrency, cannot be changed now; stages and
-          arguments only while it is suspended or waits. Other fields take effect at its next transition.
+          A run is open ({base.status}). Its stream, unique and concurrency cannot be changed now; its stages and
+          arguments can be changed only while it is suspended or waiting. Other fields take effect at its next transition.
         </p>
       )}
       <div class="make">
@@ -124,15 +124,15 @@ function Change({ id, first }: { id: string; first: Base }) {
           }}
         >
           {mine === null ? (
-            <p class="notice bad">The form is here again when the JSON can be read: {problem.value}</p>
+            <p class="notice bad">The form returns when the JSON is valid: {problem.value}</p>
           ) : (
             <Form catalogue={catalogue.data ?? []} problems={problems} fixed={FIXED} />
           )}
         </form>
         <section class="make-json" aria-labelledby="changes">
-          <h2 id="changes">{names.length ? `Changed: ${names.join(", ")}` : "Nothing is changed yet"}</h2>
+          <h2 id="changes">{names.length ? `Changed: ${names.join(", ")}` : "No changes"}</h2>
           {mine !== null && names.length ? (
-            <Difference before={base.definition} after={mine} label="What is changed" />
+            <Difference before={base.definition} after={mine} label="Your changes" />
           ) : null}
           <Verdict check={check} />
           <label class="field">
@@ -155,7 +155,7 @@ function Change({ id, first }: { id: string; first: Base }) {
               Save
             </button>
             <button type="button" onClick={over}>
-              Change nothing
+              Discard changes
             </button>
           </div>
           <details>
@@ -195,20 +195,20 @@ function Collision({ base, conflict, take }: CollisionProps) {
   const { message, theirs, both } = conflict;
   return (
     <section class="card ask" role="alert" aria-labelledby="collision">
-      <h2 id="collision">Somebody else has changed the task</h2>
+      <h2 id="collision">Someone else has changed the task</h2>
       <p>{message}</p>
-      <Difference before={base.definition} after={theirs.definition} label="What somebody else has changed" />
+      <Difference before={base.definition} after={theirs.definition} label="Changes by someone else" />
       <p>
         {both.length
-          ? `Both of you have changed ${both.join(", ")}: there, your value would replace theirs.`
-          : "You have changed other fields: both changes can stand."}
+          ? `Both of you have changed ${both.join(", ")}. Your values would replace theirs.`
+          : "You have changed different fields: both changes can be kept."}
       </p>
       <div class="row wrap">
         <button type="button" class="primary" onClick={() => take(theirs, true)}>
-          Go on from theirs, with my changes
+          Apply my changes to their version
         </button>
         <button type="button" onClick={() => take(theirs, false)}>
-          Drop my changes
+          Discard my changes
         </button>
       </div>
     </section>

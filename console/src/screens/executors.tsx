@@ -14,9 +14,9 @@ export const Executors = () => (
 );
 
 const CHANGES = {
-  drain: ["Drain", "It gets no new tasks. Those that it holds go on."],
-  suspend: ["Suspend", "Its tasks go to other executors, and it is refused until somebody resumes it."],
-  resume: ["Resume", "It may take tasks again."],
+  drain: ["Drain", "It gets no new tasks. Those that it has continue."],
+  suspend: ["Suspend", "Its tasks are given to other executors, and its calls are refused until it is resumed."],
+  resume: ["Resume", "It can take tasks again."],
 } as const;
 
 function ExecutorList() {
@@ -34,7 +34,7 @@ function ExecutorList() {
     if (consent === null) return;
     await attempt(async () => {
       const now = await call<Executor>(`executors.${what}`, { id, reason: consent.reason });
-      return `The executor is ${now.status} now.`;
+      return `The executor is now ${now.status}.`;
     });
     list.reload();
   }
@@ -42,9 +42,9 @@ function ExecutorList() {
   function refusal(one: Executor, what: keyof typeof CHANGES): string | null {
     if (!may(`executors.${what}`)) return NO_RIGHT;
     const held = ["DRAINING", "SUSPENDED"].includes(one.status);
-    if (what === "resume") return held ? null : "It takes tasks.";
+    if (what === "resume") return held ? null : "It already takes tasks.";
     if (what === "drain") return one.status === "ACTIVE" ? null : `It is ${one.status}.`;
-    return one.status === "SUSPENDED" ? "It is suspended already." : null;
+    return one.status === "SUSPENDED" ? "It is already suspended." : null;
   }
 
   return (

@@ -35,12 +35,12 @@ function NotificationList() {
             checked={all}
             onChange={() => setQuery({ all: all ? null : "1", cursor: null })}
           />
-          with those that were dismissed
+          Show dismissed notifications
         </label>
       </p>
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? (
-        <Empty title="There are no notifications.">Tasks with notify write one when a run ends.</Empty>
+        <Empty title="There are no notifications.">A task with notify creates one when its run ends.</Empty>
       ) : null}
       {list.data?.data.length ? (
         <Table label="Notifications">

@@ -58,12 +58,12 @@ function needsOf({ info, executors, pauses, awaited, notifications }: Known): Ne
   const needs: (Need | false)[] = [
     failed > 0 && {
       title: `${plural(failed, "task has", "tasks have")} failed`,
-      text: "Read why, and restart them.",
+      text: "See why they failed, and restart them.",
       href: url("tasks", { status: "FAILED", sort: "-status_change" }),
     },
     awaited > 0 && {
       title: `${plural(awaited, "task waits", "tasks wait")} for a message`,
-      text: "Somebody has to answer.",
+      text: "An answer is required.",
       href: url("waiting"),
     },
     queued > 0 &&
@@ -75,22 +75,22 @@ function needsOf({ info, executors, pauses, awaited, notifications }: Known): Ne
       },
     lost > 0 && {
       title: `${plural(lost, "executor is", "executors are")} lost or suspended`,
-      text: "Its tasks went to others.",
+      text: `${lost === 1 ? "Its" : "Their"} tasks were given to other executors.`,
       href: url("executors"),
     },
     held > 0 && {
       title: `${plural(held, "task is", "tasks are")} suspended`,
-      text: "They go on when somebody resumes them.",
+      text: "They continue when they are resumed.",
       href: url("tasks", { status: "SUSPENDED" }),
     },
     active > 0 && {
       title: `${plural(active, "pause holds", "pauses hold")} tasks`,
-      text: "They go on when the pause ends.",
+      text: "They continue when the pause ends.",
       href: url("pauses"),
     },
     notifications > 0 && {
       title: `${plural(notifications, "notification is", "notifications are")} unread`,
-      text: "Runs of tasks that notify have ended.",
+      text: "Runs of tasks with notify have ended.",
       href: url("notifications"),
     },
   ];
@@ -102,8 +102,8 @@ export function Overview() {
   const needs = known.data ? needsOf(known.data) : [];
   const verdict = known.data
     ? needs.length === 0
-      ? "Nothing needs you"
-      : `${plural(needs.length, "thing needs", "things need")} you`
+      ? "Nothing needs your attention"
+      : `${plural(needs.length, "item needs", "items need")} your attention`
     : "Overview";
   return (
     <>

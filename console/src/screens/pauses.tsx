@@ -21,7 +21,7 @@ function PauseList() {
   async function end(pause: Pause): Promise<void> {
     const consent = await confirm({
       title: "End this pause?",
-      body: <p class="break">The tasks that it holds go on. Reason: {pause.reason}</p>,
+      body: <p class="break">The tasks that it holds continue. Reason: {pause.reason}</p>,
       action: "End the pause",
       why: true,
     });
@@ -38,12 +38,12 @@ function PauseList() {
       <Head title="Pauses" />
       <Failure error={list.error} retry={list.reload} />
       <AddPause reload={list.reload} />
-      {list.data?.length === 0 ? <Empty title="Nothing is paused." /> : null}
+      {list.data?.length === 0 ? <Empty title="No pauses." /> : null}
       {list.data?.length ? (
         <Table label="Pauses">
           <thead>
             <tr>
-              <th>Now</th>
+              <th>State</th>
               <th>What it holds</th>
               <th>Reason</th>
               <th>By</th>
@@ -55,7 +55,7 @@ function PauseList() {
             {list.data.map((pause) => (
               <tr key={pause.id}>
                 <td class="nowrap">
-                  {pause.active ? <span class="strong">holds</span> : "not now"}
+                  {pause.active ? <span class="strong">active</span> : "inactive"}
                 </td>
                 <td class="what">{heldBy(pause)}</td>
                 <td class="what">{pause.reason}</td>
@@ -86,7 +86,7 @@ function heldBy(pause: Pause): string {
     pause.app_name && `stream ${pause.app_name}`,
     pause.group && `group ${pause.group}`,
     pause.group_id && `group id ${pause.group_id}`,
-    pause.method && `before ${pause.method}`,
+    pause.method && `method ${pause.method}`,
     pause.owner && `tasks of ${pause.owner}`,
   ].filter(Boolean);
   return parts.join(", ") || "everything";
@@ -103,7 +103,7 @@ function AddPause({ reload }: { reload: () => void }) {
     const params = { reason: text("reason"), app_name: text("app_name"), group: text("group"), method: text("method"), until };
     const done = await attempt(async () => {
       await call("pauses.add", params);
-      return "The pause has begun.";
+      return "The pause was added.";
     });
     if (done) setKey(key + 1);
     reload();
@@ -137,7 +137,7 @@ function AddPause({ reload }: { reload: () => void }) {
           <input name="method" />
         </label>
         <label class="field">
-          <span>For minutes</span>
+          <span>Duration in minutes</span>
           <input name="minutes" type="number" min={1} />
         </label>
         <button type="submit" class="primary">

@@ -13,7 +13,7 @@ const FIELDS: Record<string, string> = {
   task_id: "task",
   app_name: "stream",
   executor_id: "executor",
-  "error.type": "type of error",
+  "error.type": "error type",
   group: "group",
   job_id: "run",
 };
@@ -21,7 +21,7 @@ const SPANS: Record<string, [string, number | null]> = {
   hour: ["the last hour", 3600],
   day: ["the last day", 86_400],
   week: ["the last 7 days", 7 * 86_400],
-  all: ["all that is kept", null],
+  all: ["all stored runs", null],
 };
 const STEP_SECONDS = 60;
 
@@ -54,7 +54,7 @@ function List() {
       <Filters />
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? (
-        <Empty title="No run matches these filters.">Open runs are tasks; here are those that have ended.</Empty>
+        <Empty title="No run matches these filters.">Only runs that have ended are listed here. The Tasks screen shows open runs.</Empty>
       ) : null}
       {list.data?.data.length ? <Found page={list.data} /> : null}
       <Pages cursor={list.data?.cursor} />
@@ -116,7 +116,7 @@ function Filters() {
           </select>
         </label>
         <label class="field grow">
-          <span>Exact text, or with % for any</span>
+          <span>Exact text (% matches anything)</span>
           <input name="q" type="search" key={params.get("q") ?? ""} defaultValue={params.get("q") ?? ""} />
         </label>
         <button type="submit">Search</button>

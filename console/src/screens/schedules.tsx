@@ -27,9 +27,9 @@ function ScheduleList() {
       <Head title="Schedules" />
       <ComingDay />
       <h2>Next runs</h2>
-      <p class="muted">What runs next: schedules, delayed tasks and retries, the earliest first.</p>
+      <p class="muted">Schedules, delayed tasks and retries, earliest first.</p>
       <Failure error={list.error} retry={list.reload} />
-      {list.data?.data.length === 0 ? <Empty title="No task has a next run." /> : null}
+      {list.data?.data.length === 0 ? <Empty title="No runs are scheduled." /> : null}
       {list.data?.data.length ? (
         <Table label="Next runs">
           <thead>

@@ -26,11 +26,11 @@ function List() {
       title: `Pause the stream ${one.app_name}?`,
       body: (
         <p>
-          {plural(one.ready, "ready task")} would stay where {one.ready === 1 ? "it is" : "they are"}, and no new ones
-          begin. What runs now goes on. {held === 0 ? "Nothing waits in it at the moment." : ""}
+          {plural(one.ready, "ready task")} would be held, and no new tasks would start. Running tasks continue.{" "}
+          {held === 0 ? "The stream has no open tasks now." : ""}
         </p>
       ),
-      action: "Pause it",
+      action: "Pause the stream",
       why: true,
     });
     if (consent === null) return;
@@ -46,7 +46,7 @@ function List() {
       <Head title="Streams" />
       <Failure error={list.error} retry={list.reload} />
       {list.data?.length === 0 ? (
-        <Empty title="No stream has open tasks or executors.">A stream begins with its first task or executor.</Empty>
+        <Empty title="No stream has open tasks or executors.">A stream appears with its first task or executor.</Empty>
       ) : null}
       {list.data?.length ? (
         <Table label="Streams">

@@ -24,9 +24,9 @@ export function Task() {
   const missing = task.error?.code === 404;
   return (
     <>
-      <Head title={missing ? "No such task" : "Task"} />
+      <Head title={missing ? "Task not found" : "Task"} />
       {missing ? (
-        <Empty title={`There is no task ${id}`}>It was deleted, or your token does not show it.</Empty>
+        <Empty title={`The task ${id} does not exist.`}>It was deleted, or your token does not allow you to see it.</Empty>
       ) : (
         <Failure error={task.error} retry={task.reload} />
       )}
@@ -87,7 +87,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
         {current ? null : (
           <p>
             <button type="button" onClick={() => setQuery({ run: null })}>
-              Back to the last run
+              Show the last run
             </button>
           </p>
         )}
@@ -107,7 +107,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
         <h2 id="runs">Runs</h2>
         <Failure error={runs.error} retry={runs.reload} />
         <RunChart runs={runs.data ?? []} />
-        {runs.data?.length ? <Runs runs={runs.data} shown={job} /> : <p class="muted">It has not run yet.</p>}
+        {runs.data?.length ? <Runs runs={runs.data} shown={job} /> : <p class="muted">No runs yet.</p>}
       </section>
       {compared.length === 2 ? (
         <Comparison commands={task.commands} first={compared[1] ?? ""} second={compared[0] ?? ""} />
@@ -212,7 +212,7 @@ function Problem({ task, reload }: { task: TaskData; reload: () => void }) {
       <h2 id="problem">
         {failed ? "Why it failed" : "The last attempt failed"}: {error.type}
       </h2>
-      <pre class="message" tabIndex={0} role="group" aria-label="Message of the error">
+      <pre class="message" tabIndex={0} role="group" aria-label="Error message">
         {error.message}
       </pre>
       <div class="row wrap">
@@ -229,12 +229,12 @@ function Problem({ task, reload }: { task: TaskData; reload: () => void }) {
             Restart from this stage…
           </Button>
         ) : null}
-        <Copy text={error.message} what="the message of the error" />
+        <Copy text={error.message} what="the error message" />
       </div>
       {error.data === null || error.data === undefined ? null : (
         <details>
           <summary>Details</summary>
-          <Json value={error.data} label="details of the error" />
+          <Json value={error.data} label="the error details" />
         </details>
       )}
     </section>
@@ -388,7 +388,7 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
       <thead>
         <tr>
           <th>Outcome</th>
-          <th>Began</th>
+          <th>Started</th>
           <th>Waited</th>
           <th>Took</th>
           <th>Stages</th>

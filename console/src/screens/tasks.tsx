@@ -24,12 +24,12 @@ const FIELDS: Record<string, string> = {
 const SORTS: Record<string, string> = {
   "-created": "newest first",
   created: "oldest first",
-  "-status_change": "changed last",
-  status_change: "changed longest ago",
-  next_run: "next to run",
-  "-priority": "highest priority",
-  "-retries": "most retries",
-  id: "by id",
+  "-status_change": "last changed first",
+  status_change: "longest unchanged first",
+  next_run: "next run first",
+  "-priority": "highest priority first",
+  "-retries": "most retries first",
+  id: "id",
 };
 const PAGE = 100;
 
@@ -250,7 +250,7 @@ function BulkBar({ page, conditions, chosen, clear, reload }: BulkProps) {
         {all ? `${matching} ${page.count === 1 ? "task matches" : "tasks match"}` : `${count(chosen.size)} selected`}
       </p>
       {all && !filtered ? (
-        <p class="muted">Choose a filter or tasks, and act on all of them.</p>
+        <p class="muted">Choose a filter, or select tasks, to act on them.</p>
       ) : (
       <div class="row wrap" role="group" aria-label={all ? "Actions on all that match" : "Actions on the selection"}>
         {Object.entries(BULK_ACTIONS).map(([name, action]) => (

@@ -167,7 +167,7 @@ function Controls({ range }: { range: Range | null }) {
         }}
       >
         <label class="field">
-          <span>A lane for each</span>
+          <span>Lanes by</span>
           <select value={by} onChange={(event) => setQuery({ by: event.currentTarget.value })}>
             {Object.entries(KINDS).map(([name, title]) => (
               <option key={name} value={name}>
@@ -178,7 +178,7 @@ function Controls({ range }: { range: Range | null }) {
         </label>
         {by === "label" ? <Word name="key" title="Key of the label" /> : null}
         <Word name="app_name" title="Stream" />
-        <Word name="q" title="Task, with % for any text" />
+        <Word name="q" title="Task (% matches anything)" />
         <button type="submit">Show</button>
         <label class="row">
           <input type="checkbox" checked={inUtc()} onChange={(event) => setUtc(event.currentTarget.checked)} />
@@ -237,8 +237,8 @@ function Lanes({ fleet, range }: { fleet: Fleet; range: Range }) {
           not shown: choose a shorter range, a stream or a task.
         </p>
       )}
-      {fleet.more ? <p class="muted">There are more open runs or coming fires than are shown.</p> : null}
-      {label === "" && by === "label" ? <p class="muted">Name the key of the label.</p> : null}
+      {fleet.more ? <p class="muted">Not all open runs and coming fires are shown.</p> : null}
+      {label === "" && by === "label" ? <p class="muted">Enter the key of the label.</p> : null}
       <div class="fleet" ref={frame}>
         <Axis fleet={fleet} range={range} scale={scale} width={width} />
         {lanes.slice(0, LANES_MAX).map((lane) => (
@@ -262,7 +262,7 @@ function Lanes({ fleet, range }: { fleet: Fleet; range: Range }) {
       </div>
       {lanes.length ? null : <Empty title="No run in this range.">Choose another range, or remove a filter.</Empty>}
       {lanes.length > LANES_MAX ? (
-        <p class="muted">{plural(lanes.length - LANES_MAX, "more lane")}: name a stream or a task.</p>
+        <p class="muted">{plural(lanes.length - LANES_MAX, "more lane")}: filter by a stream or a task.</p>
       ) : null}
       <Legend />
       <Tip />
@@ -540,12 +540,12 @@ function drawDensity(bars: Bar[], start: number, end: number, width: number): Dr
 
 const LEGEND: [string, string, string][] = [
   ["bar-queued", box(1, 6, 22, 3), "queued"],
-  ["bar-executed", box(1, 2, 22, 11), "runs now"],
+  ["bar-executed", box(1, 2, 22, 11), "running"],
   ["bar-finished", box(1, 2, 22, 11), "finished"],
   ["bar-failed", `${box(1, 3, 20, 9)}M22 0v15h2v-15z`, "failed, cancelled or missed"],
-  ["bar-waiting", box(1, 3, 22, 9), "waits"],
+  ["bar-waiting", box(1, 3, 22, 9), "waiting"],
   ["bar-held", box(1, 3, 22, 9), "suspended"],
-  ["bar-coming", "M12 1l5 6.5l-5 6.5l-5 -6.5z", "to come"],
+  ["bar-coming", "M12 1l5 6.5l-5 6.5l-5 -6.5z", "coming fire"],
 ];
 
 function Legend() {
@@ -628,13 +628,13 @@ function Listed({ lanes }: { lanes: LaneView[] }) {
       <summary>As a table</summary>
       {open ? (
         <>
-          {bars.length > TABLE_ROWS ? <p class="muted">The last {TABLE_ROWS} that began.</p> : null}
+          {bars.length > TABLE_ROWS ? <p class="muted">The last {TABLE_ROWS} to start.</p> : null}
           <Table label="Runs in this range">
             <thead>
               <tr>
                 <th>Status</th>
                 <th>Task</th>
-                <th>Began</th>
+                <th>Started</th>
                 <th>Parts</th>
                 <th class="wide">Executor</th>
                 <th class="wide">Stream</th>

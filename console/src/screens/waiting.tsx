@@ -26,7 +26,7 @@ function List() {
   return (
     <>
       <Head title="Waiting for people" />
-      <p class="muted">{list.data ? `${plural(list.data.count, "task waits", "tasks wait")} for a message, the longest first.` : ""}</p>
+      <p class="muted">{list.data ? `${plural(list.data.count, "task waits", "tasks wait")} for a message, longest wait first.` : ""}</p>
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? <Empty title="No task waits for a message." /> : null}
       {list.data?.data.map((task) => (
