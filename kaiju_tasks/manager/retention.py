@@ -10,11 +10,11 @@ from kaiju_tasks.kept import Kept, Rule, kept_of
 from kaiju_tasks.lifecycle import Delete, Event, Step, TaskState
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.loop import Loop
-from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import HOUR, MINUTE, Condition, Store, Transaction
+from kaiju_tasks.store.base import HOUR, MINUTE, Condition, Store
+from kaiju_tasks.store.query import NEEDED
 from kaiju_tasks.types import ENDED
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,6 @@ class Retention:
         await self._store.prune_families(now - FAMILIES_COUNTED_SECONDS)
         while await self._store.prune_progress(PRUNE_BATCH):
             pass
-        await self._delete_unkept(now)
         before = now - self._kept_seconds
         runs = await _all(self._store.prune_runs, before)
         await _all(self._store.prune_received, before)
@@ -91,32 +90,27 @@ class Retention:
         await _all(self._store.prune_bulks, now - self._audit_kept_seconds)
         for step, kept in STATS_KEPT_SECONDS.items():
             await _all(partial(self._store.prune_stats, step), now - kept)
+        await self._delete_unkept(now)
         self._pruned = True
         return runs
 
-    async def delete_ended(self, before: float) -> int:
-        """Delete tasks that ended before a time. Cron tasks, system tasks and unfinished tasks
-        are never deleted.
+    async def delete_ended(self, sight: Sight, before: float) -> int:
+        """Delete tasks in sight that ended before a time. Scheduled tasks, system tasks, unfinished
+        tasks and tasks that others need are never deleted.
 
         :param before: UNIX seconds
         :returns: the number of deleted tasks
         """
-        total = 0
-        while count := await self._delete_some(before):
-            total += count
-        return total
-
-    async def delete_ended_in(self, sight: Sight, before: float) -> int:
-        """Delete tasks in sight that ended before a time, as `delete_ended` does."""
         return await self._delete(_ended_before(before), sight, lambda _: before)
 
     async def _delete_unkept(self, now: float) -> None:
         """Delete the tasks that need not be kept any longer."""
         kept = self._kept
         total = 0
-        for rule in kept.rules:
+        for index, rule in enumerate(kept.rules):
             if rule.seconds is not None:
-                conditions = [*_ended_before(now - rule.seconds), *_of(rule)]
+                conditions = _ended_before(now - rule.seconds)
+                conditions += _decided_by(rule, kept.rules[:index])
                 total += await self._delete(conditions, ALL_SIGHT, partial(_kept_since, kept, now))
         if total:
             log.info("deleted %d ended tasks, as task_retention_days says", total)
@@ -131,26 +125,10 @@ class Retention:
         total = 0
         async for ids in self._store.ids(conditions, sight, PRUNE_BATCH):
             event = partial(_delete_if_ended, before=before)
-            pairs = [(task_id, event) for task_id in await self._unawaited(ids)]
+            pairs = [(task_id, event) for task_id in ids]
             outcomes = await self._committer.apply_all(pairs)
             total += sum(isinstance(outcome, Step) for outcome in outcomes)
         return total
-
-    async def _unawaited(self, ids: Sequence[str]) -> list[str]:
-        """Those that no open run has created: its stage reads their results when it ends."""
-        children = (await self._store.tasks(ids, ALL_SIGHT, results=False)).values()
-        parent_ids = {
-            one.definition.parent_id for one in children if one.definition.parent_id is not None
-        }
-        found = await self._store.tasks(sorted(parent_ids), ALL_SIGHT, results=False)
-        open_ids = {id for id, one in found.items() if one.row.status not in ENDED}
-        return [one.row.id for one in children if one.definition.parent_id not in open_ids]
-
-    async def _delete_some(self, before: float) -> int:
-        async def work(tx: Transaction) -> Written[int]:
-            return Written(len(await tx.delete_ended(before, PRUNE_BATCH)), [])
-
-        return await self._committer.transact(work)
 
 
 def _ended_before(before: float) -> list[Condition]:
@@ -159,15 +137,22 @@ def _ended_before(before: float) -> list[Condition]:
         Condition("status_change", "lt", before),
         Condition("system", "eq", False),
         Condition("cron", "eq", None),
+        Condition("every", "eq", None),
+        Condition(NEEDED, "eq", False),
     ]
 
 
-def _of(rule: Rule) -> list[Condition]:
-    """The tasks that a rule is for, and others for which an earlier rule decides."""
+def _decided_by(rule: Rule, earlier: Sequence[Rule]) -> list[Condition]:
+    """The tasks that a rule fits, and none of those before it."""
+    return [*_fitting(rule, "eq"), *(one for other in earlier for one in _fitting(other, "ne"))]
+
+
+def _fitting(rule: Rule, op: str) -> list[Condition]:
+    """The tasks that a rule fits or, with `ne`, all others."""
     if rule.label is not None:
         key, value = rule.label
-        return [Condition(f"label.{key}", "eq", value)]
-    return [] if rule.app_name is None else [Condition("app_name", "eq", rule.app_name)]
+        return [Condition(f"label.{key}", op, value)]
+    return [] if rule.app_name is None else [Condition("app_name", op, rule.app_name)]
 
 
 def _kept_since(kept: Kept, now: float, state: TaskState) -> float | None:

@@ -706,14 +706,6 @@ class Transaction(Protocol):
         """
         ...
 
-    async def delete_ended(self, before: float, limit: int) -> list[str]:
-        """Delete FINISHED and FAILED tasks that ended before a time, with all their data. Tasks
-        with a schedule and system tasks are never deleted.
-
-        :returns: the ids of the deleted tasks
-        """
-        ...
-
     async def lock_tokens(self) -> None:
         """Lock all principals and tokens until the end of the transaction, and increase their
         revision. It waits for other transactions that have locked them."""

@@ -64,6 +64,23 @@ _TASK_SQL = {
     for name in TASK_COLUMNS
 }
 
+NEEDED = "needed"
+"""Whether other tasks need an ended task: an open run has created it or waits for it, or a task
+that has not ended for good starts it by `next_task`, also after up to 15 others. Not for clients.
+"""
+_NEXT_DEPTH = 16
+_ENDED = "('FINISHED', 'FAILED')"
+# Scalar subqueries: of EXISTS, PostgreSQL may read and hash all tasks for a few rows.
+_NEEDED_SQL = (
+    "coalesce((SELECT TRUE FROM tasks o WHERE o.id = d.parent_id AND o.run_open), "
+    "(SELECT TRUE FROM children c JOIN tasks o ON o.id = c.parent_id AND o.job_id = c.parent_job "
+    "WHERE c.child_id = t.id AND NOT c.made AND o.run_open LIMIT 1), "
+    "(WITH RECURSIVE before (id, depth) AS (SELECT t.id, 0 UNION SELECT n.task_id, b.depth + 1 "
+    f"FROM before b JOIN definitions n ON n.next_task = b.id WHERE b.depth < {_NEXT_DEPTH}) "
+    f"SELECT TRUE FROM before b JOIN tasks o ON o.id = b.id WHERE o.status NOT IN {_ENDED} "
+    "LIMIT 1), FALSE)"
+)
+
 
 class Dialect(Protocol):
     """The differences between the databases."""
@@ -302,8 +319,10 @@ def _task_query(dialect: Dialect) -> Query:
         "method": f"(SELECT {dialect.item_of('m.methods', 't.stage')} FROM definitions m "
         "WHERE m.task_id = t.id)",
         "error.type": dialect.error_type("t.error"),
+        NEEDED: _NEEDED_SQL,
     }
-    return Query(dialect, columns, TASK_COLUMNS, NEVER_NULL, ("method",), labelled=True)
+    kinds = TASK_COLUMNS | {NEEDED: bool}
+    return Query(dialect, columns, kinds, NEVER_NULL, ("method",), labelled=True)
 
 
 def _source(*parts: str) -> str:

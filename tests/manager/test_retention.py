@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -132,27 +133,170 @@ async def returned(value: float) -> float:
     return value
 
 
-async def test_the_children_of_an_open_run_are_kept(
+async def test_a_rule_does_not_lock_tasks_for_which_an_earlier_rule_decides(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = msgspec.structs.replace(settings, task_retention_days="1")
+    rules = "1, archive=never, slow=9, label.keep:yes=never"
+    settings = msgspec.structs.replace(settings, task_retention_days=rules)
+    async with a_manager(settings) as manager:
+        call = Calls(manager)
+        await ended(call, "default")
+        await ended(call, "archive", app_name="archive")
+        await ended(call, "slow", app_name="slow")
+        await ended(call, "keep", labels={"keep": "yes"})
+        await ended(call, "discard", app_name="archive", labels={"keep": "no"})
+        await ended(call, "unlike", labels={"keep": "no"})
+        applied: list[str] = []
+        apply_all = manager.committer.apply_all
+
+        async def noted(pairs: Any, **options: Any) -> Any:
+            applied.extend(task_id for task_id, _ in pairs)
+            return await apply_all(pairs, **options)
+
+        monkeypatch.setattr(manager.committer, "apply_all", noted)
+        left = await prune_after(manager, 2)
+        assert sorted(applied) == ["default", "unlike"]
+        assert left == {"archive", "slow", "keep", "discard"}
+
+
+async def ended(call: Calls, name: str, **fields: Any) -> None:
+    await call.create("work", id=name, **fields)
+    await call("tasks.cancel", id=name)
+
+
+async def prune_after(manager: Manager, days: float) -> set[str]:
+    """Prune as if it were later; the ids of the tasks that are left."""
+    now = await manager.store.now() + days * 86_400
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager.store, "now", lambda: returned(now))
+        await manager.retention.prune()
+    return await tasks_left(manager)
+
+
+async def delete_after(manager: Manager, days: float) -> set[str]:
+    """Call `tasks.delete_old_tasks` as if it were later; the ids of the tasks that are left."""
+    before = await manager.store.now() + (days - 1) * 86_400
+    await manager.retention.delete_ended(ALL_SIGHT, before)
+    return await tasks_left(manager)
+
+
+async def tasks_left(manager: Manager) -> set[str]:
+    return {one["id"] for one in (await Calls(manager)("tasks.list"))["data"]}
+
+
+Clean = Callable[[Manager, float], Awaitable[set[str]]]
+
+
+@pytest.fixture(params=[prune_after, delete_after])
+def clean(request: pytest.FixtureRequest) -> Clean:
+    """Both ways to delete ended tasks, after a day."""
+    found: Clean = request.param
+    return found
+
+
+@pytest.fixture
+async def cleaner(settings: Settings) -> AsyncIterator[Manager]:
+    """A manager that keeps ended tasks for a day."""
+    async with a_manager(msgspec.structs.replace(settings, task_retention_days="1")) as manager:
+        yield manager
+
+
+async def test_tasks_that_have_not_ended_or_are_scheduled_or_of_the_system_stay(
+    cleaner: Manager, clean: Clean
+) -> None:
+    call = Calls(cleaner)
+    await ended(call, "ended")
+    await ended(call, "system", system=True)
+    await call.create("work", id="every", every=60, next_run=0)
+    await call.create("work", id="cron", cron="@yearly")
+    await call.create("work", id="open", delay=9e6)
+    everything = {"ended", "system", "every", "cron", "open"}
+    assert await clean(cleaner, 0.5) == everything
+    assert await clean(cleaner, 2) == everything - {"ended"}
+
+
+async def test_the_children_of_an_open_run_are_kept(cleaner: Manager, clean: Clean) -> None:
     child = {"id": "ended", "commands": [{"method": "work"}]}
     left = {"id": "left", "commands": [{"method": "work"}], "delay": 9e6}
     wait = {"method": "_TASKS_", "params": {"create": [child, left], "on_error": "continue"}}
-    async with a_manager(settings) as manager:
-        call = Calls(manager)
-        await call.create(wait, id="parent")
-        await call.until("left", "IDLE")
-        await call("tasks.cancel", id="ended")
+    call = Calls(cleaner)
+    await call.create(wait, id="parent")
+    await call.until("left", "IDLE")
+    await call("tasks.cancel", id="ended")
+    assert await clean(cleaner, 2) == {"parent", "ended", "left"}
+    await call("tasks.cancel", id="parent")
+    await clean(cleaner, 2)
+    assert await clean(cleaner, 2) == set()
 
-        async def prune_after(days: float) -> set[str]:
-            now = await manager.store.now() + days * 86_400
-            with monkeypatch.context() as patch:
-                patch.setattr(manager.store, "now", lambda: returned(now))
-                await manager.retention.prune()
-            return {one["id"] for one in (await call("tasks.list"))["data"]}
 
-        assert await prune_after(2) == {"parent", "ended", "left"}
-        await call("tasks.cancel", id="parent")
-        await prune_after(2)
-        assert await prune_after(2) == set()
+async def test_the_children_of_a_schedule_are_deleted_when_its_run_has_ended(
+    cleaner: Manager, clean: Clean
+) -> None:
+    child = {"id": "ended", "commands": [{"method": "work"}]}
+    left = {"id": "left", "commands": [{"method": "work"}], "delay": 9e6}
+    wait = {"method": "_TASKS_", "params": {"create": [child, left], "on_error": "continue"}}
+    call = Calls(cleaner)
+    await call.create(wait, id="parent", cron="@yearly")
+    await call("tasks.run_now", id="parent")
+    await call.until("left", "IDLE")
+    await call("tasks.cancel", id="ended")
+    assert await clean(cleaner, 2) == {"parent", "ended", "left"}
+    await call("tasks.cancel", id="left")
+    await call.until("parent", "IDLE")
+    assert await clean(cleaner, 2) == {"parent"}
+
+
+async def test_tasks_for_which_an_open_run_waits_are_kept(cleaner: Manager, clean: Clean) -> None:
+    call = Calls(cleaner)
+    await call.create("work", id="ended")
+    await call.create("work", id="open", delay=9e6)
+    wait = {"method": "_TASKS_", "params": {"ids": ["ended", "open"], "on_error": "continue"}}
+    await call.create(wait, id="waiting")
+    await call.until("waiting", "WAITING")
+    await call("tasks.cancel", id="ended")
+    assert await clean(cleaner, 2) == {"ended", "open", "waiting"}
+    await call("tasks.cancel", id="open")
+    await call.until("waiting", "FINISHED")
+    assert await clean(cleaner, 2) == set()
+
+
+async def test_next_tasks_of_unfinished_and_scheduled_tasks_are_kept(
+    cleaner: Manager, clean: Clean
+) -> None:
+    call = Calls(cleaner)
+    await ended(call, "last")
+    await ended(call, "second", next_task="last")
+    await call.create("work", id="nightly", cron="@yearly", next_task="second")
+    await ended(call, "after-open")
+    await call.create("work", id="open", delay=9e6, next_task="after-open")
+    await ended(call, "after-ended")
+    await ended(call, "done", next_task="after-ended")
+    kept = {"last", "second", "nightly", "after-open", "open"}
+    assert await clean(cleaner, 2) == kept
+    await call("tasks.delete", id="nightly")
+    await call("tasks.cancel", id="open")
+    assert await clean(cleaner, 2) == set()
+
+
+async def test_a_circle_of_ended_tasks_is_deleted(cleaner: Manager, clean: Clean) -> None:
+    call = Calls(cleaner)
+    pause = {"method": "_TIMER_", "params": {"timer": 60}}
+    await call.create(pause, id="first")
+    await call.create(pause, id="second", next_task="first")
+    await call("tasks.update", id="first", data={"next_task": "second"})
+    await call("tasks.cancel", id="first")
+    assert await clean(cleaner, 2) == {"first", "second"}
+    await call("tasks.cancel", id="second")
+    assert await clean(cleaner, 2) == set()
+
+
+async def test_the_ids_of_messages_of_deleted_tasks_are_deleted(
+    cleaner: Manager, clean: Clean
+) -> None:
+    call = Calls(cleaner)
+    for _ in range(2):
+        await call.create("_MESSAGE_", id="a")
+        message = {"data": 1, "message_id": "m"}
+        assert (await call("tasks.message", id="a", **message))["state"] != "duplicate"
+        await call.until("a", "FINISHED")
+        assert await clean(cleaner, 2) == set()

@@ -39,7 +39,7 @@ OWN = frozenset(method.__name__ for method in (Store.work_summary, Store.ping, S
 RENEWALS = frozenset(method.__name__ for method in (Store.ping, Store.shorten_lease))
 """Calls that lock an executor's row."""
 
-NOT_LATE = frozenset({"take_signals", "delete_ended", "put_pause", "delete_pause"})
+NOT_LATE = frozenset({"take_signals", "put_pause", "delete_pause"})
 """What a late commit cannot do: it would find other rows when it is committed."""
 
 SILENT_SECONDS = 4.0, 7.0

@@ -86,7 +86,6 @@ PLANS: dict[str, tuple[list[Any], str]] = {
     "results": ([IDS, [0] * 500, [0] * 500], "stages_pkey"),
     "run_results": ([IDS, [0] * 500], "stages_pkey"),
     "delete": ([IDS], "runs_task"),
-    "lock_ended": ([100.0, 50], "runs_ended"),
 }
 
 

@@ -27,40 +27,17 @@ async def run_once(store: Store) -> None:
     await finish(store, await acquire(store))
 
 
-async def test_ended_tasks_are_deleted_and_others_stay(store: Store) -> None:
+async def test_nothing_of_a_deleted_task_is_left(store: Store) -> None:
     await connect(store)
-    await add(store, "done-1", "done-2", definition("system", system=True))
-    await add(store, definition("every", every=3600.0), next_run=1.0)
-    await run_once(store)
-    await add(store, "open")
-    await add(store, definition("later", app_name="x"), next_run=(await store.now()) + 100)
-    before = await store.now()
-    async with store.transaction() as tx:
-        assert await tx.delete_ended(before - 3600, 10) == []
-    async with store.transaction() as tx:
-        assert len(await tx.delete_ended(before + 1, 1)) == 1
-    async with store.transaction() as tx:
-        await tx.delete_ended(before + 1, 10)
-    left = set(
-        await store.tasks(["done-1", "done-2", "system", "every", "open", "later"], ALL_SIGHT)
-    )
-    assert left == {"system", "every", "open", "later"}
-    assert await store.runs("done-1", ALL_SIGHT) == []
-    assert await store.stage_records("job-done-1", ALL_SIGHT) == []
-
-
-async def test_a_task_that_runs_again_is_not_deleted(store: Store) -> None:
-    await connect(store)
-    await add(store, "a")
+    await add(store, "a", "b")
     await run_once(store)
     await happen(store, "a", RunNow(job_id="job-2"))
-    async with store.transaction() as tx:
-        assert await tx.delete_ended(FOREVER, 10) == []
     await run_once(store)
-    async with store.transaction() as tx:
-        assert await tx.delete_ended(FOREVER, 10) == ["a"]
-    assert await store.stage_records("job-2", ALL_SIGHT) == []
+    await happen(store, "a", Delete())
+    assert set(await store.tasks(["a", "b"], ALL_SIGHT)) == {"b"}
     assert await store.runs("a", ALL_SIGHT) == []
+    for job_id in ("job-a", "job-2"):
+        assert await store.stage_records(job_id, ALL_SIGHT) == []
 
 
 async def test_old_runs_are_pruned_but_never_the_last(store: Store) -> None:
@@ -177,12 +154,4 @@ async def test_ids_of_messages_of_the_last_run_are_never_pruned(store: Store) ->
     assert await store.prune_received(FOREVER, 100) == 1
     assert await received(store, ("a", "m"), ("every", "m")) == [("a", "m")]
     await happen(store, "a", Delete())
-    assert await received(store, ("a", "m")) == []
-
-
-async def test_deleting_old_tasks_deletes_the_ids_of_their_messages(store: Store) -> None:
-    await add(store, definition("a", commands=[Command("_MESSAGE_")]))
-    await happen(store, "a", MessageCame(message_id="m", name=None, data=Raw(b"1")))
-    async with store.transaction() as tx:
-        assert await tx.delete_ended(FOREVER, 10) == ["a"]
     assert await received(store, ("a", "m")) == []

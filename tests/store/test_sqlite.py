@@ -263,7 +263,6 @@ PLANS = {
     "run_results": "sqlite_autoindex_stages_1",
     "definitions": "sqlite_autoindex_definitions_1",
     "runs": "runs_task",
-    "ended_tasks": "runs_ended",
     "prunable_runs": "runs_ended",
     "inboxes": "sqlite_autoindex_inbox_1",
 }

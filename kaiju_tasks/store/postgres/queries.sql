@@ -604,17 +604,6 @@ deleted_children AS (DELETE FROM children WHERE parent_id = ANY ($1::text[])),
 deleted_definitions AS (DELETE FROM definitions WHERE task_id = ANY ($1::text[]))
 DELETE FROM tasks WHERE id = ANY ($1::text[])
 
--- name: lock_ended
--- Lock tasks that ended before a time and may be deleted.
-WITH ended AS MATERIALIZED (
-    SELECT r.task_id, r.job_id FROM runs r CROSS JOIN LATERAL (
-        SELECT FROM tasks t JOIN definitions d ON d.task_id = t.id
-        WHERE t.id = r.task_id AND t.job_id = r.job_id AND t.status IN ('FINISHED', 'FAILED')
-            AND NOT d.system AND d.cron IS NULL AND d.every_seconds IS NULL OFFSET 0) AS old
-    WHERE r.ended_at < $1::float8 ORDER BY r.ended_at LIMIT $2::int)
-SELECT t.id FROM ended JOIN tasks t ON t.id = ended.task_id AND t.job_id = ended.job_id
-WHERE t.status IN ('FINISHED', 'FAILED') FOR UPDATE OF t SKIP LOCKED
-
 -- name: prune_runs
 -- Delete runs that ended before a time, and their stages, except the last run of each task.
 WITH old AS MATERIALIZED (

@@ -249,12 +249,6 @@ class PostgresTransaction(SharedTransaction):
         wanted = None if sessions is None else list(sessions)
         return [executor_of(record) for record in await self._locked("lock_expired", limit, wanted)]
 
-    async def delete_ended(self, before: float, limit: int) -> list[str]:
-        ids = [id for (id,) in await self._fetch("lock_ended", before, limit)]
-        if ids:
-            await saving.delete(self._connection, ids)
-        return ids
-
     async def lock_tokens(self) -> None:
         await self._locked("lock_tokens")
 

@@ -411,14 +411,6 @@ DELETE FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
 -- Delete the rows of a JSON list of tasks.
 DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 
--- name: ended_tasks
--- Read tasks that ended before a time and may be deleted.
-SELECT t.id FROM runs r CROSS JOIN tasks t ON t.id = r.task_id AND t.job_id = r.job_id
-JOIN definitions d ON d.task_id = t.id
-WHERE r.ended_at < ?1 AND t.status IN ('FINISHED', 'FAILED')
-    AND NOT d.system AND d.cron IS NULL AND d.every_seconds IS NULL
-ORDER BY r.ended_at LIMIT ?2
-
 -- name: prunable_runs
 -- Read runs that ended before a time, except the last run of each task.
 SELECT r.run_id FROM runs r LEFT JOIN tasks t ON t.id = r.task_id

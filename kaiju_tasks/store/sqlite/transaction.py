@@ -289,14 +289,6 @@ class SqliteTransaction(SharedTransaction):
         self._now = self._clock()
         return [executor_of(values) for values in found]
 
-    async def delete_ended(self, before: float, limit: int) -> list[str]:
-        def work(db: sqlite3.Connection) -> list[str]:
-            ids = [id for (id,) in db.execute(SQL["ended_tasks"], (before, limit))]
-            saving.delete(db, ids)
-            return ids
-
-        return await self._run(work)
-
     async def lock_tokens(self) -> None:
         await self._fetch("raise_tokens")
         self._now = self._clock()
