@@ -397,6 +397,33 @@ def leases_to_executors_whatever_they_announce(plant: Plant) -> None:
     plant(Acquisition, "_lacking", nothing)
 
 
+TRIED_FIRST: dict[Callable[[Plant], None], int] = {
+    leases_to_executors_whatever_they_announce: 1,
+    takes_reports_under_any_lease: 12,
+    waits_for_ever_for_the_answers_of_a_lost_connection: 2,
+    begins_what_waited_while_it_stood_still: 11,
+    expels_right_after_an_outage: 2,
+    expels_after_an_outage_whom_it_saw_go_before: 2,
+    forgets_what_it_placed_when_the_commit_was_in_doubt: 18,
+    lets_a_late_connect_replace_a_newer_one: 3,
+    does_not_listen_to_what_executors_hold: 26,
+    sends_by_tasks_and_not_by_bytes: 12,
+    begins_a_run_twice: 3,
+    writes_what_it_presumes: 7,
+    notes_no_end_for_parents: 1,
+    signals_no_parent: 1,
+    opens_nothing_at_the_end_of_a_pause: 1,
+    acquires_by_the_pauses_it_knows: 5,
+    moves_no_times_when_the_clock_is_set: 1,
+    makes_up_for_an_hour_that_never_was: 12,
+    leaves_a_first_run_before_the_fires_of_an_hour_that_never_was: 12,
+    forgets_the_messages_of_ended_runs: 2,
+    rejects_repeats_to_tasks_that_have_ended: 2,
+}
+"""Seeds that find a bug which the first seed does not find. Another is found where the simulation
+has changed, but later."""
+
+
 @pytest.mark.parametrize(
     ("bug", "faults", "invariant"),
     [
@@ -463,7 +490,7 @@ def test_a_planted_bug_breaks_its_invariant(
     bug(Plant(monkeypatch))
     assert any(
         invariant in {one.invariant for one in simulate(seed, faults=faults).violations}
-        for seed in SEEDS
+        for seed in (TRIED_FIRST.get(bug, 0), *SEEDS)
     )
 
 
