@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": "kaiju_tasks.cli.runs:runs",
     "bulk": "kaiju_tasks.cli.bulk:bulk",
     "streams": "kaiju_tasks.cli.stream_list:streams",
+    "top": "kaiju_tasks.cli.top:top",
     "mark": "kaiju_tasks.cli.mark:mark",
     "pauses": "kaiju_tasks.cli.pauses:pauses",
     "events": "kaiju_tasks.cli.events:events",

@@ -44,6 +44,8 @@ CREATED_SECONDS = 0.001
 _INTEGER_MAX = 2**63 - 1
 _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
 _STATUSES = frozenset(map(str, (*TaskStatus, *RunOutcome)))
+_IMPLIED = {"EXECUTED": "t.executor_id IS NOT NULL"}
+"""What is true of every task with a status, and is the condition of a partial index."""
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 DEFINITION_COLUMNS = {
@@ -137,6 +139,7 @@ class Query:
         never_null: Container[str] = (),
         unestimated: Container[str] = (),
         labelled: bool = False,
+        implied: Mapping[str, str] | None = None,
     ) -> None:
         self.values: list[Any] = []
         self._dialect = dialect
@@ -145,6 +148,7 @@ class Query:
         self._never_null = never_null
         self._unestimated = unestimated
         self._labelled = labelled
+        self._implied = implied or {}
 
     def bind(self, value: Any, kind: type) -> str:
         self.values.append(value)
@@ -185,7 +189,9 @@ class Query:
         if one.op == "glob":
             return self._glob(one, column)
         if one.op == "eq" and one.column == "status" and one.value in _STATUSES:
-            return f"{column} = '{one.value}'"  # a literal, for the partial indexes
+            same = f"{column} = '{one.value}'"  # a literal, for the partial indexes
+            implied = self._implied.get(one.value)
+            return same if implied is None else f"{same} AND {implied}"
         value = self.bind(_fitting(one.column, kind, one.value), kind)
         if one.op == "eq" and one.column not in self._columns:
             return self._dialect.label_is(one.column.removeprefix(LABEL), value)
@@ -322,7 +328,7 @@ def _task_query(dialect: Dialect) -> Query:
         NEEDED: _NEEDED_SQL,
     }
     kinds = TASK_COLUMNS | {NEEDED: bool}
-    return Query(dialect, columns, kinds, NEVER_NULL, ("method",), labelled=True)
+    return Query(dialect, columns, kinds, NEVER_NULL, ("method",), labelled=True, implied=_IMPLIED)
 
 
 def _source(*parts: str) -> str:

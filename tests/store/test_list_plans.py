@@ -94,6 +94,10 @@ TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
         TaskQuery([FAILED, Condition("app_name", "eq", "app20")], LAST_FAILED),
         "tasks_failed",
     ),
+    "running": (
+        TaskQuery([Condition("status", "eq", "EXECUTED")], (("status_change", False),)),
+        "tasks_leased",
+    ),
     "waiting": (TaskQuery([Condition("status", "eq", "WAITING")], LAST_FAILED), "tasks_waiting"),
     "suspended": (
         TaskQuery([Condition("status", "eq", "SUSPENDED")], LAST_FAILED),
@@ -205,6 +209,7 @@ def test_sqlite_reads_the_same_indexes(tmp_path: Path) -> None:
         "task a later page of failed": "tasks_failed",
         "task failed, as a list of one": "tasks_failed",
         "task failed for a reason": "tasks_failed_type",
+        "task running": "tasks_leased",
         "task waiting": "tasks_waiting",
         "task suspended": "tasks_suspended",
         "task newest first": "definitions_created",
