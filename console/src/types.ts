@@ -47,6 +47,8 @@ export interface ListedTask {
   next_task: string | null;
   wait_deadline: number | null;
   exec_deadline: number | null;
+  labels?: Record<string, string>;
+  method?: string | null;
 }
 
 export interface Task extends ListedTask {

@@ -168,6 +168,19 @@ export function Table({ label, kind, children }: { label: string; kind?: "stack"
   );
 }
 
+/** Controls that a phone folds away, until somebody opens them. */
+export function Folded({ title, open, children }: { title: string; open?: boolean; children: ComponentChildren }) {
+  const [shown, setShown] = useState(open ?? false);
+  return (
+    <div class={shown ? "folded shown" : "folded"}>
+      <button type="button" class="quiet" aria-expanded={shown} onClick={() => setShown(!shown)}>
+        {title}
+      </button>
+      <div>{children}</div>
+    </div>
+  );
+}
+
 /** A button with the reason why it cannot be used. */
 export function Button(props: {
   onClick: () => void;

@@ -13,7 +13,7 @@ import {
   BARS_MAX, barAt, COMING, density, isBad, LANES_MAX, lanesOf, ticks, zoomed, type Bar, type LaneKind, type LaneView,
 } from "../timeline";
 import type { StageRecord } from "../types";
-import { Empty, Failure, Head, StatusChip, Table, TaskLink, When } from "../ui";
+import { Empty, Failure, Folded, Head, StatusChip, Table, TaskLink, When } from "../ui";
 import { inUtc, setUtc, zoneOffset } from "../zone";
 
 const SPANS: [number, string][] = [
@@ -43,7 +43,6 @@ const AGAIN_SECONDS = 5;
 const AHEAD = 0.06;
 const AHEAD_SECONDS = 3_600;
 const TABLE_ROWS = 200;
-const WIDE = "(min-width: 901px)";
 const BAR = 11;
 const STEP = 15;
 const TOP = 6;
@@ -153,8 +152,7 @@ function Controls({ range }: { range: Range | null }) {
           </button>
         </div>
       </div>
-      <details class="more" open={matchMedia(WIDE).matches || params.has("q") || params.has("app_name")}>
-      <summary>Lanes and filters</summary>
+      <Folded title="Lanes and filters" open={params.has("q") || params.has("app_name")}>
       <form
         class="row wrap"
         role="search"
@@ -185,7 +183,7 @@ function Controls({ range }: { range: Range | null }) {
           times in UTC
         </label>
       </form>
-      </details>
+      </Folded>
     </div>
   );
 }

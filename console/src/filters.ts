@@ -1,0 +1,129 @@
+/** Filters of tasks: how they stand in the address, what they ask of the manager, and what can be suggested. */
+
+import type { ListedTask } from "./types";
+
+/** A column that must have a value, or match it where it has `%`. */
+export interface Filter {
+  column: string;
+  value: string;
+}
+
+/** A filter, or the beginning of one that a value is still missing for. */
+export interface Suggestion {
+  column: string;
+  value: string | null;
+  text: string;
+}
+
+/** Values that are worth suggesting, by column. */
+export type Known = ReadonlyMap<string, ReadonlySet<string>>;
+
+const LABEL = "label.";
+const LABEL_KEY = /^label\.[a-z0-9][a-z0-9_.-]{0,62}$/;
+const WORDS = "description";
+const KNOWN_MOST = 500;
+
+/** The columns that a filter can have, and what each is called; `label.KEY` is one, too. Words are searched in descriptions. */
+export const FILTERS: Record<string, string> = {
+  app_name: "stream",
+  group: "group",
+  group_id: "group id",
+  method: "method",
+  "error.type": "error",
+  status_reason: "reason",
+  executor_id: "executor",
+  user_id: "owner",
+  parent_id: "parent",
+  id: "id",
+  job_id: "run",
+  cron: "cron",
+};
+
+/** What a column is called in a filter. */
+export function titleOf(column: string): string {
+  return FILTERS[column] ?? column;
+}
+
+function columnOf(title: string): string | undefined {
+  const word = title.trim().toLowerCase();
+  if (LABEL_KEY.test(word)) return word;
+  return Object.keys(FILTERS).find((column) => column === word || FILTERS[column] === word);
+}
+
+/** The filters that an address has, apart from the statuses and the words. */
+export function filtersOf(params: URLSearchParams): Filter[] {
+  return [...params]
+    .filter(([column, value]) => value !== "" && (Object.hasOwn(FILTERS, column) || LABEL_KEY.test(column)))
+    .map(([column, value]) => ({ column, value }));
+}
+
+/** The words that an address asks for, and the column that has them. */
+export function wordsOf(params: URLSearchParams): Filter | null {
+  const value = params.get("q");
+  const field = params.get("in") ?? "";
+  return value ? { column: Object.hasOwn(FILTERS, field) ? field : WORDS, value } : null;
+}
+
+/** The conditions of `tasks.list` that an address stands for. */
+export function conditionsOf(params: URLSearchParams): Record<string, unknown> {
+  const conditions: Record<string, unknown> = {};
+  const statuses = params.get("status")?.split(",").filter(Boolean) ?? [];
+  if (statuses.length) conditions.status = statuses;
+  const words = wordsOf(params);
+  if (words) conditions[words.column] = { like: `%${words.value}%` };
+  for (const { column, value } of filtersOf(params)) conditions[column] = value.includes("%") ? { like: value } : value;
+  return conditions;
+}
+
+/** What somebody has typed: `column:value`, or null for words. */
+export function parse(text: string): Filter | null {
+  const at = text.indexOf(":");
+  const column = at < 0 ? undefined : columnOf(text.slice(0, at));
+  const value = text.slice(at + 1).trim();
+  return column === undefined || value === "" ? null : { column, value };
+}
+
+/** What fits to what is typed, the columns first as long as none is named. */
+export function suggest(typed: string, known: Known, most: number): Suggestion[] {
+  const text = typed.trim().toLowerCase();
+  const at = typed.indexOf(":");
+  const named = at < 0 ? undefined : columnOf(typed.slice(0, at));
+  if (named !== undefined) return valuesOf(named, typed.slice(at + 1).trim().toLowerCase(), known).slice(0, most);
+  const columns = [...Object.keys(FILTERS), ...[...known.keys()].filter((column) => column.startsWith(LABEL))]
+    .filter((column) => titleOf(column).includes(text))
+    .map((column) => ({ column, value: null, text: `${titleOf(column)}:` }));
+  const values = text ? [...known.keys()].flatMap((column) => valuesOf(column, text, known)) : [];
+  return [...columns, ...values].slice(0, most);
+}
+
+/** The known values of a column that have a text, those first that begin with it. */
+function valuesOf(column: string, text: string, known: Known): Suggestion[] {
+  const found = [...(known.get(column) ?? [])].filter((value) => value.toLowerCase().includes(text));
+  const late = (value: string): number => (value.toLowerCase().startsWith(text) ? 0 : 1);
+  return found
+    .sort((a, b) => late(a) - late(b) || (a < b ? -1 : 1))
+    .map((value) => ({ column, value, text: `${titleOf(column)}: ${value}` }));
+}
+
+/** Keep the values of a page of tasks for suggestions. */
+export function learnFrom(rows: readonly ListedTask[], known: Map<string, Set<string>>): void {
+  for (const row of rows) {
+    keep(known, "app_name", row.app_name);
+    keep(known, "group", row.group);
+    keep(known, "group_id", row.group_id);
+    keep(known, "method", row.method);
+    keep(known, "error.type", row.error?.type);
+    keep(known, "status_reason", row.status_reason);
+    keep(known, "executor_id", row.executor_id);
+    keep(known, "user_id", row.user_id);
+    for (const [key, value] of Object.entries(row.labels ?? {})) keep(known, LABEL + key, value);
+  }
+}
+
+/** Keep a value for suggestions. */
+export function keep(known: Map<string, Set<string>>, column: string, value: string | null | undefined): void {
+  if (!value) return;
+  const values = known.get(column) ?? new Set();
+  if (values.size < KNOWN_MOST) values.add(value);
+  known.set(column, values);
+}

@@ -1,0 +1,175 @@
+/** The list of tasks as a table, with the columns that somebody has chosen. */
+
+import { signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
+import { COLUMNS, columnsOf, columnsText, toggled, USUAL } from "./columns";
+import { duration } from "./format";
+import { useQuery } from "./live";
+import { go, query, setQuery, url } from "./router";
+import { call, may } from "./rpc";
+import type { Explanation, ListedTask, Status } from "./types";
+import { StatusChip, Table, TaskLink, When } from "./ui";
+
+/** What the table reads of each task. */
+export const READ = [
+  "id", "app_name", "status", "status_reason", "enabled", "description", "error", "stage", "stages", "method", "retries",
+  "max_retries", "since", "next_run", "cron", "every", "timezone", "created", "priority", "exit_code", "group", "group_id",
+  "executor_id", "user_id", "parent_id", "labels",
+]; // prettier-ignore
+
+const CELLS: Record<string, (task: ListedTask) => ComponentChildren> = {
+  app_name: (task) => task.app_name,
+  group: (task) => task.group,
+  group_id: (task) => task.group_id,
+  method: (task) => task.method,
+  stage: (task) => `${task.stage}/${task.stages}`,
+  retries: (task) => `${task.retries}${task.max_retries ? `/${task.max_retries}` : ""}`,
+  since: (task) => <When at={task.since} />,
+  next_run: (task) => <When at={task.status === "IDLE" ? task.next_run : null} />,
+  schedule: (task) => task.cron ?? (task.every === null ? null : `every ${duration(Number(task.every))}`),
+  created: (task) => <When at={Date.parse(task.created) / 1000} />,
+  priority: (task) => task.priority,
+  exit_code: (task) => task.exit_code,
+  executor_id: (task) => task.executor_id,
+  user_id: (task) => task.user_id,
+  parent_id: (task) => (task.parent_id === null ? null : <TaskLink id={task.parent_id} />),
+  labels: (task) => Object.entries(task.labels ?? {}).map(([key, value]) => <div key={key}>{`${key}: ${value}`}</div>),
+};
+const NUMBERS = ["stage", "retries", "priority", "exit_code"];
+const TIMES = ["since", "next_run", "created"];
+
+/** On a phone the usual columns make room, those that somebody has chosen do not. */
+function styleOf(column: string): string {
+  const place = column === "since" ? "since" : USUAL.includes(column) ? "wide" : "chosen";
+  const kind = NUMBERS.includes(column) ? "number" : TIMES.includes(column) ? "nowrap" : "break";
+  return `${place} ${kind}`;
+}
+
+const NAME = "kaiju-columns";
+
+const remembered = signal(localStorage.getItem(NAME));
+
+/** The columns that are shown: those of the address, or those that were chosen last. The address shows the latter, too. */
+export function useColumns(): string[] {
+  const text = query.value.get("columns") ?? remembered.value;
+  useEffect(() => {
+    if (!query.value.has("columns") && remembered.value !== null) setQuery({ columns: remembered.value }, true);
+  });
+  return columnsOf(text);
+}
+
+function choose(text: string | null): void {
+  remembered.value = text;
+  if (text === null) localStorage.removeItem(NAME);
+  else localStorage.setItem(NAME, text);
+  setQuery({ columns: text }, true);
+}
+
+export function ColumnMenu({ columns }: { columns: readonly string[] }) {
+  const text = columnsText(columns);
+  return (
+    <details class="menu-of">
+      <summary class="button">Columns</summary>
+      <div class="card" role="group" aria-label="Columns">
+        {Object.entries(COLUMNS).map(([column, title]) => (
+          <label key={column} class="row">
+            <input type="checkbox" checked={columns.includes(column)} onChange={() => choose(toggled(text, column))} />
+            {title}
+          </label>
+        ))}
+        {text === null ? null : (
+          <button type="button" class="quiet" onClick={() => choose(null)}>
+            Usual columns
+          </button>
+        )}
+      </div>
+    </details>
+  );
+}
+
+interface GridProps {
+  rows: ListedTask[];
+  columns: readonly string[];
+  chosen: ReadonlySet<string>;
+  select: (ids: ReadonlySet<string>) => void;
+}
+
+const SPEAKING: Status[] = ["QUEUED", "IDLE", "WAITING", "SUSPENDED"];
+
+/** Why the tasks of this page do not run, by their ids. */
+function useReasons(rows: ListedTask[]): ReadonlyMap<string, string> {
+  const standing = rows.filter((one) => SPEAKING.includes(one.status));
+  const state = standing.map((one) => `${one.id} ${one.status} ${one.status_reason} ${one.since}`).join("\n");
+  const why = useQuery(`why ${state}`, async () => {
+    if (standing.length === 0 || !may("tasks.m_explain")) return [];
+    return call<Explanation[]>("tasks.m_explain", { ids: standing.map((one) => one.id) });
+  });
+  return new Map(why.data?.map((one) => [one.id, one.reasons[0]?.message ?? one.message]));
+}
+
+export function Grid({ rows, columns, chosen, select }: GridProps) {
+  const reasons = useReasons(rows);
+  function toggle(id: string): void {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    select(next);
+  }
+  const every = rows.every((one) => chosen.has(one.id));
+  return (
+    <Table label="Tasks" kind="stack">
+      <thead>
+        <tr>
+          <th class="pick">
+            <input
+              type="checkbox"
+              aria-label="Select all on this page"
+              checked={every}
+              onChange={() => select(new Set(every ? [] : rows.map((one) => one.id)))}
+            />
+          </th>
+          <th>Status</th>
+          <th>Task</th>
+          {columns.map((column) => (
+            <th key={column} class={styleOf(column)}>
+              {COLUMNS[column]}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((task) => (
+          <tr
+            key={task.id}
+            aria-selected={chosen.has(task.id)}
+            onDblClick={() => go(url("task", { id: task.id }))}
+          >
+            <td class="pick">
+              <input
+                type="checkbox"
+                aria-label={`Select ${task.id}`}
+                checked={chosen.has(task.id)}
+                onChange={() => toggle(task.id)}
+              />
+            </td>
+            <td class="status">
+              <StatusChip status={task.status} reason={task.status_reason} />
+              {task.enabled ? null : <span class="tag">disabled</span>}
+            </td>
+            <td class="what">
+              <TaskLink id={task.id} />
+              {task.description ? <span class="line">{task.description}</span> : null}
+              {reasons.has(task.id) ? <span class="line why">{reasons.get(task.id)}</span> : null}
+              {task.error ? <span class="line bad-text">{task.error.message}</span> : null}
+            </td>
+            {columns.map((column) => (
+              <td key={column} class={styleOf(column)} data-title={COLUMNS[column]}>
+                {CELLS[column]?.(task)}
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </Table>
+  );
+}

@@ -1,0 +1,85 @@
+/** The saved views of the list of tasks. */
+
+import { signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { go, query, url } from "./router";
+import { base } from "./rpc";
+import { NAME_MOST, readViews, type View, viewQuery, withoutView, withView } from "./views";
+
+const NAME = `kaiju-views ${base}`;
+
+const views = signal(readViews(localStorage.getItem(NAME)));
+
+addEventListener("storage", (event) => {
+  if (event.key === NAME) views.value = readViews(event.newValue);
+});
+
+function keep(list: View[]): void {
+  views.value = list;
+  localStorage.setItem(NAME, JSON.stringify(list));
+}
+
+/** @param columns - the columns that are shown */
+export function SavedViews({ columns }: { columns: readonly string[] }) {
+  const [naming, setNaming] = useState(false);
+  const here = viewQuery(query.value, columns);
+
+  function save(name: string): void {
+    keep(withView(views.value, name, here));
+    setNaming(false);
+    go(`${url("tasks")}?${here}`, true);
+  }
+
+  return (
+    <div class="row wrap" role="group" aria-label="Saved views">
+      {views.value.map((one) => (
+        <span key={one.name} class="view">
+          <a data-screen class="break" href={`${url("tasks")}?${one.query}`} aria-current={one.query === here ? "page" : undefined}>
+            {one.name}
+          </a>
+          <button
+            type="button"
+            class="quiet small"
+            aria-label={`Delete the view ${one.name}`}
+            onClick={() => keep(withoutView(views.value, one.name))}
+          >
+            ✕
+          </button>
+        </span>
+      ))}
+      {naming ? (
+        <Naming save={save} leave={() => setNaming(false)} />
+      ) : (
+        <button type="button" class="quiet" onClick={() => setNaming(true)}>
+          Save this view
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Naming({ save, leave }: { save: (name: string) => void; leave: () => void }) {
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => box.current?.focus(), []);
+  return (
+    <form
+      class="row wrap"
+      onSubmit={(event) => {
+        event.preventDefault();
+        save(String(new FormData(event.currentTarget).get("name")));
+      }}
+      onKeyDown={(event) => {
+        if (event.key === "Escape") leave();
+      }}
+    >
+      <label class="row">
+        <span>Name of the view</span>
+        <input ref={box} name="name" required pattern=".*\S.*" maxLength={NAME_MOST} autocomplete="off" />
+      </label>
+      <button type="submit">Save</button>
+      <button type="button" class="quiet" onClick={leave}>
+        Cancel
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { COLUMNS, columnsOf, columnsText, toggled, USUAL } from "../src/columns";
+import { readViews, viewQuery, withoutView, withView } from "../src/views";
+
+test("columns are shown in the order of the list, the usual ones unless others are named", () => {
+  assert.deepEqual(columnsOf(null), USUAL);
+  assert.deepEqual(columnsOf(""), USUAL);
+  assert.deepEqual(columnsOf("stage,group,nothing,stage"), ["group", "stage"]);
+  assert.deepEqual(columnsOf("none"), []);
+});
+
+test("the text of columns is read back, and there is none for the usual ones", () => {
+  for (const columns of [[], ["group"], Object.keys(COLUMNS)]) assert.deepEqual(columnsOf(columnsText(columns)), columns);
+  assert.equal(columnsText(USUAL), null);
+});
+
+test("a column is added and taken away", () => {
+  const more = toggled(null, "group");
+  assert.deepEqual(columnsOf(more), ["app_name", "group", ...USUAL.slice(1)]);
+  assert.equal(toggled(more, "group"), null);
+});
+
+test("a view keeps filters, order and columns, and not the page of the list", () => {
+  const query = viewQuery(new URLSearchParams("status=FAILED&cursor=abc&app_name=a%26b"), USUAL);
+  assert.equal(query, viewQuery(new URLSearchParams("app_name=a%26b&status=FAILED&columns=stage"), USUAL));
+  assert.equal(new URLSearchParams(query).get("app_name"), "a&b");
+  assert.equal(new URLSearchParams(query).has("cursor"), false);
+  assert.deepEqual(columnsOf(new URLSearchParams(viewQuery(new URLSearchParams(), [])).get("columns")), []);
+});
+
+test("views are added, replaced by their name, and removed", () => {
+  const one = withView([], " Failed ", "status=FAILED");
+  assert.deepEqual(one, [{ name: "Failed", query: "status=FAILED" }]);
+  const two = withView(withView(one, "Mail", "app_name=mail"), "Failed", "status=QUEUED");
+  assert.deepEqual(two.map((view) => view.query), ["app_name=mail", "status=QUEUED"]);
+  assert.deepEqual(withView(two, "  ", "x"), two);
+  assert.deepEqual(withoutView(two, "Mail").map((view) => view.name), ["Failed"]);
+  assert.deepEqual(readViews(JSON.stringify(two)), two);
+  let many = [];
+  for (let number = 0; number < 60; number += 1) many = withView(many, `${number}`, "");
+  assert.deepEqual([many.length, many[0].name], [50, "10"]);
+});
+
+test("a storage that something else has written has no views", () => {
+  for (const text of [null, "", "{", "null", "7", '{"name": "a"}', '[1, null, {"name": ""}, {"name": "a"}]']) assert.deepEqual(readViews(text), []);
+});

@@ -1,0 +1,149 @@
+"""Filters with suggestions, chosen columns and saved views of the list of tasks."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from kaiju_tasks import Client
+from tests.console.accessible import WIDTHS, looks
+from tests.console.seed import HOSTILE, ends
+from tests.support.served import served
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ECHO = [{"method": "do.echo"}]
+USUAL = ["Stream", "Stage", "Retries", "Since", "Next run"]
+FAIL = [{"method": "do.fail", "params": {"message": "no"}}]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served() as url:
+        yield url
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(url: str) -> AsyncIterator[Client]:
+    async with Client(url) as client:
+        if not await client.tasks.exists("a"):
+            team = {"labels": {"team": "night"}}
+            await client.tasks.create({"id": "a", "group": "mail", "commands": ECHO, **team})
+            await client.tasks.create({"id": "b", "group": HOSTILE, "commands": ECHO})
+            await client.tasks.create({"id": "c", "group": "mail", "commands": FAIL, **team})
+            for id in ("a", "b", "c"):
+                await ends(client, id)
+        yield client
+
+
+async def wide(page: Page) -> None:
+    await page.set_viewport_size({"width": WIDTHS[0][0], "height": WIDTHS[0][1]})
+
+
+async def unfold(page: Page) -> None:
+    """Show the controls also where a phone folds them away."""
+    await page.set_viewport_size({"width": WIDTHS[1][0], "height": WIDTHS[1][1]})
+    await page.get_by_role("button", name="Filters, order, columns, views").click()
+    await wide(page)
+
+
+def tasks(page: Page) -> Locator:
+    return page.locator("tbody .what a")
+
+
+async def test_a_filter_is_suggested_and_removed(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks")
+    await expect(tasks(page)).to_have_count(3)
+    await unfold(page)
+    box = page.get_by_role("combobox", name="Filter")
+    await box.fill("gr")
+    options = page.get_by_role("listbox").get_by_role("option")
+    await expect(options.first).to_have_text("group:")
+    async for _ in looks(page):
+        await expect(options.first).to_have_text("group:")
+    await wide(page)
+    await box.press("ArrowDown")
+    await expect(options.first).to_have_attribute("aria-selected", "true")
+    await box.press("Enter")
+    await expect(box).to_have_value("group:")
+    await expect(options).to_have_text([f"group: {HOSTILE}", "group: mail"])
+    await box.press("ArrowUp")
+    await box.press("Enter")
+    await expect(tasks(page)).to_have_count(2)
+    await expect(options).to_have_count(0)
+    await box.fill("night")
+    await options.filter(has_text="label.team: night").click()
+    await box.fill("error: execution%")
+    await box.press("Enter")
+    await expect(tasks(page)).to_have_text(["c"])
+    await expect(page.get_by_role("group", name="Filters").get_by_role("button")).to_have_count(3)
+    await page.reload()
+    await expect(tasks(page)).to_have_text(["c"])
+    await page.get_by_role("button", name="Remove the filter error: execution%").click()
+    await expect(tasks(page)).to_have_count(2)
+    await page.go_back()
+    await expect(tasks(page)).to_have_text(["c"])
+
+
+async def test_methods_of_executors_are_suggested(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks")
+    box = page.get_by_role("combobox", name="Filter")
+    await box.fill("method: do.sle")
+    await page.get_by_role("option", name="method: do.sleep", exact=True).click()
+    await expect(page.get_by_role("main")).to_contain_text("No task matches these filters.")
+    await box.fill("nothing like it")
+    await box.press("Enter")
+    chips = page.get_by_role("group", name="Filters").get_by_role("button")
+    await expect(chips.last).to_contain_text("description contains “nothing like it”")
+
+
+async def test_columns_are_chosen_and_remembered(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks?group=mail")
+    await unfold(page)
+    await page.get_by_text("Columns", exact=True).click()
+    menu = page.get_by_role("group", name="Columns")
+    await menu.get_by_label("Labels").check()
+    await menu.get_by_label("Stage").uncheck()
+    heads = page.locator("thead th:not(.pick)")
+    now = ["Status", "Task", "Stream", "Retries", "Since", "Next run", "Labels"]
+    await expect(heads).to_have_text(now)
+    await expect(page.locator("tbody tr").first).to_contain_text("team: night")
+    async for _ in looks(page):
+        await expect(menu).to_be_visible()
+    await wide(page)
+    await page.goto(f"{url}/tasks")
+    await expect(heads).to_have_text(now)
+    assert "columns=app_name%2Cretries%2Csince%2Cnext_run%2Clabels" in page.url
+    await page.get_by_text("Columns", exact=True).click()
+    await menu.get_by_role("button", name="Usual columns").click()
+    await expect(heads).to_have_text(["Status", "Task", *USUAL])
+    assert "columns" not in page.url
+
+
+async def test_a_view_is_saved_opened_and_deleted(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks?group=mail&status=FAILED&columns=group")
+    await expect(tasks(page)).to_have_text(["c"])
+    await unfold(page)
+    views = page.get_by_role("group", name="Saved views")
+    await views.get_by_role("button", name="Save this view").click()
+    await page.get_by_label("Name of the view").fill(HOSTILE)
+    async for _ in looks(page):
+        await expect(page.get_by_label("Name of the view")).to_have_value(HOSTILE)
+    await wide(page)
+    await page.get_by_role("button", name="Save", exact=True).click()
+    link = views.get_by_role("link", name=HOSTILE)
+    await expect(link).to_have_attribute("aria-current", "page")
+    async for _ in looks(page):
+        await expect(link).to_have_count(1)
+    await wide(page)
+    await page.goto(f"{url}/tasks")
+    await expect(tasks(page)).to_have_count(3)
+    await link.click()
+    await expect(tasks(page)).to_have_text(["c"])
+    await expect(page.locator("thead th:not(.pick)")).to_have_text(["Status", "Task", "Group"])
+    await views.get_by_role("button", name=f"Delete the view {HOSTILE}").click()
+    await expect(link).to_have_count(0)
+    await page.reload()
+    await expect(tasks(page)).to_have_text(["c"])
+    await expect(link).to_have_count(0)
+    assert await page.evaluate("window.hacked") is None
