@@ -235,7 +235,8 @@ class Filler:
             if report.state in STAGE_DONE and ack.state is AckState.OK:
                 lease = Lease(report.id, report.job_id, report.epoch, report.nonce)
                 going[lease] = step.row
-                at_hand[report.job_id, report.stage] = report.result
+                if step.changed:  # a repeated report may have another result than the stored one
+                    at_hand[report.job_id, report.stage] = report.result
         if not going:
             return list(acks)
         found = await self._go_on(going, at_hand)

@@ -91,8 +91,8 @@ class Reports:
             for report, lease, ack in zip(reports, leases, acks, strict=True):
                 if ack is not OK and ack.state not in GOES_ON:
                     session.drop(lease)
-                elif session.alone is not None and report.state in STAGE_DONE:
-                    session.cleared(lease)
+                else:
+                    _end_suspicion(session, report, lease)
         return acks
 
     async def apply(
@@ -110,10 +110,13 @@ class Reports:
                 for report, lease in zip(reports, leases, strict=True)
             ]
         )
-        return [
-            (self._ack(report, lease, outcome), outcome)
-            for report, lease, outcome in zip(reports, leases, outcomes, strict=True)
-        ]
+        applied = []
+        for report, lease, outcome in zip(reports, leases, outcomes, strict=True):
+            ack = self._ack(report, lease, outcome)
+            if ack.state in GOES_ON:
+                _end_suspicion(session, report, lease)
+            applied.append((ack, outcome))
+        return applied
 
     def _progressed(
         self, reports: Sequence[Report], leases: Sequence[Lease], session: Session
@@ -190,3 +193,9 @@ class Reports:
                 return Ack(AckState.OK, max(0.0, row.exec_deadline - self._clock.now()))
             return OK
         return RELEASED if outcome.changed else STALE
+
+
+def _end_suspicion(session: Session, report: Report, lease: Lease) -> None:
+    """Let other tasks run beside a task that was suspect, if its stage has succeeded."""
+    if session.alone is not None and report.state in STAGE_DONE:
+        session.cleared(lease)

@@ -13,7 +13,14 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors import filling, frames, reconciliation, room
 from kaiju_tasks.protocol import Ack, AckState, Assignment
 from tests.manager.conftest import a_manager
-from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
+from tests.manager.hand import (
+    Calls,
+    HandExecutor,
+    executors_are_lost_soon,
+    finished,
+    lease_of,
+    pinging,
+)
 from tests.support.wait import wait_until
 
 COMMANDS: list[Any] = [
@@ -191,6 +198,36 @@ async def test_a_repeated_report_brings_the_next_command_again(
     first = await node.finish(task, 1)
     again = await node.finish(task, 1)
     assert params_of(again) == params_of(first) == {"a": 1}
+
+
+async def test_a_repeated_report_with_another_result_changes_nothing(
+    call: Calls, node: HandExecutor
+) -> None:
+    both: Any = {"method": "work", "params": {"a": "[0]", "b": "[1]"}}
+    await call.create("work", "work", both, id="t")
+    task = await node.take()
+    await node.finish(task, 1)
+    assert params_of(await node.finish(task, 2, stage=1)) == {"a": 1, "b": 2}
+    for stage in (0, 1):
+        assert params_of(await node.finish(task, 99, stage=stage)) == {"a": 1, "b": 2}
+
+
+@executors_are_lost_soon
+async def test_others_run_beside_a_suspect_task_whose_stage_was_skipped(
+    call: Calls, manager: Manager, stack: AsyncExitStack
+) -> None:
+    no: Any = {"method": "work", "condition": {"kws.go": True}}
+    await call.create(no, "work", id="t", kws={"go": False})
+    for n in range(2):
+        doomed = HandExecutor(manager, f"doomed{n}")
+        await doomed.connect(commands=COMMANDS)
+        await doomed.take()
+        await doomed.cut()
+        await call.until("t", "QUEUED")
+    node = await connected(manager, stack)
+    assert (await node.take()).stage == 1
+    await call.create("work", id="other")
+    assert (await node.take()).id == "other"
 
 
 async def test_the_next_command_comes_over_another_connection_and_manager(
