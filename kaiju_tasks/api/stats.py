@@ -8,6 +8,7 @@ from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.retention import STATS_KEPT_SECONDS
 from kaiju_tasks.manager.stats import seconds_of
 from kaiju_tasks.rights import Sight, access
 from kaiju_tasks.store.base import HOUR, MINUTE, StatRow
@@ -28,12 +29,14 @@ class StatsApi:
         """Count runs, stages and their durations by intervals, over all managers.
 
         Every manager adds what it has counted every 10 seconds, so the last interval grows. Times
-        are rounded to whole intervals. A call reads at most 5000 points.
+        are rounded to whole intervals. A call reads at most 5000 points. Counts are kept for 48
+        hours by minute, and for 90 days by hour: what happened more than 48 hours ago needs a
+        `step` of whole hours.
         """
         names, interval = list(dict.fromkeys(params.names)), params.step
         start = int(parse_time(params.start, field="start") // interval) * interval
-        asked_end = parse_time(params.end, field="end")
-        asked_end = min(asked_end, await self._store.now() + AHEAD_SECONDS)
+        asked_end, now = parse_time(params.end, field="end"), await self._store.now()
+        asked_end = min(asked_end, now + AHEAD_SECONDS)
         end = -int(-asked_end // interval) * interval
         points = (end - start) // interval
         if points < 1:
@@ -47,6 +50,12 @@ class StatsApi:
                 most=POINTS_MAX,
             )
         step = MINUTE if interval % HOUR else HOUR
+        if step == MINUTE and start + interval <= now - STATS_KEPT_SECONDS[MINUTE]:
+            raise InvalidParams(
+                "`step` must be a whole number of hours (3600 seconds) for what happened more than "
+                "48 hours ago: minutes are not kept for longer",
+                field="step",
+            )
         streams = await self._streams(
             seen_by(caller, access.READ_STREAMS), params, step, start, end
         )

@@ -17,6 +17,16 @@ from tests.manager.hand import Calls, HandExecutor, released
 NOON = 1_779_998_400
 
 
+@pytest.fixture
+def noon(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour after noon, so that the minutes of noon are still kept."""
+
+    async def now() -> float:
+        return NOON + 3600.0
+
+    monkeypatch.setattr(manager.store, "now", now)
+
+
 async def counts(call: Calls, *names: str, **more: Any) -> dict[str, int]:
     """The counts of the last ten minutes."""
     await call.manager.stats.write()
@@ -63,7 +73,7 @@ async def test_what_happens_to_runs_and_stages_is_counted(
     assert await counts(call, "runs.started", app_name="other") == {"runs.started": 0}
 
 
-async def test_counts_of_managers_and_of_writes_are_added_up(call: Calls) -> None:
+async def test_counts_of_managers_and_of_writes_are_added_up(call: Calls, noon: None) -> None:
     store = call.manager.store
     for manager_id in ("one", "one", "two"):
         await store.add_stats(manager_id, [counted(0, "runs.started"), counted(3, "runs.started")])
@@ -77,7 +87,7 @@ async def test_counts_of_managers_and_of_writes_are_added_up(call: Calls) -> Non
     ]
 
 
-async def test_durations_have_a_mean_and_percentiles(call: Calls) -> None:
+async def test_durations_have_a_mean_and_percentiles(call: Calls, noon: None) -> None:
     name = "stages.seconds"
     durations = [counted(0, name, seconds / 100) for seconds in range(1, 101)]
     for one in durations:
@@ -163,14 +173,27 @@ async def test_a_manager_writes_its_counts_when_it_stops(
         ({"start": NOON - 86_400 * 5}, "step"),
     ],
 )
-async def test_wrong_questions_are_refused(call: Calls, params: Any, field: str) -> None:
+async def test_wrong_questions_are_refused(
+    call: Calls, noon: None, params: Any, field: str
+) -> None:
     asked = {"names": ["runs.started"], "start": NOON - 60, "end": NOON, "step": 60} | params
     with pytest.raises(InvalidParams) as refused:
         await call("stats.series", **asked)
     assert refused.value.field == field
 
 
-async def test_streams_that_are_not_seen_are_not_counted(call: Calls) -> None:
+async def test_minutes_are_not_read_when_they_are_no_longer_kept(call: Calls) -> None:
+    now = await call.manager.store.now()
+    asked: Any = {"names": ["runs.started"], "end": now}
+    for hours, step in ((48, 60), (48, 5400), (50, HOUR), (50, 24 * HOUR)):
+        await call("stats.series", **asked, start=now - hours * HOUR, step=step)
+    for hours, step in ((49, 60), (50, 5400)):
+        with pytest.raises(InvalidParams, match="48 hours") as refused:
+            await call("stats.series", **asked, start=now - hours * HOUR, step=step)
+        assert refused.value.field == "step"
+
+
+async def test_streams_that_are_not_seen_are_not_counted(call: Calls, noon: None) -> None:
     started = "runs.started"
     rows = [counted(0, started, app=app) for app in ("mail", "orders")]
     await call.manager.store.add_stats("one", rows)
@@ -197,7 +220,7 @@ async def test_old_counts_are_pruned(call: Calls) -> None:
     assert await store.stat_streams(HOUR, 0, 10**10) == ["3600/3"]
 
 
-async def test_any_name_of_a_stream_is_counted(call: Calls) -> None:
+async def test_any_name_of_a_stream_is_counted(call: Calls, noon: None) -> None:
     app = "q\"'\\ %s \u00e9"
     await call.manager.store.add_stats("one", [counted(0, "runs.started", app=app)])
     assert await call.manager.store.stat_streams(MINUTE, NOON, NOON + 60) == [app]
