@@ -492,8 +492,9 @@ class TasksApi:
     async def versions(self, caller: Caller, params: VersionsParams) -> "list_[TaskVersion]":
         """List the versions of a task's definition, newest first.
 
-        At most 100 earlier versions are kept, and only as long as runs that have used them. Of
-        large versions, fewer than `limit` are listed: `before` lists those that follow.
+        At most 100 earlier versions are kept, and only as long as runs that have used them. Fewer
+        than `limit` may be listed of large versions, and of a task that was in a stream that the
+        caller may not see: `before` lists those that follow.
         """
         view = await self._view(caller, params.id, results=False)
         current, before = view.definition.version, params.before

@@ -889,8 +889,8 @@ class Store(Protocol):
     async def versions(
         self, task_id: str, sight: Sight, *, before: int, limit: int
     ) -> list[Definition]:
-        """The earlier versions of the definition of a task, newest first. Of very large ones, only
-        the first.
+        """The earlier versions of the definition of a task, newest first, of those of its streams
+        that are in sight. Not all of them up to the limit: `before` the last one are the others.
 
         :param before: only versions with a lower number
         """

@@ -141,9 +141,15 @@ class SharedStore(ABC):
     ) -> list[Definition]:
         if not await self.tasks([task_id], sight, results=False):
             return []
-        most = queries.READ_BYTES_MAX
-        found = await self._read("versions", task_id, before, limit, most, asked=True)
-        return [version_of(task_id, version, body) for version, body in found]
+        most, seen = queries.READ_BYTES_MAX, list[Definition]()
+        while not seen and before > 1:  # those of a stream that is not seen are left out
+            found = await self._read("versions", task_id, before, limit, most, asked=True)
+            if not found:
+                break
+            versions = [version_of(task_id, version, body) for version, body in found]
+            before = versions[-1].version
+            seen = [one for one in versions if sight.sees(one.user_id, one.app_name)]
+        return seen
 
     async def find_runs(self, query: PageQuery, sight: Sight) -> RunPage:
         seen = [*query.conditions, *queries.sight_conditions(sight)]

@@ -142,6 +142,24 @@ async def test_versions_hide_the_data_of_a_task_from_those_who_may_not_see_it(ca
     assert [one["changed"] for one in await viewer("tasks.versions", id="t")] == [["kws"], []]
 
 
+async def test_versions_of_a_stream_that_is_not_seen_are_left_out(call: Calls) -> None:
+    viewer = await as_(call, "vic", Kind.VIEWER, streams=("open",))
+    operator = await as_(call, "olga", Kind.OPERATOR, streams=("open",))
+    admin = await as_(call, "ann", Kind.ADMIN)
+    await admin.create("work", id="t", app_name="open", delay=600)
+    for app_name in ("secret", "secret", "open", "secret", "open"):
+        data = {"app_name": app_name, "description": f"in {app_name}"}
+        await admin("tasks.update", id="t", data=data)
+    seen = [one["rev"] for one in await viewer("tasks.versions", id="t")]
+    everything = [one["rev"] for one in await admin("tasks.versions", id="t")]
+    assert (seen, everything) == ([5, 3, 1], [5, 4, 3, 2, 1])
+    for before, found in ((5, [3]), (4, [3]), (3, [1]), (2, [1])):
+        page = await viewer("tasks.versions", id="t", before=before, limit=1)
+        assert [one["rev"] for one in page] == found
+    restart = {"id": "t", "stage": 0, "version": 4}
+    assert (await failure(operator, "tasks.restart_from", restart)).data["field"] == "version"
+
+
 async def test_a_secret_of_a_webhook_is_never_shown(call: Calls) -> None:
     webhook = {"url": "https://example.com/", "secret": "s3cret"}
     await call.create(LATER, id="t", webhook=webhook)
