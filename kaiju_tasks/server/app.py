@@ -106,6 +106,7 @@ async def _close_sockets(app: web.Application) -> None:
     sockets = app[SOCKETS]
     for socket in list(sockets):
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the manager stops")
+    app[TRAFFIC].closings.close_all()
 
 
 def _entering(front: Front, guard: Guard, asked: Asked) -> Middleware:

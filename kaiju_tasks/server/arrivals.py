@@ -3,7 +3,9 @@ complete, and of those that wait until there is room to answer them.
 
 The bytes of a request that is complete do not say how fast the rest of another one comes. So
 nothing is reserved for what a client announces, and if too much has arrived, connections are
-closed: those that keep bytes here without progress, of the client with most of them.
+closed: those that keep bytes here without progress, of the client with most of them. If that client
+only sends faster than it is answered, the connection that brings more is closed, before what has
+come over the others has been read for nothing.
 """
 
 import asyncio
@@ -17,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 STALLED_SECONDS = 2.0
 """The time without progress after which a connection is closed before others."""
+SMALL_BYTES = 64 * 1024
+"""What brings no more than this is not closed before larger ones."""
 LOG_SECONDS = 10.0
 
 
@@ -43,8 +47,9 @@ class Arrival:
         self.progress_at = 0.0
 
     def grew(self, size: int) -> None:
-        """Count bytes that have arrived."""
-        self._arrivals.grew(self, size)
+        """Count bytes that have arrived, until it has ended."""
+        if self.give_up is not _nothing:
+            self._arrivals.grew(self, size)
 
     def shrank(self, size: int) -> None:
         """Discount bytes of requests that are being answered."""
@@ -83,7 +88,7 @@ class Arrivals:
         arrival.bytes += size
         self.bytes += size
         while self.bytes > self._limit:
-            self._give_up(self._victim())
+            self._give_up(self._victim(arrival))
 
     def shrank(self, arrival: Arrival, size: int) -> None:
         """Discount bytes."""
@@ -95,7 +100,11 @@ class Arrivals:
         else:
             self._open.discard(arrival)
 
-    def _victim(self) -> Arrival:
+    def _victim(self, grown: Arrival) -> Arrival:
+        """The connection to close.
+
+        :param grown: over which bytes have just come
+        """
         kept: Counter[str] = Counter()
         for arrival in self._open:
             kept[arrival.client] += arrival.bytes
@@ -104,6 +113,8 @@ class Arrivals:
         oldest = min(own, key=lambda one: one.progress_at)
         if _now() - oldest.progress_at >= STALLED_SECONDS:
             return oldest
+        if grown.client == client and grown.bytes > SMALL_BYTES:
+            return grown
         return max(own, key=lambda one: one.bytes)
 
     def _give_up(self, arrival: Arrival) -> None:

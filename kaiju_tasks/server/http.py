@@ -24,7 +24,6 @@ from kaiju_tasks.rpc import Effort, encode_error
 from kaiju_tasks.server.arrivals import Arrival
 from kaiju_tasks.server.entrance import ADMISSION, refusal
 from kaiju_tasks.server.front import public_url_of
-from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.server.traffic import LARGE_ANSWER_BYTES, Traffic
 
@@ -80,9 +79,7 @@ class Posts:
         """Wait for the body, and for room to answer it. The caller is authenticated again then,
         because its token can end meanwhile."""
         traffic = self._traffic
-        arrival = traffic.arrivals.begin(
-            client_of(request), given_up(request, traffic.pace, client)
-        )
+        arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic, client))
         try:
             arrival.grew(request.content.total_bytes)
             with unread(request):
@@ -200,18 +197,18 @@ def unread(request: web.Request) -> Iterator[None]:
     try:
         yield
     finally:
-        transport.resume_reading()
+        if request.transport is transport:  # the connection was not given up
+            transport.resume_reading()
 
 
-def given_up(request: web.Request, pace: Pace, client: str) -> Callable[[], None]:
+def given_up(request: web.Request, traffic: Traffic, client: str) -> Callable[[], None]:
     """A function that closes the connection of a request, ends the task that calls this, and lets
     the client rest."""
     task = asyncio.current_task()
 
     def end() -> None:
-        pace.charge(client, GIVEN_UP_SECONDS)
-        if request.transport is not None:
-            request.transport.abort()
+        traffic.pace.charge(client, GIVEN_UP_SECONDS)
+        traffic.closings.close(request, client_of(request))
         if task is not None:
             task.cancel()
 
@@ -226,12 +223,16 @@ def rpc_url(request: web.Request) -> str:
 async def _read(request: web.Request, max_bytes: int, arrival: Arrival) -> bytes:
     body, content = bytearray(), request.content
     counted = arrival.bytes
-    while chunk := await content.readany():
-        arrival.grew(content.total_bytes - counted)
-        counted = content.total_bytes
-        body += chunk
-        if len(body) > max_bytes:
-            raise TooLarge(f"a request may have at most {max_bytes} bytes", limit=max_bytes)
+    try:
+        while chunk := await content.readany():
+            arrival.grew(content.total_bytes - counted)
+            counted = content.total_bytes
+            body += chunk
+            if len(body) > max_bytes:
+                raise TooLarge(f"a request may have at most {max_bytes} bytes", limit=max_bytes)
+    except asyncio.CancelledError:
+        body.clear()  # the traceback would keep it until cycles are looked for
+        raise
     return bytes(body)
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.rpc import Share
 from kaiju_tasks.server.arrivals import Arrivals
+from kaiju_tasks.server.closings import Closings
 from kaiju_tasks.server.pace import Pace
 from kaiju_tasks.server.peer import Backlog
 
@@ -99,6 +100,7 @@ class Traffic:
 
     :param largest: the maximum size of a frame of an executor
     :ivar arrivals: the bytes of requests that are not being answered yet
+    :ivar closings: closes connections over which too much has arrived
     :ivar requests: the bytes of requests that are being answered
     :ivar reports: the bytes of frames of executors that are being answered
     :ivar answers: answers to POSTs that were not read yet
@@ -109,6 +111,7 @@ class Traffic:
 
     def __init__(self, largest: int) -> None:
         self.arrivals = Arrivals(max(ARRIVED_BYTES, FRAMES * largest))
+        self.closings = Closings()
         self.reports = Share(
             max(REPORTS_BYTES, FRAMES * largest),
             max(REPORTS_BYTES_EACH, largest),

@@ -72,7 +72,7 @@ async def _serve(
     serves = may_call(admission.principal, SERVE)
     largest = frames.largest if serves else CLIENT_FRAME_BODIES * frames.limits.max_body_bytes
     client = peer_of(request)
-    arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic.pace, client))
+    arrival = traffic.arrivals.begin(client_of(request), given_up(request, traffic, client))
     socket = CountedSocket(
         arrival.grew, heartbeat=HEARTBEAT_SECONDS, max_msg_size=largest, compress=False
     )

@@ -3,7 +3,8 @@
 `python -m tests.benchmarks.attacks` starts a manager with the default settings and tokens, an
 honest executor and an honest creator of tasks that together keep it busy, and, from a process of
 its own, one attack after another (`--attack NAME` for one). Printed are the honest tasks per
-second as a share of those without an attack, the longest time of `/healthz`, and by how much the
+second as a share of those without an attack, the same for each second of CPU time of the manager,
+which other work on the machine changes less, the longest time of `/healthz`, and by how much the
 resident memory of the manager grew, during the attack and 10 seconds after its end. The exit code
 is 1 if a bound of docs/security.md is exceeded.
 
@@ -13,6 +14,7 @@ takes only what the others leave.
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -54,11 +56,13 @@ class Figures(Struct):
     """What was measured during an attack, or without one.
 
     :param rate: honest tasks per second
+    :param yielded: honest tasks per second of CPU time of the manager
     :param health: the longest answer of `/healthz`, seconds
     :param peak: the most resident memory of the manager, bytes
     """
 
     rate: float
+    yielded: float
     health: float
     peak: int
 
@@ -75,7 +79,10 @@ def main() -> None:
 async def measure(options: argparse.Namespace) -> int:
     """Measure all attacks. Returns the number of those that exceed a bound, 0 or 1."""
     exceeded = []
-    print(f"{'attack':<18} {'honest':>8} {'healthz':>9} {'memory':>9} {'after':>9}", flush=True)
+    print(
+        f"{'attack':<18} {'honest':>8} {'by CPU':>8} {'healthz':>9} {'memory':>9} {'after':>9}",
+        flush=True,
+    )
     with PostgresServer() if options.db == "postgres" else nullcontext() as server:
         for number, name in enumerate(options.attack or ATTACKS):
             with tempfile.TemporaryDirectory(prefix="kaiju-attacks-") as folder:
@@ -116,11 +123,12 @@ async def attack(name: str, folder: Path, db: str, seconds: float) -> bool:
             raise RuntimeError(f"the attacker ended early:\n{attacker.log_end}")
     finally:
         await fleet.close()
+    by_cpu = found.yielded / calm.yielded
     share, grown = found.rate / calm.rate, (found.peak - before) / MIB
     left = (after - before) / MIB
     print(
-        f"{name:<18} {share:>7.0%} {found.health:>7.2f} s {grown:>+5.0f} MiB {left:>+5.0f} MiB"
-        f"   ({calm.rate:.0f} -> {found.rate:.0f} tasks/s)",
+        f"{name:<18} {share:>7.0%} {by_cpu:>8.0%} {found.health:>7.2f} s "
+        f"{grown:>+5.0f} MiB {left:>+5.0f} MiB   ({calm.rate:.0f} -> {found.rate:.0f} tasks/s)",
         flush=True,
     )
     return (
@@ -134,7 +142,7 @@ async def attack(name: str, folder: Path, db: str, seconds: float) -> bool:
 async def observe(manager: RunningProcess, url: str, honest: Honest, seconds: float) -> Figures:
     """Measure for some time."""
     began, done = time.monotonic(), honest.done
-    health, peak = 0.0, 0
+    used, health, peak = cpu_seconds(manager), 0.0, 0
     async with probing(url) as probe:
         while time.monotonic() < began + seconds:
             asked = time.monotonic()
@@ -142,7 +150,9 @@ async def observe(manager: RunningProcess, url: str, honest: Honest, seconds: fl
             health = max(health, time.monotonic() - asked)
             peak = max(peak, resident(manager))
             await asyncio.sleep(PROBE_SECONDS)
-    return Figures((honest.done - done) / (time.monotonic() - began), health, peak)
+    tasks = honest.done - done
+    yielded = tasks / (cpu_seconds(manager) - used)
+    return Figures(tasks / (time.monotonic() - began), yielded, health, peak)
 
 
 @asynccontextmanager
@@ -156,6 +166,12 @@ async def probing(url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
                 assert response.status == 200
 
         yield probe
+
+
+def cpu_seconds(process: RunningProcess) -> float:
+    """The CPU time that a process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: RunningProcess) -> int:

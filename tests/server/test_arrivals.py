@@ -81,6 +81,31 @@ def test_a_connection_without_progress_is_closed_before_larger_ones(clock: Clock
     assert closed == ["stalled", "new"]
 
 
+def test_the_connection_that_brings_more_is_closed_before_others_are_read_for_nothing(
+    clock: Clock,
+) -> None:
+    closed, all_ = Closed(), Arrivals(1000 * KIB)
+    first, second, small, other = (
+        closed.begin(all_, name[0], name) for name in ("a1", "a2", "a3", "b1")
+    )
+    first.grew(600 * KIB)
+    second.grew(300 * KIB)
+    second.grew(150 * KIB)
+    assert closed == ["a2"]
+    other.grew(390 * KIB)
+    small.grew(64 * KIB)
+    assert closed == ["a2", "a1"]
+    assert all_.bytes == (390 + 64) * KIB
+
+
+def test_what_comes_after_the_end_is_not_counted(clock: Clock) -> None:
+    closed, all_ = Closed(), Arrivals(10)
+    one = closed.begin(all_, "a", "a1")
+    one.grew(11)
+    one.grew(5)
+    assert (all_.bytes, closed) == (0, ["a1"])
+
+
 @given(
     payloads=st.lists(st.tuples(st.sampled_from([1, 2, 0, 9, 10]), st.integers(0, 70_000))),
     cuts=st.lists(st.integers(0, 400_000), max_size=20),

@@ -19,6 +19,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server import create_app
 from kaiju_tasks.server.runner import Runner
+from kaiju_tasks.server.tls import tls_of
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.system_executor import system_executor
@@ -55,7 +56,8 @@ async def listening(manager: Manager, registry: Registry, settings: Settings) ->
     runner = Runner(create_app(manager, registry, settings), 0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, 0).start()
+        context = tls_of(settings)
+        await web.TCPSite(runner, settings.host, 0, ssl_context=context).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
