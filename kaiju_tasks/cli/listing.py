@@ -1,7 +1,5 @@
 """The lists that commands print, and how their entries become a table."""
 
-import shutil
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,7 +7,7 @@ import click
 
 from kaiju_tasks.cli.fail import USAGE, Failed
 from kaiju_tasks.cli.output import TIMES, print_json, shown
-from kaiju_tasks.cli.table import Column, table_lines
+from kaiju_tasks.cli.table import Column, line_limit, table_lines
 from kaiju_tasks.cli.text import cut, cut_middle
 
 __all__ = ["Listing", "columns_option", "fields_of", "page_options", "print_page", "read_sort"]
@@ -152,9 +150,8 @@ class Listing:
             columns = [
                 column for column in columns if column.name not in self._sparse or any(column.cells)
             ]
-        limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         important = chosen or self.important
-        for line in table_lines(columns, limit, important, asked=chosen is not None):
+        for line in table_lines(columns, line_limit(), important, asked=chosen is not None):
             click.echo(line)
         if not entries:
             click.echo(f"no {self._noun}", err=True)

@@ -24,6 +24,7 @@ COMMANDS = {
     "bulk": "kaiju_tasks.cli.bulk:bulk",
     "streams": "kaiju_tasks.cli.stream_list:streams",
     "top": "kaiju_tasks.cli.top:top",
+    "stats": "kaiju_tasks.cli.stats:stats",
     "mark": "kaiju_tasks.cli.mark:mark",
     "pauses": "kaiju_tasks.cli.pauses:pauses",
     "events": "kaiju_tasks.cli.events:events",

@@ -8,6 +8,7 @@ from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.since import read_since, since_option
 
 __all__ = ["MARKS", "mark"]
 
@@ -26,14 +27,16 @@ def mark() -> None:
 
 
 @mark.command("list")
-@click.option("--from", "start", metavar="TIME", help="Only marks of this time or later.")
-@click.option("--to", "end", metavar="TIME", help="Only marks before this time.")
+@since_option("--from", "start", "Only marks of this time or later.")
+@since_option("--to", "end", "Only marks before this time.")
 @columns_option
 @json_option
 def list_marks(start: str | None, end: str | None, columns: str | None, as_json: bool) -> None:
     """List the last 100 marks of a time, the last first."""
     chosen = MARKS.choose(columns, as_json)
-    times = {name: read_time(at) for name, at in (("start", start), ("end", end)) if at is not None}
+    times = {
+        name: read_since(at) for name, at in (("start", start), ("end", end)) if at is not None
+    }
     found = call("marks.list", **times)
     if as_json:
         print_json(found)

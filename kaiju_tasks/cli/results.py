@@ -61,6 +61,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "pauses.remove": ("removed",),
     "runs.get": ("task_id", "job_id", "status"),
     "schedules.upcoming": ("data", "more"),
+    "stats.series": ("start", "end", "step", "data"),
     "tasks.cancel": _TASK,
     "tasks.count": ("count",),
     "tasks.create": (*_TASK, "created", "warnings"),

@@ -19,6 +19,7 @@ from kaiju_tasks.cli.listing import (
 )
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.since import read_since, since_option
 from kaiju_tasks.cli.stage import brief_stage
 from kaiju_tasks.cli.text import ELLIPSIS
 
@@ -72,8 +73,8 @@ def runs() -> None:
 )
 @click.option("--group", help="Only runs of tasks of this group.")
 @click.option("--task", "task_id", shell_complete=complete_task, help="Only runs of this task.")
-@click.option("--since", help="Only runs that ended at this time or later.")
-@click.option("--until", help="Only runs that ended before this time.")
+@since_option("--since", "since", "Only runs that ended at this time or later.")
+@since_option("--until", "until", "Only runs that ended before this time.")
 @where_option
 @click.option("--sort", help="Comma-separated columns; `-` before a column sorts descending.")
 @page_options
@@ -103,7 +104,7 @@ def list_runs(
         group=group,
         task_id=task_id,
     )
-    bounds = {name: at for name, at in (("ge", since), ("lt", until)) if at is not None}
+    bounds = {name: read_since(at) for name, at in (("ge", since), ("lt", until)) if at is not None}
     if bounds and "ended_at" in conditions:
         raise Failed("--since and --until cannot be used with --where ended_at.", USAGE)
     if bounds:

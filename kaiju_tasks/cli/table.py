@@ -1,11 +1,13 @@
 """The layout of a table: which columns are shown, and the width of each."""
 
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kaiju_tasks.cli.text import cut, pad, width
 
-__all__ = ["Column", "table_lines"]
+__all__ = ["Column", "line_limit", "table_lines"]
 
 GAP = "  "
 SHORT, NARROW = 6, 3
@@ -47,6 +49,11 @@ class _Range(NamedTuple):
     column: Column
     least: int
     most: int
+
+
+def line_limit() -> int | None:
+    """The width of the terminal in cells; None if standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table_lines(

@@ -1,6 +1,5 @@
 """`kaiju-tasks top`"""
 
-import shutil
 import sys
 
 import click
@@ -8,6 +7,7 @@ import click
 from kaiju_tasks.cli.fail import when_interrupted
 from kaiju_tasks.cli.following import follow
 from kaiju_tasks.cli.output import json_option, print_json
+from kaiju_tasks.cli.table import line_limit
 
 __all__ = ["top"]
 
@@ -43,8 +43,7 @@ def top(interval: float, once: bool, as_json: bool) -> None:
         if as_json:
             print_json(snapshot)
         else:
-            cells = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-            for line in View(snapshot).lines(cells):
+            for line in View(snapshot).lines(line_limit()):
                 click.echo(line)
         return
     _follow(interval)
