@@ -26,6 +26,7 @@ VALUES = {
     "stage": "0",
     "fields": "enabled=false",
     "places": "kaiju_tasks.samples:executor",
+    "names": "runs.failed",
 }
 
 
