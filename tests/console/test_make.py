@@ -1,7 +1,9 @@
 """Making a task in the console: from the catalogue, typed, checked while it is made."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +11,12 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from kaiju_tasks import Client
+from kaiju_tasks.cli.files import read_task
+from tests.console.accessible import looks
+from tests.console.seed import HOSTILE, LARGEST
 from tests.support.served import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-LARGEST = 2**64 - 1
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,7 @@ async def test_the_json_beside_the_form_is_the_same_task(
     url: str, client: Client, page: Page
 ) -> None:
     await page.goto(f"{url}/create")
-    box = page.get_by_role("textbox", name="As JSON")
+    box = page.get_by_role("textbox", name="The task as JSON")
     await box.fill(
         '{"commands": [{"method": "nobody.knows", "params": {"n": 1.50}}], "priority": 5'
     )
@@ -109,3 +113,24 @@ async def test_the_json_beside_the_form_is_the_same_task(
     await page.get_by_text("Copy as curl").click()
     python = page.get_by_role("group", name="The call for Python")
     await expect(python).to_contain_text('{"n": 1.50}')
+
+
+async def test_the_yaml_of_a_task_is_the_task(url: str, page: Page, tmp_path: Path) -> None:
+    params = {
+        "script": "set -e\nmake all\n",
+        "text": f"yes # {HOSTILE}\u2028\x85\x7f\U0001f9a5",
+        "numbers": [LARGEST, 1e-9, 1e300, -1.5],
+        "on": {"no": None, "": [[], {}, [True, "true"]]},
+        "templates": ["[0.total]", "*", "@daily", "2026-11-28", "12:30"],
+    }
+    task = {"commands": [{"method": "do.echo", "params": params}], "cron": "*/5 * * * *"}
+    await page.goto(f"{url}/create")
+    await page.get_by_role("textbox", name="The task as JSON").fill(json.dumps(task))
+    await page.get_by_role("button", name="YAML", exact=True).click()
+    text = await page.get_by_role("group", name="The task as YAML").text_content()
+    (tmp_path / "task.yaml").write_text(text or "")
+    assert read_task(str(tmp_path / "task.yaml")) == task
+    async for _ in looks(page):
+        await expect(page.get_by_role("button", name="YAML", exact=True)).to_have_attribute(
+            "aria-pressed", "true"
+        )

@@ -2,12 +2,13 @@
 
 import { useEffect } from "preact/hooks";
 import { CopyAs } from "../copy";
-import { begin, clear, data, like, problem, text, write } from "../draft";
+import { begin, clear, data, like, problem } from "../draft";
 import { fallbacks, Form, useCatalogue, useValidation, Verdict } from "../form";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { go, query, url } from "../router";
 import { call } from "../rpc";
+import { Source } from "../source";
 import type { Task } from "../types";
 import { attempt, Failure, Head } from "../ui";
 
@@ -57,7 +58,7 @@ function Make() {
             <Form catalogue={catalogue.data ?? []} problems={problems} />
           )}
         </form>
-        <section class="make-json" aria-labelledby="as-json">
+        <section class="make-json" aria-labelledby="as-text">
           <Verdict check={check} />
           <div class="row wrap">
             <button type="submit" form="make" class="primary" disabled={!check?.valid}>
@@ -67,16 +68,8 @@ function Make() {
               Start over
             </button>
           </div>
-          <h2 id="as-json">As JSON</h2>
-          <textarea
-            aria-labelledby="as-json"
-            aria-invalid={problem.value !== null}
-            spellcheck={false}
-            rows={20}
-            value={text.value}
-            onInput={(event) => write(event.currentTarget.value)}
-          />
-          {problem.value ? <p class="bad-text">{problem.value}</p> : null}
+          <h2 id="as-text">As text</h2>
+          <Source />
           {data.value ? <CopyAs method="tasks.create" params={{ data: data.value }} /> : null}
         </section>
       </div>

@@ -5,13 +5,14 @@ import { NO_RIGHT } from "../actions";
 import { CopyAs } from "../copy";
 import { Difference } from "../difference";
 import { changedFields, merged } from "../diff";
-import { begin, clear, data, like, problem, set, text, write, type Data } from "../draft";
+import { begin, clear, data, like, problem, set, type Data } from "../draft";
 import { fallbacks, Form, useCatalogue, useValidation, Verdict } from "../form";
 import { parse } from "../json";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { go, query, url } from "../router";
 import { call, may, RpcError } from "../rpc";
+import { Source } from "../source";
 import type { Task } from "../types";
 import { attempt, Failure, Head } from "../ui";
 
@@ -159,16 +160,8 @@ function Change({ id, first }: { id: string; first: Base }) {
             </button>
           </div>
           <details>
-            <summary>As JSON</summary>
-            <textarea
-              aria-label="The task as JSON"
-              aria-invalid={problem.value !== null}
-              spellcheck={false}
-              rows={20}
-              value={text.value}
-              onInput={(event) => write(event.currentTarget.value)}
-            />
-            {problem.value ? <p class="bad-text">{problem.value}</p> : null}
+            <summary>As text</summary>
+            <Source />
           </details>
           {names.length ? <CopyAs method="tasks.update" params={params} /> : null}
         </section>
