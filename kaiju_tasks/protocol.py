@@ -1,16 +1,16 @@
 """The messages between a manager and an executor (docs/protocol.md), version 1.
 
 JSON-RPC 2.0 over one WebSocket. The executor calls `manager.connect`, `manager.ping`,
-`manager.write_stage` and `manager.suspend_executor`. The manager sends the notifications
-`executor.run`, `executor.revoke`, `executor.drain` and `executor.resume`. New fields have defaults
-and unknown fields are ignored, so that versions N and N-1 work together. Deadlines are sent as
-durations, because the clocks of the two sides may differ.
+`manager.write_stage`, `manager.suspend_executor` and `manager.call`. The manager sends the
+notifications `executor.run`, `executor.revoke`, `executor.drain` and `executor.resume`. New fields
+have defaults and unknown fields are ignored, so that versions N and N-1 work together. Deadlines
+are sent as durations, because the clocks of the two sides may differ.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 PROTOCOL_VERSION = 1
 DEFAULT_FRAME_BYTES = 8 * 1024 * 1024
@@ -21,6 +21,7 @@ __all__ = [
     "Ack",
     "AckState",
     "Assignment",
+    "CallParams",
     "CommandInfo",
     "ConnectParams",
     "ConnectResult",
@@ -377,3 +378,30 @@ class SuspendExecutorParams(Struct, omit_defaults=True):
 
     id: str
     reason: str | None = None
+
+
+class CallParams(Struct, kw_only=True, omit_defaults=True):
+    """Params of `manager.call`: a running stage calls a public method of the manager, with the
+    rights of its task. The result is that of the method.
+
+    :param id: id of the task
+    :param job_id: id of the run
+    :param epoch: epoch of the lease
+    :param nonce: nonce of the lease
+    :param stage: index of the stage, from 0
+    :param call_id: a text that no other call of the stage has, 1 to 100 characters. A repetition of
+        the same call has the same
+    :param method: name of the method, `tasks.…`
+    :param params: its params
+    :param again: whether this call was sent before, without an answer
+    """
+
+    id: str
+    job_id: str
+    epoch: int
+    nonce: str
+    stage: int
+    call_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+    again: bool = False

@@ -28,6 +28,7 @@ PROTOCOL_METHODS: dict[str, tuple[str, Any, Any]] = {
     "manager.ping": (TO_MANAGER, protocol.PingParams, protocol.PingResult),
     "manager.write_stage": (TO_MANAGER, protocol.WriteStageParams, protocol.WriteStageResult),
     "manager.suspend_executor": (TO_MANAGER, protocol.SuspendExecutorParams, protocol.PingResult),
+    "manager.call": (TO_MANAGER, protocol.CallParams, Any),
     "executor.run": (TO_EXECUTOR, protocol.RunParams, None),
     "executor.revoke": (TO_EXECUTOR, protocol.RevokeParams, None),
     "executor.drain": (TO_EXECUTOR, protocol.DrainParams, None),

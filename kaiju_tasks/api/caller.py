@@ -6,6 +6,7 @@ from typing import Any
 from kaiju_tasks.lifecycle import Cause
 from kaiju_tasks.manager.events.hub import Subscription
 from kaiju_tasks.manager.executors.sessions import Connection, Session
+from kaiju_tasks.manager.writing.entries import Fence
 from kaiju_tasks.rights import EVERYTHING, Principal
 from kaiju_tasks.types import AuditRecord
 
@@ -18,6 +19,7 @@ class Caller:
     :param connection: its WebSocket; None over HTTP
     :param system: whether it is the manager's own executor
     :param cause: the run whose stage makes the call; None for any other caller
+    :param fence: the stage on whose behalf an executor makes the call; None for any other caller
     :param url: returns the URL at which it calls the methods; None inside the process
     :param is_gone: whether nobody reads the answer, because its connection has ended
     """
@@ -26,6 +28,7 @@ class Caller:
         "_is_gone",
         "cause",
         "connection",
+        "fence",
         "principal",
         "remote",
         "session",
@@ -42,6 +45,7 @@ class Caller:
         connection: Connection | None = None,
         system: bool = False,
         cause: Cause | None = None,
+        fence: Fence | None = None,
         url: Callable[[], str] | None = None,
         is_gone: Callable[[], bool] | None = None,
     ) -> None:
@@ -50,6 +54,7 @@ class Caller:
         self.connection = connection
         self.system = system
         self.cause = cause
+        self.fence = fence
         self.url = url
         self._is_gone = is_gone
         self.session: Session | None = None

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.limits import limits_of
 from kaiju_tasks.api.manager import write_stage_fast
 from kaiju_tasks.api.torn_reports import loosely
 from kaiju_tasks.errors import InternalError, KaijuError
@@ -18,7 +20,6 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.frames import largest_frame
 from kaiju_tasks.rpc import Limits, Registry, dispatch, encode_error, encode_result
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.query import READ_BYTES_MAX
 
 __all__ = ["Frames", "RpcConnection"]
 
@@ -26,8 +27,7 @@ logger = logging.getLogger(__name__)
 
 REPORT = "manager.write_stage"
 CONNECT = "manager.connect"
-ENVELOPE_BYTES = 2 * 1024 * 1024
-"""What an answer may have beside what is read for it: names of fields, and rows without data."""
+CALL = "manager.call"
 PRESENCE = frozenset({CONNECT, "manager.ping", "manager.suspend_executor"})
 
 
@@ -55,13 +55,7 @@ class Frames:
     def __init__(self, manager: Manager, registry: Registry, settings: Settings) -> None:
         self._manager = manager
         self._registry = registry
-        self.limits = Limits(
-            max_body_bytes=settings.max_body_bytes,
-            max_result_bytes=settings.max_result_bytes,
-            max_batch=settings.max_batch,
-            max_depth=settings.max_json_depth,
-            max_answer_bytes=max(READ_BYTES_MAX, settings.max_run_results_bytes) + ENVELOPE_BYTES,
-        )
+        self.limits = limits_of(settings)
         self.largest = largest_frame(settings)
         self.executor_limits = msgspec.structs.replace(self.limits, max_body_bytes=self.largest)
 
@@ -81,6 +75,8 @@ class RpcConnection:
 
     An executor's calls to connect, ping and leave are answered in order. Other calls are answered
     concurrently.
+
+    :ivar turns: limits how many messages are answered at once; None for no limit
     """
 
     def __init__(
@@ -91,6 +87,7 @@ class RpcConnection:
         self._caller = caller
         self._frames = frames
         self._presence = asyncio.Lock()
+        self.turns: asyncio.Semaphore | None = None
 
     async def answer(self, body: bytes) -> bytes | None:
         """Answer a request or a batch. The result is None if there is nothing to answer.
@@ -110,7 +107,22 @@ class RpcConnection:
         if call.method in PRESENCE:
             async with self._presence:
                 return await self._dispatch(body, self._frames.executor_limits)
+        if call.method == CALL:
+            async with self._aside():
+                return await self._dispatch(body, self._frames.executor_limits)
         return await self._dispatch(body, self._frames.executor_limits)
+
+    @asynccontextmanager
+    async def _aside(self) -> AsyncIterator[None]:
+        """Leave the turn of this message to others during the block, which may wait for long."""
+        if self.turns is None:
+            yield
+            return
+        self.turns.release()
+        try:
+            yield
+        finally:
+            await self.turns.acquire()
 
     def _greets(self, body: bytes) -> bool:
         """Return whether this is an executor's first message, which can list many leases."""

@@ -1,6 +1,7 @@
 """`manager.*`: the methods that executors call (docs/protocol.md)."""
 
 import logging
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +11,7 @@ from kaiju_tasks.api.announcements import check_connect, check_leave, check_ping
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
+from kaiju_tasks.api.stage_calls import StageCalls
 from kaiju_tasks.api.torn_reports import LOOSE_BYTES, readable_reports
 from kaiju_tasks.errors import (
     Forbidden,
@@ -26,6 +28,7 @@ from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.protocol import (
     AckState,
+    CallParams,
     ConnectParams,
     ConnectResult,
     PingParams,
@@ -51,9 +54,10 @@ class Acknowledgement(Struct):
 class ManagerApi:
     """The methods for executors."""
 
-    def __init__(self, manager: Manager, known: KnownMethods) -> None:
+    def __init__(self, manager: Manager, known: KnownMethods, calls: StageCalls) -> None:
         self._manager = manager
         self._known = known
+        self._calls = calls
 
     async def connect(self, caller: Caller, params: ConnectParams) -> ConnectResult:
         """Connect an executor with its streams, commands, capacity and current leases."""
@@ -118,6 +122,15 @@ class ManagerApi:
     async def write_stage(self, caller: Caller, params: WriteStageParams) -> WriteStageResult:
         """Report stages. The answer is sent after the commit."""
         return await _write_stage(self._manager, caller, params)
+
+    async def call(self, caller: Caller, params: CallParams) -> Any:
+        """Call a method of `tasks` for a running stage, with the rights of its task.
+
+        The result is that of the method.
+        """
+        if caller.session is None:
+            raise InvalidRequest("call manager.connect on this connection before manager.call")
+        return await self._calls.call(caller.session, params)
 
     async def list_active_executors(
         self, caller: Caller, params: Acknowledgement

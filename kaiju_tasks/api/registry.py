@@ -18,6 +18,7 @@ from kaiju_tasks.api.notifications import NotificationsApi
 from kaiju_tasks.api.pauses import PausesApi
 from kaiju_tasks.api.runs import RunsApi
 from kaiju_tasks.api.schedules import SchedulesApi
+from kaiju_tasks.api.stage_calls import StageCalls
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.stats import StatsApi
 from kaiju_tasks.api.streams import StreamsApi
@@ -37,12 +38,14 @@ from kaiju_tasks.errors import (
     InvalidRequest,
     KaijuError,
     NotFound,
+    StaleLease,
     TooLarge,
     TooManyRequests,
     Unavailable,
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import (
+    CallParams,
     ConnectParams,
     ConnectResult,
     PingParams,
@@ -95,6 +98,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     registry = Registry(attrgetter("principal"), attrgetter("gone"))
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
+    calls: Any = None if manager is None else StageCalls(manager, registry)
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
     _add_bulk(registry, _maker(BulkApi, target))
     _add_runs(registry, _maker(RunsApi, target))
@@ -104,7 +108,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_stats(registry, _maker(StatsApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
-    _add_manager(registry, _maker(ManagerApi, target, known))
+    _add_manager(registry, _maker(ManagerApi, target, known, calls))
     _add_pauses(registry, _maker(PausesApi, target))
     _add_events(registry, _maker(EventsApi, target))
     _add_system(registry, _maker(SystemApi, target))
@@ -358,6 +362,14 @@ def _add_manager(registry: Registry, manager: Any) -> None:
         PingResult,
     )
     add("write_stage", access.SERVE, manager.write_stage, WriteStageParams, WriteStageResult)
+    add(
+        "call",
+        access.SERVE,
+        manager.call,
+        CallParams,
+        Any,
+        (Forbidden, NotFound, Conflict, StaleLease, TooLarge, TooManyRequests, Unavailable),
+    )
     add(
         "list_active_executors",
         access.READ_OPERATIONS,

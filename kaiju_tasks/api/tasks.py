@@ -399,6 +399,7 @@ class TasksApi:
             rev=self._dice.rev(),
             enabled=defined.enabled,
             next_run=defined.next_run,
+            fence=caller.fence,
         )
 
     # -- reading -----------------------------------------------------------------------------

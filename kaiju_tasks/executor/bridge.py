@@ -1,12 +1,15 @@
-"""Passes progress, log lines and requests for more time from a command to its stage."""
+"""Passes progress, log lines, requests for more time and calls of the manager from a command to its
+stage."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
-from kaiju_tasks.executor.context import StageInfo
+from kaiju_tasks.executor.context import StageInfo, Stopped
+from kaiju_tasks.executor.stage_tasks import StageTasks
 
 __all__ = ["Listener", "StageBridge"]
 
@@ -33,6 +36,11 @@ class Listener(Protocol):
     def progress(self, done: float, total: float | None, message: str | None) -> None: ...
 
     def extend(self, seconds: float) -> None: ...
+
+    @property
+    def crowded(self) -> bool: ...
+
+    async def call(self, method: str, params: dict[str, Any]) -> Any: ...
 
 
 class StageBridge:
@@ -63,6 +71,27 @@ class StageBridge:
 
     def extend(self, seconds: float) -> None:
         self._call(self._listener.extend, seconds)
+
+    def tasks(self) -> StageTasks:
+        return StageTasks(self)
+
+    @property
+    def crowded(self) -> bool:
+        return self._listener.crowded
+
+    async def call(self, method: str, params: dict[str, Any]) -> Any:
+        return await self._listener.call(method, params)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        if threading.get_ident() == self._thread:
+            return work
+        if self._listener.over or self._loop.is_closed():
+            work.close()
+            raise Stopped("the stage has been stopped")
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except CancelledError:
+            raise Stopped("the stage has been stopped") from None
 
     def seconds_left(self) -> float:
         return self._listener.seconds_left()

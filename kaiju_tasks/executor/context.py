@@ -1,10 +1,12 @@
-"""Gives a command access to its stage: ids, deadline, progress and logging."""
+"""Gives a command access to its stage: ids, deadline, progress, logging and tasks."""
 
 from typing import Any, Protocol
 
 __all__ = ["Context", "ContextBridge", "StageInfo", "Stopped"]
 
 import msgspec
+
+from kaiju_tasks.executor.stage_tasks import StageTasks
 
 
 class Stopped(BaseException):
@@ -45,6 +47,8 @@ class ContextBridge(Protocol):
     def max_result_bytes(self) -> int: ...
 
     def stopped(self) -> bool: ...
+
+    def tasks(self) -> StageTasks: ...
 
 
 class Context:
@@ -108,6 +112,15 @@ class Context:
     def max_result_bytes(self) -> int:
         """The most bytes that the result may have as JSON."""
         return self._bridge.max_result_bytes()
+
+    @property
+    def tasks(self) -> StageTasks:
+        """The methods `tasks.*` of the manager, with the rights of the task's owner:
+        `await ctx.tasks.create({...})`, and without `await` in a thread.
+
+        :raises RuntimeError: the command runs in a process of its own
+        """
+        return self._bridge.tasks()
 
     @property
     def stopped(self) -> bool:

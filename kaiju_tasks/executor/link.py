@@ -253,6 +253,7 @@ class Link:
                 self._watchdog.disconnected()
             self.connected = False
             self._sender.close()
+            self._runner.runtime.calls.close()
 
     def _connect(self, session: Session) -> None:
         asked = self._gate.moment()
@@ -295,6 +296,7 @@ class Link:
         session.max_frame_bytes = result.max_frame_bytes
         self._runner.revoke(result.revoked)
         self._sender.open(session)
+        self._runner.runtime.calls.open(session)
         self._apply_status(result.status)
         self._watchdog.renewed(asked)
         self.active_at = self._clock.time()

@@ -1,11 +1,12 @@
-"""Holds what all stages of a process share: clock, start gate, threads, commands and lingering
-calls."""
+"""Holds what all stages of a process share: clock, start gate, threads, commands, calls of the
+manager and lingering calls."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 from kaiju_tasks.executor.calls import Call
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.failures import UnknownMethod
+from kaiju_tasks.executor.manager_calls import ManagerCalls
 from kaiju_tasks.executor.places import Places
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.start_gate import StartGate
@@ -30,6 +31,7 @@ class Runtime:
 
     :param threads: maximum number of `def` and process commands that run at once, from 1
     :param kill_grace: seconds that a stopped call may take to end, from 0
+    :ivar calls: calls methods of the manager for stages
     :ivar gate: lets stages begin while their leases are known to stand
     :ivar max_result_bytes: the manager's limit for one result
     :ivar ceiling: the most tasks that may be held because of what the executors depend on, or None
@@ -44,6 +46,7 @@ class Runtime:
         self.executors = by_app_name(executors)
         self.clock = clock
         self.gate = StartGate(clock)
+        self.calls = ManagerCalls(clock)
         self.threads = ThreadPool(threads)
         self.places = Places(threads)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from msgspec import Raw
 
@@ -160,11 +161,15 @@ class Segment:
             self._runtime,
             self._on_report,
             leave_place,
+            self._call_manager,
         )
         self._stage.start()
 
     def _index(self) -> int:
         return self.assignment.stage + self._position
+
+    async def _call_manager(self, stage: int, method: str, params: dict[str, Any]) -> Any:
+        return await self._runtime.calls.call(self.lease(), stage, method, params)
 
     def _on_report(
         self, state: ReportState, result: Raw, error: ReportError | None, seconds: float

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -61,28 +62,31 @@ class Session:
         self.max_frame_bytes = DEFAULT_FRAME_BYTES
         self.lost = False
 
-    def request(self, method: str, params: Any, answer: Answer) -> None:
+    def request(self, method: str, params: Any, answer: Answer, *, patient: bool = False) -> None:
         """Send a request. `answer` is called once, with the result, an error or Lost.
 
+        :param patient: whether the answer may take long: it says nothing about the connection
+        :raises FrameTooLarge: the manager does not accept a frame of this size
         :raises Exception: the params cannot be encoded; then `answer` is not called
         """
         if self.lost:
             answer(Lost())
             return
         frame = encode(Request(self._last_id + 1, method, params))
-        if method == REPORT and len(frame) > self.max_frame_bytes:
+        if (method == REPORT or patient) and len(frame) > self.max_frame_bytes:
             raise FrameTooLarge(
                 f"it has {len(frame):,} bytes; at most {self.max_frame_bytes:,} are allowed"
             )
         self._last_id += 1
-        self._asked[self._last_id] = (self._clock.time(), answer)
+        self._asked[self._last_id] = (math.inf if patient else self._clock.time(), answer)
         if method == REPORT:
             self._reports.add(self._last_id)
         self._out.append(frame)
         self._wake.set()
 
     def oldest_unanswered(self) -> float | None:
-        """The time of the oldest request without an answer, in seconds of the clock."""
+        """The time of the oldest request without an answer, in seconds of the clock. Infinity if
+        all their answers may take long."""
         return min((sent for sent, _ in self._asked.values()), default=None)
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 """Runs one stage: checks its condition, fills its parameters, calls its command in time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from msgspec import Raw
 from kaiju_tasks.executor.bridge import StageBridge
 from kaiju_tasks.executor.calls import Call, Done, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
-from kaiju_tasks.executor.context import Context, StageInfo
+from kaiju_tasks.executor.context import Context, StageInfo, Stopped
 from kaiju_tasks.executor.failures import NotBegun, StageTimeout, report_error
 from kaiju_tasks.executor.middleware import Injection, WrappedCall
 from kaiju_tasks.executor.processes import ProcessCall
@@ -26,6 +26,7 @@ __all__ = ["NULL", "OnReport", "Stage"]
 NULL = Raw(b"null")
 PROGRESS_SECONDS = 0.2
 
+CallManager = Callable[[int, str, dict[str, Any]], Coroutine[Any, Any, Any]]
 OnReport = Callable[[ReportState, Raw, ReportError | None, float], None]
 
 
@@ -35,10 +36,13 @@ class Stage:
     :param exec_seconds: seconds of execution that the run has left
     :param on_report: called with every report of this stage: progress, extend and the outcome
     :param leave_place: called once, when no thread and no process works for this stage any more
+    :param call_manager: calls a method of the manager for a stage with this index
     """
 
     __slots__ = (
         "_call",
+        "_call_manager",
+        "_calling",
         "_command",
         "_data",
         "_info",
@@ -63,6 +67,7 @@ class Stage:
         runtime: Runtime,
         on_report: OnReport,
         leave_place: Callable[[], None] | None = None,
+        call_manager: CallManager | None = None,
     ) -> None:
         self._info = info
         self._command = command
@@ -70,6 +75,8 @@ class Stage:
         self._runtime = runtime
         self._on_report = on_report
         self._leave_place = leave_place
+        self._call_manager = call_manager
+        self._calling: set[asyncio.Task[Any]] | None = None
         self._started = runtime.clock.time()
         self._run_seconds = exec_seconds
         self._stage_seconds = command.max_timeout
@@ -176,6 +183,8 @@ class Stage:
 
     def _close(self) -> None:
         self.over = True
+        for calling in list(self._calling or ()):
+            calling.cancel()
         for timer in (self._timer, self._progress_timer):
             if timer is not None:
                 timer.cancel()
@@ -248,6 +257,25 @@ class Stage:
         self._on_report(ReportState.PROGRESS, latest, None, self.seconds())
         later = self._runtime.clock.call_later
         self._progress_timer = later(PROGRESS_SECONDS, self._send_progress)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether very many stages of the process wait for tasks."""
+        return self._runtime.calls.crowded
+
+    async def call(self, method: str, params: dict[str, Any]) -> Any:
+        """Call a method of the manager. The end of the stage ends the call.
+
+        :raises Stopped: the stage is over
+        """
+        if self.over or self._call_manager is None:
+            raise Stopped("the stage is over")
+        work = self._call_manager(self._info.stage, method, params)
+        calling = asyncio.get_running_loop().create_task(work)
+        self._calling = self._calling or set()
+        self._calling.add(calling)
+        calling.add_done_callback(self._calling.discard)
+        return await calling
 
     def extend(self, seconds: float) -> None:
         """Ask the manager for more time."""

@@ -25,6 +25,7 @@ from kaiju_tasks.executor.guardian import guard
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.results import encode_result
+from kaiju_tasks.executor.stage_tasks import StageTasks
 from kaiju_tasks.steady import steady_seconds
 
 __all__ = ["main"]
@@ -77,6 +78,12 @@ class PipeBridge:
 
     def max_result_bytes(self) -> int:
         return self._max_result_bytes
+
+    def tasks(self) -> StageTasks:
+        raise RuntimeError(
+            "`ctx.tasks` is not available in a process command, which has no connection to the "
+            "manager: use it in another stage, or `kaiju_tasks.SyncClient` with a token of its own"
+        )
 
     def stopped(self) -> bool:
         return False  # the executor kills this process when it stops the stage

@@ -50,7 +50,7 @@ from kaiju_tasks.lifecycle.handlers.due import due_at
 from kaiju_tasks.lifecycle.handlers.operators import held_by_operator
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend, inherit_labels
-from kaiju_tasks.lifecycle.move import Move
+from kaiju_tasks.lifecycle.move import Move, holds
 from kaiju_tasks.lifecycle.pauses import (
     NO_PAUSES,
     OWNER,
@@ -177,6 +177,7 @@ __all__ = [
     "gate_pause",
     "given_back",
     "held_by_operator",
+    "holds",
     "inherit_labels",
     "is_known",
     "is_over",

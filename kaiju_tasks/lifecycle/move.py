@@ -48,6 +48,16 @@ _copy_row: Callable[[Row], Row] = Row.__copy__  # type: ignore[attr-defined]
 _encode_error = msgspec.json.Encoder().encode
 
 
+def holds(row: Row, lease: Lease) -> bool:
+    """Whether a lease is the one under which a task runs now."""
+    return (
+        row.nonce == lease.nonce
+        and row.epoch == lease.epoch
+        and row.job_id == lease.job_id
+        and row.id == lease.id
+    )
+
+
 class Move:
     """A transition in progress: read `row`, call verbs, return `step`."""
 
@@ -94,13 +104,7 @@ class Move:
         return self.pauses.holding(self.definition, self.row.stage, self.now)
 
     def holds(self, lease: Lease) -> bool:
-        row = self.row
-        return (
-            row.nonce == lease.nonce
-            and row.epoch == lease.epoch
-            and row.job_id == lease.job_id
-            and row.id == lease.id
-        )
+        return holds(self.row, lease)
 
     def exec_spent(self) -> float:
         """Seconds of execution used so far, including the current lease."""

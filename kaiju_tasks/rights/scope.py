@@ -31,7 +31,8 @@ class Scope(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     :param message: globs of ids of tasks of others that may be sent messages
     :param executors: globs of the ids that an executor may take
     :param webhook_hosts: globs of hosts that webhooks may call
-    :param stages: globs of the public methods that stages on the stream `manager` may call
+    :param stages: globs of the public methods that stages may call, on the stream `manager` or by
+        `Context.tasks`
     :param capacity: the most tasks that an executor may hold
     :param see_data: whether `kws`, params and results are shown
     """

@@ -154,7 +154,7 @@ class _Calls:
         self._connection = connection
         self._peer = peer
         self._pace = pace
-        self._turns = asyncio.Semaphore(AT_ONCE_MAX)
+        self._turns = connection.turns = asyncio.Semaphore(AT_ONCE_MAX)
         self._open: set[asyncio.Task[None]] = set()
 
     async def begin(self, body: bytes, room: "_Room") -> None:

@@ -39,7 +39,7 @@ async def system_executor(
     """
     frames = Frames(manager, registry, settings)
     transport = InProcessTransport(manager, frames, system=True)
-    on_call = OnCall(manager, SystemExecutor(manager, registry, frames.limits), transport)
+    on_call = OnCall(manager, SystemExecutor(manager, registry), transport)
     serving = asyncio.create_task(on_call.serve())
     try:
         with on_call.registered():

@@ -134,6 +134,12 @@ def _ends(id: str) -> Json:
     return {"reports": [{**lease, "state": "finished", "result": 1}]}
 
 
+def _calls(id: str) -> Json:
+    """A call of a stage; see `_ends`."""
+    lease = {"id": id, "job_id": "j", "epoch": 1, "nonce": "n", "stage": 0}
+    return {**lease, "call_id": "c", "method": "tasks.get", "params": {"id": id}}
+
+
 def _empty(result: Any) -> bool:
     return result == []
 
@@ -237,6 +243,7 @@ ROWS: dict[str, Row] = {
     "manager.ping": Row("- - - S -", lambda id: HERE),
     "manager.write_stage": Row("- - - S -", _ends, InvalidRequest),
     "manager.suspend_executor": Row("- - - S -", lambda id: HERE, Forbidden),
+    "manager.call": Row("- - - S -", _calls, InvalidRequest),
     "manager.list_active_executors": Row(OPERATED, _none, _no_stream, made="executor"),
     "manager.execute_stage": Row("- - - A A", _none),
     "manager.wait_for_timer": Row("- - - A A", _none),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.api import Caller, method_registry
-from kaiju_tasks.errors import Conflict, Forbidden, KaijuError, NotFound
+from kaiju_tasks.errors import Conflict, Forbidden, KaijuError, NotFound, StaleLease
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.rights import Kind, Principal, Scope, Verb, access, may_call, rights_of
@@ -20,7 +20,7 @@ from tests.manager.hand import Calls, HandExecutor, pinging
 
 SECRET = "canary-of-the-owner"
 WORK = {"method": "work", "params": {"text": SECRET}}
-ENDED = {"bulk.stop": Conflict}
+ENDED = {"bulk.stop": Conflict, "manager.call": StaleLease}
 """Methods whose object has ended, and the error of those who may call them."""
 
 
@@ -249,4 +249,4 @@ async def test_executors_do_nothing_by_post(world: World) -> None:
     for method in served:
         found = await _call(calls, method.name, ROWS[method.name].params(world.executor.id))
         assert isinstance(found, KaijuError), (method.name, found)
-    assert len(served) == 4
+    assert len(served) == 5

@@ -89,6 +89,7 @@ WITHOUT = {
     "principals.list": "`token list` shows the principals of all tokens",
     "principals.update": "`token revoke` ends single tokens",
     "rpc.discover": "`openrpc` prints it without a manager",
+    "manager.call": PROTOCOL,
     "manager.connect": PROTOCOL,
     "manager.ping": PROTOCOL,
     "manager.suspend_executor": PROTOCOL,

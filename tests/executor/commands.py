@@ -27,6 +27,11 @@ def pid(a: int, ctx: Context) -> list[Any]:
     return [os.getpid(), ctx.idempotency_key, ctx.deadline > 0]
 
 
+@executor.command("tasks_in_process", process=True)
+def tasks_in_process(ctx: Context) -> None:
+    ctx.tasks.get("x")
+
+
 @executor.command("async_process", process=True)
 async def async_process() -> str:
     await asyncio.sleep(0)

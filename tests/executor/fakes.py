@@ -113,6 +113,7 @@ class FakeManager:
     :ivar silent: methods that it does not answer
     :ivar errors: methods that it answers with (code, message)
     :ivar ack: decides the ack of a report; None is the usual
+    :ivar call: answers the calls of stages
     """
 
     def __init__(self) -> None:
@@ -123,6 +124,7 @@ class FakeManager:
         self.errors: dict[str, tuple[int, str]] = {}
         self.error_data: Any = None
         self.ack: Callable[[Report], Ack | None] = lambda report: None
+        self.call: Callable[[Any], Any] = lambda params: None
         self.status = "ACTIVE"
         self.revoked: list[Lease] = []
         self.last_stage: dict[str, int] = {}
@@ -196,6 +198,8 @@ class FakeManager:
                 self.batches.append(reports)
                 self.reports += reports
                 return {"acks": [self.ack(report) or self.usual(report) for report in reports]}
+            case "manager.call":
+                return self.call(params)
             case _:
                 return {"status": self.status}
 

@@ -20,6 +20,7 @@ PARAMS: dict[str, Any] = {
     "manager.ping": protocol.PingParams,
     "manager.write_stage": protocol.WriteStageParams,
     "manager.suspend_executor": protocol.SuspendExecutorParams,
+    "manager.call": protocol.CallParams,
     "executor.run": protocol.RunParams,
     "executor.revoke": protocol.RevokeParams,
     "executor.drain": protocol.DrainParams,

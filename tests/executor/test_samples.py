@@ -12,6 +12,7 @@ import yaml
 
 from kaiju_tasks.executor import Context, Stopped
 from kaiju_tasks.executor.context import StageInfo
+from kaiju_tasks.executor.stage_tasks import StageTasks
 from kaiju_tasks.samples import executor, list_distributions, report, verify
 from kaiju_tasks.templates import compile_condition, compile_template
 from kaiju_tasks.types import HOOKS, NewTask
@@ -40,6 +41,9 @@ class Ear:
 
     def seconds_left(self) -> float:
         return 1.0
+
+    def tasks(self) -> StageTasks:
+        raise NotImplementedError
 
     def stopped(self) -> bool:
         return self.silence_after is not None and len(self.words) >= self.silence_after

@@ -118,7 +118,11 @@ async def a_run(call: Checked) -> None:
     await call("tasks.validate", data=task)
     await call("tasks.create", data=task)
     await call("tasks.explain", id="a")
-    await call.report(await call.run(), "finished", result={"any": [1]})
+    run = await call.run()
+    lease = {name: run[name] for name in ("id", "job_id", "epoch", "nonce", "stage")}
+    get = {"method": "tasks.get", "params": {"id": "a"}, "call_id": "1"}
+    assert (await call("manager.call", **lease, **get))["id"] == "a"
+    await call.report(run, "finished", result={"any": [1]})
     await call("tasks.wait", id="a", timeout=0)
     await call("tasks.explain", id="a")
     await call("tasks.message", id="a", data=[1], name="go")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaiju_tasks import Executor, Message, NewTask, TaskCommand, Timer
+from kaiju_tasks import Context, Executor, Message, NewTask, TaskCommand, Timer
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.samples import executor
 from kaiju_tasks.testing import running
@@ -102,3 +102,21 @@ async def test_what_happens_is_told() -> None:
         assert not kaiju.manager.events.listened
         with pytest.raises(InvalidParams), kaiju.events({"nope": 1}):
             pass
+
+
+async def test_commands_call_the_manager_in_a_test() -> None:
+    family = Executor("family")
+
+    @family.command("parent")
+    async def parent(ctx: Context) -> list[str]:
+        created = await ctx.tasks.create({"app_name": "family", "commands": [{"method": "child"}]})
+        child = await ctx.tasks.wait(created["id"])
+        return [child["parent_id"], child["status"]]
+
+    @family.command("child")
+    def child(ctx: Context) -> int:
+        return int(ctx.tasks.count({"app_name": "family"})["count"])
+
+    async with running(family) as kaiju:
+        task = await kaiju.run({"app_name": "family", "commands": [{"method": "parent"}]})
+        assert task["result"] == [[task["id"], "FINISHED"]]

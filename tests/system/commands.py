@@ -148,6 +148,33 @@ def process(file: str) -> None:
     time.sleep(600)
 
 
+@executor.command("parent")
+async def parent(ctx: Context, id: str) -> list[Any]:
+    """Create a child, and wait for it."""
+    await ctx.tasks.create(_child(id))
+    task = await ctx.tasks.wait(id)
+    return [task["parent_id"], task["status"], task["result"]]
+
+
+@executor.command("parent_in_thread")
+def parent_in_thread(ctx: Context, id: str) -> list[Any]:
+    """Create a child, and wait for it."""
+    ctx.tasks.create(_child(id))
+    task = ctx.tasks.wait(id)
+    return [task["parent_id"], task["status"], task["result"]]
+
+
+@executor.command("wait_for")
+async def wait_for(ctx: Context, id: str) -> str:
+    """Wait for a task."""
+    return str((await ctx.tasks.wait(id))["status"])
+
+
+def _child(id: str) -> dict[str, Any]:
+    commands = [{"method": "echo", "params": {"data": id}}]
+    return {"id": id, "app_name": "system", "commands": commands}
+
+
 def _append(file: str, line: str) -> str:
     # One write of a file opened for appending: lines of several processes never mix.
     handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -42,7 +42,7 @@ async def test_a_stage_that_runs_again_begins_no_second_call(
         return answer
 
     await make(inside, 3)
-    monkeypatch.setattr("kaiju_tasks.system_executor.commands.dispatch", hang_once)
+    monkeypatch.setattr("kaiju_tasks.api.run_calls.dispatch", hang_once)
     await inside.create(command("tasks.m_reset", conditions=FINISHED), id="twice")
     own = f"manager-{inside.manager.id}"
     async with asyncio.timeout(SECONDS):

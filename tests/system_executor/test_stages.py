@@ -73,7 +73,7 @@ async def test_a_stage_that_runs_again_creates_and_sends_no_second_time(
         return answer
 
     asked: set[bytes] = set()
-    monkeypatch.setattr("kaiju_tasks.system_executor.commands.dispatch", hang_once)
+    monkeypatch.setattr("kaiju_tasks.api.run_calls.dispatch", hang_once)
     await inside.create({"method": "_MESSAGE_"}, {"method": "_MESSAGE_"}, id="parked")
     await inside.create(
         command("tasks.create", data=WORK),
@@ -245,7 +245,7 @@ async def test_a_running_stage_may_end_when_the_manager_stops(
         await gate.wait()
         return await dispatch(registry, body, caller, limits)
 
-    monkeypatch.setattr("kaiju_tasks.system_executor.commands.dispatch", held)
+    monkeypatch.setattr("kaiju_tasks.api.run_calls.dispatch", held)
     async with contextlib.AsyncExitStack() as stack:
         inside = Inside(await stack.enter_async_context(embedded(settings)))
         await inside.create(command("system.info"), command("system.info"), id="runs")

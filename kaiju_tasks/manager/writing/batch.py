@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from kaiju_tasks.errors import Conflict, KaijuError, NotFound
-from kaiju_tasks.lifecycle import MessageCame, Step, TaskState
+from kaiju_tasks.errors import Conflict, KaijuError, NotFound, StaleLease
+from kaiju_tasks.lifecycle import MessageCame, Row, Step, TaskState
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.claims import held_elsewhere
 from kaiju_tasks.manager.writing.consequences import Consequences
@@ -45,8 +45,12 @@ class Batch:
         for entry in entries:
             entry.begin()
         known = [entry for entry in entries if isinstance(entry, EventEntry)]
-        rows = await tx.lock([entry.task_id for entry in known])
-        changes = await self._create(tx, [e for e in entries if isinstance(e, DraftEntry)])
+        drafts = [entry for entry in entries if isinstance(entry, DraftEntry)]
+        fenced = [entry for entry in drafts if entry.draft.fence is not None]
+        rows = await tx.lock([entry.task_id for entry in known] + _stages_of(fenced))
+        if fenced:
+            drafts = _allowed(drafts, rows)
+        changes = await self._create(tx, drafts)
         states = await self._states.load(tx, [rows[e.task_id] for e in known if e.task_id in rows])
         if sent := _messages_of(known, states):
             await self._states.load_received(tx, states, sent)
@@ -106,6 +110,30 @@ class Batch:
             if (holder := held.get(entry.task_id)) is not None:
                 entry.step, entry.error = None, _key_held(holder, change)
         return [(entry, change) for entry, change in advanced if entry.task_id not in held]
+
+
+def _stages_of(drafts: Iterable[DraftEntry]) -> list[str]:
+    """The tasks whose stages create these drafts."""
+    return [entry.draft.fence.lease.id for entry in drafts if entry.draft.fence is not None]
+
+
+def _allowed(drafts: Iterable[DraftEntry], rows: Mapping[str, Row]) -> list[DraftEntry]:
+    """The drafts that may be created. The others get an error: the stage that creates them does not
+    run under its lease any more.
+
+    :param rows: the locked rows of the tasks whose stages create drafts
+    """
+    allowed = []
+    for entry in drafts:
+        fence = entry.draft.fence
+        try:
+            if fence is not None:
+                fence.check(rows.get(fence.lease.id))
+        except StaleLease as exc:
+            entry.error = exc
+        else:
+            allowed.append(entry)
+    return allowed
 
 
 def _messages_of(entries: Iterable[EventEntry], states: Mapping[str, TaskState]) -> dict[str, str]:

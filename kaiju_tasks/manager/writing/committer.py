@@ -203,6 +203,7 @@ class Committer:
 
         :raises AlreadyExists: the id is taken; nothing was written
         :raises Duplicate: another task holds its unique key; nothing was written
+        :raises StaleLease: the stage that creates it does not run under its lease any more
         """
         return await self._submit_one(DraftEntry(draft))
 
@@ -217,10 +218,14 @@ class Committer:
         :raises AlreadyExists: ids are taken, and are the `args`; nothing was written
         :raises Duplicate: another task holds the unique key of a draft whose `on_conflict` refuses
             that task, or that the caller does not see; nothing was written
+        :raises StaleLease: the stage that creates them does not run under its lease any more
         """
+        fences = {draft.fence for draft in drafts if draft.fence is not None}
 
         async def work(tx: Transaction) -> Written[list[Step | Duplicate]]:
-            await tx.lock([])
+            rows = await tx.lock([fence.lease.id for fence in fences])
+            for fence in fences:
+                fence.check(rows.get(fence.lease.id))
             inserted = await self._inserts.insert(tx, drafts)
             outcomes = await _all_or_none(tx, drafts, inserted, sees)
             changes = [

@@ -4,19 +4,22 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kaiju_tasks.errors import Unavailable
+from kaiju_tasks.errors import StaleLease, Unavailable
 from kaiju_tasks.lifecycle import (
     Definition,
     Event,
     ExecutorLost,
     MessageCame,
+    Row,
     StageExtended,
     StageFailed,
     StageFinished,
     Step,
     TaskState,
+    holds,
 )
 from kaiju_tasks.manager.writing.definitions import definition_bytes
+from kaiju_tasks.protocol import Lease
 from kaiju_tasks.types import AuditRecord
 
 FENCED = (StageFinished, StageFailed, StageExtended, ExecutorLost)
@@ -38,10 +41,35 @@ def _allow(state: TaskState) -> None:
     """Refuse nothing."""
 
 
-class Draft:
-    """A task to create."""
+class Fence(NamedTuple):
+    """The stage that creates a task. It creates nothing after the end of its lease.
 
-    __slots__ = ("definition", "enabled", "job_id", "next_run", "rev")
+    :param stage: index of the stage, from 0
+    """
+
+    lease: Lease
+    stage: int
+
+    def check(self, row: Row | None) -> None:
+        """
+        :param row: of the task whose stage it is; None if it does not exist
+        :raises StaleLease: the stage does not run under the lease any more
+        """
+        if row is None or row.stage != self.stage or not holds(row, self.lease):
+            raise StaleLease(
+                f"stage {self.stage} of the task {self.lease.id!r:.300} does not run under this "
+                "lease any more: stop it",
+                id=self.lease.id,
+            )
+
+
+class Draft:
+    """A task to create.
+
+    :param fence: the stage on whose behalf an executor creates it; None if there is none
+    """
+
+    __slots__ = ("definition", "enabled", "fence", "job_id", "next_run", "rev")
 
     def __init__(
         self,
@@ -51,12 +79,14 @@ class Draft:
         rev: int,
         enabled: bool = True,
         next_run: float | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self.definition = definition
         self.job_id = job_id
         self.rev = rev
         self.enabled = enabled
         self.next_run = next_run
+        self.fence = fence
 
 
 class Group:

@@ -1,7 +1,7 @@
-"""Makes the calls of a stage idempotent, because a stage runs again if its report is lost.
+"""Makes the calls of stages idempotent: a stage runs again if its report is lost, and an executor
+sends a call again if its answer is lost.
 
-Tasks, messages and bulk calls without an id get one that is derived from the stage's idempotency
-key.
+Tasks, messages and bulk calls without an id get one that is derived from the key of the call.
 """
 
 from typing import Any, TypeGuard
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 def repeatable(method: str, params: Json, key: str) -> Json:
     """The params of a call that has the same effect if it is repeated.
 
-    :param key: the idempotency key of the stage
+    :param key: the same for all repetitions of the call
     """
     if method in MESSAGES and params.get("message_id") is None:
         return {**params, "message_id": key}
@@ -42,6 +42,16 @@ def repeated_ids(params: Json, key: str) -> tuple[list[str], str | None]:
     items = data if isinstance(data, list) else []
     ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
     return ids, next((id_ for id_ in ids if id_.startswith(f"{key}/")), None)
+
+
+def given_ids(method: str, params: Json) -> list[str]:
+    """The ids of the tasks that a create makes, unless it is to replace or to ignore one that
+    exists."""
+    data = params.get("data")
+    if params.get("on_conflict", "error") != "error":
+        return []
+    items = data if method == CREATE_MANY and isinstance(data, list) else [data]
+    return [item["id"] for item in items if isinstance(item, dict) and type(item.get("id")) is str]
 
 
 def _with_id(item: Any, id_: str) -> Any:
