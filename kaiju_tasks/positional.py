@@ -45,6 +45,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "bulk.list": ("conditions",),
     "runs.list": ("conditions", "sort", "offset"),
     "runs.get": ("job_id",),
+    "logs.list": ("job_id", "stage", "attempt", "after"),
     "schedules.upcoming": ("start", "end"),
     "marks.add": ("label", "at", "app_name"),
     "marks.list": ("start", "end"),

@@ -1,10 +1,10 @@
 """The messages between a manager and an executor (docs/protocol.md), version 1.
 
 JSON-RPC 2.0 over one WebSocket. The executor calls `manager.connect`, `manager.ping`,
-`manager.write_stage`, `manager.suspend_executor` and `manager.call`. The manager sends the
-notifications `executor.run`, `executor.revoke`, `executor.drain` and `executor.resume`. New fields
-have defaults and unknown fields are ignored, so that versions N and N-1 work together. Deadlines
-are sent as durations, because the clocks of the two sides may differ.
+`manager.write_stage`, `manager.write_logs`, `manager.suspend_executor` and `manager.call`. The
+manager sends the notifications `executor.run`, `executor.revoke`, `executor.drain` and
+`executor.resume`. New fields have defaults and unknown fields are ignored, so that versions N and
+N-1 work together. Deadlines are sent as durations, because the clocks of the two sides may differ.
 """
 
 from enum import StrEnum
@@ -27,6 +27,7 @@ __all__ = [
     "ConnectResult",
     "DrainParams",
     "Lease",
+    "LoggedLine",
     "PingParams",
     "PingResult",
     "Report",
@@ -36,7 +37,10 @@ __all__ = [
     "RevokeParams",
     "RunParams",
     "SegmentCommand",
+    "StageLog",
     "SuspendExecutorParams",
+    "WriteLogsParams",
+    "WriteLogsResult",
     "WriteStageParams",
     "WriteStageResult",
     "is_work",
@@ -366,6 +370,68 @@ class WriteStageResult(Struct):
     """
 
     acks: list[Ack]
+
+
+class LoggedLine(Struct, omit_defaults=True):
+    """A line that a stage has logged or printed.
+
+    :param n: number of the line within the attempt, from 1; each later line has a higher number,
+        and the numbers of lines that the executor has dropped are left out
+    :param message: the text; the manager cuts it after 8,192 characters
+    :param level: `debug`, `info`, `warning` or `error`
+    :param source: `log` for what the command has logged, `output` for what it has printed
+    :param ago: how many seconds before this frame the line was written
+    :param fields: structured details
+    """
+
+    n: int
+    message: str
+    level: str = "info"
+    source: str = "log"
+    ago: float = 0.0
+    fields: dict[str, Any] | None = None
+
+
+class StageLog(Struct, kw_only=True, omit_defaults=True):
+    """Lines of one attempt of a stage, with the lease that it runs or has run under.
+
+    :param id: id of the task
+    :param job_id: id of the run
+    :param epoch: epoch of the lease
+    :param nonce: nonce of the lease
+    :param stage: index of the stage, from 0
+    :param attempt: `attempt` of the assignment for its first command, 1 for the others
+    :param cycle: `cycle` of the assignment
+    :param lines: the lines, in order
+    """
+
+    id: str
+    job_id: str
+    epoch: int
+    nonce: str
+    stage: int
+    lines: list[LoggedLine]
+    attempt: int = 1
+    cycle: int = 0
+
+
+class WriteLogsParams(Struct):
+    """Params of `manager.write_logs`.
+
+    :param logs: at most 500 attempts, with at most 5,000 lines together
+    """
+
+    logs: list[StageLog]
+
+
+class WriteLogsResult(Struct):
+    """Result of `manager.write_logs`, sent after the commit.
+
+    :param lines: number of lines that were stored. The others were stored before, or belong to
+        nothing that the executor holds or has just held
+    """
+
+    lines: int
 
 
 class SuspendExecutorParams(Struct, omit_defaults=True):

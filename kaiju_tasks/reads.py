@@ -11,6 +11,7 @@ READS = frozenset(
         "executors.commands",
         "executors.get",
         "executors.list",
+        "logs.list",
         "manager.list_active_executors",
         "marks.list",
         "stats.series",

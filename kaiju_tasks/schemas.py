@@ -27,6 +27,7 @@ PROTOCOL_METHODS: dict[str, tuple[str, Any, Any]] = {
     "manager.connect": (TO_MANAGER, protocol.ConnectParams, protocol.ConnectResult),
     "manager.ping": (TO_MANAGER, protocol.PingParams, protocol.PingResult),
     "manager.write_stage": (TO_MANAGER, protocol.WriteStageParams, protocol.WriteStageResult),
+    "manager.write_logs": (TO_MANAGER, protocol.WriteLogsParams, protocol.WriteLogsResult),
     "manager.suspend_executor": (TO_MANAGER, protocol.SuspendExecutorParams, protocol.PingResult),
     "manager.call": (TO_MANAGER, protocol.CallParams, Any),
     "executor.run": (TO_EXECUTOR, protocol.RunParams, None),

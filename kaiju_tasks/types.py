@@ -34,6 +34,8 @@ __all__ = [
     "IssuedToken",
     "Limit",
     "ListedRun",
+    "LogLine",
+    "LogPage",
     "Mark",
     "Message",
     "MessageReceipt",
@@ -1058,6 +1060,44 @@ class StageRecord(Struct, kw_only=True):
     rev: Rev | None = None
 
 
+class LogLine(Struct, kw_only=True):
+    """A line that an attempt of a stage has logged or printed.
+
+    :param n: number of the line within the attempt, from 1
+    :param at: time at which it was written
+    :param level: `debug`, `info`, `warning` or `error`
+    :param source: `log` for what the command has logged, `output` for what it has printed
+    :param message: its text; null for a caller who does not see the data of tasks
+    :param fields: structured details; null for such a caller, too
+    :param stage: index of the stage, from 0
+    :param attempt: number of the attempt, from 1
+    :param cycle: number of retries from the first stage, from 0
+    :param left_out: number of lines just before this one that were not kept
+    """
+
+    n: Annotated[int, Meta(ge=1)]
+    at: Moment
+    level: Literal["debug", "info", "warning", "error"]
+    source: Literal["log", "output"]
+    message: str | None
+    fields: Annotated[Any, DescribedAs(dict[str, Any] | None)]
+    stage: Number
+    attempt: Annotated[int, Meta(ge=1)]
+    cycle: Number
+    left_out: Number = 0
+
+
+class LogPage(Struct):
+    """The log lines of a run, in the order of its attempts and of their lines.
+
+    :param cursor: the place after the last line, as `after` of the next call; null if nothing was
+        read
+    """
+
+    data: list[LogLine]
+    cursor: str | None
+
+
 class Notification(Struct, kw_only=True):
     """A notification, written in the transaction that ends a run of a task with `notify`.
 
@@ -1205,6 +1245,7 @@ class EventName(StrEnum):
     PROGRESS = "task.progress"
     STAGE = "task.stage"
     ATTEMPT_FAILED = "task.attempt_failed"
+    LOG = "task.log"
     WAITING = "task.waiting"
     SUSPENDED = "task.suspended"
     FINISHED = "task.finished"
@@ -1216,14 +1257,15 @@ class TaskEvent(Struct):
 
     :param event: one of `EventName`
     :param status: status of the task after the event
-    :param stage: number of finished stages; for task.progress, index of the running stage
-    :param retries: number of retries of the run; null for task.progress
+    :param stage: number of finished stages; for task.progress and task.log, index of the stage
+    :param retries: number of retries of the run; null for task.progress and task.log
     :param executor_id: executor that ran the stage of the event
     :param time: time of the event, on the store's clock
     :param manager_id: manager that wrote the event
     :param data: task.progress: {done, total, message}; task.stage: {stage, name, method,
         outcome}; task.attempt_failed: the same, and {attempt, type, message}: its number, and the
-        error; task.failed: {type, message, stage} of the error; otherwise null
+        error; task.log: {stage, attempt, cycle, n, at, level, source, message}, the last line of
+        those that were written; task.failed: {type, message, stage} of the error; otherwise null
     :param labels: `labels` of the task
     """
 

@@ -26,6 +26,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import REFUSAL
 from kaiju_tasks.manager.executors.reports import MAX_REPORTS
 from kaiju_tasks.manager.executors.sessions import Session
+from kaiju_tasks.manager.logs import LINES_MAX, LOGS_MAX
 from kaiju_tasks.protocol import (
     AckState,
     CallParams,
@@ -34,6 +35,8 @@ from kaiju_tasks.protocol import (
     PingParams,
     PingResult,
     SuspendExecutorParams,
+    WriteLogsParams,
+    WriteLogsResult,
     WriteStageParams,
     WriteStageResult,
 )
@@ -131,6 +134,22 @@ class ManagerApi:
         if caller.session is None:
             raise InvalidRequest("call manager.connect on this connection before manager.call")
         return await self._calls.call(caller.session, params)
+
+    async def write_logs(self, caller: Caller, params: WriteLogsParams) -> WriteLogsResult:
+        """Store lines that stages have logged or printed. The answer is sent after the commit."""
+        if caller.session is None:
+            raise InvalidRequest(
+                "call manager.connect on this connection before manager.write_logs"
+            )
+        if len(params.logs) > LOGS_MAX:
+            raise TooLarge(f"`logs` must have at most {LOGS_MAX} items", limit=LOGS_MAX)
+        if sum(len(one.lines) for one in params.logs) > LINES_MAX:
+            raise TooLarge(f"`logs` must have at most {LINES_MAX} lines", limit=LINES_MAX)
+        with counting_waits():
+            lines = await self._manager.logs.write(params.logs, caller.session)
+        if lines:
+            count_as_useful()
+        return WriteLogsResult(lines)
 
     async def list_active_executors(
         self, caller: Caller, params: Acknowledgement

@@ -348,6 +348,23 @@ class JobParams(Struct, forbid_unknown_fields=True):
     job_id: Id
 
 
+class LogListParams(Struct, forbid_unknown_fields=True):
+    """
+    :param job_id: id of the run
+    :param stage: only lines of this stage, by its index from 0
+    :param attempt: only lines of attempts with this number, from 1
+    :param after: the `cursor` of an earlier answer: only lines after it; or a number: only lines
+        with a higher number within their attempt
+    :param limit: the most lines to list
+    """
+
+    job_id: Id
+    stage: Annotated[int, Meta(ge=0, lt=Limit.MAX_STAGES)] | None = None
+    attempt: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    after: Cursor | Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    limit: PageLimit = 1000
+
+
 class AuditListParams(PageParams):
     conditions: AuditConditions | None = None
 

@@ -12,6 +12,7 @@ from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.events import EventsApi
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
+from kaiju_tasks.api.logs import LogsApi
 from kaiju_tasks.api.manager import Acknowledgement, ManagerApi
 from kaiju_tasks.api.marks import MarksApi
 from kaiju_tasks.api.notifications import NotificationsApi
@@ -51,6 +52,8 @@ from kaiju_tasks.protocol import (
     PingParams,
     PingResult,
     SuspendExecutorParams,
+    WriteLogsParams,
+    WriteLogsResult,
     WriteStageParams,
     WriteStageResult,
 )
@@ -66,6 +69,7 @@ from kaiju_tasks.types import (
     InboxEntry,
     IssuedToken,
     ListedRun,
+    LogPage,
     Mark,
     MessageReceipt,
     Notification,
@@ -102,6 +106,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
     _add_bulk(registry, _maker(BulkApi, target))
     _add_runs(registry, _maker(RunsApi, target))
+    _add_logs(registry, _maker(LogsApi, target))
     _add_streams(registry, _maker(StreamsApi, target))
     _add_schedules(registry, _maker(SchedulesApi, target))
     _add_marks(registry, _maker(MarksApi, target))
@@ -286,6 +291,11 @@ def _add_runs(registry: Registry, runs: Any) -> None:
     add("get", access.READ_TASKS, runs.get, p.JobParams, ListedRun)
 
 
+def _add_logs(registry: Registry, logs: Any) -> None:
+    add = _adder(registry, "logs")
+    add("list", access.READ_TASKS, logs.list, p.LogListParams, LogPage)
+
+
 def _add_schedules(registry: Registry, schedules: Any) -> None:
     add = _adder(registry, "schedules", (Unavailable,))
     add("upcoming", access.READ_TASKS, schedules.upcoming, p.UpcomingParams, ComingFires)
@@ -362,6 +372,7 @@ def _add_manager(registry: Registry, manager: Any) -> None:
         PingResult,
     )
     add("write_stage", access.SERVE, manager.write_stage, WriteStageParams, WriteStageResult)
+    add("write_logs", access.SERVE, manager.write_logs, WriteLogsParams, WriteLogsResult)
     add(
         "call",
         access.SERVE,

@@ -60,6 +60,8 @@ def _summary(event: str, data: dict[str, Any]) -> str:
     if event == "task.progress":
         total = "" if data["total"] is None else f" of {data['total']:g}"
         return f"{data['done']:g}{total} {data['message'] or ''}".rstrip()
+    if event == "task.log":
+        return data["message"] or ""
     if event == "task.stage":
         return f"{data['name'] or data['method']} {data['outcome'].lower()}"
     if event == "task.attempt_failed":

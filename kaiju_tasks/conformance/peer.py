@@ -247,6 +247,8 @@ class Manager:
                 }
             case "manager.write_stage":
                 return {"acks": [self._ack(report) for report in sent.params["reports"]]}
+            case "manager.write_logs":
+                return {"lines": sum(len(one["lines"]) for one in sent.params["logs"])}
             case _:
                 return {"status": self.status}
 

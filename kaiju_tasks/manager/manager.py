@@ -11,6 +11,7 @@ from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.manager.bulk.calls import BulkCalls
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
+from kaiju_tasks.manager.events.logs import LogEvents
 from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
@@ -26,6 +27,7 @@ from kaiju_tasks.manager.executors.streams import Streams
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.executors.visits import Visits
 from kaiju_tasks.manager.heartbeat import Heartbeat
+from kaiju_tasks.manager.logs import LogKeeper
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.progress import ProgressKeeper
@@ -107,6 +109,8 @@ class Manager:
             self.events, self.committer.states.definitions, self.id
         )
         self.progress = ProgressKeeper(store)
+        log_events = LogEvents(self.events, self.committer.states.definitions, self.id)
+        self.logs = LogKeeper(store, self.clock.now, log_events.publish, self.spawn)
         self.reports = Reports(
             self.committer,
             settings,
@@ -193,6 +197,7 @@ class Manager:
         await self.scheduler.start()
         self.retention.start()
         self.progress.start()
+        self.logs.start()
         self.bulks.start()
         self.stats.start()
         listening = self.store.listen(self._on_wake, self.relay.received)
@@ -208,6 +213,7 @@ class Manager:
         await self._exit.aclose()
         await self.bulks.stop()
         await self.progress.stop()
+        await self.logs.stop()
         await self.retention.stop()
         await self.scheduler.stop()
         await self.streams.stop()

@@ -35,6 +35,7 @@ from kaiju_tasks.rights import Sight
 from kaiju_tasks.store.bulks import BulkPage, StoredBulk
 from kaiju_tasks.store.conditions import Condition as Condition
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
+from kaiju_tasks.store.logs import LogChunk, LogPart, LogQuery, WrittenChunk
 from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.types import (
     AuditRecord,
@@ -906,6 +907,13 @@ class Store(Protocol):
         are raw JSON."""
         ...
 
+    async def log_parts(self, query: LogQuery, sight: Sight, limit: int) -> list[LogPart]:
+        """Read the first lines of a query, in order.
+
+        :param limit: the most parts, each of a few lines or one long one
+        """
+        ...
+
     async def inbox(self, task_id: str, sight: Sight) -> list[InboxMessage]:
         """The messages of a task, in order of arrival. Of very large ones, only the first."""
         ...
@@ -1099,7 +1107,27 @@ class Store(Protocol):
         """
         ...
 
+    async def write_logs(self, chunks: Sequence[LogChunk]) -> list[WrittenChunk]:
+        """Store lines of attempts, outside the transactions of tasks. Of an attempt, the first
+        HALF_BYTES and the last are kept.
+
+        A chunk is left out if its executor neither holds the task under the lease, for this
+        attempt, nor has held it for the attempt until HELD_SECONDS ago, or does not serve its
+        stream, or if the stored lines of the attempt do not all come before it.
+
+        :param chunks: those of an attempt in order
+        :returns: what was written
+        """
+        ...
+
     # retention
+
+    async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
+        """Delete the lines of runs whose tasks do not exist any more.
+
+        :param runs: `job_id` and the id of the task
+        """
+        ...
 
     async def prune_progress(self, limit: int) -> int:
         """Delete up to `limit` entries of progress of stages that no longer run.
@@ -1109,8 +1137,8 @@ class Store(Protocol):
         ...
 
     async def prune_runs(self, before: float, limit: int) -> int:
-        """Delete up to `limit` runs that ended before a time, and their stages. The last run of a
-        task, whose results are still readable, is never deleted.
+        """Delete up to `limit` runs that ended before a time, their stages and their log lines.
+        The last run of a task, whose results are still readable, is never deleted.
 
         :returns: the number of deleted runs
         """

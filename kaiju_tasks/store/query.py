@@ -319,7 +319,8 @@ def _real(value: int | float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _task_query(dialect: Dialect) -> Query:
+def task_query(dialect: Dialect) -> Query:
+    """A query over tasks `t` and their definitions `d`."""
     columns = _TASK_SQL | {
         # a subquery: a join would read all definitions first, because nothing estimates its rows
         "method": f"(SELECT {dialect.item_of('m.methods', 't.stage')} FROM definitions m "
@@ -341,7 +342,7 @@ def _source(*parts: str) -> str:
 def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, list[Any]]:
     """A statement for one page of tasks, with the rev and the body of their definitions, and the
     number of tasks in the page, of which those beyond READ_BYTES_MAX are left out."""
-    made = _task_query(dialect)
+    made = task_query(dialect)
     keys = keys_of(query.sort)
     where = made.where(query.conditions)
     if query.after is not None:
@@ -409,7 +410,7 @@ def key_values(sort: Sequence[tuple[str, bool]], after: Sequence[Any]) -> list[A
 
 def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
     """A statement that counts matching tasks, up to COUNT_LIMIT + 1."""
-    made = _task_query(dialect)
+    made = task_query(dialect)
     where = made.where(conditions)
     limit = made.bind(COUNT_LIMIT + 1, int)
     inner = f"SELECT 1 AS one FROM {_source(where)} WHERE {where} LIMIT {limit}"
@@ -418,14 +419,14 @@ def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[st
 
 def count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
     """A statement that counts matching tasks."""
-    made = _task_query(dialect)
+    made = task_query(dialect)
     where = made.where(conditions)
     return f"SELECT count(*) FROM {_source(where)} WHERE {where}", made.values
 
 
 def situations(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
     """A statement that counts matching tasks by their `Situation`."""
-    made = _task_query(dialect)
+    made = task_query(dialect)
     where = made.where(conditions)
     last = "CASE WHEN t.stage < t.stages THEN t.stage ELSE t.stages - 1 END"
     return (
@@ -439,7 +440,7 @@ def next_ids(
     dialect: Dialect, conditions: Sequence[Condition], after: str | None, limit: int
 ) -> tuple[str, list[Any]]:
     """A statement for the next matching tasks, in the order of their ids: id, rev, version."""
-    made = _task_query(dialect)
+    made = task_query(dialect)
     where = made.where(conditions)
     if after is not None:
         where = f"({where}) AND t.id > {made.bind(after, str)}"
@@ -463,7 +464,7 @@ def tasks(
     :param conditions: more conditions
     :param results: whether their results will be read, too
     """
-    made = _task_query(dialect)
+    made = task_query(dialect)
     made.values.append(dialect.pack(ids))
     where = dialect.one_of("t.id", 1, str)
     if conditions:
@@ -505,7 +506,7 @@ def stage_records(
 ) -> tuple[str, list[Any]]:
     """A statement for the ended attempts of a run, if its task meets the conditions, and their
     number, of which those beyond READ_BYTES_MAX are left out."""
-    made = _task_query(dialect)
+    made = task_query(dialect)
     of_run, most = f"s.job_id = {made.bind(job_id, str)}", made.bind(READ_BYTES_MAX, int)
     size, order = dialect.bytes_of("s.result"), "s.cycle, s.stage, s.attempt"
     seen = ""

@@ -9,8 +9,8 @@ from msgspec.structs import astuple, replace
 
 from kaiju_tasks.lifecycle import Definition, InboxMessage, Row, Situation, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
+from kaiju_tasks.store import log_query, run_query
 from kaiju_tasks.store import query as queries
-from kaiju_tasks.store import run_query
 from kaiju_tasks.store.base import (
     COUNT_LIMIT,
     Child,
@@ -47,6 +47,7 @@ from kaiju_tasks.store.credential_columns import (
     used_token_of,
 )
 from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
+from kaiju_tasks.store.logs import Attempt, LogPart, LogQuery
 from kaiju_tasks.store.sql import Statements
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Mark, Notification, Pause, Run, StageRecord
@@ -168,6 +169,14 @@ class SharedStore(ABC):
         if is_cut(found):
             raise queries.too_large()
         return [stage_record_of(values[:-1]) for values in found]
+
+    async def log_parts(self, query: LogQuery, sight: Sight, limit: int) -> list[LogPart]:
+        if not storable_ids([query.job_id]):
+            return []
+        seen = queries.sight_conditions(sight)
+        statement = log_query.chunks(self._dialect, query, seen, limit)
+        found = await self._select(statement, asked=True)
+        return [LogPart(Attempt(*values[:4]), *values[4:]) for values in map(tuple, found)]
 
     async def inbox(self, task_id: str, sight: Sight) -> list[InboxMessage]:
         if not await self.tasks([task_id], sight, results=False):

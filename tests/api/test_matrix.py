@@ -249,4 +249,4 @@ async def test_executors_do_nothing_by_post(world: World) -> None:
     for method in served:
         found = await _call(calls, method.name, ROWS[method.name].params(world.executor.id))
         assert isinstance(found, KaijuError), (method.name, found)
-    assert len(served) == 5
+    assert len(served) == 6

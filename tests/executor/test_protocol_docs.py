@@ -19,6 +19,7 @@ PARAMS: dict[str, Any] = {
     "manager.connect": protocol.ConnectParams,
     "manager.ping": protocol.PingParams,
     "manager.write_stage": protocol.WriteStageParams,
+    "manager.write_logs": protocol.WriteLogsParams,
     "manager.suspend_executor": protocol.SuspendExecutorParams,
     "manager.call": protocol.CallParams,
     "executor.run": protocol.RunParams,
@@ -30,6 +31,7 @@ RESULTS: dict[int, Any] = {
     1: protocol.ConnectResult,
     17: protocol.PingResult,
     18: protocol.WriteStageResult,
+    19: protocol.WriteLogsResult,
 }
 
 

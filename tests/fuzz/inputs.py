@@ -71,14 +71,17 @@ class Inputs:
         """A message of an executor."""
         method = self._pick(
             ("manager.write_stage", "manager.write_stage", "manager.ping", "manager.connect",
-             "manager.suspend_executor", "executor.run", "manager.execute_stage")
+             "manager.suspend_executor", "executor.run", "manager.execute_stage",
+             "manager.write_logs")
         )  # fmt: skip
         lease = {"id": "of-tasks.get", "job_id": "j", "epoch": 1, "nonce": "n", "stage": 0}
         state = self._pick(("finished", "failed", "running", "released", "skipped", "lost"))
         error = {"type": "t", "message": "m", "data": self.atom()}
         report = {**lease, "state": state, "result": self.atom(), "error": error}
+        lines = [{"n": n, "message": "m", "fields": {"a": self.atom()}} for n in (1, 2)]
         params: Json = {
             "manager.write_stage": {"reports": [report] * self._dice.choice((0, 1, 1, 3))},
+            "manager.write_logs": {"logs": [{**lease, "lines": lines}]},
             "manager.connect": {
                 "id": "fuzz", "app_names": ["fuzz"], "capacity": 1, "holding": [lease],
                 "commands": [{"method": "a", "params": {"type": "object"}, "doc": "d"}],

@@ -40,6 +40,7 @@ OPEN = {
     "Command*.params/additionalProperties": "a JSON Schema, which holds itself",
     "Command*.result/additionalProperties": "a JSON Schema, which holds itself",
     "Command*.examples/items/additionalProperties": "parameters and result of any method",
+    "Log*Line.fields/anyOf/0/additionalProperties": "whatever a command has logged",
     "OpenRpcDocument.*": "an OpenRPC document holds itself",
 }
 

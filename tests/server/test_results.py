@@ -122,6 +122,9 @@ async def a_run(call: Checked) -> None:
     lease = {name: run[name] for name in ("id", "job_id", "epoch", "nonce", "stage")}
     get = {"method": "tasks.get", "params": {"id": "a"}, "call_id": "1"}
     assert (await call("manager.call", **lease, **get))["id"] == "a"
+    lines = [{"n": 1, "message": "a", "fields": {"b": [1]}}, {"n": 2, "message": "c"}]
+    assert (await call("manager.write_logs", logs=[{**lease, "lines": lines}]))["lines"] == 2
+    assert len((await call("logs.list", job_id=run["job_id"]))["data"]) == 2
     await call.report(run, "finished", result={"any": [1]})
     await call("tasks.wait", id="a", timeout=0)
     await call("tasks.explain", id="a")

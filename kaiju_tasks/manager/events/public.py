@@ -6,6 +6,7 @@ from msgspec import Struct
 from kaiju_tasks.lifecycle import Attempt, Definition, Row, RunRecord
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.protocol import Report
+from kaiju_tasks.store.logs import StoredLine, WrittenChunk
 from kaiju_tasks.types import ENDED, ENDED_WELL, FAILED_ATTEMPTS, TaskError, TaskEvent, TaskStatus
 
 TEXT_MAX = 500
@@ -15,6 +16,7 @@ TEXT_MAX = 500
 QUEUED, STARTED, PROGRESS = "task.queued", "task.started", "task.progress"
 STAGE, WAITING, SUSPENDED = "task.stage", "task.waiting", "task.suspended"
 ATTEMPT_FAILED = "task.attempt_failed"
+LOG = "task.log"
 FINISHED, FAILED = "task.finished", "task.failed"
 
 STATUS_OF = {
@@ -35,6 +37,19 @@ class Progress(Struct):
     done: float
     total: float | None = None
     message: str | None = None
+
+
+class LogWritten(Struct, frozen=True):
+    """The lines of an attempt that were stored together.
+
+    :param chunk: the last chunk of them, as the store has written it
+    :param line: the last line
+    """
+
+    task_id: str
+    executor_id: str
+    chunk: WrittenChunk
+    line: StoredLine
 
 
 _decode_progress = msgspec.json.Decoder(Progress).decode
@@ -77,6 +92,28 @@ def progress_event(
     event = _event(PROGRESS, row, definition, manager_id)
     event.retries, event.executor_id = None, executor_id
     event.data = msgspec.structs.asdict(progress)
+    return event
+
+
+def log_event(written: LogWritten, definition: Definition, manager_id: str) -> TaskEvent:
+    """Build the event of stored log lines, with the last of them."""
+    chunk, line = written.chunk, written.line
+    attempt = chunk.attempt
+    row = Row(id=written.task_id, job_id=attempt.job_id, stage=attempt.stage, status_change=line.at)
+    row.app_name, row.priority = definition.app_name, definition.priority
+    row.status, row.stages = TaskStatus(chunk.status), chunk.stages
+    event = _event(LOG, row, definition, manager_id)
+    event.retries, event.executor_id = None, written.executor_id
+    event.data = {
+        "stage": attempt.stage,
+        "attempt": attempt.attempt,
+        "cycle": attempt.cycle,
+        "n": line.n,
+        "at": line.at,
+        "level": line.level,
+        "source": line.source,
+        "message": _short(line.message),
+    }
     return event
 
 

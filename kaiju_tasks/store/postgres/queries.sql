@@ -78,6 +78,11 @@ task_id text, message_id text, name text, data text, consumed bool, sender text,
 -- columns: run_ends
 child_id text, status text, exit_code int, error text, job_id text, job_cycle int, stages int
 
+-- columns: log_chunks
+-- `held_seconds` is how long ago the executor may have lost the task.
+task_id text, job_id text, cycle int, stage int, attempt int, epoch int, nonce text, n bigint,
+last bigint, size bigint, body text, executor_id text, app_names jsonb, held_seconds float8
+
 -- columns: audit
 id text, at float8, user_id text, remote text, action text, target text, data text
 
@@ -595,6 +600,7 @@ WITH jobs AS MATERIALIZED (
 deleted_stages AS (DELETE FROM stages WHERE job_id = ANY (ARRAY(SELECT job_id FROM jobs))),
 deleted_copies AS (DELETE FROM stages WHERE task_id = ANY ($1::text[]) AND copied
     AND job_id <> ALL (ARRAY(SELECT job_id FROM jobs))),
+deleted_logs AS (DELETE FROM logs WHERE job_id = ANY (ARRAY(SELECT job_id FROM jobs))),
 deleted_runs AS (DELETE FROM runs WHERE task_id = ANY ($1::text[])),
 deleted_inbox AS (DELETE FROM inbox WHERE task_id = ANY ($1::text[])),
 deleted_received AS (DELETE FROM received WHERE task_id = ANY ($1::text[])),
@@ -612,6 +618,8 @@ WITH old AS MATERIALIZED (
         AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
     ORDER BY r.ended_at LIMIT $2::int),
 deleted_stages AS (DELETE FROM stages WHERE job_id = ANY (
+    ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL))),
+deleted_logs AS (DELETE FROM logs WHERE job_id = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL))),
 deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
@@ -637,6 +645,50 @@ DELETE FROM progress WHERE task_id = ANY (ARRAY(
     SELECT p.task_id FROM progress p LEFT JOIN tasks t ON t.id = p.task_id
         AND t.job_id = p.job_id AND t.epoch = p.epoch AND t.executor_id IS NOT NULL
     WHERE t.id IS NULL LIMIT $1::int))
+
+-- name: write_logs
+-- Store consecutive lines of attempts, if the executor holds the task or has just held it, and if
+-- they come after the stored ones.
+WITH given ({log_chunks.names}) AS ({log_chunks.rows}),
+known AS MATERIALIZED (
+    SELECT g.*, t.status, t.stages, (coalesce(b.upto, 0) + sum(g.size) OVER (
+        PARTITION BY g.job_id, g.cycle, g.stage, g.attempt ORDER BY g.n))::bigint AS upto
+    FROM given g CROSS JOIN LATERAL (
+        SELECT t.* FROM tasks t WHERE t.id = g.task_id LIMIT 1) t
+    LEFT JOIN LATERAL (
+        SELECT l.last, l.upto FROM logs l WHERE l.job_id = g.job_id AND l.cycle = g.cycle
+            AND l.stage = g.stage AND l.attempt = g.attempt ORDER BY l.n DESC LIMIT 1) b ON true
+    WHERE jsonb_exists(g.app_names, t.app_name) AND g.n > coalesce(b.last, 0)
+        AND ((t.job_id = g.job_id AND t.cycle = g.cycle AND t.stage = g.stage
+                AND t.attempt + 1 = g.attempt AND t.epoch = g.epoch AND t.nonce = g.nonce
+                AND t.executor_id = g.executor_id)
+            OR EXISTS (SELECT FROM stages s WHERE s.job_id = g.job_id AND s.cycle = g.cycle
+                AND s.stage = g.stage AND s.failed_attempt IN (0, g.attempt)
+                AND s.attempt = g.attempt AND s.task_id = g.task_id
+                AND s.executor_id = g.executor_id
+                AND s.ended_at > {statement_clock} - g.held_seconds))),
+put AS (
+    INSERT INTO logs (job_id, cycle, stage, attempt, n, last, task_id, start, upto, body)
+    SELECT k.job_id, k.cycle, k.stage, k.attempt, k.n, k.last, k.task_id, k.upto - k.size, k.upto,
+        k.body
+    FROM known k ORDER BY k.job_id, k.cycle, k.stage, k.attempt, k.n
+    ON CONFLICT DO NOTHING RETURNING job_id, cycle, stage, attempt, n)
+SELECT job_id, cycle, stage, attempt, n, k.upto, k.status, k.stages
+FROM put JOIN known k USING (job_id, cycle, stage, attempt, n)
+ORDER BY job_id, cycle, stage, attempt, n
+
+-- name: trim_logs
+-- Delete the middle of what attempts have logged: of so many bytes, a half at each end is kept.
+DELETE FROM logs l USING unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::bigint[])
+    AS g (job_id, cycle, stage, attempt, upto)
+WHERE l.job_id = g.job_id AND l.cycle = g.cycle AND l.stage = g.stage AND l.attempt = g.attempt
+    AND l.upto > $6::bigint AND l.start < g.upto - $6::bigint
+
+-- name: prune_logs
+-- Delete the lines of runs of tasks that no longer exist.
+DELETE FROM logs l USING unnest($1::text[], $2::text[]) AS g (job_id, task_id)
+WHERE l.job_id = g.job_id AND l.task_id = g.task_id
+    AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = g.task_id)
 
 -- name: prune_received
 -- Delete the ids of messages of runs that ended before a time, except the last run of each task.

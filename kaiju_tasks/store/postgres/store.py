@@ -48,9 +48,17 @@ from kaiju_tasks.store.columns import (
 )
 from kaiju_tasks.store.credential_columns import credential_of
 from kaiju_tasks.store.credentials import Credential, TokenUse
+from kaiju_tasks.store.logs import (
+    HALF_BYTES,
+    Attempt,
+    LogChunk,
+    WrittenChunk,
+    chunk_values,
+    trimmed,
+)
 from kaiju_tasks.store.postgres import migrating
 from kaiju_tasks.store.postgres.address import parse_address
-from kaiju_tasks.store.postgres.arrays import columns_of
+from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
 from kaiju_tasks.store.postgres.bounds import DEFAULT_BOUNDS, Bounds
 from kaiju_tasks.store.postgres.clock import ClockStepped, DatabaseClock
 from kaiju_tasks.store.postgres.clock_step import apply_step
@@ -371,7 +379,19 @@ class PostgresStore(SharedStore):
             ordered = sorted(progress_values(one) for one in progress)
             await self._change("put_progress", *columns_of(ordered, 5))
 
+    async def write_logs(self, chunks: Sequence[LogChunk]) -> list[WrittenChunk]:
+        columns = self._sql.columns["log_chunks"]
+        arrays = array_literals(map(chunk_values, chunks), len(columns))
+        found = await self._read("write_logs", *arrays)
+        written = [WrittenChunk(Attempt(*values[:4]), *values[4:]) for values in map(tuple, found)]
+        if long := [(*attempt, upto) for attempt, upto in trimmed(written).items()]:
+            await self._change("trim_logs", *columns_of(long, 5), HALF_BYTES)
+        return written
+
     # retention
+
+    async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
+        return await self._change("prune_logs", *columns_of(runs, 2))
 
     async def prune_runs(self, before: float, limit: int) -> int:
         return await self._change("prune_runs", before, limit)

@@ -146,6 +146,35 @@ DELETE FROM progress WHERE task_id IN (
         AND t.job_id = p.job_id AND t.epoch = p.epoch AND t.executor_id IS NOT NULL
     WHERE t.id IS NULL LIMIT ?1)
 
+-- name: write_log
+-- Store consecutive lines of an attempt, if the executor holds the task or has just held it, and if
+-- they come after the stored ones.
+INSERT INTO logs (job_id, cycle, stage, attempt, n, last, task_id, start, upto, body)
+SELECT ?2, ?3, ?4, ?5, ?8, ?9, t.id, coalesce(b.upto, 0), coalesce(b.upto, 0) + ?10, ?11
+FROM tasks t LEFT JOIN logs b ON b.job_id = ?2 AND b.cycle = ?3 AND b.stage = ?4
+    AND b.attempt = ?5 AND b.n = (
+        SELECT max(n) FROM logs WHERE job_id = ?2 AND cycle = ?3 AND stage = ?4 AND attempt = ?5)
+WHERE t.id = ?1 AND t.app_name IN (SELECT value FROM json_each(?13))
+    AND ?8 > coalesce(b.last, 0)
+    AND ((t.job_id = ?2 AND t.cycle = ?3 AND t.stage = ?4 AND t.attempt + 1 = ?5
+            AND t.epoch = ?6 AND t.nonce = ?7 AND t.executor_id = ?12)
+        OR EXISTS (SELECT 1 FROM stages s WHERE s.job_id = ?2 AND s.cycle = ?3 AND s.stage = ?4
+            AND s.failed_attempt IN (0, ?5) AND s.attempt = ?5 AND s.task_id = ?1
+            AND s.executor_id = ?12 AND s.ended_at > ?15 - ?14))
+ON CONFLICT DO NOTHING
+RETURNING upto, (SELECT status FROM tasks WHERE id = ?1), (SELECT stages FROM tasks WHERE id = ?1)
+
+-- name: trim_log
+-- Delete the middle of what an attempt has logged: of so many bytes, a half at each end is kept.
+DELETE FROM logs WHERE job_id = ?1 AND cycle = ?2 AND stage = ?3 AND attempt = ?4
+    AND upto > ?6 AND start < ?5 - ?6
+
+-- name: prune_logs
+-- Delete the lines of a JSON list of tasks that no longer exist, and of their runs.
+DELETE FROM logs WHERE (job_id, task_id) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?1))
+    AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = logs.task_id)
+
 -- name: put_child
 -- Record a task that a stage waits for.
 INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,
@@ -383,6 +412,13 @@ DELETE FROM stages WHERE rowid IN (
     UNION ALL
     SELECT s.rowid FROM json_each(?1) j JOIN stages s ON s.task_id = j.value AND s.copied)
 
+-- name: delete_logs
+-- Delete the log lines of a JSON list of tasks. Run it before their runs and rows are deleted.
+DELETE FROM logs WHERE job_id IN (
+    SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.task_id = j.value
+    UNION ALL
+    SELECT t.job_id FROM json_each(?1) j JOIN tasks t ON t.id = j.value)
+
 -- name: delete_runs
 -- Delete the runs of a JSON list of tasks.
 DELETE FROM runs WHERE task_id IN (SELECT value FROM json_each(?1))
@@ -420,6 +456,12 @@ ORDER BY r.ended_at LIMIT ?2
 -- name: prune_stages
 -- Delete the stages of a JSON list of runs.
 DELETE FROM stages WHERE job_id IN (
+    SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
+    WHERE r.job_id IS NOT NULL)
+
+-- name: prune_run_logs
+-- Delete the log lines of a JSON list of runs.
+DELETE FROM logs WHERE job_id IN (
     SELECT r.job_id FROM json_each(?1) j JOIN runs r ON r.run_id = j.value
     WHERE r.job_id IS NOT NULL)
 

@@ -79,6 +79,7 @@ def delete(db: sqlite3.Connection, ids: Sequence[str]) -> None:
     listed = (json.dumps(ids),)
     for name in (
         "delete_stages",
+        "delete_logs",
         "delete_runs",
         "delete_inbox",
         "delete_received",

@@ -50,6 +50,7 @@ from kaiju_tasks.store.columns import (
 )
 from kaiju_tasks.store.credential_columns import credential_of
 from kaiju_tasks.store.credentials import Credential, TokenUse
+from kaiju_tasks.store.logs import HALF_BYTES, LogChunk, WrittenChunk, chunk_values, trimmed
 from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.store.sqlite import migrating
@@ -338,13 +339,32 @@ class SqliteStore(SharedStore):
 
         await self._write(work)
 
+    async def write_logs(self, chunks: Sequence[LogChunk]) -> list[WrittenChunk]:
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> list[WrittenChunk]:
+            written = []
+            for chunk in chunks:
+                found = db.execute(SQL["write_log"], (*chunk_values(chunk), now)).fetchone()
+                if found is not None:
+                    written.append(WrittenChunk(chunk.attempt, chunk.n, *found))
+            for attempt, upto in trimmed(written).items():
+                db.execute(SQL["trim_log"], (*attempt, upto, HALF_BYTES))
+            return written
+
+        return await self._write(work)
+
     # retention
+
+    async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
+        return await self._change("prune_logs", json.dumps(runs))
 
     async def prune_runs(self, before: float, limit: int) -> int:
         def work(db: sqlite3.Connection) -> int:
             found = db.execute(SQL["prunable_runs"], (before, limit)).fetchall()
             runs = (json.dumps([run_id for (run_id,) in found]),)
             db.execute(SQL["prune_stages"], runs)
+            db.execute(SQL["prune_run_logs"], runs)
             db.execute(SQL["prune_children"], runs)
             return db.execute(SQL["prune_runs"], runs).rowcount
 
