@@ -1,5 +1,6 @@
 """Checks of URLs and tokens, made before a connection is opened."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -12,9 +13,12 @@ from kaiju_tasks.errors import InvalidParams
 __all__ = [
     "WEBSOCKET_SCHEMES",
     "TokenSource",
+    "check_private",
     "check_token",
     "environment_token",
     "hide_password",
+    "is_loopback",
+    "is_private",
     "is_temporary",
     "read_url",
 ]
@@ -28,6 +32,9 @@ WEBSOCKET_SCHEMES = ("http", "https", "ws", "wss")
 TOKEN = "KAIJU_TOKEN"
 TOKEN_FILE = "KAIJU_TOKEN_FILE"
 """A file that contains the token; KAIJU_TOKEN is used first."""
+ALLOW_INSECURE_HTTP = "KAIJU_ALLOW_INSECURE_HTTP"
+"""Whether a token may be sent unencrypted to another machine: true or false."""
+TRUE = frozenset({"true", "1", "yes", "on"})
 
 _USERINFO = re.compile(r"//[^/?#]*@")
 _PORT = re.compile(r"(?<=[^:/]):\d+(?=[/?#]|$)")
@@ -91,6 +98,38 @@ def check_token(token: str, field: str) -> None:
     if not token or not token.isascii() or any(not "!" <= c <= "~" for c in token):
         problem = f"{field} must be printable ASCII characters without spaces"
         raise InvalidParams(problem, field=field)
+
+
+def check_private(url: str, field: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Check that nobody on the way can read a token that is sent to a URL: it is encrypted, or does
+    not leave this machine, or the variable KAIJU_ALLOW_INSECURE_HTTP allows it.
+
+    :param url: a URL that `read_url` accepts
+    :param field: name of the parameter, option or variable, for the error
+    :raises InvalidParams: others could read it
+    """
+    allowed = environ.get(ALLOW_INSECURE_HTTP, "").strip().lower() in TRUE
+    if not allowed and not is_private(url):
+        raise InvalidParams(
+            f"{field}: a token is not sent unencrypted to another machine: use a URL that begins "
+            f"with https://, or set {ALLOW_INSECURE_HTTP}=true if you trust the network",
+            field=field,
+        )
+
+
+def is_private(url: str) -> bool:
+    """Whether what is sent to a URL is encrypted or does not leave this machine."""
+    parts = urlsplit(url)
+    return parts.scheme in ("https", "wss") or is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an address."""
+    name = host.removeprefix("[").removesuffix("]").lower().partition("%")[0]
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def environment_token(environ: Mapping[str, str] = os.environ) -> str | None:

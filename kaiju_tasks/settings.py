@@ -32,7 +32,9 @@ __all__ = [
 ENV_PREFIX: Final = "KAIJU_"
 
 # used by clients
-_NO_SETTINGS: Final = frozenset({"KAIJU_URL", "KAIJU_TOKEN", "KAIJU_TOKEN_FILE"})
+_NO_SETTINGS: Final = frozenset(
+    {"KAIJU_URL", "KAIJU_TOKEN", "KAIJU_TOKEN_FILE", "KAIJU_ALLOW_INSECURE_HTTP"}
+)
 _TEST_PREFIX: Final = "KAIJU_TEST_"
 SECRET_FILES: Final = {"db": "KAIJU_DB_FILE"}
 """The variables that name files with secret settings. The setting itself is used first."""

@@ -124,7 +124,8 @@ def executor(
         raise Failed("Give an Executor as MODULE:ATTR, or a service with --forward URL.", USAGE)
 
     urls = [_manager(url) for url in managers] or [manager_url()]
-    manager_token()  # refuse a wrong one now; later ones are read at each reconnect
+    field = "--manager" if managers else "KAIJU_URL"
+    manager_token(*urls, field=field)  # refuse a wrong one now; it is read at each reconnect
 
     from kaiju_tasks.cli.exit_guard import guarding_exit
     from kaiju_tasks.cli.forward import ForwardOptions, forwarded

@@ -37,7 +37,8 @@ def follow(work: "Callable[[Client], Coroutine[Any, Any, T]]", retry_seconds: fl
     from kaiju_tasks.client import Client
     from kaiju_tasks.errors import KaijuError, NotAManager, Unavailable
 
-    url, token = manager_url(), manager_token()
+    url = manager_url()
+    token = manager_token(url)
 
     async def run() -> T:
         async with Client(url, token, retry_seconds=retry_seconds) as client:

@@ -7,7 +7,7 @@ import socket
 from typing import Any, cast
 from urllib.parse import SplitResult
 
-from kaiju_tasks.address import environment_token, is_temporary, read_url
+from kaiju_tasks.address import check_private, environment_token, is_temporary, read_url
 from kaiju_tasks.cli.fail import CALL_FAILED, NO_MANAGER, USAGE, Failed, when_interrupted
 from kaiju_tasks.cli.interruptible import Interruptible, woken_by_signals
 from kaiju_tasks.cli.results import is_result
@@ -60,15 +60,20 @@ def manager_url() -> str:
     return url
 
 
-def manager_token() -> str | None:
+def manager_token(*urls: str, field: str = "KAIJU_URL") -> str | None:
     """Return the token for the manager, from KAIJU_TOKEN or the file that KAIJU_TOKEN_FILE names;
     None if neither is set.
 
-    :raises Failed: the file cannot be read, or the token contains characters that a header cannot
-        carry
+    :param urls: the URLs to which it is sent
+    :param field: where they were set, for the error
+    :raises Failed: the file cannot be read, the token contains characters that a header cannot
+        carry, or it would be sent unencrypted to another machine
     """
     try:
-        return environment_token()
+        token = environment_token()
+        for url in urls if token is not None else ():
+            check_private(url, field)
+        return token
     except InvalidParams as error:
         raise Failed(f"{error}.", USAGE, error) from error
 
@@ -123,13 +128,13 @@ def _interrupted(method: str) -> str:
 
 def _post(body: bytes, seconds: float) -> dict[str, Any]:
     url = manager_url()
-    parts = _parts(url)
+    parts, headers = _parts(url), _headers(url)
     try:
         with woken_by_signals() as woken:
             connection = _connect(parts, seconds, woken)
             try:
                 path = parts.path if parts.path.strip("/") else "/rpc"
-                connection.request("POST", path, body, _headers())
+                connection.request("POST", path, body, headers)
                 response = connection.getresponse()
                 text = response.read()
             finally:
@@ -150,9 +155,9 @@ def _connect(
     return connection
 
 
-def _headers() -> dict[str, str]:
+def _headers(url: str) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    if token := manager_token():
+    if token := manager_token(url):
         headers["Authorization"] = f"Bearer {token}"
     return headers
 

@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from kaiju_tasks.address import check_token, is_temporary, read_url
+from kaiju_tasks.address import check_private, check_token, is_temporary, read_url
 from kaiju_tasks.errors import KaijuError, NotAManager, Unauthorized, Unavailable
 from kaiju_tasks.rpc.messages import remote_error
 from kaiju_tasks.unanswered import describe_response, why_unreachable
@@ -57,7 +57,8 @@ class Transport:
 
     :param url: URL of the manager, for example `http://127.0.0.1:8077`
     :param token: sent as `Authorization: Bearer`
-    :raises InvalidParams: a parameter is malformed; `field` is its name
+    :raises InvalidParams: a parameter is malformed, or the token would be sent unencrypted to
+        another machine; `field` is its name
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -68,6 +69,7 @@ class Transport:
         self._headers = {"Content-Type": "application/json"}
         if token is not None:
             check_token(token, "token")
+            check_private(url, "url")
             self._headers["Authorization"] = f"Bearer {token}"
         self._session: aiohttp.ClientSession | None = None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from random import Random
 
-from kaiju_tasks.address import WEBSOCKET_SCHEMES, TokenSource, read_url
+from kaiju_tasks.address import WEBSOCKET_SCHEMES, TokenSource, check_private, read_url
 from kaiju_tasks.executor.clock import Clock, SystemClock
 from kaiju_tasks.executor.lifespans import lifespans
 from kaiju_tasks.executor.link import Link, Orphaned
@@ -86,7 +86,8 @@ async def run_executor(
     :param health_port: the port of `/healthz` and `/readyz`; None for no health server
     :returns: the exit code: 0, 75 if no manager could be reached, 77 if refused
     :raises ValueError: `concurrency` or `threads` is below 1, or executors or URLs are missing
-    :raises InvalidParams: a URL or the token is malformed
+    :raises InvalidParams: a URL or the token is malformed, or the token would be sent unencrypted
+        to another machine
     :raises NotAManager: the server at a URL is not a manager, and no manager answered before
     """
     for name, number in (("concurrency", concurrency), ("threads", threads)):
@@ -96,6 +97,8 @@ async def run_executor(
     if transport is None:
         for url in urls:
             read_url(url, "manager_urls", schemes=WEBSOCKET_SCHEMES)
+            if isinstance(token, str):
+                check_private(url, "manager_urls")
     served = [executors] if isinstance(executors, Executor) else list(executors)
     clock = SystemClock() if clock is None else clock
     runtime = Runtime(served, clock, threads=threads, kill_grace=kill_grace)

@@ -6,7 +6,7 @@ import ssl
 import aiohttp
 from yarl import URL
 
-from kaiju_tasks.address import TokenSource, check_token, is_temporary
+from kaiju_tasks.address import TokenSource, check_private, check_token, is_temporary
 from kaiju_tasks.errors import InvalidParams, reason_of
 from kaiju_tasks.executor.transport import (
     Connection,
@@ -77,7 +77,7 @@ class WebSocketTransport:
     async def connect(self, url: str, seconds: float) -> Connection:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
-        headers = self._headers()
+        headers = self._headers(url)
         try:
             async with asyncio.timeout(seconds):
                 socket = await self._session.ws_connect(
@@ -92,12 +92,18 @@ class WebSocketTransport:
             raise _not_connected(error) from error
         return WebSocketConnection(socket)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, url: str) -> dict[str, str]:
         try:
             token = self._token() if callable(self._token) else self._token
         except InvalidParams as error:
             raise ConnectionClosed(f"there is no token: {error}") from error
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
+        if token is None:
+            return {}
+        try:
+            check_private(url, "the URL of the manager")
+        except InvalidParams as error:
+            raise NoManagerThere(str(error)) from error
+        return {"Authorization": f"Bearer {token}"}
 
     async def close(self) -> None:
         if self._session is not None:

@@ -13,7 +13,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 
-from kaiju_tasks.address import TOKEN, TOKEN_FILE
+from kaiju_tasks.address import ALLOW_INSECURE_HTTP, TOKEN, TOKEN_FILE, is_private
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.rights import Kind
 from kaiju_tasks.rights.globs import any_matches
@@ -52,6 +52,8 @@ class Children:
         self._paths = paths
         self._token = auth.house_token(Kind.EXECUTOR, "serve")
         self._url = url
+        # The address is one of this machine, whatever it looks like.
+        self._reaching_manager = {} if is_private(url) else {ALLOW_INSECURE_HTTP: "true"}
         self._settings = settings
         self._running: dict[int, Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -125,7 +127,10 @@ class Children:
             *command,
             stdin=PIPE,
             start_new_session=True,
-            env=child_environment(os.environ, settings.executor_env, self._token),
+            env={
+                **child_environment(os.environ, settings.executor_env, self._token),
+                **self._reaching_manager,
+            },
         )
 
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from kaiju_tasks.address import is_loopback
 from kaiju_tasks.rights.globs import any_matches
 
-__all__ = ["Guard", "is_loopback"]
+__all__ = ["Guard"]
 
 HOSTS_MAX = 256
 """The number of different Host headers for which the decision is remembered."""
@@ -72,12 +73,6 @@ class Guard:
         if name in self._names or is_loopback(name) or (self._every_address and _is_ip(name)):
             return True
         return any_matches(self._hosts, name)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to an address."""
-    name = _unbracketed(host)
-    return name == "localhost" or (_is_ip(name) and ipaddress.ip_address(name).is_loopback)
 
 
 def _same(origin: str, host: str) -> bool:

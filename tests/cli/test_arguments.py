@@ -277,6 +277,19 @@ def test_a_token_that_is_none_is_exit_code_2(
             assert "KAIJU_TOKEN must be printable ASCII" in result.output
 
 
+@pytest.mark.parametrize(
+    "command", [["task", "list"], ["events"], ["executor", "kaiju_tasks.samples:executor"]]
+)
+def test_a_token_that_others_could_read_is_exit_code_2(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("KAIJU_TOKEN", "secret")
+    monkeypatch.setenv("KAIJU_URL", "http://192.0.2.1:8077")
+    result = invoke(*command)
+    assert result.exit_code == 2
+    assert "KAIJU_URL: a token is not sent unencrypted" in result.output
+
+
 def test_openrpc_asks_no_manager(invoke: Invoke) -> None:
     result = invoke("openrpc")
     assert result.exit_code == 0

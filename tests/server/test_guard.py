@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiju_tasks.server.guard import Guard, is_loopback
+from kaiju_tasks.address import is_loopback
+from kaiju_tasks.server.guard import Guard
 
 
 @pytest.mark.parametrize(
