@@ -24,6 +24,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 ALLOWED = {
     "tests/benchmarks/attacks.py": "for how long an attack goes on",
     "tests/benchmarks/console.py": "for how long the pages are watched",
+    "tests/benchmarks/lists.py": "how long calls take",
     "tests/chaos/__main__.py": "for how long faults strike",
     "tests/chaos/soak.py": "for how long the work goes on",
     "tests/chaos/world.py": "records when processes stood still",
