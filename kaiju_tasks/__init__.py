@@ -8,7 +8,7 @@ from kaiju_tasks.version import __version__
 if TYPE_CHECKING:
     from kaiju_tasks.client import Client, SyncClient
     from kaiju_tasks.errors import Abort, KaijuError, RetryAfter
-    from kaiju_tasks.executor import Context, Depends, Executor
+    from kaiju_tasks.executor import BatchCall, Context, Depends, Executor
     from kaiju_tasks.types import (
         Command,
         ExitCode,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Abort",
+    "BatchCall",
     "Client",
     "Command",
     "Context",
@@ -48,6 +49,7 @@ __all__ = [
 
 _HOMES = {
     "Abort": "errors",
+    "BatchCall": "executor",
     "Client": "client",
     "Context": "executor",
     "Depends": "executor",

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from kaiju_tasks.executor.batches import Member
 from kaiju_tasks.executor.calls import Call, Done, LoopCall
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.dependencies import Depends, Provider, open_all
@@ -122,7 +123,9 @@ class WrappedCall(LoopCall):
 
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         inner = self._inner
-        return super().runs_in(task) or (isinstance(inner, LoopCall) and inner.runs_in(task))
+        return super().runs_in(task) or (
+            isinstance(inner, LoopCall | Member) and inner.runs_in(task)
+        )
 
     @property
     def alive(self) -> bool:

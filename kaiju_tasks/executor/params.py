@@ -12,7 +12,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.dependencies import Depends, dependency_of, is_context
 from kaiju_tasks.rpc.convert import explain, missing_field
 
-__all__ = ["Signature"]
+__all__ = ["Signature", "hints_of"]
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -26,7 +26,7 @@ class Signature:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._hints = _hints(function)
+        self._hints = hints_of(function)
         self._defaults: dict[str, Any] = {}
         self.context_name: str | None = None
         self.dependencies: dict[str, Depends] = {}
@@ -133,7 +133,11 @@ class Signature:
         return body | ({"$defs": definitions} if definitions else {})
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The type hints of a command.
+
+    :raises TypeError: they cannot be resolved
+    """
     try:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as error:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.executor.batch_signature import BatchSignature
 from kaiju_tasks.executor.middleware import Middleware, refuse_middleware
 from kaiju_tasks.executor.offer import Offer
 from kaiju_tasks.executor.params import Signature
@@ -17,6 +18,9 @@ from kaiju_tasks.protocol import CommandInfo
 from kaiju_tasks.types import HOOKS
 
 __all__ = ["Command", "CommandKind", "Executor", "Lifespan"]
+
+BATCH_MAX = 10_000
+BATCH_WAIT_SECONDS, BATCH_WAIT_MAX = 0.1, 60.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Middleware)
@@ -35,9 +39,24 @@ class Command:
 
     :param process: whether each call runs in a separate process
     :param examples: see `Executor.command`
+    :param batch: see `Executor.command`
+    :param wait: see `Executor.command`
+    :ivar in_thread: whether the function is a `def` that runs in a thread
+    :ivar needs_place: whether each call occupies a thread or a process
     """
 
-    __slots__ = ("doc", "examples", "function", "kind", "method", "signature")
+    __slots__ = (
+        "batch",
+        "doc",
+        "examples",
+        "function",
+        "in_thread",
+        "kind",
+        "method",
+        "needs_place",
+        "signature",
+        "wait",
+    )
 
     def __init__(
         self,
@@ -46,11 +65,21 @@ class Command:
         *,
         process: bool = False,
         examples: Sequence[Mapping[str, Any]] = (),
+        batch: int | None = None,
+        wait: float | None = None,
     ) -> None:
         self.method = method
         self.function = function
         self.kind = _kind(function, process)
-        self.signature = Signature(function)
+        self.batch = batch
+        self.wait = BATCH_WAIT_SECONDS if wait is None else float(wait)
+        self.in_thread = self.kind is CommandKind.THREAD
+        self.needs_place = self.kind is not CommandKind.LOOP and batch is None
+        self.signature: Signature | BatchSignature
+        if batch is None:
+            self.signature = Signature(function)
+        else:
+            self.signature = BatchSignature(function)
         self.doc = inspect.getdoc(function) or ""
         self.examples = [self._example(example) for example in examples]
         if self.kind is CommandKind.PROCESS:
@@ -167,6 +196,8 @@ class Executor:
         *,
         process: bool = False,
         examples: Sequence[Mapping[str, Any]] = (),
+        batch: int | None = None,
+        wait: float | None = None,
     ) -> Callable[[F], F]: ...
 
     def command(
@@ -176,6 +207,8 @@ class Executor:
         *,
         process: bool = False,
         examples: Sequence[Mapping[str, Any]] = (),
+        batch: int | None = None,
+        wait: float | None = None,
     ) -> Any:
         """Register the decorated function as a command. The function is returned unchanged.
 
@@ -184,27 +217,36 @@ class Executor:
             function of an importable module
         :param examples: calls to announce, such as `{"params": {"a": 1}, "result": 2}`; `result`
             is optional
+        :param batch: the most stages that one call of the function runs, 1 to 10,000. It then has
+            one parameter, `list[BatchCall[P]]`, and returns a list with the outcome of each call:
+            a result, or an exception, which fails only that stage. `P` is the type of the
+            parameters of each call: a struct, dataclass, TypedDict or dict
+        :param wait: with `batch`: how long the first stage waits for others, in seconds, 0 to 60;
+            0.1 by default
         :raises ValueError: the name is taken, reserved or not valid, an example does not fit the
-            parameters, or the function cannot be imported by another process
-        :raises TypeError: the function has parameters that cannot be passed by name
+            parameters, the function cannot be imported by another process, or `batch` or `wait` is
+            out of range or used in a process
+        :raises TypeError: the function has parameters that cannot be passed by name, or not the
+            parameter of a function with `batch`
         """
         if callable(name):
             return self._register(None, name)
-        return lambda function: self._register(name, function, process=process, examples=examples)
+        refuse_batch(batch, wait, process=process)
+        return lambda function: self._register(
+            name, function, process=process, examples=examples, batch=batch, wait=wait
+        )
 
     def _register(
         self,
         name: str | None,
         function: F,
-        *,
-        process: bool = False,
-        examples: Sequence[Mapping[str, Any]] = (),
+        **options: Any,
     ) -> F:
         method = function.__name__ if name is None else name
         refuse_name(method)
         if method in self._commands:
             raise ValueError(f"`{method}` is registered twice on the executor `{self.app_name}`")
-        self._commands[method] = Command(method, function, process=process, examples=examples)
+        self._commands[method] = Command(method, function, **options)
         return function
 
 
@@ -219,6 +261,20 @@ def refuse_name(method: str) -> None:
         raise ValueError(
             f"a method name must have 1 to 255 printable characters and no spaces, not {method!r}"
         )
+
+
+def refuse_batch(batch: int | None, wait: float | None, *, process: bool) -> None:
+    """:raises ValueError: a command cannot have this batch"""
+    if batch is None:
+        if wait is not None:
+            raise ValueError("`wait` needs `batch`: it is how long a batch waits for more calls")
+        return
+    if type(batch) is not int or not 1 <= batch <= BATCH_MAX:
+        raise ValueError(f"`batch` must be a whole number from 1 to {BATCH_MAX:,}, not {batch!r}")
+    if wait is not None and not 0 <= wait <= BATCH_WAIT_MAX:
+        raise ValueError(f"`wait` must be from 0 to {BATCH_WAIT_MAX:g} seconds, not {wait!r}")
+    if process:
+        raise ValueError("a command with process=True runs one call: it cannot have `batch`")
 
 
 def refuse_unimportable(function: Callable[..., Any]) -> None:

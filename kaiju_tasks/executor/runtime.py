@@ -3,12 +3,13 @@ manager and lingering calls."""
 
 from collections.abc import Callable, Iterable, Sequence
 
+from kaiju_tasks.executor.batches import Batches
 from kaiju_tasks.executor.calls import Call
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.failures import UnknownMethod
 from kaiju_tasks.executor.manager_calls import ManagerCalls
 from kaiju_tasks.executor.places import Places
-from kaiju_tasks.executor.registry import Command, CommandKind, Executor
+from kaiju_tasks.executor.registry import Command, Executor
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 
@@ -31,6 +32,7 @@ class Runtime:
 
     :param threads: maximum number of `def` and process commands that run at once, from 1
     :param kill_grace: seconds that a stopped call may take to end, from 0
+    :ivar batches: the batches of batch commands
     :ivar calls: calls methods of the manager for stages
     :ivar gate: lets stages begin while their leases are known to stand
     :ivar max_result_bytes: the manager's limit for one result
@@ -49,6 +51,7 @@ class Runtime:
         self.calls = ManagerCalls(clock)
         self.threads = ThreadPool(threads)
         self.places = Places(threads)
+        self.batches = Batches(clock, self.gate, self.threads, self.places)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
         self.on_capacity: Callable[[], None] = _nothing
         self.ceiling = _lowest_ceiling(executors)
@@ -145,7 +148,7 @@ def _lowest_ceiling(executors: Iterable[Executor]) -> int | None:
 
 
 def _needs_place(command: Command | None) -> bool:
-    return command is not None and command.kind is not CommandKind.LOOP
+    return command is not None and command.needs_place
 
 
 def _nothing() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Raw
 
+from kaiju_tasks.executor.batch_signature import BATCH_PARAMS, BatchCall
+from kaiju_tasks.executor.batches import Member
 from kaiju_tasks.executor.bridge import StageBridge
 from kaiju_tasks.executor.calls import Call, Done, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
@@ -135,6 +137,10 @@ class Stage:
         done: Done,
     ) -> Call:
         gate = self._runtime.gate
+        if command.batch is not None:
+            context = Context(self._info, StageBridge(self._info, self), executor.state)
+            call = BatchCall(arguments[BATCH_PARAMS], context)
+            return self._runtime.batches.member(command, call, done)
         if command.kind is CommandKind.PROCESS:
             bridge = StageBridge(self._info, self)
             limit = self._runtime.max_result_bytes
@@ -204,7 +210,7 @@ class Stage:
 
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         """Whether the command runs in this task of the event loop."""
-        return isinstance(self._call, LoopCall) and self._call.runs_in(task)
+        return isinstance(self._call, LoopCall | Member) and self._call.runs_in(task)
 
     def seconds(self) -> float:
         """Seconds since the start."""

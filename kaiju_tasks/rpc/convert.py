@@ -13,7 +13,7 @@ from kaiju_tasks.errors import InvalidParams, ParseError
 from kaiju_tasks.rpc.describe import describe, kind
 from kaiju_tasks.rpc.edge import NAME_LENGTH_MAX, number_out_of_range
 
-__all__ = ["convert", "convert_json", "explain", "missing_field"]
+__all__ = ["convert", "convert_json", "explain", "missing_field", "unknown_field"]
 
 T = TypeVar("T")
 

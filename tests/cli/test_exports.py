@@ -10,6 +10,7 @@ import kaiju_tasks
 def test_the_public_names_are_these() -> None:
     assert kaiju_tasks.__all__ == [
         "Abort",
+        "BatchCall",
         "Client",
         "Command",
         "Context",
