@@ -1,10 +1,21 @@
 /** A call of the manager for other places. */
 
+import { useState } from "preact/hooks";
 import { base, whoAmI } from "./rpc";
 import { asCli, asCurl, asPython, type Call } from "./snippets";
 import { Copy } from "./ui";
 
-export function CopyAs({ method, params }: Call) {
+export function CopyAs(call: Call) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class="copy-as" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>Copy as curl, command line or Python</summary>
+      {open ? <Texts {...call} /> : null}
+    </details>
+  );
+}
+
+function Texts({ method, params }: Call) {
   const url = location.origin + base;
   const token = Boolean(whoAmI.value.principal);
   const texts: [string, string | null][] = [
@@ -13,8 +24,7 @@ export function CopyAs({ method, params }: Call) {
     ["Python", asPython({ method, params }, url, token)],
   ];
   return (
-    <details class="copy-as">
-      <summary>Copy as curl, command line or Python</summary>
+    <>
       {texts.map(([title, text]) =>
         text === null ? null : (
           <div key={title} class="json">
@@ -28,6 +38,6 @@ export function CopyAs({ method, params }: Call) {
           </div>
         ),
       )}
-    </details>
+    </>
   );
 }

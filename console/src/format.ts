@@ -53,27 +53,44 @@ function coarse(length: number): string {
   return `${Math.floor(length / DAY)} days`;
 }
 
+const CLOCK = { hour: "2-digit", minute: "2-digit" } as const;
+const KINDS = {
+  full: [undefined, { dateStyle: "medium", timeStyle: "long" }],
+  day: ["en-GB", { day: "numeric", month: "short" }],
+  minute: ["en-GB", CLOCK],
+  second: ["en-GB", { ...CLOCK, second: "2-digit" }],
+} as const satisfies Record<string, [string | undefined, Intl.DateTimeFormatOptions]>;
+
+/** To make one costs a hundred times as much as to use it. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function write(moment: number, kind: keyof typeof KINDS): string {
+  const timeZone = zoneName();
+  const key = `${kind} ${timeZone}`;
+  let format = formats.get(key);
+  if (format === undefined) {
+    const [locale, options] = KINDS[kind];
+    format = new Intl.DateTimeFormat(locale, { ...options, timeZone });
+    formats.set(key, format);
+  }
+  return format.format(moment * 1000);
+}
+
 /** A moment with date and zone. */
 export function absolute(moment: number): string {
-  return new Date(moment * 1000).toLocaleString(undefined, {
-    dateStyle: "medium",
-    timeStyle: "long",
-    timeZone: zoneName(),
-  });
+  return write(moment, "full");
 }
 
 /** A moment beside others that are `step` seconds apart: a date, or a time of day. */
 export function mark(moment: number, step: number): string {
-  const date = new Date(moment * 1000);
-  const timeZone = zoneName();
   const midnight = (moment + zoneOffset(moment)) % DAY === 0;
-  if (step >= DAY || midnight) return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone });
-  const second = step < MINUTE ? ("2-digit" as const) : undefined;
-  return date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second, timeZone });
+  if (step >= DAY || midnight) return write(moment, "day");
+  return write(moment, step < MINUTE ? "second" : "minute");
 }
 
+/** A whole number with commas between thousands. */
 export function count(number: number): string {
-  return number.toLocaleString("en");
+  return String(number).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }
 
 export function plural(number: number, one: string, many = `${one}s`): string {

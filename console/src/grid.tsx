@@ -1,10 +1,11 @@
 /** The list of tasks as a table, with the columns that somebody has chosen. */
 
 import { signal } from "@preact/signals";
-import type { ComponentChildren } from "preact";
+import { Component, type ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { COLUMNS, columnsOf, columnsText, toggled, USUAL } from "./columns";
 import { duration } from "./format";
+import { format } from "./json";
 import { useQuery } from "./live";
 import { go, query, setQuery, url } from "./router";
 import { call, may } from "./rpc";
@@ -12,7 +13,7 @@ import type { Explanation, ListedTask, Status } from "./types";
 import { StatusChip, Table, TaskLink, When } from "./ui";
 
 /** What the table reads of each task. */
-export const READ = [
+export const READ: readonly (keyof ListedTask)[] = [
   "id", "app_name", "status", "status_reason", "enabled", "description", "error", "stage", "stages", "method", "retries",
   "max_retries", "since", "next_run", "cron", "every", "timezone", "created", "priority", "exit_code", "group", "group_id",
   "executor_id", "user_id", "parent_id", "labels",
@@ -92,7 +93,8 @@ interface GridProps {
   rows: ListedTask[];
   columns: readonly string[];
   chosen: ReadonlySet<string>;
-  select: (ids: ReadonlySet<string>) => void;
+  /** Takes the ids that are chosen then, from those that are chosen now. */
+  select: (change: (ids: ReadonlySet<string>) => ReadonlySet<string>) => void;
 }
 
 const SPEAKING: Status[] = ["QUEUED", "IDLE", "WAITING", "SUSPENDED"];
@@ -110,12 +112,8 @@ function useReasons(rows: ListedTask[]): ReadonlyMap<string, string> {
 
 export function Grid({ rows, columns, chosen, select }: GridProps) {
   const reasons = useReasons(rows);
-  function toggle(id: string): void {
-    const next = new Set(chosen);
-    if (!next.delete(id)) next.add(id);
-    select(next);
-  }
   const every = rows.every((one) => chosen.has(one.id));
+  const names = columns.join();
   return (
     <Table label="Tasks" kind="stack">
       <thead>
@@ -125,7 +123,7 @@ export function Grid({ rows, columns, chosen, select }: GridProps) {
               type="checkbox"
               aria-label="Select all on this page"
               checked={every}
-              onChange={() => select(new Set(every ? [] : rows.map((one) => one.id)))}
+              onChange={() => select(() => new Set(every ? [] : rows.map((one) => one.id)))}
             />
           </th>
           <th>Status</th>
@@ -139,37 +137,80 @@ export function Grid({ rows, columns, chosen, select }: GridProps) {
       </thead>
       <tbody>
         {rows.map((task) => (
-          <tr
+          <Row
             key={task.id}
-            aria-selected={chosen.has(task.id)}
-            onDblClick={() => go(url("task", { id: task.id }))}
-          >
-            <td class="pick">
-              <input
-                type="checkbox"
-                aria-label={`Select ${task.id}`}
-                checked={chosen.has(task.id)}
-                onChange={() => toggle(task.id)}
-              />
-            </td>
-            <td class="status">
-              <StatusChip status={task.status} reason={task.status_reason} />
-              {task.enabled ? null : <span class="tag">disabled</span>}
-            </td>
-            <td class="what">
-              <TaskLink id={task.id} />
-              {task.description ? <span class="line">{task.description}</span> : null}
-              {reasons.has(task.id) ? <span class="line why">{reasons.get(task.id)}</span> : null}
-              {task.error ? <span class="line bad-text">{task.error.message}</span> : null}
-            </td>
-            {columns.map((column) => (
-              <td key={column} class={styleOf(column)} data-title={COLUMNS[column]}>
-                {CELLS[column]?.(task)}
-              </td>
-            ))}
-          </tr>
+            task={task}
+            columns={names}
+            chosen={chosen.has(task.id)}
+            reason={reasons.get(task.id)}
+            select={select}
+          />
         ))}
       </tbody>
     </Table>
   );
+}
+
+interface RowProps {
+  task: ListedTask;
+  /** Separated by commas. */
+  columns: string;
+  chosen: boolean;
+  reason: string | undefined;
+  select: GridProps["select"];
+}
+
+/** A row. The list is asked again up to once a second, and most rows are as they were. */
+class Row extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    const { task, columns, chosen, reason } = this.props;
+    return columns !== next.columns || chosen !== next.chosen || reason !== next.reason || !isSame(task, next.task);
+  }
+
+  override render({ task, columns, chosen, reason, select }: RowProps) {
+    return (
+      <tr aria-selected={chosen} onDblClick={() => go(url("task", { id: task.id }))}>
+        <td class="pick">
+          <input
+            type="checkbox"
+            aria-label={`Select ${task.id}`}
+            checked={chosen}
+            onChange={() =>
+              select((ids) => {
+                const next = new Set(ids);
+                if (!next.delete(task.id)) next.add(task.id);
+                return next;
+              })
+            }
+          />
+        </td>
+        <td class="status">
+          <StatusChip status={task.status} reason={task.status_reason} />
+          {task.enabled ? null : <span class="tag">disabled</span>}
+        </td>
+        <td class="what">
+          <TaskLink id={task.id} />
+          {task.description ? <span class="line">{task.description}</span> : null}
+          {reason === undefined ? null : <span class="line why">{reason}</span>}
+          {task.error ? <span class="line bad-text">{task.error.message}</span> : null}
+        </td>
+        {columns
+          .split(",")
+          .filter(Boolean)
+          .map((column) => (
+            <td key={column} class={styleOf(column)} data-title={COLUMNS[column]}>
+              {CELLS[column]?.(task)}
+            </td>
+          ))}
+      </tr>
+    );
+  }
+}
+
+/** Whether two answers show the same task. */
+function isSame(one: ListedTask, other: ListedTask): boolean {
+  return READ.every((name) => {
+    const [a, b] = [one[name], other[name]];
+    return a === b || (typeof a === "object" && typeof b === "object" && format(a) === format(b));
+  });
 }

@@ -1,7 +1,7 @@
 /** What happened together? */
 
 import { signal } from "@preact/signals";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { absolute, count, duration, mark, now, plural } from "../format";
 import { FleetReader, RUNS_MAX, type Fleet, type Range } from "../fleet";
 import { useQuery } from "../live";
@@ -215,7 +215,7 @@ function Lanes({ fleet, range }: { fleet: Fleet; range: Range }) {
   const { start, end } = range;
   const least = (LEAST_PIXELS / Math.max(1, width)) * (end - start);
   const lanes = useMemo(
-    () => lanesOf(fleet.bars, by, label, start, end, least),
+    () => (width ? lanesOf(fleet.bars, by, label, start, end, least) : []),
     [fleet, by, label, start, end, least],
   );
   const scale: Scale = (moment) => ((moment - start) / (end - start)) * width;
@@ -274,7 +274,7 @@ function Lanes({ fleet, range }: { fleet: Fleet; range: Range }) {
 function useWidth() {
   const frame = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const axis = frame.current?.querySelector("svg");
     if (!axis) return undefined;
     const measure = (): void => setWidth(axis.clientWidth);
