@@ -44,8 +44,14 @@ CREATED_SECONDS = 0.001
 _INTEGER_MAX = 2**63 - 1
 _LIKE_OF = str.maketrans({"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"})
 _STATUSES = frozenset(map(str, (*TaskStatus, *RunOutcome)))
-_IMPLIED = {"EXECUTED": "t.executor_id IS NOT NULL"}
-"""What is true of every task with a status, and is the condition of a partial index."""
+_IMPLIED = {
+    "EXECUTED": "t.executor_id IS NOT NULL",
+    "QUEUED": "(t.ready = 1 OR t.ready = 2 OR t.gate IS NOT NULL "
+    "OR t.ready = 0 AND t.gate IS NULL)",
+}
+"""What is true of every task with a status, as the conditions of partial indexes."""
+_FEW = frozenset({"EXECUTED", "FAILED", "QUEUED", "SUSPENDED", "WAITING"})
+"""The statuses that have partial indexes. Most tasks have others."""
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 DEFINITION_COLUMNS = {
@@ -189,9 +195,7 @@ class Query:
         if one.op == "glob":
             return self._glob(one, column)
         if one.op == "eq" and one.column == "status" and one.value in _STATUSES:
-            same = f"{column} = '{one.value}'"  # a literal, for the partial indexes
-            implied = self._implied.get(one.value)
-            return same if implied is None else f"{same} AND {implied}"
+            return self._status(one.value)
         value = self.bind(_fitting(one.column, kind, one.value), kind)
         if one.op == "eq" and one.column not in self._columns:
             return self._dialect.label_is(one.column.removeprefix(LABEL), value)
@@ -206,6 +210,11 @@ class Query:
             field=one.column,
         )
 
+    def _status(self, status: str) -> str:
+        same = f"{self.column('status')} = '{status}'"  # a literal, for the partial indexes
+        implied = self._implied.get(status)
+        return same if implied is None else f"{same} AND {implied}"
+
     def _in(self, one: Condition, column: str, kind: type) -> str:
         if not isinstance(one.value, list | tuple | set | frozenset):
             raise InvalidParams(
@@ -216,6 +225,8 @@ class Query:
                 f"the list for `{one.column}` may have at most {LIST_LIMIT} items",
                 field=one.column,
             )
+        if self._implied and one.column == "status" and _FEW.issuperset(one.value):
+            return f"({' OR '.join(self._status(one) for one in sorted(set(one.value)))})"
         values = [_fitting(one.column, kind, v) for v in one.value if v is not None]
         self.values.append(self._dialect.pack(values))
         found = self._dialect.one_of(column, len(self.values), kind)

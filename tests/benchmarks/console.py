@@ -23,7 +23,7 @@ from kaiju_tasks import Client
 from kaiju_tasks.server.console import FOLDER
 from kaiju_tasks.store.open import make_store
 from tests.console.conftest import FLAGS
-from tests.store.test_list_plans import MANY
+from tests.store.many import MANY
 from tests.support.browser import find_browser
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Processes

@@ -6,6 +6,9 @@ import pytest
 
 from kaiju_tasks.store import Store
 from kaiju_tasks.store.open import make_store
+from tests.store.many import many
+
+__all__ = ["many", "store"]
 
 
 @pytest.fixture

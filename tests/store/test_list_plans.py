@@ -2,69 +2,20 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import msgspec
-import pytest
-
 from kaiju_tasks.store import Condition, PageQuery, TaskQuery, run_query
 from kaiju_tasks.store import query as queries
-from kaiju_tasks.store.open import make_store, migrate
+from kaiju_tasks.store.open import migrate
 from kaiju_tasks.store.postgres.dialect import PostgresDialect
 from kaiju_tasks.store.postgres.saving import SQL
 from kaiju_tasks.store.sqlite.dialect import SqliteDialect
+from tests.store.many import explained
 from tests.store.schema_dump import file_of
 
 DIALECT = PostgresDialect()
-MANY = """
-INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
-    cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, exec_used,
-    status_change, result_bytes, exit_code, error, rev, version)
-SELECT 't' || n, 'app' || n % 50, 0, CASE n % 20 WHEN 0 THEN 'FAILED' ELSE 'FINISHED' END, true, 0,
-    false, 0, 2, 'job' || n, 0, 0, 0, 0, 0, false, false, false, 0, 0, n, 0,
-    CASE n % 20 WHEN 0 THEN 1 ELSE 0 END,
-    CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort' ELSE 'execution_error'
-        END || '","message":"no","stage":0,"data":null}' END, 1, 0
-FROM generate_series(1, 100000) AS n;
-INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name, user_id, methods,
-    labels)
-SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
-    'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]',
-    CASE n % 2 WHEN 0 THEN jsonb_build_object('team', 'team' || n % 1001, 'env', 'prod') END
-FROM generate_series(1, 100000) AS n;
-INSERT INTO runs (run_id, task_id, job_id, status, ended_at, exit_code, error, retries, stage,
-    stages)
-SELECT 'run' || n, 't' || (n % 100000 + 1), 'run' || n, s.status, n, s.code, s.error, 0, 0, 2
-FROM generate_series(1, 300000) AS n, LATERAL (SELECT
-    CASE n % 20 WHEN 0 THEN 'FAILED' ELSE 'FINISHED' END, CASE n % 20 WHEN 0 THEN 1 ELSE 0 END,
-    CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort'
-        ELSE 'execution_error' END || '","message":"no","stage":0,"data":null}' END
-    ) AS s (status, code, error);
-INSERT INTO versions (task_id, version, body, replaced_at)
-SELECT 't' || n % 100000, n / 100000 + 1, '{}', n FROM generate_series(0, 299999) AS n;
-ANALYZE versions;
-ANALYZE runs;
-ANALYZE tasks;
-ANALYZE definitions
-"""
-
-
-@pytest.fixture
-async def many(postgres_dsn: str) -> AsyncIterator[Any]:
-    """A connection to a database with 100,000 tasks and 300,000 runs."""
-    store = make_store(postgres_dsn)
-    await store.open()
-    await store.close()
-    connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(MANY)
-    yield connection
-    await connection.close()
-
-
 FAILED = Condition("status", "eq", "FAILED")
 LAST_FAILED = (("status_change", True),)
 TASK_LISTS: dict[str, tuple[TaskQuery, str]] = {
@@ -223,10 +174,3 @@ def test_sqlite_reads_the_same_indexes(tmp_path: Path) -> None:
             plan = db.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
             if name in by_index:
                 assert any(f"INDEX {by_index[name]} " in f"{row[3]} " for row in plan), (name, plan)
-
-
-async def explained(connection: Any, text: str, values: list[Any]) -> tuple[str, int]:
-    """The plan as JSON, and the number of pages that the statement reads."""
-    found = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", *values)
-    plan = msgspec.json.decode(found)[0]["Plan"]
-    return found, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]

@@ -39,7 +39,10 @@ ignore_startup_parameters = {ignored}
 """
 NO_SSL, SSL_REQUEST = b"N", 80877103
 KNOWN = {"user", "database", "client_encoding", "application_name", "datestyle", "timezone"}
-OURS = "plan_cache_mode,jit,lock_timeout,statement_timeout,idle_in_transaction_session_timeout"
+OURS = (
+    "plan_cache_mode,jit,max_parallel_workers_per_gather,lock_timeout,statement_timeout,"
+    "idle_in_transaction_session_timeout"
+)
 
 
 @asynccontextmanager

@@ -48,6 +48,8 @@ class Address(Struct, frozen=True):
     def _settings(self, bounds: Bounds) -> dict[str, str]:
         settings = {
             "jit": "off",
+            # Parallel workers read an index far beyond the first rows in order, and take cores.
+            "max_parallel_workers_per_gather": "0",
             "lock_timeout": f"{bounds.lock_seconds:g}s",
             "statement_timeout": f"{bounds.statement_seconds:g}s",
             "idle_in_transaction_session_timeout": f"{bounds.idle_seconds:g}s",
