@@ -41,25 +41,26 @@ def read_since(text: str) -> float | str:
     clock; `today` and `yesterday` begin at midnight UTC; others are read as by `read_time`."""
     word = text.strip().lower()
     if word in DAYS_AGO:
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        now = datetime.fromtimestamp(time.time(), UTC)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         return (midnight - timedelta(days=DAYS_AGO[word])).timestamp()
     if _SPAN.fullmatch(word):
         return time.time() - _sum(word)
     return read_time(text)
 
 
-def read_seconds(time: float | str, option: str) -> float:
+def read_seconds(at: float | str, option: str) -> float:
     """Convert a time for the API to UNIX seconds.
 
     :param option: its name, for the error
     :raises Failed: the text is no time
     """
-    if isinstance(time, float):
-        return time
+    if isinstance(at, float):
+        return at
     from kaiju_tasks.cron import parse_time
 
     try:
-        return parse_time(time, field=option)
+        return parse_time(at, field=option)
     except InvalidParams as error:
         raise Failed(f"{error}.", USAGE, error) from error
 
