@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kaiju_tasks.cli import since, stats
+from kaiju_tasks.cli import stats
 from kaiju_tasks.cli.fail import Failed
 from kaiju_tasks.cli.since import read_seconds, read_since, read_span
 from kaiju_tasks.cli.sparkline import narrowed, sparkline
@@ -93,7 +93,7 @@ def test_wrong_arguments_are_named(shell: Shell) -> None:
 
 def test_times_can_be_given_as_how_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_795_600_000.5  # in the evening
-    monkeypatch.setattr(since.time, "time", lambda: now)
+    monkeypatch.setattr("kaiju_tasks.cli.since.time.time", lambda: now)
     for text, seconds in {"90s": 90, "2h": 7200, "1d12h": 129_600, "1w": 604_800}.items():
         assert read_since(text) == now - seconds
         assert read_span(text, "--step") == seconds
