@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
 from kaiju_tasks.executor.context import StageInfo, Stopped
+from kaiju_tasks.executor.logs import AttemptLog
 from kaiju_tasks.executor.stage_tasks import StageTasks
 
 __all__ = ["Listener", "StageBridge"]
@@ -46,11 +47,12 @@ class Listener(Protocol):
 class StageBridge:
     """Passes the calls of a command's context, from any thread, to its stage."""
 
-    __slots__ = ("_info", "_listener", "_loop", "_thread")
+    __slots__ = ("_info", "_listener", "_log", "_loop", "_thread")
 
-    def __init__(self, info: StageInfo, listener: Listener) -> None:
+    def __init__(self, info: StageInfo, listener: Listener, log: AttemptLog) -> None:
         self._info = info
         self._listener = listener
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -67,7 +69,12 @@ class StageBridge:
             "method": self._info.method,
             "fields": fields,
         }
+        self._log.add(level, message, fields)
         logger.log(LEVELS.get(level, logging.INFO), "%s", message, extra=details)
+
+    def output(self, line: str) -> None:
+        """Keep a line that the command has printed."""
+        self._log.add("info", line, {}, "output")
 
     def extend(self, seconds: float) -> None:
         self._call(self._listener.extend, seconds)

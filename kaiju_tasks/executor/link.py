@@ -13,6 +13,7 @@ from msgspec import Raw, structs
 from kaiju_tasks.errors import Conflict, MethodNotFound, NotAManager
 from kaiju_tasks.executor.clock import Clock, within
 from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
+from kaiju_tasks.executor.log_sender import LogSender
 from kaiju_tasks.executor.messages import (
     RpcError,
     decode_connect,
@@ -97,6 +98,7 @@ class Link:
         self._sender = ReportSender(
             runner.outbox, clock, random, self._expelled, self._reconnects.worked
         )
+        self._logs = LogSender(runner.runtime.logs, clock, random)
         self._gate = runner.runtime.gate
         self._watchdog = LeaseWatchdog(clock, self._gate, runner.release_exclusive, self._orphaned)
         self.ping_seconds = DEFAULT_PING_SECONDS
@@ -254,6 +256,7 @@ class Link:
             self.connected = False
             self._sender.close()
             self._runner.runtime.calls.close()
+            self._logs.close()
 
     def _connect(self, session: Session) -> None:
         asked = self._gate.moment()
@@ -297,6 +300,7 @@ class Link:
         self._runner.revoke(result.revoked)
         self._sender.open(session)
         self._runner.runtime.calls.open(session)
+        self._logs.open(session)
         self._apply_status(result.status)
         self._watchdog.renewed(asked)
         self.active_at = self._clock.time()

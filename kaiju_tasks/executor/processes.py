@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from kaiju_tasks.executor.bridge import StageBridge
 from kaiju_tasks.executor.calls import Done
-from kaiju_tasks.executor.context import ContextBridge, StageInfo
+from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.guardian import GUARDED
+from kaiju_tasks.executor.output import Output
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.steady import steady_seconds
@@ -42,7 +44,7 @@ class ProcessCall:
         function: Callable[..., Any],
         params: Any,
         info: StageInfo,
-        bridge: ContextBridge,
+        bridge: StageBridge,
         max_result_bytes: int,
         done: Done,
         gate: StartGate,
@@ -79,21 +81,30 @@ class ProcessCall:
 
     async def _run_process(self) -> Raw:
         # A new session: Ctrl-C in a terminal does not reach it, and killpg kills its children.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kaiju_tasks.executor.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        output = Output(self._bridge.output)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "kaiju_tasks.executor.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output.write_end,
+                start_new_session=True,
+            )
+        except BaseException:
+            output.abandon()
+            raise
         self._process = process
         try:
+            await output.open()
             return await self._result(process)
         finally:
             self._kill()
             with contextlib.suppress(asyncio.CancelledError):  # a killed process ends immediately
                 await process.wait()
+            with contextlib.suppress(asyncio.CancelledError):
+                await output.close()
 
     async def _result(self, process: asyncio.subprocess.Process) -> Raw:
         assert process.stdin is not None

@@ -7,6 +7,7 @@ from kaiju_tasks.executor.batches import Batches
 from kaiju_tasks.executor.calls import Call
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.failures import UnknownMethod
+from kaiju_tasks.executor.logs import LogBuffer
 from kaiju_tasks.executor.manager_calls import ManagerCalls
 from kaiju_tasks.executor.places import Places
 from kaiju_tasks.executor.registry import Command, Executor
@@ -38,6 +39,7 @@ class Runtime:
     :ivar max_result_bytes: the manager's limit for one result
     :ivar ceiling: the most tasks that may be held because of what the executors depend on, or None
     :ivar places: of `def` and process commands
+    :ivar logs: what stages have logged and printed, until it is sent
     :ivar on_capacity: called when the number of lingering calls, `crowded` or `ceiling` changes
     :ivar on_stuck: called when a stopped call has not ended within `kill_grace`
     """
@@ -52,6 +54,7 @@ class Runtime:
         self.threads = ThreadPool(threads)
         self.places = Places(threads)
         self.batches = Batches(clock, self.gate, self.threads, self.places)
+        self.logs = LogBuffer(clock.time)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
         self.on_capacity: Callable[[], None] = _nothing
         self.ceiling = _lowest_ceiling(executors)

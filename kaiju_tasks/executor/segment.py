@@ -162,6 +162,7 @@ class Segment:
             self._on_report,
             leave_place,
             self._call_manager,
+            lease=self.lease(),
         )
         self._stage.start()
 

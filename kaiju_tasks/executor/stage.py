@@ -14,13 +14,14 @@ from kaiju_tasks.executor.calls import Call, Done, LoopCall, ThreadCall
 from kaiju_tasks.executor.clock import TimerHandle
 from kaiju_tasks.executor.context import Context, StageInfo, Stopped
 from kaiju_tasks.executor.failures import NotBegun, StageTimeout, report_error
+from kaiju_tasks.executor.logs import AttemptLog
 from kaiju_tasks.executor.middleware import Injection, WrappedCall
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
 from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.stage_log import log_end, log_start, log_stop
-from kaiju_tasks.protocol import ReportError, ReportState, SegmentCommand
+from kaiju_tasks.protocol import Lease, ReportError, ReportState, SegmentCommand
 from kaiju_tasks.templates import StageData
 
 __all__ = ["NULL", "OnReport", "Stage"]
@@ -39,6 +40,7 @@ class Stage:
     :param on_report: called with every report of this stage: progress, extend and the outcome
     :param leave_place: called once, when no thread and no process works for this stage any more
     :param call_manager: calls a method of the manager for a stage with this index
+    :param lease: the lease that the stage runs under
     """
 
     __slots__ = (
@@ -49,7 +51,9 @@ class Stage:
         "_data",
         "_info",
         "_latest_progress",
+        "_lease",
         "_leave_place",
+        "_log",
         "_on_report",
         "_progress_timer",
         "_run_seconds",
@@ -70,6 +74,8 @@ class Stage:
         on_report: OnReport,
         leave_place: Callable[[], None] | None = None,
         call_manager: CallManager | None = None,
+        *,
+        lease: Lease,
     ) -> None:
         self._info = info
         self._command = command
@@ -79,6 +85,8 @@ class Stage:
         self._leave_place = leave_place
         self._call_manager = call_manager
         self._calling: set[asyncio.Task[Any]] | None = None
+        self._lease = lease
+        self._log: AttemptLog | None = None
         self._started = runtime.clock.time()
         self._run_seconds = exec_seconds
         self._stage_seconds = command.max_timeout
@@ -125,7 +133,7 @@ class Stage:
             around.append(Injection(dependencies, executor.shared, arguments))
         if not around:
             return make(self._done)
-        context = Context(self._info, StageBridge(self._info, self), executor.state)
+        context = Context(self._info, self._bridge(), executor.state)
         return WrappedCall(around, context, make, self._done, self._runtime.gate)
 
     def _call_of(
@@ -138,19 +146,23 @@ class Stage:
     ) -> Call:
         gate = self._runtime.gate
         if command.batch is not None:
-            context = Context(self._info, StageBridge(self._info, self), executor.state)
+            context = Context(self._info, self._bridge(), executor.state)
             call = BatchCall(arguments[BATCH_PARAMS], context)
             return self._runtime.batches.member(command, call, done)
         if command.kind is CommandKind.PROCESS:
-            bridge = StageBridge(self._info, self)
-            limit = self._runtime.max_result_bytes
+            bridge, limit = self._bridge(), self._runtime.max_result_bytes
             return ProcessCall(command.function, params, self._info, bridge, limit, done, gate)
         if command.signature.context_name is not None:
-            bridge = StageBridge(self._info, self)
-            arguments[command.signature.context_name] = Context(self._info, bridge, executor.state)
+            context = Context(self._info, self._bridge(), executor.state)
+            arguments[command.signature.context_name] = context
         if command.kind is CommandKind.THREAD:
             return ThreadCall(command.function, arguments, done, self._runtime.threads, gate)
         return LoopCall(command.function, arguments, done, gate)
+
+    def _bridge(self) -> StageBridge:
+        if self._log is None:
+            self._log = AttemptLog(self._runtime.logs, self._info, self._lease)
+        return StageBridge(self._info, self, self._log)
 
     def _leave(self) -> None:
         if self._leave_place is not None:
@@ -191,6 +203,8 @@ class Stage:
         self.over = True
         for calling in list(self._calling or ()):
             calling.cancel()
+        if self._log is not None:
+            self._log.end()
         for timer in (self._timer, self._progress_timer):
             if timer is not None:
                 timer.cancel()

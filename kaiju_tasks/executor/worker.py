@@ -6,6 +6,7 @@ and its guardian ends what it has started. The output of the command goes to std
 """
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import os
@@ -22,6 +23,7 @@ from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.dependencies import open_all
 from kaiju_tasks.executor.failures import report_error
 from kaiju_tasks.executor.guardian import guard
+from kaiju_tasks.executor.log_fields import plain_fields, plain_text
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.executor.pipe import HEADER_BYTES, Begin, Start, WorkerMessage, frame
 from kaiju_tasks.executor.results import encode_result
@@ -66,7 +68,11 @@ class PipeBridge:
         self.send(WorkerMessage("progress", data=data))
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
-        data = {"level": level, "message": message, "fields": fields}
+        data = {
+            "level": plain_text(str(level)),
+            "message": plain_text(str(message)),
+            "fields": plain_fields(fields),
+        }
         self.send(WorkerMessage("log", data=data))
 
     def extend(self, seconds: float) -> None:
@@ -102,7 +108,10 @@ def main() -> None:
     bridge = PipeBridge(out, start.seconds, start.max_result_bytes)
     threading.Thread(target=bridge.listen, args=(source,), daemon=True).start()
     sys.path[:] = start.sys_path
-    bridge.send(_outcome(start, bridge))
+    outcome = _outcome(start, bridge)
+    with contextlib.suppress(Exception):  # a command may have closed it
+        sys.stderr.flush()
+    bridge.send(outcome)
     out.close()
     os._exit(0)
 

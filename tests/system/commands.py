@@ -205,3 +205,32 @@ async def hanging(executor: Executor) -> AsyncIterator[None]:
 
 
 lasting = Executor("lasting", lifespan=hanging)
+
+
+@executor.command("print_lines", process=True)
+def print_lines(ctx: Context, lines: int) -> str:
+    """Log, and print on each of the ways that a process has."""
+    ctx.log("begins", lines=lines)
+    for number in range(lines):
+        print(f"line {number}")
+    print("on stderr", file=sys.stderr)
+    subprocess.run([sys.executable, "-c", "print('of a child')"], check=True)
+    print("the end", end="")
+    return "printed"
+
+
+@executor.command("print_and_die", process=True)
+def print_and_die() -> None:
+    """Print, and end without a result."""
+    print("the last words", flush=True)
+    os._exit(3)
+
+
+@executor.command("log_around")
+async def log_around(ctx: Context, file: str, gate: str) -> None:
+    """Log before and after the gate is opened."""
+    ctx.log("before")
+    _append(file, ctx.idempotency_key)
+    while not Path(gate).exists():
+        await asyncio.sleep(0.01)
+    ctx.log("after")

@@ -1,0 +1,138 @@
+"""Sends log lines to the manager in batches, one after another."""
+
+import asyncio
+import logging
+import threading
+from functools import partial
+from random import Random
+from typing import Any
+
+from msgspec import Raw
+
+from kaiju_tasks.backoff import Backoff
+from kaiju_tasks.errors import MethodNotFound, TooLarge, TooManyRequests, Unavailable
+from kaiju_tasks.executor.clock import Clock, TimerHandle
+from kaiju_tasks.executor.logs import AttemptLog, Batch, Line, LogBuffer
+from kaiju_tasks.executor.messages import RpcError
+from kaiju_tasks.executor.session import FrameTooLarge, Lost, Session
+from kaiju_tasks.executor.waits import DEFAULT_WAITS
+from kaiju_tasks.protocol import LoggedLine, StageLog, WriteLogsParams
+
+__all__ = ["LogSender"]
+
+logger = logging.getLogger("kaiju_tasks.executor")
+
+FIRST_SECONDS = 0.1
+"""Lines that come in so short a time share a frame."""
+PACE_SECONDS = 0.5
+"""The time between two frames, except for the last lines of a stage."""
+ENDING_MAX = 4
+"""The most unanswered frames with the last lines of stages."""
+PASSING = frozenset({TooManyRequests.code, Unavailable.code})
+"""The errors after which the same lines are sent again."""
+
+
+class LogSender:
+    """Sends the lines of a buffer. Lines whose frame was not answered are sent again."""
+
+    def __init__(self, buffer: LogBuffer, clock: Clock, random: Random) -> None:
+        self._buffer = buffer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._backoff = Backoff(random, most=DEFAULT_WAITS.retry)
+        self._session: Session | None = None
+        self._again: list[list[Batch]] = []
+        self._in_flight = 0
+        self._timer: TimerHandle | None = None
+        self._not_before = 0.0
+        buffer.on_add = self._added
+        buffer.on_end = self._ended
+
+    def open(self, session: Session) -> None:
+        """Use this session. Lines that were not acknowledged are sent first."""
+        self._session = session
+        self._buffer.accept()
+        self._later()
+
+    def close(self) -> None:
+        """Stop sending: the session has ended."""
+        self._session = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _added(self) -> None:
+        if threading.get_ident() == self._thread:
+            self._later()
+        else:
+            self._loop.call_soon_threadsafe(self._later)
+
+    def _later(self) -> None:
+        """Send when it is time, unless a frame is unanswered."""
+        idle = not self._again and self._buffer.empty
+        if self._session is None or self._timer is not None or self._in_flight or idle:
+            return
+        seconds = max(FIRST_SECONDS, self._not_before - self._clock.time())
+        self._timer = self._clock.call_later(seconds, self._send_next)
+
+    def _send_next(self) -> None:
+        self._timer = None
+        if self._in_flight == 0:
+            self._send(self._again.pop(0) if self._again else self._buffer.take())
+
+    def _ended(self, log: AttemptLog) -> None:
+        """Send the last lines of an attempt, before its report."""
+        if self._session is not None and not self._again and self._in_flight < ENDING_MAX:
+            self._send(self._buffer.take_of(log))
+
+    def _send(self, batches: list[Batch]) -> None:
+        session = self._session
+        if session is None or not batches:
+            return
+        now = self._clock.time()
+        self._not_before = now + PACE_SECONDS
+        params = WriteLogsParams([_log(batch, now) for batch in batches])
+        self._in_flight += 1
+        answered = partial(self._answered, batches)
+        try:
+            session.request("manager.write_logs", params, answered, patient=True)
+        except FrameTooLarge as error:
+            answered(RpcError(TooLarge.code, str(error)))
+
+    def _answered(self, batches: list[Batch], answer: Raw | RpcError | Lost) -> None:
+        self._in_flight -= 1
+        if isinstance(answer, Lost):
+            self._again.append(batches)
+        elif not isinstance(answer, RpcError):
+            self._backoff.reset()
+        elif answer.code == MethodNotFound.code:
+            logger.info("the manager keeps no logs of stages")
+            self._again.clear()
+            self._buffer.refuse()
+        elif answer.code in PASSING:
+            self._again.append(batches)
+            self._not_before = self._clock.time() + self._backoff.next()
+        else:
+            logger.debug("the manager refuses log lines: %s", answer.message)
+        self._later()
+
+
+def _log(batch: Batch, now: float) -> StageLog:
+    info, lease = batch.log.info, batch.log.lease
+    return StageLog(
+        id=lease.id,
+        job_id=lease.job_id,
+        epoch=lease.epoch,
+        nonce=lease.nonce,
+        stage=info.stage,
+        attempt=info.attempt,
+        cycle=info.cycle,
+        lines=[_line(line, now) for line in batch.lines],
+    )
+
+
+def _line(line: Line, now: float) -> LoggedLine:
+    fields: Any = Raw(line.fields) if line.fields else None
+    ago = round(max(0.0, now - line.at), 3)
+    return LoggedLine(line.n, line.message, line.level, line.source, ago, fields)
