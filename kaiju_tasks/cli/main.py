@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "kaiju_tasks.cli.run:run",
     "task": "kaiju_tasks.cli.task:task",
     "runs": "kaiju_tasks.cli.runs:runs",
+    "logs": "kaiju_tasks.cli.stage_logs:logs",
     "bulk": "kaiju_tasks.cli.bulk:bulk",
     "streams": "kaiju_tasks.cli.stream_list:streams",
     "top": "kaiju_tasks.cli.top:top",

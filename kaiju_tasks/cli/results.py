@@ -53,6 +53,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "executors.get": _EXECUTOR,
     "executors.resume": _EXECUTOR,
     "executors.suspend": _EXECUTOR,
+    "logs.list": ("data", "cursor"),
     "notifications.delete": ("deleted",),
     "notifications.get": _NOTIFICATION,
     "notifications.update": _NOTIFICATION,

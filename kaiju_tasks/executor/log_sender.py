@@ -83,7 +83,9 @@ class LogSender:
 
     def _ended(self, log: AttemptLog) -> None:
         """Send the last lines of an attempt, before its report."""
-        if self._session is not None and not self._again and self._in_flight < ENDING_MAX:
+        while log.waiting and self._session is not None and not self._again:
+            if self._in_flight >= ENDING_MAX or self._session.lost:
+                return
             self._send(self._buffer.take_of(log))
 
     def _send(self, batches: list[Batch]) -> None:

@@ -21,6 +21,8 @@ BUFFER_BYTES = 8 * 1024 * 1024
 BATCH_BYTES = 128 * 1024
 BATCH_LINES = 2_000
 BATCH_LOGS = 500
+ENDING_LINES = 5_000
+"""The most lines of a frame, which the last lines of an attempt may fill."""
 LINE_BYTES = 16
 """What each line counts beside its text."""
 MESSAGE_MAX = 8_000
@@ -184,7 +186,7 @@ class LogBuffer:
             lines = []
             for line in self._taken(log):
                 lines.append(line)
-                if len(lines) >= BATCH_LINES:
+                if len(lines) >= ENDING_LINES:
                     break
         return [Batch(log, lines)] if lines else []
 

@@ -29,7 +29,7 @@ LINE_BYTES = 16
 CHUNK_BYTES = 8_192
 """Lines share a row until they have so many bytes."""
 GROUP_BYTES = 1024 * 1024
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 10.0
 SWEEP_SECONDS = 60.0
 SWEPT_MAX = 10_000
 ID_MAX = 255

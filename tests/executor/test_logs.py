@@ -69,6 +69,14 @@ async def test_the_lines_of_a_stage_are_sent_before_its_report(rig):
     assert lines(rig) == [(1, "one"), (2, "two")]
 
 
+async def test_many_lines_are_sent_before_the_report(rig):
+    many = [str(number) for number in range(7000)]
+    await rig.do(assignment(command("say", params={"lines": many})))
+    sent = [name for name, _ in rig.manager.requests if name.startswith("manager.write")]
+    assert sent == ["manager.write_logs", "manager.write_logs", "manager.write_stage"]
+    assert [message for _, message in lines(rig)] == many
+
+
 async def test_a_stage_without_lines_sends_none(rig):
     await rig.do(assignment(command("say", params={"lines": []})))
     await rig.clock.advance(5)
