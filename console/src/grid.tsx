@@ -7,7 +7,7 @@ import { COLUMNS, columnsOf, columnsText, toggled, USUAL } from "./columns";
 import { duration } from "./format";
 import { format } from "./json";
 import { useQuery } from "./live";
-import { go, query, setQuery, url } from "./router";
+import { go, query, screen, setQuery, url } from "./router";
 import { call, may } from "./rpc";
 import type { Explanation, ListedTask, Status } from "./types";
 import { StatusChip, Table, TaskLink, When } from "./ui";
@@ -55,7 +55,7 @@ const remembered = signal(localStorage.getItem(NAME));
 export function useColumns(): string[] {
   const text = query.value.get("columns") ?? remembered.value;
   useEffect(() => {
-    if (!query.value.has("columns") && remembered.value !== null) setQuery({ columns: remembered.value }, true);
+    if (screen.value === "tasks" && !query.value.has("columns") && remembered.value !== null) setQuery({ columns: remembered.value }, true);
   });
   return columnsOf(text);
 }

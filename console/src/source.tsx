@@ -42,7 +42,7 @@ function Yaml({ text: written }: { text: string }) {
       </pre>
       <div class="row wrap end">
         <span class="muted">
-          For <code>kaiju-tasks task create FILE</code>. Change the form or the JSON.
+          A file for <code>kaiju-tasks task create FILE</code>. To change the task, use the form or the JSON.
         </span>
         <Copy text={written} what="the task as YAML" />
       </div>
