@@ -31,7 +31,10 @@ SELECT line FROM (
     SELECT 3, 'index ' || replace(indexdef, schemaname || '.', '') FROM pg_indexes
     WHERE schemaname = current_schema()
     UNION ALL
-    SELECT 4, format('options %s %s', relname, reloptions) FROM pg_class
+    SELECT 4, 'trigger ' || replace(pg_get_triggerdef(oid), current_schema() || '.', '')
+    FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT 5, format('options %s %s', relname, reloptions) FROM pg_class
     WHERE reloptions IS NOT NULL AND relnamespace = current_schema()::regnamespace
 ) AS dump ORDER BY part, line COLLATE "C"
 """

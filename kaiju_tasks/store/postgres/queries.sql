@@ -519,8 +519,7 @@ INSERT INTO versions (task_id, version, body, replaced_at)
 SELECT d.task_id, v.version, d.body, v.replaced_at
 FROM unnest($1::text[], $2::int[], $3::float8[]) AS v (task_id, version, replaced_at)
 JOIN definitions d ON d.task_id = v.task_id
-ON CONFLICT (task_id, version) DO UPDATE SET body = excluded.body,
-    replaced_at = excluded.replaced_at
+ON CONFLICT (task_id, version) DO NOTHING
 
 -- name: forget_versions
 -- Delete the versions of each task up to one.

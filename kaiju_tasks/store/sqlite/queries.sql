@@ -316,8 +316,7 @@ ON CONFLICT (task_id) DO UPDATE SET rev = excluded.rev, body = excluded.body,
 -- Keep the definition of a task as a version, before it is replaced.
 INSERT INTO versions (task_id, version, body, replaced_at)
 SELECT task_id, ?2, body, ?3 FROM definitions WHERE task_id = ?1
-ON CONFLICT (task_id, version) DO UPDATE SET body = excluded.body,
-    replaced_at = excluded.replaced_at
+ON CONFLICT (task_id, version) DO NOTHING
 
 -- name: forget_versions
 -- Delete the versions of a task up to one.

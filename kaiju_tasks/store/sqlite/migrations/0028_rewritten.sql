@@ -1,0 +1,2 @@
+-- In PostgreSQL, this keeps the versions of definitions from managers of an earlier version. Here,
+-- there is only one manager.
