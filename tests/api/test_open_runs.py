@@ -156,6 +156,59 @@ async def test_a_run_that_could_be_executed_does_not_change(
     assert (await call("tasks.update", **change))["stages"] == 2
 
 
+async def test_the_slot_of_a_run_is_that_of_its_present_kws(
+    call: Calls, executor: HandExecutor
+) -> None:
+    limit = {"key": "[kws.who]", "limit": 1}
+
+    async def used() -> tuple[int, int]:
+        return await call.manager.store.slot_used("a"), await call.manager.store.slot_used("b")
+
+    commands = [ONE, HOOK, TWO]
+    await call.create(*commands, id="t", kws={"who": "a"}, concurrency=limit)
+    await executor.finish(await executor.take())
+    await call.until("t", "WAITING")
+    await call.create("one", id="b", kws={"who": "b"}, concurrency=limit)
+    holder = await executor.take()
+    assert await used() == (0, 1)
+    await call("tasks.update", id="t", data={"kws": {"who": "b"}})
+    assert await used() == (0, 1)
+    await call("tasks.message", id="t", data=1, name="go")
+    await call.create("one", id="a", kws={"who": "a"}, concurrency=limit)
+    other = await executor.take()  # t waits for b
+    assert other.id == "a"
+    assert await used() == (1, 1)
+    await executor.finish(holder)
+    assert (await executor.take()).id == "t"
+    assert await used() == (1, 1)
+    await executor.finish(other)
+    await call("tasks.suspend", id="t")
+    assert await used() == (0, 0)
+    await call("tasks.update", id="t", data={"kws": {"who": "a"}})
+    await call("tasks.resume", id="t")
+    again = await executor.take()
+    assert await used() == (1, 0)
+    await executor.finish(again, None, 2)
+    assert await used() == (0, 0)
+
+
+async def test_the_unique_key_of_a_run_is_that_of_its_present_kws(
+    call: Calls, executor: HandExecutor
+) -> None:
+    unique = {"key": "[kws.who]", "scope": "active", "on_conflict": "reuse"}
+    await call.create(ONE, HOOK, TWO, id="t", kws={"who": "a"}, unique=unique)
+    await executor.finish(await executor.take(), 1)
+    await call.until("t", "WAITING")
+    await call.create(ONE, id="held", kws={"who": "c"}, unique=unique, delay=600)
+    with pytest.raises(Conflict, match="held"):
+        await call("tasks.update", id="t", data={"kws": {"who": "c"}})
+    await call("tasks.update", id="t", data={"kws": {"who": "b"}})
+    found = await call.create(ONE, kws={"who": "b"}, unique=unique, delay=600)
+    assert (found["id"], found["created"]) == ("t", False)
+    free = await call.create(ONE, id="a", kws={"who": "a"}, unique=unique, delay=600)
+    assert free["created"] is True
+
+
 async def test_a_replacement_never_changes_an_open_run(call: Calls, executor: HandExecutor) -> None:
     await at_hook(call, executor)
     data = {"id": "t", "commands": [ONE, HOOK, NEW]}
