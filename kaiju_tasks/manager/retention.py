@@ -13,7 +13,7 @@ from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import HOUR, MINUTE, Condition, Store
+from kaiju_tasks.store.base import HOUR, MINUTE, Condition, Pruned, Store
 from kaiju_tasks.store.query import NEEDED
 from kaiju_tasks.types import ENDED
 
@@ -81,9 +81,9 @@ class Retention:
         while await self._store.prune_progress(PRUNE_BATCH):
             pass
         before = now - self._kept_seconds
-        runs = await _all(self._store.prune_runs, before)
-        await _all(self._store.prune_received, before)
-        await _all(self._store.prune_versions, before)
+        runs = await _pass(self._store.prune_runs, before)
+        await _pass(self._store.prune_received, before)
+        await _pass(self._store.prune_versions, before)
         await _all(self._store.prune_notifications, before)
         await _all(self._store.prune_audit, now - self._audit_kept_seconds)
         await _all(self._store.prune_marks, now - self._audit_kept_seconds)
@@ -175,4 +175,12 @@ async def _all(prune: Callable[[float, int], Awaitable[int]], before: float) -> 
     total = 0
     while count := await prune(before, PRUNE_BATCH):
         total += count
+    return total
+
+
+async def _pass(prune: Callable[[float, int, float], Awaitable[Pruned]], before: float) -> int:
+    """Look at all old rows once, in batches, and delete those that need not stay."""
+    total, upto = 0, -1.0
+    while (found := await prune(before, PRUNE_BATCH, upto)).upto is not None:
+        total, upto = total + found.deleted, found.upto
     return total

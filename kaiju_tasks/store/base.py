@@ -246,6 +246,17 @@ class RunPage(Struct):
     cut: bool = False
 
 
+class Pruned(Struct):
+    """What a part of a pass over old rows has deleted.
+
+    :param deleted: the number of deleted rows
+    :param upto: the time of the last row that it has looked at; None if there were none left
+    """
+
+    deleted: int
+    upto: float | None
+
+
 COUNT_LIMIT = 10_000
 NEXT_TASKS_LIMIT = 10_000
 MESSAGE_BYTES = 7_800
@@ -1136,27 +1147,29 @@ class Store(Protocol):
         """
         ...
 
-    async def prune_runs(self, before: float, limit: int) -> int:
-        """Delete up to `limit` runs that ended before a time, their stages and their log lines.
-        The last run of a task, whose results are still readable, is never deleted.
+    # These look at each old row once in a pass, however many of them have to stay.
 
-        :returns: the number of deleted runs
+    async def prune_runs(self, before: float, limit: int, after: float = -1.0) -> Pruned:
+        """Look at the next `limit` runs that ended before a time, and delete them, their stages and
+        their log lines. The last run of a task, whose results are still readable, is never deleted.
+
+        :param after: `upto` of the call before in the same pass
         """
         ...
 
-    async def prune_versions(self, before: float, limit: int) -> int:
-        """Delete up to `limit` versions of definitions that were replaced before a time, and that
-        no stored run has used.
+    async def prune_versions(self, before: float, limit: int, after: float = -1.0) -> Pruned:
+        """Look at the next `limit` versions of definitions that were replaced before a time, and
+        delete those that no stored run has used.
 
-        :returns: the number of deleted versions
+        :param after: `upto` of the call before in the same pass
         """
         ...
 
-    async def prune_received(self, before: float, limit: int) -> int:
-        """Delete up to `limit` ids of messages of runs that ended before a time. The ids of the
-        last run of a task are never deleted.
+    async def prune_received(self, before: float, limit: int, after: float = -1.0) -> Pruned:
+        """Look at the next `limit` ids of messages of runs that ended before a time, and delete
+        them. The ids of the last run of a task are never deleted.
 
-        :returns: the number of deleted ids
+        :param after: `upto` of the call before in the same pass
         """
         ...
 

@@ -17,6 +17,7 @@ from kaiju_tasks.store.base import (
     Condition,
     Counted,
     PageQuery,
+    Pruned,
     RunPage,
     StatRow,
     StreamCount,
@@ -73,6 +74,10 @@ class SharedStore(ABC):
     @abstractmethod
     async def _change(self, name: str, *values: Any) -> int:
         """Run a statement and return the number of changed rows."""
+
+    @abstractmethod
+    async def _prune(self, rows: str, before: float, limit: int, after: float) -> Pruned:
+        """Look at the next old rows after a time, and delete those that need not stay."""
 
     @abstractmethod
     async def tasks(
@@ -305,11 +310,14 @@ class SharedStore(ABC):
     async def forget_managers(self, before: float) -> int:
         return await self._change("forget_managers", before)
 
-    async def prune_versions(self, before: float, limit: int) -> int:
-        return await self._change("prune_versions", before, limit)
+    async def prune_runs(self, before: float, limit: int, after: float = -1.0) -> Pruned:
+        return await self._prune("runs", before, limit, after)
 
-    async def prune_received(self, before: float, limit: int) -> int:
-        return await self._change("prune_received", before, limit)
+    async def prune_versions(self, before: float, limit: int, after: float = -1.0) -> Pruned:
+        return await self._prune("versions", before, limit, after)
+
+    async def prune_received(self, before: float, limit: int, after: float = -1.0) -> Pruned:
+        return await self._prune("received", before, limit, after)
 
     async def forget_slots(self) -> None:
         await self._change("forget_slots")

@@ -1,6 +1,6 @@
 """Tasks and executors for tests of the stores, made by the same core that makes real ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -20,6 +20,7 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.protocol import Lease
 from kaiju_tasks.store import ExecutorRow, Store, Transaction
+from kaiju_tasks.store.base import Pruned
 from kaiju_tasks.types import ExecutorStatus
 
 CREATED = "2026-01-02T03:04:05.678901+00:00"
@@ -112,6 +113,16 @@ async def happen(store: Store, id: str, event: Event) -> Step:
         if step.changed:
             await tx.save([step])
     return step
+
+
+async def pruned(
+    prune: Callable[[float, int, float], Awaitable[Pruned]], before: float, limit: int
+) -> int:
+    """Make a pass over old rows, in parts of `limit`; the number of deleted rows."""
+    deleted, after = 0, -1.0
+    while (found := await prune(before, limit, after)).upto is not None:
+        deleted, after = deleted + found.deleted, found.upto
+    return deleted
 
 
 def finished(row: Row, result: bytes = b"null") -> StageFinished:

@@ -125,7 +125,7 @@ async def test_versions_of_a_task_read_an_index(many: Any) -> None:
     plan, pages = await explained(many, text, values)
     assert '"progress_pkey"' in plan, plan
     assert pages < 50
-    plan, pages = await explained(many, SQL["prune_versions"], [500.0, 500])
+    plan, pages = await explained(many, SQL["prune_versions"], [500.0, 500, -1.0])
     assert '"versions_replaced"' in plan, plan
     assert '"Seq Scan"' not in plan, plan
     assert pages < 20_000

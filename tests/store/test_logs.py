@@ -20,7 +20,16 @@ from kaiju_tasks.store.logs import (
     decode_lines,
     encode_lines,
 )
-from tests.store.making import acquire, add, connect, definition, finish, happen, lease_of
+from tests.store.making import (
+    acquire,
+    add,
+    connect,
+    definition,
+    finish,
+    happen,
+    lease_of,
+    pruned,
+)
 
 
 def chunk(row: Row, *numbers: int, size: int = 100, **fields: Any) -> LogChunk:
@@ -170,11 +179,11 @@ async def test_the_lines_of_a_pruned_run_are_pruned(store: Store) -> None:
     await store.write_logs([chunk(row, 1)])
     await finish(store, [row])
     later = await store.now() + 1
-    assert await store.prune_runs(later, 10) == 0  # its results are still readable
+    assert await pruned(store.prune_runs, later, 10) == 0  # its results are still readable
     assert await numbers(store, "job-a")
     await happen(store, "a", RunNow(job_id="job-2"))
     (again,) = await acquire(store)
     await store.write_logs([chunk(again, 1)])
-    assert await store.prune_runs(later, 10) == 1
+    assert await pruned(store.prune_runs, later, 10) == 1
     assert await numbers(store, "job-a") == []
     assert await numbers(store, "job-2") == [(0, 1, 1)]

@@ -17,7 +17,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store import Store
 from kaiju_tasks.types import Outcome
-from tests.store.making import acquire, add, connect, definition, finish, happen
+from tests.store.making import acquire, add, connect, definition, finish, happen, pruned
 
 FOREVER = 9e9
 
@@ -48,10 +48,9 @@ async def test_old_runs_are_pruned_but_never_the_last(store: Store) -> None:
     await run_once(store)
     await happen(store, "a", Reset(job_id="job-3"))
     await run_once(store)
-    assert await store.prune_runs(1.0, 100) == 0
-    assert await store.prune_runs(FOREVER, 1) == 1
-    assert await store.prune_runs(FOREVER, 100) == 1
-    assert await store.prune_runs(FOREVER, 100) == 0
+    assert await pruned(store.prune_runs, 1.0, 100) == 0
+    assert await pruned(store.prune_runs, FOREVER, 1) == 2
+    assert await pruned(store.prune_runs, FOREVER, 100) == 0
     assert [run.job_id for run in await store.runs("a", ALL_SIGHT)] == ["job-3"]
     assert [run.job_id for run in await store.runs("b", ALL_SIGHT)] == ["job-b"]
     assert await store.stage_records("job-a", ALL_SIGHT) == []
@@ -70,7 +69,7 @@ async def test_missed_fires_are_pruned(store: Store) -> None:
         await tx.save([Step(row, runs=[missed])])
     (run,) = await store.runs("a", ALL_SIGHT)
     assert (run.status, run.scheduled_at, run.job_id) == ("MISSED", 1.0, None)
-    assert await store.prune_runs(10.0, 10) == 1
+    assert await pruned(store.prune_runs, 10.0, 10) == 1
     assert await store.runs("a", ALL_SIGHT) == []
 
 
@@ -78,7 +77,7 @@ async def test_the_run_that_is_open_keeps_its_stages(store: Store) -> None:
     await connect(store)
     await add(store, definition("a", stages=2))
     await finish(store, await acquire(store))
-    assert await store.prune_runs(FOREVER, 10) == 0
+    assert await pruned(store.prune_runs, FOREVER, 10) == 0
     assert len(await store.stage_records("job-a", ALL_SIGHT)) == 1
 
 
@@ -136,9 +135,8 @@ async def test_ids_of_messages_are_kept_as_long_as_the_run(store: Store) -> None
     await happen(store, "b", Cancel())
     pairs = [(name, f"m{index}") for name in ("a", "b") for index in range(3)]
     assert await received(store, *pairs, ("c", "m0"), ("a", "m9")) == pairs
-    assert await store.prune_received(1.0, 100) == 0
-    assert await store.prune_received(FOREVER, 2) == 2
-    await store.prune_received(FOREVER, 100)
+    assert await pruned(store.prune_received, 1.0, 100) == 0
+    assert await pruned(store.prune_received, FOREVER, 2) == 6
     assert await received(store, *pairs) == []
 
 
@@ -151,7 +149,7 @@ async def test_ids_of_messages_of_the_last_run_are_never_pruned(store: Store) ->
     await happen(store, "every", Reset(job_id="job-1"))
     await happen(store, "every", Cancel())
     assert await received(store, ("a", "m"), ("every", "m")) == [("a", "m"), ("every", "m")]
-    assert await store.prune_received(FOREVER, 100) == 1
+    assert await pruned(store.prune_received, FOREVER, 100) == 1
     assert await received(store, ("a", "m"), ("every", "m")) == [("a", "m")]
     await happen(store, "a", Delete())
     assert await received(store, ("a", "m")) == []

@@ -14,6 +14,7 @@ from kaiju_tasks.lifecycle import (
     VERSIONS_KEPT,
     Author,
     BrokenDefinition,
+    Cancel,
     Definition,
     Delete,
     RunNow,
@@ -25,7 +26,7 @@ from kaiju_tasks.store import Store
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.postgres import migrating as postgres_migrating
 from kaiju_tasks.types import NewTask
-from tests.store.making import acquire, add, connect, definition, finish, happen
+from tests.store.making import acquire, add, connect, definition, finish, happen, pruned
 
 FOREVER = 9e9
 
@@ -88,16 +89,37 @@ async def test_versions_are_pruned_unless_a_kept_run_has_used_them(store: Store)
     await finish(store, await acquire(store))  # with version 2
     await change(store, "a", 2)
     await change(store, "a", 3)
-    assert await store.prune_versions(1.0, 100) == 0
-    assert await store.prune_versions(FOREVER, 1) == 1
-    await store.prune_versions(FOREVER, 100)
+    assert await pruned(store.prune_versions, 1.0, 100) == 0
+    assert await pruned(store.prune_versions, FOREVER, 1) == 1
+    await pruned(store.prune_versions, FOREVER, 100)
     assert await versions(store, "a") == [2, 1]  # the run began with version 1
     assert await versions(store, "idle") == [1]  # its run is open, and began with version 1
     await happen(store, "a", RunNow(job_id="again"))
     await finish(store, await acquire(store))
-    await store.prune_runs(FOREVER, 100)
-    assert await store.prune_versions(FOREVER, 100) == 2
+    await pruned(store.prune_runs, FOREVER, 100)
+    assert await pruned(store.prune_versions, FOREVER, 100) == 2
     assert await versions(store, "a") == []
+
+
+async def test_a_pass_looks_at_each_version_once(store: Store) -> None:
+    await add(store, *(definition(f"t{n}", app_name="x") for n in range(6)))
+    for n in range(6):
+        await change(store, f"t{n}", 1)  # its run is open: the version stays
+    await add(store, "old")
+    await happen(store, "old", Cancel())
+    await change(store, "old", 1)
+    await change(store, "old", 2)
+    after, passed = -1.0, []
+    for _ in range(10):
+        found = await store.prune_versions(FOREVER, 2, after)
+        if found.upto is None:
+            break
+        passed.append(found.deleted)
+        assert found.upto > after
+        after = found.upto
+    assert len(passed) <= 4  # parts of two
+    assert sum(passed) == 1
+    assert [await versions(store, id) for id in ("t0", "t5", "old")] == [[1], [1], [1]]
 
 
 async def test_a_version_that_was_replaced_during_a_run_is_kept_with_the_run(store: Store) -> None:
@@ -105,10 +127,10 @@ async def test_a_version_that_was_replaced_during_a_run_is_kept_with_the_run(sto
     await add(store, definition("a", stages=2))
     await finish(store, await acquire(store))
     await change(store, "a", 1)
-    assert await store.prune_versions(FOREVER, 100) == 0
+    assert await pruned(store.prune_versions, FOREVER, 100) == 0
     await finish(store, [(await store.tasks(["a"], ALL_SIGHT))["a"].row])
     assert [one.rev for one in await store.stage_records("job-a", ALL_SIGHT)] == [1, 2]
-    assert await store.prune_versions(FOREVER, 100) == 0
+    assert await pruned(store.prune_versions, FOREVER, 100) == 0
     assert await versions(store, "a") == [1]
 
 

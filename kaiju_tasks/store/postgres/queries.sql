@@ -535,16 +535,22 @@ SELECT version, body FROM (
 WHERE read_bytes <= $4::bigint OR read_bytes = octet_length(body) ORDER BY version DESC
 
 -- name: prune_versions
--- Delete versions that were replaced before a time and that no run has used.
-DELETE FROM versions WHERE ctid = ANY (ARRAY(
-    SELECT v.ctid FROM versions v
-    WHERE v.replaced_at < $1::float8
-        AND NOT EXISTS (SELECT FROM runs r WHERE r.task_id = v.task_id
-            AND (r.version = v.version
-                OR (r.queued_at <= v.replaced_at AND r.ended_at >= v.replaced_at)))
-        AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = v.task_id AND t.run_open
-            AND t.run_queued_at <= v.replaced_at)
-    ORDER BY v.replaced_at LIMIT $2::int))
+-- Look at the next versions that were replaced before a time, and delete those that no run has used.
+-- Returns how many were deleted, and when the last one was replaced.
+WITH seen AS MATERIALIZED (
+    SELECT v.place, v.replaced_at,
+        coalesce(
+            (SELECT true FROM runs r WHERE r.task_id = v.task_id AND (r.version = v.version
+                OR (r.queued_at <= v.replaced_at AND r.ended_at >= v.replaced_at)) LIMIT 1),
+            (SELECT true FROM tasks t WHERE t.id = v.task_id AND t.run_open
+                AND t.run_queued_at <= v.replaced_at), false) AS used
+    FROM (SELECT ctid AS place, task_id, version, replaced_at FROM versions
+        WHERE replaced_at < $1::float8 AND replaced_at > $3::float8
+        ORDER BY replaced_at FETCH FIRST ($2::int) ROWS WITH TIES) v),
+gone AS (
+    DELETE FROM versions WHERE ctid = ANY (ARRAY(SELECT place FROM seen WHERE NOT used))
+    RETURNING 1)
+SELECT (SELECT count(*)::int FROM gone), (SELECT max(replaced_at) FROM seen)
 
 -- name: save_definitions
 -- Update definitions.
@@ -610,19 +616,24 @@ deleted_definitions AS (DELETE FROM definitions WHERE task_id = ANY ($1::text[])
 DELETE FROM tasks WHERE id = ANY ($1::text[])
 
 -- name: prune_runs
--- Delete runs that ended before a time, and their stages, except the last run of each task.
-WITH old AS MATERIALIZED (
-    SELECT r.run_id, r.job_id FROM runs r LEFT JOIN tasks t ON t.id = r.task_id
-    WHERE r.ended_at < $1::float8
-        AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
-    ORDER BY r.ended_at LIMIT $2::int),
+-- Look at the next runs that ended before a time, and delete them and their stages, except the last
+-- run of each task. Returns how many were deleted, and when the last one had ended.
+WITH seen AS MATERIALIZED (
+    SELECT r.run_id, r.job_id, r.ended_at,
+        (SELECT t.job_id FROM tasks t WHERE t.id = r.task_id) AS last_job
+    FROM (SELECT run_id, job_id, task_id, ended_at FROM runs
+        WHERE ended_at < $1::float8 AND ended_at > $3::float8
+        ORDER BY ended_at FETCH FIRST ($2::int) ROWS WITH TIES) r),
+old AS MATERIALIZED (
+    SELECT run_id, job_id FROM seen WHERE job_id IS NULL OR last_job IS DISTINCT FROM job_id),
 deleted_stages AS (DELETE FROM stages WHERE job_id = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL))),
 deleted_logs AS (DELETE FROM logs WHERE job_id = ANY (
     ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL))),
 deleted_children AS (DELETE FROM children WHERE parent_job = ANY (
-    ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL)))
-DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))
+    ARRAY(SELECT job_id FROM old WHERE job_id IS NOT NULL))),
+gone AS (DELETE FROM runs WHERE run_id = ANY (ARRAY(SELECT run_id FROM old)) RETURNING 1)
+SELECT (SELECT count(*)::int FROM gone), (SELECT max(ended_at) FROM seen)
 
 -- name: put_progress
 -- Store the progress of running stages, unless that of later ones is stored.
@@ -690,12 +701,19 @@ WHERE l.job_id = g.job_id AND l.task_id = g.task_id
     AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = g.task_id)
 
 -- name: prune_received
--- Delete the ids of messages of runs that ended before a time, except the last run of each task.
-DELETE FROM received WHERE ctid = ANY (ARRAY(
-    SELECT m.ctid FROM received m LEFT JOIN tasks t ON t.id = m.task_id
-    WHERE m.cleared_at < $1::float8
-        AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id)
-    ORDER BY m.cleared_at LIMIT $2::int))
+-- Look at the next ids of messages of runs that ended before a time, and delete them, except those of
+-- the last run of each task. Returns how many were deleted, and when the run of the last one had ended.
+WITH seen AS MATERIALIZED (
+    SELECT m.place, m.job_id, m.cleared_at,
+        (SELECT t.job_id FROM tasks t WHERE t.id = m.task_id) AS last_job
+    FROM (SELECT ctid AS place, job_id, task_id, cleared_at FROM received
+        WHERE cleared_at < $1::float8 AND cleared_at > $3::float8
+        ORDER BY cleared_at FETCH FIRST ($2::int) ROWS WITH TIES) m),
+gone AS (
+    DELETE FROM received WHERE ctid = ANY (ARRAY(
+        SELECT place FROM seen WHERE job_id IS NULL OR last_job IS DISTINCT FROM job_id))
+    RETURNING 1)
+SELECT (SELECT count(*)::int FROM gone), (SELECT max(cleared_at) FROM seen)
 
 -- name: prune_families
 -- Delete the sizes of families that have been counted since before a time.

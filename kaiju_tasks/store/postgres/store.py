@@ -20,6 +20,7 @@ from kaiju_tasks.store.base import (
     Holder,
     Ping,
     Presence,
+    Pruned,
     StoredProgress,
     StoreError,
     StoreUnavailable,
@@ -393,8 +394,8 @@ class PostgresStore(SharedStore):
     async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
         return await self._change("prune_logs", *columns_of(runs, 2))
 
-    async def prune_runs(self, before: float, limit: int) -> int:
-        return await self._change("prune_runs", before, limit)
+    async def _prune(self, rows: str, before: float, limit: int, after: float) -> Pruned:
+        return Pruned(*(await self._read(f"prune_{rows}", before, limit, after))[0])
 
     # notifications and audit
 

@@ -329,17 +329,21 @@ SELECT version, body FROM (
     FROM versions v WHERE task_id = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3) v
 WHERE read_bytes <= ?4 OR read_bytes = length(CAST(body AS BLOB)) ORDER BY version DESC
 
+-- name: reach_versions
+-- Read the time up to which the next versions are looked at; null if there are none.
+SELECT max(replaced_at) FROM (SELECT replaced_at FROM versions WHERE replaced_at < ?1 AND replaced_at > ?3
+    ORDER BY replaced_at LIMIT ?2)
+
 -- name: prune_versions
--- Delete versions that were replaced before a time and that no run has used.
+-- Delete versions that were replaced after a time and up to one, and that no run has used.
 DELETE FROM versions WHERE (task_id, version) IN (
     SELECT v.task_id, v.version FROM versions v
-    WHERE v.replaced_at < ?1
+    WHERE v.replaced_at > ?1 AND v.replaced_at <= ?2
         AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.task_id = v.task_id
             AND (r.version = v.version
                 OR (r.queued_at <= v.replaced_at AND r.ended_at >= v.replaced_at)))
         AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = v.task_id AND t.run_open
-            AND t.run_queued_at <= v.replaced_at)
-    ORDER BY v.replaced_at LIMIT ?2)
+            AND t.run_queued_at <= v.replaced_at))
 
 -- name: append_stage
 -- Insert an ended attempt.
@@ -446,11 +450,16 @@ DELETE FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
 -- Delete the rows of a JSON list of tasks.
 DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 
+-- name: reach_runs
+-- Read the time up to which the next runs are looked at; null if there are none.
+SELECT max(ended_at) FROM (SELECT ended_at FROM runs WHERE ended_at < ?1 AND ended_at > ?3
+    ORDER BY ended_at LIMIT ?2)
+
 -- name: prunable_runs
--- Read runs that ended before a time, except the last run of each task.
+-- Read runs that ended after a time and up to one, except the last run of each task.
 SELECT r.run_id FROM runs r LEFT JOIN tasks t ON t.id = r.task_id
-WHERE r.ended_at < ?1 AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
-ORDER BY r.ended_at LIMIT ?2
+WHERE r.ended_at > ?1 AND r.ended_at <= ?2
+    AND (r.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> r.job_id)
 
 -- name: prune_stages
 -- Delete the stages of a JSON list of runs.
@@ -474,12 +483,18 @@ DELETE FROM children WHERE parent_job IN (
 -- Delete a JSON list of runs.
 DELETE FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))
 
+-- name: reach_received
+-- Read the time up to which the next ids of messages are looked at; null if there are none.
+SELECT max(cleared_at) FROM (SELECT cleared_at FROM received WHERE cleared_at < ?1 AND cleared_at > ?3
+    ORDER BY cleared_at LIMIT ?2)
+
 -- name: prune_received
--- Delete the ids of messages of runs that ended before a time, except the last run of each task.
+-- Delete the ids of messages of runs that ended after a time and up to one, except the last run of
+-- each task.
 DELETE FROM received WHERE rowid IN (
     SELECT m.rowid FROM received m LEFT JOIN tasks t ON t.id = m.task_id
-    WHERE m.cleared_at < ?1 AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id)
-    ORDER BY m.cleared_at LIMIT ?2)
+    WHERE m.cleared_at > ?1 AND m.cleared_at <= ?2
+        AND (m.job_id IS NULL OR t.job_id IS NULL OR t.job_id <> m.job_id))
 
 -- name: prune_families
 -- Delete the sizes of families that have been counted since before a time.

@@ -23,6 +23,7 @@ from kaiju_tasks.store.base import (
     Holder,
     Ping,
     Presence,
+    Pruned,
     StoredProgress,
     StoreRefused,
     StoreUnavailable,
@@ -359,14 +360,10 @@ class SqliteStore(SharedStore):
     async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
         return await self._change("prune_logs", json.dumps(runs))
 
-    async def prune_runs(self, before: float, limit: int) -> int:
-        def work(db: sqlite3.Connection) -> int:
-            found = db.execute(SQL["prunable_runs"], (before, limit)).fetchall()
-            runs = (json.dumps([run_id for (run_id,) in found]),)
-            db.execute(SQL["prune_stages"], runs)
-            db.execute(SQL["prune_run_logs"], runs)
-            db.execute(SQL["prune_children"], runs)
-            return db.execute(SQL["prune_runs"], runs).rowcount
+    async def _prune(self, rows: str, before: float, limit: int, after: float) -> Pruned:
+        def work(db: sqlite3.Connection) -> Pruned:
+            (upto,) = db.execute(SQL[f"reach_{rows}"], (before, limit, after)).fetchone()
+            return Pruned(0 if upto is None else _prune(db, rows, after, upto), upto)
 
         return await self._write(work)
 
@@ -410,6 +407,18 @@ class SqliteStore(SharedStore):
     async def _run(self, thread: ConnectionThread, work: Callable[[sqlite3.Connection], T]) -> T:
         with translated():
             return await thread.run(work)
+
+
+def _prune(db: sqlite3.Connection, rows: str, after: float, upto: float) -> int:
+    """Delete the old rows of a time. Returns their number."""
+    if rows != "runs":
+        return db.execute(SQL[f"prune_{rows}"], (after, upto)).rowcount
+    found = db.execute(SQL["prunable_runs"], (after, upto)).fetchall()
+    runs = (json.dumps([run_id for (run_id,) in found]),)
+    db.execute(SQL["prune_stages"], runs)
+    db.execute(SQL["prune_run_logs"], runs)
+    db.execute(SQL["prune_children"], runs)
+    return db.execute(SQL["prune_runs"], runs).rowcount
 
 
 def _whole(work: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:
