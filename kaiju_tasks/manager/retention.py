@@ -23,6 +23,8 @@ PRUNE_EVERY_SECONDS = 3600.0
 FIRST_PRUNE_SECONDS = 60.0
 RETRY_SECONDS = 300.0
 PRUNE_BATCH = 500
+SELECTED_AT_ONCE = 10_000
+"""Selecting ended tasks may read all tasks, so that few selections should do."""
 DAY_SECONDS = 86_400.0
 GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 GONE_MANAGERS_KEPT_SECONDS = 2 * DAY_SECONDS
@@ -123,12 +125,20 @@ class Retention:
     ) -> int:
         """Delete tasks that match, each if it has ended before a time that depends on it."""
         total = 0
-        async for ids in self._store.ids(conditions, sight, PRUNE_BATCH):
-            event = partial(_delete_if_ended, before=before)
-            pairs = [(task_id, event) for task_id in ids]
-            outcomes = await self._committer.apply_all(pairs)
-            total += sum(isinstance(outcome, Step) for outcome in outcomes)
+        event = partial(_delete_if_ended, before=before)
+        async for ids in self._store.ids(conditions, sight, SELECTED_AT_ONCE):
+            for start in range(0, len(ids), PRUNE_BATCH):
+                unneeded = await self._unneeded(ids[start : start + PRUNE_BATCH])
+                outcomes = await self._committer.apply_all([(one, event) for one in unneeded])
+                total += sum(isinstance(outcome, Step) for outcome in outcomes)
         return total
+
+    async def _unneeded(self, ids: Sequence[str]) -> list[str]:
+        """Those that no other task needs. Asked of few tasks at a time: it reads several indexes
+        for each."""
+        conditions = [Condition("id", "in", ids), Condition(NEEDED, "eq", False)]
+        found = self._store.ids(conditions, ALL_SIGHT, PRUNE_BATCH)
+        return [task_id async for some in found for task_id in some]
 
 
 def _ended_before(before: float) -> list[Condition]:
@@ -138,7 +148,6 @@ def _ended_before(before: float) -> list[Condition]:
         Condition("system", "eq", False),
         Condition("cron", "eq", None),
         Condition("every", "eq", None),
-        Condition(NEEDED, "eq", False),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,10 +10,11 @@ import pytest
 
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager import Manager, retention
-from kaiju_tasks.rights import ALL_SIGHT
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.settings import Settings
-from kaiju_tasks.store.base import PageQuery, Store
+from kaiju_tasks.store.base import Condition, PageQuery, Store
 from kaiju_tasks.store.open import make_store
+from kaiju_tasks.store.query import NEEDED
 from kaiju_tasks.types import AuditRecord
 from tests.manager.conftest import a_manager
 from tests.manager.hand import Calls
@@ -276,6 +277,25 @@ async def test_next_tasks_of_unfinished_and_scheduled_tasks_are_kept(
     await call("tasks.delete", id="nightly")
     await call("tasks.cancel", id="open")
     assert await clean(cleaner, 2) == set()
+
+
+async def test_few_tasks_at_a_time_are_asked_whether_others_need_them(
+    cleaner: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PRUNE_BATCH", 2)
+    asked: list[int] = []
+    ids = cleaner.store.ids
+
+    def noted(conditions: Sequence[Condition], sight: Sight, batch: int) -> Any:
+        if any(one.column == NEEDED for one in conditions):
+            asked.extend(len(one.value) for one in conditions if one.op == "in")
+        return ids(conditions, sight, batch)
+
+    monkeypatch.setattr(cleaner.store, "ids", noted)
+    for n in range(5):
+        await ended(Calls(cleaner), f"t{n}")
+    assert await delete_after(cleaner, 2) == set()
+    assert asked == [2, 2, 1]
 
 
 async def test_a_circle_of_ended_tasks_is_deleted(cleaner: Manager, clean: Clean) -> None:
