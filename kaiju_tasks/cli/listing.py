@@ -18,7 +18,7 @@ Entry = Mapping[str, Any]
 ID_CELLS, TEXT_CELLS, MESSAGE_CELLS = 12, 16, 24
 """Ids, texts and messages are not cut below these widths while another column can be left out."""
 IDS = ("next_task", "target")
-MESSAGES = ("error", "error.message", "message")
+MESSAGES = ("error", "error.message", "message", "why")
 
 columns_option: Callable[[F], F] = click.option(
     "--columns",

@@ -16,6 +16,7 @@ LISTS = frozenset(
         "pauses.list",
         "streams.list",
         "tasks.inbox",
+        "tasks.m_explain",
         "tasks.runs",
         "tasks.stages",
         "tasks.versions",

@@ -70,6 +70,14 @@ FAILED = Listing(
     noun="failed tasks",
     computed={"stage": brief_stage},
 )
+EXPLAINED = Listing(
+    columns=("id", "status", "since", "why"),
+    important=("id", "why", "since", "status"),
+    fields=lambda: [*TASKS.known(), "why"],
+    noun="tasks",
+    computed={"stage": brief_stage, "labels": _labels},
+)
+EXPLAINED_AT_ONCE = 100
 RUNS = Listing(
     columns=(
         "job_id",
@@ -162,6 +170,11 @@ COMMANDS = Listing(
     is_flag=True,
     help="Only failed tasks, last failed first: where they failed, and why.",
 )
+@click.option(
+    "--why",
+    is_flag=True,
+    help="For each task, why it is not running now: what it waits for, who holds it.",
+)
 @click.option("--sort", help="Comma-separated columns; `-` before a column sorts descending.")
 @page_options
 @columns_option
@@ -172,6 +185,7 @@ def list_tasks(
     group: str | None,
     where: tuple[str, ...],
     failed: bool,
+    why: bool,
     sort: str | None,
     limit: int,
     offset: int,
@@ -181,7 +195,9 @@ def list_tasks(
     """List tasks, newest first."""
     if failed and status is not None:
         raise Failed("--failed cannot be used with --status.", USAGE)
-    listing = FAILED if failed else TASKS
+    if failed and why:
+        raise Failed("--failed cannot be used with --why: the error is why a task failed.", USAGE)
+    listing = FAILED if failed else EXPLAINED if why else TASKS
     chosen = listing.choose(columns, as_json)
     conditions = read_choice("failed" if failed else status, app_name, group, where)
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
@@ -190,10 +206,22 @@ def list_tasks(
     elif failed:
         params["sort"] = ["-status_change"]
     if not as_json and (chosen is not None or failed):
-        shown = chosen or FAILED.columns
-        params["columns"] = sorted({name.partition(".")[0] for name in shown} | {"stages"})
+        shown = {name.partition(".")[0] for name in chosen or FAILED.columns}
+        params["columns"] = sorted((shown - {"why"}) | {"id", "stages"})
     page = call("tasks.list", **params)
+    if why:
+        _explain(page["data"])
     print_page(page, listing, chosen, as_json)
+
+
+def _explain(tasks: list[dict[str, Any]]) -> None:
+    """Add to each task why it is not running now. One that was deleted meanwhile has no reason."""
+    for first in range(0, len(tasks), EXPLAINED_AT_ONCE):
+        some = tasks[first : first + EXPLAINED_AT_ONCE]
+        found = call("tasks.m_explain", ids=[task["id"] for task in some])
+        reasons = {one["id"]: one["reasons"][0]["message"] for one in found}
+        for task in some:
+            task["why"] = reasons.get(task["id"])
 
 
 @click.command()

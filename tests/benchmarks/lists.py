@@ -2,7 +2,9 @@
 
 `python -m tests.benchmarks.lists` fills a PostgreSQL or a SQLite with N tasks, 5 N runs and 15 N
 stages (many.sql), starts a manager, and prints for each call the median and the 95th percentile of
-the milliseconds until a client has its answer. Each call is made with other values each time.
+the milliseconds until a client has its answer, and the CPU time that the manager and the backends
+of the database have used for it on average, which other work on the machine does not change. Each
+call is made with other values each time.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import asyncpg
 
 from kaiju_tasks import Client
+from kaiju_tasks.bench.cpu import Meter
 from kaiju_tasks.errors import KaijuError
 from kaiju_tasks.store.open import migrate
 from kaiju_tasks.store.sql import Statements
@@ -56,6 +59,7 @@ strftime('%Y-%m-%dT%H:%M:%f', at, 'unixepoch') || '000+00:00'
 json_object('team', 'team' || t % 1001, 'env', 'prod')
 
 """
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
 INDEXES = """
 SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS made,
     c.conname AS constraint_name, pg_get_constraintdef(c.oid) AS constraint_made
@@ -65,6 +69,7 @@ WHERE i.indrelid = $1::text::regclass
 FIRST_FRAGMENT = "-- fragment:"
 Params = dict[str, Any]
 Make = Callable[[random.Random, int], Params]
+Pids = Callable[[int], Awaitable[list[int]]]
 
 
 def task_id(number: int) -> str:
@@ -137,6 +142,7 @@ CALLS: dict[str, tuple[str, Make]] = {
         "tasks.list",
         lambda d, _: _where(created=_hour(d)),
     ),
+    "tasks.list user_id of nobody": ("tasks.list", lambda *_: _where(user_id="nobody")),
     "tasks.list user_id": ("tasks.list", lambda d, _: _where(user_id=f"user{d.randrange(20)}")),
     "tasks.list executor_id": ("tasks.list", lambda *_: _where(executor_id="stored")),
     "tasks.count status=FAILED": ("tasks.count", lambda *_: _where(status="FAILED")),
@@ -217,33 +223,60 @@ def main() -> None:
     parser.add_argument("--db", choices=["postgres", "sqlite"], default="postgres")
     parser.add_argument("--calls", type=int, default=40)
     parser.add_argument("--only", default="", help="calls whose name contains this")
-    parser.add_argument("--plans", action="store_true", help="keep the database until Enter")
+    parser.add_argument("--keep", action="store_true", help="keep the database until Enter")
+    parser.add_argument("--filled", help="the URL of a database that is filled already")
     asyncio.run(measure(parser.parse_args()))
 
 
 async def measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="kaiju-lists-") as folder:
-        async with filled(options.db, options.tasks, Path(folder)) as db:
+        made = contextlib.nullcontext(options.filled)
+        async with (
+            made if options.filled else filled(options.db, options.tasks, Path(folder)) as db,
+            processes_of(db) as pids,
+        ):
             processes = Processes(Path(folder))
             manager = processes.kaiju("serve", "--port", "0", "--db", db)
             url = f"http://127.0.0.1:{(await manager.logged(READY, 120))[1]}"
             try:
                 async with Client(url) as client:
-                    await calls(client, options)
-                if options.plans:
+                    await calls(client, options, lambda: pids(manager.pid))
+                if options.keep:
                     await asyncio.to_thread(input, f"{db} {url}\n")
             finally:
                 manager.terminate()
                 await manager.ended()
 
 
-async def calls(client: Client, options: argparse.Namespace) -> None:
-    print("| call | p50 ms | p95 ms |\n| --- | --- | --- |", flush=True)
+@contextlib.asynccontextmanager
+async def processes_of(db: str) -> AsyncIterator[Pids]:
+    """A function that returns the processes of a manager: itself, and those of PostgreSQL."""
+    if not db.startswith("postgresql:"):
+
+        async def alone(manager: int) -> list[int]:
+            return [manager]
+
+        yield alone
+        return
+    connection = await asyncpg.connect(db)
+
+    async def both(manager: int) -> list[int]:
+        return [manager, *(row[0] for row in await connection.fetch(BACKENDS))]
+
+    yield both
+    await connection.close()
+
+
+async def calls(
+    client: Client, options: argparse.Namespace, pids: Callable[[], Awaitable[list[int]]]
+) -> None:
+    print("| call | p50 ms | p95 ms | CPU ms |\n| --- | --- | --- | --- |", flush=True)
     dice = random.Random(1)
     for name, (method, make) in CALLS.items():
         if options.only not in name:
             continue
         seconds, refused = [], ""
+        meter = Meter({"all": await pids()})
         for _ in range(options.calls):
             params = make(dice, options.tasks)
             began = time.perf_counter()
@@ -254,10 +287,13 @@ async def calls(client: Client, options: argparse.Namespace) -> None:
             seconds.append(time.perf_counter() - began)
             if sum(seconds) > 60:
                 break
+        meter.stop({"all": await pids()})
+        used = meter.used["all"] / len(seconds)
         seconds.sort()
         p50, p95 = (seconds[int(len(seconds) * share)] for share in (0.5, 0.95))
+        times = f"{p50 * 1000:.0f} | {p95 * 1000:.0f} | {used * 1000:.0f}"
         late = " (!)" if p95 > GOAL_SECONDS else ""
-        print(f"| {name} | {p50 * 1000:.0f} | {p95 * 1000:.0f}{late}{refused} |", flush=True)
+        print(f"| {name} | {times}{late}{refused} |", flush=True)
 
 
 @contextlib.asynccontextmanager

@@ -79,7 +79,7 @@ WITHOUT = {
     "tasks.m_create": "a file holds one task: a list in it is its commands",
     "tasks.m_get": "`task list --where 'id=[…]'` shows several",
     "tasks.m_update": "`task update` takes one id, as the fields follow it",
-    "tasks.m_explain": "`task explain` explains one",
+    "tasks.m_explain": "`task list --why`, after `tasks.list`: tests/cli/test_operations.py",
     "tasks.exists": "`task show` ends with 1 when there is none",
     "tasks.m_exists": "`task count --where 'id=[…]'` counts them",
     "tasks.write_message": "another name of tasks.message",

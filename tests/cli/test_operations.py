@@ -217,3 +217,27 @@ def test_the_newest_runs_are_listed(shell: Shell) -> None:
     assert len(shell.json("task", "runs", "a")) == 2
     (newest,) = shell.json("task", "runs", "a", "--limit", "1")
     assert newest["job_id"] == shell.json("task", "show", "a")["job_id"]
+
+
+def test_a_list_can_show_why_its_tasks_are_not_running(shell: Shell) -> None:
+    ask = ("task", "create", "--method", "_MESSAGE_", "--param", "name=approved")
+    shell.run(*ask, "--set", "id=asks")
+    later = ("task", "create", "--method", "do.echo", "--set", "delay=86400")
+    for number in range(101):
+        shell.run(*later, "--set", f'id="{number}"', "--set", "group=held")
+    shell.run("task", "suspend", "7", "--reason", "no paper")
+    head, row = shell.run("task", "list", "--where", "id=7", "--why").stdout.splitlines()
+    assert head.split() == ["ID", "STATUS", "SINCE", "WHY"]
+    assert " suspended it at 20" in row
+    chosen = shell.run("task", "list", "--where", "id=asks", "--why", "--columns", "why,id").stdout
+    assert "approved" in chosen
+    listed = shell.json("task", "list", "--group", "held", "--why", "--limit", "200")["data"]
+    explained = {one["id"]: shell.json("task", "explain", one["id"]) for one in listed[:2]}
+    for one in listed[:2]:
+        assert one["why"] == explained[one["id"]]["reasons"][0]["message"]
+    assert len(listed) == 101
+    assert all(one["why"] for one in listed)
+    assert shell.run("task", "list", "--where", "id=x", "--why").stderr == "no tasks\n"
+    both = shell.run("task", "list", "--failed", "--why")
+    assert both.returncode == 2
+    assert "--failed cannot be used with --why" in both.stderr
