@@ -68,7 +68,9 @@ class Group(click.Group):
 
     def _meant(self, ctx: click.Context, name: str) -> str:
         known = self.list_commands(ctx)
-        near = get_close_matches(name, known) or list(self._inner(ctx, known, name))
+        singular = name.removesuffix("s")
+        near = [singular] if singular in known else get_close_matches(name, known)
+        near = near or list(self._inner(ctx, known, name))
         if not near:
             return ""
         if len(near) == 1:
