@@ -16,8 +16,9 @@ from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
+from kaiju_tasks.manager.writing.recorded import is_recorded
 from kaiju_tasks.rights import ALL_SIGHT
-from kaiju_tasks.store.base import Condition, PageQuery, Store, StoreUnavailable, Transaction
+from kaiju_tasks.store.base import Condition, Store, StoreUnavailable, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
 
 T = TypeVar("T")
@@ -119,15 +120,8 @@ class PauseBook:
                 await tx.add_audit([audit])
             return Written(found, [])
 
-        if not await self._change(work) and not await self._is_recorded(audit):
+        if not await self._change(work) and not await is_recorded(self._store, audit):
             raise NotFound(f"there is no pause {pause_id!r}", id=pause_id)
-
-    async def _is_recorded(self, audit: AuditRecord) -> bool:
-        """Whether an earlier try, whose commit was in doubt, has written this audit record."""
-        _, found = await self._store.audit(
-            PageQuery([Condition("id", "eq", audit.id)], limit=1), ALL_SIGHT
-        )
-        return found > 0
 
     async def _change(self, work: Callable[[Transaction], Awaitable[Written[T]]]) -> T:
         value = await self._committer.transact(work)

@@ -255,6 +255,42 @@ async def test_a_pause_removed_by_a_commit_in_doubt_was_there(
     assert await ann("pauses.list") == []
 
 
+async def _interrupted_call(ann: Calls) -> str:
+    """A bulk call that its manager does not go on with; its id."""
+    for index in range(30):
+        await ann.create("a", id=f"t{index}", delay=3600)
+    begun = await ann("tasks.m_suspend", conditions={"id": {"like": "%"}}, rate=1, wait=0)
+    await ann.manager.bulks.stop()
+    await ann.manager.committer.settle()
+    return str(begun["bulk_id"])
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_bulk_call_stopped_by_a_commit_in_doubt_was_going_on(
+    ann: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    bulk_id = await _interrupted_call(ann)
+    in_doubt(manager, monkeypatch, committed=committed)
+    assert (await ann("bulk.stop", id=bulk_id))["state"] == "STOPPED"
+    assert [name for name, _, _ in await actions(ann)].count("bulk.stop") == 1
+
+
+async def test_a_stop_that_was_not_committed_is_no_success_when_another_one_was(
+    ann: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk_id = await _interrupted_call(ann)
+    eve = Calls(manager, Caller(Principal("eve", kind=None)))
+
+    async def stop_first() -> None:
+        await eve("bulk.stop", id=bulk_id)
+
+    in_doubt(manager, monkeypatch, committed=False, then=stop_first)
+    with pytest.raises(Conflict):
+        await ann("bulk.stop", id=bulk_id)
+    stops = [one for one in await audit(ann) if one["action"] == "bulk.stop"]
+    assert [one["user_id"] for one in stops] == ["eve"]
+
+
 OPERATIONS: dict[str, dict[str, Any]] = {
     "tasks.update": {"id": "t", "data": {"priority": 1}},
     "tasks.m_update": {"ids": ["t"], "data": {"priority": 2}},

@@ -19,7 +19,7 @@ def in_doubt(
 ) -> None:
     """The next transaction of a manager breaks at its commit, before it or after it.
 
-    :param then: happens after the commit, before the manager sees that it broke
+    :param then: happens after the commit or the rollback, before the manager sees that it broke
     """
     whole = manager.store.transaction
     left = [1]
@@ -27,12 +27,14 @@ def in_doubt(
     @asynccontextmanager
     async def transaction() -> AsyncIterator[Transaction]:
         broken = bool(left and left.pop())
-        async with whole() as tx:
-            yield tx
-            if broken and not committed:
-                raise StoreUnavailable("it broke before the commit", unknown=True)
-        if broken and then is not None:
-            await then()
+        try:
+            async with whole() as tx:
+                yield tx
+                if broken and not committed:
+                    raise StoreUnavailable("it broke before the commit", unknown=True)
+        finally:
+            if broken and then is not None:
+                await then()
         if broken:
             raise StoreUnavailable("it broke after the commit", unknown=True)
 

@@ -11,6 +11,7 @@ from kaiju_tasks.manager.bulk.run import LOOK_SECONDS, BulkRun
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
+from kaiju_tasks.manager.writing.recorded import is_recorded
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Store, Transaction
 from kaiju_tasks.store.bulks import StoredBulk
@@ -141,27 +142,22 @@ class BulkCalls:
         :raises Conflict: it has ended
         :raises Unavailable: the database cannot be reached
         """
-        stopped_before = False
 
-        async def work(tx: Transaction) -> Written[StoredBulk]:
-            nonlocal stopped_before
+        async def work(tx: Transaction) -> Written[tuple[StoredBulk, bool]]:
             bulk = await tx.lock_bulk(bulk_id)
             if bulk is None:
                 raise NotFound(f"there is no bulk call {bulk_id!r}", id=bulk_id)
-            if not bulk.running:
-                if stopped_before:
-                    return Written(bulk, [])
-                raise Conflict(f"the bulk call is {bulk.state} already", status=str(bulk.state))
-            bulk.progress.stopped_by = user_id
-            await save_end(tx, bulk, BulkState.STOPPED)
-            await tx.add_audit([audit])
-            return Written(bulk, [])
+            stops = bulk.running
+            if stops:
+                bulk.progress.stopped_by = user_id
+                await save_end(tx, bulk, BulkState.STOPPED)
+                await tx.add_audit([audit])
+            return Written((bulk, stops), [])
 
-        def in_doubt() -> None:
-            nonlocal stopped_before
-            stopped_before = True
-
-        return await self._committer.transact(work, in_doubt=in_doubt)
+        bulk, stopped = await self._committer.transact(work)
+        if not stopped and not await is_recorded(self._store, audit):
+            raise Conflict(f"the bulk call is {bulk.state} already", status=str(bulk.state))
+        return bulk
 
     # -- going on ---------------------------------------------------------------------------
 
