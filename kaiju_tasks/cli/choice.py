@@ -82,7 +82,7 @@ def read_where(where: tuple[str, ...], columns: Columns, **options: str | None) 
         if option is not None:
             _add(conditions, column, option, options)
     return {
-        column: _statuses(value, columns.statuses) if column == "status" else value
+        column: _statuses(value, columns) if column == columns.status else value
         for column, value in conditions.items()
     }
 
@@ -152,20 +152,22 @@ def _twice(column: str, options: dict[str, str | None]) -> str:
     )
 
 
-def _statuses(value: Any, known: tuple[str, ...]) -> Any:
+def _statuses(value: Any, columns: Columns) -> Any:
     """Convert a status, comma-separated statuses, or a list of them to the API's spelling."""
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, list):
         return value
-    return [_status(name, known) for name in value]
+    return [_status(name, columns) for name in value]
 
 
-def _status(name: Any, statuses: tuple[str, ...]) -> Any:
+def _status(name: Any, columns: Columns) -> Any:
     if not isinstance(name, str):
         return name
     status = name.strip().upper()
-    if status not in statuses:
-        known = ", ".join(statuses).lower()
-        raise Failed(f"{name.strip()!r:.100} is not a status. Statuses are: {known}.", USAGE)
+    if status not in columns.statuses:
+        known = ", ".join(columns.statuses).lower()
+        raise Failed(
+            f"{name.strip()!r:.100} is not a {columns.status}. Use one of: {known}.", USAGE
+        )
     return status

@@ -12,6 +12,8 @@ STATUSES = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "FINISHED", "F
 """The statuses of tasks."""
 OUTCOMES = ("FINISHED", "FAILED", "CANCELLED", "MISSED")
 """How runs end."""
+STATES = ("RUNNING", "FINISHED", "STOPPED", "FAILED")
+"""The states of bulk calls."""
 
 
 LABEL = "label."
@@ -22,7 +24,7 @@ class Columns(NamedTuple):
 
     :ivar text: columns that hold text: `123` is text there, too
     :ivar other: columns that hold numbers, flags or times
-    :ivar statuses: the values of the column `status`
+    :ivar statuses: the values of the column that `status` names
     :ivar labelled: `label.KEY` is a column with text, too
     """
 
@@ -30,6 +32,7 @@ class Columns(NamedTuple):
     other: frozenset[str]
     statuses: tuple[str, ...] = STATUSES
     labelled: bool = True
+    status: str = "status"
 
     def holds_text(self, name: str) -> bool:
         """Whether a column holds text."""
@@ -44,9 +47,14 @@ class Columns(NamedTuple):
 
 
 def _columns(
-    text: str, other: str, statuses: tuple[str, ...] = STATUSES, *, labelled: bool = False
+    text: str,
+    other: str,
+    statuses: tuple[str, ...] = STATUSES,
+    *,
+    labelled: bool = False,
+    status: str = "status",
 ) -> Columns:
-    return Columns(frozenset(text.split()), frozenset(other.split()), statuses, labelled)
+    return Columns(frozenset(text.split()), frozenset(other.split()), statuses, labelled, status)
 
 
 TASKS = _columns(
@@ -67,7 +75,7 @@ NOTIFICATIONS = _columns(
     "created enabled exit_code",
 )
 AUDIT = _columns("id user_id remote action target", "at")
-BULKS = _columns("id method user_id state", "started ended")
+BULKS = _columns("id method user_id state", "started ended", STATES, status="state")
 EVENTS = _columns(
     "event id job_id app_name status status_reason executor_id parent_id group group_id user_id "
     "manager_id",

@@ -10,11 +10,23 @@ from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
-from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, TASK_COLUMNS
+from kaiju_tasks.store.base import (
+    AUDIT_COLUMNS,
+    BULK_COLUMNS,
+    NOTIFICATION_COLUMNS,
+    RUN_COLUMNS,
+    TASK_COLUMNS,
+)
 from kaiju_tasks.times import show_time
 from tests.manager.hand import Calls
 
-COLUMNS = {"tasks": TASK_COLUMNS, "notifications": NOTIFICATION_COLUMNS, "audit": AUDIT_COLUMNS}
+COLUMNS = {
+    "tasks": TASK_COLUMNS,
+    "runs": RUN_COLUMNS,
+    "notifications": NOTIFICATION_COLUMNS,
+    "audit": AUDIT_COLUMNS,
+    "bulk": BULK_COLUMNS,
+}
 LATER = datetime(2040, 1, 31, 9, 0, tzinfo=UTC)
 FORMS = {
     "unix": LATER.timestamp(),

@@ -36,7 +36,7 @@ from tests.cli.test_every_command import answering
         (["task", "create", "."], ". cannot be read"),
         (["cron", "preview", "* * * * *", "-n", "0"], "-n"),
         (["run", "nowhere.yaml"], "nowhere.yaml cannot be read"),
-        (["task", "list", "--status", "finishd"], "is not a status. Statuses are: idle, queued"),
+        (["task", "list", "--status", "finishd"], "is not a status. Use one of: idle, queued"),
         (["executor"], "Give an Executor as MODULE:ATTR"),
         (
             ["executor", "kaiju_tasks.samples:executor", "--app-name", "x"],

@@ -1,5 +1,6 @@
 """`--where` and the options that are short for it."""
 
+import enum
 from typing import Any
 
 import pytest
@@ -8,16 +9,22 @@ from kaiju_tasks.api.filters import ISO_TIMES, UNIX_TIMES
 from kaiju_tasks.cli.choice import read_where
 from kaiju_tasks.cli.columns import (
     AUDIT,
+    BULKS,
     EVENTS,
     NOTIFICATIONS,
     RUNS,
-    STATUSES,
     TASKS,
     Columns,
 )
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
-from kaiju_tasks.store.base import AUDIT_COLUMNS, NOTIFICATION_COLUMNS, RUN_COLUMNS, TASK_COLUMNS
-from kaiju_tasks.types import TaskStatus
+from kaiju_tasks.store.base import (
+    AUDIT_COLUMNS,
+    BULK_COLUMNS,
+    NOTIFICATION_COLUMNS,
+    RUN_COLUMNS,
+    TASK_COLUMNS,
+)
+from kaiju_tasks.types import BulkState, RunOutcome, TaskStatus
 from tests.cli.conftest import Invoke, Shell
 
 COMMANDS = [
@@ -119,6 +126,7 @@ def test_every_command_refuses_a_condition_that_cannot_be_read(
         (RUNS, RUN_COLUMNS),
         (NOTIFICATIONS, NOTIFICATION_COLUMNS),
         (AUDIT, AUDIT_COLUMNS),
+        (BULKS, BULK_COLUMNS),
         (EVENTS, EVENT_COLUMNS),
     ],
 )
@@ -135,7 +143,7 @@ def test_every_command_refuses_a_status_that_does_not_exist(
     for where in ("status=finishd", 'status=["failed", "finishd"]'):
         refused = invoke(*command, "--where", where)
         assert refused.exit_code == 2
-        assert "'finishd' is not a status. Statuses are: idle, queued" in refused.output
+        assert "'finishd' is not a status. Use one of: idle, queued" in refused.output
 
 
 @pytest.mark.parametrize(
@@ -225,5 +233,20 @@ def test_lists_counts_and_operations_choose_the_same_tasks(shell: Shell) -> None
     assert shell.json("audit", "--where", 'at={"lt": "2026-01-01"}')["count"] == 0
 
 
-def test_the_statuses_to_choose_from_are_those_of_a_task() -> None:
-    assert set(STATUSES) == {str(status) for status in TaskStatus}
+@pytest.mark.parametrize(
+    ("columns", "statuses"),
+    [(TASKS, TaskStatus), (RUNS, RunOutcome), (NOTIFICATIONS, TaskStatus), (BULKS, BulkState)],
+)
+def test_the_statuses_to_choose_from_are_those_of_the_api(
+    columns: Columns, statuses: type[enum.Enum]
+) -> None:
+    assert set(columns.statuses) == {status.value for status in statuses}
+
+
+def test_the_state_of_a_bulk_call_is_written_in_any_case(invoke: Invoke) -> None:
+    wanted = {"state": ["RUNNING", "STOPPED"]}
+    assert read_where(("state=running,Stopped",), BULKS) == wanted
+    assert read_where(("STATE=stopped",), BULKS) == read_where((), BULKS, state="STOPPED")
+    refused = invoke("bulk", "list", "--where", "state=idle")
+    assert refused.exit_code == 2
+    assert "'idle' is not a state. Use one of: running, finished" in refused.stderr

@@ -14,12 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from kaiju_tasks.cli import results
+from kaiju_tasks.cli import remote, results
 from kaiju_tasks.cli.executor import OPERATIONS
 from kaiju_tasks.cli.executors import executors
+from kaiju_tasks.cli.fail import Failed
 from kaiju_tasks.cli.main import cli
 from tests.cli import walk
 from tests.cli.conftest import Invoke, Shell
@@ -105,6 +107,39 @@ def test_an_option_before_the_command_that_it_belongs_to_is_refused(
         assert result.exit_code == 2
         right = f"kaiju-tasks {group} list {' '.join(option)}"
         assert f"Put options after the command: {right}" in result.stderr
+
+
+TIMES = {"from", "to", "since", "until", "after", "before", "at"}
+
+
+def test_every_option_that_is_a_time_is_read_as_one(tmp_path: Path) -> None:
+    found = {
+        (*leaf.path, option.opts[0]): option.metavar
+        for leaf in walk.leaves(tmp_path)
+        for option in leaf.command.params
+        if isinstance(option, click.Option) and TIMES & {name.lstrip("-") for name in option.opts}
+    }
+    assert ("runs", "list", "--since") in found
+    assert {words for words, shown in found.items() if shown != "TIME"} == set()
+
+
+def test_a_time_in_unix_seconds_is_sent_as_a_number(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+
+    def call_within(seconds: float, method: str, /, **params: Any) -> Any:
+        sent.append(params)
+        raise Failed("it is not sent")
+
+    monkeypatch.setattr(remote, "call_within", call_within)
+    for leaf in walk.asking(tmp_path):
+        for option in leaf.command.params:
+            if isinstance(option, click.Option) and option.metavar == "TIME":
+                sent.clear()
+                invoke(*leaf.words, option.opts[0], "1764189065.5")
+                assert "1764189065.5" in json.dumps(sent), (leaf, option.opts)
+                assert '"1764189065.5"' not in json.dumps(sent), (leaf, option.opts)
 
 
 def test_a_wrong_option_is_exit_code_2_and_json_with_json(invoke: Invoke, tmp_path: Path) -> None:
