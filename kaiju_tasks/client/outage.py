@@ -30,6 +30,7 @@ class Outage:
     :param url: URL of the manager, for the log
     :param seconds: how long to repeat a call, 0 or more; `math.inf` repeats forever
     :param probe: makes a short call; a long poll would not return when the manager is back
+    :ivar answered: whether the manager has ever answered
     :raises InvalidParams: `seconds` is not a number from 0
     """
 
@@ -41,9 +42,9 @@ class Outage:
                 field="retry_seconds",
             )
         self.seconds = float(seconds)
+        self.answered = False
         self._url = url
         self._probe = probe
-        self._answered = False
         self._away = False
 
     async def outlast(
@@ -75,7 +76,7 @@ class Outage:
             except Unavailable as error:
                 now = loop.time()
                 give_up = min(until, now + self.seconds) if give_up is None else give_up
-                if not self._answered or not may_repeat(error) or now >= give_up:
+                if not self.answered or not may_repeat(error) or now >= give_up:
                     raise
                 self._gone(error)
                 await asyncio.sleep(min(backoff.next(), give_up - now))
@@ -102,7 +103,7 @@ class Outage:
             logger.debug("%s", error)
 
     def _back(self) -> None:
-        self._answered = True
+        self.answered = True
         if self._away:
             self._away = False
             logger.warning("The manager at %s answers again.", self._url)

@@ -19,6 +19,9 @@ RUNS_LOOKED_AT = 10
 class Waiting:
     """One wait for the end of a run.
 
+    A manager that has never answered is asked briefly first: a poll that it interrupts is repeated
+    only if the URL is known to be that of a manager.
+
     :param timeout: seconds; None waits forever
     """
 
@@ -50,7 +53,8 @@ class Waiting:
 
     async def _poll(self) -> tuple[dict[str, Any], bool]:
         asked_at = self._loop.time()
-        seconds = max(0.0, min(WAIT_SECONDS, self._until - asked_at))
+        longest = WAIT_SECONDS if self._outage.answered else 0.0
+        seconds = max(0.0, min(longest, self._until - asked_at))
         task = await self._ask(
             "tasks.wait",
             {"id": self._id, "timeout": seconds},

@@ -194,6 +194,20 @@ async def test_a_wait_outlasts_lost_answers_and_outages(
     assert (await waiting)["status"] == "FAILED"
 
 
+async def test_a_wait_that_is_the_first_call_outlasts_an_outage(
+    site: Site, way: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.call("tasks.create", data={**ECHO, "id": "a"})
+    async with Client(f"http://127.0.0.1:{way.port}", retry_seconds=30) as client:
+        waiting = asyncio.create_task(client.tasks.wait("a"))
+        await wait_until(lambda: "a" in site.manager.waiters.task_ids, "the manager is asked")
+        await way.close()
+        await logged(caplog, AWAY)
+        await way.open()
+        await site.call("tasks.cancel", id="a")
+        assert (await waiting)["status"] == "FAILED"
+
+
 async def test_a_wait_keeps_its_timeout_through_an_outage(client: Client, way: Proxy) -> None:
     await client.tasks.create({**ECHO, "id": "a"})
     waiting = asyncio.create_task(client.tasks.wait("a", timeout=0.5))
