@@ -17,7 +17,7 @@ from kaiju_tasks.cli.text import one_line
 from kaiju_tasks.embedded import MEMORY, Embedded, embedded, link_executors
 from kaiju_tasks.errors import with_end
 from kaiju_tasks.executor.registry import Executor
-from kaiju_tasks.settings import load_settings
+from kaiju_tasks.settings import Settings
 from kaiju_tasks.signals import handling_signals
 from kaiju_tasks.types import ENDED, MANAGER_APP, TaskStatus
 
@@ -33,6 +33,7 @@ class Pipeline:
 
     :param data: the task, as in `tasks.create`
     :param messages: (name, data), sent when the task has been created
+    :param settings: of the manager, apart from its database and its default stream
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Pipeline:
         executors: Sequence[Executor],
         messages: Sequence[tuple[str, Any]],
         progress: Progress,
+        settings: Settings,
     ) -> None:
         self._data = data
         self._executors = executors
         self._messages = messages
         self._progress = progress
+        self._settings = settings
         self._task: dict[str, Any] = {}
         self._asks: set[asyncio.Task[Any]] = set()
         self._served = [*(executor.app_name for executor in executors), MANAGER_APP]
@@ -62,7 +65,7 @@ class Pipeline:
             waits for something that cannot arrive
         """
         settings = msgspec.structs.replace(
-            load_settings(), db=MEMORY, default_app_name=self._executors[0].app_name
+            self._settings, db=MEMORY, default_app_name=self._executors[0].app_name
         )
         async with embedded(settings) as inside:
             created = await inside.call("tasks.create", data=self._data)

@@ -61,11 +61,13 @@ def run(
     from kaiju_tasks.cli.loop import run_loop
     from kaiju_tasks.cli.pipeline import Pipeline
     from kaiju_tasks.cli.progress import make_progress
+    from kaiju_tasks.cli.settings import read_settings
     from kaiju_tasks.errors import KaijuError
     from kaiju_tasks.executor.load import LoadError, load_executor
     from kaiju_tasks.executor.runtime import by_app_name
 
     show_warnings()
+    settings = read_settings(None, {})
     try:
         executors = [load_executor(place) for place in dict.fromkeys(places)]
         by_app_name(executors)
@@ -73,7 +75,7 @@ def run(
         raise Failed(f"{error}.", USAGE) from error
     try:
         progress = make_progress(quiet)
-        pipeline = Pipeline(data, executors, pairs, progress)
+        pipeline = Pipeline(data, executors, pairs, progress, settings)
         with when_interrupted("Stopped. The run has ended, and nothing of it is kept."):
             task = run_loop(pipeline.run())
     except KaijuError as error:

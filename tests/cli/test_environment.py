@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -38,8 +39,23 @@ async def test_a_pod_beside_a_service_named_kaiju_starts_and_logs_one_line(
     )
 
 
-async def test_a_setting_misspelt_beside_a_service_is_still_refused(processes: Processes) -> None:
-    process = processes.kaiju("serve", env={**SERVICE, "KAIJU_PROT": "8077"})
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve",),
+        ("executor", "kaiju_tasks.samples:executor"),
+        ("run", "task.json"),
+        ("db", "status"),
+    ],
+    ids=" ".join,
+)
+async def test_a_setting_misspelt_beside_a_service_is_still_refused(
+    processes: Processes, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "task.json").write_text('[{"method": "do.echo"}]')
+    words = [str(tmp_path / word) if word == "task.json" else word for word in arguments]
+    env = {**SERVICE, "KAIJU_PROT": "8077"}
+    process = processes.kaiju(*words, env=env)
     assert await process.ended() == 2
-    assert "Unknown setting KAIJU_PROT" in process.log
-    assert "Did you mean KAIJU_PORT?" in process.log
+    refusal = "Unknown setting KAIJU_PROT (in the environment). Did you mean KAIJU_PORT?"
+    assert process.log.splitlines() == [refusal]
