@@ -1,10 +1,11 @@
 """The messages between a manager and an executor (docs/protocol.md), version 1.
 
 JSON-RPC 2.0 over one WebSocket. The executor calls `manager.connect`, `manager.ping`,
-`manager.write_stage`, `manager.write_logs`, `manager.suspend_executor` and `manager.call`. The
-manager sends the notifications `executor.run`, `executor.revoke`, `executor.drain` and
-`executor.resume`. New fields have defaults and unknown fields are ignored, so that versions N and
-N-1 work together. Deadlines are sent as durations, because the clocks of the two sides may differ.
+`manager.write_stage`, `manager.write_logs`, `manager.suspend_executor`, `manager.call` and
+`manager.declare`. The manager sends the notifications `executor.run`, `executor.revoke`,
+`executor.drain` and `executor.resume`. New fields have defaults and unknown fields are ignored, so
+that versions N and N-1 work together. Deadlines are sent as durations, because the clocks of the
+two sides may differ.
 """
 
 from enum import StrEnum
@@ -25,6 +26,11 @@ __all__ = [
     "CommandInfo",
     "ConnectParams",
     "ConnectResult",
+    "Declaration",
+    "DeclareParams",
+    "DeclareResult",
+    "Declared",
+    "DeclaredState",
     "DrainParams",
     "Lease",
     "LoggedLine",
@@ -471,3 +477,58 @@ class CallParams(Struct, kw_only=True, omit_defaults=True):
     method: str
     params: dict[str, Any] = field(default_factory=dict)
     again: bool = False
+
+
+class Declaration(Struct, omit_defaults=True):
+    """A schedule that an executor declares.
+
+    :param task: a scheduled task, as `tasks.create` takes it, with an id
+    :param version: version of the application that declares it. A newer one replaces an older one
+    """
+
+    task: dict[str, Any]
+    version: Annotated[str, Meta(max_length=255)] = ""
+
+
+class DeclareParams(Struct):
+    """Params of `manager.declare`: the schedules of an executor must exist as it declares them.
+
+    :param schedules: at most 100
+    """
+
+    schedules: Annotated[list[Declaration], Meta(max_length=100)]
+
+
+class DeclaredState(StrEnum):
+    """created, replaced: the task is now as it was declared; unchanged: it was before. older: one
+    with a newer version stays; differs: it was changed, or declared otherwise with the same
+    version, and stays; busy: it changes only when its open run has ended; refused: it cannot be
+    declared."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    OLDER = "older"
+    DIFFERS = "differs"
+    BUSY = "busy"
+    REFUSED = "refused"
+
+
+class Declared(Struct, omit_defaults=True):
+    """The outcome of a declaration.
+
+    :param state: what has become of it
+    :param message: reason for people, unless it is as it was declared
+    """
+
+    state: DeclaredState
+    message: str = ""
+
+
+class DeclareResult(Struct):
+    """Result of `manager.declare`.
+
+    :param schedules: the outcome of each declaration, in the same order
+    """
+
+    schedules: list[Declared]

@@ -30,6 +30,7 @@ PROTOCOL_METHODS: dict[str, tuple[str, Any, Any]] = {
     "manager.write_logs": (TO_MANAGER, protocol.WriteLogsParams, protocol.WriteLogsResult),
     "manager.suspend_executor": (TO_MANAGER, protocol.SuspendExecutorParams, protocol.PingResult),
     "manager.call": (TO_MANAGER, protocol.CallParams, Any),
+    "manager.declare": (TO_MANAGER, protocol.DeclareParams, protocol.DeclareResult),
     "executor.run": (TO_EXECUTOR, protocol.RunParams, None),
     "executor.revoke": (TO_EXECUTOR, protocol.RevokeParams, None),
     "executor.drain": (TO_EXECUTOR, protocol.DrainParams, None),

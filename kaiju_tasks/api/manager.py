@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from kaiju_tasks.api.announcements import check_connect, check_leave, check_ping
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.declarations import Declarations
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
 from kaiju_tasks.api.stage_calls import StageCalls
@@ -32,6 +33,8 @@ from kaiju_tasks.protocol import (
     CallParams,
     ConnectParams,
     ConnectResult,
+    DeclareParams,
+    DeclareResult,
     PingParams,
     PingResult,
     SuspendExecutorParams,
@@ -57,10 +60,17 @@ class Acknowledgement(Struct):
 class ManagerApi:
     """The methods for executors."""
 
-    def __init__(self, manager: Manager, known: KnownMethods, calls: StageCalls) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        known: KnownMethods,
+        calls: StageCalls,
+        declarations: Declarations,
+    ) -> None:
         self._manager = manager
         self._known = known
         self._calls = calls
+        self._declarations = declarations
 
     async def connect(self, caller: Caller, params: ConnectParams) -> ConnectResult:
         """Connect an executor with its streams, commands, capacity and current leases."""
@@ -150,6 +160,15 @@ class ManagerApi:
         if lines:
             count_as_useful()
         return WriteLogsResult(lines)
+
+    async def declare(self, caller: Caller, params: DeclareParams) -> DeclareResult:
+        """Create the schedules that an executor declares, or replace older ones.
+
+        The scope of its token must grant the verb `create`, and the methods of their commands.
+        """
+        if caller.session is None:
+            raise InvalidRequest("call manager.connect on this connection before manager.declare")
+        return await self._declarations.declare(caller, params)
 
     async def list_active_executors(
         self, caller: Caller, params: Acknowledgement

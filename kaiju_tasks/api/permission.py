@@ -153,7 +153,7 @@ def _check_one(principal: Principal, definition: Definition, prefix: str) -> Non
         host = urlsplit(definition.webhook.url).hostname or ""
         if not principal.may_call_host(host):
             raise _forbidden(f"webhooks to {host!r:.100}", f"{prefix}.webhook")
-    if principal.kind is Kind.USER:
+    if principal.kind in (Kind.USER, Kind.EXECUTOR):
         if definition.system:
             raise _forbidden("system tasks", f"{prefix}.system")
         if abs(definition.priority) > USER_PRIORITY_MAX:

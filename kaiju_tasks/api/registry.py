@@ -9,6 +9,7 @@ from kaiju_tasks.api import params as p
 from kaiju_tasks.api.audit import AuditApi
 from kaiju_tasks.api.bulk import BulkApi
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.declarations import Declarations
 from kaiju_tasks.api.events import EventsApi
 from kaiju_tasks.api.executors import ExecutorsApi
 from kaiju_tasks.api.known import KnownMethods
@@ -49,6 +50,8 @@ from kaiju_tasks.protocol import (
     CallParams,
     ConnectParams,
     ConnectResult,
+    DeclareParams,
+    DeclareResult,
     PingParams,
     PingResult,
     SuspendExecutorParams,
@@ -103,7 +106,9 @@ def method_registry(manager: Manager | None = None) -> Registry:
     known: Any = None if manager is None else KnownMethods(manager.store)
     target: Any = manager
     calls: Any = None if manager is None else StageCalls(manager, registry)
-    _add_tasks(registry, _maker(TasksApi, target, known, StageMethods(registry)))
+    tasks = _maker(TasksApi, target, known, StageMethods(registry))
+    declarations: Any = None if manager is None else Declarations(manager, tasks)
+    _add_tasks(registry, tasks)
     _add_bulk(registry, _maker(BulkApi, target))
     _add_runs(registry, _maker(RunsApi, target))
     _add_logs(registry, _maker(LogsApi, target))
@@ -113,7 +118,7 @@ def method_registry(manager: Manager | None = None) -> Registry:
     _add_stats(registry, _maker(StatsApi, target))
     _add_notifications(registry, _maker(NotificationsApi, target))
     _add_executors(registry, _maker(ExecutorsApi, target))
-    _add_manager(registry, _maker(ManagerApi, target, known, calls))
+    _add_manager(registry, _maker(ManagerApi, target, known, calls, declarations))
     _add_pauses(registry, _maker(PausesApi, target))
     _add_events(registry, _maker(EventsApi, target))
     _add_system(registry, _maker(SystemApi, target))
@@ -380,6 +385,14 @@ def _add_manager(registry: Registry, manager: Any) -> None:
         CallParams,
         Any,
         (Forbidden, NotFound, Conflict, StaleLease, TooLarge, TooManyRequests, Unavailable),
+    )
+    add(
+        "declare",
+        access.SERVE,
+        manager.declare,
+        DeclareParams,
+        DeclareResult,
+        (Forbidden, Unavailable),
     )
     add(
         "list_active_executors",

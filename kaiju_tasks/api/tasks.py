@@ -169,7 +169,7 @@ class TasksApi:
         `created` of the result is true if this call created the task. It is not a time.
         """
         try:
-            defined = await self._checked(params.data, caller)
+            defined = await self.checked(params.data, caller)
         except InvalidParams as exc:
             raise (await self._problems(params.data, caller, exc))[0] from None
         warnings = await self._warnings(defined, params.strict)
@@ -310,7 +310,7 @@ class TasksApi:
         fails with the first. Executors are only checked if the task itself is valid.
         """
         try:
-            defined = await self._checked(params.data, caller)
+            defined = await self.checked(params.data, caller)
         except InvalidParams as exc:
             wrong = await self._problems(params.data, caller, exc)
             return Validation(False, [Problem(one.field, str(one)) for one in wrong], [])
@@ -324,8 +324,12 @@ class TasksApi:
         with _of_item(index):
             return (await review(self._known, defined, strict=strict, prefix=prefix)).accepted()
 
-    async def _checked(self, data: Any, caller: Caller) -> Defined:
-        """:raises InvalidParams: there are problems; this is one of them"""
+    async def checked(self, data: Any, caller: Caller) -> Defined:
+        """Check and define a new task of a caller.
+
+        :raises InvalidParams: there are problems; this is one of them
+        :raises Forbidden: the caller has not the right to what the task does
+        """
         defined = self._define_at(read_new_task(data), self._manager.clock.now(), caller)
         if defined.definition.next_task is not None:
             seen = seen_by(caller, access.OPERATE_TASKS)

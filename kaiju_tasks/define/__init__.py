@@ -1,6 +1,7 @@
 """Checks of a client's data, and the definition made from it. Pure, without a transaction."""
 
 from kaiju_tasks.define.circles import circles, hide_others, waits, without_wait
+from kaiju_tasks.define.precedence import is_newer
 from kaiju_tasks.define.problems import PROBLEMS_MAX, Surroundings, task_problems
 from kaiju_tasks.define.task import (
     Defined,
@@ -21,6 +22,7 @@ __all__ = [
     "circles",
     "define",
     "hide_others",
+    "is_newer",
     "read_new_task",
     "redefine",
     "succeed",

@@ -181,6 +181,7 @@ def succeed(new: Definition, old: Definition) -> frozenset[str]:
     new.created, new.user_id, new.token_id = old.created, old.user_id, old.token_id
     new.parent_id, new.root_id, new.depth = old.parent_id, old.root_id, old.depth
     new.version, new.edit, new.run_edits = old.version, old.edit, old.run_edits
+    new.declared = old.declared
     changed = frozenset(
         name
         for name in Definition.__struct_fields__

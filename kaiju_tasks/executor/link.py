@@ -12,6 +12,7 @@ from msgspec import Raw, structs
 
 from kaiju_tasks.errors import Conflict, MethodNotFound, NotAManager
 from kaiju_tasks.executor.clock import Clock, within
+from kaiju_tasks.executor.declared import DeclaredSchedules
 from kaiju_tasks.executor.lease_watchdog import LeaseWatchdog
 from kaiju_tasks.executor.log_sender import LogSender
 from kaiju_tasks.executor.messages import (
@@ -40,6 +41,7 @@ from kaiju_tasks.protocol import (
     CommandInfo,
     ConnectParams,
     ConnectResult,
+    Declaration,
     PingParams,
     SuspendExecutorParams,
 )
@@ -69,6 +71,7 @@ class Link:
     :param identity: the description of this executor; capacity, holding and attempt are filled in
     :param clock: the source of all times and waits
     :param random: the source of jitter between attempts
+    :param schedules: declared to each manager that accepts this executor
     :ivar url: that of the manager in use
     :ivar ping_seconds: the setting of the manager
     :ivar connected: whether a manager has accepted this executor and the connection is open
@@ -84,6 +87,7 @@ class Link:
         transport: Transport,
         clock: Clock,
         random: Random,
+        schedules: Sequence[Declaration] = (),
     ) -> None:
         if not urls:
             raise ValueError("at least one manager URL is needed")
@@ -99,6 +103,7 @@ class Link:
             runner.outbox, clock, random, self._expelled, self._reconnects.worked
         )
         self._logs = LogSender(runner.runtime.logs, clock, random)
+        self._schedules = DeclaredSchedules(schedules, clock)
         self._gate = runner.runtime.gate
         self._watchdog = LeaseWatchdog(clock, self._gate, runner.release_exclusive, self._orphaned)
         self.ping_seconds = DEFAULT_PING_SECONDS
@@ -257,6 +262,7 @@ class Link:
             self._sender.close()
             self._runner.runtime.calls.close()
             self._logs.close()
+            self._schedules.close()
 
     def _connect(self, session: Session) -> None:
         asked = self._gate.moment()
@@ -301,6 +307,7 @@ class Link:
         self._sender.open(session)
         self._runner.runtime.calls.open(session)
         self._logs.open(session)
+        self._schedules.open(session)
         self._apply_status(result.status)
         self._watchdog.renewed(asked)
         self.active_at = self._clock.time()

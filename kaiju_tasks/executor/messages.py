@@ -7,6 +7,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from kaiju_tasks.protocol import (
     ConnectResult,
+    DeclareResult,
     DrainParams,
     PingResult,
     RevokeParams,
@@ -19,6 +20,7 @@ __all__ = [
     "Request",
     "RpcError",
     "decode_connect",
+    "decode_declare",
     "decode_drain",
     "decode_frame",
     "decode_ping",
@@ -59,6 +61,7 @@ class Incoming(Struct):
 encode = msgspec.json.Encoder().encode
 decode_frame = msgspec.json.Decoder(Incoming).decode
 decode_connect = msgspec.json.Decoder(ConnectResult).decode
+decode_declare = msgspec.json.Decoder(DeclareResult).decode
 decode_ping = msgspec.json.Decoder(PingResult).decode
 decode_write_stage = msgspec.json.Decoder(WriteStageResult).decode
 decode_run = msgspec.json.Decoder(RunParams).decode

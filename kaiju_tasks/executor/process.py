@@ -107,7 +107,8 @@ async def run_executor(
     wire = WebSocketTransport(token) if transport is None else transport
     async with lifespans(served, shutdown_grace):
         identity = _identity(served, executor_id)
-        link = Link(urls, identity, runner, wire, clock, Random())
+        schedules = [schedule for executor in served for schedule in executor.schedules]
+        link = Link(urls, identity, runner, wire, clock, Random(), schedules)
         for executor in served:
             executor.offer.on_commands = lambda: link.announce(_commands(served))
         idle = idle_seconds if until_idle else None

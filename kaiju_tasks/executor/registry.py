@@ -14,8 +14,8 @@ from kaiju_tasks.executor.batch_signature import BatchSignature
 from kaiju_tasks.executor.middleware import Middleware, refuse_middleware
 from kaiju_tasks.executor.offer import Offer
 from kaiju_tasks.executor.params import Signature
-from kaiju_tasks.protocol import CommandInfo
-from kaiju_tasks.types import HOOKS
+from kaiju_tasks.protocol import CommandInfo, Declaration
+from kaiju_tasks.types import HOOKS, NewTask, TaskCommand
 
 __all__ = ["Command", "CommandKind", "Executor", "Lifespan"]
 
@@ -146,6 +146,7 @@ class Executor:
         self.offer = Offer()
         self._commands: dict[str, Command] = {}
         self._middlewares: list[Middleware] = []
+        self._schedules: dict[str, Declaration] = {}
 
     @property
     def commands(self) -> Mapping[str, Command]:
@@ -171,6 +172,52 @@ class Executor:
         refuse_middleware(function)
         self._middlewares.append(function)
         return function
+
+    @property
+    def schedules(self) -> Sequence[Declaration]:
+        """The schedules that are declared to managers."""
+        return list(self._schedules.values())
+
+    def schedule(
+        self,
+        name: str,
+        *,
+        commands: Sequence[str | TaskCommand | Mapping[str, Any]],
+        cron: str | None = None,
+        every: float | None = None,
+        version: str | int | None = None,
+        **fields: Any,
+    ) -> None:
+        """Declare a schedule beside the code: when the executor connects, the manager ensures that
+        a task exists with this definition. Its owner is the principal of the executor's token,
+        whose scope must grant the verb `create` and the methods.
+
+        A definition with a newer version replaces an older one. With the same version, the task
+        stays as it is, also if somebody has changed it.
+
+        :param name: id of the task
+        :param commands: names of methods, or commands
+        :param cron: the times of its runs; or `every`
+        :param every: seconds between its runs
+        :param version: of this definition; by default, the version of the executor. Versions are
+            compared by their numbers: 1.10 is newer than 1.9
+        :param fields: other fields of a task, such as `timezone`, `kws` and `max_retries`; the
+            stream is that of the executor unless `app_name` is given
+        :raises ValueError: the name is declared twice, or a field is missing, unknown or wrong
+        """
+        if name in self._schedules:
+            raise ValueError(f"the schedule `{name}` is declared twice")
+        if (cron is None) == (every is None):
+            raise ValueError(f"the schedule `{name}` needs either `cron` or `every`")
+        given = [{"method": one} if isinstance(one, str) else one for one in commands]
+        task = {"app_name": self.app_name, **fields, "id": name, "commands": given}
+        task |= {"every": every} if cron is None else {"cron": cron}
+        try:
+            msgspec.convert(plain := msgspec.to_builtins(task), NewTask)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise ValueError(f"the schedule `{name}` is wrong: {error}") from None
+        chosen = self.version if version is None else version
+        self._schedules[name] = Declaration(plain, "" if chosen is None else str(chosen))
 
     def announced(self, app_name: str | None = None) -> list[CommandInfo]:
         """The commands that are announced to managers.

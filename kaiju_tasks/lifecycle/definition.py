@@ -107,6 +107,8 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     :param depth: the number of creations between that run and this task
     :param version: increases with each change; `Task.rev`
     :param edit: the change that made this version; None for the first
+    :param declared: the version of the executor that declared the schedule, perhaps ""; None for a
+        task that no executor declared
     :param run_edits: changes of the last run that was changed while it was open
     """
 
@@ -149,6 +151,7 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
     depth: int = 0
     version: int = 1
     edit: Edit | None = None
+    declared: str | None = None
     run_edits: list[RunEdit] = []
 
     @property

@@ -9,7 +9,8 @@ class Kind(StrEnum):
     """What a principal is. It never changes: a person with two kinds has two principals.
 
     `viewer` reads its streams. `user` has its own tasks. `operator` operates all tasks of its
-    streams. `executor` serves its streams, and does nothing else. `admin` does everything but
+    streams. `executor` serves its streams, and does nothing
+    else, unless its token lets it declare schedules. `admin` does everything but
     serve streams.
     """
 

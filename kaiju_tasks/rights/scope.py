@@ -156,7 +156,10 @@ def rights_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it 
 def most_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it is immutable
     """Fill what the scope of a principal leaves out: it does not limit what a token grants beyond
     the defaults of the kind."""
-    return _filled(replace(_DEFAULTS[kind], message=_EVERY, stages=_EVERY, see_data=True), scope)
+    most = replace(_DEFAULTS[kind], message=_EVERY, stages=_EVERY, see_data=True)
+    if kind is Kind.EXECUTOR:  # a token may grant the right to declare schedules
+        most = replace(most, verbs=most.verbs | {Verb.CREATE}, methods=_EVERY)
+    return _filled(most, scope)
 
 
 def _filled(default: Rights, scope: Scope) -> Rights:

@@ -245,6 +245,7 @@ ROWS: dict[str, Row] = {
     "manager.write_stage": Row("- - - S -", _ends, InvalidRequest),
     "manager.write_logs": Row("- - - S -", lambda id: {"logs": []}, InvalidRequest),
     "manager.suspend_executor": Row("- - - S -", lambda id: HERE, Forbidden),
+    "manager.declare": Row("- - - S -", lambda id: {"schedules": []}, InvalidRequest),
     "manager.call": Row("- - - S -", _calls, InvalidRequest),
     "manager.list_active_executors": Row(OPERATED, _none, _no_stream, made="executor"),
     "manager.execute_stage": Row("- - - A A", _none),

@@ -20,7 +20,7 @@ from tests.manager.hand import Calls, HandExecutor, pinging
 
 SECRET = "canary-of-the-owner"
 WORK = {"method": "work", "params": {"text": SECRET}}
-ENDED = {"bulk.stop": Conflict, "manager.call": StaleLease}
+ENDED = {"bulk.stop": Conflict, "manager.call": StaleLease, "manager.declare": Forbidden}
 """Methods whose object has ended, and the error of those who may call them."""
 
 
@@ -249,4 +249,4 @@ async def test_executors_do_nothing_by_post(world: World) -> None:
     for method in served:
         found = await _call(calls, method.name, ROWS[method.name].params(world.executor.id))
         assert isinstance(found, KaijuError), (method.name, found)
-    assert len(served) == 6
+    assert len(served) == 7

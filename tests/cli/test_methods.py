@@ -92,6 +92,7 @@ WITHOUT = {
     "rpc.discover": "`openrpc` prints it without a manager",
     "manager.call": PROTOCOL,
     "manager.connect": PROTOCOL,
+    "manager.declare": PROTOCOL,
     "manager.ping": PROTOCOL,
     "manager.suspend_executor": PROTOCOL,
     "manager.write_stage": PROTOCOL,

@@ -114,6 +114,7 @@ class FakeManager:
     :ivar errors: methods that it answers with (code, message)
     :ivar ack: decides the ack of a report; None is the usual
     :ivar call: answers the calls of stages
+    :ivar declared: the answer to declared schedules
     """
 
     def __init__(self) -> None:
@@ -125,6 +126,7 @@ class FakeManager:
         self.error_data: Any = None
         self.ack: Callable[[Report], Ack | None] = lambda report: None
         self.call: Callable[[Any], Any] = lambda params: None
+        self.declared: Any = {"schedules": []}
         self.status = "ACTIVE"
         self.revoked: list[Lease] = []
         self.last_stage: dict[str, int] = {}
@@ -200,6 +202,8 @@ class FakeManager:
                 return {"acks": [self.ack(report) or self.usual(report) for report in reports]}
             case "manager.call":
                 return self.call(params)
+            case "manager.declare":
+                return self.declared
             case _:
                 return {"status": self.status}
 
@@ -301,7 +305,9 @@ class Rig:
             self.runtime, self.outbox, concurrency=concurrency, max_tasks=max_tasks
         )
         identity = ConnectParams(id="e1", app_names=[executor.app_name])
-        self.link = Link(urls, identity, self.runner, self.wire, self.clock, Random(1))
+        self.link = Link(
+            urls, identity, self.runner, self.wire, self.clock, Random(1), executor.schedules
+        )
         self.stuck = 0
         self.runtime.on_stuck = self._count_stuck
         self.running: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -22,6 +22,7 @@ PARAMS: dict[str, Any] = {
     "manager.write_logs": protocol.WriteLogsParams,
     "manager.suspend_executor": protocol.SuspendExecutorParams,
     "manager.call": protocol.CallParams,
+    "manager.declare": protocol.DeclareParams,
     "executor.run": protocol.RunParams,
     "executor.revoke": protocol.RevokeParams,
     "executor.drain": protocol.DrainParams,
@@ -32,6 +33,7 @@ RESULTS: dict[int, Any] = {
     17: protocol.PingResult,
     18: protocol.WriteStageResult,
     19: protocol.WriteLogsResult,
+    31: protocol.DeclareResult,
 }
 
 

@@ -17,6 +17,7 @@ OPEN = {
     "ConnectParams.data/additionalProperties": "what templates read of an executor",
     "manager.connect(data)/additionalProperties": "what templates read of an executor",
     "CallParams.params/additionalProperties": "parameters of any method of tasks",
+    "Declaration.task/additionalProperties": "a task, which is checked on its own",
     "manager.call(params)/additionalProperties": "parameters of any method of tasks",
     "manager.call result": "the result of any method of tasks",
     "Assignment.kws": "template arguments, as bytes",

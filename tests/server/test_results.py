@@ -93,6 +93,9 @@ async def executors(call: Checked) -> None:
     command = {"method": "do.work", "params": {"type": "object"}, "doc": "Work."}
     await call("manager.connect", id="e", app_names=["default"], commands=[command], capacity=4)
     await call("manager.ping", id="e", capacity=8)
+    nightly = {"id": "nightly", "cron": "@daily", "commands": [WORK]}
+    await call("manager.declare", schedules=[{"task": nightly, "version": "1"}, {"task": {}}])
+    await call("tasks.delete", id="nightly")
     for method in ("list_active_executors", "execute_stage", "wait_for_timer", "wait_for_message"):
         await call(f"manager.{method}")
     await call("executors.list")
