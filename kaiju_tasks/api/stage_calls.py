@@ -15,7 +15,7 @@ from kaiju_tasks.manager.writing.entries import Fence
 from kaiju_tasks.protocol import CallParams, Lease
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.rights.access import Reach
-from kaiju_tasks.rpc import Registry
+from kaiju_tasks.rpc import Registry, count_as_useful
 
 __all__ = ["StageCalls"]
 
@@ -112,4 +112,6 @@ class StageCalls:
             fence=fence,
             is_gone=is_gone,
         )
-        return await self._calls.call(call)
+        result = await self._calls.call(call)
+        count_as_useful()  # it is the work of a task: reports and pings do not rest because of it
+        return result

@@ -23,6 +23,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.rights import Kind, Principal, Scope
+from kaiju_tasks.rpc import Effort
 from kaiju_tasks.settings import Settings
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.wait import wait_until
@@ -288,6 +289,19 @@ class TestLimits:
         with pytest.raises(TooManyRequests) as many:
             await stage("tasks.create", data=WORK)
         assert many.value.data["type"] == "too_many_tasks"
+
+
+async def test_a_call_is_work_for_which_the_executor_does_not_rest(
+    call: Calls, executor: HandExecutor
+) -> None:
+    stage = await begin(call, executor, id="p")
+    effort = Effort()
+    await effort.measure(stage("tasks.get", id="p"))
+    assert effort.useful
+    refused = Effort()
+    with pytest.raises(StaleLease):
+        await refused.measure(stage.but(nonce="x")("tasks.get", id="p"))
+    assert not refused.useful
 
 
 async def test_waits_hold_up_no_other_call(call: Calls, executor: HandExecutor) -> None:
