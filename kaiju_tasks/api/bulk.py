@@ -25,7 +25,7 @@ from kaiju_tasks.lifecycle import Delete, situation_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.bulk.actions import ACTIONS, Action
 from kaiju_tasks.manager.bulk.ledger import brief, refusal_of, shown_args, shown_conditions
-from kaiju_tasks.rights import Access, Decision, Sight, Target, access, may
+from kaiju_tasks.rights import Access, Decision, Principal, Sight, Target, access, may
 from kaiju_tasks.store.base import BULK_COLUMNS, Condition
 from kaiju_tasks.store.bulks import BulkArgs, BulkOrder, BulkProgress, StoredBulk
 from kaiju_tasks.store.query import sight_conditions
@@ -131,7 +131,7 @@ class BulkApi:
         conditions = _read(params.conditions)
         seen = [*conditions, *sight_conditions(sight)]
         if params.dry_run:
-            return await self._foresee(action, seen, sight, args)
+            return await self._foresee(caller.principal, action, seen, sight, args)
         expected = await self._store.count(seen, sight)
         _check_rate(params.rate, expected)
         new_id = self._manager.dice.new_id
@@ -166,14 +166,19 @@ class BulkApi:
         return _result(found)
 
     async def _foresee(
-        self, action: Action, seen: list[Condition], sight: Sight, args: BulkArgs
+        self,
+        principal: Principal,
+        action: Action,
+        seen: list[Condition],
+        sight: Sight,
+        args: BulkArgs,
     ) -> BulkResult:
         """What a call would do now."""
         matched = refused = 0
         refusals: dict[tuple[str, str | None], RefusalCount] = {}
         for situation, count in await self._store.situations(seen, sight):
             matched += count
-            error = action.foresee(situation, args)
+            error = action.foresee(situation, args, principal, None)
             refusal = None if error is None else refusal_of("", error)
             if refusal is not None:
                 refused += count
@@ -184,8 +189,9 @@ class BulkApi:
         views = await self._store.tasks(sample, sight, results=False)
         errors = []
         for task_id in sample:
-            view = views.get(task_id)
-            error = None if view is None else action.foresee(situation_of(view.row), args)
+            if (view := views.get(task_id)) is None:
+                continue
+            error = action.foresee(situation_of(view.row), args, principal, task_id)
             if error is not None and (refusal := refusal_of(task_id, error)) is not None:
                 errors.append(refusal)
         return BulkResult(

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionParams
+from kaiju_tasks.api.parents import without_parent
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.errors import InvalidRequest, TooManyRequests
@@ -45,7 +46,8 @@ class EventsApi:
                 limit=SUBSCRIPTIONS_MAX,
             )
         id = self._dice.nonce()
-        socket = _Socket(id, connection, caller, self._hub)
+        hides_parents = bool(sight.streams)
+        socket = _Socket(id, connection, caller, self._hub, hides_parents=hides_parents)
         subscription = Subscription(conditions, socket.take, socket.lost)
         caller.subscriptions[id] = subscription
         self._hub.subscribe(subscription)
@@ -77,13 +79,24 @@ def _brief(event: TaskEvent) -> TaskEvent:
 class _Socket:
     """Sends the events of one subscription. It never waits: a slow subscriber is dropped."""
 
-    def __init__(self, id: str, connection: Connection, caller: Caller, hub: EventHub) -> None:
+    def __init__(
+        self,
+        id: str,
+        connection: Connection,
+        caller: Caller,
+        hub: EventHub,
+        *,
+        hides_parents: bool,
+    ) -> None:
         self._id = id
         self._connection = connection
         self._caller = caller
         self._hub = hub
+        self._hides_parents = hides_parents
 
     def take(self, event: EncodedEvent) -> None:
+        if self._hides_parents and event.event.parent_id is not None:
+            event = EncodedEvent(without_parent(event.event))
         if not self._caller.principal.sees_data:
             event = EncodedEvent(_brief(event.event))
         if not self._connection.offer(event.notification(self._id)):

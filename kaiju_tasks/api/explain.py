@@ -6,11 +6,12 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from kaiju_tasks.api.queries import ids_in_sight
 from kaiju_tasks.api.reasons import Facts, reasons
 from kaiju_tasks.api.views import brief_error
 from kaiju_tasks.errors import with_end
 from kaiju_tasks.lifecycle import Pauses, Wait
-from kaiju_tasks.rights import ALL_SIGHT
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store.base import Condition, ExecutorRow, PageQuery, Store, TaskView
 from kaiju_tasks.types import Explanation, TaskStatus
 
@@ -21,12 +22,14 @@ HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 class Explainer:
     """Explains tasks. What concerns all of them is read once.
 
+    :param sight: the tasks that an explanation may name
     :param data: whether to show the messages of their errors, their concurrency keys and the names
         of their messages
     """
 
-    def __init__(self, store: Store, *, data: bool = True) -> None:
+    def __init__(self, store: Store, sight: Sight, *, data: bool = True) -> None:
         self._store = store
+        self._sight = sight
         self._data = data
         self._pauses: Pauses | None = None
         self._executors: list[ExecutorRow] | None = None
@@ -37,11 +40,17 @@ class Explainer:
             self._pauses = Pauses(await self._store.pauses())
         if self._executors is None and view.row.status is TaskStatus.QUEUED:
             self._executors = await self._store.executors(ALL_SIGHT)
-        return await _explain(self._store, view, self._pauses, self._executors or [], self._data)
+        executors = self._executors or []
+        return await _explain(self._store, view, self._pauses, executors, self._data, self._sight)
 
 
 async def _explain(
-    store: Store, view: TaskView, pauses: Pauses, executors: Sequence[ExecutorRow], data: bool
+    store: Store,
+    view: TaskView,
+    pauses: Pauses,
+    executors: Sequence[ExecutorRow],
+    data: bool,
+    sight: Sight,
 ) -> Explanation:
     row, definition = view.row, view.definition
     if not data:
@@ -54,6 +63,9 @@ async def _explain(
             facts.slot_used = await store.slot_used(definition.slot_key)
     if row.status is TaskStatus.WAITING and row.job_id is not None:
         facts.children = await store.children(Wait(row.job_id, row.stage))
+        if sight.streams and facts.children:
+            ids = [child.child_id for child in facts.children]
+            facts.unseen = frozenset(ids) - await ids_in_sight(store, ids, sight)
     if row.status is TaskStatus.SUSPENDED:
         facts.held_by = await _who_suspended(store, view)
     found = reasons(facts)

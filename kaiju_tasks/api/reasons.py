@@ -44,6 +44,7 @@ class Facts(Struct):
     :param ahead: number of tasks before it in the stream
     :param slot_used: number of executing runs with its concurrency key
     :param children: tasks that its `_TASKS_` stage waits for
+    :param unseen: those of them that are not named
     :param held_by: user who suspended it, and the time (UNIX seconds)
     """
 
@@ -56,6 +57,7 @@ class Facts(Struct):
     ahead: int = 0
     slot_used: int = 0
     children: list[Child] = field(default_factory=list)
+    unseen: frozenset[str] = frozenset()
     held_by: tuple[str | None, float] | None = None
 
 
@@ -339,17 +341,19 @@ def _waits_for_tasks(facts: Facts, end: str) -> WhyNot:
     children = facts.children
     left = [child.child_id for child in children if child.status is None]
     failed = [child.child_id for child in children if child.status == TaskStatus.FAILED]
+    named = [one for one in left if one not in facts.unseen]
+    names = f" ({_listed(named)})" if named else ""
     hook = compiled_tasks(bytes(facts.definition.commands[facts.row.stage].params))
     return WhyNot(
         "tasks",
-        f"it waits for tasks: {len(left)} of {len(children)} have not ended ({_listed(left)}){end}",
+        f"it waits for tasks: {len(left)} of {len(children)} have not ended{names}{end}",
         {
             "mode": hook.mode,
             "on_error": hook.on_error,
             "children": len(children),
-            "left": left[:SHOWN_IDS],
+            "left": named[:SHOWN_IDS],
             "left_count": len(left),
-            "failed": failed[:SHOWN_IDS],
+            "failed": [one for one in failed if one not in facts.unseen][:SHOWN_IDS],
             "wait_deadline": facts.row.wait_deadline,
         },
     )

@@ -6,6 +6,7 @@ from msgspec.structs import asdict
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.filters import RUN_CHOICES
 from kaiju_tasks.api.params import RUN_SORTED, JobParams, RunListParams
+from kaiju_tasks.api.parents import with_seen_parents
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import Sort, read_after, read_conditions, read_sort, write_cursor
 from kaiju_tasks.api.views import hide_data, open_run
@@ -44,6 +45,7 @@ class RunsApi:
         full = page.cut or len(page.runs) == params.limit
         cursor = _cursor_after(page.runs[-1], sort) if full else None
         runs = [found.run for found in page.runs]
+        await with_seen_parents(self._store, caller, runs)
         if not caller.principal.sees_data:
             hide_data(runs)
         more = True if page.more else UNSET
@@ -57,6 +59,7 @@ class RunsApi:
         found = found or await self._ended(params.job_id, sight)  # ended between the two reads
         if found is None:
             raise NotFound(f"there is no run {params.job_id!r}", job_id=params.job_id)
+        await with_seen_parents(self._store, caller, [found])
         if not caller.principal.sees_data:
             hide_data([found])
         return found

@@ -42,6 +42,7 @@ from kaiju_tasks.api.params import (
     VersionsParams,
     WaitParams,
 )
+from kaiju_tasks.api.parents import with_seen_parents, without_unseen_parents
 from kaiju_tasks.api.permission import (
     COMMANDS_OF,
     check_change,
@@ -190,11 +191,11 @@ class TasksApi:
                 if refuses(defined.definition, holder.definition):
                     raise _duplicate(exc.holder, holder) from None
                 warnings += _reuse_warnings(defined.definition, holder.definition, "data")
-                return _created(_shown(caller, holder), False, warnings)
+                return _created(await self._shown(caller, holder), False, warnings)
             view = _new_view(step, draft)
             if view is None:
                 view = (await self._read_back([(step, draft.definition)]))[step.row.id]
-            return _created(_shown(caller, view), True, warnings)
+            return _created(await self._shown(caller, view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
@@ -290,11 +291,12 @@ class TasksApi:
             if isinstance(outcome, Duplicate) and outcome.holder in tasks:
                 holder = tasks[outcome.holder].definition
                 warnings[index] += _reuse_warnings(draft.definition, holder, f"data.{index}")
-        data = may_see_data(caller)
+        known = list(tasks.values())
+        shown = dict(zip(tasks, await self._all_shown(caller, known), strict=True))
         return [
-            _created(task_view(tasks[task_id], data=data), isinstance(outcome, Step), found)
+            _created(shown[task_id], isinstance(outcome, Step), found)
             for found, outcome, task_id in zip(warnings, outcomes, ids, strict=True)
-            if task_id in tasks
+            if task_id in shown
         ]
 
     async def _taken(self, caller: Caller, task_id: str, index: int) -> Conflict:
@@ -409,7 +411,7 @@ class TasksApi:
     # -- reading -----------------------------------------------------------------------------
 
     async def _task(self, caller: Caller, task_id: str, needs: Access = access.READ_TASKS) -> Task:
-        return _shown(caller, await self._view(caller, task_id, needs=needs))
+        return await self._shown(caller, await self._view(caller, task_id, needs=needs))
 
     async def _view(
         self,
@@ -425,6 +427,17 @@ class TasksApi:
             raise NotFound(f"there is no task {task_id!r}", id=task_id)
         return views[task_id]
 
+    async def _shown(self, caller: Caller, view: TaskView) -> Task:
+        """A task with what the caller may see of it."""
+        [task] = await self._all_shown(caller, [view])
+        return task
+
+    async def _all_shown(self, caller: Caller, views: Sequence[TaskView]) -> "list_[Task]":
+        """Tasks with what the caller may see of them."""
+        data = may_see_data(caller)
+        seen = await without_unseen_parents(self._store, caller, views)
+        return [task_view(view, data=data) for view in seen]
+
     async def get(self, caller: Caller, params: IdParams) -> Task:
         """Get a task."""
         return await self._task(caller, params.id)
@@ -432,7 +445,8 @@ class TasksApi:
     async def m_get(self, caller: Caller, params: IdsParams) -> list[Task]:
         """Get tasks in the order of `ids`. Unknown ids are left out."""
         views = await self._store.tasks(params.ids, seen_by(caller, access.READ_TASKS))
-        return [_shown(caller, views[task_id]) for task_id in params.ids if task_id in views]
+        found = [views[task_id] for task_id in params.ids if task_id in views]
+        return await self._all_shown(caller, found)
 
     async def exists(self, caller: Caller, params: IdParams) -> bool:
         """Return whether a task with this id exists."""
@@ -474,7 +488,10 @@ class TasksApi:
         full = page.cut or len(page.tasks) == params.limit
         cursor = _cursor_after(page.tasks[-1], sort) if full else None
         return TaskList(
-            [_shown_columns(caller, view, columns) for view in page.tasks],
+            [
+                _shown_columns(caller, view, columns)
+                for view in await without_unseen_parents(self._store, caller, page.tasks)
+            ],
             page.total,
             params.offset,
             cursor,
@@ -537,7 +554,7 @@ class TasksApi:
                 pause = max(WAIT_POLL_SECONDS, WAIT_POLL_SECONDS_EACH * len(self._manager.waiters))
                 watch.clear()
                 view = await self._view(caller, params.id)
-        return _shown(caller, view)
+        return await self._shown(caller, view)
 
     async def explain(self, caller: Caller, params: IdParams) -> Explanation:
         """Explain why a task is not running now, for people and programs."""
@@ -567,10 +584,13 @@ class TasksApi:
         Parents come before the tasks that they created. At most 1,000 tasks are listed.
         """
         view = await self._view(caller, params.id, results=False)
-        return await family_of(self._store, view, seen_by(caller, access.READ_TASKS))
+        family = await family_of(self._store, view, seen_by(caller, access.READ_TASKS))
+        await with_seen_parents(self._store, caller, family.data)
+        return family
 
     def _explainer(self, caller: Caller) -> Explainer:
-        return Explainer(self._store, data=caller.principal.sees_data)
+        sight = seen_by(caller, access.READ_TASKS)
+        return Explainer(self._store, sight, data=caller.principal.sees_data)
 
     # -- changing ----------------------------------------------------------------------------
 
@@ -592,7 +612,7 @@ class TasksApi:
         change = Witness(permitted(caller, needs, event))
         step = await self._committer.apply(params.id, change.event, audit=audit)
         changed = (step, step.definition or change.definition)
-        return _shown(caller, (await self._read_back([changed]))[params.id])
+        return await self._shown(caller, (await self._read_back([changed]))[params.id])
 
     async def _read_back(self, changed: Sequence[tuple[Step, Definition]]) -> dict[str, TaskView]:
         """Tasks that this call has changed, by id. What cannot be read is as it was written: the
@@ -655,7 +675,8 @@ class TasksApi:
             audits=[self._audit(caller, "m_update", task_id, **details) for task_id in ids],
         )
         views = await self._store.tasks(ids, seen)
-        return [_shown(caller, views[task_id]) for task_id in ids if task_id in views]
+        found = [views[task_id] for task_id in ids if task_id in views]
+        return await self._all_shown(caller, found)
 
     def _check_change(self, data: dict[str, Any]) -> None:
         """Check an update that no task exists for, against a task with one command."""
@@ -930,11 +951,6 @@ def _taken(task_id: str, status: str | None, **data: Any) -> Conflict:
     return Conflict(
         f"a task with the id {task_id!r} exists already", status=status, id=task_id, **data
     )
-
-
-def _shown(caller: Caller, view: TaskView) -> Task:
-    """A task with what the caller may see of it."""
-    return task_view(view, data=may_see_data(caller))
 
 
 def _shown_columns(caller: Caller, view: TaskView, columns: tuple[str, ...]) -> dict[str, Any]:

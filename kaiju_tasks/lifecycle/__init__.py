@@ -47,7 +47,6 @@ from kaiju_tasks.lifecycle.events import (
 )
 from kaiju_tasks.lifecycle.foresight import foresee
 from kaiju_tasks.lifecycle.handlers.due import due_at
-from kaiju_tasks.lifecycle.handlers.operators import held_by_operator
 from kaiju_tasks.lifecycle.handlers.update import FIXED_DURING_A_RUN
 from kaiju_tasks.lifecycle.lineage import WAIT_SECONDS, Cause, cause_of, descend, inherit_labels
 from kaiju_tasks.lifecycle.move import Move, holds
@@ -62,6 +61,7 @@ from kaiju_tasks.lifecycle.pauses import (
 from kaiju_tasks.lifecycle.restarts import (
     FAILED_STAGE,
     Situation,
+    held_by_operator,
     situation_of,
     stage_to_restart,
 )

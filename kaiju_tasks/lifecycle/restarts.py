@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 from kaiju_tasks.errors import Conflict, InvalidParams
 from kaiju_tasks.lifecycle.state import Row
+from kaiju_tasks.types import Reason, TaskStatus
 
 FAILED_STAGE: Literal["failed"] = "failed"
 """In place of the number of a stage: the one at which the last run has failed."""
@@ -13,12 +14,14 @@ class Situation(NamedTuple):
     """What of a row decides whether an operator's call is refused.
 
     :param last_stage: the last stage from which a new run can start
+    :param held: whether an operator has suspended it, or will have when its stage ends
     """
 
     status: str
     open: bool
     exit_code: int | None
     last_stage: int
+    held: bool
 
     @property
     def has_failed(self) -> bool:
@@ -28,7 +31,13 @@ class Situation(NamedTuple):
 
 def situation_of(row: Row) -> Situation:
     """The situation of a task."""
-    return Situation(row.status, row.open, row.exit_code, min(row.stage, row.stages - 1))
+    last = min(row.stage, row.stages - 1)
+    return Situation(row.status, row.open, row.exit_code, last, held_by_operator(row))
+
+
+def held_by_operator(row: Row) -> bool:
+    """Whether an operator has suspended a task, or will have when its stage ends."""
+    return (row.status is TaskStatus.SUSPENDED or row.hold_next) and row.reason != Reason.USER
 
 
 def stage_to_restart(situation: Situation, stage: int | Literal["failed"]) -> int:

@@ -28,7 +28,7 @@ from kaiju_tasks.store.columns import AUDIT_COLUMNS as AUDIT_SELECTED
 from kaiju_tasks.store.columns import NOTIFICATION_COLUMNS as NOTIFICATION_SELECTED
 from kaiju_tasks.store.columns import storable
 from kaiju_tasks.store.parts import LABEL, label_key
-from kaiju_tasks.types import RunOutcome, TaskStatus
+from kaiju_tasks.types import Reason, RunOutcome, TaskStatus
 
 LIST_LIMIT = 10_000
 READ_BYTES_MAX = 16 * 1024 * 1024
@@ -440,9 +440,13 @@ def situations(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, 
     made = task_query(dialect)
     where = made.where(conditions)
     last = "CASE WHEN t.stage < t.stages THEN t.stage ELSE t.stages - 1 END"
+    held = (
+        f"CASE WHEN (t.status = '{TaskStatus.SUSPENDED}' OR t.hold_next) "
+        f"AND coalesce(t.status_reason, '') <> '{Reason.USER}' THEN 1 ELSE 0 END"
+    )
     return (
-        f"SELECT t.status, t.run_open, t.exit_code, {last}, count(*) FROM {_source(where)} "
-        f"WHERE {where} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        f"SELECT t.status, t.run_open, t.exit_code, {last}, {held}, count(*) "
+        f"FROM {_source(where)} WHERE {where} GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5",
         made.values,
     )
 

@@ -107,8 +107,8 @@ class SharedStore(ABC):
         seen = [*conditions, *queries.sight_conditions(sight)]
         found = await self._select(queries.situations(self._dialect, seen), asked=True)
         return [
-            (Situation(status, bool(run_open), exit_code, last), count)
-            for status, run_open, exit_code, last, count in found
+            (Situation(status, bool(run_open), exit_code, last, bool(held)), count)
+            for status, run_open, exit_code, last, held, count in found
         ]
 
     async def matching(

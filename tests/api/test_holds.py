@@ -45,7 +45,10 @@ async def test_a_user_does_not_lift_the_hold_of_an_operator(
         with pytest.raises(Forbidden, match="an operator has suspended the task 't'"):
             await bob(method, id="t", **params)
     for method, params in BULK.items():
+        dry = await bob(method, conditions=ONLY_T, dry_run=True, **params)
         done = await bob(method, conditions=ONLY_T, **params)
+        assert (dry["refused"], dry["pending"], dry["errors"]) == (1, 0, done["errors"])
+        assert [(one["reason"], one["count"]) for one in dry["refusals"]] == [("forbidden", 1)]
         assert (done["done"], [one["reason"] for one in done["refusals"]]) == (0, ["forbidden"])
     assert (await bob("tasks.suspend", id="t"))["status_reason"] == "operator"
     assert await bob.get("t") == held
@@ -104,3 +107,56 @@ async def test_without_tokens_everybody_lifts_every_hold(call: Calls) -> None:
     await call.create("work", id="t")
     assert (await call("tasks.suspend", id="t"))["status_reason"] == "operator"
     assert (await call("tasks.resume", id="t"))["status"] == "QUEUED"
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [("cancel", "FAILED"), ("delete", "FAILED"), ("reset", "QUEUED"), ("suspend", "SUSPENDED")],
+)
+async def test_a_parent_decides_about_a_child_that_an_operator_has_suspended(
+    call: Calls, bob: Calls, action: str, status: str
+) -> None:
+    create = [{"id": "child", "commands": [{"method": "work"}]}]
+    await bob.create({"method": "_TASKS_", "params": {"create": create}}, id="parent")
+    await bob.until("child", "QUEUED")
+    operator = await as_(call, "op", Kind.OPERATOR)
+    await operator("tasks.suspend", id="child")
+    await bob(f"tasks.{action}", id="parent")
+    child = await bob.until("child", status)
+    assert child["status_reason"] == ("operator" if action == "suspend" else None)
+
+
+async def test_an_operator_who_holds_the_parent_too_holds_the_family(
+    call: Calls, bob: Calls
+) -> None:
+    create = [{"id": "child", "commands": [{"method": "work"}]}]
+    await bob.create({"method": "_TASKS_", "params": {"create": create}}, id="parent")
+    await bob.until("child", "QUEUED")
+    operator = await as_(call, "op", Kind.OPERATOR)
+    for task_id in ("parent", "child"):
+        await operator("tasks.suspend", id=task_id)
+    for method, params in LIFTS.items():
+        with pytest.raises(Forbidden):
+            await bob(method, id="parent", **params)
+    assert (await bob.get("child"))["status_reason"] == "operator"
+
+
+@pytest.mark.parametrize("wait_stage", [False, True])
+async def test_a_dry_run_foresees_which_holds_a_user_cannot_lift(
+    call: Calls, bob: Calls, executor: HandExecutor, wait_stage: bool
+) -> None:
+    operator = await as_(call, "op", Kind.OPERATOR)
+    await executor.take()
+    await bob.create("work", id="own")
+    await executor.take()
+    await bob.create("work", id="free")
+    await executor.take()
+    await operator("tasks.suspend", id="t", wait_stage=wait_stage)
+    await bob("tasks.suspend", id="own", wait_stage=wait_stage)
+    everything = {"id": ["t", "own", "free"]}
+    for caller, refused in ((operator, 0), (bob, 1)):
+        dry = await caller("tasks.m_cancel", conditions=everything, dry_run=True)
+        assert (dry["refused"], dry["pending"]) == (refused, 3 - refused)
+        assert [one["id"] for one in dry["errors"]] == ["t"] * refused
+    real = await bob("tasks.m_cancel", conditions=everything)
+    assert (real["refused"], real["errors"]) == (1, dry["errors"])

@@ -150,7 +150,7 @@ async def test_situations_are_counted(store: Store) -> None:
     for id in ("a", "b"):
         await add(store, id)
     row = (await store.tasks(["a"], ALL_SIGHT))["a"].row
-    expected = Situation(str(row.status), row.open, row.exit_code, 0)
+    expected = Situation(str(row.status), row.open, row.exit_code, 0, False)
     assert await store.situations([], ALL_SIGHT) == [(expected, 2)]
 
 

@@ -13,9 +13,8 @@ from kaiju_tasks.lifecycle.events import (
 )
 from kaiju_tasks.lifecycle.lineage import chain_of
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.restarts import situation_of, stage_to_restart
+from kaiju_tasks.lifecycle.restarts import held_by_operator, situation_of, stage_to_restart
 from kaiju_tasks.lifecycle.run import abort, begin, close_run, open_run, proceed, rest
-from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.statuses import EXECUTED, FAILED, QUEUED, SUSPENDED, WAITING
 from kaiju_tasks.lifecycle.step import CopyResults, RunEnd
 from kaiju_tasks.lifecycle.versions import Author, differing
@@ -46,11 +45,6 @@ def suspend_held(move: Move, event: Suspend) -> None:
         move.nothing()
     else:
         move.stand(SUSPENDED, Reason.OPERATOR)
-
-
-def held_by_operator(row: Row) -> bool:
-    """Whether an operator has suspended a task, or will have when its stage ends."""
-    return (row.status is SUSPENDED or row.hold_next) and row.reason != Reason.USER
 
 
 def resume(move: Move, event: Resume) -> None:

@@ -22,6 +22,7 @@ from kaiju_tasks.lifecycle import (
     stage_to_restart,
 )
 from kaiju_tasks.manager.writing.entries import EventSource
+from kaiju_tasks.manager.writing.run_rights import hold_refusal, respects_holds
 from kaiju_tasks.rights import Access, Kind, Principal, access
 from kaiju_tasks.store.bulks import BulkArgs, StoredBulk
 
@@ -54,8 +55,16 @@ class Action(Struct, frozen=True):
     def lifts(self) -> bool:
         return self.access is access.OPERATE_TASKS and self.kind is not Suspend
 
-    def foresee(self, situation: Situation, args: BulkArgs) -> KaijuError | None:
-        """The error that a task in this situation would answer with; None if there is none."""
+    def foresee(
+        self, situation: Situation, args: BulkArgs, principal: Principal, task_id: str | None
+    ) -> KaijuError | None:
+        """The error that a task in this situation would answer with; None if there is none.
+
+        :param principal: who calls
+        :param task_id: None for several tasks
+        """
+        if self.lifts and situation.held and respects_holds(principal):
+            return hold_refusal(task_id)
         return foresee(self.kind, situation, args.stage)
 
 

@@ -12,7 +12,14 @@ from kaiju_tasks.rights import NOBODY, Decision, Kind, Principal, Target, access
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.store.credentials import acting
 
-__all__ = ["RunRights", "check_hold", "may_observe", "may_start"]
+__all__ = [
+    "RunRights",
+    "check_hold",
+    "hold_refusal",
+    "may_observe",
+    "may_start",
+    "respects_holds",
+]
 
 KEPT_MAX = 10_000
 
@@ -60,12 +67,25 @@ def check_hold(principal: Principal, state: TaskState) -> None:
     """
     :raises Forbidden: an operator has suspended the task, and only operators let it go on
     """
-    if principal.kind is Kind.USER and held_by_operator(state.row):
-        task_id = state.row.id
-        raise Forbidden(
-            f"an operator has suspended the task {task_id!r}: only operators let it go on",
-            id=task_id,
-        )
+    if respects_holds(principal) and held_by_operator(state.row):
+        raise hold_refusal(state.row.id)
+
+
+def respects_holds(principal: Principal) -> bool:
+    """Whether a principal does not let tasks go on that an operator has suspended."""
+    return principal.kind is Kind.USER
+
+
+def hold_refusal(task_id: str | None) -> Forbidden:
+    """The error of who would let a task go on that an operator has suspended.
+
+    :param task_id: None for several tasks
+    """
+    if task_id is None:
+        return Forbidden("an operator has suspended these tasks: only operators let them go on")
+    return Forbidden(
+        f"an operator has suspended the task {task_id!r}: only operators let it go on", id=task_id
+    )
 
 
 def _target(definition: Definition) -> Target:
