@@ -44,7 +44,7 @@ WITH s (i) AS (SELECT generate_series(1, CAST($1 AS integer)))
 to_char(to_timestamp(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
 
 -- fragment: labels
-jsonb_build_object('team', 'team' || t % 1001, 'env', 'prod')
+jsonb_build_object('team', 'team' || (t % 1001), 'env', 'prod')
 
 """
 SQLITE = """
@@ -56,7 +56,7 @@ WITH RECURSIVE s (i) AS (
 strftime('%Y-%m-%dT%H:%M:%f', at, 'unixepoch') || '000+00:00'
 
 -- fragment: labels
-json_object('team', 'team' || t % 1001, 'env', 'prod')
+json_object('team', 'team' || (t % 1001), 'env', 'prod')
 
 """
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -348,6 +348,7 @@ def fill_sqlite(path: Path, tasks: int) -> None:
     sql = Statements(SQLITE + _many())
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA cache_size = -1000000")  # kB: the keys are in no order
         for table, rows in _rows(tasks):
             began = time.perf_counter()
             db.execute("BEGIN IMMEDIATE")

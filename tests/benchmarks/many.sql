@@ -22,7 +22,7 @@ INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, sta
     cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, exec_used,
     result_bytes, rev, version, queued_at, scheduled_at, status_change, exit_code, error,
     status_reason, held, executor_id, nonce, exec_deadline, next_run, due_at)
-SELECT {task_id}, 'app' || t % 50, t % 5, status, true, CASE status WHEN 'QUEUED' THEN 1 ELSE 0 END,
+SELECT {task_id}, 'app' || (t % 50), t % 5, status, true, CASE status WHEN 'QUEUED' THEN 1 ELSE 0 END,
     status IN ('WAITING', 'SUSPENDED', 'QUEUED', 'EXECUTED'),
     CASE status WHEN 'FINISHED' THEN 3 WHEN 'FAILED' THEN 2 WHEN 'WAITING' THEN 1 ELSE 0 END, 3,
     {run_id}, 0, 0, 0, 0, 1, false, false, false, 0, 0.1, 20, 1, 3, at - 60, at - 60, at,
@@ -46,13 +46,13 @@ FROM (SELECT t, r, {ended} AS at, CASE
 {numbers}
 INSERT INTO definitions (task_id, rev, body, created, system, notify, cron, next_task, group_name,
     group_id, user_id, parent_id, methods, labels, description)
-SELECT {task_id}, 1, '{"id":"' || {task_id} || '","app_name":"app' || t % 50
+SELECT {task_id}, 1, '{"id":"' || {task_id} || '","app_name":"app' || (t % 50)
     || '","commands":[{"method":"invoice.render","params":{"customer":' || t
     || '}},{"method":"_MESSAGE_","params":{"name":"go"}},{"method":"mail.send","params":'
     || '{"to":"customer@shop.example"}}],"created":"2026-01-01T00:00:00.000000+00:00"}',
     {created}, false, t % 10 = 0,
     CASE WHEN t % 1000 BETWEEN 87 AND 136 THEN '0 9 * * *' END,
-    CASE t % 100 WHEN 7 THEN 'report' END, 'group' || t % 1000, CAST(t AS text), 'user' || t % 20,
+    CASE t % 100 WHEN 7 THEN 'report' END, 'group' || (t % 1000), CAST(t AS text), 'user' || (t % 20),
     CASE WHEN t % 10 > 7 THEN (SELECT {task_id} FROM (SELECT numbered.t / 10 * 10 + 1 AS t) AS p) END,
     '["invoice.render","_MESSAGE_","mail.send"]',
     CASE t % 2 WHEN 0 THEN {labels} END, 'Send the invoice of customer ' || t
@@ -64,7 +64,7 @@ INSERT INTO runs (run_id, task_id, job_id, status, scheduled_at, queued_at, star
     exit_code, error, retries, stage, stages, executor_id, version)
 SELECT {run_id}, {task_id}, {run_id}, CASE failed WHEN 1 THEN 'FAILED' ELSE 'FINISHED' END,
     at - 60, at - 60, at - 50 - r % 10, at, failed, CASE failed WHEN 1 THEN {error} END, 0,
-    3 - failed, 3, 'executor' || r % 40, 1
+    3 - failed, 3, 'executor' || (r % 40), 1
 FROM (SELECT r, t, {ended} AS at, CASE WHEN r % 50 = 1 OR (t % 1000 < 50 AND r % 5 = 0)
         THEN 1 ELSE 0 END AS failed
     FROM (SELECT i AS r, (i - 1) / 5 + 1 AS t FROM s) AS numbered) AS placed;
@@ -74,7 +74,7 @@ FROM (SELECT r, t, {ended} AS at, CASE WHEN r % 50 = 1 OR (t % 1000 < 50 AND r %
 INSERT INTO stages (job_id, cycle, stage, failed_attempt, task_id, attempt, method, executor_id,
     queued_at, started_at, ended_at, outcome, rescued, result)
 SELECT {run_id}, 0, stage, 0, {task_id}, 1, CASE stage WHEN 0 THEN 'invoice.render'
-    WHEN 1 THEN '_MESSAGE_' ELSE 'mail.send' END, 'executor' || r % 40, at - 60, at - 40, at,
+    WHEN 1 THEN '_MESSAGE_' ELSE 'mail.send' END, 'executor' || (r % 40), at - 60, at - 40, at,
     'FINISHED', false, '{"n":1}'
 FROM (SELECT r, t, stage, {ended} AS at FROM (
     SELECT (i - 1) / 3 + 1 AS r, (i - 1) / 15 + 1 AS t, (i - 1) % 3 AS stage FROM s) AS numbered)
@@ -84,7 +84,7 @@ FROM (SELECT r, t, stage, {ended} AS at FROM (
 {numbers}
 INSERT INTO executors (id, app_names, attempt, capacity, commands, connected_at, last_ping,
     lease_until, manager_id, session, status)
-SELECT CASE i WHEN 1 THEN 'stored' ELSE 'executor' || i END, '["app' || i % 50 || '"]', 0, 100, '[]',
+SELECT CASE i WHEN 1 THEN 'stored' ELSE 'executor' || i END, '["app' || (i % 50) || '"]', 0, 100, '[]',
     CAST($3 AS double precision), CAST($3 AS double precision),
     CAST($3 AS double precision) + 2592000 + 0 * CAST($2 AS integer), 'another', 'stored', 'ACTIVE'
 FROM s;
@@ -106,7 +106,7 @@ FROM (SELECT i, (i - 1) / 5 * 1000 + 50 + 0 * CAST($2 AS integer) AS t FROM s) A
 -- name: audit
 {numbers}
 INSERT INTO audit (id, at, user_id, remote, action, target, data)
-SELECT 'a' || i, CAST($3 AS double precision) - i, 'user' || i % 20, '127.0.0.1',
+SELECT 'a' || i, CAST($3 AS double precision) - i, 'user' || (i % 20), '127.0.0.1',
     CASE i % 3 WHEN 0 THEN 'tasks.reset' ELSE 'tasks.update' END, {task_id},
     '{"fields":["description"]}'
 FROM (SELECT i, i + 0 * CAST($2 AS integer) AS t FROM s) AS numbered;
@@ -114,7 +114,7 @@ FROM (SELECT i, i + 0 * CAST($2 AS integer) AS t FROM s) AS numbered;
 -- name: bulks
 {numbers}
 INSERT INTO bulks (id, method, user_id, state, started, ended, epoch, manager_id, body, progress)
-SELECT 'b' || i, 'tasks.m_reset', 'user' || i % 20, 'FINISHED', CAST($3 AS double precision) - i,
+SELECT 'b' || i, 'tasks.m_reset', 'user' || (i % 20), 'FINISHED', CAST($3 AS double precision) - i,
     CAST($3 AS double precision) - i + 1 + 0 * CAST($2 AS integer), 1, 'another',
     '{"conditions":[],"audit_id":"a"}', '{"expected":3,"done":3}'
 FROM s;

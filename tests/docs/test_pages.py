@@ -19,7 +19,7 @@ NOT_RUN = {
     "events": 3,
     "executors": 1,
     "operations": 1,
-    "performance": 2,
+    "performance": 3,
     "quickstart": 1,
     "security": 1,
     "testing": 1,
