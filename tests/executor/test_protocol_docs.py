@@ -33,6 +33,7 @@ RESULTS: dict[int, Any] = {
     17: protocol.PingResult,
     18: protocol.WriteStageResult,
     19: protocol.WriteLogsResult,
+    30: None,  # an error
     31: protocol.DeclareResult,
 }
 
