@@ -735,10 +735,13 @@ class PauseView(Pause):
 
     :param active: whether the pause holds now
     :param next_change: time at which `active` changes by itself, UNIX seconds
+    :param problem: why it cannot be applied and holds nothing, for example because its time zone
+        is gone; null if it can be
     """
 
     active: bool
     next_change: Moment | None
+    problem: str | None
 
 
 class Removed(Struct):

@@ -88,6 +88,7 @@ def _view(pause: Pause, now: float) -> PauseView:
         **msgspec.structs.asdict(pause),
         active=alone.active(pause.id, now),
         next_change=alone.next_change(now),
+        problem=alone.problems().get(pause.id),
     )
 
 

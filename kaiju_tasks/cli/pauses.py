@@ -26,6 +26,8 @@ def _holds(pause: dict[str, Any]) -> str:
 
 
 def _now(pause: dict[str, Any]) -> str:
+    if pause["problem"] is not None:
+        return "broken"
     return "held" if pause["active"] else "open"
 
 
@@ -36,7 +38,7 @@ def _window(pause: dict[str, Any]) -> str | None:
 
 
 def _fields() -> list[str]:
-    return [*fields_of("Pause")(), "active", "next_change"]
+    return [*fields_of("Pause")(), "active", "next_change", "problem"]
 
 
 PAUSES = Listing(

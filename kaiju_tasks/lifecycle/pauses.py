@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kaiju_tasks.cron import cron_schedule
-from kaiju_tasks.errors import TemplateError
+from kaiju_tasks.cron import CronSchedule, cron_schedule
+from kaiju_tasks.errors import KaijuError, TemplateError, reason_of
 from kaiju_tasks.lifecycle.definition import BrokenDefinition, Definition
 from kaiju_tasks.templates import compiled_condition, compiled_template
 from kaiju_tasks.times import iso_moment
@@ -82,6 +82,12 @@ class Pauses:
         """Whether the owner of tasks is a disabled principal."""
         return owner is not None and owner_pause_id(owner) in self._armed
 
+    def problems(self) -> dict[str, str]:
+        """Why pauses hold nothing, by id: those that cannot be applied, for example because their
+        time zone is gone."""
+        armed = self._armed.items()
+        return {pause_id: one.problem for pause_id, one in armed if one.problem is not None}
+
     def active(self, pause_id: str, now: float) -> bool:
         """Whether this pause exists and is active."""
         one = self._armed.get(pause_id)
@@ -94,14 +100,24 @@ class Pauses:
 
 
 class _Armed:
-    """A pause with its compiled patterns, and the time span for which `active` is known."""
+    """A pause with its compiled patterns, and the time span for which `active` is known.
+
+    :ivar problem: why it cannot be applied, and so is never active; None if it can be
+    """
 
     def __init__(self, pause: Pause) -> None:
         self.pause = pause
+        self.problem: str | None = None
         self._method = None if pause.method is None else re.compile(fnmatch.translate(pause.method))
         self._condition = None
-        if pause.condition is not None:
-            self._condition = compiled_condition(_encode(pause.condition))
+        self._schedule: CronSchedule | None = None
+        try:
+            if pause.condition is not None:
+                self._condition = compiled_condition(_encode(pause.condition))
+            if pause.cron is not None:
+                self._schedule = cron_schedule(pause.cron, pause.timezone or "UTC")
+        except KaijuError as error:  # it was checked when it was added: what it needs is gone
+            self.problem = reason_of(error)
         self._known = (0.0, 0.0, False)
 
     def active(self, now: float) -> bool:
@@ -119,18 +135,16 @@ class _Armed:
         """Whether the pause is active, and until when this will not change."""
         pause = self.pause
         end = float("inf") if pause.until is None else pause.until
-        if is_over(pause, now):
+        if self.problem is not None or is_over(pause, now):
             return float("inf"), False
-        if pause.cron is None:
+        if self._schedule is None:
             return end, True
-        opens, closes = self._window(now)
+        opens, closes = self._window(self._schedule, now)
         return (min(closes, end), True) if opens <= now else (min(opens, end), False)
 
-    def _window(self, now: float) -> tuple[float, float]:
+    def _window(self, schedule: CronSchedule, now: float) -> tuple[float, float]:
         """The current window, or else the next one; adjacent windows are joined."""
-        pause = self.pause
-        assert pause.cron is not None
-        schedule, seconds = cron_schedule(pause.cron, pause.timezone or "UTC"), pause.duration or 0
+        seconds = self.pause.duration or 0
         opens = fire = schedule.next_fire(now - seconds)
         if opens is None or fire is None:
             return float("inf"), float("inf")

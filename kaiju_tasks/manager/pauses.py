@@ -7,6 +7,7 @@ pause begins, and the tasks that a pause held continue when it ends.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ from kaiju_tasks.manager.writing.recorded import is_recorded
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.store.base import Condition, Store, StoreUnavailable, Transaction
 from kaiju_tasks.types import AuditRecord, Pause, TaskStatus
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ class PauseBook:
         self._reload = False
         self._held: frozenset[str] = frozenset()
         self._began: set[str] = set()
+        self._problems: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._loop = Loop(
             "updating pauses",
@@ -171,7 +175,11 @@ class PauseBook:
         return self._committer.states.pauses
 
     async def _read(self, tx: Transaction) -> Written[None]:
-        self._committer.states.pauses = await tx.pauses()
+        pauses = self._committer.states.pauses = await tx.pauses()
+        problems = pauses.problems()
+        for pause_id, problem in sorted(problems.items() - self._problems.items()):
+            log.error("the pause %s cannot be applied and holds nothing: %s", pause_id, problem)
+        self._problems = problems
         return Written(None, [])
 
     def _ended(self, gates: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.open import make_store
+from tests.manager.damage import Sql, run_sql
 from tests.manager.hand import Calls, HandExecutor, pinging
 
 
@@ -48,6 +49,16 @@ async def other_manager(settings: Settings, manager: Manager) -> AsyncIterator[M
         return
     async with a_manager(settings) as other:
         yield other
+
+
+@pytest.fixture
+def sql(settings: Settings) -> Sql:
+    """Runs a statement beside the manager."""
+
+    async def run(text: str) -> None:
+        await run_sql(settings.db, text)
+
+    return run
 
 
 @pytest.fixture

@@ -1,13 +1,8 @@
 """Rows that cannot be read or advanced: they are marked, and the others go on."""
 
-import asyncio
 import logging
-import sqlite3
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from kaiju_tasks.errors import Conflict
@@ -16,34 +11,9 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.postgres.clock_step import apply_step as postgres_step
 from kaiju_tasks.store.sqlite.clock_step import apply_step as sqlite_step
+from tests.manager.damage import Sql
 from tests.manager.hand import Calls, HandExecutor
-from tests.support.wait import PATIENCE_SECONDS, wait_until
-
-Sql = Callable[[str], Awaitable[None]]
-
-
-@pytest.fixture
-def sql(settings: Settings) -> Sql:
-    """Runs a statement beside the manager."""
-
-    async def run(text: str) -> None:
-        if settings.db.startswith("sqlite"):
-            path = Path(settings.db.removeprefix("sqlite:///"))
-            await asyncio.to_thread(_in_sqlite, path, text)
-        else:
-            connection = await asyncpg.connect(settings.db)
-            await connection.execute(text)
-            await connection.close()
-
-    return run
-
-
-def _in_sqlite(path: Path, text: str) -> None:
-    db = sqlite3.connect(path, timeout=PATIENCE_SECONDS)
-    db.execute("PRAGMA ignore_check_constraints = ON")
-    with db:
-        db.execute(text)
-    db.close()
+from tests.support.wait import wait_until
 
 
 def forget(manager: Manager, *ids: str) -> None:
