@@ -3,7 +3,6 @@
 import msgspec
 
 from kaiju_tasks.api.caller import Caller
-from kaiju_tasks.api.known import read_commands
 from kaiju_tasks.api.params import CommandsParams, CommandView, IdParams, OperateParams
 from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.errors import Forbidden, NotFound
@@ -11,6 +10,7 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.executors.methods import of_stream
 from kaiju_tasks.manager.executors.sessions import GONE
 from kaiju_tasks.rights import Access, Kind, Target, access
+from kaiju_tasks.store.announced import read_commands
 from kaiju_tasks.store.base import ExecutorRow
 from kaiju_tasks.types import MANAGER_APP, AuditRecord, ExecutorInfo
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
 from kaiju_tasks.api.queries import ids_in_sight
@@ -13,6 +12,7 @@ from kaiju_tasks.errors import with_end
 from kaiju_tasks.lifecycle import Pauses, Wait
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store.base import Condition, ExecutorRow, PageQuery, Store, TaskView
+from kaiju_tasks.store.parts import fields_of
 from kaiju_tasks.types import Explanation, TaskStatus
 
 SUSPEND = "tasks.suspend"
@@ -93,7 +93,7 @@ async def _who_suspended(store: Store, view: TaskView) -> tuple[str | None, floa
     if not records or records[0].action != SUSPEND:
         return None
     (suspended,) = records
-    begins_later = msgspec.json.decode(suspended.data).get("wait_stage", False)
+    begins_later = fields_of(suspended.data).get("wait_stage", False)
     if not begins_later and suspended.at < row.status_change:
         return None
     return suspended.user_id, suspended.at

@@ -4,33 +4,17 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-from msgspec import Raw, Struct
-
 from kaiju_tasks.lifecycle import Command, Definition
 from kaiju_tasks.manager.executors.methods import of_stream
 from kaiju_tasks.rights import ALL_SIGHT
 from kaiju_tasks.shapes.nearest import nearest
 from kaiju_tasks.shapes.shape import Misfit, Shape, shape
+from kaiju_tasks.store.announced import Announced, read_commands
 from kaiju_tasks.store.base import Store
 from kaiju_tasks.templates import ANY_ROOT, OWN_ROOTS
 from kaiju_tasks.types import HOOKS, MANAGER_APP, ExecutorStatus
 
 FRESH_SECONDS = 2.0
-
-
-class Announced(Struct):
-    """A command that an executor has announced; `params` and `result` are JSON Schemas.
-
-    :param app_name: the stream that has the command; None for all streams of the executor
-    """
-
-    method: str
-    params: Raw = Raw(b"{}")
-    doc: str = ""
-    app_name: str | None = None
-    result: Raw = Raw(b"{}")
-    examples: Raw = Raw(b"[]")
 
 
 class Finding(NamedTuple):
@@ -125,10 +109,6 @@ class KnownMethods:
                 for app_name in executor.app_names:
                     _add(offers.setdefault(app_name, Offer()), app_name, commands)
         self._offers, self._read_at = offers, now
-
-
-def read_commands(commands: Raw) -> list[Announced]:
-    return msgspec.json.decode(commands, type=list[Announced])
 
 
 def _add(offer: Offer, app_name: str, commands: list[Announced]) -> None:

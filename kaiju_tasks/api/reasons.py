@@ -19,6 +19,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.manager.executors.methods import Methods, stored
 from kaiju_tasks.store.base import COUNT_LIMIT, Child, ExecutorRow
+from kaiju_tasks.store.parts import fields_of
 from kaiju_tasks.times import show_time
 from kaiju_tasks.types import (
     ENDED,
@@ -369,7 +370,7 @@ def _message_name(definition: Definition, stage: int) -> str | None:
 def _error(row: Row) -> dict[str, Any] | None:
     if row.error is None:
         return None
-    error: dict[str, Any] = msgspec.json.decode(row.error)
+    error = fields_of(row.error)
     return {name: error.get(name) for name in ("type", "message", "stage")}
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Command, Definition, InboxMessage, Row, edits_note
 from kaiju_tasks.store.base import TaskView
-from kaiju_tasks.store.parts import error_part, method_of
+from kaiju_tasks.store.columns import json_raw
+from kaiju_tasks.store.parts import error_part, fields_of, method_of
 from kaiju_tasks.times import seconds_of
 from kaiju_tasks.types import (
     MASKED_SECRET,
@@ -20,7 +21,6 @@ from kaiju_tasks.types import (
     StageRecord,
     Task,
     TaskDefinition,
-    TaskStatus,
     TaskVersion,
     Webhook,
 )
@@ -140,13 +140,13 @@ def open_run(row: Row, definition: Definition) -> Run | None:
     return Run(
         task_id=row.id,
         job_id=row.job_id,
-        status=TaskStatus(row.status),
+        status=row.status,
         scheduled_at=row.scheduled_at,
         queued_at=row.run_queued_at,
         started_at=row.run_started_at,
         ended_at=None,
         exit_code=None,
-        error=_raw(row.error),
+        error=json_raw(row.error),
         retries=row.retries,
         stage=row.stage,
         stages=row.stages,
@@ -186,19 +186,15 @@ def _masked(webhook: Webhook | None) -> Webhook | None:
     return Webhook(webhook.url, MASKED_SECRET)
 
 
-def _raw(text: str | None) -> Any:
-    return None if text is None else Raw(text.encode())
-
-
 def _error(text: str | None, data: bool) -> Any:
-    return _raw(text if data else brief_error(text))
+    return json_raw(text if data else brief_error(text))
 
 
 def brief_error(text: str | None) -> str | None:
     """The JSON of an error with its type and stage only. The rest can contain data of the task."""
     if text is None:
         return None
-    error = msgspec.json.decode(text)
+    error = fields_of(text)
     kind = error.get("type")
     brief = {"type": kind, "message": kind, "stage": error.get("stage"), "data": None}
     return msgspec.json.encode(brief).decode()
@@ -209,7 +205,7 @@ def hide_data(records: Iterable[Run | StageRecord | Notification]) -> None:
     for record in records:
         if record.error is not None:
             text = bytes(record.error).decode()
-            record.error = _raw(brief_error(text))
+            record.error = json_raw(brief_error(text))
         match record:
             case StageRecord():
                 record.result = None

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.store.bulks import BulkOrder, BulkProgress, StoredBulk
-from kaiju_tasks.store.columns import storable
+from kaiju_tasks.errors import reason_of
+from kaiju_tasks.store.bulks import BrokenOrder, BulkOrder, BulkProgress, StoredBulk
+from kaiju_tasks.store.columns import log_once, storable
 from kaiju_tasks.types import BulkState
 
 BULK_COLUMNS = tuple({"order": "body"}.get(name, name) for name in StoredBulk.__struct_fields__)
@@ -33,11 +34,40 @@ def changed_values(bulk: StoredBulk) -> tuple[Any, ...]:
 
 
 def bulk_of(values: Sequence[Any]) -> StoredBulk:
-    """:param values: in the order of BULK_COLUMNS; further values are ignored"""
+    """Read a bulk call. Of one that cannot be read, the readable columns are left.
+
+    :param values: in the order of BULK_COLUMNS; further values are ignored
+    """
     fields = dict(zip(BULK_COLUMNS, values, strict=False))
     body, progress = fields.pop("body"), fields.pop("progress")
-    fields["state"] = BulkState(fields["state"])
-    return StoredBulk(**fields, order=_decode_order(body), progress=_decode_progress(progress))
+    fields["state"] = _state(fields["id"], fields["state"])
+    order, progress = _order(fields["id"], body), _progress(fields["id"], progress)
+    return StoredBulk(**fields, order=order, progress=progress)
+
+
+def _state(bulk_id: str, state: str) -> BulkState:
+    """A call whose state is unknown does not go on."""
+    try:
+        return BulkState(state)
+    except ValueError:
+        log_once("the state of the bulk call %s is unknown: %.100r", bulk_id, state)
+        return BulkState.FAILED
+
+
+def _order(bulk_id: str, body: str) -> BulkOrder:
+    try:
+        return _decode_order(body)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        log_once("the order of the bulk call %s cannot be read: %s", bulk_id, error)
+        return BrokenOrder(conditions=[], audit_id=bulk_id, problem=reason_of(error))
+
+
+def _progress(bulk_id: str, progress: str) -> BulkProgress:
+    try:
+        return _decode_progress(progress)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        log_once("the progress of the bulk call %s cannot be read: %s", bulk_id, error)
+        return BulkProgress(expected=0)
 
 
 def _text(value: Any) -> str:

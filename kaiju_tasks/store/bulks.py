@@ -8,7 +8,7 @@ from kaiju_tasks.lifecycle import Cause
 from kaiju_tasks.store.conditions import Condition
 from kaiju_tasks.types import BulkState, Refusal, RefusalCount
 
-__all__ = ["BulkArgs", "BulkOrder", "BulkPage", "BulkProgress", "StoredBulk"]
+__all__ = ["BrokenOrder", "BulkArgs", "BulkOrder", "BulkPage", "BulkProgress", "StoredBulk"]
 
 REFUSALS_SHOWN = 20
 SAMPLE_SHOWN = 20
@@ -51,6 +51,16 @@ class BulkOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     remote: str | None = None
     cause: Cause | None = None
     audit_id: str
+
+
+class BrokenOrder(BulkOrder, frozen=True, kw_only=True):
+    """Stands for an order that cannot be read. It names no tasks and is never stored: its call
+    fails.
+
+    :param problem: why it cannot be read
+    """
+
+    problem: str
 
 
 class BulkProgress(Struct, kw_only=True, omit_defaults=True):

@@ -23,6 +23,7 @@ from kaiju_tasks.lifecycle import (
     broken_definition,
 )
 from kaiju_tasks.protocol import Lease
+from kaiju_tasks.store.announced import NO_COMMANDS, read_commands
 from kaiju_tasks.store.base import (
     Child,
     ExecutorRow,
@@ -283,8 +284,17 @@ def run_of(values: Sequence[Any]) -> Run:
 
 
 def labels_of(text: Any) -> dict[str, str]:
-    """:param text: labels as they are stored; None if there are none"""
-    return {} if text is None else _decode_labels(text)
+    """Read labels. Those that cannot be read are left out.
+
+    :param text: as they are stored; None if there are none
+    """
+    if text is None:
+        return {}
+    try:
+        return _decode_labels(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        log_once("stored labels cannot be read: %s: %.200s", error, text)
+        return {}
 
 
 def found_run_of(values: Sequence[Any]) -> FoundRun:
@@ -401,8 +411,18 @@ def executor_of(values: Sequence[Any], running: int = 0) -> ExecutorRow:
         log_once("the streams of executor %s cannot be read: %s", fields["id"], error)
         fields["app_names"] = []
     fields["status"] = executor_status(fields["id"], fields["status"])
-    fields["commands"] = json_raw(fields["commands"])
+    fields["commands"] = _commands(fields["id"], fields["commands"])
     return ExecutorRow(**fields, running=running)
+
+
+def _commands(executor_id: str, text: str) -> Raw:
+    """An executor whose commands cannot be read is shown as one that announces none."""
+    try:
+        read_commands(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        log_once("the commands of executor %s cannot be read: %s", executor_id, error)
+        return NO_COMMANDS
+    return Raw(text.encode())
 
 
 def executor_status(executor_id: str, status: str) -> ExecutorStatus:

@@ -32,8 +32,12 @@ def token_values(token: StoredToken) -> tuple[Any, ...]:
 def principal_of(values: Sequence[Any]) -> StoredPrincipal:
     """:param values: in the order of StoredPrincipal"""
     fields = dict(zip(_PRINCIPAL, values, strict=True))
-    fields["kind"] = Kind(fields["kind"])
     fields["scope"] = _scope("principal", fields["id"], fields["scope"])
+    try:
+        fields["kind"] = Kind(fields["kind"])
+    except ValueError:  # it may be one of a later version
+        log_once("the kind of the principal %s is unknown: %.100r", fields["id"], fields["kind"])
+        fields["kind"], fields["scope"] = Kind.VIEWER, NOTHING_SCOPE
     return StoredPrincipal(**fields)
 
 
@@ -41,8 +45,17 @@ def token_of(values: Sequence[Any]) -> StoredToken:
     """:param values: in the order of StoredToken"""
     fields = dict(zip(_TOKEN, values, strict=True))
     fields["scope"] = _scope("token", fields["id"], fields["scope"])
-    fields["hash"] = bytes.fromhex(fields["hash"])
+    fields["hash"] = _hash(fields["id"], fields["hash"])
     return StoredToken(**fields)
+
+
+def _hash(token_id: str, text: str) -> bytes:
+    """A hash that cannot be read fits no secret."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        log_once("the hash of the token %s cannot be read", token_id)
+        return b""
 
 
 def used_token_of(values: Sequence[Any]) -> tuple[StoredToken, TokenUse | None]:

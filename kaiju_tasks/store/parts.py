@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from kaiju_tasks.lifecycle import Definition, Row
 
@@ -26,10 +27,12 @@ def method_of(row: Row, definition: Definition) -> str | None:
 
 def error_part(error: str | None, name: str) -> Any:
     """A field of an error that is JSON; None if there is no error, or if it cannot be read."""
-    if error is None:
-        return None
+    return None if error is None else fields_of(error).get(name)
+
+
+def fields_of(text: str | Raw) -> dict[str, Any]:
+    """The fields of a stored JSON object; none if it is no JSON object."""
     try:
-        read = msgspec.json.decode(error, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
-    return read.get(name)
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError):
+        return {}

@@ -4,7 +4,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from kaiju_tasks.errors import Forbidden, KaijuError, TooLarge, Unauthorized, Unavailable, reason_of
+from kaiju_tasks.errors import (
+    Forbidden,
+    InternalError,
+    KaijuError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    reason_of,
+)
 from kaiju_tasks.lifecycle import Step, TaskState
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.manager.bulk.actions import ACTIONS, Tools
@@ -16,7 +24,7 @@ from kaiju_tasks.manager.writing.entries import Checked
 from kaiju_tasks.manager.writing.run_rights import check_hold
 from kaiju_tasks.rights import NOBODY, Principal, may_call, sight_of
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
-from kaiju_tasks.store.bulks import StoredBulk
+from kaiju_tasks.store.bulks import BrokenOrder, StoredBulk
 from kaiju_tasks.store.query import sight_conditions
 from kaiju_tasks.types import BulkState
 
@@ -116,6 +124,8 @@ class BulkRun:
             self.failure = error
 
     async def _next_slice(self, bulk: StoredBulk) -> bool:
+        if isinstance(bulk.order, BrokenOrder):
+            raise InternalError(f"what was asked for cannot be read: {bulk.order.problem}")
         principal = await self._allowed(bulk)
         loop = asyncio.get_running_loop()
         if (left := self._turn - loop.time()) > 0:
