@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Command, Definition, InboxMessage, Row, edits_note
 from kaiju_tasks.store.base import TaskView
-from kaiju_tasks.store.columns import json_raw
+from kaiju_tasks.store.columns import json_raw, log_once
 from kaiju_tasks.store.parts import error_part, fields_of, method_of
 from kaiju_tasks.times import seconds_of
 from kaiju_tasks.types import (
@@ -174,7 +174,11 @@ def inbox_entry(message: InboxMessage, *, data: bool = True) -> InboxEntry:
 def _progress(text: str | None, data: bool) -> Progress | None:
     if text is None:
         return None
-    progress = _decode_progress(text)
+    try:
+        progress = _decode_progress(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        log_once("stored progress cannot be read: %s: %.200s", error, text)
+        return None
     if not data:
         progress.message = None
     return progress

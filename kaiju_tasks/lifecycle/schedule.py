@@ -1,6 +1,7 @@
 """Fires of a task: the next one, and what happens to missed ones (docs/cron.md)."""
 
 from kaiju_tasks.cron import fires_between, jitter_offset
+from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle.definition import Definition, Schedule
 from kaiju_tasks.lifecycle.state import Row
 from kaiju_tasks.lifecycle.step import RunRecord, Step
@@ -39,9 +40,13 @@ def coming_fires(
     found = [first] if start <= first < end else []
     if not definition.scheduled:
         return found[:limit]
+    try:
+        schedule = definition.schedule(row.anchor)
+    except InvalidParams:  # its time zone is gone: it fails at its next fire
+        return found[:limit]
     offset = _offset(row, definition)
     after, until = max(row.fire_at, start - offset - 1), end - offset + 1
-    fires = fires_between(definition.schedule(row.anchor), after, until, limit + MAX_IN_A_SECOND)
+    fires = fires_between(schedule, after, until, limit + MAX_IN_A_SECOND)
     due = (fire + offset for fire in fires)  # rounded: hence the margin of a second
     return [*found, *(moment for moment in due if start <= moment < end)][:limit]
 

@@ -32,16 +32,19 @@ from kaiju_tasks.store.base import (
     StoredDefinition,
     StoredProgress,
 )
+from kaiju_tasks.store.parts import fields_of
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import (
     ENDED_WELL,
     AuditRecord,
+    ErrorType,
     ExecutorStatus,
     ListedRun,
     Notification,
     Pause,
     Run,
     StageRecord,
+    TaskError,
     TaskStatus,
 )
 
@@ -61,6 +64,10 @@ _STATUSES = {str(status): status for status in TaskStatus}
 _encode = msgspec.json.Encoder().encode
 _decode_definition = msgspec.json.Decoder(Definition).decode
 NULL = Raw(b"null")
+UNREADABLE_ERROR = _encode(
+    TaskError(ErrorType.INTERNAL, "the stored error cannot be read", None, None)
+).decode()
+"""Stands for the error of a child that cannot be read. Its parent has to end nevertheless."""
 MAX_LOGGED = 1000
 _logged: set[str] = set()
 _decode_raw = msgspec.json.Decoder(Raw).decode
@@ -366,6 +373,9 @@ def child_of(values: Sequence[Any]) -> Child:
     """:param values: in the order of Child"""
     child = Child(*values)
     child.made = bool(child.made)
+    if child.error is not None and not fields_of(child.error):
+        log_once("the error of the task %s cannot be read: %.200s", child.child_id, child.error)
+        child.error = UNREADABLE_ERROR
     return child
 
 

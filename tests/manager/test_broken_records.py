@@ -199,3 +199,34 @@ async def test_an_executor_whose_commands_cannot_be_read_hinders_no_create(
     assert await call("tasks.explain", id="next")
     assert await call("executors.commands") == []
     assert [one["id"] for one in await call("executors.list")] == ["hand"]
+
+
+async def test_an_error_of_a_child_that_cannot_be_read_ends_its_parent(
+    call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    for id in ("one", "two"):
+        await call.create("work", id=id)
+    waits = {"method": "_TASKS_", "params": {"ids": ["one", "two"], "on_error": "continue"}}
+    await call.create(waits, id="parent")
+    await call.create("work", id="other", delay=3600)
+    first, second = await executor.take(), await executor.take()
+    await executor.fail(first)
+    await call.until(first.id, "FAILED")
+    await sql("UPDATE children SET error = '[' WHERE error IS NOT NULL")
+    await executor.finish(second)
+    parent = await call.until("parent", "FINISHED")
+    errors = {one["id"]: one["error"] for one in parent["result"][0]}
+    assert errors[first.id]["message"] == "the stored error cannot be read"
+
+
+async def test_a_schedule_whose_zone_is_gone_hides_no_coming_fires_of_others(
+    call: Calls, sql: Sql, manager: Manager
+) -> None:
+    bad = await call.create("work", id="bad", cron="0 0 1 1 *", timezone="Europe/Berlin")
+    await call.create("work", id="good", every=3600)
+    await sql("UPDATE definitions SET body = replace(body, 'Berlin', 'Atlantis')")
+    manager.committer.states.definitions.forget("bad")
+    now = bad["next_run"] - 10
+    coming = await call("schedules.upcoming", start=now, end=now + 7200)
+    assert [one["id"] for one in coming["data"]].count("bad") == 1
+    assert {one["id"] for one in coming["data"]} == {"bad", "good"}

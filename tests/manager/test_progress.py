@@ -13,6 +13,7 @@ from kaiju_tasks.protocol import Assignment, Lease, Report, ReportState
 from kaiju_tasks.rights import ALL_SIGHT, Kind
 from kaiju_tasks.store import StoredProgress
 from tests.api.test_rights import as_
+from tests.manager.damage import Sql
 from tests.manager.hand import Calls, HandExecutor, lease_of
 from tests.support.wait import wait_until
 
@@ -205,3 +206,19 @@ async def test_nothing_is_written_unless_stages_report_progress(
     await call.manager.progress.write()
     await call.manager.progress.write()
     assert writes == [1]
+
+
+async def test_progress_that_cannot_be_read_is_null(
+    call: Calls, other_manager: Manager, executor: HandExecutor, sql: Sql
+) -> None:
+    await call.create("one", id="t")
+    assignment = await executor.take()
+    await executor.report(reported(assignment, {"done": 1, "total": 2}))
+    other = Calls(other_manager)
+    await shown(other, 1)
+    for damaged in ("{", "[]", "null"):
+        await sql(f"UPDATE progress SET body = '{damaged}'")
+        assert (await other.get("t"))["progress"] is None
+        (listed,) = (await other("tasks.list", columns=["id", "progress"]))["data"]
+        assert listed["progress"] is None
+    await executor.finish(assignment)
