@@ -157,7 +157,7 @@ async def test_an_error_of_the_core_ends_only_the_task_that_meets_it(
         return advance(task, event, now)
 
     monkeypatch.setattr("kaiju_tasks.manager.writing.states.advance", breaks)
-    await call.create("work", id="bad", delay=0.1)
+    await call.create("work", id="bad", delay=2.0)  # longer than a create takes
     bad = await call.until("bad", "FAILED")
     assert bad["error"]["message"] == (
         "the task cannot be continued: ZeroDivisionError: division by zero"
