@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 POLL_SECONDS = 0.005
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 45.0
 """How long a test waits for what happens at once on an idle machine; a test that passes needs a
 hundredth of it."""
 
