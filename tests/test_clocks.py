@@ -11,14 +11,14 @@ from typing import TypeGuard
 
 import pytest
 
-from tests.support.wait import PATIENCE_SECONDS
-
 TESTS = Path(__file__).parent
 CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "getrusage", "clock_gettime"}
 CLOCKS |= {f"{name}_ns" for name in CLOCKS}
 CLOCKS.add("steady_seconds")
 OWNERS_OF_TIME = {"time", "loop"}
 DEADLINES = {"timeout", "wait_for"}
+DEADLINE_SECONDS = 30.0
+"""The shortest deadline of a test: a slow machine is not a fault."""
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 ALLOWED = {
@@ -126,7 +126,7 @@ def _is_short(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Constant)
         and isinstance(node.value, int | float)
-        and node.value < PATIENCE_SECONDS
+        and node.value < DEADLINE_SECONDS
     )
 
 
@@ -167,7 +167,7 @@ def test_no_deadline_is_short_and_no_sleep_hopes() -> None:
     for path in sources():
         tree = ast.parse(path.read_text())
         short, hopeful = list(short_deadlines(tree)), list(hopeful_sleeps(tree))
-        assert not short, f"{_where(path)} has deadlines of less than {PATIENCE_SECONDS} s: {short}"
+        assert not short, f"{_where(path)} has deadlines of less than {DEADLINE_SECONDS} s: {short}"
         assert not hopeful, f"{_where(path)} lets time pass, and no fact is waited for: {hopeful}"
 
 
