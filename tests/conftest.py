@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.examples import QUICK
 from tests.support.hanging import ended_if_it_hangs
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, PostgresServer, fresh_name
@@ -69,8 +70,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="run only what needs neither PostgreSQL nor processes and is not slow",
+        help="run only what needs neither PostgreSQL nor processes and is not slow, with fewer "
+        "examples",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        os.environ[QUICK] = "1"  # for the workers, too
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from kaiju_tasks.errors import TemplateError
 from kaiju_tasks.templates import ANY_ROOT, compile_condition
 from kaiju_tasks.templates.patterns import compile_like, compile_match
 from kaiju_tasks.templates.scope import MAX_WORK, Scope
+from tests.support.examples import examples
 from tests.support.work import at_most_lines
 
 VECTORS = vectors()
@@ -105,7 +106,7 @@ def test_a_wrong_pattern_tells_its_position() -> None:
     assert caught.value.position == 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(conditions, st.dictionaries(st.sampled_from(["0", "kws"]), values))
 def test_any_condition_holds_or_not_or_raises_its_error(
     condition: Any, data: dict[str, Any]
@@ -134,7 +135,7 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     st.lists(
         st.sampled_from(

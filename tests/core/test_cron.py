@@ -24,6 +24,7 @@ from kaiju_tasks.cron import (
     preview,
 )
 from kaiju_tasks.errors import InvalidParams
+from tests.support.examples import examples
 
 NEW_YORK = "America/New_York"
 BERLIN = "Europe/Berlin"
@@ -168,7 +169,7 @@ def test_an_expression_that_cannot_be_meant_is_refused_with_the_reason(
 
 
 @given(st.text(alphabet="0123456789*/,-#?LWHRmonja @", max_size=24))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_text_is_a_schedule_that_fires_or_a_friendly_refusal(text: str) -> None:
     refused = None
     try:
@@ -468,7 +469,7 @@ def _listed(values: set[int]) -> str:
 
 
 @given(st.sampled_from(CHANGES), _hours, _minutes, st.integers(0, 3 * 86400))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_fixed_times_fire_as_defined_over_every_change(
     change: tuple[str, str], hours: set[int], minutes: set[int], later: int
 ) -> None:
@@ -482,7 +483,7 @@ def test_fixed_times_fire_as_defined_over_every_change(
 
 
 @given(st.sampled_from(CHANGES), _hour_steps, _minutes, st.integers(0, 3 * 86400))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_hourly_jobs_fire_as_defined_over_every_change(
     change: tuple[str, str], step: int, minutes: set[int], later: int
 ) -> None:
@@ -535,7 +536,7 @@ _zones = st.sampled_from(
 
 @given(_expressions, _zones, st.floats(86400, 4e9))
 @example("0 0 * * *", "Africa/Monrovia", 63593069.0)  # an offset of 44 min 30 s until 1972
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_fires_rise_and_match_the_fields_or_stand_where_a_gap_ends(
     expression: str, zone: str, after: float
 ) -> None:
@@ -579,7 +580,7 @@ def test_an_interval_counts_from_its_anchor() -> None:
     st.integers(0, 10**6),
     st.floats(0, 1),
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_interval_fires_rise_and_stay_on_the_grid(
     seconds: float, anchor: float, count: int, part: float
 ) -> None:

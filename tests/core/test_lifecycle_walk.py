@@ -45,6 +45,7 @@ from tests.core.lifecycle_kit import (
     tasks,
     timer,
 )
+from tests.support.examples import examples
 
 NAMES = st.sampled_from(["a", "b"])
 MAYBE_NAME = st.none() | NAMES
@@ -361,7 +362,7 @@ class Walk(RuleBasedStateMachine):
 
 TestWalk = Walk.TestCase
 TestWalk.settings = settings(
-    max_examples=150,
+    max_examples=examples(150),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -12,6 +12,7 @@ from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle import Cancel, Reset, Resume, Row, RunNow, Suspend
 from kaiju_tasks.types import Misfire
 from tests.core.lifecycle_kit import EXECUTED, IDLE, QUEUED, SUSPENDED, World
+from tests.support.examples import examples
 
 SCHEDULES: list[dict[str, Any]] = [
     {"cron": "0 * * * *", "every": None},
@@ -195,7 +196,7 @@ class ScheduleWalk(RuleBasedStateMachine):
 
 TestScheduleWalk = ScheduleWalk.TestCase
 TestScheduleWalk.settings = settings(
-    max_examples=300,
+    max_examples=examples(300),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much],

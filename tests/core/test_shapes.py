@@ -19,6 +19,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.shapes.dialect import JUDGED, MAX_WORK
 from kaiju_tasks.shapes.shape import ANYTHING, MAX_MISFITS, MAX_SCHEMA_BYTES, shape
+from tests.support.examples import examples
 from tests.support.work import at_most_lines
 
 
@@ -172,7 +173,7 @@ def accepts(sig: Signature, params: Any) -> bool:
     return True
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.data())
 def test_nothing_is_said_of_what_the_executor_takes(data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.sampled_from(range(len(HINTS))), max_size=2))
@@ -375,7 +376,7 @@ scraps = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.dictionaries(st.sampled_from(["a", "b"]), scraps, max_size=2),
     st.dictionaries(st.sampled_from(["a", "b"]), scraps, max_size=2),

@@ -22,6 +22,7 @@ from kaiju_tasks.templates import (
 )
 from kaiju_tasks.templates.functions import FUNCTIONS
 from kaiju_tasks.templates.operators import AGGREGATES, OPERATORS
+from tests.support.examples import examples
 from tests.support.work import at_most_lines
 
 VECTORS = vectors()
@@ -203,7 +204,7 @@ def test_a_filled_text_is_never_filled_again_inside_another(text: str) -> None:
         assert fill(template, data) == f"<{hostile}>"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(template_texts | calls, json_data)
 def test_any_template_with_any_data_fills_or_raises_its_error(
     text: str, data: dict[str, Any]
