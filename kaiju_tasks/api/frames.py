@@ -156,6 +156,8 @@ def _torn_report(body: bytes) -> _Envelope | None:
         call = msgspec.convert(value, _TornEnvelope)
     except msgspec.ValidationError:
         return None
+    if isinstance(call.id, str) and not _is_text(call.id):
+        return None  # an answer cannot contain it: `dispatch` answers with the error
     params = Raw(json.dumps(call.params).encode())
     return _Envelope(call.jsonrpc, call.method, call.id, params)
 
@@ -165,3 +167,12 @@ def _envelope(body: bytes) -> _Envelope | None:
         return _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None  # `dispatch` answers with the error
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text that was decoded loosely has no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -111,3 +111,13 @@ async def test_a_report_whose_lease_cannot_be_read_is_named(
     assert answer["id"] == 7
     assert answer["error"]["code"] == -32602
     assert answer["error"]["data"]["field"] == "reports.1"
+
+
+async def test_an_id_that_an_answer_cannot_contain_is_an_error(
+    executor: HandExecutor, frames: Frames
+) -> None:
+    body = b'{"jsonrpc":"2.0","id":"\xed\xa0\x80","method":"manager.write_stage","params":{}}'
+    answer = await frames.answer(body, executor.caller)
+    assert answer is not None
+    decoded = msgspec.json.decode(answer)
+    assert (decoded["id"], decoded["error"]["code"]) == (None, -32700)
