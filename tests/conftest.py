@@ -129,7 +129,13 @@ def pytest_runtest_makereport(
     if report.failed and isinstance(processes, Processes):
         for process in processes:
             report.sections.append((f"log of {process.name}", process.log_end))
+    report.sections = [(name, _encodable(text)) for name, text in report.sections]
     return report
+
+
+def _encodable(text: str) -> str:
+    """The text, with lone surrogates escaped: a worker sends it as UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class PostgresServers:
