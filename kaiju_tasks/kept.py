@@ -6,6 +6,7 @@ before the number for all others.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
@@ -14,6 +15,8 @@ __all__ = ["KEEP", "Kept", "Rule", "kept_of"]
 
 LABEL = "label."
 NEVER = "never"
+LABEL_KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+"""What `types.LabelKey` allows."""
 DAYS = (0.01, 36_500.0)
 DAY_SECONDS = 86_400.0
 
@@ -88,7 +91,7 @@ def _rules(text: str) -> Iterator[Rule]:
         name = name.strip()
         if name.startswith(LABEL):
             key, colon, value = name.removeprefix(LABEL).partition(":")
-            if not (key and colon):
+            if not (colon and LABEL_KEY.fullmatch(key)):
                 raise ValueError(f"a rule for a label is like label.tier:batch=1, not {part!r:.80}")
             yield Rule(seconds, label=(key, value))
         else:

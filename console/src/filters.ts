@@ -71,8 +71,18 @@ export function conditionsOf(params: URLSearchParams): Record<string, unknown> {
   if (statuses.length) conditions.status = statuses;
   const words = wordsOf(params);
   if (words) conditions[words.column] = { like: `%${words.value}%` };
-  for (const { column, value } of filtersOf(params)) conditions[column] = value.includes("%") ? { like: value } : value;
+  for (const { column, value } of filtersOf(params)) conditions[column] = value.includes("%") ? { like: pattern(value) } : value;
   return conditions;
+}
+
+/** `%` stands for any text; `_` is itself, as in values that have no `%`. */
+function pattern(value: string): string {
+  return value.replace(/(?<!\\)_/g, "\\_");
+}
+
+/** A filter's text for just this value. */
+function exact(value: string): string {
+  return value.includes("%") ? value.replace(/[\\%_]/g, "\\$&") : value;
 }
 
 /** What somebody has typed: `column:value`, or null for words. */
@@ -102,7 +112,7 @@ function valuesOf(column: string, text: string, known: Known): Suggestion[] {
   const late = (value: string): number => (value.toLowerCase().startsWith(text) ? 0 : 1);
   return found
     .sort((a, b) => late(a) - late(b) || (a < b ? -1 : 1))
-    .map((value) => ({ column, value, text: `${titleOf(column)}: ${value}` }));
+    .map((value) => ({ column, value: exact(value), text: `${titleOf(column)}: ${value}` }));
 }
 
 /** Keep the values of a page of tasks for suggestions. */

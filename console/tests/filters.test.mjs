@@ -5,6 +5,16 @@ import { conditionsOf, filtersOf, keep, learnFrom, parse, suggest, titleOf, word
 const params = (text) => new URLSearchParams(text);
 const texts = (typed, known = new Map(), most = 50) => suggest(typed, known, most).map((one) => one.text);
 
+test("a value that is chosen is not a pattern, and `_` is none in one", () => {
+  const known = new Map([["group", new Set(["50%", "a_b"])]]);
+  const [half] = suggest("group:50", known, 5);
+  assert.equal(half.text, "group: 50%");
+  assert.deepEqual(conditionsOf(new URLSearchParams({ group: half.value })), { group: { like: "50\\%" } });
+  const [named] = suggest("group:a_", known, 5);
+  assert.deepEqual(conditionsOf(new URLSearchParams({ group: named.value })), { group: "a_b" });
+  assert.deepEqual(conditionsOf(new URLSearchParams({ group: "a_%" })), { group: { like: "a\\_%" } });
+});
+
 test("an address stands for conditions", () => {
   assert.deepEqual(conditionsOf(params("")), {});
   assert.deepEqual(conditionsOf(params("status=FAILED,QUEUED&app_name=billing&sort=id&cursor=x&columns=group&other=1")), {

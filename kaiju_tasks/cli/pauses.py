@@ -26,7 +26,7 @@ def _holds(pause: dict[str, Any]) -> str:
 
 
 def _now(pause: dict[str, Any]) -> str:
-    if pause["problem"] is not None:
+    if pause.get("problem") is not None:  # managers of earlier versions do not say
         return "broken"
     return "held" if pause["active"] else "open"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 from kaiju_tasks.errors import Conflict
@@ -23,8 +23,8 @@ PRUNE_EVERY_SECONDS = 3600.0
 FIRST_PRUNE_SECONDS = 60.0
 RETRY_SECONDS = 300.0
 PRUNE_BATCH = 500
-SELECTED_AT_ONCE = 10_000
-"""Selecting ended tasks may read all tasks, so that few selections should do."""
+LOOKED_AT_ONCE = 5_000
+"""How many tasks a statement looks at: no index has those that ended before a time."""
 DAY_SECONDS = 86_400.0
 GONE_EXECUTORS_KEPT_SECONDS = DAY_SECONDS
 GONE_MANAGERS_KEPT_SECONDS = 2 * DAY_SECONDS
@@ -126,12 +126,21 @@ class Retention:
         """Delete tasks that match, each if it has ended before a time that depends on it."""
         total = 0
         event = partial(_delete_if_ended, before=before)
-        async for ids in self._store.ids(conditions, sight, SELECTED_AT_ONCE):
+        async for ids in self._selected(conditions, sight):
             for start in range(0, len(ids), PRUNE_BATCH):
                 unneeded = await self._unneeded(ids[start : start + PRUNE_BATCH])
                 outcomes = await self._committer.apply_all([(one, event) for one in unneeded])
                 total += sum(isinstance(outcome, Step) for outcome in outcomes)
         return total
+
+    async def _selected(
+        self, conditions: Sequence[Condition], sight: Sight
+    ) -> AsyncIterator[list[str]]:
+        """The ids of the tasks that match, of some tasks at a time."""
+        async for looked in self._store.ids([], sight, LOOKED_AT_ONCE):
+            among = [Condition("id", "ge", looked[0]), Condition("id", "le", looked[-1])]
+            async for ids in self._store.ids([*among, *conditions], sight, LOOKED_AT_ONCE):
+                yield ids
 
     async def _unneeded(self, ids: Sequence[str]) -> list[str]:
         """Those that no other task needs. Asked of few tasks at a time: it reads several indexes

@@ -225,7 +225,8 @@ class Query:
                 f"the list for `{one.column}` may have at most {LIST_LIMIT} items",
                 field=one.column,
             )
-        if self._implied and one.column == "status" and _FEW.issuperset(one.value):
+        few = one.column == "status" and one.value and _FEW.issuperset(one.value)
+        if self._implied and few:
             return f"({' OR '.join(self._status(one) for one in sorted(set(one.value)))})"
         values = [_fitting(one.column, kind, v) for v in one.value if v is not None]
         self.values.append(self._dialect.pack(values))

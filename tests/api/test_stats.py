@@ -182,7 +182,7 @@ async def test_wrong_questions_are_refused(
     assert refused.value.field == field
 
 
-async def test_minutes_are_not_read_when_they_are_no_longer_kept(call: Calls) -> None:
+async def test_minutes_are_not_read_when_they_are_no_longer_kept(call: Calls, noon: None) -> None:
     now = await call.manager.store.now()
     asked: Any = {"names": ["runs.started"], "end": now}
     for hours, step in ((48, 60), (48, 5400), (50, HOUR), (50, 24 * HOUR)):

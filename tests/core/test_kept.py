@@ -44,6 +44,8 @@ def test_values_of_labels_may_have_signs_of_rules() -> None:
         ("billing=0", "must be a number from 0.01"),
         ("billing=nan", "must be a number from 0.01"),
         ("label.tier=3", "like label.tier:batch=1"),
+        ("label.Tier:batch=1", "like label.tier:batch=1"),
+        ("label.:batch=1", "like label.tier:batch=1"),
         ("1, 2", "two of its rules are for all other tasks"),
         ("a=1, a=2", "two of its rules are for the stream a"),
         ("label.a:b=1, label.a:b=2", "two of its rules are for the label a:b"),

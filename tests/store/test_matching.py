@@ -46,6 +46,7 @@ async def test_conditions_hold_where_the_store_selects(store: Store, column: str
             await agree(store, Condition(column, op, value))
     await agree(store, Condition(column, "eq", None))
     await agree(store, Condition(column, "in", [None, *operands(column, dice)]))
+    await agree(store, Condition(column, "in", []))
     both = [Condition(column, "gt", operands(column, dice)[0]), Condition("id", "like", "%1%")]
     await agree(store, *both)
 

@@ -5,7 +5,8 @@ CREATE FUNCTION definitions_keep_version() RETURNS trigger LANGUAGE plpgsql AS $
 DECLARE
     -- What clients do not set does not make a version.
     own constant text[] := ARRAY['id', 'created', 'delayed', 'slot_key', 'unique_key', 'user_id',
-        'token_id', 'parent_id', 'root_id', 'depth', 'version', 'edit', 'run_edits'];
+        'token_id', 'parent_id', 'root_id', 'depth', 'version', 'edit', 'run_edits',
+        'declared'];
     moment constant double precision := extract(epoch FROM clock_timestamp());
     before jsonb;
     after jsonb;
