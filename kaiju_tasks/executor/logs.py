@@ -188,6 +188,7 @@ class LogBuffer:
                 lines.append(line)
                 if len(lines) >= ENDING_LINES:
                     break
+            self._announced = bool(self._waiting)
         return [Batch(log, lines)] if lines else []
 
     def _taken(self, log: AttemptLog) -> Iterator[Line]:

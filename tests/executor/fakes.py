@@ -111,6 +111,7 @@ class FakeManager:
     """Answers as a manager would, and remembers what it received.
 
     :ivar silent: methods that it does not answer
+    :ivar unanswered: the method and the id of each request that it has not answered
     :ivar errors: methods that it answers with (code, message)
     :ivar ack: decides the ack of a report; None is the usual
     :ivar call: answers the calls of stages
@@ -122,6 +123,7 @@ class FakeManager:
         self.reports: list[Report] = []
         self.batches: list[list[Report]] = []
         self.silent: set[str] = set()
+        self.unanswered: list[tuple[str, int]] = []
         self.errors: dict[str, tuple[int, str]] = {}
         self.error_data: Any = None
         self.ack: Callable[[Report], Ack | None] = lambda report: None
@@ -174,8 +176,15 @@ class FakeManager:
             )
             return
         result = self.result(method, params, frame)
-        if method not in self.silent:
+        if method in self.silent:
+            self.unanswered.append((method, message["id"]))
+        else:
             self.reply(message["id"], result=result)
+
+    def answer_late(self, **body: Any) -> None:
+        """Answer the oldest unanswered request; with an empty result by default."""
+        _, id = self.unanswered.pop(0)
+        self.reply(id, **(body or {"result": {}}))
 
     def reply(self, id: int, **body: Any) -> None:
         if self.send is not None:

@@ -125,6 +125,18 @@ async def test_one_frame_is_unanswered_at_a_time(rig):
     assert rig.manager.connections == 1
 
 
+async def test_lines_flow_on_after_a_late_answer(rig):
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say", params={"lines": ["one"]})))
+    await rig.clock.advance(0.2)
+    rig.manager.silent.clear()
+    rig.manager.answer_late()
+    await settle()
+    await rig.do(assignment(command("wait"), id="u"))
+    await rig.clock.advance(1)
+    assert lines(rig) == [(1, "one"), (1, "begins")]
+
+
 async def test_lines_are_kept_through_a_reconnect(rig):
     rig.manager.silent.add("manager.write_logs")
     await rig.do(assignment(command("wait")))
