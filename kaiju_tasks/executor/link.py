@@ -103,6 +103,7 @@ class Link:
             runner.outbox, clock, random, self._expelled, self._reconnects.worked
         )
         self._logs = LogSender(runner.runtime.logs, clock, random)
+        self._logs.on_settled = self._check_watchers
         self._schedules = DeclaredSchedules(schedules, clock)
         self._gate = runner.runtime.gate
         self._watchdog = LeaseWatchdog(clock, self._gate, runner.release_exclusive, self._orphaned)
@@ -166,7 +167,8 @@ class Link:
         self._outdated.set()
 
     async def stop(self, grace_seconds: float, reason: str | None = None) -> None:
-        """Let running stages end, release all other tasks and leave. Then `run` returns.
+        """Let running stages end, release all other tasks, send what is left and leave. Then `run`
+        returns.
 
         A second call ends the waits of the first.
 
@@ -182,7 +184,7 @@ class Link:
         try:
             await self._until(lambda: self._runner.empty, grace_seconds)
             self._runner.release_all()
-            await self._until(lambda: self._runner.empty, self._waits.flush)
+            await self._until(lambda: self._runner.empty and self._logs.settled, self._waits.flush)
             await self._leave(reason)
         finally:
             self._end()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
@@ -33,7 +34,10 @@ PASSING = frozenset({TooManyRequests.code, Unavailable.code})
 
 
 class LogSender:
-    """Sends the lines of a buffer. Lines whose frame was not answered are sent again."""
+    """Sends the lines of a buffer. Lines whose frame was not answered are sent again.
+
+    :ivar on_settled: called when all lines have been sent and answered
+    """
 
     def __init__(self, buffer: LogBuffer, clock: Clock, random: Random) -> None:
         self._buffer = buffer
@@ -46,8 +50,14 @@ class LogSender:
         self._in_flight = 0
         self._timer: TimerHandle | None = None
         self._not_before = 0.0
+        self.on_settled: Callable[[], None] = lambda: None
         buffer.on_add = self._added
         buffer.on_end = self._ended
+
+    @property
+    def settled(self) -> bool:
+        """Whether all lines have been sent and answered."""
+        return not self._in_flight and not self._again and self._buffer.empty
 
     def open(self, session: Session) -> None:
         """Use this session. Lines that were not acknowledged are sent first."""
@@ -118,6 +128,8 @@ class LogSender:
         else:
             logger.debug("the manager refuses log lines: %s", answer.message)
         self._later()
+        if self.settled:
+            self.on_settled()
 
 
 def _log(batch: Batch, now: float) -> StageLog:

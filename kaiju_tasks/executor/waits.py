@@ -17,7 +17,7 @@ class Waits(Struct, frozen=True):
     :param retry: between two attempts to connect, or to report
     :param connect: for the first attempt to connect; each further one may take twice as long as the
         one before, up to `CONNECT_SECONDS_MAX`, because all managers may be slow
-    :param flush: when leaving, until the last reports are acknowledged
+    :param flush: when leaving, until the last reports and log lines are acknowledged
     :param leave: until the manager has answered the leave
     """
 

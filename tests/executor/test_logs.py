@@ -137,6 +137,27 @@ async def test_lines_flow_on_after_a_late_answer(rig):
     assert lines(rig) == [(1, "one"), (1, "begins")]
 
 
+async def test_an_executor_that_leaves_sends_its_last_lines_first(rig):
+    rig.manager.errors["manager.write_logs"] = (503, "later")
+    await rig.do(assignment(command("say", params={"lines": ["one"]})))
+    rig.manager.errors.clear()
+    stop = asyncio.create_task(rig.link.stop(10))
+    await rig.clock.advance(4.9)
+    assert stop.done()
+    names = [name for name, _ in rig.manager.requests if name != "manager.ping"]
+    assert names[-2:] == ["manager.write_logs", "manager.suspend_executor"]
+
+
+async def test_an_executor_leaves_although_its_lines_are_not_taken(rig):
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say", params={"lines": ["one"]})))
+    stop = asyncio.create_task(rig.link.stop(10))
+    await rig.clock.advance(4.9)
+    assert not stop.done()
+    await rig.clock.advance(0.2)
+    assert stop.done()
+
+
 async def test_lines_are_kept_through_a_reconnect(rig):
     rig.manager.silent.add("manager.write_logs")
     await rig.do(assignment(command("wait")))
