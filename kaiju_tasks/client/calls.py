@@ -2,7 +2,9 @@
 
 A call that was never sent can always be repeated. A call that was sent can be repeated if it only
 reads, or if an id identifies it: the client generates an id for each new task and message that has
-none. Other calls are not repeated, because it is unknown whether the manager carried them out.
+none. Other calls are not repeated, because it is unknown whether the manager carried them out. Nor
+is a create that replaces tasks: a task that it has replaced may have ended since, and would run a
+second time.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -61,7 +63,8 @@ class _Create(Call):
         self._made = made
 
     def may_repeat(self, error: Unavailable) -> bool:
-        return True
+        replaces = self._params.get("on_conflict") == "replace"
+        return not replaces or super().may_repeat(error)
 
     async def once(self) -> Any:
         try:

@@ -29,7 +29,8 @@ CALL = "manager.call"
 WAIT = "tasks.wait"
 REPEATABLE = READS | {"tasks.create", "tasks.m_create", "tasks.message", "tasks.write_message"}
 """The calls that can be sent again when their answer was lost: those that only read, and those that
-the manager knows by their `call_id`."""
+the manager knows by their `call_id`. A create that replaces tasks is not among them: a task that it
+has replaced may have ended since, and would run a second time."""
 AT_ONCE, WAITS = 16, 256
 """How many calls are open at once. A manager carries out no more of one executor."""
 PAUSE_SECONDS = 0.5
@@ -88,7 +89,7 @@ class ManagerCalls:
                 if isinstance(answer, Raw):
                     return msgspec.json.decode(answer)
                 error = _error_of(answer, method)
-                if not _may_repeat(method, error):
+                if not _may_repeat(method, params, error):
                     raise error
                 call.again = True
                 if not isinstance(answer, Lost):
@@ -112,10 +113,12 @@ class ManagerCalls:
         return await answered
 
 
-def _may_repeat(method: str, error: KaijuError) -> bool:
+def _may_repeat(method: str, params: Json, error: KaijuError) -> bool:
     if method == WAIT and isinstance(error, TooManyRequests):
         return True
-    return isinstance(error, Unavailable) and method in REPEATABLE
+    if not isinstance(error, Unavailable) or method not in REPEATABLE:
+        return False
+    return params.get("on_conflict") != "replace"
 
 
 def _error_of(answer: RpcError | Lost, method: str) -> KaijuError:

@@ -144,6 +144,23 @@ async def test_a_call_that_may_have_been_carried_out_is_not_repeated(rig: Rig) -
     assert rig.manager.outcomes() == [(0, "failed")]
 
 
+async def test_a_create_that_replaces_is_not_repeated(rig: Rig) -> None:
+    replacing = "create", {"id": "c", "commands": []}, "replace"
+    rig.manager.silent.add("manager.call")
+    await rig.do(calling(*replacing))
+    rig.wire.cut()
+    await rig.clock.advance(10)
+    assert len(calls(rig)) == 1
+    assert isinstance(errors[0], Unavailable)
+    assert "may have carried it out" in errors[0].message
+    rig.manager.silent.clear()
+    rig.manager.errors["manager.call"] = 503, "no database"
+    await rig.do(calling(*replacing))
+    await rig.clock.advance(10)
+    assert len(calls(rig)) == 2
+    assert rig.manager.outcomes() == [(0, "failed")] * 2
+
+
 async def test_a_call_waits_until_a_manager_is_connected(rig: Rig) -> None:
     await rig.do(assignment(command("reset_later")))
     rig.wire.up = False

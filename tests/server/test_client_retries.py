@@ -158,10 +158,17 @@ async def test_an_id_that_another_task_has_is_a_conflict_after_a_lost_answer_too
     way.lose = 1
     ignored = await client.tasks.create(other, on_conflict="ignore")
     assert ignored["created"] is False
+
+
+async def test_a_create_that_replaces_is_not_repeated_when_its_answer_is_lost(
+    client: Client, way: Proxy
+) -> None:
+    await client.tasks.create({**ECHO, "id": "a"})
     await client.tasks.cancel("a")
     way.lose = 1
-    replaced = await client.tasks.create(other, on_conflict="replace")
-    assert replaced["commands"][0]["method"] == "do.fail"
+    with pytest.raises(Unavailable, match="did not answer"):
+        await client.tasks.create({**ECHO, "id": "a"}, on_conflict="replace")
+    assert (await client.tasks.get("a"))["rev"] == 2
 
 
 async def test_a_message_whose_answer_is_lost_is_sent_once(client: Client, way: Proxy) -> None:
