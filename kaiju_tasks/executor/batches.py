@@ -85,6 +85,11 @@ class Member:
     def alive(self) -> bool:
         return not self._ended and self.batch is not None and self.batch.begun
 
+    @property
+    def batch_goes_on(self) -> bool:
+        """Whether the function runs for a stage that was not stopped."""
+        return self.batch is not None and self.batch.needed
+
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         """Whether this is the task in which the function runs."""
         return self.batch is not None and self.batch.task is task
@@ -146,6 +151,11 @@ class _Batch:
         self.task: asyncio.Task[None] | None = None
         for member in members:
             member.batch = self
+
+    @property
+    def needed(self) -> bool:
+        """Whether the function runs, and not all members were stopped."""
+        return self.begun and not all(member.stopped for member in self._members)
 
     def start(self) -> None:
         """Begin as soon as the leases are known to stand and, for a `def`, a thread is free."""

@@ -43,6 +43,8 @@ class Listener(Protocol):
 
     async def call(self, method: str, params: dict[str, Any]) -> Any: ...
 
+    def refusal(self) -> BaseException: ...
+
 
 class StageBridge:
     """Passes the calls of a command's context, from any thread, to its stage."""
@@ -94,7 +96,7 @@ class StageBridge:
             return work
         if self._listener.over or self._loop.is_closed():
             work.close()
-            raise Stopped("the stage has been stopped")
+            raise self._listener.refusal()
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except CancelledError:

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from kaiju_tasks.errors import StaleLease
 from kaiju_tasks.executor.batch_signature import BATCH_PARAMS, BatchCall
 from kaiju_tasks.executor.batches import Member
 from kaiju_tasks.executor.bridge import StageBridge
@@ -54,6 +55,7 @@ class Stage:
         "_lease",
         "_leave_place",
         "_log",
+        "_member",
         "_on_report",
         "_progress_timer",
         "_run_seconds",
@@ -91,6 +93,7 @@ class Stage:
         self._run_seconds = exec_seconds
         self._stage_seconds = command.max_timeout
         self._call: Call | None = None
+        self._member: Member | None = None
         self._timer: TimerHandle | None = None
         self._progress_timer: TimerHandle | None = None
         self._latest_progress: Raw | None = None
@@ -148,7 +151,8 @@ class Stage:
         if command.batch is not None:
             context = Context(self._info, self._bridge(), executor.state)
             call = BatchCall(arguments[BATCH_PARAMS], context)
-            return self._runtime.batches.member(command, call, done)
+            self._member = self._runtime.batches.member(command, call, done)
+            return self._member
         if command.kind is CommandKind.PROCESS:
             bridge, limit = self._bridge(), self._runtime.max_result_bytes
             return ProcessCall(command.function, params, self._info, bridge, limit, done, gate)
@@ -287,15 +291,38 @@ class Stage:
         """Call a method of the manager. The end of the stage ends the call.
 
         :raises Stopped: the stage is over
+        :raises StaleLease: the stage is over, and its batch goes on for others
         """
         if self.over or self._call_manager is None:
-            raise Stopped("the stage is over")
+            raise self.refusal()
         work = self._call_manager(self._info.stage, method, params)
         calling = asyncio.get_running_loop().create_task(work)
         self._calling = self._calling or set()
         self._calling.add(calling)
         calling.add_done_callback(self._calling.discard)
-        return await calling
+        try:
+            return await calling
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            assert own is not None  # this is a coroutine
+            if own.cancelling():  # the command itself is cancelled
+                raise
+            self._refuse_in_batch()
+            raise
+
+    def _refuse_in_batch(self) -> None:
+        refusal = self.refusal()
+        if self.over and isinstance(refusal, StaleLease):
+            raise refusal from None
+
+    def refusal(self) -> Stopped | StaleLease:
+        """What a call raises after the end of the stage.
+
+        A batch goes on for its other members: for it, this is an exception that it can catch.
+        """
+        if self._member is not None and self._member.batch_goes_on:
+            return StaleLease(f"the stage of the task {self._info.task_id!r:.300} has ended")
+        return Stopped("the stage has been stopped")
 
     def extend(self, seconds: float) -> None:
         """Ask the manager for more time."""

@@ -44,6 +44,7 @@ class StageTasks:
     raised as the classes of `kaiju_tasks.errors` that have their codes.
 
     :raises Stopped: (in a thread) the stage has been stopped
+    :raises StaleLease: the stage has been stopped, and its batch goes on for others
     """
 
     def __init__(self, caller: TaskCaller) -> None:

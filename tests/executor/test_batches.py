@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from kaiju_tasks.errors import Abort, RetryAfter
-from kaiju_tasks.executor import BatchCall, Context, Executor
+from kaiju_tasks.errors import Abort, KaijuError, RetryAfter, StaleLease
+from kaiju_tasks.executor import BatchCall, Context, Executor, Stopped
 from kaiju_tasks.executor.middleware import CallNext
 from tests.executor.fakes import Rig, assignment, command, result_of, settle
 from tests.support.wait import PATIENCE_SECONDS, wait_until
@@ -24,6 +24,7 @@ gates: list[asyncio.Event] = []
 thread_gate = threading.Event()
 begun = threading.Semaphore(0)
 cancelled: list[str] = []
+refused: list[KaijuError] = []
 
 
 class Mail(Struct):
@@ -72,6 +73,39 @@ def in_thread(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
     return [threading.current_thread().name for _ in calls]
 
 
+@executor.command("ask", batch=2, wait=WAIT)
+async def ask(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
+    try:
+        return list(
+            await asyncio.gather(
+                *(call.context.tasks.get(call.params["name"]) for call in calls),
+                return_exceptions=True,
+            )
+        )
+    except asyncio.CancelledError:
+        cancelled.append("all")
+        raise
+
+
+@executor.command("ask_in_thread", batch=2, wait=WAIT)
+def ask_in_thread(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
+    return [answer_in_thread(call) for call in calls]
+
+
+def answer_in_thread(call: BatchCall[dict[str, Any]]) -> Any:
+    outcomes = []
+    for _ in range(2):  # the second one begins after the end of the stage, if it has ended
+        try:
+            outcomes.append(call.context.tasks.get(call.params["name"]))
+        except KaijuError as error:
+            outcomes.append(error)
+        except Stopped:
+            cancelled.append("all")
+            raise
+    refused.extend(one for one in outcomes if isinstance(one, KaijuError))
+    return outcomes[-1]
+
+
 @executor.command("wrong", batch=2, wait=WAIT)
 async def wrong(calls: list[BatchCall[dict[str, Any]]]) -> Any:
     return calls[0].params["value"]
@@ -86,6 +120,7 @@ async def broken(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
 async def rig() -> AsyncIterator[Rig]:
     batches.clear()
     cancelled.clear()
+    refused.clear()
     gates[:] = [asyncio.Event()]
     thread_gate.clear()
     while begun.acquire(blocking=False):
@@ -220,6 +255,45 @@ async def test_a_batch_goes_on_without_a_stage_that_is_stopped(rig: Rig) -> None
     (report,) = rig.manager.reports
     assert (report.id, result_of(report)) == (other.id, False)
     assert rig.stuck == 0
+
+
+@pytest.mark.parametrize("method", ["ask", "ask_in_thread"])
+async def test_the_calls_of_a_stopped_stage_do_not_end_its_batch(rig: Rig, method: str) -> None:
+    gone, other = named(method, "gone"), named(method, "other")
+    rig.manager.silent.add("manager.call")
+    rig.manager.run(gone, other)
+    await settle()
+    await rig.clock.advance(WAIT)
+    asked = 2 if method == "ask" else 1
+    calls = rig.manager.methods
+    await wait_until(lambda: len(calls("manager.call")) == asked, "it calls")
+    rig.manager.silent.clear()
+    rig.manager.call = lambda params: params["params"]["id"]
+    rig.manager.revoke(gone)
+    if method == "ask":
+        await settle()
+        assert outcomes(rig) == {}
+        rig.wire.cut()  # a read is repeated
+        await rig.clock.advance(10)
+    await wait_until(lambda: len(rig.manager.reports) == 1, "the other one has ended")
+    (report,) = rig.manager.reports
+    assert (report.id, result_of(report)) == (other.id, "other")
+    assert not cancelled
+    assert [type(error) for error in refused] == ([] if method == "ask" else [StaleLease] * 2)
+
+
+@pytest.mark.parametrize("method", ["ask", "ask_in_thread"])
+async def test_the_calls_of_a_batch_end_with_its_last_stage(rig: Rig, method: str) -> None:
+    tasks = [named(method, "a"), named(method, "b")]
+    rig.manager.silent.add("manager.call")
+    rig.manager.run(*tasks)
+    await settle()
+    await rig.clock.advance(WAIT)
+    await wait_until(lambda: bool(rig.manager.methods("manager.call")), "it calls")
+    rig.manager.revoke(*tasks)
+    await wait_until(lambda: cancelled == ["all"], "it has ended")
+    await wait_until(lambda: rig.runner.capacity == 20, "nothing runs")
+    assert outcomes(rig) == {}
 
 
 async def test_each_stage_has_its_own_time_limit(rig: Rig) -> None:
