@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -125,29 +125,34 @@ class LogKeeper:
         try:
             while self._waiting:
                 self._writing = self._take()
-                await self._write(self._writing)
+                if self._writing:
+                    await self._write(self._writing)
                 self._writing = []
         finally:
             self._busy = False
-            for frame in (*self._writing, *self._waiting):
+            left = (*self._writing, *self._waiting)
+            self._writing, self._waiting = [], []
+            for frame in left:
                 if not frame.answer.done():  # the manager stops
                     frame.answer.set_exception(Unavailable("the manager is stopping"))
 
     def _take(self) -> list[_Frame]:
-        taken, size = self._waiting[:1], 0
-        for frame in self._waiting[1:]:
+        """The frames of the next transaction, without those of callers that are gone: their
+        executors send the lines again."""
+        waiting = [frame for frame in self._waiting if not frame.answer.done()]
+        taken, size = waiting[:1], 0
+        for frame in waiting[1:]:
             size += frame.size
             if size > GROUP_BYTES:
                 break
             taken.append(frame)
-        del self._waiting[: len(taken)]
+        self._waiting = waiting[len(taken) :]
         return taken
 
     async def _write(self, frames: list[_Frame]) -> None:
-        pieces = [piece for frame in frames for piece in frame.pieces]
-        pieces.sort(key=lambda piece: (piece.chunk.attempt, piece.chunk.n))
+        chunks = _new(piece.chunk for frame in frames for piece in frame.pieces)
         try:
-            written = await self._store.write_logs([piece.chunk for piece in pieces])
+            written = await self._store.write_logs(chunks)
         except Exception as error:
             if not isinstance(error, StoreError):
                 log.exception("log lines could not be stored")
@@ -216,6 +221,20 @@ def _pieces(logs: Sequence[StageLog], session: Session, now: float) -> Iterator[
                 ),
                 lines,
             )
+
+
+def _new(chunks: Iterable[LogChunk]) -> list[LogChunk]:
+    """The chunks in order, without those with lines that an earlier one has: a store compares
+    them with the stored lines only. Those of another executor are kept, because the store decides
+    which one holds the task."""
+    last: dict[tuple[Attempt, Lease, str], int] = {}
+    new = []
+    for chunk in sorted(chunks, key=lambda chunk: (chunk.attempt, chunk.n)):
+        writer = (chunk.attempt, chunk.lease, chunk.executor_id)
+        if chunk.n > last.get(writer, 0):
+            last[writer] = chunk.last
+            new.append(chunk)
+    return new
 
 
 def _possible(one: StageLog) -> bool:
