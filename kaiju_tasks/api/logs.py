@@ -38,14 +38,18 @@ class LogsApi:
         """List what the stages of a run have logged, and what their process commands have printed.
 
         Of each attempt, the first 128 KiB and the last are kept; `left_out` says where lines are
-        missing. A page of long lines can have fewer than `limit`. While the run is open, a later
-        call with the `cursor` lists what has been written meanwhile.
+        missing. A page of long lines can have fewer than `limit`. Lines are in the order of
+        cycles, stages and attempts. While the run is open, a later call with the `cursor` lists
+        what has been written after it, but not lines of earlier stages and attempts that have
+        come late: a call without `after` lists all.
         """
         after = params.after
         place = _place(after) if isinstance(after, str) else None
         above = after if isinstance(after, int) else 0
         query = LogQuery(params.job_id, params.stage, params.attempt, place, above)
-        await self._manager.logs.settled(params.job_id)
+        if self._manager.logs.unsettled(params.job_id):
+            await self._runs.get(caller, JobParams(params.job_id))  # others need not wait
+            await self._manager.logs.settled(params.job_id)
         lines = await self._read(query, seen_by(caller, access.READ_TASKS), params.limit)
         if not lines:
             await self._runs.get(caller, JobParams(params.job_id))

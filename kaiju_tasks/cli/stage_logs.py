@@ -41,7 +41,8 @@ def logs(
     """Show what the stages of a run have logged, and what their process commands have printed.
 
     TASK_OR_JOB is the id of a task, whose last run is shown, or of a run. With --follow and --json,
-    each line is one JSON object. If the manager restarts, --follow waits for it.
+    each line is one JSON object. If the manager restarts, --follow waits for it. It ends with the
+    run, and may leave out lines that come later; without --follow, all are shown.
     """
     job_id = _job_of(task_or_job)
     wanted = {"job_id": job_id, "stage": stage, "attempt": attempt}

@@ -113,13 +113,19 @@ class LogKeeper:
 
     async def settled(self, job_id: str) -> None:
         """Wait until the lines of a run that have come before are stored, or cannot be."""
-        answers = [
+        if answers := self._unanswered(job_id):
+            await asyncio.wait(answers, timeout=SETTLE_SECONDS)
+
+    def unsettled(self, job_id: str) -> bool:
+        """Whether there are lines of a run that `settled` would wait for."""
+        return bool(self._unanswered(job_id))
+
+    def _unanswered(self, job_id: str) -> "list[asyncio.Future[int]]":
+        return [
             frame.answer
             for frame in (*self._writing, *self._waiting)
             if any(piece.chunk.attempt.job_id == job_id for piece in frame.pieces)
         ]
-        if answers:
-            await asyncio.wait(answers, timeout=SETTLE_SECONDS)
 
     async def _write_all(self) -> None:
         try:

@@ -1,5 +1,7 @@
 """`logs.list`: what stages have logged and printed, on both stores."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -257,6 +259,45 @@ async def test_a_database_that_is_away_is_an_error_that_passes(
             await write(executor, log_of(task, {}))
         assert refused.value.code == 503
     assert await write(executor, log_of(task, {})) == 1
+
+
+async def test_a_log_waits_for_lines_that_are_being_written(
+    call: Calls, executor: HandExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await as_(call, "bob", Kind.USER)
+    ann = await as_(call, "ann", Kind.USER)
+    await bob.create("one", id="t")
+    task = await executor.take()
+    begun, gate = asyncio.Event(), asyncio.Event()
+    keep = call.manager.store.write_logs
+
+    async def held(chunks: Any) -> Any:
+        begun.set()
+        await gate.wait()
+        return await keep(chunks)
+
+    monkeypatch.setattr(call.manager.store, "write_logs", held)
+    writing = asyncio.create_task(write(executor, log_of(task, {})))
+    await begun.wait()
+    waits: list[str] = []
+    monkeypatch.setattr(call.manager.logs, "settled", noted(call.manager.logs.settled, waits))
+    with pytest.raises(NotFound):
+        await lines(ann, task.job_id)
+    assert waits == []
+    reading = asyncio.create_task(lines(bob, task.job_id))
+    gate.set()
+    assert len(await reading) == 1
+    assert await writing == 1
+
+
+def noted(
+    settled: Callable[[str], Awaitable[None]], waits: list[str]
+) -> Callable[[str], Awaitable[None]]:
+    async def waited(job_id: str) -> None:
+        waits.append(job_id)
+        await settled(job_id)
+
+    return waited
 
 
 async def test_a_listener_hears_that_lines_were_stored(

@@ -1,5 +1,6 @@
 """What real stages log and print, from the process of a command to `logs.list`."""
 
+import asyncio
 from typing import Any
 
 from kaiju_tasks import Client
@@ -38,10 +39,11 @@ async def test_what_a_process_prints_is_kept_with_its_run(fleet: Fleet) -> None:
         printed = [line["message"] for line in shown if line["source"] == "output"]
         numbered = [f"line {number}" for number in range(50)]
         assert printed == [*numbered, "on stderr", "of a child", "the end"]
-        async for event in events:
-            assert (event["id"], event["job_id"]) == ("t", done["job_id"])
-            if event["data"]["message"] == "the end":
-                break
+        async with asyncio.timeout(SECONDS):
+            async for event in events:
+                assert (event["id"], event["job_id"]) == ("t", done["job_id"])
+                if event["data"]["message"] == "the end":
+                    break
     await client.tasks.delete("t")
 
 
