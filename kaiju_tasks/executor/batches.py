@@ -11,7 +11,7 @@ from kaiju_tasks.executor.calls import Done
 from kaiju_tasks.executor.clock import Clock, TimerHandle
 from kaiju_tasks.executor.context import Stopped
 from kaiju_tasks.executor.failures import NotBegun
-from kaiju_tasks.executor.places import Places
+from kaiju_tasks.executor.places import PLACE_SECONDS, Places
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 
@@ -37,13 +37,22 @@ class Batches:
     """The batches of a process.
 
     :param places: of functions that run in a thread
+    :param found_no_place: called when a batch has waited in vain for a place
     """
 
-    def __init__(self, clock: Clock, gate: StartGate, threads: ThreadPool, places: Places) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        gate: StartGate,
+        threads: ThreadPool,
+        places: Places,
+        found_no_place: Callable[[], None],
+    ) -> None:
         self.clock = clock
         self.gate = gate
         self.threads = threads
         self.places = places
+        self.found_no_place = found_no_place
         self.context = copy_context()
         self._collectors: dict[int, _Collector] = {}
 
@@ -84,6 +93,11 @@ class Member:
     @property
     def alive(self) -> bool:
         return not self._ended and self.batch is not None and self.batch.begun
+
+    @property
+    def waits_for_place(self) -> bool:
+        """Whether its batch is complete, and no thread is free for it."""
+        return self.batch is not None and self.batch.waits_for_place
 
     @property
     def batch_goes_on(self) -> bool:
@@ -149,8 +163,13 @@ class _Batch:
         self._loop = asyncio.get_running_loop()
         self.begun = False
         self.task: asyncio.Task[None] | None = None
+        self._place_timer: TimerHandle | None = None
         for member in members:
             member.batch = self
+
+    @property
+    def waits_for_place(self) -> bool:
+        return self._place_timer is not None
 
     @property
     def needed(self) -> bool:
@@ -179,11 +198,24 @@ class _Batch:
         if not self._members:
             return
         if self._command.in_thread:
+            later = self._batches.clock.call_later
+            self._place_timer = later(PLACE_SECONDS, self._place_not_found)
             self._batches.places.wait(self._begin_in_thread)
         else:
             self.task = self._loop.create_task(self._run(), context=self._batches.context.copy())
 
+    def _place_not_found(self) -> None:
+        self._place_timer = None
+        members, self._members = self._members, []
+        if members:
+            self._batches.found_no_place()
+        for member in members:
+            member.end(None, NotBegun())
+
     def _begin_in_thread(self) -> bool:
+        if self._place_timer is not None:
+            self._place_timer.cancel()
+            self._place_timer = None
         if not self._members:
             return False
         self.begun = True

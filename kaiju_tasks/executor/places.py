@@ -3,7 +3,11 @@
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Places"]
+__all__ = ["PLACE_SECONDS", "Places"]
+
+PLACE_SECONDS = 1.0
+"""A task waits so long for a place. Then it is given back: its time runs, and others may have a
+place. This is far below the grace after which a manager itself ends a stage."""
 
 
 class Places:

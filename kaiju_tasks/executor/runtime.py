@@ -14,14 +14,11 @@ from kaiju_tasks.executor.registry import Command, Executor
 from kaiju_tasks.executor.start_gate import StartGate
 from kaiju_tasks.executor.threads import ThreadPool
 
-__all__ = ["PLACE_SECONDS", "Runtime", "by_app_name", "default_concurrency"]
+__all__ = ["Runtime", "by_app_name", "default_concurrency"]
 
 DEFAULT_MAX_RESULT_BYTES = 1024 * 1024
 DEFAULT_CONCURRENCY = 500
 """Tasks whose commands are `async def` mostly wait."""
-PLACE_SECONDS = 1.0
-"""A task waits so long for a place. Then it is given back: its time runs, and others may have a
-place. This is far below the grace after which a manager itself ends a stage."""
 CROWDED_SECONDS = 60.0
 CROWDED_SECONDS_MAX = 960.0
 """After that, a process takes for a minute only tasks that have a place even if all need one. If it
@@ -53,7 +50,7 @@ class Runtime:
         self.calls = ManagerCalls(clock)
         self.threads = ThreadPool(threads)
         self.places = Places(threads)
-        self.batches = Batches(clock, self.gate, self.threads, self.places)
+        self.batches = Batches(clock, self.gate, self.threads, self.places, self.found_no_place)
         self.logs = LogBuffer(clock.time)
         self.max_result_bytes = DEFAULT_MAX_RESULT_BYTES
         self.on_capacity: Callable[[], None] = _nothing

@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from kaiju_tasks.executor.context import StageInfo
 from kaiju_tasks.executor.outbox import Entry, Outbox
-from kaiju_tasks.executor.runtime import PLACE_SECONDS, Runtime
+from kaiju_tasks.executor.places import PLACE_SECONDS
+from kaiju_tasks.executor.runtime import Runtime
 from kaiju_tasks.executor.stage import NULL, Stage
 from kaiju_tasks.protocol import (
     STAGE_DONE,

@@ -17,6 +17,7 @@ from kaiju_tasks.executor.context import Context, StageInfo, Stopped
 from kaiju_tasks.executor.failures import NotBegun, StageTimeout, report_error
 from kaiju_tasks.executor.logs import AttemptLog
 from kaiju_tasks.executor.middleware import Injection, WrappedCall
+from kaiju_tasks.executor.places import PLACE_SECONDS
 from kaiju_tasks.executor.processes import ProcessCall
 from kaiju_tasks.executor.registry import Command, CommandKind, Executor
 from kaiju_tasks.executor.results import encode_result
@@ -254,6 +255,10 @@ class Stage:
             return
         if self.seconds_left() > 0.001:
             self._arm()
+            return
+        if self._member is not None and self._member.waits_for_place:
+            self._timer = self._runtime.clock.call_later(PLACE_SECONDS, self._deadline)
+            self._member.stop()  # it has not begun: the task is given back
             return
         self.stop()
         self._fail(self._timeout())

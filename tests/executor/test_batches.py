@@ -13,6 +13,7 @@ from msgspec import Struct
 from kaiju_tasks.errors import Abort, KaijuError, RetryAfter, StaleLease
 from kaiju_tasks.executor import BatchCall, Context, Executor, Stopped
 from kaiju_tasks.executor.middleware import CallNext
+from kaiju_tasks.executor.places import PLACE_SECONDS
 from tests.executor.fakes import Rig, assignment, command, result_of, settle
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
@@ -330,7 +331,7 @@ async def test_a_batch_in_a_thread_uses_one_thread(rig: Rig) -> None:
     rig.manager.run(*tasks)
     for _ in range(2):
         assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_SECONDS)
-    await rig.clock.advance(5)
+    await rig.clock.advance(PLACE_SECONDS / 2)
     assert sorted(batches) == [["n0", "n1"], ["n2", "n3"]]  # there are two threads
     assert rig.runner.capacity == 20
     rig.manager.revoke(tasks[4])
@@ -339,6 +340,25 @@ async def test_a_batch_in_a_thread_uses_one_thread(rig: Rig) -> None:
     await wait_until(lambda: len(rig.manager.reports) == 5, "all have ended")
     assert batches[2] == ["n5"]
     assert set(outcomes(rig).values()) == {"finished"}
+
+
+@pytest.mark.parametrize("limit", [None, PLACE_SECONDS / 2])
+async def test_a_batch_that_finds_no_thread_is_given_back(rig: Rig, limit: float | None) -> None:
+    rig.manager.run(*(named("in_thread", f"n{n}") for n in range(4)))
+    for _ in range(2):
+        assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_SECONDS)
+    late = [named("in_thread", name, max_timeout=limit) for name in ("a", "b")]
+    await rig.do(*late)
+    assert outcomes(rig) == {}
+    await rig.clock.advance(limit or PLACE_SECONDS)
+    assert outcomes(rig) == {task.id: "released" for task in late}
+    assert all(report.waited for report in rig.manager.reports)
+    assert rig.runtime.crowded is (limit is None)
+    thread_gate.set()
+    await wait_until(lambda: len(rig.manager.reports) == 6, "the others have ended")
+    await rig.clock.advance(PLACE_SECONDS * 2)
+    assert sorted(batches) == [["n0", "n1"], ["n2", "n3"]]
+    assert rig.runtime.lingering == 0
 
 
 async def test_a_thread_that_does_not_end_is_found(rig: Rig) -> None:
