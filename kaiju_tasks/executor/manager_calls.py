@@ -1,6 +1,7 @@
 """Calls methods of the manager for running stages, over the connection of the executor."""
 
 import asyncio
+import math
 from typing import Any
 from uuid import uuid4
 
@@ -83,9 +84,10 @@ class ManagerCalls:
             method=method,
             params=params,
         )
+        until = self._clock.time() + params["timeout"] if method == WAIT else math.inf
         async with self._waits if method == WAIT else self._turns:
             while True:
-                answer = await self._ask(call)
+                answer = await self._ask(call, until)
                 if isinstance(answer, Raw):
                     return msgspec.json.decode(answer)
                 error = _error_of(answer, method)
@@ -95,10 +97,12 @@ class ManagerCalls:
                 if not isinstance(answer, Lost):
                     await self._clock.sleep(PAUSE_SECONDS)
 
-    async def _ask(self, call: CallParams) -> Raw | RpcError | Lost:
+    async def _ask(self, call: CallParams, until: float) -> Raw | RpcError | Lost:
         while (session := self._session) is None or session.lost:
             self._opened.clear()
             await self._opened.wait()
+        if until < math.inf:  # the end of a wait does not move when it is sent late or again
+            call.params = {**call.params, "timeout": max(0.0, until - self._clock.time())}
         answered: asyncio.Future[Raw | RpcError | Lost]
         answered = asyncio.get_running_loop().create_future()
 

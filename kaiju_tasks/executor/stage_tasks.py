@@ -13,6 +13,7 @@ __all__ = ["StageTasks", "TaskCaller"]
 WAIT_SECONDS = 20.0
 CROWDED_WAIT_SECONDS = 2.0
 """How long one call waits at most, and if many stages of the process wait."""
+RUNS_LOOKED_AT = 10
 
 Json = dict[str, Any]
 
@@ -77,12 +78,41 @@ class StageTasks:
     async def _wait(self, id: str, timeout: float | None) -> Json:
         loop = asyncio.get_running_loop()
         until = math.inf if timeout is None else loop.time() + timeout
-        while True:
-            asked_at = loop.time()
+        task = await self._look(id, 0.0)
+        over = task["status"] in ENDED
+        while not over and (left := until - loop.time()) > 0:
             most = CROWDED_WAIT_SECONDS if self._caller.crowded else WAIT_SECONDS
-            seconds = max(0.0, min(most, until - asked_at))
-            params = {"id": id, "timeout": seconds}
-            task: Json = await self._caller.call("tasks.wait", params)
-            now = loop.time()
-            if now - asked_at < seconds or task["status"] in ENDED or now >= until:
-                return task
+            before, task = task, await self._look(id, min(most, left))
+            over = await self._run_is_over(before, task)
+        return task
+
+    async def _look(self, id: str, seconds: float) -> Json:
+        task: Json = await self._caller.call("tasks.wait", {"id": id, "timeout": seconds})
+        return task
+
+    async def _run_is_over(self, before: Json, task: Json) -> bool:
+        """Whether the run that was open at an earlier look has ended or, if none was open, the one
+        after it. Between two looks, one run of a schedule can end and another one begin."""
+        if task["status"] in ENDED:
+            return True
+        was_open, another = _is_open(before), task["job_id"] != before["job_id"]
+        if not _is_open(task):
+            return was_open or another
+        if not (another and (task["cron"] or task["every"])):
+            return False
+        return was_open or await self._ended_since(before)
+
+    async def _ended_since(self, before: Json) -> bool:
+        """Whether a run has ended after the last one of an earlier look."""
+        params = {"id": before["id"], "limit": RUNS_LOOKED_AT}
+        for run in await self._caller.call("tasks.runs", params):
+            if run["job_id"] == before["job_id"] is not None:
+                return False
+            if run["status"] in ENDED:
+                return True
+        return False
+
+
+def _is_open(task: Json) -> bool:
+    """Whether the task has an open run. It is IDLE before a retry, too."""
+    return task["job_id"] is not None and task["exit_code"] is None

@@ -210,18 +210,89 @@ async def test_a_long_wait_does_not_make_the_connection_look_dead(rig: Rig) -> N
     assert len(calls(rig)) == 1
 
 
-async def test_a_wait_has_several_calls_if_it_is_long(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kaiju_tasks.executor.stage_tasks.WAIT_SECONDS", 0.0)
+async def test_a_wait_has_several_calls_if_it_is_long(rig: Rig) -> None:
     answers = iter(["QUEUED", "EXECUTED", "FINISHED"])
-    rig.manager.call = lambda params: {"id": "c", "status": next(answers)}
+    rig.manager.call = lambda params: looked(next(answers))
     (report,) = await rig.do(calling("wait", "c"))
     assert result_of(report)["status"] == "FINISHED"
     assert len(calls(rig)) == 3
-    rig.manager.call = lambda params: {"id": "c", "status": "QUEUED"}
+    rig.manager.call = lambda params: looked("QUEUED")
     (report,) = await rig.do(calling("wait", "c", 0))
     assert result_of(report)["status"] == "QUEUED"
+
+
+def looked(status: str, job_id: str | None = "j1", cron: str | None = None) -> Json:
+    code = 0 if status in ("IDLE", "FINISHED") else None
+    return {
+        "id": "c",
+        "status": "IDLE" if status == "RETRY" else status,
+        "job_id": job_id,
+        "exit_code": code,
+        "cron": cron,
+        "every": None,
+    }
+
+
+def run(job_id: str | None, status: str) -> Json:
+    return {"job_id": job_id, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("looks", "runs"),
+    [
+        # The run that was open has ended: no run is open, or another one.
+        ([("EXECUTED", "j1"), ("IDLE", "j1")], None),
+        ([("EXECUTED", "j1"), ("RETRY", "j1"), ("QUEUED", "j2")], None),
+        # None was open. The next one has ended.
+        ([("IDLE", None), ("IDLE", "j1")], None),
+        (
+            [("IDLE", "j1"), ("EXECUTED", "j2"), ("IDLE", "j2")],
+            [("j2", "EXECUTED"), ("j1", "FINISHED")],
+        ),
+        ([("IDLE", None), ("EXECUTED", "j1"), ("IDLE", "j1")], [("j1", "EXECUTED")]),
+        # And another one has begun.
+        (
+            [("IDLE", "j1"), ("EXECUTED", "j3")],
+            [("j3", "EXECUTED"), (None, "MISSED"), ("j2", "FAILED"), ("j1", "FINISHED")],
+        ),
+        ([("IDLE", None), ("EXECUTED", "j2")], [("j2", "EXECUTED"), ("j1", "FINISHED")]),
+    ],
+)
+async def test_a_wait_does_not_miss_the_end_of_a_scheduled_run(
+    rig: Rig, looks: list[tuple[str, str | None]], runs: list[tuple[str | None, str]] | None
+) -> None:
+    answers = iter([looked(status, job_id, "@daily") for status, job_id in looks])
+
+    def answer(params: Json) -> Any:
+        if params["method"] == "tasks.wait":
+            return next(answers)
+        assert params["method"] == "tasks.runs"
+        assert runs is not None
+        return [run(*one) for one in runs]
+
+    rig.manager.call = answer
+    (report,) = await rig.do(calling("wait", "c"))
+    assert result_of(report)["job_id"] == looks[-1][1]
+    assert next(answers, None) is None
+
+
+async def test_a_repeated_wait_keeps_its_timeout(rig: Rig) -> None:
+    def answer(params: Json) -> Json:
+        if len(calls(rig)) > 1:
+            rig.manager.silent.add("manager.call")
+        return looked("QUEUED")
+
+    rig.manager.call = answer
+    await rig.do(calling("wait", "c", 600))
+    before = len(calls(rig))
+    rig.wire.up = False
+    rig.wire.cut()
+    await rig.clock.advance(5)
+    rig.wire.up = True
+    await rig.clock.advance(5)
+    repeated = calls(rig)[before:]
+    assert [one["again"] for one in repeated] == [True]
+    assert repeated[0]["params"]["timeout"] <= calls(rig)[1]["params"]["timeout"] - 5
 
 
 async def test_a_wait_is_repeated_when_too_many_wait(rig: Rig) -> None:
@@ -230,7 +301,7 @@ async def test_a_wait_is_repeated_when_too_many_wait(rig: Rig) -> None:
     await rig.clock.advance(2)
     assert len(calls(rig)) >= 3
     rig.manager.errors.clear()
-    rig.manager.call = lambda params: {"id": "c", "status": "FINISHED"}
+    rig.manager.call = lambda params: looked("FINISHED")
     await rig.clock.advance(1)
     assert rig.manager.outcomes() == [(0, "finished")]
 
