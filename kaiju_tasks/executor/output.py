@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import select
+from collections import deque
 from collections.abc import Callable
 
 __all__ = ["Output"]
@@ -14,6 +15,8 @@ PIECE_BYTES = 4_096
 """A pipe that can be written to takes so many bytes at once."""
 PAUSE_SECONDS = 0.01
 DRAIN_SECONDS = 1.0
+LINES_AT_ONCE = 200
+"""After so many lines, others get their turn: a read can bring thousands of short ones."""
 STDERR = 2
 
 
@@ -59,16 +62,22 @@ class Output:
 
     async def _run(self, reader: asyncio.StreamReader) -> None:
         rest = b""
+        lines: deque[bytes] = deque()
         try:
             while data := await reader.read(READ_BYTES):
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    self._line(line)
+                *read, rest = (rest + data).split(b"\n")
+                lines.extend(read)
+                while lines:
+                    for _ in range(min(LINES_AT_ONCE, len(lines))):
+                        self._line(lines.popleft())
+                    await asyncio.sleep(0)
                 while len(rest) > LINE_BYTES_MAX:
                     self._line(rest[:LINE_BYTES_MAX])
                     rest = rest[LINE_BYTES_MAX:]
                 await _echo(data)
         finally:
+            for line in lines:
+                self._line(line)
             if rest:
                 self._line(rest)
 
