@@ -8,7 +8,7 @@ from msgspec import Raw
 from kaiju_tasks.errors import Forbidden, InvalidParams, MethodNotFound
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.messages import RpcError, decode_declare
-from kaiju_tasks.executor.session import Lost, Session
+from kaiju_tasks.executor.session import FrameTooLarge, Lost, Session
 from kaiju_tasks.protocol import Declaration, Declared, DeclaredState, DeclareParams
 from kaiju_tasks.version import __version__
 
@@ -62,7 +62,20 @@ class DeclaredSchedules:
             if isinstance(answer, Raw):
                 self._answered(part, decode_declare(answer).schedules, session)
 
-        session.request(DECLARE, DeclareParams(part), answered, patient=True)
+        try:
+            session.request(DECLARE, DeclareParams(part), answered, patient=True)
+        except FrameTooLarge as error:
+            self._too_large(part, error, session)
+
+    def _too_large(self, part: list[Declaration], error: FrameTooLarge, session: Session) -> None:
+        """Declare them in smaller parts. One that is too large alone is left out."""
+        if len(part) == 1:
+            name = part[0].task["id"]
+            self._log(logging.ERROR, f"the schedule {name} is not declared: {error}")
+            return
+        half = len(part) // 2
+        self._declare_part(part[:half], session)
+        self._declare_part(part[half:], session)
 
     def _answered(
         self, part: Sequence[Declaration], outcomes: Sequence[Declared], session: Session

@@ -217,7 +217,9 @@ class Executor:
         except (msgspec.ValidationError, TypeError) as error:
             raise ValueError(f"the schedule `{name}` is wrong: {error}") from None
         chosen = self.version if version is None else version
-        self._schedules[name] = Declaration(plain, "" if chosen is None else str(chosen))
+        declaration = Declaration(plain, "" if chosen is None else str(chosen))
+        refuse_unencodable(name, {**plain, "version": declaration.version})
+        self._schedules[name] = declaration
 
     def announced(self, app_name: str | None = None) -> list[CommandInfo]:
         """The commands that are announced to managers.
@@ -298,6 +300,17 @@ class Executor:
 
 
 Lifespan = Callable[[Executor], AbstractAsyncContextManager[Any]]
+
+
+def refuse_unencodable(name: str, fields: Mapping[str, Any]) -> None:
+    """:raises ValueError: a field of this schedule cannot be sent as JSON"""
+    for field, value in fields.items():
+        try:
+            msgspec.json.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(
+                f"the schedule {name!a:.300} is wrong: `{field}` cannot be written as JSON: {error}"
+            ) from None
 
 
 def refuse_name(method: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.executor import Executor
-from kaiju_tasks.protocol import Declaration
+from kaiju_tasks.protocol import DEFAULT_FRAME_BYTES, Declaration
 from kaiju_tasks.types import TaskCommand
 from kaiju_tasks.version import __version__
 from tests.executor.fakes import Rig
@@ -63,6 +63,39 @@ def test_a_schedule_is_a_task_of_the_executors_stream() -> None:
 def test_a_wrong_schedule_is_refused_when_it_is_declared(options: Json) -> None:
     with pytest.raises(ValueError, match="nightly"):
         Executor("app").schedule("nightly", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "options"),
+    [
+        ("nightly", "kws", {"kws": {"x": "\ud800"}}),
+        ("nightly", "description", {"description": "\udfff"}),
+        ("nightly", "version", {"version": "1.\ud800"}),
+        ("\ud800", "id", {}),
+    ],
+    ids=["kws", "text", "version", "id"],
+)
+def test_a_schedule_that_cannot_be_sent_is_refused(name: str, field: str, options: Json) -> None:
+    executor = Executor("app")
+    with pytest.raises(ValueError, match=f"`{field}` cannot be written as JSON"):
+        executor.schedule(name, cron="@daily", commands=COMMANDS, **options)
+    assert executor.schedules == []
+
+
+async def test_a_schedule_that_is_too_large_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    executor = Executor("app")
+    for n in range(5):
+        text = "x" * (2 * DEFAULT_FRAME_BYTES if n == 2 else DEFAULT_FRAME_BYTES // 3)
+        executor.schedule(f"s{n}", cron="@daily", commands=COMMANDS, kws={"text": text})
+    async with Rig(executor) as one:
+        assert one.link.connected
+        assert declared(one) == [["s0", "s1"], ["s3", "s4"]]
+        one.wire.cut()
+        await one.clock.advance(10)
+        assert one.link.connected
+    (record,) = [r for r in caplog.records if "not declared" in r.message]
+    assert record.levelname == "ERROR"
+    assert "the schedule s2 is not declared" in record.message
 
 
 def test_a_schedule_is_declared_once() -> None:
