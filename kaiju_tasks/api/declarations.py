@@ -80,9 +80,15 @@ class Declarations:
             _succeed(caller.principal, defined.definition, known[task_id].definition)
         elif await self._create(defined):
             return Declared(DeclaredState.CREATED)
+        updates: list[Update] = []  # of all attempts
+
+        def replacement(state: TaskState) -> Event:
+            updates.append(self._replacement(caller, defined, state))
+            return updates[-1]
+
         await self._manager.committer.apply(
             task_id,
-            lambda state: self._replacement(caller, defined, state),
+            replacement,
             audit=caller.audit(
                 self._manager.dice.new_id(),
                 "manager.declare",
@@ -90,7 +96,8 @@ class Declarations:
                 version=declaration.version,
             ),
         )
-        return Declared(DeclaredState.REPLACED)
+        replaced = updates[-1].changed
+        return Declared(DeclaredState.REPLACED if replaced else DeclaredState.UNCHANGED)
 
     async def _defined(self, caller: Caller, declaration: Declaration) -> Defined:
         """:raises InvalidParams: this is not a scheduled task with an id"""
@@ -124,7 +131,7 @@ class Declarations:
             raise Unavailable(str(exc)) from exc
         return True
 
-    def _replacement(self, caller: Caller, new: Defined, state: TaskState) -> Event:
+    def _replacement(self, caller: Caller, new: Defined, state: TaskState) -> Update:
         """:raises _Stays: the task stays as it is"""
         definition, changed = _succeed(caller.principal, new.definition, state.definition)
         return Update(
@@ -141,7 +148,8 @@ class Declarations:
 def _succeed(
     principal: Principal, declared: Definition, old: Definition
 ) -> tuple[Definition, frozenset[str]]:
-    """Let a definition succeed another one.
+    """Let a definition succeed another one. One that does not differ raises the version, so that
+    no older version replaces it.
 
     :returns: the new definition, and the fields that differ
     :raises _Stays: the task stays as it is
@@ -155,9 +163,10 @@ def _succeed(
             "principal: choose another name, or delete it",
         )
     changed = succeed(definition, old)
-    if not changed:
+    newer = is_newer(version, old.declared)
+    if not changed and not newer:
         raise _Stays(DeclaredState.UNCHANGED)
-    if not is_newer(version, old.declared):
+    if not newer:
         fields = ", ".join(sorted(changed))
         if version != old.declared and is_newer(old.declared, version):
             raise _Stays(

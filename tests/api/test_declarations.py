@@ -61,7 +61,6 @@ async def test_a_schedule_is_created_once(call: Calls, executor: HandExecutor) -
     assert (task["status"], task["cron"], task["rev"]) == ("IDLE", "0 3 * * *", 1)
     written = call.manager.committer.written
     assert await declare(executor, nightly()) == "unchanged"
-    assert await declare(executor, nightly(), "2") == "unchanged"
     assert await declare(executor, nightly(), "") == "unchanged"
     assert call.manager.committer.written == written
     assert (await call("audit.list", conditions={"action": "manager.declare"}))["data"] == []
@@ -79,6 +78,34 @@ async def test_a_newer_version_replaces_an_older_one_and_not_the_other_way(
     assert (task["cron"], task["rev"]) == ("0 4 * * *", 2)
     (record,) = (await call("audit.list", conditions={"action": "manager.declare"}))["data"]
     assert (record["target"], record["data"]) == ("nightly", {"version": "1.10"})
+
+
+async def test_an_unchanged_definition_of_a_newer_version_raises_the_version(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await declare(executor, nightly(), "1")
+    assert await declare(executor, nightly(), "3") == "unchanged"
+    written = call.manager.committer.written
+    assert await declare(executor, nightly(), "3") == "unchanged"
+    assert await declare(executor, nightly(), "1") == "unchanged"
+    assert call.manager.committer.written == written
+    assert await declare(executor, nightly(cron="0 4 * * *"), "2") == "older"
+    task = await call.get("nightly")
+    assert (task["cron"], task["rev"]) == ("0 3 * * *", 1)
+    assert await declare(executor, nightly(cron="0 5 * * *"), "4") == "replaced"
+
+
+async def test_an_open_run_does_not_keep_the_version_from_being_raised(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await declare(executor, nightly(), "1")
+    await call("tasks.run_now", id="nightly")
+    run = await executor.take()
+    assert await declare(executor, nightly(), "3") == "unchanged"
+    assert (await call.get("nightly"))["job_id"] == run.job_id
+    await executor.finish(run)
+    await call.until("nightly", "IDLE")
+    assert await declare(executor, nightly(cron="0 4 * * *"), "2") == "older"
 
 
 async def test_versions_without_an_order_do_not_fight(call: Calls, executor: HandExecutor) -> None:
