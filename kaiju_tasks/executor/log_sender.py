@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.errors import MethodNotFound, TooLarge, TooManyRequests, Unavailable
@@ -29,12 +29,28 @@ PACE_SECONDS = 0.5
 """The time between two frames, except for the last lines of a stage."""
 ENDING_MAX = 4
 """The most unanswered frames with the last lines of stages."""
+DOUBT_SECONDS = 1.0
+"""A frame that is unanswered for so long may have to be sent again."""
 PASSING = frozenset({TooManyRequests.code, Unavailable.code})
 """The errors after which the same lines are sent again."""
 
 
+class _Frame(Struct, frozen=True, eq=False):
+    """An unanswered frame.
+
+    :param doubtful_at: from when on it may have to be sent again, in seconds of the clock
+    """
+
+    batches: list[Batch]
+    logs: frozenset[AttemptLog]
+    doubtful_at: float
+
+
 class LogSender:
     """Sends the lines of a buffer. Lines whose frame was not answered are sent again.
+
+    The manager refuses lines that come after later ones of their attempt. So while a frame may have
+    to be sent again, later lines of its attempts are held back.
 
     :ivar on_settled: called when all lines have been sent and answered
     """
@@ -47,7 +63,7 @@ class LogSender:
         self._backoff = Backoff(random, most=DEFAULT_WAITS.retry)
         self._session: Session | None = None
         self._again: list[list[Batch]] = []
-        self._in_flight = 0
+        self._in_flight: list[_Frame] = []
         self._timer: TimerHandle | None = None
         self._not_before = 0.0
         self.on_settled: Callable[[], None] = lambda: None
@@ -88,34 +104,43 @@ class LogSender:
 
     def _send_next(self) -> None:
         self._timer = None
-        if self._in_flight == 0:
-            self._send(self._again.pop(0) if self._again else self._buffer.take())
+        if not self._in_flight:
+            if self._again:
+                self._send(self._again.pop(0), again=True)
+            else:
+                self._send(self._buffer.take())
 
     def _ended(self, log: AttemptLog) -> None:
-        """Send the last lines of an attempt, before its report."""
+        """Send the last lines of an attempt: before its report, unless a frame is in doubt."""
         while log.waiting and self._session is not None and not self._again:
-            if self._in_flight >= ENDING_MAX or self._session.lost:
+            if len(self._in_flight) >= ENDING_MAX or self._session.lost or self._in_doubt(log):
                 return
             self._send(self._buffer.take_of(log))
 
-    def _send(self, batches: list[Batch]) -> None:
+    def _in_doubt(self, log: AttemptLog) -> bool:
+        now = self._clock.time()
+        return any(log in frame.logs and now >= frame.doubtful_at for frame in self._in_flight)
+
+    def _send(self, batches: list[Batch], *, again: bool = False) -> None:
         session = self._session
         if session is None or not batches:
             return
         now = self._clock.time()
         self._not_before = now + PACE_SECONDS
         params = WriteLogsParams([_log(batch, now) for batch in batches])
-        self._in_flight += 1
-        answered = partial(self._answered, batches)
+        doubtful_at = now if again else now + DOUBT_SECONDS
+        frame = _Frame(batches, frozenset(batch.log for batch in batches), doubtful_at)
+        self._in_flight.append(frame)
+        answered = partial(self._answered, frame)
         try:
             session.request("manager.write_logs", params, answered, patient=True)
         except FrameTooLarge as error:
             answered(RpcError(TooLarge.code, str(error)))
 
-    def _answered(self, batches: list[Batch], answer: Raw | RpcError | Lost) -> None:
-        self._in_flight -= 1
+    def _answered(self, frame: _Frame, answer: Raw | RpcError | Lost) -> None:
+        self._in_flight.remove(frame)
         if isinstance(answer, Lost):
-            self._again.append(batches)
+            self._again.append(frame.batches)
         elif not isinstance(answer, RpcError):
             self._backoff.reset()
         elif answer.code == MethodNotFound.code:
@@ -123,10 +148,13 @@ class LogSender:
             self._again.clear()
             self._buffer.refuse()
         elif answer.code in PASSING:
-            self._again.append(batches)
+            self._again.append(frame.batches)
             self._not_before = self._clock.time() + self._backoff.next()
         else:
             logger.debug("the manager refuses log lines: %s", answer.message)
+        for batch in frame.batches:
+            if batch.log.ended:
+                self._ended(batch.log)
         self._later()
         if self.settled:
             self.on_settled()

@@ -56,15 +56,27 @@ class AttemptLog:
     """The lines of one attempt that are still to be sent: the first ones, and the last.
 
     :param lease: the lease that the attempt runs under
+    :ivar ended: whether the attempt has ended
     """
 
-    __slots__ = ("_buffer", "first", "head_left", "info", "last", "last_bytes", "lease", "n")
+    __slots__ = (
+        "_buffer",
+        "ended",
+        "first",
+        "head_left",
+        "info",
+        "last",
+        "last_bytes",
+        "lease",
+        "n",
+    )
 
     def __init__(self, buffer: "LogBuffer", info: StageInfo, lease: Lease) -> None:
         self._buffer = buffer
         self.info = info
         self.lease = lease
         self.n = 0
+        self.ended = False
         self.head_left = HALF_BYTES
         self.first: deque[Line] = deque()
         self.last: deque[Line] = deque()
@@ -76,6 +88,7 @@ class AttemptLog:
 
     def end(self) -> None:
         """The attempt ends: its lines should be sent before its report."""
+        self.ended = True
         if self.first or self.last:
             self._buffer.on_end(self)
 

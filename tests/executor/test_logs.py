@@ -15,6 +15,8 @@ from tests.executor.fakes import Rig, assignment, command, settle
 
 executor = Executor("app")
 
+gates: list[asyncio.Event] = []
+
 
 @executor.command("say")
 async def say(ctx: Context, lines: list[str]) -> str:
@@ -37,6 +39,14 @@ def in_thread(ctx: Context) -> None:
 async def wait(ctx: Context) -> None:
     ctx.log("begins")
     await asyncio.Event().wait()
+
+
+@executor.command("say_around")
+async def say_around(ctx: Context) -> None:
+    ctx.log("before")
+    gates.append(asyncio.Event())
+    await gates[-1].wait()
+    ctx.log("after")
 
 
 def nested(depth: int) -> Any:
@@ -156,6 +166,57 @@ async def test_an_executor_leaves_although_its_lines_are_not_taken(rig):
     assert not stop.done()
     await rig.clock.advance(0.2)
     assert stop.done()
+
+
+async def test_the_last_lines_of_a_stage_wait_until_those_before_them_are_answered(rig):
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say_around")))
+    await rig.clock.advance(1.2)
+    gates.pop().set()
+    await settle()
+    assert rig.manager.outcomes() == [(0, "finished")]
+    rig.manager.silent.clear()
+    rig.manager.answer_late(error={"code": 503, "message": "later"})
+    await rig.clock.advance(10)
+    assert lines(rig) == [(1, "before"), (1, "before"), (2, "after")]
+
+
+async def test_the_last_lines_of_a_stage_wait_for_those_that_are_sent_again(rig):
+    rig.manager.errors["manager.write_logs"] = (503, "later")
+    await rig.do(assignment(command("say_around")))
+    await rig.clock.advance(0.15)
+    rig.manager.errors.clear()
+    rig.manager.silent.add("manager.write_logs")
+    while len(lines(rig)) < 2:
+        await rig.clock.advance(0.1)
+    gates.pop().set()
+    await settle()
+    assert rig.manager.outcomes() == [(0, "finished")]
+    assert lines(rig) == [(1, "before"), (1, "before")]
+    rig.manager.answer_late()
+    await settle()
+    assert lines(rig)[2:] == [(2, "after")]
+
+
+async def test_the_last_lines_of_a_stage_do_not_wait_for_a_frame_that_was_just_sent(rig):
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say_around")))
+    await rig.clock.advance(0.2)
+    gates.pop().set()
+    await settle()
+    sent = [name for name, _ in rig.manager.requests if name.startswith("manager.write")]
+    assert sent == ["manager.write_logs", "manager.write_logs", "manager.write_stage"]
+
+
+async def test_the_last_lines_of_a_stage_follow_the_answer_at_once(rig):
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say_around")))
+    await rig.clock.advance(1.2)
+    gates.pop().set()
+    await settle()
+    rig.manager.answer_late()
+    await settle()
+    assert lines(rig) == [(1, "before"), (2, "after")]
 
 
 async def test_lines_are_kept_through_a_reconnect(rig):
