@@ -36,7 +36,9 @@ class StageInfo(msgspec.Struct, frozen=True, kw_only=True):
 class ContextBridge(Protocol):
     """Connects a Context to its stage: on the event loop, from a thread, or through a pipe."""
 
-    def progress(self, done: float, total: float | None, message: str | None) -> None: ...
+    def progress(self, done: float, total: float | None, message: str | None) -> None:
+        """:raises Stopped: the stage has been stopped, and its batch does not go on"""
+        ...
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None: ...
 
@@ -142,9 +144,8 @@ class Context:
         :param done: the number of completed units
         :param total: the total number of units, if known
         :param message: a short text for people
-        :raises Stopped: the stage has been stopped
+        :raises Stopped: the stage has been stopped, and in a batch all its stages
         """
-        self.check()
         self._bridge.progress(done, total, message)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
