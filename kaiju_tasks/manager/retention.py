@@ -42,9 +42,9 @@ class Retention:
     It deletes ended tasks as `task_retention_days` says, runs, the ids of their messages,
     versions of definitions that only they used and notifications older than `retention_days`,
     audit records, marks and bulk calls older than `audit_retention_days`, executors that left
-    more than a day ago, pauses that are over, unused concurrency keys, the sizes of
-    families that began more than a day ago, and statistics: of minutes after 48 hours, of hours
-    after 90 days.
+    more than a day ago, pauses that are over, unused concurrency keys, log lines without a task,
+    the sizes of families that began more than a day ago, and statistics: of minutes after 48 hours,
+    of hours after 90 days.
     """
 
     def __init__(self, store: Store, committer: Committer, settings: Settings, dice: Dice) -> None:
@@ -82,6 +82,7 @@ class Retention:
         await self._store.prune_families(now - FAMILIES_COUNTED_SECONDS)
         while await self._store.prune_progress(PRUNE_BATCH):
             pass
+        await self._prune_lost_logs()
         before = now - self._kept_seconds
         runs = await _pass(self._store.prune_runs, before)
         await _pass(self._store.prune_received, before)
@@ -95,6 +96,13 @@ class Retention:
         await self._delete_unkept(now)
         self._pruned = True
         return runs
+
+    async def _prune_lost_logs(self) -> None:
+        """Delete the log lines without a task: a manager of an earlier version, which does not know
+        of them, has deleted it, or one has ended before it could delete late lines."""
+        upto: str | None = ""
+        while upto is not None:
+            upto = await self._store.prune_lost_logs(PRUNE_BATCH, upto)
 
     async def delete_ended(self, sight: Sight, before: float) -> int:
         """Delete tasks in sight that ended before a time. Scheduled tasks, system tasks, unfinished

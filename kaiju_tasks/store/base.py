@@ -1140,6 +1140,15 @@ class Store(Protocol):
         """
         ...
 
+    async def prune_lost_logs(self, limit: int, after: str = "") -> str | None:
+        """Look at the next `limit` runs that have lines, and delete the lines of those whose tasks
+        do not exist any more.
+
+        :param after: what the call before in the same pass has returned
+        :returns: the `job_id` of the last run that it has looked at; None if there were none left
+        """
+        ...
+
     async def prune_progress(self, limit: int) -> int:
         """Delete up to `limit` entries of progress of stages that no longer run.
 

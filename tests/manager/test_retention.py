@@ -13,11 +13,13 @@ from kaiju_tasks.manager import Manager, retention
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Condition, PageQuery, Store
+from kaiju_tasks.store.logs import LogQuery
 from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.query import NEEDED
 from kaiju_tasks.types import AuditRecord
 from tests.manager.conftest import a_manager
-from tests.manager.hand import Calls
+from tests.manager.damage import run_sql
+from tests.manager.hand import Calls, HandExecutor
 from tests.support.wait import wait_until
 
 
@@ -95,6 +97,30 @@ async def test_managers_that_prune_at_once_delete_all_and_do_not_fail(
     managers = (manager, other_manager)
     await asyncio.gather(*(one.retention.prune() for one in managers for _ in range(3)))
     assert await records_left(manager.store) == 0
+
+
+async def test_log_lines_without_a_task_are_deleted(
+    manager: Manager,
+    call: Calls,
+    executor: HandExecutor,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "PRUNE_BATCH", 2)
+    runs = []
+    for name in ("a", "b", "c", "d", "e"):
+        await call.create("work", id=name)
+        task = await executor.take()
+        lease = {"id": name, "job_id": task.job_id, "epoch": task.epoch, "nonce": task.nonce}
+        for n in (1, 2):
+            lines = [{"n": n, "message": "a line"}]
+            log = {**lease, "stage": 0, "attempt": 1, "lines": lines}
+            await executor.call("manager.write_logs", logs=[log])
+        runs.append(task.job_id)
+    await run_sql(settings.db, "UPDATE logs SET task_id = 'gone' WHERE task_id IN ('a', 'b', 'd')")
+    await manager.retention.prune()
+    left = [len(await manager.store.log_parts(LogQuery(one), ALL_SIGHT, 10)) for one in runs]
+    assert left == [0, 0, 2, 0, 2]
 
 
 async def test_ended_tasks_are_deleted_by_stream_and_label(

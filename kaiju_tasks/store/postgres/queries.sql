@@ -700,6 +700,20 @@ DELETE FROM logs l USING unnest($1::text[], $2::text[]) AS g (job_id, task_id)
 WHERE l.job_id = g.job_id AND l.task_id = g.task_id
     AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = g.task_id)
 
+-- name: prune_lost_logs
+-- Look at the next runs that have lines, and delete the lines of those whose tasks no longer exist.
+-- Returns the last run.
+WITH RECURSIVE seen (job_id, task_id, place) AS (
+    (SELECT job_id, task_id, 1 FROM logs WHERE job_id > $2::text ORDER BY job_id LIMIT 1)
+    UNION ALL
+    SELECT l.job_id, l.task_id, s.place + 1 FROM seen s CROSS JOIN LATERAL (
+        SELECT job_id, task_id FROM logs WHERE job_id > s.job_id ORDER BY job_id LIMIT 1) l
+    WHERE s.place < $1::int),
+lost AS MATERIALIZED (
+    SELECT s.job_id FROM seen s WHERE NOT EXISTS (SELECT FROM tasks t WHERE t.id = s.task_id)),
+deleted AS (DELETE FROM logs WHERE job_id = ANY (ARRAY(SELECT job_id FROM lost)))
+SELECT max(job_id) FROM seen
+
 -- name: prune_received
 -- Look at the next ids of messages of runs that ended before a time, and delete them, except those of
 -- the last run of each task. Returns how many were deleted, and when the run of the last one had ended.

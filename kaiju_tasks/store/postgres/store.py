@@ -394,6 +394,10 @@ class PostgresStore(SharedStore):
     async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
         return await self._change("prune_logs", *columns_of(runs, 2))
 
+    async def prune_lost_logs(self, limit: int, after: str = "") -> str | None:
+        upto: str | None = (await self._read("prune_lost_logs", limit, after))[0][0]
+        return upto
+
     async def _prune(self, rows: str, before: float, limit: int, after: float) -> Pruned:
         return Pruned(*(await self._read(f"prune_{rows}", before, limit, after))[0])
 

@@ -175,6 +175,20 @@ DELETE FROM logs WHERE (job_id, task_id) IN (
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?1))
     AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = logs.task_id)
 
+-- name: reach_logs
+-- Read the run up to which the next runs with lines are looked at; null if there are none.
+WITH RECURSIVE seen (job_id, place) AS (
+    SELECT min(job_id), 1 FROM logs WHERE job_id > ?2
+    UNION ALL
+    SELECT (SELECT min(l.job_id) FROM logs l WHERE l.job_id > s.job_id), s.place + 1
+    FROM seen s WHERE s.job_id IS NOT NULL AND s.place < ?1)
+SELECT max(job_id) FROM seen
+
+-- name: prune_lost_logs
+-- Delete the lines of runs after one and up to another whose tasks no longer exist.
+DELETE FROM logs WHERE job_id > ?1 AND job_id <= ?2
+    AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = logs.task_id)
+
 -- name: put_child
 -- Record a task that a stage waits for.
 INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,

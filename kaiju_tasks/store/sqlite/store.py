@@ -360,6 +360,16 @@ class SqliteStore(SharedStore):
     async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
         return await self._change("prune_logs", json.dumps(runs))
 
+    async def prune_lost_logs(self, limit: int, after: str = "") -> str | None:
+        def work(db: sqlite3.Connection) -> str | None:
+            upto: str | None
+            (upto,) = db.execute(SQL["reach_logs"], (limit, after)).fetchone()
+            if upto is not None:
+                db.execute(SQL["prune_lost_logs"], (after, upto))
+            return upto
+
+        return await self._write(work)
+
     async def _prune(self, rows: str, before: float, limit: int, after: float) -> Pruned:
         def work(db: sqlite3.Connection) -> Pruned:
             (upto,) = db.execute(SQL[f"reach_{rows}"], (before, limit, after)).fetchone()
