@@ -21,6 +21,8 @@ AT_ONCE = 10
 HELD_SECONDS_MAX = 60.0
 HELD_MAX = 2_000
 """How many connections of all clients are held open. Then the first ones are closed early."""
+TLS_WEIGHT = 10
+"""For how many a connection with TLS counts: asyncio has a buffer of 256 KiB for each."""
 RECEIVE_BYTES = 4 * 1024
 """What the operating system keeps of a connection that is not read."""
 
@@ -54,7 +56,8 @@ class Closings:
 
     def __init__(self) -> None:
         self._turns = Turns()
-        self._open: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        self._open: dict[asyncio.Transport, tuple[asyncio.TimerHandle, int]] = {}
+        self._weight = 0
 
     @property
     def held(self) -> int:
@@ -92,14 +95,17 @@ class Closings:
         handler._message_tail = b""
         if (connection := transport.get_extra_info("socket")) is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-        while len(self._open) >= HELD_MAX:
+        weight = 1 if transport.get_extra_info("sslcontext") is None else TLS_WEIGHT
+        while self._open and self._weight + weight > HELD_MAX:
             self._close(next(iter(self._open)))
         timer = asyncio.get_running_loop().call_later(seconds, self._close, transport)
-        self._open[transport] = timer
+        self._open[transport] = (timer, weight)
+        self._weight += weight
 
     def _close(self, transport: asyncio.Transport) -> None:
-        timer = self._open.pop(transport, None)
-        if timer is not None:
+        if transport in self._open:
+            timer, weight = self._open.pop(transport)
+            self._weight -= weight
             timer.cancel()
             transport.abort()
 

@@ -148,11 +148,19 @@ async def test_connections_are_closed_when_it_is_their_turn(
         assert traffic[0].closings.held == 0
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 async def test_too_many_that_are_held_are_closed_early(
-    slow: None, traffic: list[Traffic], monkeypatch: pytest.MonkeyPatch
+    slow: None,
+    traffic: list[Traffic],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    secure: bool,
 ) -> None:
-    monkeypatch.setattr(closings, "HELD_MAX", 3)
-    async with open_site(load_settings(environ={})) as site, Half(site.port, None) as half:
+    monkeypatch.setattr(closings, "HELD_MAX", 3 * (closings.TLS_WEIGHT if secure else 1))
+    files = make_certificate(tmp_path, "x") if secure else {}
+    context = ssl.create_default_context(cafile=files["tls_cert"]) if secure else None
+    settings = load_settings(environ={}, overrides=files)
+    async with open_site(settings) as site, Half(site.port, context) as half:
         for _ in range(CONNECTIONS):
             await half.open(POST)
         await wait_until(lambda: half.closed == 2 + HELD - 3, "all but three are closed")
