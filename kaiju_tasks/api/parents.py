@@ -62,10 +62,12 @@ def without_parent(event: TaskEvent) -> TaskEvent:
 async def _unseen(store: Store, caller: Caller, ids: Iterable[str | None]) -> Set[str | None]:
     """Which of these tasks a caller does not see. If that cannot be read, it sees none: what is
     answered may be a change that has happened, and its answer must not be an error."""
+    wanted = {one for one in ids if one is not None}
+    if not wanted:
+        return wanted
     sight = sight_of(caller.principal, access.READ_TASKS)
     if not sight.streams:
         return frozenset()
-    wanted = frozenset(one for one in ids if one is not None)
     try:
         return wanted - await ids_in_sight(store, list(wanted), sight)
     except (StoreError, TooManyRequests) as error:

@@ -30,8 +30,9 @@ def any_matches(globs: Iterable[str], name: str) -> bool:
     return any(matches(glob, name) for glob in globs)
 
 
+@lru_cache(maxsize=4096)
 def covers(wide: str, narrow: str) -> bool:
-    """Whether a glob matches every name that another glob matches."""
+    """Whether a glob matches every name that another glob matches. The answers are kept."""
     return _absorbs(_normal(wide), _normal(narrow), _stands_for)
 
 

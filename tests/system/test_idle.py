@@ -22,6 +22,8 @@ SETTLE_SECONDS = 1.0
 """What follows from the last create is over then."""
 PRUNING = 18
 """The statements of the first pruning, which falls into any second of the first minute."""
+LATE = 3
+"""What a slow machine asks late, and what pruning reads."""
 STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement):((?:.*\n)(?:\t.*\n)*)")
 FIRST_USE = ("typeinfo_tree", "current_setting('jit')")
 """What asyncpg asks once in a connection, when it first meets a type."""
@@ -59,7 +61,7 @@ async def test_an_idle_manager_asks_its_database_about_once_a_second(
         pruning = [sql for sql in asked if "DELETE FROM" in sql]
         assert len(pruning) <= PRUNING, asked
         rest = [sql for sql in asked if sql not in pruning]
-        assert 1 < len(rest) <= 1.4 * seconds, rest
+        assert 1 < len(rest) <= 1.4 * seconds + LATE, rest
 
 
 async def window() -> float:
