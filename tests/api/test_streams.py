@@ -8,6 +8,7 @@ from kaiju_tasks.api.streams import percentile
 from kaiju_tasks.rights import Kind
 from tests.api.test_rights import as_
 from tests.manager.hand import Calls, HandExecutor
+from tests.support.wait import wait_until
 
 
 async def test_a_stream_has_its_tasks_by_what_they_do(call: Calls, executor: HandExecutor) -> None:
@@ -48,9 +49,13 @@ async def test_disabled_and_full_tasks_are_held_with_their_reason(
     await executor.take()
     await call.create("work", id="off", app_name="other")
     await call("tasks.update", id="off", data={"enabled": False})
-    streams = {one["app_name"]: one for one in await call("streams.list")}
-    assert streams["default"]["held"] == {"concurrency": 2}
-    assert streams["other"]["held"] == {"disabled": 1}
+    full, disabled = {"concurrency": 2}, {"disabled": 1}
+
+    async def are_held() -> bool:
+        streams = {one["app_name"]: one["held"] for one in await call("streams.list")}
+        return (streams["default"], streams["other"]) == (full, disabled)
+
+    await wait_until(are_held, "the scheduler has found that the key is full")
 
 
 async def test_streams_that_are_not_seen_are_not_listed(
