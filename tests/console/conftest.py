@@ -1,11 +1,13 @@
 """A browser, and managers whose console it opens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.support.browser import find_browser
+from tests.support.served import served
 
 FLAGS = [
     "--no-sandbox",
@@ -29,6 +31,13 @@ addEventListener("securitypolicyviolation", (event) => {
 """
 
 expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The URL of a manager with the sample executor."""
+    with served() as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,13 +1,12 @@
 """Editing a task, alone and against someone else; and the keys of the page."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from kaiju_tasks import Client
-from tests.support.served import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LARGEST = 2**64 - 1
@@ -18,12 +17,6 @@ HELD = {
     "webhook": {"url": "https://example.com/hook", "secret": "kept, and never shown"},
     "commands": [{"method": "do.echo", "params": {"data": LARGEST}}],
 }
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served() as url:
-        yield url
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -1,6 +1,6 @@
 """Filters with suggestions, chosen columns and saved views of the list of tasks."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -9,18 +9,11 @@ from playwright.async_api import Locator, Page, expect
 from kaiju_tasks import Client
 from tests.console.accessible import WIDTHS, looks
 from tests.console.seed import HOSTILE, ends
-from tests.support.served import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ECHO = [{"method": "do.echo"}]
 USUAL = ["Stream", "Stage", "Retries", "Since", "Next run"]
 FAIL = [{"method": "do.fail", "params": {"message": "no"}}]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served() as url:
-        yield url
 
 
 @pytest_asyncio.fixture(loop_scope="module")

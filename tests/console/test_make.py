@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,8 @@ from kaiju_tasks import Client
 from kaiju_tasks.cli.files import read_task
 from tests.console.accessible import looks
 from tests.console.seed import HOSTILE, LARGEST
-from tests.support.served import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served() as url:
-        yield url
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -1,7 +1,7 @@
 """The timeline: runs as bars in lanes, and what a person does with them."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -9,7 +9,6 @@ from playwright.async_api import Page, expect
 
 from kaiju_tasks import Client
 from tests.console.seed import ends
-from tests.support.served import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 STAGES = {
@@ -21,12 +20,6 @@ STAGES = {
         {"method": "do.fail", "params": {"message": "no such customer"}, "name": "send"},
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served() as url:
-        yield url
 
 
 @pytest_asyncio.fixture(loop_scope="module")
