@@ -59,9 +59,12 @@ class StageBridge:
         self._thread = threading.get_ident()
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
+        self.check()
+        self._call(self._listener.progress, done, total, message)
+
+    def check(self) -> None:
         if self._listener.over and isinstance(refusal := self._listener.refusal(), Stopped):
             raise refusal
-        self._call(self._listener.progress, done, total, message)
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         details = {

@@ -37,6 +37,10 @@ class ContextBridge(Protocol):
     """Connects a Context to its stage: on the event loop, from a thread, or through a pipe."""
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
+        """:raises Stopped: as `check` does"""
+        ...
+
+    def check(self) -> None:
         """:raises Stopped: the stage has been stopped, and its batch does not go on"""
         ...
 
@@ -132,10 +136,11 @@ class Context:
     def check(self) -> None:
         """Raise `Stopped` if the stage has been stopped. Call it regularly in a thread command.
 
-        :raises Stopped: the stage has been stopped
+        In a batch, a stopped stage does not end the work for the others: ask `stopped` there.
+
+        :raises Stopped: the stage has been stopped, and in a batch all its stages
         """
-        if self._bridge.stopped():
-            raise Stopped("the stage has been stopped")
+        self._bridge.check()
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Report the progress of the stage. It is cheap to call often: at most one report every

@@ -67,6 +67,9 @@ class PipeBridge:
         data = {"done": done, "total": total, "message": message}
         self.send(WorkerMessage("progress", data=data))
 
+    def check(self) -> None:
+        """The executor kills this process when it stops the stage."""
+
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         data = {
             "level": plain_text(str(level)),

@@ -74,6 +74,19 @@ def in_thread(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
     return [threading.current_thread().name for _ in calls]
 
 
+@executor.command("check", batch=2, wait=WAIT)
+def check(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
+    batches.append([call.params["name"] for call in calls])
+    thread_gate.wait(PATIENCE_SECONDS)
+    try:
+        for call in calls:
+            call.context.check()
+    except Stopped:
+        cancelled.append("checked")
+        raise
+    return [call.context.stopped for call in calls]
+
+
 @executor.command("ask", batch=2, wait=WAIT)
 async def ask(calls: list[BatchCall[dict[str, Any]]]) -> list[Any]:
     try:
@@ -263,6 +276,30 @@ async def test_a_batch_goes_on_without_a_stage_that_is_stopped(rig: Rig) -> None
     (report,) = rig.manager.reports
     assert (report.id, result_of(report)) == (other.id, False)
     assert rig.stuck == 0
+
+
+async def test_a_check_of_a_stopped_stage_does_not_end_its_batch(rig: Rig) -> None:
+    gone, other = named("check", "gone"), named("check", "other")
+    await rig.do(gone, other)
+    await wait_until(lambda: batches == [["gone", "other"]], "the thread works")
+    rig.manager.revoke(gone)
+    await settle()
+    thread_gate.set()
+    await wait_until(lambda: len(rig.manager.outcomes()) == 1, "the other one has ended")
+    assert outcomes(rig) == {other.id: "finished"}
+    assert result_of(rig.manager.reports[-1]) is False
+
+
+async def test_a_check_ends_a_batch_whose_stages_are_all_stopped(rig: Rig) -> None:
+    tasks = [named("check", "a"), named("check", "b")]
+    await rig.do(*tasks)
+    await wait_until(lambda: batches == [["a", "b"]], "the thread works")
+    rig.manager.revoke(*tasks)
+    await settle()
+    thread_gate.set()
+    await wait_until(lambda: cancelled == ["checked"], "it has ended")
+    await wait_until(lambda: rig.runner.capacity == 20, "nothing runs")
+    assert outcomes(rig) == {}
 
 
 @pytest.mark.parametrize("method", ["ask", "ask_in_thread"])

@@ -30,6 +30,10 @@ class Ear:
     def progress(self, done: float, total: float | None, message: str | None) -> None:
         self.words.append((done, total))
 
+    def check(self) -> None:
+        if self.stopped():
+            raise Stopped
+
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         raise AssertionError("nothing is logged")
 
