@@ -1,13 +1,11 @@
 """`pauses.*`"""
 
-import msgspec
-
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import OperateParams, PauseParams, PauseView, Removed
 from kaiju_tasks.api.permission import check_target, seen_by
 from kaiju_tasks.cron import check_timezone, cron_schedule, parse_time
 from kaiju_tasks.errors import Forbidden, InvalidParams
-from kaiju_tasks.lifecycle import OWNER, Pauses, is_over
+from kaiju_tasks.lifecycle import OWNER, BrokenPause, Pauses, is_over
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Target, access, may_call
 from kaiju_tasks.templates import compile_condition
@@ -53,7 +51,7 @@ class PausesApi:
             for pause in pauses
             if not is_over(pause, now)
             and (pause.app_name is None or sight.sees_stream(pause.app_name))
-            and (pause.owner is None or may_call(caller.principal, access.READ_OPERATIONS))
+            and (_is_public(pause) or may_call(caller.principal, access.READ_OPERATIONS))
         ]
 
     async def remove(self, caller: Caller, params: OperateParams) -> Removed:
@@ -77,6 +75,11 @@ class PausesApi:
 list_ = list
 
 
+def _is_public(pause: Pause) -> bool:
+    """Whether all who see its stream see a pause. What it held is unknown if it cannot be read."""
+    return pause.owner is None and not isinstance(pause, BrokenPause)
+
+
 def _target(pause: Pause) -> Target:
     """A pause without a stream holds tasks of all streams."""
     return Target(id=pause.id, streams=None if pause.app_name is None else (pause.app_name,))
@@ -84,8 +87,9 @@ def _target(pause: Pause) -> Target:
 
 def _view(pause: Pause, now: float) -> PauseView:
     alone = Pauses([pause])
+    fields = {name: getattr(pause, name) for name in Pause.__struct_fields__}
     return PauseView(
-        **msgspec.structs.asdict(pause),
+        **fields,
         active=alone.active(pause.id, now),
         next_change=alone.next_change(now),
         problem=alone.problems().get(pause.id),

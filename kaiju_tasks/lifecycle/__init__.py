@@ -53,6 +53,7 @@ from kaiju_tasks.lifecycle.move import Move, holds
 from kaiju_tasks.lifecycle.pauses import (
     NO_PAUSES,
     OWNER,
+    BrokenPause,
     Pauses,
     is_over,
     owner_pause,
@@ -116,6 +117,7 @@ __all__ = [
     "Attempt",
     "Author",
     "BrokenDefinition",
+    "BrokenPause",
     "Cancel",
     "Cause",
     "ChildFailure",

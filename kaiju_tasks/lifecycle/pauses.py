@@ -11,7 +11,7 @@ from msgspec import Raw
 from kaiju_tasks.cron import CronSchedule, cron_schedule
 from kaiju_tasks.errors import KaijuError, TemplateError, reason_of
 from kaiju_tasks.lifecycle.definition import BrokenDefinition, Definition
-from kaiju_tasks.templates import compiled_condition, compiled_template
+from kaiju_tasks.templates import Condition, compiled_condition, compiled_template
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import Pause
 
@@ -19,6 +19,15 @@ MAX_JOINED_WINDOWS = 100
 """After so many adjacent windows the rest is looked at when they end: each costs a search."""
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
+
+
+class BrokenPause(Pause, kw_only=True):
+    """What is left of a stored pause that cannot be read. It is never stored, and holds nothing.
+
+    :param problem: why it cannot be read
+    """
+
+    problem: str
 
 
 def is_over(pause: Pause, now: float) -> bool:
@@ -107,10 +116,16 @@ class _Armed:
 
     def __init__(self, pause: Pause) -> None:
         self.pause = pause
-        self.problem: str | None = None
+        self.problem = pause.problem if isinstance(pause, BrokenPause) else None
         self._method = None if pause.method is None else re.compile(fnmatch.translate(pause.method))
-        self._condition = None
+        self._condition: Condition | None = None
         self._schedule: CronSchedule | None = None
+        self._known = (0.0, 0.0, False)
+        if self.problem is None:
+            self._compile()
+
+    def _compile(self) -> None:
+        pause = self.pause
         try:
             if pause.condition is not None:
                 self._condition = compiled_condition(_encode(pause.condition))
@@ -118,7 +133,6 @@ class _Armed:
                 self._schedule = cron_schedule(pause.cron, pause.timezone or "UTC")
         except KaijuError as error:  # it was checked when it was added: what it needs is gone
             self.problem = reason_of(error)
-        self._known = (0.0, 0.0, False)
 
     def active(self, now: float) -> bool:
         since, till, active = self._known

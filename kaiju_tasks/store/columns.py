@@ -41,7 +41,6 @@ from kaiju_tasks.types import (
     ExecutorStatus,
     ListedRun,
     Notification,
-    Pause,
     Run,
     StageRecord,
     TaskError,
@@ -71,7 +70,6 @@ UNREADABLE_ERROR = _encode(
 MAX_LOGGED = 1000
 _logged: set[str] = set()
 _decode_raw = msgspec.json.Decoder(Raw).decode
-_decode_pause = msgspec.json.Decoder(Pause).decode
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 _app_names = msgspec.json.Decoder(list[str]).decode
 
@@ -387,21 +385,6 @@ def run_end_values(step: Step) -> tuple[Any, ...]:
     run_end = step.run_end
     assert run_end is not None
     return (step.row.id, *astuple(run_end))
-
-
-def pause_text(pause: Pause) -> str:
-    return _encode(pause).decode()
-
-
-def pauses_of(bodies: Iterable[str]) -> list[Pause]:
-    """Read pauses. One that cannot be read holds nothing, and does not hide the others."""
-    pauses = []
-    for body in bodies:
-        try:
-            pauses.append(_decode_pause(body))
-        except msgspec.DecodeError as error:
-            log_once("a pause cannot be read: %s: %.200s", error, body)
-    return pauses
 
 
 def executor_values(executor: ExecutorRow) -> tuple[Any, ...]:

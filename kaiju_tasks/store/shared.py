@@ -32,7 +32,6 @@ from kaiju_tasks.store.columns import (
     is_cut,
     message_of,
     notification_of,
-    pause_text,
     place_values,
     run_of,
     stage_record_of,
@@ -49,6 +48,7 @@ from kaiju_tasks.store.credential_columns import (
 )
 from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.logs import Attempt, LogPart, LogQuery
+from kaiju_tasks.store.pause_bodies import pause_text
 from kaiju_tasks.store.sql import Statements
 from kaiju_tasks.times import iso_moment
 from kaiju_tasks.types import AuditRecord, Mark, Notification, Pause, Run, StageRecord

@@ -62,6 +62,71 @@ async def test_a_pause_that_cannot_be_applied_holds_nothing_and_is_shown(
     await call("pauses.remove", id="bad")
 
 
+LOST = {
+    "app_name": "it lacks `app_name`",
+    "method": "it lacks `method`",
+    "condition": "it lacks `condition`",
+    "until": "it lacks `until`",
+    "cron": "it lacks `cron`",
+    "timezone": "it lacks `timezone`",
+    "reason": "it lacks `reason`",
+    "id": "it lacks `id`",
+}
+
+
+@pytest.mark.parametrize("field", LOST)
+async def test_a_pause_that_has_lost_a_field_holds_nothing_and_is_shown(
+    field: str, manager: Manager, call: Calls, executor: HandExecutor, sql: Sql
+) -> None:
+    await call("pauses.add", id="bad", app_name="default", method="w*", reason="r", **ALWAYS)
+    await damage_pause(manager, sql, f'"{field}":', f'"no_{field}":')
+    await call("pauses.add", id="good", app_name="other", reason="maintenance")
+    await call.create("work", id="free")
+    assert (await executor.take()).id == "free"
+    held = await call.create("work", id="held", app_name="other")
+    assert held["status_reason"] == "paused"
+    bad, good = await call("pauses.list")
+    assert (bad["id"], bad["active"], good["active"]) == ("bad", False, True)
+    assert LOST[field] in bad["problem"]
+    await call("pauses.remove", id="bad")
+    assert [one["id"] for one in await call("pauses.list")] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"app_name":"default"', '"app_name":null', "it names nothing that it holds"),
+        ('"duration":3600.0', '"duration":null', "only one of `cron` and `duration`"),
+        ('"cron":"* * * * *"', '"cron":null', "only one of `cron` and `duration`"),
+        ('"app_name":"default"', '"app_name":1', "Expected `str | null`"),
+        ('"id":"bad"', '"id":"other"', "another `id`"),
+        ("{", "[", "malformed"),
+    ],
+)
+async def test_a_pause_that_has_lost_a_value_holds_nothing_and_is_shown(
+    old: str,
+    new: str,
+    problem: str,
+    manager: Manager,
+    call: Calls,
+    executor: HandExecutor,
+    sql: Sql,
+) -> None:
+    await call("pauses.add", id="bad", app_name="default", reason="r", **ALWAYS)
+    await damage_pause(manager, sql, old, new)
+    await call.create("work", id="free")
+    assert (await executor.take()).id == "free"
+    (bad,) = await call("pauses.list")
+    assert (bad["id"], bad["active"]) == ("bad", False)
+    assert problem in bad["problem"]
+
+
+async def damage_pause(manager: Manager, sql: Sql, old: str, new: str) -> None:
+    """Replace a part of the stored pause `bad`, and let the manager read it again."""
+    await sql(f"UPDATE pauses SET body = replace(body, '{old}', '{new}') WHERE id = 'bad'")
+    manager.pauses.changed()
+
+
 async def test_a_manager_starts_beside_a_pause_that_cannot_be_applied(settings: Settings) -> None:
     async with a_manager(settings) as first:
         await Calls(first)("pauses.add", id="bad", app_name="default", reason="x", **ALWAYS)

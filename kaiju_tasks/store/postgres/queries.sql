@@ -335,7 +335,7 @@ FROM unnest($1::text[], $2::int[]) AS k (job_id, cycle)
 -- name: pauses
 -- Read all pauses and their revision.
 SELECT (SELECT value FROM revisions WHERE name = 'pauses'),
-    ARRAY(SELECT body FROM pauses ORDER BY id)
+    ARRAY(SELECT id FROM pauses ORDER BY id), ARRAY(SELECT body FROM pauses ORDER BY id)
 
 -- name: put_pause
 -- Insert a pause.

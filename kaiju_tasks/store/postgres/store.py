@@ -39,7 +39,6 @@ from kaiju_tasks.store.columns import (
     holders_of,
     is_cut,
     notification_of,
-    pauses_of,
     progress_of,
     progress_values,
     results_of,
@@ -57,6 +56,7 @@ from kaiju_tasks.store.logs import (
     chunk_values,
     trimmed,
 )
+from kaiju_tasks.store.pause_bodies import pauses_of
 from kaiju_tasks.store.postgres import migrating
 from kaiju_tasks.store.postgres.address import parse_address
 from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
@@ -316,8 +316,8 @@ class PostgresStore(SharedStore):
         return await self._answer(read)
 
     async def pauses(self) -> list[Pause]:
-        ((_, bodies),) = await self._read("pauses")
-        return pauses_of(bodies)
+        ((_, ids, bodies),) = await self._read("pauses")
+        return pauses_of(zip(ids, bodies, strict=True))
 
     # principals and tokens
 

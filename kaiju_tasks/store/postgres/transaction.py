@@ -24,13 +24,12 @@ from kaiju_tasks.store.columns import (
     executor_values,
     json_raw,
     message_of,
-    pause_text,
-    pauses_of,
     row_of,
     storable_ids,
     stored_definition,
 )
 from kaiju_tasks.store.one_step import refuse_repeated
+from kaiju_tasks.store.pause_bodies import pause_text, pauses_of
 from kaiju_tasks.store.postgres import saving
 from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
 from kaiju_tasks.store.postgres.clock import DatabaseClock
@@ -184,8 +183,8 @@ class PostgresTransaction(SharedTransaction):
         return results
 
     async def pauses(self) -> Pauses:
-        ((revision, bodies),) = await self._fetch("pauses")
-        return Pauses(pauses_of(bodies), revision)
+        ((revision, ids, bodies),) = await self._fetch("pauses")
+        return Pauses(pauses_of(zip(ids, bodies, strict=True)), revision)
 
     async def put_pause(self, pause: Pause) -> bool:
         return bool(await self._fetch("put_pause", pause.id, pause_text(pause)))

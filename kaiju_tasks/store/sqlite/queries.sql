@@ -72,7 +72,7 @@ SELECT value FROM revisions WHERE name = 'pauses'
 
 -- name: pauses
 -- Read all pauses.
-SELECT body FROM pauses ORDER BY id
+SELECT id, body FROM pauses ORDER BY id
 
 -- name: raise_pauses
 -- Increase the revision of the pauses.

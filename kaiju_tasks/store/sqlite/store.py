@@ -41,7 +41,6 @@ from kaiju_tasks.store.columns import (
     holders_of,
     is_cut,
     notification_of,
-    pauses_of,
     progress_of,
     progress_values,
     results_of,
@@ -52,6 +51,7 @@ from kaiju_tasks.store.columns import (
 from kaiju_tasks.store.credential_columns import credential_of
 from kaiju_tasks.store.credentials import Credential, TokenUse
 from kaiju_tasks.store.logs import HALF_BYTES, LogChunk, WrittenChunk, chunk_values, trimmed
+from kaiju_tasks.store.pause_bodies import pauses_of
 from kaiju_tasks.store.presumed import Presumed
 from kaiju_tasks.store.shared import SharedStore
 from kaiju_tasks.store.sqlite import migrating
@@ -275,7 +275,7 @@ class SqliteStore(SharedStore):
         return await self._answer(read)
 
     async def pauses(self) -> list[Pause]:
-        return pauses_of(body for (body,) in await self._read("pauses"))
+        return pauses_of(await self._read("pauses"))
 
     # principals and tokens
 

@@ -27,13 +27,12 @@ from kaiju_tasks.store.columns import (
     executor_values,
     json_raw,
     message_of,
-    pause_text,
-    pauses_of,
     row_of_integers,
     storable_ids,
     stored_definition,
 )
 from kaiju_tasks.store.one_step import refuse_repeated
+from kaiju_tasks.store.pause_bodies import pause_text, pauses_of
 from kaiju_tasks.store.shared import SharedTransaction
 from kaiju_tasks.store.sqlite import saving
 from kaiju_tasks.store.sqlite.connection import translated
@@ -205,7 +204,7 @@ class SqliteTransaction(SharedTransaction):
 
     async def pauses(self) -> Pauses:
         ((revision,),) = await self._fetch("pauses_revision")
-        return Pauses(pauses_of(body for (body,) in await self._fetch("pauses")), revision)
+        return Pauses(pauses_of(await self._fetch("pauses")), revision)
 
     async def put_pause(self, pause: Pause) -> bool:
         await self._fetch("raise_pauses")
