@@ -1,7 +1,9 @@
 """A database with several hosts, of which one can be written to."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +19,9 @@ from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy, proxy
 from tests.support.wait import wait_until
+
+SSL_REQUEST = 80877103
+FULL_DISK = b"SFATAL\0VFATAL\0CXX000\0Mcould not write init file\0\0"
 
 
 @pytest.fixture
@@ -107,3 +112,36 @@ async def test_a_read_only_host_is_left(
     postgres_server.query(read_only + "off")
     await add(store, "b")
     await store.close()
+
+
+async def test_a_host_that_cannot_begin_a_session_is_passed_over(postgres_dsn: str) -> None:
+    async with broken_server() as broken:
+        store = PostgresStore(with_hosts(postgres_dsn, broken, host_of(postgres_dsn)))
+        await store.open()
+        await add(store, "a")
+        await store.close()
+
+
+async def test_a_server_that_cannot_begin_a_session_is_unavailable() -> None:
+    async with broken_server() as broken:
+        store = PostgresStore(f"postgresql://someone@{broken}/db")
+        with pytest.raises(StoreUnavailable, match="cannot begin a session: could not write"):
+            await store.open()
+
+
+@asynccontextmanager
+async def broken_server() -> AsyncIterator[str]:
+    """A server that says what PostgreSQL does after a crash while its disk is full.
+
+    :returns: its host and port
+    """
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if int.from_bytes((await reader.read(1024))[4:8], "big") == SSL_REQUEST:
+            writer.write(b"N")
+            await reader.read(1024)
+        writer.write(b"E" + (len(FULL_DISK) + 4).to_bytes(4, "big") + FULL_DISK)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -78,7 +78,7 @@ class Connector:
 
     async def _open(self, options: dict[str, Any]) -> tuple[Any, str]:
         name = f"{self._prefix}-{next(self._numbers)}"
-        with translated():
+        with translated(opens=True):
             raw = await self._hosts.connect(lambda host: self._session(name, {**options, **host}))
             try:
                 _keep_alive(raw)

@@ -34,25 +34,31 @@ BRIEFS = {
 
 
 @contextmanager
-def translated(*, unknown: bool = False) -> Iterator[None]:
+def translated(*, unknown: bool = False, opens: bool = False) -> Iterator[None]:
     """Translate the errors of PostgreSQL and the network to store errors.
 
     :param unknown: whether the block commits, so that its outcome is unknown after an error
+    :param opens: whether the block opens a connection. An internal error of the server, such as
+        "could not write init file" when its disk is full, is no error of a statement then.
     """
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError) as error:
-        raise translation(error, unknown=unknown) from error
+        raise translation(error, unknown=unknown, opens=opens) from error
     except (TimeoutError, OSError) as error:
         raise translation(error, unknown=unknown) from error
 
 
-def translation(error: Exception, *, unknown: bool = False) -> Exception:
+def translation(error: Exception, *, unknown: bool = False, opens: bool = False) -> Exception:
     """The store error of an error of asyncpg or the network; any other error is returned.
 
     :param unknown: whether the error came at a commit, so that its outcome is unknown
+    :param opens: whether it came when a connection was opened
     """
     match error:
+        case asyncpg.InternalServerError() if opens:
+            text = f"The database cannot begin a session: {_reason(error)}."
+            return StoreUnavailable(text, brief="the database cannot begin a session")
         case asyncpg.PostgresError():
             return _translation(error, unknown)
         case asyncpg.InternalClientError():

@@ -46,7 +46,7 @@ class Hosts:
             try:
                 raw = await open_session({"dsn": dsns[at], "timeout": seconds})
             except Exception as error:
-                if not isinstance(translation(error), StoreUnavailable):
+                if not isinstance(translation(error, opens=True), StoreUnavailable):
                     raise  # a wrong password, for example: it is wrong for all of them
                 failures[host] = reason_of(error)
                 continue
