@@ -86,9 +86,9 @@ crash: $(VENV)/.dev ## kill the manager at every statement, commit and frame
 mutants: $(VENV)/.dev ## remove each guard of the package and see that a test fails
 	@$(BIN)/python -m tests.mutants
 
-chaos: $(VENV)/.dev ## real faults against real processes (MINUTES=5 SEED= STORE=sqlite)
+chaos: $(VENV)/.dev ## real faults against real processes (MINUTES=5 RATE=2 SEED= STORE=sqlite)
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --db $(or $(STORE),postgres) \
-		$(if $(SEED),--seed '$(SEED)')
+		--rate $(or $(RATE),2) $(if $(SEED),--seed '$(SEED)')
 
 soak: $(VENV)/.dev ## let managers and executors work for hours, and see that nothing grows (HOURS=1 STORE=sqlite)
 	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1) --db $(or $(STORE),postgres) \

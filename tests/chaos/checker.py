@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tests.chaos.ledger import Entry, Work
 
 Json = dict[str, Any]
-RECORDED = frozenset({"work", "thread", "flaky"})
+RECORDED = frozenset({"work", "thread", "flaky", "together"})
 """The methods that write to the ledger."""
 SLACK_SECONDS = 0.25
 """A process that thaws needs a moment before it stops what it may no longer run."""
@@ -120,6 +120,27 @@ def _thawed(span: Span, entry: Entry, stops: Stops) -> Iterator[tuple[Span, Entr
             begin = frozen.end
     if begin < span.end:
         yield Span(begin, span.end), entry
+
+
+def moves(entries: Iterable[Entry], killed: Mapping[int, float]) -> Iterator[float]:
+    """How long it took until the stages that killed processes ran had begun elsewhere.
+
+    :param killed: when each of the processes was killed, by pid
+    :returns: seconds, for each stage that has begun elsewhere
+    """
+    running: dict[str, Entry] = {}
+    begun: dict[Work, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.kind == "start":
+            begun[entry.work].append(entry)
+            if entry.pid in killed:
+                running[entry.value] = entry
+        else:
+            running.pop(entry.value, None)
+    for lost in running.values():
+        later = [entry.at for entry in begun[lost.work] if entry.epoch > lost.epoch]
+        if later:
+            yield min(later) - killed[lost.pid]
 
 
 def message_problems(sent: Mapping[str, str], runs: Iterable[Json]) -> Iterator[str]:

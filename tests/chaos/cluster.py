@@ -29,6 +29,14 @@ NOBODY = "nobody"
 
 Strike = Literal["killed", "stopped", "late"]
 
+OURS = "chaos"
+"""The name by which the server knows the connections of the faults."""
+
+_TERMINATE = f"""
+SELECT pg_terminate_backend(pid) FROM (
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name <> '{OURS}' ORDER BY random()) found
+"""
 _IN_SYNC = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 
@@ -75,9 +83,18 @@ class Cluster:
     def can_fail_over(self) -> bool:
         return can_stand_by(self.primary)
 
+    async def connect(self) -> asyncpg.Connection:
+        """Connect as the superuser, past the network. No fault terminates this connection."""
+        own = {"application_name": OURS}
+        return await asyncpg.connect(self.primary.dsn(DATABASE), timeout=10, server_settings=own)
+
+    async def terminate(self, most: int | None = None) -> None:
+        """Terminate backends of managers; default is all."""
+        await self.administer(f"{_TERMINATE} LIMIT {most or 'ALL'}")
+
     async def administer(self, *statements: str) -> None:
         """Run statements as the superuser, past the network. They wait for no standby."""
-        connection = await asyncpg.connect(self.primary.dsn(DATABASE), timeout=10)
+        connection = await self.connect()
         try:
             for statement in ("SET synchronous_commit = local", *statements):
                 await connection.execute(statement)

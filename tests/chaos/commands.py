@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from kaiju_tasks.executor import Context, Executor
+from kaiju_tasks.executor import BatchCall, Context, Executor
 from kaiju_tasks.executor.segment import Segment, Token
 from kaiju_tasks.steady import steady_seconds
 from tests.chaos.clock import follow_clock
@@ -51,6 +52,21 @@ async def flaky(ctx: Context, times: int) -> list[object]:
         if ctx.attempt <= times:
             raise RuntimeError(f"attempt {ctx.attempt} of {times} fails")
     return result
+
+
+@executor.command("together", batch=10, wait=0.02)
+async def together(calls: list[BatchCall[dict[str, Any]]]) -> list[object]:
+    """As `work`, for several stages in one call."""
+    values = [uuid.uuid4().hex for _ in calls]
+    for call, value in zip(calls, values, strict=True):
+        _record("start", call.context, value, None)
+    try:
+        await asyncio.sleep(0.01)
+    finally:
+        for call, value in zip(calls, values, strict=True):
+            kind: Kind = "stop" if call.context.stopped else "end"
+            _record(kind, call.context, value, None)
+    return [[_token(call.context)[2], value] for call, value in zip(calls, values, strict=True)]
 
 
 @contextmanager

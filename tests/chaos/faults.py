@@ -2,28 +2,46 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Literal
 
 import asyncpg
 
-from tests.chaos.cluster import DATABASE, NOBODY, Strike
+from tests.chaos.cluster import NOBODY, Strike
 from tests.chaos.wire import Cut
 from tests.chaos.world import LEASE_SECONDS, World
 
-__all__ = ["ALONE", "FAULTS", "Fault", "faults_of"]
+__all__ = ["ALONE", "FAULTS", "OFTEN", "ON_EXECUTORS", "SELDOM", "Fault", "faults_of"]
 
 Fault = Callable[[World, Random], Awaitable[None]]
 STALL_SECONDS = 1.2
 
 
 async def executor_killed(world: World, random: Random) -> None:
-    await world.restart_executor(random.randrange(len(world.executors)), kill=True)
+    await world.kill_executor(random.randrange(len(world.executors)), "executor_killed")
+
+
+async def young_killed(world: World, random: Random) -> None:
+    """All managers are killed, and an executor that has come back to the new ones."""
+    managers = range(len(world.managers))
+    await asyncio.gather(*(world.restart_manager(at, kill=True) for at in managers))
+    await world.executors_back()
+    await world.kill_executor(random.randrange(len(world.executors)), "young_killed")
 
 
 async def executor_stopped(world: World, random: Random) -> None:
-    await world.restart_executor(random.randrange(len(world.executors)), kill=False)
+    await world.stop_executor(random.randrange(len(world.executors)))
+
+
+async def link_cut(world: World, random: Random) -> None:
+    """A connection between an executor and a manager breaks."""
+    random.choice(world.links).cut_one(random)
+
+
+async def link_silent(world: World, random: Random) -> None:
+    """What an executor and its manager send does not arrive from now on, and nobody learns it."""
+    random.choice(world.links).silence_one(random)
 
 
 async def executor_frozen(world: World, random: Random) -> None:
@@ -70,28 +88,34 @@ async def failover(world: World, random: Random) -> None:
 
 
 async def backends_terminated(world: World, random: Random) -> None:
-    await world.cluster.administer(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
+    await world.cluster.terminate()
+
+
+async def backend_terminated(world: World, random: Random) -> None:
+    await world.cluster.terminate(1)
 
 
 async def connections_exhausted(world: World, random: Random) -> None:
     """End the managers' connections, and take all that the server has for a second."""
     taken: list[asyncpg.Connection] = []
-    await backends_terminated(world, random)
-    try:
-        with contextlib.suppress(asyncpg.TooManyConnectionsError):
-            while True:
-                taken.append(await asyncpg.connect(world.cluster.primary.dsn(DATABASE), timeout=10))
-        await asyncio.sleep(1.0)
-    finally:
-        for connection in taken:
-            await connection.close(timeout=10)
+    async with world.cluster.changing:
+        await backends_terminated(world, random)
+        try:
+            with contextlib.suppress(asyncpg.TooManyConnectionsError):
+                while True:
+                    taken.append(await world.cluster.connect())
+            await asyncio.sleep(1.0)
+        finally:
+            for connection in taken:
+                await connection.close(timeout=10)
 
 
 async def wire_cut(world: World, random: Random) -> None:
     world.cluster.wire.cut()
+
+
+async def connection_cut(world: World, random: Random) -> None:
+    world.cluster.wire.cut_one(random)
 
 
 async def commit_cut_before(world: World, random: Random) -> None:
@@ -105,11 +129,14 @@ async def commit_cut_after(world: World, random: Random) -> None:
 async def _cut_commits(world: World, random: Random, when: Cut) -> None:
     wire = world.cluster.wire
     for _ in range(random.randint(1, 5)):
-        before = wire.commits_cut
-        wire.cut_next_commit(when)
-        async with asyncio.timeout(30):
-            while wire.commits_cut == before:
-                await asyncio.sleep(0.002)
+        async with wire.cutting, asyncio.timeout(30):
+            before = wire.commits_cut
+            wire.cut_next_commit(when)
+            try:
+                while wire.commits_cut == before:
+                    await asyncio.sleep(0.002)
+            finally:
+                wire.cut_next_commit(None)
 
 
 async def commits_delayed(world: World, random: Random) -> None:
@@ -117,6 +144,10 @@ async def commits_delayed(world: World, random: Random) -> None:
     wire.delay_commits(random.choice([0.05, 0.5]))
     await asyncio.sleep(2.0)
     wire.delay_commits(0.0)
+
+
+async def connection_silent(world: World, random: Random) -> None:
+    world.cluster.wire.silence_one(random)
 
 
 async def connections_silent(world: World, random: Random) -> None:
@@ -175,9 +206,12 @@ OF_PROCESSES: dict[str, Fault] = {
     "executor_killed": executor_killed,
     "executor_stopped": executor_stopped,
     "executor_frozen": executor_frozen,
+    "link_cut": link_cut,
+    "link_silent": link_silent,
     "manager_killed": manager_killed,
     "manager_stopped": manager_stopped,
     "manager_frozen": manager_frozen,
+    "young_killed": young_killed,
     "clock_set": clock_set,
     "disk_full": disk_full,
 }
@@ -186,19 +220,45 @@ OF_POSTGRES: dict[str, Fault] = {
     "database_killed": database_killed,
     "database_restarted": database_restarted,
     "failover": failover,
+    "backend_terminated": backend_terminated,
     "backends_terminated": backends_terminated,
     "connections_exhausted": connections_exhausted,
     "wire_cut": wire_cut,
     "commit_cut_before": commit_cut_before,
     "commit_cut_after": commit_cut_after,
     "commits_delayed": commits_delayed,
+    "connection_cut": connection_cut,
+    "connection_silent": connection_silent,
     "connections_silent": connections_silent,
     "standby_stalled": standby_stalled,
     "read_only": read_only,
 }
 FAULTS = {**OF_PROCESSES, **OF_POSTGRES}
-ALONE = frozenset({"clock_set"})
-"""Faults that strike alone: a clock that is set while no manager is up is not noticed."""
+ALONE = frozenset({"clock_set", "young_killed"})
+"""Nothing accompanies these: a clock that is set while no manager is up is not noticed."""
+ON_EXECUTORS = frozenset(
+    {"executor_killed", "executor_stopped", "executor_frozen", "link_cut", "link_silent"}
+)
+"""Faults that can strike several executors at a time."""
+OFTEN: Mapping[str, float] = {
+    "backend_terminated": 40.0,
+    "connection_cut": 40.0,
+    "link_cut": 40.0,
+    "executor_frozen": 30.0,
+    "commit_cut_before": 20.0,
+    "commit_cut_after": 20.0,
+    "executor_killed": 20.0,
+    "link_silent": 8.0,
+    "connection_silent": 4.0,
+    "backends_terminated": 4.0,
+    "executor_stopped": 4.0,
+    "wire_cut": 4.0,
+    "manager_killed": 2.0,
+    "manager_frozen": 2.0,
+}
+SELDOM = 0.6
+"""How much more often than others some faults strike among others. While the whole database or all
+managers are away, nothing else happens: that is seldom."""
 
 
 def faults_of(world: World) -> dict[str, Fault]:

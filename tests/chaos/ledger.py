@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -44,13 +45,14 @@ class Entry(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(Entry)
 
 
-def append(path: Path, entry: Entry) -> None:
-    """Append an entry with one write, so that lines of several processes do not mix."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(handle, msgspec.json.encode(entry) + b"\n")
-    finally:
-        os.close(handle)
+def append(path: Path, *entries: Entry) -> None:
+    """Append entries with one write, so that lines of several processes do not mix."""
+    os.write(_opened(path), b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+
+
+@cache
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
 def read(path: Path) -> Iterator[Entry]:

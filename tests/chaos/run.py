@@ -1,9 +1,11 @@
 """One run of the chaos: rounds of work under faults, each checked and deleted at its end."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -15,16 +17,17 @@ from tests.chaos.checker import (
     ledger_problems,
     limit_problems,
     message_problems,
+    moves,
 )
-from tests.chaos.faults import ALONE, faults_of
-from tests.chaos.workload import SLOTS, Workload, ends_well
+from tests.chaos.faults import faults_of
+from tests.chaos.strikes import Strikes
+from tests.chaos.tally import Figures
+from tests.chaos.workload import SHAPES, SLOTS, Shape, Workload, ends_well
 from tests.chaos.world import APP, World
 
 Json = dict[str, Any]
-PAUSE_SECONDS = (0.2, 1.5)
-TWO_AT_ONCE = 0.15
-PROBE_PAUSE_SECONDS = 0.1
 PAGE = 500
+READERS = 3
 COLUMNS = ["id", "status", "stage", "stages", "result", "error", "job_id"]
 
 
@@ -33,73 +36,69 @@ class Chaos:
 
     :param names: the faults to strike; default is all that can strike this world. Without any, the
         work is only checked.
-    :ivar struck: number of faults by name
-    :ivar recovery: after each fault, the seconds until a new task had run, by name
-    :ivar outages: the longest time that a new task took, of those that were created one after
-        another from the beginning of each fault until it had healed, in seconds, by name
+    :param shapes: of the tasks, in turn
+    :ivar elsewhere: seconds from the kill of an executor until each stage that it ran had begun
+        elsewhere, by the fault, for faults that struck alone
     :ivar stages: number of executions in the ledger
     :ivar problems: what was found wrong
     """
 
-    def __init__(self, world: World, seed: int, names: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        seed: int,
+        names: list[str] | None = None,
+        shapes: Sequence[Shape] = SHAPES,
+    ) -> None:
         self._world = world
         self._random = Random(seed)
         self._seed = seed
+        self._shapes = shapes
         faults = faults_of(world)
-        self._faults = {name: faults[name] for name in (faults if names is None else names)}
+        chosen = {name: faults[name] for name in (faults if names is None else names)}
+        self.strikes = Strikes(world, chosen, self._random)
         self._rounds = 0
-        self.struck: Counter[str] = Counter()
-        self.recovery: dict[str, list[float]] = defaultdict(list)
-        self.outages: dict[str, list[float]] = defaultdict(list)
+        self.elsewhere: dict[str, list[float]] = defaultdict(list)
         self.stages = 0
         self.tasks = 0
         self.problems: list[str] = []
 
-    async def round(self, tasks: int, most_open: int = 200) -> None:
-        """Run some tasks under faults until they have ended, and check them."""
+    async def round(self, tasks: int, most_open: int = 200, rate: float | None = None) -> None:
+        """Run some tasks under faults until they have ended, and check them.
+
+        :param rate: how many faults begin in a second, while others last; default is one after
+            another, each timed
+        """
         self._rounds += 1
-        workload = Workload(self._world, self._random, f"{self._seed}-{self._rounds}")
+        prefix = f"{self._seed}-{self._rounds}"
+        workload = Workload(self._world, self._random, prefix, self._shapes)
         working = asyncio.create_task(workload.create(tasks, most_open))
         try:
-            while self._faults and not working.done():
-                await self._strike()
-                await asyncio.sleep(self._random.uniform(*PAUSE_SECONDS))
+            if rate is None:
+                await self.strikes.alone(working)
+            else:
+                await self.strikes.together(working, rate)
             await working
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-        await self._check(workload)
+        await self._check(workload, timed=rate is None)
 
-    async def _strike(self) -> None:
-        together = 2 if self._random.random() < TWO_AT_ONCE else 1
-        names = self._random.sample(sorted(self._faults), min(together, len(self._faults)))
-        if not ALONE.isdisjoint(names):
-            names, together = names[:1], 1
-        healed = asyncio.Event()
-        probing = asyncio.create_task(self._longest_probe(healed))
-        outcomes = await asyncio.gather(
-            *(self._faults[name](self._world, self._random) for name in names),
-            return_exceptions=True,
+    def figures(self, minutes: float, *, broken: bool = False) -> Figures:
+        """What was done so far."""
+        return Figures(
+            minutes=minutes,
+            faults=self.strikes.struck,
+            tasks=self.tasks,
+            stages=self.stages,
+            violations=len(self.problems),
+            broken=int(broken),
+            outages=self.strikes.outages,
+            recovery=self.strikes.recovery,
+            elsewhere=self.elsewhere,
         )
-        healed.set()
-        recovery = await self._world.probe()
-        outage = await probing
-        for name, outcome in zip(names, outcomes, strict=True):
-            if isinstance(outcome, BaseException) and together == 1:
-                raise outcome
-            self.struck[name] += 1
-            if together == 1:
-                self.recovery[name].append(recovery)
-                self.outages[name].append(outage)
 
-    async def _longest_probe(self, healed: asyncio.Event) -> float:
-        longest = 0.0
-        while not healed.is_set():
-            longest = max(longest, await self._world.probe())
-            await asyncio.sleep(PROBE_PAUSE_SECONDS)
-        return longest
-
-    async def _check(self, workload: Workload) -> None:
+    async def _check(self, workload: Workload, *, timed: bool) -> None:
         entries = list(ledger.read(self._world.ledger))
         found = await self._tasks()
         history = await self._history(found)
@@ -107,6 +106,10 @@ class Chaos:
         self.problems += self._world.broken
         self.stages += sum(entry.kind == "start" for entry in entries)
         self.tasks += len(found)
+        if timed:
+            for name, killed in self._world.killed_by.items():
+                self.elsewhere[name] += moves(entries, killed)
+        self._world.killed_by.clear()
         if not self.problems:
             await self._forget(list(found))
 
@@ -149,20 +152,23 @@ class Chaos:
 
     async def _history(self, found: dict[str, Json]) -> dict[str, list[Json]]:
         """The attempts of each task's run."""
-        history: dict[str, list[Json]] = {}
         ids = list(found)
-        for start in range(0, len(ids), 100):
-            part = ids[start : start + 100]
+        parts = [ids[start : start + 100] for start in range(0, len(ids), 100)]
+        free = asyncio.Semaphore(READERS)
+
+        async def read(part: list[str]) -> list[list[Json]]:
             calls = [("tasks.stages", {"job_id": found[id]["job_id"]}) for id in part]
-            answers = await self._world.ask(partial(Client.batch, calls=calls))
-            history.update(zip(part, answers, strict=True))
-        return history
+            async with free:
+                return await self._world.ask(partial(Client.batch, calls=calls))
+
+        answers = await asyncio.gather(*map(read, parts))
+        return dict(zip(ids, chain.from_iterable(answers), strict=True))
 
     async def _forget(self, ids: list[str]) -> None:
         for start in range(0, len(ids), PAGE):
             part = ids[start : start + PAGE]
             await self._world.ask(partial(_delete, ids=part))
-        self._world.ledger.unlink(missing_ok=True)
+        os.truncate(self._world.ledger, 0)  # the executors append to it
 
 
 async def _page(client: Client, cursor: str | None) -> Json:

@@ -7,6 +7,7 @@ executor is replaced again and again. The other processes live from the beginnin
 import argparse
 import asyncio
 import csv
+import os
 import sys
 import tempfile
 import time
@@ -15,20 +16,36 @@ from pathlib import Path
 from random import Random
 
 from kaiju_tasks import Client
+from tests.chaos import tally
 from tests.chaos.cluster import DATABASE, Cluster
+from tests.chaos.faults import faults_of
 from tests.chaos.run import Chaos
 from tests.chaos.samples import Sample, Verdict, judge, of_postgres, of_process, of_sqlite
-from tests.chaos.workload import Workload
+from tests.chaos.workload import MANY_STAGES, Workload
 from tests.chaos.world import APP, World
 
 FIRST_TASKS = 60_000
 """They fill the caches of managers, which hold 20,000 definitions each. That is no growth."""
 BATCH = 100
-TASKS = 400
-OPEN = 100
+TASKS = 1000
+OPEN = 200
+RATE = 1.0
+"""So many faults begin in a second."""
 SAMPLES = 60
 """So many samples are taken in all, but not more often than after each round."""
-GENTLE = ["backends_terminated", "commit_cut_after", "commit_cut_before", "wire_cut"]
+GENTLE = [
+    "backend_terminated",
+    "backends_terminated",
+    "commit_cut_after",
+    "commit_cut_before",
+    "connection_cut",
+    "connection_silent",
+    "executor_frozen",
+    "link_cut",
+    "link_silent",
+    "manager_frozen",
+    "wire_cut",
+]
 """They end no process whose memory is sampled."""
 KEPT = frozenset({"audit", "executors", "families", "notifications"})
 """Tables whose rows are kept for a day or longer: they grow with what was done, until then."""
@@ -41,12 +58,14 @@ class Soak:
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
         self._random = Random(seed)
-        self._chaos = Chaos(world, seed, GENTLE if world.is_postgres else [])
+        possible = faults_of(world).keys()
+        gentle = [name for name in GENTLE if name in possible]
+        self.chaos = Chaos(world, seed, gentle, MANY_STAGES)
         self.samples: list[Sample] = []
 
     @property
     def problems(self) -> list[str]:
-        return self._chaos.problems
+        return self.chaos.problems
 
     async def fill_caches(self) -> None:
         """Run many short tasks, and delete them."""
@@ -58,7 +77,7 @@ class Soak:
             await asyncio.sleep(1.0)
         for part in parts:
             await self._world.ask(partial(_delete, ids=part))
-        self._world.ledger.unlink()
+        os.truncate(self._world.ledger, 0)
 
     async def run(self, seconds: float) -> None:
         """Work for some time, and sample."""
@@ -66,8 +85,11 @@ class Soak:
         print(f"{'minutes':>8}{'stages':>9}{'faults':>8}{'rows':>8}{'MiB':>8}", end="")
         print("".join(f"{name:>18}" for name in COLUMNS), flush=True)
         while (passed := time.monotonic() - begun) < seconds and not self.problems:
-            await self._chaos.round(TASKS, OPEN)
-            await self._world.restart_executor(0, kill=self._random.random() < 0.5)
+            await self.chaos.round(TASKS, OPEN, RATE)
+            if self._random.random() < 0.5:
+                await self._world.kill_executor(0, "executor_killed")
+            else:
+                await self._world.stop_executor(0)
             if passed >= len(self.samples) * seconds / SAMPLES:
                 self.samples.append(await self._sample())
                 self._print(passed)
@@ -87,9 +109,10 @@ class Soak:
         sample = self.samples[-1]
         rows = sum(value for name, value in sample.items() if name.endswith(" rows"))
         size = sum(value for name, value in sample.items() if name.endswith("-MiB"))
-        done = self._chaos
+        done = self.chaos
+        struck = done.strikes.struck.total()
         print(
-            f"{seconds / 60:8.1f}{done.stages:9}{done.struck.total():8}{rows:8.0f}{size:8.1f}"
+            f"{seconds / 60:8.1f}{done.stages:9}{struck:8}{rows:8.0f}{size:8.1f}"
             + "".join(f"{sample[name]:18.1f}" for name in COLUMNS),
             flush=True,
         )
@@ -140,6 +163,11 @@ async def run(options: argparse.Namespace) -> int:
             await soak.run(options.hours * 3600)
         finally:
             await world.close()
+    figures = soak.chaos.figures(options.hours * 60)
+    if options.tally is not None:
+        given = "soak " + " ".join(sys.argv[1:])
+        tally.append(options.tally, tally.Entry(seed=options.seed, options=given, figures=figures))
+    print("\n".join(tally.table(figures)))
     if options.csv is not None:
         write(soak.samples, options.csv)
     for problem in soak.problems[:20]:
@@ -153,6 +181,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--db", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument("--tally", type=Path, help="add the figures of the chaos to this file")
     parser.add_argument("--csv", type=Path, help="write all samples to this file")
     return asyncio.run(run(parser.parse_args()))
 

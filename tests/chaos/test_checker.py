@@ -12,6 +12,7 @@ from tests.chaos.checker import (
     ledger_problems,
     limit_problems,
     message_problems,
+    moves,
 )
 from tests.chaos.ledger import Entry, append, read
 
@@ -133,3 +134,16 @@ def test_a_message_is_consumed_once_and_by_its_task() -> None:
     assert "consumed twice" in twice
     (other,) = message_problems(sent, [consumed("m", "u")])
     assert "consumed by u" in other
+
+
+def test_stages_of_a_killed_process_move_elsewhere() -> None:
+    entries = [
+        entry("start", 1.0, value="a", stage=0),
+        entry("end", 1.5, value="a", stage=0),
+        entry("start", 2.0, value="b", stage=1),
+        entry("start", 2.5, value="c", stage=0, epoch=1, pid=8),
+        entry("start", 4.5, value="d", stage=1, epoch=2, pid=9),
+        entry("start", 6.0, value="e", stage=1, epoch=3, pid=9),
+    ]
+    assert list(moves(entries, {7: 3.0})) == [1.5]
+    assert list(moves(entries, {})) == []

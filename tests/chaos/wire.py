@@ -23,11 +23,13 @@ class Wire(Proxy):
     """Forwards connections to a PostgreSQL server of this machine.
 
     :ivar commits_cut: number of commits that were cut so far
+    :ivar cutting: held by who waits until a commit was cut
     """
 
     def __init__(self, target: int) -> None:
         super().__init__(target)
         self.commits_cut = 0
+        self.cutting = asyncio.Lock()
         self._cut_next: Cut | None = None
         self._delay = 0.0
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -12,7 +12,8 @@ from kaiju_tasks.errors import Conflict
 from tests.chaos.world import APP, World
 
 Json = dict[str, Any]
-BATCH = 20
+BATCH = 50
+LONG_STAGES = 40
 SLOTS = 2
 """The limit of every concurrency key."""
 OPEN = ("IDLE", "QUEUED", "EXECUTED", "WAITING", "SUSPENDED")
@@ -65,26 +66,50 @@ def notified(random: Random) -> Json:
     return {"commands": [_work()], "notify": True}
 
 
-SHAPES: dict[str, Callable[[Random], Json]] = {
-    shape.__name__: shape
-    for shape in (plain, chain, threads, hooks, message, retries, slots, children, notified)
-}
+def together(random: Random) -> Json:
+    return {"commands": [_work(), {"method": "together"}, _work()]}
+
+
+def long(random: Random) -> Json:
+    """Many short stages: most of the work of a manager is to write down what they returned."""
+    return {"commands": [_work() for _ in range(LONG_STAGES)]}
+
+
+Shape = Callable[[Random], Json]
+SHAPES: Sequence[Shape] = (
+    plain,
+    chain,
+    threads,
+    hooks,
+    message,
+    retries,
+    slots,
+    children,
+    notified,
+    together,
+)
+MANY_STAGES: Sequence[Shape] = (*SHAPES, long, long, long)
+"""All shapes, for long runs."""
 
 
 class Workload:
     """Creates tasks, a bounded number at a time, and sends the messages that they wait for.
 
     :param prefix: begins the id of every task
+    :param shapes: of the tasks, in turn
     :ivar acknowledged: tasks that a manager has accepted, by id
     :ivar sent: the id of the task by the id of the message
     """
 
-    def __init__(self, world: World, random: Random, prefix: str) -> None:
+    def __init__(
+        self, world: World, random: Random, prefix: str, shapes: Sequence[Shape] = SHAPES
+    ) -> None:
         self._world = world
         self._random = random
         self._numbers = itertools.count()
         self._prefix = prefix
-        self._shapes = itertools.cycle(SHAPES.values())
+        self._shapes = itertools.cycle(shapes)
+        self._awaiting: list[str] = []
         self.acknowledged: dict[str, Json] = {}
         self.sent: dict[str, str] = {}
 
@@ -92,9 +117,9 @@ class Workload:
         """Create tasks, at most `most_open` at a time that have not ended."""
         sending = asyncio.create_task(self._send_messages())
         try:
-            while len(self.acknowledged) < count:
+            while (left := count - len(self.acknowledged)) > 0:
                 if await self.open() < most_open:
-                    await self._create_batch()
+                    await self._create_batch(min(left, BATCH))
                 else:
                     await asyncio.sleep(0.05)
             while await self.open():
@@ -109,14 +134,15 @@ class Workload:
         answer = await self._world.ask(lambda c: c.tasks.count(conditions))
         return int(answer["count"])
 
-    async def _create_batch(self) -> None:
-        made = [self._next() for _ in range(BATCH)]
+    async def _create_batch(self, count: int) -> None:
+        made = [self._next() for _ in range(count)]
         try:
             await self._world.ask(lambda c: c.tasks.m_create(made))
         except Conflict:
             pass  # an earlier try has created them, and its answer was lost
         for task in made:
             self.acknowledged[task["id"]] = task
+        self._awaiting += [task["id"] for task in made if task["id"].endswith("-message")]
 
     def _next(self) -> Json:
         shape = next(self._shapes)
@@ -126,12 +152,12 @@ class Workload:
     async def _send_messages(self) -> None:
         """Send each message twice, at any time before or after its task waits for it."""
         while True:
-            for id in [id for id in self.acknowledged if id.endswith("message")]:
+            while self._awaiting:
+                id = self._awaiting.pop(0)
                 message_id = f"m-{id}"
-                if message_id not in self.sent:
-                    self.sent[message_id] = id
-                    for _ in range(2):
-                        await self._world.ask(partial(_send, id=id, message_id=message_id))
+                self.sent[message_id] = id
+                for _ in range(2):
+                    await self._world.ask(partial(_send, id=id, message_id=message_id))
             await asyncio.sleep(0.05)
 
 

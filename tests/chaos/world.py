@@ -19,19 +19,19 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.commands import LEDGER
 from tests.chaos.disk import Disk
 from tests.support.processes import Processes
+from tests.support.proxy import Proxy
 from tests.support.wait import wait_until
-from tests.system.fleet import ExecutorProcess, Fleet, ManagerProcess
+from tests.system.fleet import QUICK, ExecutorProcess, Fleet, ManagerProcess
 
 APP = "chaos"
 LEASE_SECONDS = 4.0
-SETTINGS: Mapping[str, Any] = {
-    "ping_interval": 0.5,
-    "suspend_after_pings": 8,
-    "reconnect_grace": 0.5,
-}
+"""With the settings QUICK."""
 PATIENCE_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 """Longer than any manager stands still."""
+
+CONCURRENCY = 8
+"""Of each executor."""
 
 T = TypeVar("T")
 
@@ -41,19 +41,33 @@ class World:
 
     :param cluster: PostgreSQL; None for SQLite
     :param disk: has the database; None if it cannot be filled
+    :param settings: of the managers
+    :ivar links: the networks between executors and each manager
+    :ivar killed_by: when executors were killed, by the fault and their pid
     """
 
-    def __init__(self, folder: Path, cluster: Cluster | None, disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster | None,
+        disk: Disk | None = None,
+        settings: Mapping[str, Any] = QUICK,
+    ) -> None:
         self.folder = folder
         self._cluster = cluster
         self.disk = disk
+        self._settings = settings
         self._clock = WallClock(folder / "clock")
         self.ledger = folder / "ledger"
         self.managers: list[ManagerProcess] = []
         self.executors: list[ExecutorProcess] = []
+        self.links: list[Proxy] = []
         self.clients: list[Client] = []
         self._restarting: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._replacing: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._freezing: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._killed: dict[int, float] = {}
+        self.killed_by: dict[str, dict[int, float]] = defaultdict(dict)
         self._frozen: dict[int, list[Span]] = defaultdict(list)
         self._processes = Processes(folder)
         self._exit = AsyncExitStack()
@@ -62,18 +76,33 @@ class World:
         """Start everything."""
         self._fleet = Fleet(self._processes, await self._database(), self.folder)
         self._exit.push_async_callback(self._fleet.close)
-        self._fleet.settings = SETTINGS
+        self._fleet.settings = self._settings
         self._fleet.commands = "tests.chaos.commands:executor"
         self._fleet.environ = {LEDGER: str(self.ledger), CLOCK: str(self._clock.path)}
         if not self.is_postgres:
             self._fleet.program = clock.__name__
         for _ in range(managers):
             self.managers.append(await self._fleet.manager())
+        for manager in self.managers:
+            link = Proxy(_port(manager))
+            await link.open()
+            self._exit.push_async_callback(link.close)
+            self.links.append(link)
         self.clients = [self._fleet.client(manager) for manager in self.managers]
         self.executors = [self._new_executor() for _ in range(executors)]
-        for executor in self.executors:
-            await self._fleet.connected(self.managers[0], executor)
+        await self.executors_back()
         return self
+
+    async def executors_back(self) -> None:
+        """Wait until all executors may take work, and a task that was created since has run."""
+
+        async def active() -> bool:
+            found = await self.ask(lambda client: client.executors.list())
+            ids = {one["id"] for one in found if one["status"] == "ACTIVE"}
+            return all(executor.id in ids for executor in self.executors)
+
+        await wait_until(active, "all executors are connected", PATIENCE_SECONDS)
+        await self.probe()
 
     async def close(self) -> None:
         await self._exit.aclose()
@@ -116,21 +145,23 @@ class World:
     # -- processes ---------------------------------------------------------------------
 
     def _new_executor(self) -> ExecutorProcess:
-        turned = random.sample(self.managers, len(self.managers))
-        return self._fleet.start_executor(*turned, concurrency=8)
+        turned = random.sample(self.links, len(self.links))
+        urls = [f"http://127.0.0.1:{link.port}" for link in turned]
+        return self._fleet.start_executor(*urls, concurrency=CONCURRENCY)
 
     async def restart_manager(self, at: int, *, kill: bool) -> None:
         async with self._restarting[at], asyncio.timeout(PATIENCE_SECONDS):
             process = self.managers[at].process
             process.kill() if kill else process.terminate()
             await process.ended(PATIENCE_SECONDS)
+            process.close()
             self.managers[at] = await self._start_again(self.managers[at])
 
     async def _start_again(self, manager: ManagerProcess) -> ManagerProcess:
         """Start a manager until it is ready, as a supervisor does: it ends if the database is away
         while it starts."""
         while True:
-            started = self._fleet.start_manager(int(manager.url.rpartition(":")[2]))
+            started = self._fleet.start_manager(_port(manager))
             try:
                 return await self._fleet.ready(started)
             except AssertionError:
@@ -138,28 +169,38 @@ class World:
                     raise
             await asyncio.sleep(0.2)
 
-    async def restart_executor(self, at: int, *, kill: bool) -> None:
-        process = self.executors[at].process
-        if kill:
-            self._killed[process.pid] = steady_seconds()
+    async def kill_executor(self, at: int, fault: str) -> None:
+        """Kill an executor, and start another one."""
+        async with self._replacing[at]:
+            process = self.executors[at].process
+            self._killed[process.pid] = self.killed_by[fault][process.pid] = steady_seconds()
             process.kill()
-        else:
+            process.close()
+            self.executors[at] = self._new_executor()
+
+    async def stop_executor(self, at: int) -> None:
+        """Let an executor end in good order, and start another one."""
+        async with self._replacing[at]:
+            process = self.executors[at].process
             process.terminate()
             await process.ended(PATIENCE_SECONDS)
-        self.executors[at] = self._new_executor()
+            process.close()
+            self.executors[at] = self._new_executor()
 
     async def freeze_executor(self, at: int, seconds: float) -> None:
-        process = self.executors[at].process
-        begin = steady_seconds()
+        async with self._freezing[at]:
+            process = self.executors[at].process
+            begin = steady_seconds()
+            process.pause()
+            await asyncio.sleep(seconds)
+            process.resume()
+            self._frozen[process.pid].append(Span(begin, steady_seconds()))
+
+    async def freeze_manager(self, at: int, seconds: float) -> None:
+        process = self.managers[at].process
         process.pause()
         await asyncio.sleep(seconds)
         process.resume()
-        self._frozen[process.pid].append(Span(begin, steady_seconds()))
-
-    async def freeze_manager(self, at: int, seconds: float) -> None:
-        self.managers[at].process.pause()
-        await asyncio.sleep(seconds)
-        self.managers[at].process.resume()
 
     @property
     def stops(self) -> Stops:
@@ -198,3 +239,7 @@ class World:
         while (await self.ask(lambda c: c.tasks.wait(id, 5)))["status"] != "FINISHED":
             pass
         return asyncio.get_running_loop().time() - begun
+
+
+def _port(manager: ManagerProcess) -> int:
+    return int(manager.url.rpartition(":")[2])

@@ -34,6 +34,7 @@ class RunningProcess:
         self.command = command
         self.log_path = log_path
         self._popen = popen
+        self._closed = False
         self._guard = OrphanGuard('kill -s KILL -- "-$1"', str(self.pid))
 
     @property
@@ -133,7 +134,10 @@ class RunningProcess:
         await wait_until(connects, f"{self.name} listens on {host}:{port}", timeout)
 
     def close(self) -> None:
-        """Kill it and its group, whatever it does, and reap it."""
+        """Kill it and its group, whatever it does, and reap it. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
         # Its group may outlive it: the children of a manager that was killed are in it.
         try:
             os.killpg(self.pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 from tests.support.ports import free_port
 
@@ -22,7 +23,7 @@ class Proxy:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._silences: set[Silence] = set()
+        self._silences: dict[Silence, None] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self.port = free_port()
         self.lose = 0
@@ -49,6 +50,14 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def cut_one(self, random: Random) -> None:
+        """Cut one of the connections, if there are any."""
+        if self._silences:
+            one = random.choice(list(self._silences))
+            one.over.set()
+            for writer in one.writers:
+                writer.transport.abort()
+
     def silence(self, *, answers_only: bool = False) -> None:
         """Drop all that the present connections send from now on, as a firewall does that has lost
         its state. They stay open, and new connections work.
@@ -58,6 +67,12 @@ class Proxy:
         for one in self._silences:
             one.answers = True
             one.questions |= not answers_only
+
+    def silence_one(self, random: Random) -> None:
+        """As `silence`, for one of the connections, if there are any."""
+        if self._silences:
+            one = random.choice(list(self._silences))
+            one.questions = one.answers = True
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving = asyncio.create_task(self._serve(reader, writer))
@@ -75,10 +90,10 @@ class Proxy:
                 end.transport.abort()
             return
         self._writers |= {writer, to_server}
-        silence = Silence()
+        silence = Silence(writer, to_server)
         silence.questions = silence.answers = self.mute
         self.muted += self.mute
-        self._silences.add(silence)
+        self._silences[silence] = None
         ways = [
             asyncio.create_task(self._questions(reader, to_server, silence)),
             asyncio.create_task(self._answers(upstream, writer, silence)),
@@ -89,7 +104,7 @@ class Proxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            self._silences.discard(silence)
+            del self._silences[silence]
             for end in (writer, to_server):
                 self._writers.discard(end)
                 end.transport.abort()
@@ -118,9 +133,13 @@ class Proxy:
 
 
 class Silence:
-    """What a connection drops; the news that one end has closed it, too."""
+    """What a connection drops; the news that one end has closed it, too.
 
-    def __init__(self) -> None:
+    :param writers: to both ends
+    """
+
+    def __init__(self, *writers: asyncio.StreamWriter) -> None:
+        self.writers = writers
         self.questions = self.answers = False
         self.over = asyncio.Event()
 

@@ -92,14 +92,14 @@ class Fleet:
         return executor
 
     def start_executor(
-        self, *managers: ManagerProcess, concurrency: int = 16, **settings: Any
+        self, *managers: ManagerProcess | str, concurrency: int = 16, **settings: Any
     ) -> ExecutorProcess:
-        """Start an executor of managers, which it tries in turn."""
+        """Start an executor of managers, or of their URLs, which it tries in turn."""
         self._count += 1
         name = f"executor-{self._count}"
         arguments = ["executor", self.commands, "--id", name, "--concurrency", str(concurrency)]
         for manager in managers:
-            arguments += ["--manager", manager.url]
+            arguments += ["--manager", manager if isinstance(manager, str) else manager.url]
         environ = {**_environ(settings), **self.environ}
         process = self._processes.kaiju(*arguments, name=name, env=environ)
         self.executors.append(process)
