@@ -292,6 +292,9 @@ class Roster:
 
     async def stop(self) -> None:
         """Write the pending pings, then return."""
+        await self._pings_written()
+
+    async def _pings_written(self) -> None:
         if self._pinging is not None:
             await asyncio.gather(self._pinging, return_exceptions=True)
 
@@ -304,6 +307,7 @@ class Roster:
         self._sessions.remove(session)
         if not was_open:
             return
+        await self._pings_written()  # one that is under way would lengthen the lease again
         await self._shorten(session, self._settings.reconnect_grace)
         if session.process is not None:
             self._spawn(self._look_after(session, session.process))

@@ -13,7 +13,14 @@ from kaiju_tasks.manager import Manager
 from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
 from kaiju_tasks.rights import ALL_SIGHT, NOBODY
 from kaiju_tasks.types import ExecutorStatus
-from tests.manager.hand import Calls, HandExecutor, finished, lease_of, pinging
+from tests.manager.hand import (
+    PATIENCE_SECONDS,
+    Calls,
+    HandExecutor,
+    finished,
+    lease_of,
+    pinging,
+)
 from tests.support.commits import after_commits
 from tests.support.wait import wait_until
 
@@ -215,6 +222,37 @@ async def test_a_ping_that_a_resume_overtakes_does_not_drain_the_executor_again(
     monkeypatch.setattr(manager.store, "ping", overtaken)
     assert (await slow.ping())["status"] == "ACTIVE"
     assert slow.notified == ["executor.drain", "executor.resume"]
+
+
+async def test_a_ping_that_is_being_written_when_the_connection_closes_does_not_keep_the_lease(
+    manager: Manager, executor: HandExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, released, order = asyncio.Event(), asyncio.Event(), []
+    ping, shorten = manager.store.ping, manager.store.shorten_lease
+
+    async def slow_ping(*arguments: Any) -> Any:
+        asked.set()
+        await released.wait()
+        answer = await ping(*arguments)
+        order.append("ping")
+        return answer
+
+    async def shortened(*arguments: Any) -> None:
+        order.append("shorten")
+        await shorten(*arguments)
+
+    monkeypatch.setattr(manager.store, "ping", slow_ping)
+    monkeypatch.setattr(manager.store, "shorten_lease", shortened)
+    pinged = asyncio.create_task(executor.ping())
+    await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+    closed = asyncio.create_task(executor.cut())
+    for _ in range(10):  # a close that did not wait would shorten the lease now
+        await asyncio.sleep(0)
+    released.set()
+    await asyncio.gather(pinged, closed, return_exceptions=True)
+    assert order == ["ping", "shorten"]
+    (row,) = await manager.store.executors(ALL_SIGHT, [executor.id])
+    assert row.lease_until <= await manager.store.now() + manager.settings.reconnect_grace
 
 
 async def test_what_does_not_change_an_executors_status_does_not_notify_it(
