@@ -73,17 +73,17 @@ function take(frame: { id?: number; method?: string; params?: TaskEvent }): void
     failures = 0;
     reachable.value = true;
     if (link.value !== "paused") link.value = "live";
-    tell(null); // what happened meanwhile is not known
+    notify(null); // what happened meanwhile is not known
   } else if (frame.method === "events.dropped") {
     socket?.close();
   } else if (frame.method?.startsWith("task.") && frame.params) {
-    tell(frame.params);
+    notify(frame.params);
   } else if (frame.method === "events.lost") {
-    tell(null);
+    notify(null);
   }
 }
 
-function tell(event: TaskEvent | null): void {
+function notify(event: TaskEvent | null): void {
   for (const listener of listeners) listener(event);
 }
 

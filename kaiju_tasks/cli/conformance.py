@@ -36,11 +36,11 @@ LEVELS = ("core", "templates", "full")
 def conformance(
     command: tuple[str, ...], level: str, only: tuple[str, ...], seconds: float, as_json: bool
 ) -> None:
-    """Play the manager against the executor that COMMAND starts, and say what it masters.
+    """Check which parts of the protocol the executor that COMMAND starts implements.
 
-    The executor must serve the stream `default` with do.echo(data), do.sleep(seconds) and
-    do.fail(), and connect to the URL in KAIJU_URL, which also replaces {url} in COMMAND. Each case
-    starts a new process. Put -- before COMMAND.
+    The command plays the manager. The executor must serve the stream `default` with
+    do.echo(data), do.sleep(seconds) and do.fail(), and connect to the URL in KAIJU_URL, which also
+    replaces {url} in COMMAND. Each case starts a new process. Put -- before COMMAND.
 
     The exit code is 0 if the level is reached, else 1.
     """

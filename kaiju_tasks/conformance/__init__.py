@@ -1,4 +1,4 @@
-"""Plays the manager against any executor, and says which parts of the protocol it masters."""
+"""Plays the manager against any executor, and reports which parts of the protocol it implements."""
 
 from kaiju_tasks.conformance.report import Outcome, Report
 from kaiju_tasks.conformance.run import check_executor

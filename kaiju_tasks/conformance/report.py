@@ -8,7 +8,7 @@ __all__ = ["LEVELS", "Level", "Outcome", "Report"]
 
 
 class Level(StrEnum):
-    """What an executor masters: each level includes those before it.
+    """Which parts of the protocol an executor implements. Each level includes those before it.
 
     `core` is what no executor can do without; `templates` fills parameters and decides conditions
     as the library does; `full` is the rest of the protocol.

@@ -110,7 +110,7 @@ class Sessions:
 
 def cookie_of(request: web.Request) -> str:
     """The name of the cookie. Browsers believe the prefixes only over TLS; without TLS, the port
-    tells the managers of a machine apart."""
+    distinguishes the managers of a machine."""
     if not is_secure(request):
         return f"kaiju-{request.url.port}"
     return "__Secure-kaiju" if request.app[FRONT].base else "__Host-kaiju"

@@ -1,4 +1,4 @@
-"""What grows is told from what is level."""
+"""Values that grow are distinguished from those that stay level."""
 
 import os
 import sqlite3

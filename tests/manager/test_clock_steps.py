@@ -229,7 +229,7 @@ async def test_one_of_several_managers_moves_the_times(
 async def test_a_heartbeat_that_reads_a_clock_that_was_set_is_no_witness_of_its_time(
     postgres_dsn: str, step: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each heartbeat reads the new clock first. It must not tell the other that time has passed."""
+    """Each heartbeat reads the new clock first. It must not let the other count that as time."""
     one, set_clock = await stepped_store(postgres_dsn)
     other = make_store(postgres_dsn)
     stores = {"one": one, "other": other}
