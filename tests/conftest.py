@@ -13,7 +13,7 @@ import pytest
 from tests.support.examples import QUICK
 from tests.support.hanging import ended_if_it_hangs
 from tests.support.ports import free_port
-from tests.support.postgres import Postgres, PostgresServer, fresh_name
+from tests.support.postgres import Postgres, PostgresServer, fresh_database
 from tests.support.postgres_binaries import postgres_versions
 from tests.support.processes import Processes
 from tests.support.reused import ReusedDatabases, make_tables
@@ -253,10 +253,3 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     started = Processes(tmp_path)
     yield started
     started.close()
-
-
-def fresh_database(server: Postgres) -> Iterator[str]:
-    """Yield the DSN of a new database and drop it afterwards."""
-    name = fresh_name()
-    yield server.create_database(name)
-    server.drop_database(name)

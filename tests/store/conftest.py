@@ -6,9 +6,9 @@ import pytest
 
 from kaiju_tasks.store import Store
 from kaiju_tasks.store.open import make_store
-from tests.store.many import many
+from tests.store.many import many, many_dsn
 
-__all__ = ["many", "store"]
+__all__ = ["many", "many_dsn", "store"]
 
 
 @pytest.fixture

@@ -1,15 +1,17 @@
 """A PostgreSQL with many rows, and what it does with a statement."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
-from kaiju_tasks.store.open import make_store
+from tests.support.postgres import Postgres, fresh_database
+from tests.support.reused import make_tables, run_apart
 
-__all__ = ["MANY", "explained", "many"]
+__all__ = ["MANY", "explained", "many", "many_dsn"]
 
 MANY = """
 INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
@@ -67,15 +69,29 @@ ANALYZE audit, marks, bulks, notifications, inbox, children, stages, stats
 """
 
 
-@pytest.fixture
-async def many(postgres_dsn: str) -> AsyncIterator[Any]:
-    """A connection to a database with 100,000 tasks and 300,000 runs."""
-    store = make_store(postgres_dsn)
-    await store.open()
-    await store.close()
-    connection = await asyncpg.connect(postgres_dsn)
+@pytest.fixture(scope="module")
+def many_dsn(postgres_server: Postgres) -> Iterator[str]:
+    """The DSN of a database with 100,000 tasks, which the tests of a file share."""
+    for dsn in fresh_database(postgres_server):
+        make_tables(dsn)
+        run_apart(partial(_fill, dsn))
+        yield dsn
+
+
+async def _fill(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
     await connection.execute(MANY)
+    await connection.close()
+
+
+@pytest.fixture
+async def many(many_dsn: str) -> AsyncIterator[Any]:
+    """A connection to a database with many rows; what a test changes is rolled back."""
+    connection = await asyncpg.connect(many_dsn)
+    transaction = connection.transaction()
+    await transaction.start()
     yield connection
+    await transaction.rollback()
     await connection.close()
 
 

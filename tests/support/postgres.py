@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,13 @@ class Postgres:
 
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, run()).result()
+
+
+def fresh_database(server: Postgres) -> Iterator[str]:
+    """Yield the DSN of a new database and drop it afterwards."""
+    name = fresh_name()
+    yield server.create_database(name)
+    server.drop_database(name)
 
 
 class PostgresServer(Postgres):

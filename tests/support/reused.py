@@ -71,7 +71,7 @@ class ReusedDatabases:
         free = self._free[server]
         database = free.pop() if free else _made(server)
         yield database.dsn
-        if _run(database.empty):
+        if run_apart(database.empty):
             free.append(database)
         else:
             server.drop_database(database.name)
@@ -88,7 +88,7 @@ def _made(server: Postgres) -> "_Database":
     name = fresh_name()
     database = _Database(name, server.create_database(name))
     make_tables(database.dsn)
-    _run(database.remember)
+    run_apart(database.remember)
     return database
 
 
@@ -100,7 +100,7 @@ def make_tables(url: str) -> None:
         await store.open()
         await store.close()
 
-    _run(make)
+    run_apart(make)
 
 
 class _Database:
@@ -149,7 +149,7 @@ class _Database:
         return True
 
 
-def _run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine beside a running loop."""
+def run_apart(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine on a loop of its own, beside a running one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, main()).result()
