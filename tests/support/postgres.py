@@ -27,7 +27,6 @@ from tests.support.postgres_binaries import PostgresBinaries, find_postgres
 START_SECONDS = 60
 STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 SETTINGS = {
-    "autovacuum_naptime": "5s",
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",

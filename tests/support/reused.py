@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 import asyncpg
@@ -61,6 +62,7 @@ class ReusedDatabases:
 
     def __init__(self) -> None:
         self._free: dict[Postgres, list[_Database]] = defaultdict(list)
+        self._loop = LoopThread()
 
     @contextmanager
     def one(self, server: Postgres) -> Iterator[str]:
@@ -69,27 +71,53 @@ class ReusedDatabases:
         :returns: its DSN
         """
         free = self._free[server]
-        database = free.pop() if free else _made(server)
+        database = free.pop() if free else self._made(server)
         yield database.dsn
-        if run_apart(database.empty):
+        if self._loop.run(database.empty):
             free.append(database)
         else:
-            server.drop_database(database.name)
+            self._drop(server, database)
+
+    def _made(self, server: Postgres) -> "_Database":
+        name = fresh_name()
+        database = _Database(name, server.create_database(name))
+        make_tables(database.dsn)
+        self._loop.run(database.remember)
+        return database
+
+    def _drop(self, server: Postgres, database: "_Database") -> None:
+        self._loop.run(database.close)
+        server.drop_database(database.name)
 
     def close(self) -> None:
         """Drop them all."""
         for server, free in self._free.items():
             for database in free:
-                server.drop_database(database.name)
+                self._drop(server, database)
         self._free.clear()
+        self._loop.close()
 
 
-def _made(server: Postgres) -> "_Database":
-    name = fresh_name()
-    database = _Database(name, server.create_database(name))
-    make_tables(database.dsn)
-    run_apart(database.remember)
-    return database
+class LoopThread:
+    """An event loop in a thread of its own: connections stay open from one test to the next."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Run a coroutine until it has ended.
+
+        :returns: its result
+        """
+        return asyncio.run_coroutine_threadsafe(main(), self._loop).result()
+
+    def close(self) -> None:
+        """Stop the loop."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 def make_tables(url: str) -> None:
@@ -107,27 +135,33 @@ class _Database:
     def __init__(self, name: str, dsn: str) -> None:
         self.name = name
         self.dsn = dsn
+        self._connection: Any = None
         self._unchanged: list[Any] = []
         self._rows: dict[str, str] = {}
 
     async def remember(self) -> None:
         """Note what the database is like before a test uses it."""
-        connection = await asyncpg.connect(self.dsn)
+        connection = await self._connected()
         self._unchanged = await connection.fetch(UNCHANGED)
         for (table,) in await connection.fetch(USED):
             self._rows[table] = await connection.fetchval(f"SELECT json_agg(t) FROM {table} t")
-        await connection.close()
 
     async def empty(self) -> bool:
         """Remove what a test has written.
 
         :returns: whether it is as it was
         """
-        connection = await asyncpg.connect(self.dsn)
-        try:
-            return await self._empty(connection)
-        finally:
-            await connection.close()
+        return await self._empty(await self._connected())
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self.dsn)
+        return self._connection
 
     async def _empty(self, connection: Any) -> bool:
         async def alone() -> bool:
