@@ -3,8 +3,8 @@
 PYTHON ?= python3
 PORT ?= 8077
 DB ?= sqlite:///kaiju-tasks.db
-# More than two cores can run: a third of the time of the tests is waiting.
-WORKERS ?= 3
+# More than two cores can run: tests also wait.
+WORKERS ?= 4
 TESTS ?=
 SEED ?=
 SEEDS ?=
@@ -29,7 +29,7 @@ run: $(VENV)/.run ## start a manager and the sample executor (PORT=8077 DB=sqlit
 	@exec $(BIN)/kaiju-tasks serve --executor kaiju_tasks.samples:executor \
 		--port '$(PORT)' --db '$(DB)'
 
-test: checks pytest ## the whole gate (WORKERS=3)
+test: checks pytest ## the whole gate (WORKERS=4)
 
 quick: lint types ## before each commit: ruff, mypy, the tests that need only SQLite (TESTS=)
 	@echo "tests: pytest --quick"

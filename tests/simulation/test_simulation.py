@@ -12,10 +12,10 @@ from kaiju_tasks.manager.executors import frames, room
 from tests.simulation.invariants import Invariant
 from tests.simulation.world import Outcome, simulate
 
-SEEDS = 200
-NARROW_SEEDS = 15
+SEEDS = 120
+NARROW_SEEDS = 10
 QUIET_SEEDS = 10
-FILLED_SEEDS = 40
+FILLED_SEEDS = 25
 SEEDS_PER_TEST = 10
 
 
