@@ -39,7 +39,8 @@ from tests.support.work import at_most_lines
 
 SLEEPS = "print('ready', flush=True); import time; time.sleep(600)"
 STOPS_POLITELY = (
-    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); " + SLEEPS
+    "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
+    "print('ready', flush=True); signal.sigwait([signal.SIGTERM]); raise SystemExit(7)"
 )
 LISTENS = (
     "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); "
