@@ -14,7 +14,6 @@ from kaiju_tasks.protocol import Ack, AckState, Assignment, Report, ReportState
 from kaiju_tasks.rights import ALL_SIGHT, NOBODY
 from kaiju_tasks.types import ExecutorStatus
 from tests.manager.hand import (
-    PATIENCE_SECONDS,
     Calls,
     HandExecutor,
     finished,
@@ -22,7 +21,7 @@ from tests.manager.hand import (
     pinging,
 )
 from tests.support.commits import after_commits
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 WRONG: dict[str, list] = {
     "id": ["", "a\0b", "x" * 256],
