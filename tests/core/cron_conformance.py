@@ -6,7 +6,7 @@ Each difference is of one of a few kinds, which docs/cron.md explains; any other
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import cache
@@ -214,13 +214,25 @@ def by_date(change: Change) -> Hashable:
 PLAN: Final = [(expressions_of(TIMES), by_time), (expressions_of(DATES), by_date)]
 
 
+PARTS: Final = 16
+Compared = tuple[list[Change], list[Difference]]
+"""Changes that have the same effect, with the differences of the first of them."""
+
+
+def survey() -> Iterator[Compared]:
+    """Every change with each expression."""
+    for part in range(PARTS):
+        yield from survey_part(part)
+
+
 @cache
-def survey() -> list[tuple[list[Change], list[Difference]]]:
-    """Changes that have the same effect, with the differences of the first of them."""
+def survey_part(part: int) -> list[Compared]:
+    """One of `PARTS` parts of the survey; each takes a second or two."""
     return [
         (same, compare(same[0], expression))
         for expressions, alike in PLAN
-        for same in groups(all_changes(), alike).values()
+        for at, same in enumerate(groups(all_changes(), alike).values())
+        if at % PARTS == part
         for expression in expressions
     ]
 
