@@ -172,7 +172,9 @@ async def test_a_pause_that_cannot_be_read_holds_nothing_and_hides_no_other(
 ) -> None:
     await sql("INSERT INTO pauses (id, body) VALUES ('bad', '{')")
     await call("pauses.add", id="p1", app_name="other", reason="maintenance")
-    assert [one["id"] for one in await call("pauses.list")] == ["p1"]
+    bad, good = await call("pauses.list")
+    assert (bad["id"], good["id"]) == ("bad", "p1")
+    assert "cannot be read" in bad["problem"]
     await call.create("work", id="good")
     assert (await executor.take()).id == "good"
 
@@ -523,4 +525,4 @@ async def test_a_pause_that_cannot_be_read_does_not_hinder_the_pruning_of_others
     await call("pauses.add", id="p1", app_name="other", reason="maintenance", until=2e9)
     await call("pauses.add", id="p2", app_name="other", reason="maintenance", until=3e9)
     assert await manager.store.prune_pauses(2.5e9) == 1
-    assert [one["id"] for one in await call("pauses.list")] == ["p2"]
+    assert [one["id"] for one in await call("pauses.list")] == ["bad", "p2"]
