@@ -1,5 +1,7 @@
 """`schedules.*`"""
 
+from collections.abc import Sequence
+
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import UpcomingParams
 from kaiju_tasks.api.permission import seen_by
@@ -8,11 +10,12 @@ from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import coming_fires
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.rights import access
+from kaiju_tasks.rights import Sight, access
 from kaiju_tasks.store.base import Condition, TaskQuery, TaskView
 from kaiju_tasks.types import ComingFire, ComingFires
 
 TASKS_MAX = 1_000
+"""The most schedules that are read whose next run is before the asked time."""
 SPAN_MAX = 366 * 86_400.0
 DAY_SECONDS = 86_400.0
 BY_NEXT_RUN = (("next_run", False),)
@@ -35,21 +38,44 @@ class SchedulesApi:
                 field="end",
             )
         conditions = [*read_conditions(params.conditions), Condition("enabled", "eq", True)]
-        views: dict[str, TaskView] = {}
-        more = False
+        seen, wanted = seen_by(caller, access.READ_TASKS), params.limit + 1
+        earlier, until = await self._read(
+            [*conditions, Condition("next_run", "lt", start)], seen, TASKS_MAX
+        )
+        more = until is not None
+        later, until = await self._read(
+            [*conditions, Condition("next_run", "ge", start), Condition("next_run", "lt", end)],
+            seen,
+            wanted,
+        )
+        fires = []
+        for view in earlier + later:
+            coming = coming_fires(view.row, view.definition, start, end, wanted)
+            fires += [_fire(view, at) for at in coming if until is None or at <= until]
+        fires.sort(key=lambda fire: (fire.at, fire.id))
+        more = more or until is not None or len(fires) > params.limit
+        return ComingFires(fires[: params.limit], more)
+
+    async def _read(
+        self, conditions: Sequence[Condition], seen: Sight, limit: int
+    ) -> tuple[list[TaskView], float | None]:
+        """The schedules whose next run is first, and the time until which none is left out; None if
+        all were read. The first N schedules have the first N fires."""
+        views: list[TaskView] = []
+        until: float | None = None
         for column in ("cron", "every"):
             query = TaskQuery(
-                [*conditions, Condition(column, "ne", None)], BY_NEXT_RUN, limit=TASKS_MAX
+                [*conditions, Condition(column, "ne", None)],
+                BY_NEXT_RUN,
+                limit=limit,
+                with_total=False,
             )
-            page = await self._store.find(query, seen_by(caller, access.READ_TASKS))
-            views |= {view.row.id: view for view in page.tasks}
-            more = more or page.cut or page.total > len(page.tasks)
-        fires = []
-        for view in views.values():
-            coming = coming_fires(view.row, view.definition, start, end, params.limit + 1)
-            fires += [_fire(view, at) for at in coming]
-        fires.sort(key=lambda fire: (fire.at, fire.id))
-        return ComingFires(fires[: params.limit], more or len(fires) > params.limit)
+            page = await self._store.find(query, seen)
+            views += page.tasks
+            if page.cut or len(page.tasks) == limit:
+                last = page.tasks[-1].row.next_run
+                until = last if until is None or last is None else min(until, last)
+        return views, until
 
 
 def _fire(view: TaskView, at: float) -> ComingFire:

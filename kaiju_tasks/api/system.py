@@ -18,11 +18,14 @@ class SystemApi:
         self._manager = manager
 
     async def info(self, caller: Caller) -> SystemView:
-        """Return the manager, and the numbers of its tasks and executors."""
+        """Return the manager, and the numbers of its tasks and executors.
+
+        The numbers of 100,000 tasks and more are at most 10 seconds old.
+        """
         manager = self._manager
         tasks: dict[str, dict[str, int]] = {}
         sight = seen_by(caller, access.READ_STREAMS)
-        counts = await manager.store.status_counts(sight)
+        counts = await manager.task_counts.read(sight)
         for (app_name, status), count in sorted(counts.items()):
             tasks.setdefault(app_name, {})[status] = count
         executors: dict[str, int] = {}

@@ -36,6 +36,7 @@ from kaiju_tasks.manager.retention import Retention
 from kaiju_tasks.manager.scheduler import Scheduler
 from kaiju_tasks.manager.stats import Stats
 from kaiju_tasks.manager.store_clock import StoreClock
+from kaiju_tasks.manager.task_counts import TaskCounts
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.protocol import Report
 from kaiju_tasks.settings import Settings
@@ -109,6 +110,7 @@ class Manager:
             self.events, self.committer.states.definitions, self.id
         )
         self.progress = ProgressKeeper(store)
+        self.task_counts = TaskCounts(store)
         log_events = LogEvents(self.events, self.committer.states.definitions, self.id)
         self.logs = LogKeeper(store, self.clock.now, log_events.publish, self.spawn)
         self.reports = Reports(

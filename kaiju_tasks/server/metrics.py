@@ -20,7 +20,8 @@ SHOWN_TOKENS = 100
 
 
 class Metrics:
-    """Renders the metrics of a manager. The task counts are at most five seconds old."""
+    """Renders the metrics of a manager. The task counts are at most five seconds old, those of
+    100,000 tasks and more 15."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
@@ -37,7 +38,7 @@ class Metrics:
         """
         now = asyncio.get_running_loop().time()
         if now - self._counted_at >= FRESH_SECONDS:
-            self._counts = await self._manager.store.status_counts(ALL_SIGHT)
+            self._counts = await self._manager.task_counts.read(ALL_SIGHT)
             self._expiring = await self._soon()
             self._counted_at = now
         registry = CollectorRegistry()

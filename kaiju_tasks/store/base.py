@@ -196,10 +196,12 @@ class TaskQuery(PageQuery):
 
     :param with_results: whether to load the results
     :param with_progress: whether to load the progress of running stages
+    :param with_total: whether to count the matching tasks; else the total is 0
     """
 
     with_results: bool = False
     with_progress: bool = False
+    with_total: bool = True
 
 
 class TaskPage(Struct):

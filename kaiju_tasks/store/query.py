@@ -4,10 +4,12 @@ The SQL text contains only allow-listed columns. Every value is a placeholder.
 """
 
 import math
+import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiju_tasks.errors import InvalidParams, TooLarge
 from kaiju_tasks.rights import Sight
@@ -52,6 +54,8 @@ _IMPLIED = {
 """What is true of every task with a status, as the conditions of partial indexes."""
 _FEW = frozenset({"EXECUTED", "FAILED", "QUEUED", "SUSPENDED", "WAITING"})
 """The statuses that have partial indexes. Most tasks have others."""
+_NEXT_RUN = "next_run"
+"""The column with nulls whose index has only the tasks with a value."""
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 DEFINITION_COLUMNS = {
@@ -91,7 +95,13 @@ _NEEDED_SQL = (
 
 
 class Dialect(Protocol):
-    """The differences between the databases."""
+    """The differences between the databases.
+
+    :ivar join_in_order: a join whose left table is read first, if the database would have to be
+        asked for it
+    """
+
+    join_in_order: str
 
     def placeholder(self, number: int, kind: type) -> str:
         """The placeholder of a value, by its number from 1."""
@@ -331,8 +341,11 @@ def _real(value: int | float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def task_query(dialect: Dialect) -> Query:
-    """A query over tasks `t` and their definitions `d`."""
+def task_query(dialect: Dialect, never_null: Container[str] = NEVER_NULL) -> Query:
+    """A query over tasks `t` and their definitions `d`.
+
+    :param never_null: the columns without nulls in the tasks that are read
+    """
     columns = _TASK_SQL | {
         # a subquery: a join would read all definitions first, because nothing estimates its rows
         "method": f"(SELECT {dialect.item_of('m.methods', 't.stage')} FROM definitions m "
@@ -341,20 +354,28 @@ def task_query(dialect: Dialect) -> Query:
         NEEDED: _NEEDED_SQL,
     }
     kinds = TASK_COLUMNS | {NEEDED: bool}
-    return Query(dialect, columns, kinds, NEVER_NULL, ("method",), labelled=True, implied=_IMPLIED)
+    return Query(dialect, columns, kinds, never_null, ("method",), labelled=True, implied=_IMPLIED)
 
 
 def _source(*parts: str) -> str:
     """The tables that these parts of a query over tasks need."""
-    if any("d." in part for part in parts):
-        return "tasks t JOIN definitions d ON d.task_id = t.id"
-    return "tasks t"
+    text = " ".join(parts)
+    if not re.search(r"\bd\.", text):
+        return "tasks t"
+    return "tasks t JOIN definitions d ON d.task_id = t.id"
+
+
+def _counted_source(where: str) -> str:
+    """As `_source`, for rows that are only counted: each definition has its task."""
+    of_task, of_definition = (re.search(rf"\b{table}\.", where) for table in "td")
+    return "definitions d" if of_definition and not of_task else _source(where)
 
 
 def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, list[Any]]:
     """A statement for one page of tasks, with the rev and the body of their definitions, and the
     number of tasks in the page, of which those beyond READ_BYTES_MAX are left out."""
-    made = task_query(dialect)
+    due = NEVER_NULL | {_NEXT_RUN} if _with_next_run(query.conditions) else NEVER_NULL
+    made = task_query(dialect, due)
     keys = keys_of(query.sort)
     where = made.where(query.conditions)
     if query.after is not None:
@@ -373,6 +394,36 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
         f"WHERE {within_bytes(most)} ORDER BY {order}",
         made.values,
     )
+
+
+def _with_next_run(conditions: Sequence[Condition]) -> bool:
+    """Whether only tasks with a `next_run` meet the conditions."""
+    return any(
+        one.column == _NEXT_RUN and (one.op in _ORDERS or (one.op == "ne" and one.value is None))
+        for one in conditions
+    )
+
+
+def indexed_page(
+    dialect: Dialect, query: TaskQuery, task_columns: str
+) -> tuple[str, list[Any]] | None:
+    """As `page`, without the tasks that have no `next_run`; None if it is not sorted by that.
+
+    They come last, so a full page is the same, and is read in the order of an index.
+    """
+    by_next_run = query.sort and query.sort[0][0] == _NEXT_RUN
+    if not by_next_run or _with_next_run(query.conditions):
+        return None
+    some = [*query.conditions, Condition(_NEXT_RUN, "ne", None)]
+    return page(dialect, replace(query, conditions=some), task_columns)
+
+
+def is_full(found: Sequence[Sequence[Any]], query: PageQuery) -> bool:
+    """Whether the statement of a page has found as many rows as were asked for.
+
+    :param found: rows that end with the number of rows in the page
+    """
+    return bool(found) and found[0][-1] >= query.limit
 
 
 def with_progress(task_columns: str) -> str:
@@ -425,7 +476,7 @@ def bounded_count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[st
     made = task_query(dialect)
     where = made.where(conditions)
     limit = made.bind(COUNT_LIMIT + 1, int)
-    inner = f"SELECT 1 AS one FROM {_source(where)} WHERE {where} LIMIT {limit}"
+    inner = f"SELECT 1 AS one FROM {_counted_source(where)} WHERE {where} LIMIT {limit}"
     return f"SELECT count(*) FROM ({inner}) AS counted", made.values
 
 
@@ -433,7 +484,7 @@ def count(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[
     """A statement that counts matching tasks."""
     made = task_query(dialect)
     where = made.where(conditions)
-    return f"SELECT count(*) FROM {_source(where)} WHERE {where}", made.values
+    return f"SELECT count(*) FROM {_counted_source(where)} WHERE {where}", made.values
 
 
 def situations(dialect: Dialect, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:

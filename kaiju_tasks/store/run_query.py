@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kaiju_tasks.store.base import COUNT_LIMIT, RUN_COLUMNS, Condition, PageQuery
+from kaiju_tasks.store.parts import label_key
 from kaiju_tasks.store.query import (
     READ_BYTES_MAX,
     Dialect,
@@ -15,7 +16,7 @@ from kaiju_tasks.store.query import (
     within_bytes,
 )
 
-__all__ = ["LAST_ENDED", "bounded_count", "page"]
+__all__ = ["LAST_ENDED", "bounded_count", "is_rare", "page"]
 
 LAST_ENDED: tuple[tuple[str, bool], ...] = (("ended_at", True),)
 _NEVER_NULL = frozenset(
@@ -43,9 +44,18 @@ _SELECTED = (
 )
 
 
-def page(dialect: Dialect, query: PageQuery) -> tuple[str, list[Any]]:
+def is_rare(conditions: Sequence[Condition], total: int) -> bool:
+    """Whether the tasks that meet a condition on a label have few runs, so that these are sorted
+    instead of all runs being read in order."""
+    return total <= COUNT_LIMIT and any(label_key(one.column) is not None for one in conditions)
+
+
+def page(dialect: Dialect, query: PageQuery, *, rare: bool = False) -> tuple[str, list[Any]]:
     """A statement for one page of runs, and their number, of which those beyond READ_BYTES_MAX are
-    left out. The values are those of `kaiju_tasks.store.columns.found_run_of`."""
+    left out. The values are those of `kaiju_tasks.store.columns.found_run_of`.
+
+    :param rare: whether the tasks that meet the conditions are read first, see `is_rare`
+    """
     made = _query(dialect)
     sort = query.sort or LAST_ENDED
     keys = keys_of(sort)
@@ -55,8 +65,11 @@ def page(dialect: Dialect, query: PageQuery) -> tuple[str, list[Any]]:
     order = made.order(keys)
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     most, size = made.bind(READ_BYTES_MAX, int), dialect.bytes_of("r.error")
+    source = _source(where, order)
+    if rare:
+        source = f"definitions d {dialect.join_in_order} runs r ON r.task_id = d.task_id{_TASK}"
     return (
-        f"WITH page AS MATERIALIZED (SELECT r.run_id AS page_id FROM {_source(where, order)} "
+        f"WITH page AS MATERIALIZED (SELECT r.run_id AS page_id FROM {source} "
         f"WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}), "
         f"sized AS (SELECT r.run_id AS sized_id, {running_size(size, order)} "
         f"FROM page JOIN runs r ON r.run_id = page_id{_TASK}{_DEFINITION}) "

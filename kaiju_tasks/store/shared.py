@@ -159,10 +159,11 @@ class SharedStore(ABC):
 
     async def find_runs(self, query: PageQuery, sight: Sight) -> RunPage:
         seen = [*query.conditions, *queries.sight_conditions(sight)]
-        page = run_query.page(self._dialect, replace(query, conditions=seen))
-        found = await self._select(page, asked=True)
         count = run_query.bounded_count(self._dialect, seen)
         total = int(await self._asked_scalar(count))
+        rare = run_query.is_rare(seen, total)
+        page = run_query.page(self._dialect, replace(query, conditions=seen), rare=rare)
+        found = await self._select(page, asked=True)
         runs = [found_run_of(values[:-1]) for values in found]
         return RunPage(runs, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaiju_tasks.api import schedules
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Row, coming_fires
 from kaiju_tasks.rights import Kind
@@ -39,6 +40,22 @@ async def test_the_fires_of_all_schedules_come_in_their_order(call: Calls) -> No
     assert (few["data"], few["more"]) == (found["data"][:2], True)
     some = await call("schedules.upcoming", start=start, end=end, conditions={"id": "each"})
     assert [fire["id"] for fire in some["data"]] == ["each"]
+
+
+async def test_few_fires_are_the_first_of_all(call: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(6):
+        await call.create("work", id=f"c{n}", cron=f"0 {3 * n + 1} * * *")
+        await call.create("work", id=f"e{n}", every=7_200 + n, next_run="2040-01-31T02:00:00Z")
+    every_time = [DAY, ("2040-02-03T00:00:00Z", "2040-02-03T12:00:00Z")]
+    for start, end in every_time:
+        full = await call("schedules.upcoming", start=start, end=end, limit=1000)
+        assert not full["more"]
+        assert len(full["data"]) > 30
+        for limit in (1, 2, 3, 7, 12, 30):
+            few = await call("schedules.upcoming", start=start, end=end, limit=limit)
+            assert (few["data"], few["more"]) == (full["data"][:limit], True)
+    monkeypatch.setattr(schedules, "TASKS_MAX", 3)  # of those whose next run is before the time
+    assert (await call("schedules.upcoming", start=start, end=end, limit=1000))["more"]
 
 
 async def test_without_a_time_it_is_the_next_day(call: Calls) -> None:

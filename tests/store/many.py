@@ -29,6 +29,17 @@ SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), f
     'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]',
     CASE n % 2 WHEN 0 THEN jsonb_build_object('team', 'team' || n % 1001, 'env', 'prod') END
 FROM generate_series(1, 100000) AS n;
+INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
+    cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, exec_used,
+    status_change, result_bytes, rev, version, fire_at, next_run, due_at)
+SELECT 's' || n, 'app' || n % 50, 0, 'IDLE', true, 0, false, 0, 2, NULL, 0, 0, 0, 0, 0, false,
+    false, false, 0, 0, n, 0, 1, 0, 500000 + n, 500000 + n, 500000 + n
+FROM generate_series(1, 5000) AS n;
+INSERT INTO definitions (task_id, rev, body, created, system, notify, cron, every_seconds, user_id,
+    methods)
+SELECT 's' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
+    CASE n % 2 WHEN 0 THEN n % 60 || ' 9 * * *' END, CASE n % 2 WHEN 1 THEN 60 + n % 59 END,
+    'u' || n % 10, '["mail.send","charge"]' FROM generate_series(1, 5000) AS n;
 INSERT INTO runs (run_id, task_id, job_id, status, ended_at, exit_code, error, retries, stage,
     stages)
 SELECT 'run' || n, 't' || (n % 100000 + 1), 'run' || n, s.status, n, s.code, s.error, 0, 0, 2
@@ -71,7 +82,7 @@ ANALYZE audit, marks, bulks, notifications, inbox, children, stages, stats
 
 @pytest.fixture(scope="module")
 def many_dsn(postgres_server: Postgres) -> Iterator[str]:
-    """The DSN of a database with 100,000 tasks, which the tests of a file share."""
+    """The DSN of a database with 100,000 ended tasks, 5,000 schedules and 300,000 runs, which the tests of a file share."""
     for dsn in fresh_database(postgres_server):
         make_tables(dsn)
         run_apart(partial(_fill, dsn))
@@ -86,7 +97,7 @@ async def _fill(dsn: str) -> None:
 
 @pytest.fixture
 async def many(many_dsn: str) -> AsyncIterator[Any]:
-    """A connection to a database with many rows; what a test changes is rolled back."""
+    """A connection to the database; what a test changes is rolled back."""
     connection = await asyncpg.connect(many_dsn)
     transaction = connection.transaction()
     await transaction.start()

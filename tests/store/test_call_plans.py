@@ -39,6 +39,8 @@ TASK_FILTERS: dict[str, tuple[Condition, str]] = {
     "parent_id": (Condition("parent_id", "eq", "t7"), "definitions_parent"),
     "next_task": (Condition("next_task", "eq", "t7"), "definitions_next"),
     "label.team": (Condition("label.team", "eq", "nobody"), "definitions_labels"),
+    "user_id": (Condition("user_id", "eq", "nobody"), "definitions_owner"),
+    "next_run": (Condition("next_run", "lt", 500_100.0), "tasks_next_run"),
 }
 """Filters that few tasks meet, and the index that finds these."""
 WITHOUT_INDEX = {
@@ -53,7 +55,6 @@ WITHOUT_INDEX = {
     "retries": 1,
     "exit_code": 130,
     "job_id": "job7",
-    "next_run": 7.0,
     "queued_at": 7.0,
     "exec_deadline": 7.0,
     "wait_deadline": 7.0,
@@ -62,15 +63,23 @@ WITHOUT_INDEX = {
     "system": True,
     "notify": True,
     "group_id": "7",
-    "user_id": "u7",
     "description": "x",
 }
 """Columns whose index would slow down every task, because most of them change with every stage.
 They are meant to be used beside other filters: if few tasks meet such a condition alone, all tasks
 are read."""
-FREQUENT = {"app_name": "app7", "enabled": True, "user_id": "u7", "status": "FAILED"}
+FREQUENT = {
+    "app_name": ("app7", "definitions_created"),
+    "enabled": (True, "definitions_created"),
+    "user_id": ("u7", "definitions_owner"),
+    "status": ("FAILED", "definitions_created"),
+}
 """Conditions that many tasks meet: the newest of these are read in the order of an index."""
-SORTS_WITH_INDEX = {"created": "definitions_created", "id": "tasks_pkey"}
+SORTS_WITH_INDEX = {
+    "created": "definitions_created",
+    "id": "tasks_pkey",
+    "next_run": "tasks_next_run",
+}
 """Other sorts read all tasks, or those that meet a filter with an index."""
 
 RUN_FILTERS: dict[str, tuple[Condition, str]] = {
@@ -84,6 +93,7 @@ RUN_FILTERS: dict[str, tuple[Condition, str]] = {
     "parent_id": (Condition("parent_id", "eq", "t7"), "definitions_parent"),
     "cron": (Condition("cron", "eq", "0 9 * * *"), "definitions_cron"),
     "every": (Condition("every", "eq", 60.0), "definitions_every"),
+    "user_id": (Condition("user_id", "eq", "nobody"), "definitions_owner"),
 }
 
 
@@ -93,12 +103,13 @@ def statements() -> dict[str, Statement]:
     for name, (condition, _) in TASK_FILTERS.items():
         found[f"tasks of {name}"] = _tasks(condition)
         found[f"number of tasks of {name}"] = queries.bounded_count(DIALECT, [condition])
-    for name, value in FREQUENT.items():
+    for name, (value, _) in FREQUENT.items():
         found[f"tasks of frequent {name}"] = _tasks(Condition(name, "eq", value))
     for name in SORTS_WITH_INDEX:
         for descending in (False, True):
             query = TaskQuery(sort=((name, descending),), limit=50)
-            found[f"tasks by {name} {descending}"] = queries.page(DIALECT, query, "t.id")
+            page = queries.indexed_page(DIALECT, query, "t.id")
+            found[f"tasks by {name} {descending}"] = page or queries.page(DIALECT, query, "t.id")
     for name in TASK_COLUMNS:
         query = TaskQuery([Condition("status", "eq", "WAITING")], ((name, True),), limit=50)
         found[f"waiting tasks by {name}"] = queries.page(DIALECT, query, "t.id")
@@ -135,6 +146,26 @@ OTHERS: dict[str, Statement] = {
         [60, 0, 21_600, 600, _json(["runs.failed", "stages.seconds"]), _json(["app7"])],
     ),
     "streams of the stats of an hour": (SQL["stat_streams"], [60, 0, 3600]),
+    "schedules by their next run": queries.indexed_page(
+        DIALECT,
+        TaskQuery([Condition("cron", "ne", None)], (("next_run", False),), limit=50),
+        "t.id",
+    )
+    or ("", []),
+    "coming fires": queries.page(
+        DIALECT,
+        TaskQuery(
+            [
+                Condition("enabled", "eq", True),
+                Condition("next_run", "ge", 500_100.0),
+                Condition("next_run", "lt", 600_000.0),
+                Condition("cron", "ne", None),
+            ],
+            (("next_run", False),),
+            limit=101,
+        ),
+        "t.id",
+    ),
     "inbox": (SQL["inbox"], ["t7", MANY_BYTES]),
     "runs of a task": (SQL["runs"], ["t7", 100, MANY_BYTES]),
     "stages of a run": queries.stage_records(DIALECT, "s.job_id", "run7", []),
@@ -160,6 +191,8 @@ OTHER_INDEXES = {
     "stats of an hour": "stats_name",
     "stats of hours and a stream": "stats_name",
     "streams of the stats of an hour": "stats_pkey",
+    "schedules by their next run": "tasks_next_run",
+    "coming fires": "tasks_next_run",
     "inbox": "inbox_message",
     "runs of a task": "runs_task",
     "stages of a run": "stages_pkey",
@@ -173,7 +206,7 @@ def indexes() -> dict[str, str]:
     """The index that each statement reads, at least."""
     found = {f"tasks of {name}": index for name, (_, index) in TASK_FILTERS.items()}
     found |= {f"number of {name}": index for name, index in found.items()}
-    found |= {f"tasks of frequent {name}": "definitions_created" for name in FREQUENT}
+    found |= {f"tasks of frequent {name}": index for name, (_, index) in FREQUENT.items()}
     for name, index in SORTS_WITH_INDEX.items():
         found |= {f"tasks by {name} {descending}": index for descending in (False, True)}
     found |= {f"waiting tasks by {name}": "tasks_waiting" for name in TASK_COLUMNS}

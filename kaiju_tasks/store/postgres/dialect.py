@@ -6,6 +6,8 @@ _TYPES = {str: "text", int: "bigint", float: "float8", bool: "bool"}
 
 
 class PostgresDialect:
+    join_in_order = "JOIN"
+
     def placeholder(self, number: int, kind: type) -> str:
         return f"${number}::{_TYPES[kind]}"
 

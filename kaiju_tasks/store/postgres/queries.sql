@@ -1150,13 +1150,18 @@ ON CONFLICT (step, at, app_name, name, bucket, manager_id) DO UPDATE
 SET count = stats.count + excluded.count, total = stats.total + excluded.total
 
 -- name: stats
--- Add up the counts of a time, in intervals.
-SELECT name, at - at % $4::bigint, bucket, sum(count)::bigint, sum(total) FROM stats
-WHERE step = $1::bigint AND at >= $2::bigint AND at < $3::bigint
-    AND name = ANY (ARRAY(SELECT json_array_elements_text($5::text::json)))
-    AND ($6::text IS NULL
-        OR app_name = ANY (ARRAY(SELECT json_array_elements_text($6::text::json))))
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+-- Add up the counts of a time, in intervals: first those of each moment, in the order of the index.
+SELECT w.name, f.at, f.bucket, f.count, f.total
+FROM (SELECT DISTINCT json_array_elements_text($5::text::json) AS name) w, LATERAL (
+    SELECT m.at - m.at % $4::bigint AS at, m.bucket, sum(m.count)::bigint AS count,
+        sum(m.total) AS total
+    FROM (SELECT s.at, s.bucket, sum(s.count) AS count, sum(s.total) AS total FROM stats s
+        WHERE s.step = $1::bigint AND s.name = w.name AND s.at >= $2::bigint AND s.at < $3::bigint
+            AND ($6::text IS NULL
+                OR s.app_name = ANY (ARRAY(SELECT json_array_elements_text($6::text::json))))
+        GROUP BY s.at, s.bucket) m
+    GROUP BY 1, 2) f
+ORDER BY 1, 2, 3
 
 -- name: stat_streams
 -- Read the streams that have counts of a time.

@@ -5,6 +5,8 @@ from typing import Any
 
 
 class SqliteDialect:
+    join_in_order = "CROSS JOIN"
+
     def placeholder(self, number: int, kind: type) -> str:
         return f"?{number}"
 

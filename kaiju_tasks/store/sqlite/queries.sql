@@ -881,10 +881,12 @@ ON CONFLICT (step, at, app_name, name, bucket, manager_id) DO UPDATE
 SET count = count + excluded.count, total = total + excluded.total
 
 -- name: stats
--- Add up the counts of a time, in intervals.
-SELECT name, at - at % ?4, bucket, sum(count), sum(total) FROM stats
-WHERE step = ?1 AND at >= ?2 AND at < ?3 AND name IN (SELECT value FROM json_each(?5))
-    AND (?6 IS NULL OR app_name IN (SELECT value FROM json_each(?6)))
+-- Add up the counts of a time, in intervals: first those of each moment, in the order of the index.
+SELECT name, at - at % ?4, bucket, sum(count), sum(total) FROM (
+    SELECT name, at, bucket, sum(count) AS count, sum(total) AS total FROM stats
+    WHERE step = ?1 AND at >= ?2 AND at < ?3 AND name IN (SELECT value FROM json_each(?5))
+        AND (?6 IS NULL OR app_name IN (SELECT value FROM json_each(?6)))
+    GROUP BY name, at, bucket)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 
 -- name: stat_streams
