@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.errors import MethodNotFound, TooLarge, TooManyRequests, Unavailable
 from kaiju_tasks.executor.clock import Clock, TimerHandle
-from kaiju_tasks.executor.logs import AttemptLog, Batch, Line, LogBuffer
+from kaiju_tasks.executor.logs import ENDING_LINES, AttemptLog, Batch, Line, LogBuffer
 from kaiju_tasks.executor.messages import RpcError
 from kaiju_tasks.executor.session import FrameTooLarge, Lost, Session
 from kaiju_tasks.executor.waits import DEFAULT_WAITS
@@ -49,8 +49,10 @@ class _Frame(Struct, frozen=True, eq=False):
 class LogSender:
     """Sends the lines of a buffer. Lines whose frame was not answered are sent again.
 
-    The manager refuses lines that come after later ones of their attempt. So while a frame may have
-    to be sent again, later lines of its attempts are held back.
+    The manager refuses lines that come after later ones of their attempt, and lines that it has. So
+    while a frame may have to be sent again, later lines of its attempts are held back; the last
+    lines of a stage, which should come before its report, are sent together with those of a frame
+    that was just sent.
 
     :ivar on_settled: called when all lines have been sent and answered
     """
@@ -112,10 +114,19 @@ class LogSender:
 
     def _ended(self, log: AttemptLog) -> None:
         """Send the last lines of an attempt: before its report, unless a frame is in doubt."""
+        unanswered = self._unanswered(log)
+        count = sum(len(batch.lines) for batch in unanswered)
+        if count and count + log.waiting > ENDING_LINES:
+            return
         while log.waiting and self._session is not None and not self._again:
             if len(self._in_flight) >= ENDING_MAX or self._session.lost or self._in_doubt(log):
                 return
-            self._send(self._buffer.take_of(log))
+            self._send([*unanswered, *self._buffer.take_of(log)])
+            unanswered = []
+
+    def _unanswered(self, log: AttemptLog) -> list[Batch]:
+        frames = self._in_flight
+        return [batch for frame in frames for batch in frame.batches if batch.log is log]
 
     def _in_doubt(self, log: AttemptLog) -> bool:
         now = self._clock.time()

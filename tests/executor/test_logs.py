@@ -206,6 +206,22 @@ async def test_the_last_lines_of_a_stage_do_not_wait_for_a_frame_that_was_just_s
     await settle()
     sent = [name for name, _ in rig.manager.requests if name.startswith("manager.write")]
     assert sent == ["manager.write_logs", "manager.write_logs", "manager.write_stage"]
+    assert lines(rig) == [(1, "before"), (1, "before"), (2, "after")]
+
+
+@pytest.mark.parametrize("code", [429, 503])
+async def test_no_line_is_lost_if_a_frame_fails_that_was_just_sent(rig, code):
+    """The manager would refuse the first line after the second, so both come together."""
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say_around")))
+    await rig.clock.advance(0.2)
+    rig.manager.silent.clear()
+    gates.pop().set()
+    await settle()
+    assert lines(rig)[1:] == [(1, "before"), (2, "after")]
+    rig.manager.answer_late(error={"code": code, "message": "later"})
+    await rig.clock.advance(20)
+    assert lines(rig)[3:] == [(1, "before")]  # which it has
 
 
 async def test_the_last_lines_of_a_stage_follow_the_answer_at_once(rig):
