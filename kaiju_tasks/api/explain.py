@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from kaiju_tasks.api.queries import ids_in_sight
-from kaiju_tasks.api.reasons import Facts, reasons
+from kaiju_tasks.api.reasons import Facts, HeldBy, reasons
 from kaiju_tasks.api.views import brief_error
 from kaiju_tasks.errors import with_end
 from kaiju_tasks.lifecycle import Pauses, Wait
@@ -16,6 +16,8 @@ from kaiju_tasks.store.parts import fields_of
 from kaiju_tasks.types import Explanation, TaskStatus
 
 SUSPEND = "tasks.suspend"
+BULKS_READ = 20
+"""The latest bulk calls that are looked at."""
 HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 
 
@@ -80,9 +82,9 @@ async def _explain(
     )
 
 
-async def _who_suspended(store: Store, view: TaskView) -> tuple[str | None, float] | None:
-    """Return who suspended the task, if the audit has a record. A bulk record names no task. Older
-    records are about another task with the same id."""
+async def _who_suspended(store: Store, view: TaskView) -> HeldBy | None:
+    """Return who suspended the task, if the audit has a record, or a bulk call did. Older records
+    are about another task with the same id."""
     row, created = view.row, datetime.fromisoformat(view.definition.created).timestamp()
     conditions = [
         Condition("target", "eq", row.id),
@@ -90,10 +92,23 @@ async def _who_suspended(store: Store, view: TaskView) -> tuple[str | None, floa
         Condition("at", "ge", created),
     ]
     records, _ = await store.audit(PageQuery(conditions, limit=1), ALL_SIGHT)
-    if not records or records[0].action != SUSPEND:
+    if records and records[0].action == SUSPEND:
+        data = fields_of(records[0].data)
+        if data.get("wait_stage", False) or records[0].at >= row.status_change:
+            return HeldBy(records[0].user_id, records[0].at, data.get("reason"))
+    return await _who_suspended_many(store, row.status_change)
+
+
+async def _who_suspended_many(store: Store, at: float) -> HeldBy | None:
+    """Return who suspended a task at this time with a bulk call, whose record names no task. If
+    calls of several users went on, nobody."""
+    conditions = [
+        Condition("method", "eq", "tasks.m_suspend"),
+        Condition("started", "le", at),
+    ]
+    page = await store.bulks(PageQuery(conditions, limit=BULKS_READ))
+    calls = [one for one in page.bulks if one.ended is None or one.ended >= at]
+    if len({one.user_id for one in calls}) != 1 or len(page.bulks) == len(calls) < page.total:
         return None
-    (suspended,) = records
-    begins_later = fields_of(suspended.data).get("wait_stage", False)
-    if not begins_later and suspended.at < row.status_change:
-        return None
-    return suspended.user_id, suspended.at
+    reasons = {one.order.reason for one in calls}
+    return HeldBy(calls[0].user_id, at, reasons.pop() if len(reasons) == 1 else None)

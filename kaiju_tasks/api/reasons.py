@@ -1,7 +1,7 @@
 """Why a task is not running: explanations from the facts about it, without I/O."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
@@ -37,6 +37,14 @@ SHOWN_IDS = 20
 GONE = (ExecutorStatus.LOST, ExecutorStatus.GONE)
 
 
+class HeldBy(NamedTuple):
+    """Who suspended a task, when (UNIX seconds), and why."""
+
+    user_id: str | None
+    at: float
+    reason: str | None
+
+
 class Facts(Struct):
     """The facts about a task at one time.
 
@@ -46,7 +54,7 @@ class Facts(Struct):
     :param slot_used: number of executing runs with its concurrency key
     :param children: tasks that its `_TASKS_` stage waits for
     :param unseen: those of them that are not named
-    :param held_by: user who suspended it, and the time (UNIX seconds)
+    :param held_by: who suspended it; None if it is not known
     """
 
     row: Row
@@ -59,7 +67,7 @@ class Facts(Struct):
     slot_used: int = 0
     children: list[Child] = field(default_factory=list)
     unseen: frozenset[str] = frozenset()
-    held_by: tuple[str | None, float] | None = None
+    held_by: HeldBy | None = None
 
 
 def reasons(facts: Facts) -> list[WhyNot]:
@@ -184,13 +192,13 @@ def _of_waiting(facts: Facts) -> Iterator[WhyNot]:
 
 def _of_suspended(facts: Facts) -> Iterator[WhyNot]:
     data: dict[str, Any] = {"held": facts.row.held, "since": facts.row.status_change}
-    who = "an operator"
-    if facts.held_by is not None:
-        user_id, at = facts.held_by
-        data |= {"user_id": user_id, "since": at}
-        who = who if user_id is None else user_id
+    who, why = "an operator", ""
+    if (held_by := facts.held_by) is not None:
+        data |= {"user_id": held_by.user_id, "since": held_by.at, "reason": held_by.reason}
+        who = who if held_by.user_id is None else held_by.user_id
+        why = f" ({held_by.reason})" if held_by.reason else ""
     since = show_time(data["since"])
-    yield WhyNot("operator", f"{who} suspended it at {since}; tasks.resume resumes it", data)
+    yield WhyNot("operator", f"{who} suspended it at {since}{why}; tasks.resume resumes it", data)
 
 
 def _of_ended(facts: Facts) -> Iterator[WhyNot]:

@@ -10,6 +10,8 @@ from kaiju_tasks.cli.completion import complete_bulk
 from kaiju_tasks.cli.group import Group
 from kaiju_tasks.cli.ids import call_with_id
 from kaiju_tasks.cli.listing import Listing, columns_option, fields_of, page_options, print_page
+from kaiju_tasks.cli.many import follow as follow_call
+from kaiju_tasks.cli.many import raise_end
 from kaiju_tasks.cli.output import json_option, print_fields, print_json
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.text import one_line
@@ -74,10 +76,16 @@ def list_bulks(
 
 @bulk.command()
 @click.argument("id", shell_complete=complete_bulk)
+@click.option("--follow", "-f", is_flag=True, help="Show the progress until the call ends.")
 @json_option
-def show(id: str, as_json: bool) -> None:
+def show(id: str, follow: bool, as_json: bool) -> None:
     """Show a bulk call: its conditions, its progress, and why tasks were refused."""
-    _print(call_with_id("bulk.get", id), as_json)
+    found = call_with_id("bulk.get", id)
+    if follow and found["state"] == "RUNNING":
+        found = follow_call(found["method"], id, found)
+    _print(found, as_json)
+    if follow:
+        raise_end(found)
 
 
 @bulk.command()

@@ -16,7 +16,7 @@ from kaiju_tasks.cli.reason import read_reason, reason_option
 from kaiju_tasks.cli.remote import call
 from kaiju_tasks.cli.text import one_line
 
-__all__ = ["Many", "many_options", "print_result", "raise_end"]
+__all__ = ["Many", "follow", "many_options", "print_result", "raise_end"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,27 +123,43 @@ def _follow(method: str, bulk_id: str, params: dict[str, Any]) -> dict[str, Any]
 
     :returns: the answer of the method, with the latest counts
     """
-    progress = _Progress(bulk_id)
     seen: dict[str, Any] = {}
     try:
         seen = _patiently(
             lambda: call(method, bulk_id=bulk_id, wait=FIRST_ANSWER_SECONDS, **params)
         )
-        while seen["state"] == "RUNNING":
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(_goes_on(method, bulk_id, {})) from None
+    if seen["state"] != "RUNNING":
+        return seen
+    found = follow(method, bulk_id, seen)
+    seen = {name: found.get(name, value) for name, value in seen.items()} | {
+        "error": found["error"],
+        "stopped_by": found["stopped_by"],
+    }
+    if "deleted" in seen:
+        seen["deleted"] = found["changed"]
+    return seen
+
+
+def follow(method: str, bulk_id: str, seen: dict[str, Any]) -> dict[str, Any]:
+    """Show the progress of a call until it ends.
+
+    :param seen: its counts, as they are known
+    :returns: the call as `bulk.get` returns it
+    """
+    progress = _Progress(bulk_id)
+    try:
+        while True:
             progress.show(seen)
             time.sleep(LOOK_SECONDS)
-            found = _patiently(lambda: call("bulk.get", id=bulk_id))
-            seen = {name: found.get(name, value) for name, value in seen.items()} | {
-                "error": found["error"],
-                "stopped_by": found["stopped_by"],
-            }
-            if "deleted" in seen:
-                seen["deleted"] = found["changed"]
+            seen = _patiently(lambda: call("bulk.get", id=bulk_id))
+            if seen["state"] != "RUNNING":
+                return seen
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(_goes_on(method, bulk_id, seen)) from None
     finally:
         progress.end()
-    return seen
 
 
 def _goes_on(method: str, bulk_id: str, seen: dict[str, Any]) -> str:
@@ -151,7 +167,7 @@ def _goes_on(method: str, bulk_id: str, seen: dict[str, Any]) -> str:
     if seen:
         begin = f"Interrupted. The manager goes on with `{method}`: {_handled(seen)}."
     return (
-        f"{begin} To see it: `kaiju-tasks bulk show {bulk_id}`. "
+        f"{begin} To see it: `kaiju-tasks bulk show -f {bulk_id}`. "
         f"To stop it: `kaiju-tasks bulk stop {bulk_id}`."
     )
 

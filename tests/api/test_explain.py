@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Principal
+from kaiju_tasks.store.base import PageQuery
 from tests.manager.hand import Calls, HandExecutor, executors_are_lost_soon, pinging, released
 from tests.support.wait import wait_until
 
@@ -132,13 +134,36 @@ async def test_a_pause_is_not_mistaken_for_a_full_slot(call: Calls, executor: Ha
     assert list(await codes(call, "t")) == ["paused"]
 
 
-async def test_nobody_is_said_to_have_suspended_what_was_held_with_many(call: Calls) -> None:
+async def test_who_has_suspended_it_and_why(call: Calls) -> None:
     alice, bob = (call.by(Caller(Principal(name, kind=None))) for name in ("alice", "bob"))
     await call.create("work", id="t", delay=3600)
-    await alice("tasks.suspend", id="t")
-    assert (await codes(call, "t"))["operator"]["user_id"] == "alice"
+    await alice("tasks.suspend", id="t", reason="legal asks")
+    data = (await codes(call, "t"))["operator"]
+    assert (data["user_id"], data["reason"]) == ("alice", "legal asks")
+    message = (await call("tasks.explain", id="t"))["message"]
+    assert "alice suspended it at 2" in message
+    assert message.endswith(" UTC (legal asks); tasks.resume resumes it.")
     await alice("tasks.m_resume", conditions={"id": "t"})
-    await bob("tasks.m_suspend", conditions={"id": "t"})
+    await bob("tasks.m_suspend", conditions={"id": "t"}, reason="new prices")
+    data = (await codes(call, "t"))["operator"]
+    assert (data["user_id"], data["reason"]) == ("bob", "new prices")
+    await alice("tasks.m_suspend", conditions={"id": "other"})
+    assert (await codes(call, "t"))["operator"]["user_id"] == "bob"
+    await call("tasks.resume", id="t")
+    await call("tasks.suspend", id="t")
+    assert (await codes(call, "t"))["operator"]["user_id"] is None
+
+
+async def test_nobody_is_said_to_have_suspended_what_two_may_have(
+    call: Calls, manager: Manager
+) -> None:
+    await call.create("work", id="t", delay=3600)
+    for name in ("alice", "bob"):
+        by = call.by(Caller(Principal(name, kind=None)))
+        await by("tasks.m_suspend", conditions={"id": "t" if name == "bob" else "other"})
+    first, second = (await manager.store.bulks(PageQuery())).bulks
+    async with manager.store.transaction() as tx:
+        await tx.save_bulk(structs.replace(second, ended=first.ended))
     assert "user_id" not in (await codes(call, "t"))["operator"]
 
 

@@ -49,11 +49,23 @@ async def test_a_bulk_call_goes_on_and_how_to_stop_it_is_said(
     assert await process.ended() == 130
     assert process.log.splitlines()[-1] == (
         "Interrupted. The manager goes on with `tasks.m_suspend`: 1 of 3 tasks are handled. To see "
-        f"it: `kaiju-tasks bulk show {listed['id']}`. "
+        f"it: `kaiju-tasks bulk show -f {listed['id']}`. "
         f"To stop it: `kaiju-tasks bulk stop {listed['id']}`."
     )
+    environ = {"KAIJU_URL": shell.url}
+    left, watching = (
+        processes.kaiju("bulk", "show", "-f", listed["id"], env=environ) for _ in range(2)
+    )
+    for one in (left, watching):
+        await one.logged("goes on: 1 of 3 tasks are handled")
+    left.send(signal.SIGINT)
+    assert await left.ended() == 130
+    assert "The manager goes on with `tasks.m_suspend`: 1 of 3" in left.log.splitlines()[-1]
     stopped = shell.run("bulk", "stop", listed["id"], "--reason", "enough")
     assert stopped.returncode == 0
+    assert await watching.ended() == 1
+    assert "STOPPED" in watching.log
+    assert watching.log.splitlines()[-1].startswith("The bulk call was stopped")
     assert ["state", "STOPPED"] in [line.split() for line in stopped.stdout.splitlines()]
     again = shell.run("bulk", "stop", listed["id"])
     assert (again.returncode, again.stderr) == (1, "the bulk call is STOPPED already\n")
@@ -66,7 +78,7 @@ async def test_a_bulk_call_goes_on_and_how_to_stop_it_is_said(
         (
             ("task", "cancel", "--status", "failed", "--yes"),
             "Interrupted before the manager answered. It may still carry out `tasks.m_cancel`. "
-            "To see it: `kaiju-tasks bulk show ID`. To stop it: `kaiju-tasks bulk stop ID`.",
+            "To see it: `kaiju-tasks bulk show -f ID`. To stop it: `kaiju-tasks bulk stop ID`.",
         ),
         (("task", "cancel", "--status", "failed"), "Interrupted. Nothing was changed."),
         (
