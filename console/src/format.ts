@@ -81,6 +81,11 @@ export function absolute(moment: number): string {
   return write(moment, "full");
 }
 
+/** A moment of a day, with seconds. */
+export function clockTime(moment: number): string {
+  return write(moment, "second");
+}
+
 /** A moment beside others that are `step` seconds apart: a date, or a time of day. */
 export function mark(moment: number, step: number): string {
   const midnight = (moment + zoneOffset(moment)) % DAY === 0;

@@ -278,3 +278,22 @@ export interface CommandView {
   doc: string;
   executors: number;
 }
+
+/** A line that an attempt of a stage has logged or printed. */
+export interface LogLine {
+  n: number;
+  at: number;
+  level: "debug" | "info" | "warning" | "error";
+  source: "log" | "output";
+  message: string | null;
+  fields: Record<string, unknown> | null;
+  stage: number;
+  attempt: number;
+  cycle: number;
+  left_out?: number;
+}
+
+export interface LogPage {
+  data: LogLine[];
+  cursor: string | null;
+}

@@ -99,9 +99,11 @@ class Dialect(Protocol):
 
     :ivar join_in_order: a join whose left table is read first, if the database would have to be
         asked for it
+    :ivar reads_index_alone: whether reading only an index is much cheaper than reading its rows
     """
 
     join_in_order: str
+    reads_index_alone: bool
 
     def placeholder(self, number: int, kind: type) -> str:
         """The placeholder of a value, by its number from 1."""

@@ -32,6 +32,10 @@ _ELSEWHERE = {
     "parent_id": "d.parent_id",
     "rev": "r.version",
 }
+_OF_TASK = {name for name, column in _ELSEWHERE.items() if not column.startswith("r.")}
+_OF_MANY = frozenset({"app_name", "user_id"})
+"""Columns of tasks that many tasks share."""
+_LAST = LAST_ENDED[0]
 _COLUMNS = {name: _ELSEWHERE.get(name, f"r.{name}") for name in RUN_COLUMNS} | {"id": "r.run_id"}
 _KINDS = {**RUN_COLUMNS, "id": str}
 _TASK = " JOIN tasks t ON t.id = r.task_id"
@@ -63,6 +67,8 @@ def page(dialect: Dialect, query: PageQuery, *, rare: bool = False) -> tuple[str
     if query.after is not None:
         where = f"({where}) AND {made.after(keys, key_values(sort, query.after))}"
     order = made.order(keys)
+    if dialect.reads_index_alone and query.after is None and _of_few(query) and keys[0] == _LAST:
+        where = f"{where} AND r.ended_at >= {_bound(made, where, query)}"
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     most, size = made.bind(READ_BYTES_MAX, int), dialect.bytes_of("r.error")
     source = _source(where, order)
@@ -77,6 +83,23 @@ def page(dialect: Dialect, query: PageQuery, *, rare: bool = False) -> tuple[str
         f"FROM sized JOIN runs r ON r.run_id = sized_id{_TASK}{_DEFINITION} "
         f"WHERE {within_bytes(most)} ORDER BY {order}",
         made.values,
+    )
+
+
+def _of_few(query: PageQuery) -> bool:
+    """Whether these are the runs of few tasks."""
+    names = [one.column for one in query.conditions]
+    of_tasks = all(name in _OF_TASK or label_key(name) is not None for name in names)
+    return of_tasks and not _OF_MANY.issuperset(names)
+
+
+def _bound(made: Query, where: str, query: PageQuery) -> str:
+    """The time when the last run of a page has ended. An index has the times of the runs of a task;
+    so only the runs of the page are read from the table."""
+    most = made.bind(query.limit + query.offset, int)
+    return (
+        f"coalesce((SELECT min(b.ended_at) FROM (SELECT r.ended_at FROM {_source(where)} "
+        f"WHERE {where} ORDER BY r.ended_at DESC LIMIT {most}) b), 0)"
     )
 
 

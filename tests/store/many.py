@@ -82,7 +82,8 @@ ANALYZE audit, marks, bulks, notifications, inbox, children, stages, stats
 
 @pytest.fixture(scope="module")
 def many_dsn(postgres_server: Postgres) -> Iterator[str]:
-    """The DSN of a database with 100,000 ended tasks, 5,000 schedules and 300,000 runs, which the tests of a file share."""
+    """The DSN of a database that the tests of a file share: 100,000 ended tasks, 5,000 schedules,
+    300,000 runs."""
     for dsn in fresh_database(postgres_server):
         make_tables(dsn)
         run_apart(partial(_fill, dsn))

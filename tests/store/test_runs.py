@@ -104,6 +104,26 @@ async def test_pages_by_every_column_are_the_whole_list(
     assert len(whole) == 3
 
 
+async def test_pages_of_the_runs_of_few_tasks_are_the_whole_list(store: Store) -> None:
+    await fill(store)
+    for conditions in ([Condition("group", "eq", "g")], [Condition("cron", "eq", None)]):
+        whole = await listed(store, *conditions)
+        pages: list[str] = []
+        for offset in range(len(whole) + 1):
+            pages += await listed_ids(store, PageQuery(conditions, limit=1, offset=offset))
+        assert pages == whole
+        (first,) = (await store.find_runs(PageQuery(conditions, limit=1), ALL_SIGHT)).runs
+        after = [value_of(first, "ended_at"), first.run_id]
+        assert await listed_ids(store, PageQuery(conditions, LAST, after=after)) == whole[1:]
+
+
+LAST = (("ended_at", True),)
+
+
+async def listed_ids(store: Store, query: PageQuery) -> list[str]:
+    return [one.run.task_id for one in (await store.find_runs(query, ALL_SIGHT)).runs]
+
+
 def value_of(found: FoundRun, column: str) -> Any:
     error = found.run.error
     if column == "error.type":

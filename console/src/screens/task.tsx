@@ -8,6 +8,7 @@ import { CopyAs } from "../copy";
 import { duration } from "../format";
 import { lengthText } from "../lengths";
 import { useQuery } from "../live";
+import { RunLog } from "../log";
 import { Inbox, Relatives } from "../relations";
 import { go, query, setQuery, url } from "../router";
 import { call, may } from "../rpc";
@@ -103,6 +104,15 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
           />
         ))}
       </section>
+      {job !== null && may("logs.list") ? (
+        <RunLog
+          key={job}
+          id={id}
+          job={job}
+          commands={task.commands}
+          open={current && task.status !== "FINISHED" && task.status !== "FAILED"}
+        />
+      ) : null}
       <section aria-labelledby="runs">
         <h2 id="runs">Runs</h2>
         <Failure error={runs.error} retry={runs.reload} />

@@ -6,6 +6,7 @@ _TYPES = {str: "text", int: "bigint", float: "float8", bool: "bool"}
 
 
 class PostgresDialect:
+    reads_index_alone = True
     join_in_order = "JOIN"
 
     def placeholder(self, number: int, kind: type) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 
 class SqliteDialect:
+    reads_index_alone = False
     join_in_order = "CROSS JOIN"
 
     def placeholder(self, number: int, kind: type) -> str:

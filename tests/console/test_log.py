@@ -1,0 +1,59 @@
+"""The log of a run on the page of its task, while the run goes on and afterwards."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from kaiju_tasks import Client
+from tests.console.accessible import looks
+from tests.support.processes import ROOT, Processes
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+READY = r"^kaiju-tasks \S+ at http://127\.0\.0\.1:(\d+) "
+HOSTILE = '<img src=x onerror="window.hacked=1">'
+
+
+async def test_lines_come_while_the_run_goes_on(
+    store_url: str, processes: Processes, page: Page
+) -> None:
+    executor = ("--executor", "tests.console.talking:executor")
+    manager = processes.kaiju(
+        "serve", "--port", "0", "--db", store_url, *executor, env={"PYTHONPATH": str(ROOT)}
+    )
+    url = f"http://127.0.0.1:{(await manager.logged(READY))[1]}"
+    many = [f"customer {number}" for number in range(200)]
+    async with Client(url) as client:
+        first = {"method": "mail.send", "params": {"lines": ["connected", "refused", HOSTILE]}}
+        second = {"method": "mail.send", "params": {"lines": many, "until": "bell"}}
+        task = {"id": "t", "commands": [{**first, "name": "first"}, {**second, "name": "second"}]}
+        await client.tasks.create(task)
+        await page.goto(f"{url}/task?id=t")
+        log = page.get_by_role("region", name="Log", exact=True)
+        await expect(log.locator(".log-part")).to_have_text(["1. first", "2. second"])
+        await expect(log.locator(".log-line.is-warning")).to_contain_text("refused")
+        await expect(log.get_by_text(HOSTILE)).to_be_visible()
+        await log.locator(".log").scroll_into_view_if_needed()
+        await expect(log.get_by_text("customer 199")).to_be_in_viewport()
+        await expect(log.get_by_label("Follow")).to_be_checked()
+        delayed = {"id": "bell", "description": "the mail server hangs up", "delay": 3600}
+        await client.tasks.create({**delayed, "commands": [{"method": "do.echo"}]})
+        await expect(log.get_by_text("the mail server hangs up")).to_be_in_viewport()
+        await log.locator(".log").evaluate("box => { box.scrollTop = 0; }")
+        await expect(log.get_by_label("Follow")).not_to_be_checked()
+        await log.get_by_role("combobox").select_option("1. first")
+        await expect(log.locator(".log-line")).to_have_count(3)
+        assert await page.evaluate("window.hacked") is None
+        await page.reload()
+        await expect(log.get_by_label("Follow")).not_to_be_checked()
+        await expect(log.locator(".log-line")).to_have_count(204)
+        async for _ in looks(page):
+            pass
+
+
+async def test_a_run_that_has_logged_nothing_shows_no_log(url: str, page: Page) -> None:
+    async with Client(url) as client:
+        made = await client.tasks.create({"commands": [{"method": "do.echo"}]})
+        await client.tasks.wait(made["id"], timeout=30)
+    await page.goto(f"{url}/task?id={made['id']}")
+    await expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    await expect(page.get_by_role("region", name="List of runs")).to_be_visible()
+    await expect(page.get_by_role("region", name="Log", exact=True)).to_have_count(0)
