@@ -136,7 +136,8 @@ def _of_queued(facts: Facts) -> Iterator[WhyNot]:
         yield _disabled()
     pause = facts.pauses.holding(facts.definition, row.stage, facts.now)
     if pause is not None:
-        yield _paused(pause, facts, "a pause holds it")
+        by = "" if pause.author is None else f" of {pause.author}"
+        yield _paused(pause, facts, f"a pause{by} holds it")
     concurrency = facts.definition.concurrency
     if concurrency is not None and (at_slot(row) or facts.slot_used >= concurrency.limit):
         yield _no_slot(facts)

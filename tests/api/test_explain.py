@@ -121,6 +121,12 @@ async def test_a_pause(call: Calls, executor: HandExecutor) -> None:
     paused = (await codes(call, "t"))["paused"]
     assert (paused["pause_id"], paused["reason"], paused["until"]) == ("p", "new disks", None)
     assert list(await codes(call, "later")) == ["future", "paused"]
+    await call("pauses.remove", id="p")
+    alice = call.by(Caller(Principal("alice", kind=None)))
+    await alice("pauses.add", id="q", app_name="default", reason="new disks")
+    await call.create("work", id="held")
+    explained = await call("tasks.explain", id="held")
+    assert "a pause of alice holds it (new disks), until" in explained["message"]
 
 
 async def test_a_pause_is_not_mistaken_for_a_full_slot(call: Calls, executor: HandExecutor) -> None:
