@@ -8,11 +8,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.chaos import tally
 from tests.chaos.cluster import Cluster
 from tests.chaos.disk import Disk
 from tests.chaos.faults import FAULTS, faults_of
-from tests.chaos.run import Chaos
+from tests.chaos.run import Chaos, recorded
 from tests.chaos.workload import MANY_STAGES
 from tests.chaos.world import World
 from tests.system.fleet import QUICK
@@ -55,7 +54,8 @@ async def run(options: argparse.Namespace) -> int:
             print(f"not possible here: {', '.join(sorted(left_out))}")
         try:
             await world.open(managers=3 if cluster else 1, executors=options.executors)
-            await work(chaos, options)
+            with recorded(chaos, options.seed, options.tally):
+                await work(chaos, options)
         finally:
             await world.close()
     for problem in chaos.problems[:20]:
@@ -65,28 +65,19 @@ async def run(options: argparse.Namespace) -> int:
 
 
 async def work(chaos: Chaos, options: argparse.Namespace) -> None:
-    """Run rounds until the time is over, and print and record what they did."""
+    """Run rounds until the time is over, and print what they did."""
     begun = time.monotonic()
-    rounds, broken = 0, True
-    try:
-        while time.monotonic() - begun < options.minutes * 60 and not chaos.problems:
-            alone = options.alone or rounds % ALONE_EVERY == ALONE_EVERY - 1
-            await chaos.round(options.round, options.open, None if alone else options.rate)
-            rounds += 1
-            print(
-                f"{time.monotonic() - begun:6.0f} s: {chaos.tasks} tasks, {chaos.stages} stages, "
-                f"{chaos.strikes.struck.total()} faults, {chaos.strikes.missed.total()} missed, "
-                f"{len(chaos.problems)} violations",
-                flush=True,
-            )
-        broken = False
-    finally:
-        figures = chaos.figures((time.monotonic() - begun) / 60, broken=broken)
-        if options.tally is not None:
-            given = " ".join(sys.argv[1:])
-            entry = tally.Entry(seed=options.seed, options=given, figures=figures)
-            tally.append(options.tally, entry)
-        print("\n".join(tally.table(figures)))
+    rounds = 0
+    while time.monotonic() - begun < options.minutes * 60 and not chaos.problems:
+        alone = options.alone or rounds % ALONE_EVERY == ALONE_EVERY - 1
+        await chaos.round(options.round, options.open, None if alone else options.rate)
+        rounds += 1
+        print(
+            f"{time.monotonic() - begun:6.0f} s: {chaos.tasks} tasks, {chaos.stages} stages, "
+            f"{chaos.strikes.struck.total()} faults, {chaos.strikes.missed.total()} missed, "
+            f"{len(chaos.problems)} violations",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

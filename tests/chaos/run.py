@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from kaiju_tasks import Client
-from tests.chaos import ledger
+from tests.chaos import ledger, tally
 from tests.chaos.checker import (
     RECORDED,
     history_problems,
@@ -169,6 +173,21 @@ class Chaos:
             part = ids[start : start + PAGE]
             await self._world.ask(partial(_delete, ids=part))
         os.truncate(self._world.ledger, 0)  # the executors append to it
+
+
+@contextmanager
+def recorded(chaos: Chaos, seed: int, path: Path | None) -> Iterator[None]:
+    """Print at the end what a run has done, and add it to a file."""
+    begun, broken = time.monotonic(), True
+    try:
+        yield
+        broken = False
+    finally:
+        figures = chaos.figures((time.monotonic() - begun) / 60, broken=broken)
+        if path is not None:
+            entry = tally.Entry(seed=seed, command=" ".join(sys.argv), figures=figures)
+            tally.append(path, entry)
+        print("\n".join(tally.table(figures)), flush=True)
 
 
 async def _page(client: Client, cursor: str | None) -> Json:

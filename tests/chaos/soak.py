@@ -16,10 +16,9 @@ from pathlib import Path
 from random import Random
 
 from kaiju_tasks import Client
-from tests.chaos import tally
 from tests.chaos.cluster import DATABASE, Cluster
 from tests.chaos.faults import faults_of
-from tests.chaos.run import Chaos
+from tests.chaos.run import Chaos, recorded
 from tests.chaos.samples import Sample, Verdict, judge, of_postgres, of_process, of_sqlite
 from tests.chaos.workload import MANY_STAGES, Workload
 from tests.chaos.world import APP, World
@@ -27,10 +26,8 @@ from tests.chaos.world import APP, World
 FIRST_TASKS = 60_000
 """They fill the caches of managers, which hold 20,000 definitions each. That is no growth."""
 BATCH = 100
-TASKS = 1000
+TASKS = 2000
 OPEN = 200
-RATE = 1.0
-"""So many faults begin in a second."""
 SAMPLES = 60
 """So many samples are taken in all, but not more often than after each round."""
 GENTLE = [
@@ -53,10 +50,14 @@ COLUMNS = ("manager-1 MiB", "manager-1 files", "executor-2 MiB", "executor-2 fil
 
 
 class Soak:
-    """A world that works, and its samples."""
+    """A world that works, and its samples.
 
-    def __init__(self, world: World, seed: int) -> None:
+    :param rate: how many faults begin in a second
+    """
+
+    def __init__(self, world: World, seed: int, rate: float) -> None:
         self._world = world
+        self._rate = rate
         self._random = Random(seed)
         possible = faults_of(world).keys()
         gentle = [name for name in GENTLE if name in possible]
@@ -85,7 +86,7 @@ class Soak:
         print(f"{'minutes':>8}{'stages':>9}{'faults':>8}{'rows':>8}{'MiB':>8}", end="")
         print("".join(f"{name:>18}" for name in COLUMNS), flush=True)
         while (passed := time.monotonic() - begun) < seconds and not self.problems:
-            await self.chaos.round(TASKS, OPEN, RATE)
+            await self.chaos.round(TASKS, OPEN, self._rate)
             if self._random.random() < 0.5:
                 await self._world.kill_executor(0, "executor_killed")
             else:
@@ -156,18 +157,14 @@ async def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="kaiju-soak-") as folder:
         cluster = Cluster() if options.db == "postgres" else None
         world = World(Path(folder), cluster)
-        soak = Soak(world, options.seed)
+        soak = Soak(world, options.seed, options.rate)
         try:
-            await world.open(managers=2 if cluster else 1, executors=3)
+            await world.open(managers=2 if cluster else 1, executors=options.executors)
             await soak.fill_caches()
-            await soak.run(options.hours * 3600)
+            with recorded(soak.chaos, options.seed, options.tally):
+                await soak.run(options.hours * 3600)
         finally:
             await world.close()
-    figures = soak.chaos.figures(options.hours * 60)
-    if options.tally is not None:
-        given = "soak " + " ".join(sys.argv[1:])
-        tally.append(options.tally, tally.Entry(seed=options.seed, options=given, figures=figures))
-    print("\n".join(tally.table(figures)))
     if options.csv is not None:
         write(soak.samples, options.csv)
     for problem in soak.problems[:20]:
@@ -181,6 +178,8 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--db", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument("--executors", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=1.0, help="faults that begin in a second")
     parser.add_argument("--tally", type=Path, help="add the figures of the chaos to this file")
     parser.add_argument("--csv", type=Path, help="write all samples to this file")
     return asyncio.run(run(parser.parse_args()))

@@ -46,11 +46,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the file.
 
-    :param options: with which the run was started
+    :param command: with which the run was started
     """
 
     seed: int
-    options: str
+    command: str
     figures: Figures
 
 

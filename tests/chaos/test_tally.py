@@ -23,7 +23,7 @@ SECOND = Figures(
 def test_what_was_added_is_read_and_summed(tmp_path: Path) -> None:
     path = tmp_path / "tally"
     for seed, figures in enumerate((FIRST, SECOND)):
-        append(path, Entry(seed=seed, options="--minutes 1", figures=figures))
+        append(path, Entry(seed=seed, command="chaos --minutes 1", figures=figures))
     found = list(read(path))
     assert [entry.seed for entry in found] == [0, 1]
     summed = total(entry.figures for entry in found)
