@@ -27,6 +27,7 @@ async def young_killed(world: World, random: Random) -> None:
     managers = range(len(world.managers))
     await asyncio.gather(*(world.restart_manager(at, kill=True) for at in managers))
     await world.executors_back()
+    await world.probe()
     await world.kill_executor(random.randrange(len(world.executors)), "young_killed")
 
 

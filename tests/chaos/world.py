@@ -94,7 +94,7 @@ class World:
         return self
 
     async def executors_back(self) -> None:
-        """Wait until all executors may take work, and a task that was created since has run."""
+        """Wait until all executors may take work."""
 
         async def active() -> bool:
             found = await self.ask(lambda client: client.executors.list())
@@ -102,7 +102,6 @@ class World:
             return all(executor.id in ids for executor in self.executors)
 
         await wait_until(active, "all executors are connected", PATIENCE_SECONDS)
-        await self.probe()
 
     async def close(self) -> None:
         await self._exit.aclose()
