@@ -12,7 +12,7 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.disk import Disk
 from tests.chaos.faults import FAULTS, faults_of
 from tests.chaos.run import Chaos, recorded
-from tests.chaos.workload import MANY_STAGES
+from tests.chaos.workload import MANY_STAGES, SLOW_STAGES
 from tests.chaos.world import World
 from tests.system.fleet import QUICK
 
@@ -47,7 +47,8 @@ async def run(options: argparse.Namespace) -> int:
         where = None if disk is None else disk.path
         cluster = Cluster(where) if options.db == "postgres" else None
         world = World(folder, cluster, disk, {} if options.defaults else QUICK)
-        chaos = Chaos(world, options.seed, options.faults, MANY_STAGES)
+        shapes = SLOW_STAGES if options.alone else MANY_STAGES
+        chaos = Chaos(world, options.seed, options.faults, shapes)
         print(f"seed {options.seed}, {options.db}", flush=True)
         left_out = FAULTS.keys() - faults_of(world).keys() if cluster else set()
         if left_out:

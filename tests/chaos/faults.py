@@ -23,12 +23,17 @@ async def executor_killed(world: World, random: Random) -> None:
 
 
 async def young_killed(world: World, random: Random) -> None:
-    """All managers are killed, and an executor that has come back to the new ones."""
+    """All managers are killed, and an executor that has come back to the new ones. They are left
+    alone until they have noticed it: no manager that is younger than a lease notices those of
+    which it did not see a connection."""
     managers = range(len(world.managers))
     await asyncio.gather(*(world.restart_manager(at, kill=True) for at in managers))
     await world.executors_back()
     await world.probe()
-    await world.kill_executor(random.randrange(len(world.executors)), "young_killed")
+    at = random.randrange(len(world.executors))
+    dead = world.executors[at].id
+    await world.kill_executor(at, "young_killed")
+    await world.executor_gone(dead)
 
 
 async def executor_stopped(world: World, random: Random) -> None:

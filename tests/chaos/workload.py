@@ -75,6 +75,11 @@ def long(random: Random) -> Json:
     return {"commands": [_work() for _ in range(LONG_STAGES)]}
 
 
+def slow(random: Random) -> Json:
+    """Stages that run when something is done to their executor."""
+    return {"commands": [_work(seconds=0.5) for _ in range(3)]}
+
+
 Shape = Callable[[Random], Json]
 SHAPES: Sequence[Shape] = (
     plain,
@@ -89,7 +94,9 @@ SHAPES: Sequence[Shape] = (
     together,
 )
 MANY_STAGES: Sequence[Shape] = (*SHAPES, long, long, long)
-"""All shapes, for long runs."""
+"""For long runs."""
+SLOW_STAGES: Sequence[Shape] = (*SHAPES, long, *(10 * [slow]))
+"""For runs that measure how long it takes until stages run elsewhere."""
 
 
 class Workload:

@@ -148,6 +148,15 @@ class World:
         urls = [f"http://127.0.0.1:{link.port}" for link in turned]
         return self._fleet.start_executor(*urls, concurrency=CONCURRENCY)
 
+    async def executor_gone(self, id: str) -> None:
+        """Wait until the managers know that an executor is no longer there."""
+
+        async def gone() -> bool:
+            found = await self.ask(lambda client: client.executors.get(id))
+            return bool(found["status"] != "ACTIVE")
+
+        await wait_until(gone, f"{id} is gone", PATIENCE_SECONDS)
+
     async def restart_manager(self, at: int, *, kill: bool) -> None:
         async with self._restarting[at], asyncio.timeout(PATIENCE_SECONDS):
             process = self.managers[at].process
