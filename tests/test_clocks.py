@@ -26,6 +26,7 @@ ALLOWED = {
     "tests/benchmarks/console.py": "for how long the pages are watched",
     "tests/benchmarks/lists.py": "how long calls take",
     "tests/chaos/__main__.py": "for how long faults strike",
+    "tests/chaos/run.py": "records for how long faults struck",
     "tests/chaos/soak.py": "for how long the work goes on",
     "tests/chaos/world.py": "records when processes stood still",
     "tests/fuzz/__main__.py": "for how long input is sent",
