@@ -1,5 +1,6 @@
 """The schema: equal to its migrations, alike in both dialects, and no place for impossible rows."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,6 +31,7 @@ from kaiju_tasks.types import Outcome, TaskStatus
 from tests.store.making import add, new_step
 from tests.store.schema_dump import EXPECTED, dump_postgres, dump_sqlite, file_of
 from tests.support.postgres import Postgres
+from tests.support.processes import ROOT
 
 
 @pytest.fixture
@@ -38,6 +40,26 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 async def test_the_postgres_schema_is_what_the_migrations_make(postgres_dsn: str) -> None:
+    await migrate(postgres_dsn)
+    assert await dump_postgres(postgres_dsn) == (EXPECTED / "postgres.txt").read_text()
+
+
+async def test_indexes_of_a_live_database_are_built_before_without_blocking_it(
+    postgres_dsn: str,
+) -> None:
+    """Those that docs/operations.md names are what the migration would build."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    statements = re.findall(r"`(CREATE INDEX CONCURRENTLY [^`]*;)`", text)
+    assert len(statements) == 2
+    known = [one for one in postgres_migrating.MIGRATIONS if one.version < 29]
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        session = Connection(connection, "kaiju", lambda name, why: None, 30)
+        await postgres_migrating.migrate(session, None, known)
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
     await migrate(postgres_dsn)
     assert await dump_postgres(postgres_dsn) == (EXPECTED / "postgres.txt").read_text()
 
