@@ -27,6 +27,7 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
   const [stage, setStage] = useState<number | null>(null);
   const [follows, setFollows] = useState(open);
   const box = useRef<HTMLDivElement>(null);
+  const top = useRef(0);
   const log = useQuery(`log ${job}`, () => readOn(job, kept.current), (event) => event.id === id);
   const lines = log.data?.lines ?? [];
   const stages = [...new Set(lines.map((one) => one.stage))].sort((a, b) => a - b);
@@ -36,11 +37,14 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
     if (follows && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [follows, log.data, stage]);
 
+  /** Whoever scrolls up wants to read: new lines then come without moving the others. */
   function scrolled(): void {
     const { current } = box;
     if (!current) return;
+    const up = current.scrollTop < top.current;
     const atEnd = current.scrollHeight - current.scrollTop - current.clientHeight < NEAR;
-    if (!atEnd && follows) setFollows(false);
+    top.current = current.scrollTop;
+    if (up && !atEnd && follows) setFollows(false);
   }
 
   if (log.data && lines.length === 0 && !open) return null;
