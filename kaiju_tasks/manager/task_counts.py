@@ -22,17 +22,26 @@ class TaskCounts:
         self._kept: Counts = {}
         self._kept_until = float("-inf")
         self._counting = asyncio.Lock()
+        self._failure: Exception | None = None
+        self._failed_at = float("-inf")
 
     async def read(self, sight: Sight) -> Counts:
         """The number of tasks by stream and status, of the streams in sight.
 
         :raises StoreError: the database cannot be queried
         """
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
         async with self._counting:
-            now = asyncio.get_running_loop().time()
-            counts = self._kept
+            if self._failure is not None and self._failed_at >= asked_at:
+                raise self._failure  # it would fail for everyone who waits, one after another
+            counts, now = self._kept, clock()
             if now >= self._kept_until:
-                counts = await self._store.status_counts(ALL_SIGHT)
+                try:
+                    counts = await self._store.status_counts(ALL_SIGHT)
+                except Exception as error:
+                    self._failure, self._failed_at = error, clock()
+                    raise
                 self._keep(counts, now)
         return {key: count for key, count in counts.items() if sight.sees_stream(key[0])}
 

@@ -67,3 +67,19 @@ async def test_a_count_that_fails_is_not_kept() -> None:
         await counts.read(ALL_SIGHT)
     store.status_counts = count  # type: ignore[method-assign]
     assert (await counts.read(ALL_SIGHT))["b", "QUEUED"] == 1
+
+
+async def test_a_count_that_fails_fails_once_for_all_who_wait() -> None:
+    store = Counted(task_counts.MANY_TASKS)
+    counts, failures = counts_of(store), list[Exception]()
+
+    async def fail(sight: Sight) -> dict[tuple[str, str], int]:
+        failures.append(ConnectionError(str(sight)))
+        await asyncio.sleep(0)
+        raise failures[-1]
+
+    store.status_counts = fail  # type: ignore[method-assign]
+    asked = (counts.read(ALL_SIGHT) for _ in range(5))
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert found == failures * 5
+    assert len(failures) == 1
