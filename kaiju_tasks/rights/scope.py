@@ -157,8 +157,8 @@ def most_of(kind: Kind, scope: Scope = Scope()) -> Rights:  # noqa: B008 - it is
     """Fill what the scope of a principal leaves out: it does not limit what a token grants beyond
     the defaults of the kind."""
     most = replace(_DEFAULTS[kind], message=_EVERY, stages=_EVERY, see_data=True)
-    if kind is Kind.EXECUTOR:  # a token may grant the right to declare schedules
-        most = replace(most, verbs=most.verbs | {Verb.CREATE}, methods=_EVERY)
+    if kind is Kind.EXECUTOR:  # a token may grant the right to declare schedules, and what runs do
+        most = replace(most, verbs=most.verbs | _AUTHOR.verbs, methods=_EVERY)
     return _filled(most, scope)
 
 

@@ -1,14 +1,17 @@
 """`manager.declare`: schedules that executors declare."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from kaiju_tasks.api import Caller
-from kaiju_tasks.errors import Forbidden, InvalidParams, InvalidRequest
+from kaiju_tasks.errors import Forbidden, InvalidParams, InvalidRequest, NotFound
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.rights import Kind, Scope, Verb
 from tests.manager.hand import Calls, HandExecutor
 
@@ -235,3 +238,55 @@ async def test_too_many_schedules_are_refused(executor: HandExecutor) -> None:
     schedules = [{"task": nightly(id=f"n{n}")} for n in range(101)]
     with pytest.raises(InvalidParams):
         await executor.call("manager.declare", schedules=schedules)
+
+
+async def test_a_run_of_a_declared_schedule_calls_the_manager_as_its_token_grants(
+    manager: Manager, call: Calls, executor: HandExecutor
+) -> None:
+    admin = await root(manager, call)
+    await admin.create("report.write", id="of-root", app_name="elsewhere")
+    await holding_a_token(
+        manager,
+        executor,
+        verbs=(Verb.SERVE, Verb.CREATE, Verb.READ),
+        methods=("report.*",),
+        stages=("tasks.*",),
+    )
+    await declare(executor, nightly())
+    await admin("tasks.run_now", id="nightly")
+    stage = stage_of(executor, await executor.take())
+    data = {"id": "child", "app_name": "default", "commands": [{"method": "report.write"}]}
+    child = await stage("tasks.create", data=data)
+    assert (child["parent_id"], child["user_id"]) == ("nightly", "deploy")
+    assert (await stage("tasks.get", id="child"))["id"] == "child"
+    with pytest.raises(NotFound):
+        await stage("tasks.get", id="of-root")
+    with pytest.raises(Forbidden):
+        await stage("tasks.cancel", id="child")  # without the verb `operate`
+    with pytest.raises(Forbidden):
+        await stage("tasks.create", data={**data, "commands": [{"method": "mail.send"}]})
+    with pytest.raises(Forbidden):
+        await executor.call("tasks.get", id="child")
+
+
+async def test_a_run_of_a_declared_schedule_calls_nothing_without_a_grant(
+    manager: Manager, call: Calls, executor: HandExecutor
+) -> None:
+    admin = await root(manager, call)
+    await holding_a_token(manager, executor, **GRANT)
+    await declare(executor, nightly())
+    await admin("tasks.run_now", id="nightly")
+    stage = stage_of(executor, await executor.take())
+    with pytest.raises(Forbidden, match="the rights of the task"):
+        await stage("tasks.create", data=nightly(id="child"))
+
+
+def stage_of(executor: HandExecutor, assigned: Assignment) -> Callable[..., Awaitable[Any]]:
+    """Make calls of the stage that an executor runs."""
+
+    async def stage(method: str, **params: Any) -> Any:
+        token = {name: getattr(assigned, name) for name in ("id", "job_id", "epoch", "nonce")}
+        asked = {"call_id": uuid4().hex, "method": method, "params": params}
+        return await executor.call("manager.call", **token, stage=assigned.stage, **asked)
+
+    return stage
