@@ -23,8 +23,8 @@ export function ComingDay() {
 }
 
 function Hours() {
-  const coming = useQuery("coming", () => call<Fires>("schedules.upcoming", { limit: MOST }), () => false, 60);
-  const missed = useQuery("missed", missedCount, () => false, 60);
+  const coming = useQuery("coming", () => call<Fires>("schedules.upcoming", { limit: MOST }), undefined, 60);
+  const missed = useQuery("missed", missedCount, undefined, 60);
   const fires = coming.data?.data ?? [];
   const hours = byHour(fires, Date.now() / 1000);
   const most = Math.max(1, ...hours.map((one) => one.fires.length));

@@ -1,7 +1,7 @@
 /** The filters of the list of tasks as chips, and a box that suggests more of them. */
 
 import { useId, useRef, useState } from "preact/hooks";
-import { filtersOf, keep, type Known, parse, suggest, type Suggestion, titleOf, wordsOf } from "./filters";
+import { filtersOf, keep, type Known, parse, problemOf, suggest, type Suggestion, titleOf, wordsOf } from "./filters";
 import { useQuery } from "./live";
 import { query, setQuery } from "./router";
 import { call, may } from "./rpc";
@@ -23,6 +23,8 @@ export function FilterBox({ known }: { known: Map<string, Set<string>> }) {
   });
   const items: Suggestion[] = open ? suggest(typed, known as Known, MOST) : [];
   const chosen = items[at];
+  const filter = parse(typed);
+  const problem = filter && problemOf(filter);
 
   function write(text: string): void {
     setTyped(text);
@@ -44,8 +46,8 @@ export function FilterBox({ known }: { known: Map<string, Set<string>> }) {
   }
 
   function enter(): void {
-    const filter = parse(typed);
     if (chosen) take(chosen);
+    else if (problem !== null) return;
     else if (filter) apply(filter.column, filter.value);
     else if (typed.trim()) {
       setQuery({ q: typed.trim(), in: null, cursor: null });
@@ -65,8 +67,10 @@ export function FilterBox({ known }: { known: Map<string, Set<string>> }) {
         aria-autocomplete="list"
         aria-expanded={items.length > 0}
         aria-controls={list}
+        aria-invalid={problem !== null}
+        aria-describedby={problem ? `${list}-problem` : undefined}
         aria-activedescendant={chosen ? `${list}-${at}` : undefined}
-        placeholder="Words of the description, or group: invoices"
+        placeholder="Words of the description, or group: invoices, retries > 2"
         autocomplete="off"
         spellcheck={false}
         value={typed}
@@ -88,6 +92,11 @@ export function FilterBox({ known }: { known: Map<string, Set<string>> }) {
           event.preventDefault();
         }}
       />
+      {problem ? (
+        <p id={`${list}-problem`} class="bad-text help">
+          {problem}
+        </p>
+      ) : null}
       <ul id={list} role="listbox" aria-label="Suggested filters" hidden={items.length === 0}>
         {items.map((item, index) => (
           <li

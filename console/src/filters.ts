@@ -1,5 +1,6 @@
 /** Filters of tasks: how they stand in the address, what they ask of the manager, and what can be suggested. */
 
+import { EXAMPLES, RANGED, range } from "./ranges";
 import type { ListedTask } from "./types";
 
 /** A column that must have a value, or match it where it has `%`. */
@@ -37,6 +38,7 @@ export const FILTERS: Record<string, string> = {
   id: "id",
   job_id: "run",
   cron: "cron",
+  ...Object.fromEntries(Object.entries(RANGED).map(([column, [title]]) => [column, title])),
 };
 
 /** What a column is called in a filter. */
@@ -64,14 +66,23 @@ export function wordsOf(params: URLSearchParams): Filter | null {
   return value ? { column: Object.hasOwn(FILTERS, field) ? field : WORDS, value } : null;
 }
 
-/** The conditions of `tasks.list` that an address stands for. */
-export function conditionsOf(params: URLSearchParams): Record<string, unknown> {
+/** The conditions of `tasks.list` that an address stands for.
+ *
+ * @param now - what lengths of time are counted from, UNIX seconds
+ * @param utc - whether dates are in UTC
+ */
+export function conditionsOf(params: URLSearchParams, now: number, utc = false): Record<string, unknown> {
   const conditions: Record<string, unknown> = {};
   const statuses = params.get("status")?.split(",").filter(Boolean) ?? [];
   if (statuses.length) conditions.status = statuses;
   const words = wordsOf(params);
   if (words) conditions[words.column] = { like: `%${words.value}%` };
-  for (const { column, value } of filtersOf(params)) conditions[column] = value.includes("%") ? { like: pattern(value) } : value;
+  for (const { column, value } of filtersOf(params)) {
+    const kind = RANGED[column]?.[1];
+    // The manager refuses what is no range: to leave it out would act on more tasks.
+    if (kind !== undefined) conditions[column] = range(kind, value, now, utc) ?? value;
+    else conditions[column] = value.includes("%") ? { like: pattern(value) } : value;
+  }
   return conditions;
 }
 
@@ -85,12 +96,20 @@ function exact(value: string): string {
   return value.includes("%") ? value.replace(/[\\%_]/g, "\\$&") : value;
 }
 
-/** What somebody has typed: `column:value`, or null for words. */
+/** What somebody has typed: `column:value`, or `column > value` of a number or a time; null for words. */
 export function parse(text: string): Filter | null {
-  const at = text.indexOf(":");
-  const column = at < 0 ? undefined : columnOf(text.slice(0, at));
-  const value = text.slice(at + 1).trim();
-  return column === undefined || value === "" ? null : { column, value };
+  const [, name = "", sign = ""] = /^([^:<>=]*)([:<>=]|$)/.exec(text) ?? [];
+  const column = sign === "" ? undefined : columnOf(name);
+  if (column === undefined || (sign !== ":" && !(column in RANGED))) return null;
+  const value = text.slice(sign === ":" ? name.length + 1 : name.length).trim();
+  return value === "" ? null : { column, value };
+}
+
+/** What is wrong with a filter, in words; null if nothing is. */
+export function problemOf({ column, value }: Filter): string | null {
+  const [title, kind] = RANGED[column] ?? [];
+  if (kind === undefined || range(kind, value, 0, true) !== null) return null;
+  return `${title} can be ${EXAMPLES[kind].join(", ")}.`;
 }
 
 /** What fits to what is typed, the columns first as long as none is named. */
@@ -108,7 +127,8 @@ export function suggest(typed: string, known: Known, most: number): Suggestion[]
 
 /** The known values of a column that have a text, those first that begin with it. */
 function valuesOf(column: string, text: string, known: Known): Suggestion[] {
-  const found = [...(known.get(column) ?? [])].filter((value) => value.toLowerCase().includes(text));
+  const kind = RANGED[column]?.[1];
+  const found = [...(kind ? EXAMPLES[kind] : (known.get(column) ?? []))].filter((value) => value.toLowerCase().includes(text));
   const late = (value: string): number => (value.toLowerCase().startsWith(text) ? 0 : 1);
   return found
     .sort((a, b) => late(a) - late(b) || (a < b ? -1 : 1))

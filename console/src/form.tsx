@@ -73,7 +73,7 @@ export function useCatalogue(): Query<CommandView[]> {
   return useQuery(
     "catalogue",
     () => (may("executors.commands") ? call<CommandView[]>("executors.commands") : Promise.resolve([])),
-    () => false,
+    undefined,
     30,
   );
 }

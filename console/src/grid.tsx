@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { Component, type ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { COLUMNS, columnsOf, columnsText, toggled, USUAL } from "./columns";
+import { COLUMNS, columnsOf, columnsText, moved, orderOf, toggled, USUAL } from "./columns";
 import { duration } from "./format";
 import { format } from "./json";
 import { useQuery } from "./live";
@@ -69,15 +69,19 @@ function choose(text: string | null): void {
 
 export function ColumnMenu({ columns }: { columns: readonly string[] }) {
   const text = columnsText(columns);
+  const others = Object.keys(COLUMNS).filter((column) => !columns.includes(column));
   return (
     <details class="menu-of">
       <summary class="button">Columns</summary>
       <div class="card" role="group" aria-label="Columns">
-        {Object.entries(COLUMNS).map(([column, title]) => (
-          <label key={column} class="row">
-            <input type="checkbox" checked={columns.includes(column)} onChange={() => choose(toggled(text, column))} />
-            {title}
-          </label>
+        {[...columns, ...others].map((column) => (
+          <div key={column} class="row">
+            <label class="row grow">
+              <input type="checkbox" checked={columns.includes(column)} onChange={() => choose(toggled(text, column))} />
+              {COLUMNS[column]}
+            </label>
+            {columns.includes(column) ? <Moves text={text} columns={columns} column={column} /> : null}
+          </div>
         ))}
         {text === null ? null : (
           <button type="button" class="quiet" onClick={() => choose(null)}>
@@ -89,9 +93,52 @@ export function ColumnMenu({ columns }: { columns: readonly string[] }) {
   );
 }
 
+function Moves({ text, columns, column }: { text: string | null; columns: readonly string[]; column: string }) {
+  const at = columns.indexOf(column);
+  const title = COLUMNS[column];
+  return (
+    <>
+      <button
+        type="button"
+        class="quiet small"
+        aria-label={`Move ${title} to the left`}
+        disabled={at === 0}
+        onClick={() => choose(moved(text, column, -1))}
+      >
+        ↑
+      </button>
+      <button
+        type="button"
+        class="quiet small"
+        aria-label={`Move ${title} to the right`}
+        disabled={at === columns.length - 1}
+        onClick={() => choose(moved(text, column, 1))}
+      >
+        ↓
+      </button>
+    </>
+  );
+}
+
+/** The head of a column. A click sorts by it. */
+function Heading({ column, title, sort, style }: { column: string; title: string; sort: string; style?: string }) {
+  const order = orderOf(column, sort);
+  if (order === null) return <th class={style}>{title}</th>;
+  return (
+    <th class={style} aria-sort={order.now === "none" ? undefined : order.now}>
+      <button type="button" class="sort" onClick={() => setQuery({ sort: order.next, cursor: null })}>
+        {title}
+        <span aria-hidden="true">{{ ascending: " ▲", descending: " ▼", none: "" }[order.now]}</span>
+      </button>
+    </th>
+  );
+}
+
 interface GridProps {
   rows: ListedTask[];
   columns: readonly string[];
+  /** As in the address. */
+  sort: string;
   chosen: ReadonlySet<string>;
   /** Takes the ids that are chosen then, from those that are chosen now. */
   select: (change: (ids: ReadonlySet<string>) => ReadonlySet<string>) => void;
@@ -110,7 +157,7 @@ function useReasons(rows: ListedTask[]): ReadonlyMap<string, string> {
   return new Map(why.data?.map((one) => [one.id, one.reasons[0]?.message ?? one.message]));
 }
 
-export function Grid({ rows, columns, chosen, select }: GridProps) {
+export function Grid({ rows, columns, sort, chosen, select }: GridProps) {
   const reasons = useReasons(rows);
   const every = rows.every((one) => chosen.has(one.id));
   const names = columns.join();
@@ -126,12 +173,10 @@ export function Grid({ rows, columns, chosen, select }: GridProps) {
               onChange={() => select(() => new Set(every ? [] : rows.map((one) => one.id)))}
             />
           </th>
-          <th>Status</th>
-          <th>Task</th>
+          <Heading column="status" title="Status" sort={sort} />
+          <Heading column="id" title="Task" sort={sort} />
           {columns.map((column) => (
-            <th key={column} class={styleOf(column)}>
-              {COLUMNS[column]}
-            </th>
+            <Heading key={column} column={column} title={COLUMNS[column] ?? column} sort={sort} style={styleOf(column)} />
           ))}
         </tr>
       </thead>

@@ -1,184 +1,124 @@
-/** Events of the manager over the one WebSocket of this page, and queries that follow them. */
+/** Queries that follow the events of the manager. */
 
-import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { base, learn, reachable, RpcError, signedIn } from "./rpc";
-
-export interface TaskEvent {
-  event: string;
-  id: string;
-  app_name: string;
-  status: string;
-}
-
-type Listener = (event: TaskEvent | null) => void;
-
-/** `paused`: nothing is sent until somebody switches it on again. */
-export const link = signal<"connecting" | "live" | "paused">("connecting");
-
-const TOKEN_ENDED = 4401;
-const LONGEST_PAUSE_MS = 5_000;
-const QUERY_PAUSE_MS = 1_000;
-
-const listeners = new Set<Listener>();
-let socket: WebSocket | null = null;
-let retry: number | undefined;
-let failures = 0;
-
-/** Keep a connection while the page is visible, not paused and signed in. */
-export function startLive(): void {
-  document.addEventListener("visibilitychange", follow);
-  signedIn.subscribe(follow);
-}
-
-export function setPaused(paused: boolean): void {
-  link.value = paused ? "paused" : "connecting";
-  follow();
-}
-
-function follow(): void {
-  const wanted = !document.hidden && link.value !== "paused" && signedIn.value === "yes";
-  if (!wanted) {
-    window.clearTimeout(retry);
-    socket?.close();
-    socket = null;
-    if (link.value !== "paused") link.value = "connecting";
-  } else if (socket === null) {
-    open();
-  }
-}
-
-function open(): void {
-  window.clearTimeout(retry);
-  const url = new URL(`${base}rpc`, location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  const opened = new WebSocket(url);
-  socket = opened;
-  opened.onopen = () =>
-    opened.send('{"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":{}}');
-  opened.onmessage = (message) => {
-    if (socket === opened) take(JSON.parse(String(message.data)));
-  };
-  opened.onclose = (closed) => {
-    if (socket !== opened) return;
-    socket = null;
-    if (link.value !== "paused") link.value = "connecting";
-    if (closed.code === TOKEN_ENDED) signedIn.value = "no";
-    else again();
-  };
-}
-
-function take(frame: { id?: number; method?: string; params?: TaskEvent }): void {
-  if (frame.id === 1) {
-    failures = 0;
-    reachable.value = true;
-    if (link.value !== "paused") link.value = "live";
-    notify(null); // what happened meanwhile is not known
-  } else if (frame.method === "events.dropped") {
-    socket?.close();
-  } else if (frame.method?.startsWith("task.") && frame.params) {
-    notify(frame.params);
-  } else if (frame.method === "events.lost") {
-    notify(null);
-  }
-}
-
-function notify(event: TaskEvent | null): void {
-  for (const listener of listeners) listener(event);
-}
-
-/** Connect again; before that, ask whether the manager still admits this browser. */
-function again(): void {
-  failures += 1;
-  const pause = Math.min(LONGEST_PAUSE_MS, 250 * 2 ** Math.min(failures, 6));
-  retry = window.setTimeout(() => {
-    learn()
-      .catch((error: unknown) => {
-        if (!(error instanceof RpcError)) throw error;
-      })
-      .finally(() => {
-        if (!document.hidden && signedIn.value === "yes" && link.value !== "paused") open();
-      });
-  }, pause);
-}
+import { RpcError } from "./rpc";
+import { follow as followEvents, isCovered, link, willBeCovered, type Follower, type Follows } from "./socket";
+import { AGAIN_MS, isDue, rate } from "./tempo";
 
 export interface Query<T> {
   data: T | undefined;
   error: RpcError | undefined;
-  busy: boolean;
   reload: () => void;
 }
+
+/** The longest time for which a first question waits for the events that would change its answer. */
+const COVER_MS = 500;
 
 /** Ask the manager, and ask again when something has changed, at most once a second.
  *
  * @param key - what is asked; the answer to another key is never shown
- * @param follows - which events change the answer; null stands for events that were lost
+ * @param follows - which events change the answer: those of a task, those for which it is true, or none
  * @param every - seconds after which it is asked again although no event came
  */
 export function useQuery<T>(
   key: string,
   ask: () => Promise<T>,
-  follows: (event: TaskEvent) => boolean = () => false,
+  follows?: Follows,
   every?: number,
 ): Query<T> {
-  const [state, setState] = useState<{ key: string; data?: T; error?: RpcError; busy: boolean }>({
-    key,
-    busy: true,
-  });
-  const latest = useRef({ ask, follows, key });
-  latest.current = { ask, follows, key };
+  const [state, setState] = useState<{ key: string; data?: T; error?: RpcError }>({ key });
+  const latest = useRef({ ask, follows });
+  latest.current = { ask, follows };
   const reload = useRef<() => void>(() => {});
 
   useEffect(() => {
     let over = false;
     let running = false;
-    let dirty = false;
+    let asked = false;
+    let dirty: number | undefined; // after how long to ask again, because something changed meanwhile
+    let turn = 0;
     let timer: number | undefined;
+    let due = 0;
+    let wait: number | undefined;
 
     async function run(): Promise<void> {
+      window.clearTimeout(timer);
+      timer = undefined;
       if (running) {
-        dirty = true;
+        dirty = AGAIN_MS.used;
         return;
       }
-      running = true;
-      dirty = false;
-      setState((old) => ({ ...(old.key === key ? old : { key }), busy: true }));
+      running = asked = true;
+      dirty = undefined;
       try {
         const data = await latest.current.ask();
-        if (!over) setState({ key, data, busy: false });
+        if (!over) setState({ key, data });
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
-        if (!over) setState((old) => ({ ...old, key, error, busy: false }));
+        if (!over) setState((old) => ({ ...(old.key === key ? old : {}), key, error }));
       } finally {
         running = false;
-        if (dirty && !over) soon();
+        if (dirty !== undefined && !over) soon(dirty);
       }
     }
 
-    function soon(): void {
-      timer ??= window.setTimeout(() => {
-        timer = undefined;
-        if (link.value === "live") void run(); // otherwise it is asked when the link is live again
-      }, QUERY_PAUSE_MS);
+    function begin(): void {
+      window.clearTimeout(wait);
+      if (!asked) void run();
     }
 
-    function listen(event: TaskEvent | null): void {
-      if (event === null || latest.current.follows(event)) soon();
+    function soon(pause = AGAIN_MS.used): void {
+      const at = performance.now() + pause;
+      if (timer !== undefined && due <= at) return;
+      window.clearTimeout(timer);
+      due = at;
+      timer = window.setTimeout(again, pause);
     }
+
+    function again(): void {
+      timer = undefined;
+      if (link.value === "live") void run(); // otherwise it is asked when the link is live again
+    }
+
+    function changed(pause = AGAIN_MS.used): void {
+      if (running) dirty = Math.min(pause, dirty ?? pause);
+      else if (asked) soon(pause);
+    }
+
+    const follower: Follower = {
+      get of() {
+        return latest.current.follows;
+      },
+      take: (event) => changed(event === null || typeof follower.of === "string" ? undefined : rate(AGAIN_MS)),
+      covered: () => (asked ? changed() : begin()),
+      calm: () => {
+        window.clearTimeout(timer);
+        timer = undefined;
+        dirty = undefined;
+      },
+      hurry: () => {
+        if (timer === undefined) return;
+        window.clearTimeout(timer);
+        again();
+      },
+    };
 
     reload.current = () => void run();
-    listeners.add(listen);
+    const leave = followEvents(follower);
     const interval =
       every === undefined
         ? undefined
         : window.setInterval(() => {
-            if (link.value === "live" && !document.hidden) void run();
+            turn += 1;
+            if (link.value === "live" && !document.hidden && isDue(turn)) void run();
           }, every * 1000);
-    void run();
+    if (isCovered(follower) || !willBeCovered(follower)) begin();
+    else wait = window.setTimeout(begin, COVER_MS);
     return () => {
       over = true;
-      listeners.delete(listen);
+      leave();
       window.clearTimeout(timer);
+      window.clearTimeout(wait);
       window.clearInterval(interval);
     };
   }, [key]);
@@ -187,7 +127,6 @@ export function useQuery<T>(
   return {
     data: fresh ? state.data : undefined,
     error: fresh ? state.error : undefined,
-    busy: !fresh || state.busy,
     reload: () => reload.current(),
   };
 }

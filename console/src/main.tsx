@@ -3,7 +3,6 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
 import { startClock } from "./format";
-import { link, setPaused, startLive } from "./live";
 import { go, screen, startRouter, url } from "./router";
 import { call, learn, reachable, RpcError, signedIn, signIn, signOut, whoAmI } from "./rpc";
 import { About } from "./screens/about";
@@ -24,6 +23,7 @@ import { Task } from "./screens/task";
 import { Tasks } from "./screens/tasks";
 import { Timeline } from "./screens/timeline";
 import { Waiting } from "./screens/waiting";
+import { link, setPaused, startLive } from "./socket";
 import { startTheme } from "./theme";
 import { attempt, Desk, Empty, Head } from "./ui";
 

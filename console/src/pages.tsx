@@ -1,19 +1,22 @@
 /** Lists by pages, and screens that need a method. */
 
 import type { ComponentChildren } from "preact";
-import { useQuery, type TaskEvent } from "./live";
+import { useQuery } from "./live";
 import { query, setQuery } from "./router";
 import { call, may } from "./rpc";
+import type { Follows } from "./socket";
 import type { Page } from "./types";
 import { Empty, Head } from "./ui";
 
 const PAGE = 100;
+/** Not everything is an event: tasks that are deleted, or created for later, are none. */
+export const AGAIN_SECONDS = 30;
 
 /** A list by pages; the cursor is in the address. */
 export function usePages<T>(
   method: string,
   params: object,
-  follows: (event: TaskEvent) => boolean = () => false,
+  follows?: Follows,
   limit = PAGE,
 ) {
   const cursor = query.value.get("cursor");
@@ -21,6 +24,7 @@ export function usePages<T>(
     `${method} ${JSON.stringify(params)} ${cursor}`,
     () => call<Page<T>>(method, { ...params, cursor, limit }),
     follows,
+    AGAIN_SECONDS,
   );
 }
 

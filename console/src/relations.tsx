@@ -1,6 +1,6 @@
 /** The messages that a run has received, and the tasks that belong to a task. */
 
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { useQuery } from "./live";
 import { call, may } from "./rpc";
 import type { FamilyMember, InboxEntry, Task } from "./types";
@@ -13,7 +13,7 @@ export function Inbox({ task }: { task: Task }) {
 }
 
 function Messages({ id }: { id: string }) {
-  const inbox = useQuery(`inbox ${id}`, () => call<InboxEntry[]>("tasks.inbox", { id }), (event) => event.id === id);
+  const inbox = useQuery(`inbox ${id}`, () => call<InboxEntry[]>("tasks.inbox", { id }), id);
   return (
     <section aria-labelledby="inbox">
       <h2 id="inbox">Messages</h2>
@@ -70,7 +70,13 @@ const SHOWN = 50;
 
 function Tree({ id }: { id: string }) {
   const [all, setAll] = useState(false);
-  const family = useQuery(`family ${id}`, () => call<Family>("tasks.family", { id }), () => true);
+  const ids = useRef<ReadonlySet<string>>(new Set());
+  const family = useQuery(
+    `family ${id}`,
+    () => call<Family>("tasks.family", { id }),
+    (event) => ids.current.has(event.id) || ids.current.has(event.parent_id ?? ""),
+  );
+  ids.current = new Set(family.data?.data.map((one) => one.id));
   const members = inOrder(family.data?.data ?? []);
   const shown = all ? members : members.slice(0, SHOWN);
   return (

@@ -1,6 +1,6 @@
 /** Calls of the manager's methods. */
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { format, parse } from "./json";
 import type { SystemView, WhoAmI } from "./types";
 
@@ -15,8 +15,10 @@ export const signedIn = signal<SignedIn>("unknown");
 export const reachable = signal(true);
 /** The methods that the caller may call. */
 export const methods = signal<ReadonlySet<string>>(new Set());
-/** The OpenRPC document: what the caller may call, and with what. */
-export const contract = signal<Contract>({ methods: [], components: { schemas: {} } });
+/** The OpenRPC document as text: what the caller may call, and with what. */
+const contractText = signal('{"methods":[],"components":{"schemas":{}}}');
+/** The document. It is large, and read exactly only where its bounds of numbers are needed. */
+export const contract = computed(() => parse(contractText.value) as Contract);
 export const whoAmI = signal<WhoAmI>({});
 /** Seconds by which the clock of the manager is ahead of that of the browser. */
 export const clockAhead = signal(0);
@@ -60,15 +62,18 @@ async function post(path: string, body: unknown): Promise<Answer | null> {
   return answer;
 }
 
-async function send(path: string, method: string, body?: unknown): Promise<Response> {
+function send(path: string, method: string, body?: unknown): Promise<Response> {
+  return ask(path, {
+    method,
+    body: body === undefined ? undefined : format(body),
+    headers: { "Content-Type": "application/json" },
+    cache: "no-store",
+  });
+}
+
+async function ask(path: string, options: RequestInit): Promise<Response> {
   try {
-    const response = await fetch(base + path, {
-      method,
-      body: body === undefined ? undefined : format(body),
-      headers: { "Content-Type": "application/json" },
-      credentials: "same-origin",
-      cache: "no-store",
-    });
+    const response = await fetch(base + path, { credentials: "same-origin", ...options });
     reachable.value = true;
     return response;
   } catch {
@@ -87,14 +92,22 @@ function read(text: string): Answer | null {
 
 /** Learn who the caller is and what it may do. */
 export async function learn(): Promise<void> {
-  const [who, document] = await Promise.all([
-    call<WhoAmI>("system.whoami"),
-    call<Contract>("rpc.discover"),
-  ]);
-  contract.value = document;
+  const [who, text] = await Promise.all([call<WhoAmI>("system.whoami"), readContract()]);
+  if (text !== contractText.value) {
+    const found = JSON.parse(text) as Contract;
+    contractText.value = text;
+    methods.value = new Set(found.methods.map((one) => one.name));
+  }
   whoAmI.value = who;
-  methods.value = new Set(document.methods.map((one) => one.name));
   signedIn.value = "yes";
+}
+
+/** The browser keeps it, and asks whether it is still valid. */
+async function readContract(): Promise<string> {
+  const response = await ask("openrpc.json", { cache: "no-cache" });
+  if (response.status === 401) signedIn.value = "no";
+  if (!response.ok) throw new RpcError(response.status, `The manager answered ${response.status}.`);
+  return response.text();
 }
 
 export async function signIn(token: string): Promise<void> {

@@ -19,6 +19,15 @@ function keep(list: View[]): void {
   localStorage.setItem(NAME, JSON.stringify(list));
 }
 
+/** Questions that are asked often. */
+const USUAL_VIEWS: View[] = [
+  { name: "Failed in 24 hours", query: "sort=-status_change&status=FAILED&status_change=%3C24h" },
+  { name: "Retrying", query: "sort=next_run&status=IDLE&status_reason=retry" },
+  { name: "Paused", query: "sort=status_change&status=QUEUED&status_reason=paused" },
+  { name: "Running longest", query: "sort=status_change&status=EXECUTED" },
+  { name: "Suspect", query: "status_reason=suspect" },
+];
+
 /** @param columns - the columns that are shown */
 export function SavedViews({ columns }: { columns: readonly string[] }) {
   const [naming, setNaming] = useState(false);
@@ -32,6 +41,17 @@ export function SavedViews({ columns }: { columns: readonly string[] }) {
 
   return (
     <div class="row wrap" role="group" aria-label="Saved views">
+      {USUAL_VIEWS.map((one) => (
+        <a
+          data-screen
+          key={one.name}
+          class="view usual"
+          href={`${url("tasks")}?${one.query}`}
+          aria-current={viewQuery(new URLSearchParams(one.query), columns) === here ? "page" : undefined}
+        >
+          {one.name}
+        </a>
+      ))}
       {views.value.map((one) => (
         <span key={one.name} class="view">
           <a data-screen class="break" href={`${url("tasks")}?${one.query}`} aria-current={one.query === here ? "page" : undefined}>

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { COLUMNS, columnsOf, columnsText, toggled, USUAL } from "../src/columns";
+import { COLUMNS, columnsOf, columnsText, moved, orderOf, toggled, USUAL } from "../src/columns";
 import { readViews, viewQuery, withoutView, withView } from "../src/views";
 
-test("columns are shown in the order of the list, the usual ones unless others are named", () => {
+test("columns are shown in the order in which they are named, the usual ones unless others are named", () => {
   assert.deepEqual(columnsOf(null), USUAL);
   assert.deepEqual(columnsOf(""), USUAL);
-  assert.deepEqual(columnsOf("stage,group,nothing,stage"), ["group", "stage"]);
+  assert.deepEqual(columnsOf("stage,group,nothing,stage"), ["stage", "group"]);
   assert.deepEqual(columnsOf("none"), []);
 });
 
@@ -17,8 +17,26 @@ test("the text of columns is read back, and there is none for the usual ones", (
 
 test("a column is added and taken away", () => {
   const more = toggled(null, "group");
-  assert.deepEqual(columnsOf(more), ["app_name", "group", ...USUAL.slice(1)]);
+  assert.deepEqual(columnsOf(more), [...USUAL, "group"]);
   assert.equal(toggled(more, "group"), null);
+});
+
+test("a column is moved to the left and to the right, and not beyond the ends", () => {
+  const [first, second, ...rest] = USUAL;
+  const text = moved(null, first, 1);
+  assert.deepEqual(columnsOf(text), [second, first, ...rest]);
+  assert.equal(moved(text, first, -1), null);
+  assert.equal(moved(null, first, -1), null);
+  assert.equal(moved(null, rest.at(-1), 1), null);
+  assert.equal(moved(null, "labels", 1), null);
+});
+
+test("a click on a head sorts, and the next one the other way round", () => {
+  assert.deepEqual(orderOf("since", "-created"), { now: "none", next: "-status_change" });
+  assert.deepEqual(orderOf("since", "-status_change"), { now: "descending", next: "status_change" });
+  assert.deepEqual(orderOf("app_name", "id"), { now: "none", next: "app_name" });
+  assert.deepEqual(orderOf("app_name", "app_name"), { now: "ascending", next: "-app_name" });
+  assert.equal(orderOf("labels", "id"), null);
 });
 
 test("a view keeps filters, order and columns, and not the page of the list", () => {

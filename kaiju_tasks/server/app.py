@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 
-import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 from aiohttp.typedefs import Middleware
 
@@ -13,8 +12,9 @@ from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.registry import TITLE
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Access, access, may_call, sight_of
-from kaiju_tasks.rpc import Registry, document_for, servers
+from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server.console import asset, page
+from kaiju_tasks.server.contract import Contract
 from kaiju_tasks.server.entrance import ADMISSION, Entrance, Handler
 from kaiju_tasks.server.front import FRONT, Front, behind_proxy, front_of
 from kaiju_tasks.server.guard import Guard
@@ -37,8 +37,7 @@ FRAMES = web.AppKey("frames", Frames)
 METRICS = web.AppKey("metrics", Metrics)
 SIGN_IN = web.AppKey("sign_in", SignIn)
 READINESS = web.AppKey("readiness", Readiness)
-OPENRPC = web.AppKey("openrpc", dict)
-REGISTRY = web.AppKey("registry", Registry)
+CONTRACT = web.AppKey("contract", Contract)
 SOCKETS = web.AppKey("sockets", Sockets)
 TRAFFIC = web.AppKey("traffic", Traffic)
 
@@ -70,8 +69,7 @@ def create_app(manager: Manager, registry: Registry, settings: Settings) -> web.
     app[FRAMES] = frames = Frames(manager, registry, settings)
     app[METRICS] = Metrics(manager)
     app[READINESS] = Readiness(manager)
-    app[OPENRPC] = api_document(registry)
-    app[REGISTRY] = registry
+    app[CONTRACT] = Contract(registry, api_document(registry), TITLE)
     app[TRAFFIC] = traffic = Traffic(frames.largest)
     app[POSTS] = Posts(manager.auth, frames, traffic)
     entrance = Entrance(manager.auth)
@@ -163,9 +161,7 @@ async def _to_page(request: web.Request) -> web.StreamResponse:
 
 async def _openrpc(request: web.Request) -> web.StreamResponse:
     caller = Caller(request[ADMISSION].principal)
-    document = document_for(request.app[REGISTRY], request.app[OPENRPC], caller)
-    document["servers"] = servers(TITLE, rpc_url(request))
-    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+    return request.app[CONTRACT].answer(request, caller, rpc_url(request))
 
 
 async def _healthz(request: web.Request) -> web.StreamResponse:

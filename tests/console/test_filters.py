@@ -95,8 +95,8 @@ async def test_columns_are_chosen_and_remembered(url: str, client: Client, page:
     await unfold(page)
     await page.get_by_text("Columns", exact=True).click()
     menu = page.get_by_role("group", name="Columns")
-    await menu.get_by_label("Labels").check()
-    await menu.get_by_label("Stage").uncheck()
+    await menu.get_by_role("checkbox", name="Labels").check()
+    await menu.get_by_role("checkbox", name="Stage").uncheck()
     heads = page.locator("thead th:not(.pick)")
     now = ["Status", "Task", "Stream", "Retries", "Since", "Next run", "Labels"]
     await expect(heads).to_have_text(now)
@@ -140,3 +140,55 @@ async def test_a_view_is_saved_opened_and_deleted(url: str, client: Client, page
     await expect(tasks(page)).to_have_text(["c"])
     await expect(link).to_have_count(0)
     assert await page.evaluate("window.hacked") is None
+
+
+async def test_a_click_on_a_head_sorts(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks")
+    await wide(page)
+    await expect(tasks(page)).to_have_text(["c", "b", "a"])
+    head = page.get_by_role("columnheader", name="Task")
+    await head.get_by_role("button").click()
+    await expect(tasks(page)).to_have_text(["a", "b", "c"])
+    await expect(head).to_have_attribute("aria-sort", "ascending")
+    await head.get_by_role("button").click()
+    await expect(head).to_have_attribute("aria-sort", "descending")
+    await expect(tasks(page)).to_have_text(["c", "b", "a"])
+    assert "sort=-id" in page.url
+    await page.reload()
+    await expect(head).to_have_attribute("aria-sort", "descending")
+    await page.go_back()
+    await expect(tasks(page)).to_have_text(["a", "b", "c"])
+
+
+async def test_columns_are_moved(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks?columns=group,stage,since")
+    await wide(page)
+    await page.get_by_text("Columns", exact=True).click()
+    await page.get_by_role("button", name="Move Since to the left").click()
+    await page.get_by_role("button", name="Move Since to the left").click()
+    heads = page.locator("thead th:not(.pick)")
+    await expect(heads).to_have_text(["Status", "Task", "Since", "Group", "Stage"])
+    await expect(page.get_by_role("button", name="Move Since to the left")).to_be_disabled()
+    assert "columns=since%2Cgroup%2Cstage" in page.url
+
+
+async def test_numbers_and_times_are_compared(url: str, client: Client, page: Page) -> None:
+    await page.goto(f"{url}/tasks")
+    await wide(page)
+    box = page.get_by_role("combobox", name="Filter")
+    await box.fill("exit code: lots")
+    await box.press("Enter")
+    await expect(page.get_by_text("exit code can be 0, >0, 1..3.")).to_be_visible()
+    await expect(tasks(page)).to_have_count(3)
+    await box.fill("exit code > 0")
+    await box.press("Enter")
+    await expect(tasks(page)).to_have_text(["c"])
+    await box.fill("created: <24h")
+    await box.press("Enter")
+    await expect(page.get_by_role("group", name="Filters").get_by_role("button")).to_have_count(2)
+    await expect(tasks(page)).to_have_text(["c"])
+    await box.fill("created: >24h")
+    await box.press("Enter")
+    await expect(page.get_by_role("main")).to_contain_text("No task matches these filters.")
+    await page.goto(f"{url}/tasks?retries=many")
+    await expect(page.get_by_role("alert")).to_contain_text("conditions.retries")

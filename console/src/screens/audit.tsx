@@ -2,6 +2,7 @@
 
 import { plural } from "../format";
 import { Needs, Pages, usePages } from "../pages";
+import { query, setQuery } from "../router";
 import type { AuditRecord } from "../types";
 import { Empty, Failure, Head, Json, Table, TaskLink, When } from "../ui";
 
@@ -11,14 +12,53 @@ export const Audit = () => (
   </Needs>
 );
 
+/** What can be filtered by, and what it is called. */
+const FIELDS: Record<string, string> = { user_id: "Who", action: "Action, such as tasks.reset or tasks.%", target: "Target" };
+
+function auditConditions(params: URLSearchParams): Record<string, unknown> {
+  const given = Object.keys(FIELDS).map((name): [string, string] => [name, params.get(name) ?? ""]);
+  return Object.fromEntries(
+    given.filter(([, text]) => text !== "").map(([name, text]) => [name, text.includes("%") ? { like: text } : text]),
+  );
+}
+
+function Filters() {
+  return (
+    <form
+      class="row wrap bottom"
+      role="search"
+      aria-label="Filter the audit"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const form = new FormData(event.currentTarget);
+        const given = Object.keys(FIELDS).map((name) => [name, String(form.get(name)).trim()]);
+        setQuery({ ...Object.fromEntries(given), cursor: null });
+      }}
+    >
+      {Object.entries(FIELDS).map(([name, title]) => {
+        const value = query.value.get(name) ?? "";
+        return (
+          <label key={name} class="field">
+            <span>{title}</span>
+            <input name={name} key={value} defaultValue={value} autocomplete="off" />
+          </label>
+        );
+      })}
+      <button type="submit">Filter</button>
+    </form>
+  );
+}
+
 function AuditList() {
-  const list = usePages<AuditRecord>("audit.list", {}, () => true);
+  const conditions = auditConditions(query.value);
+  const list = usePages<AuditRecord>("audit.list", { conditions }, () => true);
   return (
     <>
       <Head title="Audit" />
       <p class="muted">{list.data ? plural(list.data.count, "action") : ""}</p>
+      <Filters />
       <Failure error={list.error} retry={list.reload} />
-      {list.data?.data.length === 0 ? <Empty title="No audit records." /> : null}
+      {list.data?.data.length === 0 ? <Empty title={Object.keys(conditions).length ? "No action matches these filters." : "No audit records."} /> : null}
       {list.data?.data.length ? (
         <Table label="Audit">
           <thead>

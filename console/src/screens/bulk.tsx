@@ -71,7 +71,7 @@ function List() {
 }
 
 function One({ id }: { id: string }) {
-  const one = useQuery(`bulk ${id}`, () => call<BulkCall>("bulk.get", { id }), () => false, PROGRESS_SECONDS);
+  const one = useQuery(`bulk ${id}`, () => call<BulkCall>("bulk.get", { id }), undefined, PROGRESS_SECONDS);
   const bulk = one.data;
 
   async function stop(): Promise<void> {

@@ -16,7 +16,7 @@ export const Commands = () => (
 );
 
 function Catalogue() {
-  const list = useQuery("commands", () => call<CommandView[]>("executors.commands"), () => false, 30);
+  const list = useQuery("commands", () => call<CommandView[]>("executors.commands"), undefined, 30);
   const word = query.value.get("q") ?? "";
   const found = (list.data ?? []).filter((one) => matches(one, word.toLowerCase()));
   const streams = [...new Set(found.map((one) => one.app_name))].sort();

@@ -3,6 +3,7 @@
 import { NO_RIGHT } from "../actions";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
+import { url } from "../router";
 import { call, may } from "../rpc";
 import type { Executor } from "../types";
 import { attempt, Button, confirm, Empty, Failure, Head, StatusChip, Table, When } from "../ui";
@@ -83,7 +84,13 @@ function ExecutorList() {
                 </td>
                 <td class="wide">{one.app_names.join(", ")}</td>
                 <td class="number nowrap">
-                  {one.running} of {one.capacity}
+                  <a
+                    data-screen
+                    aria-label={`${one.running} of ${one.capacity} tasks at ${one.id}`}
+                    href={url("tasks", { executor_id: one.id, status: "EXECUTED" })}
+                  >
+                    {one.running} of {one.capacity}
+                  </a>
                 </td>
                 <td class="nowrap">
                   <When at={one.last_ping} />

@@ -4,7 +4,8 @@ import { count, plural } from "../format";
 import { useQuery } from "../live";
 import { url } from "../router";
 import { call, may, systemInfo } from "../rpc";
-import type { Executor, ListedTask, Notification, Page, Pause, Status, SystemView } from "../types";
+import type { Executor, ListedTask, Notification, Page, Pause, Status, StreamInfo, SystemView } from "../types";
+import { Trends } from "../trends";
 import { Empty, Failure, Head, StatusChip, Table } from "../ui";
 
 interface Need {
@@ -17,6 +18,7 @@ interface Known {
   info: SystemView;
   executors: Executor[];
   pauses: Pause[];
+  streams: StreamInfo[];
   awaited: number;
   notifications: number;
 }
@@ -26,10 +28,11 @@ const STATUSES: Status[] = ["QUEUED", "EXECUTED", "WAITING", "SUSPENDED", "IDLE"
 async function ask(): Promise<Known> {
   const one = { limit: 1 };
   const waiting = { status: "WAITING", status_reason: "message" };
-  const [info, executors, pauses, awaited, notifications] = await Promise.all([
+  const [info, executors, pauses, streams, awaited, notifications] = await Promise.all([
     systemInfo(),
     may("executors.list") ? call<Executor[]>("executors.list") : [],
     may("pauses.list") ? call<Pause[]>("pauses.list") : [],
+    may("streams.list") ? call<StreamInfo[]>("streams.list") : [],
     may("tasks.list") ? call<Page<ListedTask>>("tasks.list", { ...one, conditions: waiting }) : null,
     may("notifications.list")
       ? call<Page<Notification>>("notifications.list", { ...one, conditions: { enabled: true } })
@@ -39,6 +42,7 @@ async function ask(): Promise<Known> {
     info,
     executors,
     pauses,
+    streams,
     awaited: awaited?.count ?? 0,
     notifications: notifications?.count ?? 0,
   };
@@ -48,13 +52,12 @@ function sum(info: SystemView, status: Status): number {
   return Object.values(info.tasks).reduce((all, one) => all + (one[status] ?? 0), 0);
 }
 
-function needsOf({ info, executors, pauses, awaited, notifications }: Known): Need[] {
+function needsOf({ info, executors, pauses, streams, awaited, notifications }: Known): Need[] {
   const failed = sum(info, "FAILED");
   const held = sum(info, "SUSPENDED");
   const lost = executors.filter((one) => ["LOST", "SUSPENDED"].includes(one.status)).length;
   const active = pauses.filter((one) => one.active).length;
-  const idle = executors.some((one) => one.status === "ACTIVE");
-  const queued = sum(info, "QUEUED");
+  const suspect = streams.reduce((all, one) => all + one.suspect, 0);
   const needs: (Need | false)[] = [
     failed > 0 && {
       title: `${plural(failed, "task has", "tasks have")} failed`,
@@ -66,13 +69,18 @@ function needsOf({ info, executors, pauses, awaited, notifications }: Known): Ne
       text: "An answer is required.",
       href: url("waiting"),
     },
-    queued > 0 &&
-      !idle &&
-      may("executors.list") && {
-        title: `${plural(queued, "task is", "tasks are")} queued, and no executor is connected`,
-        text: "Start an executor for their streams.",
-        href: url("executors"),
-      },
+    ...streams
+      .filter((one) => one.ready > 0 && one.executors === 0)
+      .map(({ app_name, ready }) => ({
+        title: `${plural(ready, "task waits", "tasks wait")} in ${app_name}, and no executor takes ${ready === 1 ? "it" : "them"}`,
+        text: `Start an executor of the stream ${app_name}.`,
+        href: url("tasks", { app_name, status: "QUEUED", sort: "status_change" }),
+      })),
+    suspect > 0 && {
+      title: `${plural(suspect, "task is", "tasks are")} suspect`,
+      text: "The executors that ran them were lost twice.",
+      href: url("tasks", { status_reason: "suspect" }),
+    },
     lost > 0 && {
       title: `${plural(lost, "executor is", "executors are")} lost or suspended`,
       text: `${lost === 1 ? "Its" : "Their"} tasks were given to other executors.`,
@@ -121,6 +129,7 @@ export function Overview() {
               </li>
             ))}
           </ul>
+          <Trends />
           <section aria-labelledby="streams">
             <h2 id="streams">Streams</h2>
             <Streams info={known.data.info} />

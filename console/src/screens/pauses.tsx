@@ -2,12 +2,35 @@
 
 import { useState } from "preact/hooks";
 import { NO_RIGHT } from "../actions";
-import { duration } from "../format";
+import { count, duration, plural } from "../format";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { call, may } from "../rpc";
 import type { Pause } from "../types";
 import { attempt, Button, confirm, Empty, Failure, Head, Table, When } from "../ui";
+
+type Scope = Partial<Pick<Pause, "app_name" | "group" | "group_id" | "method" | "owner">>;
+
+/** The conditions on the queued tasks that a pause holds, or would hold; null if they cannot be listed. */
+function heldConditions({ app_name, group, group_id, method, owner }: Scope): Record<string, unknown> | null {
+  if (method && /[[\]]/.test(method)) return null;
+  const like = method?.replace(/[\\%_]/g, "\\$&").replaceAll("*", "%").replaceAll("?", "_");
+  const all = { app_name, group, group_id, method: like && { like }, user_id: owner, status: "QUEUED", system: false };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined && value !== ""));
+}
+
+/** The number of queued tasks in a scope; it is asked again every ten seconds. */
+function Held({ scope, words }: { scope: Scope; words: (number: number) => string }) {
+  const conditions = heldConditions(scope);
+  const held = useQuery(
+    `held ${JSON.stringify(conditions)}`,
+    async () => (conditions === null || !may("tasks.count") ? null : (await call<{ count: number }>("tasks.count", { conditions })).count),
+    undefined,
+    10,
+  );
+  if (held.error) return <span class="bad-text">{held.error.message}</span>;
+  return <>{held.data === undefined ? "…" : held.data === null ? "–" : words(held.data)}</>;
+}
 
 export const Pauses = () => (
   <Needs method="pauses.list" title="Pauses">
@@ -45,6 +68,7 @@ function PauseList() {
             <tr>
               <th>State</th>
               <th>What it holds</th>
+              <th class="number">Tasks</th>
               <th>Reason</th>
               <th>By</th>
               <th>Until</th>
@@ -58,6 +82,7 @@ function PauseList() {
                   {pause.active ? <span class="strong">active</span> : "inactive"}
                 </td>
                 <td class="what">{heldBy(pause)}</td>
+                <td class="number">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
                 <td class="what">{pause.reason}</td>
                 <td>{pause.author ?? "–"}</td>
                 <td class="nowrap">
@@ -94,19 +119,28 @@ function heldBy(pause: Pause): string {
 
 function AddPause({ reload }: { reload: () => void }) {
   const [key, setKey] = useState(0);
+  const [scope, setScope] = useState<Scope>({});
   if (!may("pauses.add")) return null;
 
+  const text = (form: FormData, name: string): string | null => String(form.get(name) ?? "").trim() || null;
+
   async function add(form: FormData): Promise<void> {
-    const text = (name: string) => String(form.get(name) ?? "").trim() || null;
-    const minutes = Number(text("minutes"));
+    const minutes = Number(text(form, "minutes"));
     const until = minutes > 0 ? new Date(Date.now() + minutes * 60_000).toISOString() : null;
-    const params = { reason: text("reason"), app_name: text("app_name"), group: text("group"), method: text("method"), until };
+    const params = { reason: text(form, "reason"), ...scopeOf(form), until };
     const done = await attempt(async () => {
       await call("pauses.add", params);
       return "The pause was added.";
     });
-    if (done) setKey(key + 1);
+    if (done) {
+      setKey(key + 1);
+      setScope({});
+    }
     reload();
+  }
+
+  function scopeOf(form: FormData): Scope {
+    return { app_name: text(form, "app_name"), group: text(form, "group"), method: text(form, "method") };
   }
 
   return (
@@ -114,7 +148,8 @@ function AddPause({ reload }: { reload: () => void }) {
       <summary>Add a pause</summary>
       <form
         key={key}
-        class="row wrap"
+        class="row wrap bottom"
+        onInput={(event) => setScope(scopeOf(new FormData(event.currentTarget)))}
         onSubmit={(event) => {
           event.preventDefault();
           void add(new FormData(event.currentTarget));
@@ -144,6 +179,9 @@ function AddPause({ reload }: { reload: () => void }) {
           Add the pause
         </button>
       </form>
+      <p role="status">
+        <Held scope={scope} words={(number) => `It would hold ${plural(number, "queued task")} now, and those that come.`} />
+      </p>
     </details>
   );
 }

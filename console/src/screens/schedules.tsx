@@ -1,12 +1,14 @@
 /** What will run? */
 
 import { useState } from "preact/hooks";
+import { RunChart } from "../chart";
 import { ComingDay } from "../coming";
-import { absolute, duration } from "../format";
+import { cronWords } from "../cronwords";
+import { absolute, duration, plural } from "../format";
 import { useQuery } from "../live";
 import { Needs, Pages, usePages } from "../pages";
-import { call } from "../rpc";
-import type { ListedTask } from "../types";
+import { call, may } from "../rpc";
+import type { ListedRun, ListedTask, Page } from "../types";
 import { Empty, Failure, Head, StatusChip, Table, TaskLink, When } from "../ui";
 
 export const Schedules = () => (
@@ -70,18 +72,47 @@ function ScheduleList() {
 
 function Schedule({ task }: { task: ListedTask }) {
   const [open, setOpen] = useState(false);
-  if (task.cron === null) {
-    if (task.every !== null) return <>every {duration(Number(task.every))}</>;
-    return <span class="muted">{task.status_reason ?? "once"}</span>;
-  }
+  if (task.cron === null && task.every === null) return <span class="muted">{task.status_reason ?? "once"}</span>;
+  const words = task.cron === null ? `every ${duration(Number(task.every))}` : cronWords(task.cron);
   return (
     <details onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
-        <code>{task.cron}</code> {task.timezone ?? "UTC"}
+        {words ?? <code>{task.cron}</code>} <span class="muted">{task.cron === null ? "" : (task.timezone ?? "UTC")}</span>
       </summary>
-      {open ? <Fires cron={task.cron} timezone={task.timezone ?? "UTC"} /> : null}
+      {open ? <Known task={task} words={words} /> : null}
     </details>
   );
+}
+
+const RUNS = 30;
+
+/** Whether a schedule ran, and when it runs next. */
+function Known({ task, words }: { task: ListedTask; words: string | null }) {
+  const { id, cron } = task;
+  const runs = useQuery(`runs of ${id}`, () => (may("runs.list") ? runsOf(id) : Promise.resolve(null)), id);
+  return (
+    <div class="part">
+      {cron !== null && words !== null ? <code>{cron}</code> : null}
+      {cron === null ? null : <Fires cron={cron} timezone={task.timezone ?? "UTC"} />}
+      <Failure error={runs.error} retry={runs.reload} />
+      {runs.data ? (
+        <>
+          <p>
+            Last success: {runs.data.finished === null ? "none" : <When at={runs.data.finished} />}
+            {runs.data.missed ? `; ${plural(runs.data.missed, "missed fire")}` : ""}
+          </p>
+          <RunChart runs={runs.data.last} />
+        </>
+      ) : null}
+    </div>
+  );
+}
+
+async function runsOf(id: string): Promise<{ last: ListedRun[]; finished: number | null; missed: number }> {
+  const ask = (more: object, limit: number): Promise<Page<ListedRun>> =>
+    call("runs.list", { conditions: { task_id: id, ...more }, limit });
+  const [last, finished, missed] = await Promise.all([ask({}, RUNS), ask({ status: "FINISHED" }, 1), ask({ status: "MISSED" }, 1)]);
+  return { last: last.data, finished: finished.data[0]?.ended_at ?? null, missed: missed.count };
 }
 
 function Fires({ cron, timezone }: { cron: string; timezone: string }) {

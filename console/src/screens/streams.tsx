@@ -18,7 +18,7 @@ export const Streams = () => (
 );
 
 function List() {
-  const list = useQuery("streams", () => call<StreamInfo[]>("streams.list"), () => false, EVERY_SECONDS);
+  const list = useQuery("streams", () => call<StreamInfo[]>("streams.list"), undefined, EVERY_SECONDS);
 
   async function pause(one: StreamInfo): Promise<void> {
     const held = one.ready + one.running;

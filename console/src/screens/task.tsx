@@ -1,10 +1,12 @@
 /** What is it doing, why, and what was before? */
 
+import { useEffect, useRef } from "preact/hooks";
 import { ACTIONS, METHODS, NO_RIGHT, perform, refusal, type Action } from "../actions";
 import { Answer } from "../answer";
 import { RunChart } from "../chart";
 import { Comparison } from "../compare";
 import { CopyAs } from "../copy";
+import { cronWords } from "../cronwords";
 import { duration } from "../format";
 import { lengthText } from "../lengths";
 import { useQuery } from "../live";
@@ -12,6 +14,7 @@ import { RunLog } from "../log";
 import { Inbox, Relatives } from "../relations";
 import { go, query, setQuery, url } from "../router";
 import { call, may } from "../rpc";
+import { Definition, TaskAudit, Times } from "../taskparts";
 import type { Command, Explanation, Run, StageRecord, Task as TaskData } from "../types";
 import { Versions } from "../versions";
 import { attempt, Button, confirm, Copy, Empty, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
@@ -20,7 +23,7 @@ const RUNS = 50;
 
 export function Task() {
   const id = query.value.get("id") ?? "";
-  const task = useQuery(`task ${id}`, () => call<TaskData>("tasks.get", { id }), (event) => event.id === id, 30);
+  const task = useQuery(`task ${id}`, () => call<TaskData>("tasks.get", { id }), id, 30);
   if (task.data) return <Known key={id} task={task.data} reload={task.reload} error={task.error} />;
   const missing = task.error?.code === 404;
   return (
@@ -43,18 +46,18 @@ export function Task() {
 function Known({ task, reload, error }: { task: TaskData; reload: () => void; error: Query["error"] }) {
   const id = task.id;
   const job = query.value.get("run") ?? task.job_id;
-  const state = `${task.status} ${task.stage} ${task.retries} ${task.job_id}`;
-  const why = useQuery(
-    `explain ${id} ${state}`,
-    () => call<Explanation>("tasks.explain", { id }),
-    (event) => event.id === id,
-    10,
-  );
-  const runs = useQuery(`runs ${id}`, () => call<Run[]>("tasks.runs", { id, limit: RUNS }), (event) => event.id === id);
+  const state = `${task.status} ${task.status_reason} ${task.stage} ${task.retries} ${task.job_id}`;
+  const explained = useRef(state);
+  const why = useQuery(`explain ${id}`, () => call<Explanation>("tasks.explain", { id }), id, 10);
+  useEffect(() => {
+    if (explained.current !== state) why.reload();
+    explained.current = state;
+  }, [state]);
+  const runs = useQuery(`runs ${id}`, () => call<Run[]>("tasks.runs", { id, limit: RUNS }), id);
   const stages = useQuery(
     `stages ${job ?? ""}`,
     () => (job === null ? Promise.resolve([]) : call<StageRecord[]>("tasks.stages", { job_id: job })),
-    (event) => event.id === id,
+    id,
   );
   const current = job === task.job_id;
   const compared = comparedRuns();
@@ -113,6 +116,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
           open={current && task.status !== "FINISHED" && task.status !== "FAILED"}
         />
       ) : null}
+      <Times records={stages.data ?? []} />
       <section aria-labelledby="runs">
         <h2 id="runs">Runs</h2>
         <Failure error={runs.error} retry={runs.reload} />
@@ -126,6 +130,8 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
       <Relatives task={task} />
       <Facts task={task} />
       {may("tasks.versions") ? <Versions id={id} rev={Number(task.rev)} /> : null}
+      <TaskAudit id={id} />
+      <Definition task={task} />
       <details class="card">
         <summary>Raw JSON</summary>
         <Json value={task} label="the task as JSON" />
@@ -455,12 +461,18 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
   );
 }
 
+function scheduleText({ cron, every }: TaskData): string | null {
+  if (cron === null) return every === null ? null : `every ${duration(Number(every))}`;
+  const words = cronWords(cron);
+  return words === null ? cron : `${words} (${cron})`;
+}
+
 function Facts({ task }: { task: TaskData }) {
   const facts: [string, preact.ComponentChildren][] = [
     ["Stream", task.app_name],
     ["Created", <When at={Date.parse(task.created) / 1000} />],
     ["Next run", task.next_run === null ? null : <When at={task.next_run} />],
-    ["Schedule", task.cron ?? (task.every === null ? null : `every ${duration(Number(task.every))}`)],
+    ["Schedule", scheduleText(task)],
     ["Zone", task.timezone],
     ["Executor", task.executor_id],
     ["Retries", `${task.retries} of ${task.max_retries}`],

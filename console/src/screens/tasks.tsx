@@ -1,19 +1,23 @@
 /** Which tasks…? */
 
+import { untracked } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { actOnAll, BULK_ACTIONS, bulkRefusal, type Conditions } from "../bulk";
 import { CopyAs } from "../copy";
 import { FilterBox, FilterChips } from "../filterbar";
 import { conditionsOf, keep, learnFrom } from "../filters";
-import { count } from "../format";
+import { count, now } from "../format";
 import { ColumnMenu, Grid, READ, useColumns } from "../grid";
-import { useQuery, type Query, type TaskEvent } from "../live";
+import { useQuery, type Query } from "../live";
+import { AGAIN_SECONDS } from "../pages";
 import { listOf, query, setQuery, toggleIn, url } from "../router";
 import { call, systemInfo } from "../rpc";
 import { SavedViews } from "../savedviews";
+import type { TaskEvent } from "../socket";
 import type { ListedTask, Page, Status, SystemView } from "../types";
 import { Button, Empty, Failure, Folded, Head, StatusChip } from "../ui";
 import { viewQuery } from "../views";
+import { inUtc } from "../zone";
 
 const STATUSES: Status[] = ["FAILED", "EXECUTED", "QUEUED", "WAITING", "SUSPENDED", "IDLE", "FINISHED"];
 const SORTS: Record<string, string> = {
@@ -31,15 +35,16 @@ const known = new Map<string, Set<string>>();
 
 export function Tasks() {
   const params = query.value;
-  const conditions = conditionsOf(params);
+  const conditions = conditionsAt(params);
   const sort = params.get("sort") ?? "-created";
   const cursor = params.get("cursor");
   const columns = useColumns();
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const page: Query<Page<ListedTask>> = useQuery(
-    `tasks?${viewQuery(params, [])}&${cursor}`,
-    () => call<Page<ListedTask>>("tasks.list", { conditions, sort: [sort], cursor, limit: PAGE, columns: READ }),
+    `tasks?${viewQuery(params, [])}&${cursor}&${inUtc()}`,
+    () => call<Page<ListedTask>>("tasks.list", { conditions: conditionsAt(params), sort: [sort], cursor, limit: PAGE, columns: READ }),
     (event) => concerns(event, conditions, page.data),
+    AGAIN_SECONDS,
   );
   const info = useQuery("tasks info", systemInfo, () => true, 15);
   const rows = page.data?.data ?? [];
@@ -62,7 +67,7 @@ export function Tasks() {
             reload={page.reload}
           />
           {rows.length ? (
-            <Grid rows={rows} columns={columns} chosen={chosen} select={setSelected} />
+            <Grid rows={rows} columns={columns} sort={sort} chosen={chosen} select={setSelected} />
           ) : (
             <Nothing filtered={Object.keys(conditions).length > 0} />
           )}
@@ -87,6 +92,11 @@ export function Tasks() {
       )}
     </>
   );
+}
+
+/** The conditions of an address at this moment: some are lengths of time up to now. */
+function conditionsAt(params: URLSearchParams): Conditions {
+  return conditionsOf(params, untracked(now), inUtc());
 }
 
 function Nothing({ filtered }: { filtered: boolean }) {
@@ -116,6 +126,7 @@ function Filters({ info, sort, columns }: { info: SystemView | undefined; sort: 
   const on = listOf("status");
   const stream = params.get("app_name");
 
+  const sorts = sort in SORTS ? SORTS : { ...SORTS, [sort]: sort.replace(/^-(.*)/, "$1, largest first") };
   return (
     <div class="filters">
       <div class="row wrap statuses" role="group" aria-label="Status">
@@ -139,7 +150,7 @@ function Filters({ info, sort, columns }: { info: SystemView | undefined; sort: 
           <label class="field">
             <span>Order</span>
             <select value={sort} onChange={(event) => setQuery({ sort: event.currentTarget.value, cursor: null })}>
-              {Object.entries(SORTS).map(([name, title]) => (
+              {Object.entries(sorts).map(([name, title]) => (
                 <option key={name} value={name}>
                   {title}
                 </option>

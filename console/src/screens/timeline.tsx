@@ -84,7 +84,7 @@ function View() {
       const at = now();
       return reader.current.read(rangeOf(params, at), stream, task, at);
     },
-    () => false,
+    undefined,
     AGAIN_SECONDS,
   );
   if (fleet.data) kept.current = fleet.data;
@@ -593,7 +593,7 @@ function Chosen({ bar }: { bar: Bar }) {
   const stages = useQuery(
     `timeline stages ${job ?? ""}`,
     () => (job === null ? Promise.resolve([]) : call<StageRecord[]>("tasks.stages", { job_id: job })),
-    (event) => event.id === bar.task,
+    bar.task,
   );
   return (
     <section class="card" aria-labelledby="chosen">
