@@ -1,16 +1,22 @@
 /** The coming day of schedules, hour by hour, and the fires that were missed. */
 
-import { count, plural } from "./format";
+import { count, mark, plural } from "./format";
 import { useQuery } from "./live";
-import { url } from "./router";
+import { query, setQuery, url } from "./router";
 import { call, may } from "./rpc";
 import type { ComingFire, ListedRun, Page } from "./types";
 import { Failure, TaskLink } from "./ui";
+import { zoneOffset } from "./zone";
 
-const HOURS = 24;
 const HOUR = 3600;
+const DAY = 86_400;
 const MOST = 1000;
 const LISTED = 12;
+const SPANS: Record<string, [title: string, steps: number, step: number]> = {
+  day: ["24 h", 24, HOUR],
+  week: ["7 days", 7, DAY],
+  month: ["30 days", 30, DAY],
+};
 
 interface Fires {
   data: ComingFire[];
@@ -23,14 +29,32 @@ export function ComingDay() {
 }
 
 function Hours() {
-  const coming = useQuery("coming", () => call<Fires>("schedules.upcoming", { limit: MOST }), undefined, 60);
+  const chosen = query.value.get("span") ?? "";
+  const span = Object.hasOwn(SPANS, chosen) ? chosen : "day";
+  const [, steps, step] = SPANS[span] as [string, number, number];
+  const coming = useQuery(
+    `coming ${span}`,
+    () => call<Fires>("schedules.upcoming", { limit: MOST, end: Date.now() / 1000 + steps * step }),
+    undefined,
+    60,
+  );
   const missed = useQuery("missed", missedCount, undefined, 60);
   const fires = coming.data?.data ?? [];
-  const hours = byHour(fires, Date.now() / 1000);
+  const hours = bySteps(fires, Date.now() / 1000, steps, step, zoneOffset);
   const most = Math.max(1, ...hours.map((one) => one.fires.length));
+  const name = (at: number): string => mark(at, step);
   return (
     <section aria-labelledby="coming">
-      <h2 id="coming">The next {HOURS} hours</h2>
+      <div class="row wrap">
+        <h2 id="coming">Coming fires</h2>
+        <div class="segmented" role="group" aria-label="Time">
+          {Object.entries(SPANS).map(([name, [title]]) => (
+            <button type="button" key={name} aria-pressed={span === name} onClick={() => setQuery({ span: name }, true)}>
+              {title}
+            </button>
+          ))}
+        </div>
+      </div>
       <Failure error={coming.error} retry={coming.reload} />
       {missed.data ? (
         <p>
@@ -46,14 +70,14 @@ function Hours() {
             <li key={hour.start}>
               <details>
                 <summary>
-                  <span class="clock">{clock(hour.start)}</span>
-                  <meter min={0} max={most} value={hour.fires.length} aria-label={`Fires from ${clock(hour.start)}`} />
+                  <span class="clock">{name(hour.start)}</span>
+                  <meter min={0} max={most} value={hour.fires.length} aria-label={`Fires from ${name(hour.start)}`} />
                   <span class="number">{hour.fires.length ? count(hour.fires.length) : ""}</span>
                 </summary>
                 <ul class="ids">
                   {hour.fires.slice(0, LISTED).map((one, at) => (
                     <li key={at}>
-                      {clock(Number(one.at))} <TaskLink id={one.id} />
+                      {mark(Number(one.at), 60)} <TaskLink id={one.id} />
                       {["IDLE", "FINISHED", "FAILED"].includes(one.status) ? "" : ` (${one.status} now)`}
                     </li>
                   ))}
@@ -84,14 +108,16 @@ interface Hour {
   fires: ComingFire[];
 }
 
-/** The hours that have a fire, in their order. */
-export function byHour(fires: ComingFire[], now: number): Hour[] {
-  const first = Math.floor(now / HOUR) * HOUR;
-  const hours = Array.from({ length: HOURS + 1 }, (_, at) => ({ start: first + at * HOUR, fires: [] as ComingFire[] }));
-  for (const fire of fires) hours[Math.floor((Number(fire.at) - first) / HOUR)]?.fires.push(fire);
-  return hours.filter((one) => one.fires.length > 0);
-}
-
-function clock(at: number): string {
-  return new Date(at * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+/** The hours or days that have a fire, in their order.
+ *
+ * @param offset - seconds by which the clock of the zone is ahead of UTC at a time
+ */
+export function bySteps(fires: ComingFire[], now: number, steps: number, step: number, offset: (time: number) => number): Hour[] {
+  const first = Math.floor((now + offset(now)) / step) * step;
+  const found = Array.from({ length: steps + 1 }, (_, at) => ({ start: first + at * step, fires: [] as ComingFire[] }));
+  for (const fire of fires) {
+    const at = Number(fire.at);
+    found[Math.floor((at + offset(at) - first) / step)]?.fires.push(fire);
+  }
+  return found.filter((one) => one.fires.length > 0).map((one) => ({ ...one, start: one.start - offset(one.start - offset(now)) }));
 }

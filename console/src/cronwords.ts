@@ -45,6 +45,7 @@ function timeWords(minute: string, hour: string): string | null {
   }
   if (at === null) return null;
   const hours = stepOf(hour, 24);
+  if (hours === 1) return timeWords(minute, "*");
   if (hours) return at.length === 1 ? `every ${hours} hours${at[0] ? `, ${at[0]} min past` : ""}` : null;
   const fixed = numbersOf(hour, 23);
   if (fixed === null || fixed.length * at.length > TIMES_MOST) return null;

@@ -14,3 +14,18 @@ export function lengthText(from: Time, to: Time): string {
   const seconds = between(from, to);
   return seconds === null ? "–" : duration(seconds);
 }
+
+interface Attempt {
+  queued_at: number | null;
+  ended_at: number | null;
+}
+
+/** Attempts of a run in their order, each queued only since the one before it has ended: stages of one lease share the time at which the run was queued. */
+export function inTurn<T extends Attempt>(attempts: readonly T[]): T[] {
+  let free = 0;
+  return attempts.map((one) => {
+    const queued = one.queued_at === null ? null : Math.max(Number(one.queued_at), free);
+    free = Math.max(free, Number(one.ended_at ?? 0));
+    return { ...one, queued_at: queued };
+  });
+}

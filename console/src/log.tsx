@@ -28,7 +28,7 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
   const [follows, setFollows] = useState(open);
   const box = useRef<HTMLDivElement>(null);
   const top = useRef(0);
-  const log = useQuery(`log ${job}`, () => readOn(job, kept.current), (event) => event.id === id);
+  const log = useQuery(`log ${job}`, () => readOn(job, kept.current), id);
   const lines = log.data?.lines ?? [];
   const stages = [...new Set(lines.map((one) => one.stage))].sort((a, b) => a - b);
   const shown = stage === null ? lines : lines.filter((one) => one.stage === stage);

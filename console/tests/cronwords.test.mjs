@@ -9,6 +9,8 @@ test("simple expressions are put into words", () => {
     ["0 * * * *", "every hour"],
     ["@hourly", "every hour"],
     ["17 * * * *", "every hour, 17 min past"],
+    ["17 */1 * * *", "every hour, 17 min past"],
+    ["*/1 * * * *", "every minute"],
     ["0 */6 * * *", "every 6 hours"],
     ["30 */2 * * *", "every 2 hours, 30 min past"],
     ["0 3 * * *", "at 03:00, every day"],

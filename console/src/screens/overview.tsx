@@ -88,12 +88,12 @@ function needsOf({ info, executors, pauses, streams, awaited, notifications }: K
     },
     held > 0 && {
       title: `${plural(held, "task is", "tasks are")} suspended`,
-      text: "They continue when they are resumed.",
+      text: `${held === 1 ? "It continues when it is" : "They continue when they are"} resumed.`,
       href: url("tasks", { status: "SUSPENDED" }),
     },
     active > 0 && {
-      title: `${plural(active, "pause holds", "pauses hold")} tasks`,
-      text: "They continue when the pause ends.",
+      title: `${plural(active, "pause is", "pauses are")} active`,
+      text: "The tasks that they hold continue when they end.",
       href: url("pauses"),
     },
     notifications > 0 && {

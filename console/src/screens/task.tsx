@@ -8,7 +8,7 @@ import { Comparison } from "../compare";
 import { CopyAs } from "../copy";
 import { cronWords } from "../cronwords";
 import { duration } from "../format";
-import { lengthText } from "../lengths";
+import { inTurn, lengthText } from "../lengths";
 import { useQuery } from "../live";
 import { RunLog } from "../log";
 import { Inbox, Relatives } from "../relations";
@@ -56,7 +56,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
   const runs = useQuery(`runs ${id}`, () => call<Run[]>("tasks.runs", { id, limit: RUNS }), id);
   const stages = useQuery(
     `stages ${job ?? ""}`,
-    () => (job === null ? Promise.resolve([]) : call<StageRecord[]>("tasks.stages", { job_id: job })),
+    () => (job === null ? Promise.resolve([]) : call<StageRecord[]>("tasks.stages", { job_id: job }).then(inTurn)),
     id,
   );
   const current = job === task.job_id;

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { absolute, count, duration, mark, now, plural } from "../format";
 import { FleetReader, RUNS_MAX, type Fleet, type Range } from "../fleet";
+import { inTurn } from "../lengths";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { query, setQuery, url } from "../router";
@@ -592,7 +593,7 @@ function Chosen({ bar }: { bar: Bar }) {
   const { job } = bar;
   const stages = useQuery(
     `timeline stages ${job ?? ""}`,
-    () => (job === null ? Promise.resolve([]) : call<StageRecord[]>("tasks.stages", { job_id: job })),
+    () => (job === null ? Promise.resolve([]) : call<StageRecord[]>("tasks.stages", { job_id: job }).then(inTurn)),
     bar.task,
   );
   return (
