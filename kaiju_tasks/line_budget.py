@@ -45,6 +45,22 @@ class LineBudget:
         self._left_out += not admitted
         return admitted
 
+    def is_spent(self) -> bool:
+        """Whether no line at level info is admitted now. What writes many lines asks once."""
+        log = self._log
+        if not log.isEnabledFor(logging.INFO):
+            return True
+        return (
+            self._left <= 0
+            and steady_seconds() < self._until
+            and not log.isEnabledFor(logging.DEBUG)
+        )
+
+    def leave_out(self, lines: int) -> None:
+        """Count lines at level info that were not written, because the budget is spent."""
+        if self._log.isEnabledFor(logging.INFO):
+            self._left_out += lines
+
     def _begin(self, now: float) -> None:
         self._until = now + SECOND
         self._left, self._grave_left = LINES, GRAVE_LINES

@@ -1,11 +1,10 @@
 """The definition of a task: the part that does not change while the task runs."""
 
-from functools import cached_property
-
 from msgspec import Raw, Struct
 
 from kaiju_tasks.cron import CronSchedule, IntervalSchedule, cron_schedule, every_schedule
 from kaiju_tasks.lifecycle.children import compiled_tasks
+from kaiju_tasks.lifecycle.once import once
 from kaiju_tasks.templates import ANY_ROOT, compiled_condition, compiled_template
 from kaiju_tasks.types import (
     HOOKS,
@@ -165,28 +164,22 @@ class Definition(Struct, kw_only=True, omit_defaults=True, dict=True):
         assert self.every is not None
         return every_schedule(self.every, anchor)
 
-    @property
+    @once
     def takes_messages(self) -> bool:
         return self.hooks.take_messages
 
-    @property
+    @once
     def hook_results(self) -> frozenset[int]:
         """Stages whose results the manager needs to fill the templates of hooks."""
         return self.hooks.read
 
-    @cached_property
+    @once
     def stage_of_name(self) -> dict[str, int]:
         return {c.name: i for i, c in enumerate(self.commands) if c.name is not None}
 
-    @property
+    @once
     def hooks(self) -> "Hooks":
-        """The hooks of the commands. Cached by hand, because cached_property takes a lock."""
-        known: Hooks | None = self.__dict__.get("_hooks")
-        if known is None:
-            known = self.__dict__["_hooks"] = self._look_at_hooks()
-        return known
-
-    def _look_at_hooks(self) -> "Hooks":
+        """The hooks of the commands."""
         stages = tuple(i for i, command in enumerate(self.commands) if command.method in HOOKS)
         if not stages:
             return NO_HOOKS

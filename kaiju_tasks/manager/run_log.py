@@ -25,14 +25,21 @@ _decode_error = msgspec.json.Decoder(TaskError).decode
 def log_changes(changes: Iterable[Change]) -> None:
     """Log what committed changes ended: a failed run at level error, a lost lease at level
     warning, everything else at level info."""
+    spent, left_out = budget.is_spent(), 0
     for change in changes:
         step = change.step
         for attempt in step.attempts:
             if attempt.rescued and attempt.outcome in MOVES:
                 _log_move(attempt, step.row)
         for run in step.runs:
-            if run.status != RunOutcome.MISSED:
+            if run.status == RunOutcome.MISSED:
+                continue
+            if spent and run.error is None:
+                left_out += 1
+            else:
                 _log_end(run, step.row)
+    if left_out:
+        budget.leave_out(left_out)
 
 
 def _log_move(attempt: Attempt, row: Row) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kaiju_tasks.lifecycle import RunRecord
 from kaiju_tasks.manager.loop import Loop
@@ -38,6 +39,8 @@ RUNS: dict[str, StatName] = {
 }
 
 Key = tuple[int, str, str, int]
+Tally = list[Any]
+"""A number and a total of seconds."""
 
 
 class Stats:
@@ -52,7 +55,7 @@ class Stats:
         self._store = store
         self._clock = clock
         self._manager_id = manager_id
-        self._counts: dict[Key, tuple[int, float]] = {}
+        self._counts: dict[Key, Tally] = {}
         self._left_out = 0
         self._loop = Loop(
             "writing statistics", wait=self._wait, work=self.write, retry_seconds=WRITE_SECONDS
@@ -72,51 +75,53 @@ class Stats:
         await asyncio.sleep(WRITE_SECONDS)
 
     def count(self, changes: Sequence[Change]) -> None:
-        """Count committed changes."""
-        minute = int(self._clock.now()) // MINUTE * MINUTE
+        """Count committed changes. Every step passes here, so it calls no function of Python for
+        those that go well."""
+        found: list[tuple[str, StatName, float | None]] = []
+        note = found.append
         for change in changes:
             step = change.step
             row = step.row
+            app_name = row.app_name
             for attempt in step.attempts:
                 if (name := STAGES.get(attempt.outcome)) is not None:
-                    self._add(minute, row.app_name, name)
+                    note((app_name, name, None))
                 if attempt.outcome == Outcome.FINISHED and attempt.started_at is not None:
                     seconds = attempt.ended_at - attempt.started_at
-                    self._measure(minute, row.app_name, StatName.STAGE_SECONDS, seconds)
+                    note((app_name, StatName.STAGE_SECONDS, seconds))
             if STARTED in step.events:
-                self._add(minute, row.app_name, StatName.RUNS_STARTED)
+                note((app_name, StatName.RUNS_STARTED, None))
                 if row.run_queued_at is not None and row.run_started_at is not None:
                     wait = row.run_started_at - row.run_queued_at
-                    self._measure(minute, row.app_name, StatName.QUEUE_SECONDS, wait)
-            if step.runs:
-                self._count_runs(minute, change)
+                    note((app_name, StatName.QUEUE_SECONDS, wait))
+            for run in step.runs:
+                note((app_name, RUNS[run.status] if run.error is None else _name_of(run), None))
+                if run.started_at is not None:
+                    note((app_name, StatName.RUN_SECONDS, run.ended_at - run.started_at))
             before = change.before
             if before is not None and before.job_id == row.job_id and row.retries > before.retries:
-                self._add(minute, row.app_name, StatName.RUNS_RETRIED)
+                note((app_name, StatName.RUNS_RETRIED, None))
+        if found:
+            self._add(int(self._clock.now()) // MINUTE * MINUTE, found)
 
-    def _count_runs(self, minute: int, change: Change) -> None:
-        app_name = change.step.row.app_name
-        for run in change.step.runs:
-            self._add(minute, app_name, _name_of(run))
-            if run.started_at is not None:
-                seconds = run.ended_at - run.started_at
-                self._measure(minute, app_name, StatName.RUN_SECONDS, seconds)
-
-    def _measure(self, minute: int, app_name: str, name: StatName, seconds: float) -> None:
-        seconds = max(0.0, seconds)
-        self._add(minute, app_name, name, bucket_of(seconds), seconds)
-
-    def _add(
-        self, minute: int, app_name: str, name: StatName, bucket: int = COUNT, total: float = 0.0
-    ) -> None:
-        key = (minute, app_name, name, bucket)
-        known = self._counts.get(key)
-        if known is not None:
-            self._counts[key] = (known[0] + 1, known[1] + total)
-        elif len(self._counts) < KEPT_MAX:
-            self._counts[key] = (1, total)
-        else:
-            self._left_out += 1
+    def _add(self, minute: int, found: Sequence[tuple[str, StatName, float | None]]) -> None:
+        """:param found: with their durations in seconds; None if they are only counted"""
+        counts = self._counts
+        for app_name, name, seconds in found:
+            if seconds is None:
+                bucket, total = COUNT, 0.0
+            else:
+                total = seconds if seconds > 0.0 else 0.0
+                bucket = bisect_left(_ENDS, total)
+            key = (minute, app_name, name, bucket)
+            known = counts.get(key)
+            if known is not None:
+                known[0] += 1
+                known[1] += total
+            elif len(counts) < KEPT_MAX:
+                counts[key] = [1, total]
+            else:
+                self._left_out += 1
 
     async def write(self) -> None:
         """Write what was counted since the last write. It is kept if that fails.
@@ -130,8 +135,9 @@ class Stats:
             await self._store.add_stats(self._manager_id, _rows(counts))
         except BaseException:
             for key, (count, total) in self._counts.items():
-                known = counts.get(key, (0, 0.0))
-                counts[key] = (known[0] + count, known[1] + total)
+                known = counts.setdefault(key, [0, 0.0])
+                known[0] += count
+                known[1] += total
             self._counts = counts
             raise
         if self._left_out:
@@ -146,7 +152,7 @@ def _name_of(run: RunRecord) -> StatName:
     return RUNS[run.status]
 
 
-def _rows(counts: dict[Key, tuple[int, float]]) -> list[Counted]:
+def _rows(counts: Mapping[Key, Tally]) -> list[Counted]:
     rows: dict[tuple[int, int, str, str, int], Counted] = {}
     for (minute, app_name, name, bucket), (count, total) in counts.items():
         for step in (MINUTE, HOUR):
@@ -166,11 +172,13 @@ def bucket_of(seconds: float) -> int:
 
     :param seconds: 0 or more
     """
-    if seconds <= LEAST_SECONDS:
-        return 0
-    return math.ceil(2 * math.log2(seconds / LEAST_SECONDS) - 1e-9)
+    return bisect_left(_ENDS, seconds)
 
 
 def seconds_of(bucket: float) -> float:
     """The greatest duration of a bucket, or a duration inside it if it is no whole number."""
     return float(LEAST_SECONDS * 2 ** (bucket / 2))
+
+
+_ENDS = [seconds_of(bucket) for bucket in range(120)]
+"""Of all buckets but the last, which begins after millions of years."""

@@ -64,7 +64,7 @@ class Pace:
     def rests(self, client: str) -> bool:
         """Whether a client has to wait for its turn."""
         one = self._clients.get(client)
-        if one is None:
+        if one is None or one.spent <= FREE_SECONDS:  # it only becomes less
             return False
         now = _now()
         return one.spent_at(now) > FREE_SECONDS and self._others_work(client, now)
@@ -103,7 +103,8 @@ class Pace:
             self._forget_the_frugal(now)
             one = self._clients[client] = _Client()
         one.spent, one.counted_at = one.spent_at(now) + seconds, now
-        one.rest(now, max(0.0, seconds - one.usual))
+        if seconds > one.usual:
+            one.rest(now, seconds - one.usual)
         one.usual += (seconds - one.usual) / 4
 
     def _forget_the_frugal(self, now: float) -> None:

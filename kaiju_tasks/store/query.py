@@ -533,14 +533,17 @@ def tasks(
     :param conditions: more conditions
     :param results: whether their results will be read, too
     """
+    where = dialect.one_of("t.id", 1, str)
+    joined = "tasks t JOIN definitions d ON d.task_id = t.id"
+    few = f"SELECT {task_columns}, d.rev, d.body, 1 FROM {joined} WHERE "
+    if len(ids) < 2 and not conditions:
+        return few + where, [dialect.pack(ids)]
     made = task_query(dialect)
     made.values.append(dialect.pack(ids))
-    where = dialect.one_of("t.id", 1, str)
     if conditions:
         where = f"{where} AND {made.where(conditions)}"
-    joined = "tasks t JOIN definitions d ON d.task_id = t.id"
     if len(ids) < 2:
-        return f"SELECT {task_columns}, d.rev, d.body, 1 FROM {joined} WHERE {where}", made.values
+        return few + where, made.values
     most = made.bind(READ_BYTES_MAX, int)
     size = running_size(_task_size(dialect, results), "t.id")
     return (

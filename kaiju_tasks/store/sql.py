@@ -7,6 +7,7 @@ which later statements include in one of these forms:
     {runs.names}    run_id, task_id, …
     {runs.of r}     r.run_id, r.task_id, …
     {runs.set v}    task_id = v.task_id, …      without the first, which is the key
+    {runs.numbered} task_id = ?2, …             the same; the key is parameter 1
     {runs.arrays}   $1::text::text[], …         parameters, numbered through the statement
     {runs.rows}     SELECT * FROM unnest(…)     a table of any number of rows, given as arrays
 
@@ -77,6 +78,8 @@ class Statements:
                 return ", ".join(f"{alias}.{column}" for column in columns)
             if form == "set":
                 return ", ".join(f"{column} = {alias}.{column}" for column in columns[1:])
+            if form == "numbered":
+                return ", ".join(f"{column} = ?{n}" for n, column in enumerate(columns[1:], 2))
             if form not in ("arrays", "rows"):
                 raise ValueError(f"{statement}: there is no {{{name}.{form}}}")
             if "$" in body:

@@ -39,6 +39,26 @@ def test_a_second_has_a_limit_and_the_next_one_says_what_was_left_out(
     assert len(caplog.messages) == 1
 
 
+def test_lines_that_are_not_offered_once_the_budget_is_spent_are_counted_too(
+    now: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, log.name)
+    budget = LineBudget(log)
+    assert not budget.is_spent()
+    admitted(budget, logging.INFO, LINES + 1)
+    assert budget.is_spent()
+    budget.leave_out(10)
+    now[0] += 1
+    assert not budget.is_spent()
+    assert admitted(budget, logging.INFO, 1) == 1
+    assert "11 more lines like these" in caplog.text
+    caplog.set_level(logging.DEBUG, log.name)
+    admitted(budget, logging.INFO, 2 * LINES)
+    assert not budget.is_spent()
+    caplog.set_level(logging.WARNING, log.name)
+    assert budget.is_spent()
+
+
 def test_warnings_have_a_limit_of_their_own(
     now: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:

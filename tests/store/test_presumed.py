@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Acquired, Row, Step, TaskState, advance
 from kaiju_tasks.rights import ALL_SIGHT
@@ -81,6 +82,18 @@ async def test_reports_are_written_with_their_history(store: Store, size: int) -
         assert row.status == "FINISHED"
         assert len(await store.stage_records(f"job-{row.id}", ALL_SIGHT)) == 2
         assert len(await store.runs(row.id, ALL_SIGHT)) == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_column_is_written_if_one_of_a_task_changes_that_rarely_does(
+    store: Store, size: int
+) -> None:
+    rows = await leased(store, size)
+    steps = reported(rows, store.clock())
+    last = replace(steps[-1].row, priority=7, queue_left=1.5)
+    steps[-1] = replace(steps[-1], row=last)
+    assert await store.write_presumed(presumed(saved=steps, before=rows))
+    assert await rows_of(store, [row.id for row in rows]) == {one.row.id: one.row for one in steps}
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,12 +1,13 @@
 """Writes presumed transactions to PostgreSQL, each as one statement without BEGIN and COMMIT."""
 
 from collections.abc import Mapping, Sequence
+from operator import eq
 from typing import Any, NamedTuple
 
 from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.store.columns import definition_values, row_values
 from kaiju_tasks.store.postgres.arrays import array_literals
-from kaiju_tasks.store.postgres.saving import COLD, HOT, SQL, history_of
+from kaiju_tasks.store.postgres.saving import SQL, cold_of, history_of, hot_of
 from kaiju_tasks.store.presumed import Presumed
 
 SIZES = (1, 2, 4, 8)
@@ -66,8 +67,8 @@ def _change(presumed: Presumed, guard: Guard) -> tuple[str, list[Any]]:
         "stages": attempts,
         "runs": runs,
     }
-    if all(new[i] == before[i] for new, before in zip(rows, old, strict=True) for i in COLD):
-        tables["hot"] = [tuple(row[index] for index in HOT) for row in rows]
+    if all(map(eq, map(cold_of, rows), map(cold_of, old))):
+        tables["hot"] = [hot_of(row) for row in rows]
         return _statement("save_hot_presumed", tables)
     tables["tasks"] = rows
     return _statement("save_presumed", tables)

@@ -5,6 +5,7 @@ attempts, runs) are written by one statement together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from kaiju_tasks.lifecycle import Definition, Row, Step
@@ -29,7 +30,9 @@ from kaiju_tasks.store.sql import load_statements
 SQL = load_statements(__package__ or "")
 
 HOT = tuple(map(ROW_COLUMNS.index, SQL.columns["hot"]))
-COLD = tuple(set(range(len(ROW_COLUMNS))) - set(HOT))
+hot_of = itemgetter(*HOT)
+cold_of = itemgetter(*sorted(set(range(len(ROW_COLUMNS))) - set(HOT)))
+"""The values of a row in the columns that most steps change, and those in the other columns."""
 
 
 async def insert(connection: Any, steps: Sequence[Step], now: float) -> list[Any]:
@@ -103,7 +106,7 @@ def _only_hot(columns: Sequence[tuple[Any, ...]], before: Sequence[Row | None]) 
     if len(old) != len(before):
         return False
     old_columns = list(zip(*old, strict=True))
-    return all(columns[index] == old_columns[index] for index in COLD)
+    return bool(cold_of(columns) == cold_of(old_columns))
 
 
 async def delete(connection: Any, ids: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ def write_presumed(db: sqlite3.Connection, presumed: Presumed) -> bool:
     if presumed.inserted:
         insert_new(db, steps)
     else:
-        save_kept(db, steps)
+        save_kept(db, steps, presumed.before)
     return True
 
 

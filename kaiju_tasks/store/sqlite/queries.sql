@@ -288,6 +288,13 @@ SELECT id, rev, version FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 -- Read which of a JSON list of ids are taken.
 SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
 
+-- columns: hot
+-- The columns of tasks that acquisitions and reports change.
+id text, status text, status_reason text, ready integer, run_open integer, stage integer,
+attempt integer, epoch integer, nonce text, executor_id text, due_at real, next_run real,
+exec_deadline real, exec_used real, stage_started_at real, run_started_at real,
+status_change real, result_bytes integer, exit_code integer, version integer, stage_deadline real
+
 -- name: insert_task
 -- Insert a task.
 INSERT INTO tasks (id, app_name, priority, status, status_reason, enabled, ready, run_open, stage,
@@ -313,6 +320,10 @@ UPDATE tasks SET app_name = ?2, priority = ?3, status = ?4, status_reason = ?5, 
     awaited = ?44, late_until = ?45, chain = ?46, stage_deadline = ?47, reason_change = ?48,
     fruitless = ?49
 WHERE id = ?1
+
+-- name: save_hot
+-- Like save_task, for the hot columns alone.
+UPDATE tasks SET {hot.numbered} WHERE id = ?1
 
 -- name: save_definition
 -- Insert or update a definition.

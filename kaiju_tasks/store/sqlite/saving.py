@@ -3,11 +3,13 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from operator import eq, itemgetter
 from typing import Any
 
-from kaiju_tasks.lifecycle import Step
+from kaiju_tasks.lifecycle import Row, Step
 from kaiju_tasks.store.base import StoreError
 from kaiju_tasks.store.columns import (
+    ROW_COLUMNS,
     attempt_values,
     definition_values,
     forgotten_values,
@@ -23,6 +25,10 @@ from kaiju_tasks.store.columns import (
 from kaiju_tasks.store.sql import load_statements
 
 SQL = load_statements(__package__ or "")
+
+_HOT = tuple(map(ROW_COLUMNS.index, SQL.columns["hot"]))
+_hot_of = itemgetter(*_HOT)
+_cold_of = itemgetter(*sorted(set(range(len(ROW_COLUMNS))) - set(_HOT)))
 
 
 def insert(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> set[str]:
@@ -54,16 +60,27 @@ def save(db: sqlite3.Connection, steps: Sequence[Step], now: float) -> None:
         _other_effects(db, kept, now)
 
 
-def save_kept(db: sqlite3.Connection, steps: Sequence[Step]) -> None:
+def save_kept(db: sqlite3.Connection, steps: Sequence[Step], before: Sequence[Row] = ()) -> None:
     """Write the rows of changed tasks, their definitions, attempts and runs.
 
+    :param before: the rows before the change, in the same order, if they are known. If only hot
+        columns have changed, only these are written: the others need most of the time.
     :raises StoreError: a task does not exist
     """
     _keep_versions(db, [step for step in steps if step.superseded is not None])
-    written = db.executemany(SQL["save_task"], [row_values(step.row) for step in steps]).rowcount
+    name, rows = "save_task", [row_values(step.row) for step in steps]
+    if before and _only_hot(rows, before):
+        name, rows = "save_hot", [_hot_of(row) for row in rows]
+    written = db.executemany(SQL[name], rows).rowcount
     if written != len(steps):
         raise StoreError(f"{len(steps) - written} of {len(steps)} tasks to save do not exist.")
     _common_effects(db, steps)
+
+
+def _only_hot(rows: Sequence[tuple[Any, ...]], before: Sequence[Row]) -> bool:
+    """Whether only hot columns have changed."""
+    old = map(row_values, before)
+    return all(map(eq, map(_cold_of, rows), map(_cold_of, old)))
 
 
 def _keep_versions(db: sqlite3.Connection, steps: Sequence[Step]) -> None:

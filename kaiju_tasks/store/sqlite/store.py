@@ -71,6 +71,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TASK_COLUMNS = ", ".join(f"t.{name}" for name in ROW_COLUMNS)
+_WITH_PROGRESS = queries.with_progress(_TASK_COLUMNS)
 _names = msgspec.json.Decoder(frozenset[str]).decode
 
 
@@ -243,7 +244,7 @@ class SqliteStore(SharedStore):
         self, ids: Sequence[str], sight: Sight, *, results: bool = True
     ) -> dict[str, TaskView]:
         seen, wanted = queries.sight_conditions(sight), storable_ids(ids)
-        columns = queries.with_progress(_TASK_COLUMNS) if results else _TASK_COLUMNS
+        columns = _WITH_PROGRESS if results else _TASK_COLUMNS
         text, values = queries.tasks(self._dialect, columns, wanted, seen, results)
 
         def read(db: sqlite3.Connection) -> dict[str, TaskView]:
@@ -262,7 +263,7 @@ class SqliteStore(SharedStore):
 
     async def find(self, query: TaskQuery, sight: Sight) -> TaskPage:
         query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
-        columns = queries.with_progress(_TASK_COLUMNS) if query.with_progress else _TASK_COLUMNS
+        columns = _WITH_PROGRESS if query.with_progress else _TASK_COLUMNS
         page, page_values = queries.page(self._dialect, query, columns)
         indexed = queries.indexed_page(self._dialect, query, columns)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
