@@ -28,7 +28,7 @@ async def delays(options: Options) -> AsyncIterator[Figure]:
         await _singles(one, WARM_UP)
         found = await _singles(one, count)
         found["end of a stage to start of the next"] = await _stages(one, count)
-        found["due time to start"] = await _due(one, count, APART_SECONDS)
+        found["due time to start"] = await lateness(one, count, APART_SECONDS)
         found["timer to its end"] = await _timers(one, count)
     for what, seconds in found.items():
         for figure in percentiles("delays", what, seconds):
@@ -38,7 +38,7 @@ async def delays(options: Options) -> AsyncIterator[Figure]:
 async def crowds(options: Options) -> AsyncIterator[Figure]:
     """Measure tasks that are not alone: many are due at one moment, or many are queued."""
     async with cluster(options) as one, one.with_executors(concurrency=options.concurrency):
-        late = await _due(one, DUE_TOGETHER, 0)
+        late = await lateness(one, DUE_TOGETHER, 0)
     for figure in percentiles("crowds", f"due time to start, {DUE_TOGETHER} at once", late):
         yield figure
     async with cluster(options) as one:
@@ -93,8 +93,8 @@ async def _stages(one: Cluster, count: int) -> list[float]:
     return seconds
 
 
-async def _due(one: Cluster, count: int, apart: float) -> list[float]:
-    """Measure how late tasks start that are due at moments `apart` from each other."""
+async def lateness(one: Cluster, count: int, apart: float) -> list[float]:
+    """Measure how late tasks start that are due at moments `apart` from each other, in seconds."""
     first = time.time() + AHEAD_SECONDS + count / 500
     fields = [{"next_run": first + apart * n} for n in range(count)]
     data = [{"app_name": APP, "commands": [NOW], **each} for each in fields]

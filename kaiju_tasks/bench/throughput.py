@@ -104,7 +104,7 @@ async def drain(one: Cluster, job: Job) -> Drained:
     meter = await one.start_meter()
     await one.resume()
     await one.ended(LAST)
-    await _all_finished(one, job)
+    await all_finished(one, job)
     await one.stop_meter(meter)
     ended = await _finished(one) - before
     first, end = (
@@ -115,7 +115,7 @@ async def drain(one: Cluster, job: Job) -> Drained:
     return Drained(job.tasks / (end["status_change"] - run["started_at"]), ended, meter)
 
 
-async def _all_finished(one: Cluster, job: Job) -> None:
+async def all_finished(one: Cluster, job: Job) -> None:
     """Wait for the tasks that started before the last one and that have not ended yet."""
     until = time.monotonic() + PATIENCE_SECONDS
     while await _finished(one, group=job.name) < job.tasks:
