@@ -215,6 +215,7 @@ class Streams:
             self._pending.discard(app_name)
             self._gates.forget(app_name)
             self._start_on_call(app_name)
+            return False
         free = [s for s in serving if s.free > 0]
         waiting = self._gates.of(app_name)
         if app_name not in self._pending:
