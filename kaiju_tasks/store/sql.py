@@ -11,6 +11,9 @@ which later statements include in one of these forms:
     {runs.arrays}   $1::text::text[], …         parameters, numbered through the statement
     {runs.rows}     SELECT * FROM unnest(…)     a table of any number of rows, given as arrays
 
+A column of type `wide` is a text that can be large. `Statements.wide` is a statement that takes the
+arrays of such columns as they are, and not as array literals in a text.
+
 `Statements.few` is a statement with `VALUES ($1::text, …), …` in place of `{runs.rows}`: for one
 row, it takes half the time of arrays.
 """
@@ -21,6 +24,7 @@ from importlib.resources import files
 from typing import Any
 
 _BLOCK = re.compile(r"^-- (name|fragment|columns): (\w+)\n((?:--.*\n)*)", re.MULTILINE)
+WIDE = "wide"
 _INCLUDED = re.compile(r"\{(\w+)(?:\.(\w+)(?: (\w+))?)?\}")
 
 
@@ -29,18 +33,21 @@ class Statements:
 
     :ivar about: the description of each statement, by name
     :ivar columns: the column names of each list, by name
+    :ivar wide_columns: the indexes of the wide columns of each list, by name
     :ivar fragments: the texts that statements include, by name
     """
 
     def __init__(self, text: str) -> None:
         self.about: dict[str, str] = {}
         self.columns: dict[str, tuple[str, ...]] = {}
+        self.wide_columns: dict[str, tuple[int, ...]] = {}
         self._types: dict[str, tuple[str, ...]] = {}
         self.fragments: dict[str, str] = {}
         self._sql: dict[str, str] = {}
         self._arrays: dict[str, list[str]] = {}
         self._bodies: dict[str, str] = {}
         self._few: dict[tuple[str, int], str] = {}
+        self._wide: dict[str, str] = {}
         found = list(_BLOCK.finditer(text))
         ends = [match.start() for match in found[1:]] + [len(text)]
         for match, end in zip(found, ends, strict=True):
@@ -56,12 +63,15 @@ class Statements:
         elif kind == "columns":
             columns = [column.split() for column in body.split(",")]
             self.columns[name], self._types[name] = zip(*columns, strict=True)
+            self.wide_columns[name] = tuple(
+                index for index, one in enumerate(self._types[name]) if one == WIDE
+            )
         else:
             self.about[name] = " ".join(line.lstrip("- ") for line in about.splitlines())
             self._bodies[name] = body
             self._sql[name] = self._include(name, body)
 
-    def _include(self, statement: str, body: str, rows: int = 0) -> str:
+    def _include(self, statement: str, body: str, rows: int = 0, *, wide: bool = False) -> str:
         """:param rows: the number of rows of each `{runs.rows}`; 0 for arrays"""
         arrays = self._arrays[statement] = []
         first = 1
@@ -89,11 +99,16 @@ class Statements:
             if form == "rows" and rows:
                 lines = []
                 for _ in range(rows):
-                    numbered = ", ".join(f"${n}::{one}" for n, one in enumerate(types, first))
+                    numbered = ", ".join(
+                        f"${n}::{_type_of(one)}" for n, one in enumerate(types, first)
+                    )
                     lines.append(f"({numbered})")
                     first += len(types)
                 return "VALUES " + ", ".join(lines)
-            listed = ", ".join(f"${n}::text::{one}[]" for n, one in enumerate(types, first))
+            listed = ", ".join(
+                f"${n}::text[]" if wide and one == WIDE else f"${n}::text::{_type_of(one)}[]"
+                for n, one in enumerate(types, first)
+            )
             first += len(types)
             return f"SELECT * FROM unnest({listed})" if form == "rows" else listed
 
@@ -110,6 +125,13 @@ class Statements:
         found = self._few.get((name, rows))
         if found is None:
             found = self._few[name, rows] = self._include(name, self._bodies[name], rows)
+        return found
+
+    def wide(self, name: str) -> str:
+        """A statement that takes the arrays of wide columns as they are."""
+        found = self._wide.get(name)
+        if found is None:
+            found = self._wide[name] = self._include(name, self._bodies[name], wide=True)
         return found
 
     def few_parameters(
@@ -133,6 +155,10 @@ class Statements:
         :param arrays: one array for each column, by the name of the list
         """
         return [array for columns in self._arrays[name] for array in arrays[columns]]
+
+
+def _type_of(column: str) -> str:
+    return "text" if column == WIDE else column
 
 
 def load_statements(package: str) -> Statements:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from kaiju_tasks.lifecycle import Acquired, Row, Step, TaskState, advance
@@ -82,6 +83,39 @@ async def test_reports_are_written_with_their_history(store: Store, size: int) -
         assert row.status == "FINISHED"
         assert len(await store.stage_records(f"job-{row.id}", ALL_SIGHT)) == 2
         assert len(await store.runs(row.id, ALL_SIGHT)) == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("is_presumed", [True, False])
+async def test_large_texts_are_written_as_they_are(
+    store: Store, size: int, is_presumed: bool
+) -> None:
+    text = 'a, {b} "c" \\ NULL ünï🦖 ' * 100
+    await connect(store)
+    made = [definition(f"t{n}", description=text * (n % 3)) for n in range(size)]
+    new = [new_step(one, store.clock()) for one in made]
+    if is_presumed:
+        assert await store.write_presumed(presumed(new))
+    else:
+        async with store.transaction() as tx:
+            assert not await tx.insert(new)
+    rows = await acquire(store, size)
+    results = {row.id: encode(text * (n % 4)) for n, row in enumerate(rows)}
+    steps = [
+        advance(TaskState(row, definition(row.id)), finished(row, results[row.id]), store.clock())
+        for row in rows
+    ]
+    if is_presumed:
+        assert await store.write_presumed(presumed(saved=steps, before=rows))
+    else:
+        async with store.transaction() as tx:
+            await tx.lock([row.id for row in rows])
+            await tx.save(steps)
+    views = await store.tasks([row.id for row in rows], ALL_SIGHT)
+    assert {id: view.definition for id, view in views.items()} == {one.id: one for one in made}
+    assert {id: [bytes(one) for one in view.results] for id, view in views.items()} == {
+        id: [result] for id, result in results.items()
+    }
 
 
 @pytest.mark.parametrize("size", SIZES)

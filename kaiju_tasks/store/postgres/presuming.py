@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from kaiju_tasks.lifecycle import Row
 from kaiju_tasks.store.columns import definition_values, row_values
-from kaiju_tasks.store.postgres.arrays import array_literals
-from kaiju_tasks.store.postgres.saving import SQL, cold_of, history_of, hot_of
+from kaiju_tasks.store.postgres.saving import SQL, cold_of, history_of, hot_of, with_arrays
 from kaiju_tasks.store.presumed import Presumed
 
 SIZES = (1, 2, 4, 8)
@@ -83,5 +82,4 @@ def _statement(name: str, tables: Tables) -> tuple[str, list[Any]]:
     for size in SIZES:
         if most <= size:
             return SQL.few(name, size), SQL.few_parameters(name, size, tables)
-    arrays = {key: array_literals(rows, len(SQL.columns[key])) for key, rows in tables.items()}
-    return SQL[name], SQL.parameters(name, arrays)
+    return with_arrays(name, tables)

@@ -54,14 +54,14 @@ valid AS MATERIALIZED (
         AND (SELECT count(*) FROM holding) = (SELECT count(executor_id) FROM sessions))
 
 -- columns: definitions
-task_id text, rev bigint, body text, created text, cron text, every_seconds float8,
+task_id text, rev bigint, body wide, created text, cron text, every_seconds float8,
 next_task text, system bool, notify bool, group_name text, group_id text, user_id text,
 parent_id text, description text, methods text, labels jsonb
 
 -- columns: stages
 job_id text, cycle int, stage int, failed_attempt int, task_id text, attempt int, method text,
 name text, executor_id text, queued_at float8, started_at float8, ended_at float8, outcome text,
-rescued bool, result text, error text, version int
+rescued bool, result wide, error text, version int
 
 -- columns: runs
 run_id text, task_id text, job_id text, status text, scheduled_at float8, queued_at float8,
