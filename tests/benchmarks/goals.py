@@ -172,21 +172,19 @@ async def beside_stored(options: Options) -> AsyncIterator[Figure]:
     empty one."""
     kinds: tuple[Kind, ...] = ("future", "history")
     async with AsyncExitStack() as stack:
-        ones = {}
-        for kind in ("", *kinds):
-            one = await stack.enter_async_context(cluster(options))
-            if kind:
-                await one.place.store(kind, options.stored)
+        ones: dict[str, Cluster] = {"": await stack.enter_async_context(cluster(options))}
+        for kind in kinds:
+            ones[kind] = one = await stack.enter_async_context(cluster(options))
+            await one.place.store(kind, options.stored)
             if kind == "history":
                 await more_stages(one)
-            await stack.enter_async_context(one.with_executors())
-            ones[kind] = one
         for one in ones.values():
+            await stack.enter_async_context(one.with_executors())
             await through(one, Job("first", options.tasks // 4))
-        rates: dict[str, list[float]] = {kind: [] for kind in ones}
+        rates: dict[str, list[float]] = {name: [] for name in ones}
         for turn in range(4):
-            for kind, one in ones.items():
-                rates[kind].append(await through(one, Job(f"turn {turn}", options.tasks)))
+            for name, one in ones.items():
+                rates[name].append(await through(one, Job(f"turn {turn}", options.tasks)))
     for kind in kinds:
         ratios = [there / empty for there, empty in zip(rates[kind], rates[""], strict=True)]
         yield Figure(PART, kind, "of the limit", statistics.median(ratios))

@@ -113,7 +113,7 @@ async def test_large_texts_are_written_as_they_are(
             await tx.save(steps)
     views = await store.tasks([row.id for row in rows], ALL_SIGHT)
     assert {id: view.definition for id, view in views.items()} == {one.id: one for one in made}
-    assert {id: [bytes(one) for one in view.results] for id, view in views.items()} == {
+    assert {id: [bytes(one) for one in view.results or []] for id, view in views.items()} == {
         id: [result] for id, result in results.items()
     }
 
