@@ -3,10 +3,15 @@
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kaiju_tasks.positional import named
 from kaiju_tasks.types import ENDED
+
+if TYPE_CHECKING:
+    from kaiju_tasks.executor.signatures import StageTaskMethods
+else:
+    StageTaskMethods = object
 
 __all__ = ["StageTasks", "TaskCaller"]
 
@@ -36,7 +41,7 @@ class TaskCaller(Protocol):
         ...
 
 
-class StageTasks:
+class StageTasks(StageTaskMethods):
     """The methods of `tasks` as attributes: `await ctx.tasks.create({...})` in an `async def`, and
     `ctx.tasks.create({...})` without `await` in a `def`.
 
@@ -51,17 +56,19 @@ class StageTasks:
     def __init__(self, caller: TaskCaller) -> None:
         self._caller = caller
 
-    def __getattr__(self, verb: str) -> Callable[..., Any]:
-        if verb.startswith("_"):
-            raise AttributeError(verb)
-        method = f"tasks.{verb}"
+    if not TYPE_CHECKING:  # type checkers know the methods by their signatures
 
-        def call(*values: Any, **params: Any) -> Any:
-            given = named(method, values, params)
-            return self._caller.run(self._caller.call(method, given))
+        def __getattr__(self, verb: str) -> Callable[..., Any]:
+            if verb.startswith("_"):
+                raise AttributeError(verb)
+            method = f"tasks.{verb}"
 
-        call.__name__ = call.__qualname__ = verb
-        return call
+            def call(*values: Any, **params: Any) -> Any:
+                given = named(method, values, params)
+                return self._caller.run(self._caller.call(method, given))
+
+            call.__name__ = call.__qualname__ = verb
+            return call
 
     def wait(self, id: str, timeout: float | None = None) -> Any:
         """Wait until the run of a task ends, or until the timeout.

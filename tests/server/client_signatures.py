@@ -1,5 +1,6 @@
-"""What type checkers know of the clients' methods: `python -m tests.server.client_signatures`
-writes kaiju_tasks/client/signatures.pyi."""
+"""What type checkers know of the clients' methods and of `Context.tasks`:
+`python -m tests.server.client_signatures` writes kaiju_tasks/client/signatures.pyi and
+kaiju_tasks/executor/signatures.pyi."""
 
 from itertools import groupby
 from pathlib import Path
@@ -10,6 +11,7 @@ from msgspec import inspect
 
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.client.methods import POSITIONAL
+from kaiju_tasks.rights.access import Reach
 from kaiju_tasks.rpc.registry import Method
 from kaiju_tasks.types import NewTask
 
@@ -25,6 +27,8 @@ Json = dict[str, Any]
 Task = NewTask | Mapping[str, Any]
 List = list
 '''
+STAGE_PATH = PATH.parents[1] / "executor" / "signatures.pyi"
+STAGE_HEAD = HEAD.replace("the clients", "`Context.tasks`").replace("List = list\n", "")
 # Parameters whose struct has them as plain data, for the manager to convert.
 TASKS = {
     ("tasks.create", "data"): "Task",
@@ -59,11 +63,23 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def _signature(method: Method, keyword: str) -> str:
+def render_stage() -> str:
+    """The methods that a stage may call. An `async def` awaits what they return, and a `def` does
+    not: it is `Any` for both."""
+    methods = [
+        method
+        for method in sorted(method_registry(), key=lambda method: method.name)
+        if method.name.startswith("tasks.") and method.access.user is not Reach.NONE
+    ]
+    lines = [_signature(method, "def", "Any") for method in methods]
+    return "\n".join([STAGE_HEAD, "class StageTaskMethods:", *lines, ""])
+
+
+def _signature(method: Method, keyword: str, result: str | None = None) -> str:
     verb = method.name.partition(".")[2]
     params = OWN[method.name] if method.name in OWN else _parameters(method)
     inside = f"self, {params}" if params else "self"
-    return f"    {keyword} {verb}({inside}) -> {_result(method.result)}: ..."
+    return f"    {keyword} {verb}({inside}) -> {result or _result(method.result)}: ..."
 
 
 def _parameters(method: Method) -> str:
@@ -120,3 +136,4 @@ def _result_type(info: Any) -> str:
 
 if __name__ == "__main__":
     PATH.write_text(render())
+    STAGE_PATH.write_text(render_stage())

@@ -34,9 +34,14 @@ def test_every_error_code_is_explained() -> None:
 
 
 def test_type_checkers_know_every_method_as_it_is() -> None:
-    assert client_signatures.PATH.read_text() == client_signatures.render(), (
-        "signatures.pyi is stale: python -m tests.server.client_signatures"
-    )
+    written = {
+        client_signatures.PATH: client_signatures.render(),
+        client_signatures.STAGE_PATH: client_signatures.render_stage(),
+    }
+    for path, text in written.items():
+        assert path.read_text() == text, (
+            "signatures.pyi is stale: python -m tests.server.client_signatures"
+        )
 
 
 def test_clients_know_which_methods_they_may_repeat() -> None:
