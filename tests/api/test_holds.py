@@ -109,21 +109,76 @@ async def test_without_tokens_everybody_lifts_every_hold(call: Calls) -> None:
     assert (await call("tasks.resume", id="t"))["status"] == "QUEUED"
 
 
-@pytest.mark.parametrize(
-    ("action", "status"),
-    [("cancel", "FAILED"), ("delete", "FAILED"), ("reset", "QUEUED"), ("suspend", "SUSPENDED")],
-)
-async def test_a_parent_decides_about_a_child_that_an_operator_has_suspended(
-    call: Calls, bob: Calls, action: str, status: str
+def parent_of(*children: str) -> dict[str, Any]:
+    """A command whose stage creates tasks and waits for them."""
+    create = [{"id": child, "commands": [{"method": "work"}]} for child in children]
+    return {"method": "_TASKS_", "params": {"create": create}}
+
+
+OF_THE_PARENT: list[tuple[str, dict[str, Any]]] = [
+    ("tasks.cancel", {"id": "parent"}),
+    ("tasks.delete", {"id": "parent"}),
+    ("tasks.reset", {"id": "parent"}),
+    ("tasks.restart_from", {"id": "parent", "stage": 0}),
+    ("tasks.suspend", {"id": "parent"}),
+    ("tasks.m_cancel", {"conditions": {"id": "parent"}}),
+    ("tasks.m_delete", {"ids": ["parent"]}),
+    ("tasks.m_delete", {"conditions": {"id": "parent"}}),
+    ("tasks.m_reset", {"conditions": {"id": "parent"}}),
+    ("tasks.m_restart_from", {"conditions": {"id": "parent"}, "stage": 0}),
+    ("tasks.m_suspend", {"conditions": {"id": "parent"}}),
+]
+
+
+@pytest.mark.parametrize(("method", "params"), OF_THE_PARENT)
+async def test_a_user_does_not_lift_the_hold_of_a_child_through_its_parent(
+    call: Calls, bob: Calls, method: str, params: dict[str, Any]
 ) -> None:
-    create = [{"id": "child", "commands": [{"method": "work"}]}]
-    await bob.create({"method": "_TASKS_", "params": {"create": create}}, id="parent")
+    await bob.create(parent_of("child", "free"), id="parent")
+    await bob.until("free", "QUEUED")
+    operator = await as_(call, "op", Kind.OPERATOR)
+    held = await operator("tasks.suspend", id="child")
+    await bob(method, **params)
+    begun_again = "reset" in method or "restart" in method
+    if begun_again:
+        parent = await bob.until("parent", "FAILED")
+        assert "an operator has suspended the task 'child'" in parent["error"]["message"]
+    if "suspend" not in method:
+        await bob.until("free", "FAILED")
+    assert await bob.get("child") == held
+    for lift, more in LIFTS.items():
+        with pytest.raises(Forbidden):
+            await bob(lift, id="child", **more)
+    assert (await operator("tasks.resume", id="child"))["status"] == "QUEUED"
+    if begun_again:
+        await bob("tasks.reset", id="parent")
+        await bob.until("free", "QUEUED")
+        assert (await bob.get("child"))["job_id"] != held["job_id"]
+
+
+async def test_a_deleted_parent_that_is_created_again_does_not_lift_it(
+    call: Calls, bob: Calls
+) -> None:
+    await bob.create(parent_of("child"), id="parent")
     await bob.until("child", "QUEUED")
     operator = await as_(call, "op", Kind.OPERATOR)
-    await operator("tasks.suspend", id="child")
-    await bob(f"tasks.{action}", id="parent")
-    child = await bob.until("child", status)
-    assert child["status_reason"] == ("operator" if action == "suspend" else None)
+    held = await operator("tasks.suspend", id="child")
+    await bob("tasks.delete", id="parent")
+    await bob.create(parent_of("child"), id="parent")
+    parent = await bob.until("parent", "FAILED")
+    assert "an operator has suspended the task 'child'" in parent["error"]["message"]
+    assert await bob.get("child") == held
+
+
+@pytest.mark.parametrize("method", ["tasks.cancel", "tasks.delete", "tasks.reset"])
+async def test_a_parent_decides_about_a_child_that_its_own_user_has_suspended(
+    call: Calls, bob: Calls, method: str
+) -> None:
+    await bob.create(parent_of("child"), id="parent")
+    await bob.until("child", "QUEUED")
+    await bob("tasks.suspend", id="child")
+    await bob(method, id="parent")
+    await bob.until("child", "QUEUED" if method == "tasks.reset" else "FAILED")
 
 
 async def test_an_operator_who_holds_the_parent_too_holds_the_family(

@@ -17,7 +17,7 @@ from kaiju_tasks.define import (
     waits,
     without_wait,
 )
-from kaiju_tasks.errors import InvalidParams, TooManyTasks
+from kaiju_tasks.errors import Forbidden, InvalidParams, TooManyTasks
 from kaiju_tasks.lifecycle import (
     BrokenDefinition,
     Cancel,
@@ -35,6 +35,7 @@ from kaiju_tasks.lifecycle import (
     claimed,
     create,
     descend,
+    held_by_operator,
     inherit_labels,
     refuses,
 )
@@ -44,7 +45,13 @@ from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.families import Families
 from kaiju_tasks.manager.writing.outcomes import outcomes
-from kaiju_tasks.manager.writing.run_rights import RunRights, may_observe, may_start
+from kaiju_tasks.manager.writing.run_rights import (
+    RunRights,
+    check_hold,
+    may_observe,
+    may_start,
+    respects_holds,
+)
 from kaiju_tasks.manager.writing.states import States
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.base import Child, Summary, Transaction, TransactionConflict
@@ -140,7 +147,7 @@ class ChildTasks:
                 spawning.children.append(Child(position, spawn.cycle, child_id, made=True))
         await self._reuse(tx, spawning, named)
         spawning.states = await self._states.lock(tx, [*spawning.made, *named])
-        self._check_made(parent, spawning)
+        await self._check_made(tx, parent, spawning)
         await self._check_next_tasks(tx, parent, spawning)
         await self._add_named(tx, parent, spawn, spawning, named)
         await _refuse_cycle(tx, parent.id, named)
@@ -187,7 +194,7 @@ class ChildTasks:
             spawning.children.remove(child)
             named[holder] = child.position
 
-    def _check_made(self, parent: Definition, spawning: "SpawnPlan") -> None:
+    async def _check_made(self, tx: Transaction, parent: Definition, spawning: "SpawnPlan") -> None:
         for child_id in spawning.made:
             state = spawning.states.get(child_id)
             if state is None:
@@ -195,6 +202,10 @@ class ChildTasks:
             orphan = state.definition.user_id != parent.user_id  # of a deleted task with this id
             if orphan or state.definition.parent_id != parent.id:
                 raise _refusal(f"a task with the id {child_id!r} already exists")
+            try:
+                check_hold(await self._rights.of(tx, parent), state)
+            except Forbidden as exc:
+                raise _refusal(str(exc)) from exc
 
     async def _check_next_tasks(
         self, tx: Transaction, parent: Definition, spawning: "SpawnPlan"
@@ -383,15 +394,26 @@ class ChildTasks:
         return found
 
     async def cancel(self, tx: Transaction, ids: list[str]) -> list[Change]:
-        """Cancel children whose parent no longer waits, and save the changes."""
+        """Cancel children whose parent no longer waits, and save the changes. Those that an
+        operator has suspended stay as they are, if the owner may not let them go on: a reset of
+        what was cancelled would."""
         if not ids:
             return []
         states = await self._states.lock(tx, ids)
-        open_ = [state for state in states.values() if state.row.open]
+        open_ = [
+            state
+            for state in states.values()
+            if state.row.open and not await self._stays_held(tx, state)
+        ]
         event = Cancel(message="the task that created this task no longer waits for it")
         changes = self._states.advance(tx, open_, event)
         await tx.save([change.step for change in changes])
         return changes
+
+    async def _stays_held(self, tx: Transaction, state: TaskState) -> bool:
+        if not held_by_operator(state.row):
+            return False
+        return respects_holds(await self._rights.of(tx, state.definition))
 
 
 class SpawnPlan(Struct):
