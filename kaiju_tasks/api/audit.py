@@ -7,6 +7,7 @@ from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import AuditListParams, AuditPage
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import ids_in_sight, next_cursor, read_page
+from kaiju_tasks.api.unseen import seen_conditions
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Sight, access
 from kaiju_tasks.store.base import AUDIT_COLUMNS
@@ -27,6 +28,9 @@ class AuditApi:
         """List the actions of operators, newest first."""
         query = read_page(params, AUDIT_COLUMNS, NEWEST_FIRST)
         sight = seen_by(caller, access.READ_AUDIT)
+        query.conditions = await seen_conditions(
+            self._store, sight, query.conditions, "remote", _caller_of
+        )
         found, count = await self._store.audit(query, sight)
         if sight.streams:
             await self._hide_origins(found, sight)
@@ -39,6 +43,11 @@ class AuditApi:
         for record in records:
             if record.id in origins and origins[record.id] not in seen:
                 record.remote = "task"
+
+
+def _caller_of(remote: str) -> str | None:
+    found = _origin(remote)
+    return None if found is None else found["id"]
 
 
 def _origin(remote: str | None) -> re.Match[str] | None:

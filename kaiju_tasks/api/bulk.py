@@ -20,6 +20,7 @@ from kaiju_tasks.api.params import (
 )
 from kaiju_tasks.api.permission import permitted, seen_by
 from kaiju_tasks.api.queries import next_cursor, read_conditions, read_page
+from kaiju_tasks.api.unseen import seen_conditions
 from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.lifecycle import Delete, situation_of
 from kaiju_tasks.manager import Manager
@@ -128,7 +129,7 @@ class BulkApi:
     ) -> BulkResult:
         action = ACTIONS[method]
         sight = seen_by(caller, action.access)
-        conditions = _read(params.conditions)
+        conditions = await seen_conditions(self._store, sight, _read(params.conditions))
         seen = [*conditions, *sight_conditions(sight)]
         if params.dry_run:
             return await self._foresee(caller.principal, action, seen, sight, args)

@@ -9,6 +9,7 @@ from kaiju_tasks.api.params import Subscribed, SubscribeParams, SubscriptionPara
 from kaiju_tasks.api.parents import without_parent
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import read_conditions
+from kaiju_tasks.api.unseen import check_comparisons
 from kaiju_tasks.errors import InvalidRequest, TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.events.event_matcher import EVENT_COLUMNS
@@ -38,7 +39,9 @@ class EventsApi:
     async def subscribe(self, caller: Caller, params: SubscribeParams) -> Subscribed:
         """Subscribe to events over this WebSocket. Each event is a notification with its name."""
         sight = seen_by(caller, access.READ_TASKS)
-        conditions = read_conditions(params.conditions, EVENT_COLUMNS) + sight_conditions(sight)
+        conditions = read_conditions(params.conditions, EVENT_COLUMNS)
+        check_comparisons(sight, conditions)
+        conditions += sight_conditions(sight)
         connection = _connection(caller, "events.subscribe")
         if len(caller.subscriptions) >= SUBSCRIPTIONS_MAX:
             raise TooManyRequests(

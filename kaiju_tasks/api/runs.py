@@ -9,6 +9,7 @@ from kaiju_tasks.api.params import RUN_SORTED, JobParams, RunListParams
 from kaiju_tasks.api.parents import with_seen_parents
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import Sort, read_after, read_conditions, read_sort, write_cursor
+from kaiju_tasks.api.unseen import check_sort, seen_conditions
 from kaiju_tasks.api.views import hide_data, open_run
 from kaiju_tasks.errors import NotFound
 from kaiju_tasks.manager import Manager
@@ -34,14 +35,17 @@ class RunsApi:
         more follow.
         """
         sort = read_sort(params.sort, RUN_SORTED, LAST_ENDED)
+        seen = seen_by(caller, access.READ_TASKS)
+        check_sort(seen, sort)
+        conditions = read_conditions(params.conditions, RUN_COLUMNS, RUN_CHOICES)
         query = PageQuery(
-            conditions=read_conditions(params.conditions, RUN_COLUMNS, RUN_CHOICES),
+            conditions=await seen_conditions(self._store, seen, conditions),
             sort=sort,
             offset=params.offset,
             limit=params.limit,
             after=read_after(params.cursor, params.offset, sort, RUN_SORTED),
         )
-        page = await self._store.find_runs(query, seen_by(caller, access.READ_TASKS))
+        page = await self._store.find_runs(query, seen)
         full = page.cut or len(page.runs) == params.limit
         cursor = _cursor_after(page.runs[-1], sort) if full else None
         runs = [found.run for found in page.runs]

@@ -6,6 +6,7 @@ from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import UpcomingParams
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import read_conditions
+from kaiju_tasks.api.unseen import seen_conditions
 from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import coming_fires
@@ -37,8 +38,10 @@ class SchedulesApi:
                 f"`end` must be at or after `start`, by at most {SPAN_MAX / DAY_SECONDS:.0f} days",
                 field="end",
             )
-        conditions = [*read_conditions(params.conditions), Condition("enabled", "eq", True)]
         seen, wanted = seen_by(caller, access.READ_TASKS), params.limit + 1
+        conditions = read_conditions(params.conditions)
+        conditions = await seen_conditions(self._store, seen, conditions)
+        conditions.append(Condition("enabled", "eq", True))
         earlier, until = await self._read(
             [*conditions, Condition("next_run", "lt", start)], seen, TASKS_MAX
         )

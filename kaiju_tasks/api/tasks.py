@@ -62,6 +62,7 @@ from kaiju_tasks.api.queries import (
 from kaiju_tasks.api.review import review
 from kaiju_tasks.api.revisions import if_version, stage_of
 from kaiju_tasks.api.stage_methods import StageMethods
+from kaiju_tasks.api.unseen import check_sort, seen_conditions
 from kaiju_tasks.api.views import (
     LIST_FIELDS,
     PARTS,
@@ -464,7 +465,9 @@ class TasksApi:
     async def count(self, caller: Caller, params: ConditionsParams) -> Count:
         """Count tasks."""
         seen = seen_by(caller, access.READ_TASKS)
-        return Count(await self._store.count(read_conditions(params.conditions), seen))
+        conditions = read_conditions(params.conditions)
+        conditions = await seen_conditions(self._store, seen, conditions)
+        return Count(await self._store.count(conditions, seen))
 
     async def list(self, caller: Caller, params: ListParams) -> TaskList:
         """List tasks by pages.
@@ -473,9 +476,12 @@ class TasksApi:
         """
         sort = read_sort(params.sort)
         columns = _columns(params.columns)
+        seen = seen_by(caller, access.READ_TASKS)
+        check_sort(seen, sort)
+        conditions = read_conditions(params.conditions)
         page = await self._store.find(
             TaskQuery(
-                conditions=read_conditions(params.conditions),
+                conditions=await seen_conditions(self._store, seen, conditions),
                 sort=sort,
                 offset=params.offset,
                 limit=params.limit,
@@ -483,7 +489,7 @@ class TasksApi:
                 with_results="result" in columns,
                 with_progress="progress" in columns,
             ),
-            seen_by(caller, access.READ_TASKS),
+            seen,
         )
         full = page.cut or len(page.tasks) == params.limit
         cursor = _cursor_after(page.tasks[-1], sort) if full else None

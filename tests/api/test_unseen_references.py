@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.api import Caller, parents
+from kaiju_tasks.errors import Forbidden
 from kaiju_tasks.rights import Kind
 from kaiju_tasks.store.base import StoreUnavailable
 from tests.api.test_rights import as_
@@ -156,3 +157,77 @@ async def test_a_change_is_answered_although_parents_cannot_be_read(
         task = await reader("tasks.update", id="c", data={"description": "x"})
         assert task["description"] == "x"
         assert task["parent_id"] == (PARENT if reader is ann else None)
+
+
+RANGES: list[dict[str, Any]] = [
+    {"like": "hidden%"},
+    {"gt": "a"},
+    {"ge": "a"},
+    {"lt": "z"},
+    {"le": "z"},
+]
+FILTERED = ["tasks.list", "tasks.count", "runs.list", "schedules.upcoming"]
+
+
+@pytest.mark.parametrize(("kind", "scope"), READERS)
+async def test_neither_order_nor_comparisons_reveal_a_parent_of_another_stream(
+    call: Calls, ann: Calls, kind: Kind, scope: dict[str, Any]
+) -> None:
+    await ann.create(
+        {"method": "_TASKS_", "params": {"create": [GRANDCHILD]}}, id="p", app_name="open"
+    )
+    await ann.until("g", "QUEUED")
+    reader = await reader_of(call, kind, scope)
+    for method in ("tasks.list", "runs.list"):
+        for sort in (["parent_id"], ["-parent_id"], ["status", {"desc": "parent_id"}]):
+            with pytest.raises(Forbidden) as refused:
+                await reader(method, sort=sort, limit=1)
+            assert refused.value.data["field"] == f"sort.{len(sort) - 1}"
+    for method in FILTERED:
+        for compared in RANGES:
+            with pytest.raises(Forbidden):
+                await reader(method, conditions={"parent_id": compared})
+    found = {}
+    for name, value in (("hidden", PARENT), ("none", "no-such"), ("both", [PARENT, "p"])):
+        found[name] = await reader("tasks.list", conditions={"parent_id": value})
+        counted = await reader("tasks.count", conditions={"parent_id": value})
+        assert counted["count"] == found[name]["count"]
+    assert found["hidden"] == found["none"]
+    assert [task["id"] for task in found["both"]["data"]] == ["g"]
+    assert (await ann("tasks.count", conditions={"parent_id": {"like": "hidden%"}}))["count"] == 2
+    assert len((await ann("tasks.list", sort=["parent_id"], limit=1))["data"]) == 1
+
+
+async def test_bulk_calls_do_not_find_the_children_of_a_parent_of_another_stream(
+    call: Calls, ann: Calls
+) -> None:
+    reader = await reader_of(call, Kind.OPERATOR, {})
+    for dry_run in (True, False):
+        done = await reader("tasks.m_suspend", conditions={"parent_id": PARENT}, dry_run=dry_run)
+        assert done["matched"] == 0
+        with pytest.raises(Forbidden):
+            await reader("tasks.m_suspend", conditions={"parent_id": {"gt": "a"}}, dry_run=dry_run)
+    assert (await ann.get("c"))["status"] == "QUEUED"
+
+
+async def test_events_are_not_selected_by_parts_of_the_id_of_a_parent(
+    call: Calls, ann: Calls
+) -> None:
+    reader = await reader_of(call, Kind.OPERATOR, {})
+    listener = HandExecutor(call.manager, "listener")
+    listener.caller.principal = reader.caller.principal
+    with pytest.raises(Forbidden):
+        await listener.call("events.subscribe", conditions={"parent_id": {"like": "h%"}})
+
+
+async def test_audit_records_are_not_found_by_a_task_that_is_not_seen(
+    call: Calls, ann: Calls
+) -> None:
+    operator = await as_(call, "root", Kind.OPERATOR)
+    origin = f"task:{PARENT}/job/0"
+    await call.by(Caller(operator.caller.principal, remote=origin))("tasks.suspend", id="c")
+    reader = await reader_of(call, Kind.OPERATOR, {})
+    assert len((await operator("audit.list", conditions={"remote": origin}))["data"]) == 1
+    assert (await reader("audit.list", conditions={"remote": origin}))["data"] == []
+    with pytest.raises(Forbidden):
+        await reader("audit.list", conditions={"remote": {"like": "task:h%"}})
