@@ -2,8 +2,9 @@
 
 `python -m tests.benchmarks.console` fills a PostgreSQL with tasks and three runs of each, starts a
 manager, and prints: the sizes of the assets, how long the lists take that the console asks for, how
-long a browser takes to show them, what an idle and a hidden page send and cost, and the longest
-time for which 200 events a second keep a page from answering.
+long a browser takes to show them and how much of a processor, what an idle and a hidden page send
+and cost, the longest time for which 200 events a second keep a page from answering, how much memory
+it has after many events, and what pages that nobody uses cost a manager that works.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
 from kaiju_tasks import Client
 from kaiju_tasks.server.console import FOLDER
@@ -33,6 +34,13 @@ CALLS = 40
 IDLE_SECONDS = 20.0
 EVENTS_PER_SECOND = 200
 EVENT_SECONDS = 10
+MEMORY_TASKS = 20_000
+EVENTS_OF_A_TASK = 4
+"""It is queued, started and finished, and its stage is finished."""
+TABS = 10
+TAB_SECONDS = 60
+UNUSED_SECONDS = 65.0
+"""A page is unused after a minute."""
 TICKS = os.sysconf("SC_CLK_TCK")
 LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "tasks, newest first": ("tasks.list", {}),
@@ -91,6 +99,8 @@ async def measure(tasks: int) -> None:
                 await screens(browser, url)
                 await idle(browser, url, manager.pid)
                 await busy(browser, url, client)
+                await memory(browser, url, client)
+                await tabs(browser, url, client, manager.pid)
                 await browser.close()
         finally:
             manager.terminate()
@@ -142,6 +152,8 @@ async def opened(browser: Browser) -> Page:
 async def screens(browser: Browser, url: str) -> None:
     for screen, part in SCREENS.items():
         page = await opened(browser)
+        tracker = await page.context.new_cdp_session(page)
+        await tracker.send("Performance.enable")
         began = time.perf_counter()
         await page.goto(f"{url}/{address(screen)}")
         await page.locator(part).first.wait_for(state="attached")
@@ -149,8 +161,20 @@ async def screens(browser: Browser, url: str) -> None:
         paint = await page.evaluate(
             "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
         )
-        print(f"/{screen}: first paint {paint:.0f} ms, content {ms(shown)}", flush=True)
+        used = await metrics(tracker)
+        print(
+            f"/{screen}: first paint {paint:.0f} ms, content {ms(shown)}, of which the page worked "
+            f"{ms(used['TaskDuration'])} (scripts {ms(used['ScriptDuration'])}, layout "
+            f"{ms(used['LayoutDuration'])})",
+            flush=True,
+        )
         await page.context.close()
+
+
+async def metrics(tracker: CDPSession) -> dict[str, float]:
+    """What Chromium has measured of a page since it was opened: seconds, bytes or numbers."""
+    found = (await tracker.send("Performance.getMetrics"))["metrics"]
+    return {one["name"]: one["value"] for one in found}
 
 
 def address(screen: str) -> str:
@@ -201,13 +225,7 @@ async def busy(browser: Browser, url: str, client: Client) -> None:
     await page.goto(f"{url}/tasks")
     await page.get_by_role("button", name="Live").wait_for()
     await page.evaluate("window.longest = 0")
-    began = time.perf_counter()
-    for second in range(EVENT_SECONDS):
-        # A task makes four events: it is created, queued, executed and finished.
-        await client.tasks.m_create(
-            [{"commands": [{"method": "do.echo"}]} for _ in range(EVENTS_PER_SECOND // 4)]
-        )
-        await asyncio.sleep(max(0.0, began + second + 1 - time.perf_counter()))
+    await work(client, EVENT_SECONDS)
     longest = await page.evaluate("window.longest")
     print(
         f"with {EVENTS_PER_SECOND} events a second, the longest task of the page took "
@@ -215,6 +233,72 @@ async def busy(browser: Browser, url: str, client: Client) -> None:
         flush=True,
     )
     await page.context.close()
+
+
+async def work(client: Client, seconds: int) -> None:
+    """Let tasks make 200 events a second."""
+    began = time.perf_counter()
+    for second in range(seconds):
+        await client.tasks.m_create(echoes(EVENTS_PER_SECOND // EVENTS_OF_A_TASK))
+        await asyncio.sleep(max(0.0, began + second + 1 - time.perf_counter()))
+
+
+def echoes(number: int) -> list[dict[str, Any]]:
+    return [{"commands": [{"method": "do.echo"}]} for _ in range(number)]
+
+
+async def memory(browser: Browser, url: str, client: Client) -> None:
+    page = await opened(browser)
+    tracker = await page.context.new_cdp_session(page)
+    await tracker.send("Performance.enable")
+    await page.goto(f"{url}/tasks")
+    await page.get_by_role("button", name="Live").wait_for()
+    before = await heap(tracker)
+    created = []
+    for _ in range(MEMORY_TASKS // 1_000):
+        created += await client.tasks.m_create(echoes(1_000))
+        await page.mouse.move(len(created) % 300, 100)  # a page in use follows more events
+    for one in created[-1_000:]:
+        await client.tasks.wait(one["id"], timeout=60)
+    after = await heap(tracker)
+    print(
+        f"a page has {before / 1e6:.1f} MB of objects, and {after / 1e6:.1f} MB after the "
+        f"{EVENTS_OF_A_TASK * MEMORY_TASKS:,} events of {MEMORY_TASKS:,} tasks",
+        flush=True,
+    )
+    await page.context.close()
+
+
+async def heap(tracker: CDPSession) -> float:
+    """The bytes of a page's objects that are in use."""
+    await tracker.send("HeapProfiler.collectGarbage")
+    return (await metrics(tracker))["JSHeapUsedSize"]
+
+
+async def tabs(browser: Browser, url: str, client: Client, pid: int) -> None:
+    alone = await work_cost(client, pid)
+    pages = [await opened(browser) for _ in range(TABS)]
+    for page in pages:
+        await page.goto(f"{url}/tasks")
+        await page.get_by_role("button", name="Live").wait_for()
+    await asyncio.sleep(UNUSED_SECONDS)
+    watched = await work_cost(client, pid)
+    each = (watched - alone) / TABS
+    print(
+        f"the manager uses {100 * alone:.1f} % of a core for {EVENTS_PER_SECOND} events a second, "
+        f"and {100 * each:.3f} % more for each page that nobody uses: "
+        f"{10_000 * each:.1f} % of a core for 100 of them",
+        flush=True,
+    )
+    for page in pages:
+        await page.context.close()
+
+
+async def work_cost(client: Client, pid: int) -> float:
+    """The share of a core that a manager uses while tasks make 200 events a second."""
+    before, began = ticks(pid), time.perf_counter()
+    await work(client, TAB_SECONDS)
+    return (ticks(pid) - before) / TICKS / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
