@@ -30,6 +30,7 @@ __all__ = [
     "check_change",
     "check_definition",
     "check_target",
+    "check_unscheduled",
     "may_see_data",
     "permitted",
     "seen_by",
@@ -126,6 +127,15 @@ def check_change(principal: Principal, old: Definition, changed: Iterable[str]) 
             "rights of its owner",
             field=f"data.{kept[0]}",
         )
+
+
+def check_unscheduled(principal: Principal, state: TaskState, new: Definition) -> None:
+    """Check the removal of a schedule. A task between two runs ends with it, and its hold, too.
+
+    :raises Forbidden: an operator has suspended the task, and only operators let it go on
+    """
+    if state.definition.scheduled and not new.scheduled and not state.row.open:
+        check_hold(principal, state)
 
 
 def check_definition(principal: Principal, defined: Defined, prefix: str = "data") -> None:

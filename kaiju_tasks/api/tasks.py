@@ -47,6 +47,7 @@ from kaiju_tasks.api.permission import (
     COMMANDS_OF,
     check_change,
     check_definition,
+    check_unscheduled,
     may_see_data,
     permitted,
     seen_by,
@@ -230,6 +231,7 @@ class TasksApi:
             defined = self._define_at(new, now, caller)
             changed = succeed(defined.definition, state.definition)
             check_change(caller.principal, state.definition, changed)
+            check_unscheduled(caller.principal, state, defined.definition)
             _narrow(caller, state.definition, defined.definition, changed)
             next_run = defined.next_run
             if state.row.status in ENDED and not defined.definition.scheduled:
@@ -735,6 +737,7 @@ class TasksApi:
             if not changed.isdisjoint(("app_name", "commands")):
                 self._check_own(defined)
             check_change(caller.principal, state.definition, changed)
+            check_unscheduled(caller.principal, state, defined.definition)
             if changed:
                 check_definition(caller.principal, defined)
             _narrow(caller, state.definition, defined.definition, changed)

@@ -55,6 +55,35 @@ async def test_a_user_does_not_lift_the_hold_of_an_operator(
     assert (await operator("tasks.resume", id="t"))["status"] == "QUEUED"
 
 
+@pytest.mark.parametrize("call_name", ["update", "m_update", "replace"])
+async def test_a_user_does_not_end_a_schedule_that_an_operator_has_suspended(
+    call: Calls, bob: Calls, executor: HandExecutor, call_name: str
+) -> None:
+    await executor.take()
+    await bob.create("work", id="s", cron="0 0 1 1 *", next_run=0)
+    await executor.finish(await executor.take(), 1)
+    await bob.until("s", "IDLE")
+    operator = await as_(call, "op", Kind.OPERATOR)
+    held = await operator("tasks.suspend", id="s")
+    commands = [{"method": "work"}]
+    changes: dict[str, tuple[str, dict[str, Any]]] = {
+        "update": ("tasks.update", {"id": "s", "data": {"cron": None}}),
+        "m_update": ("tasks.m_update", {"ids": ["s"], "data": {"cron": None}}),
+        "replace": (
+            "tasks.create",
+            {"data": {"id": "s", "commands": commands}, "on_conflict": "replace"},
+        ),
+    }
+    method, params = changes[call_name]
+    with pytest.raises(Forbidden, match="an operator has suspended the task 's'"):
+        await bob(method, **params)
+    assert await bob.get("s") == held
+    await bob("tasks.update", id="s", data={"cron": "0 0 2 1 *"})
+    assert (await bob.get("s"))["status_reason"] == "operator"
+    await operator("tasks.update", id="s", data={"cron": None})
+    assert (await bob.get("s"))["status"] == "FINISHED"
+
+
 @pytest.mark.parametrize("bulk", [False, True])
 async def test_a_user_lifts_its_own_hold_until_an_operator_takes_it_over(
     call: Calls, bob: Calls, bulk: bool
