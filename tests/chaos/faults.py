@@ -46,7 +46,7 @@ async def link_cut(world: World, random: Random) -> None:
 
 
 async def link_silent(world: World, random: Random) -> None:
-    """What an executor and its manager send does not arrive from now on, and nobody learns it."""
+    """What an executor and its manager send no longer arrives, and neither end is informed."""
     random.choice(world.links).silence_one(random)
 
 

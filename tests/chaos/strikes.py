@@ -49,11 +49,12 @@ class Strikes:
         probing = asyncio.create_task(self._longest_probe(healed))
         try:
             await self._faults[name](self._world, self._random)
-        finally:
             healed.set()
-        recovery = await self._world.probe()
-        self.recovery[name].append(recovery)
-        self.outages[name].append(await probing)
+            self.recovery[name].append(await self._world.probe())
+            self.outages[name].append(await probing)
+        finally:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
         self.struck[name] += 1
 
     async def _longest_probe(self, healed: asyncio.Event) -> float:

@@ -23,9 +23,8 @@ async def test_nothing_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
     chaos = Chaos(world, SEED, QUICKLY_HEALED)
     try:
         await world.open(managers=2, executors=2)
-        while (
-            chaos.strikes.struck.total() < 2 and not chaos.problems
-        ):  # a round may be over after one
+        # A round may be over after one fault.
+        while chaos.strikes.struck.total() < 2 and not chaos.problems:
             await chaos.round(TASKS, most_open=60)
     finally:
         await world.close()

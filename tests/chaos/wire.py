@@ -23,7 +23,7 @@ class Wire(Proxy):
     """Forwards connections to a PostgreSQL server of this machine.
 
     :ivar commits_cut: number of commits that were cut so far
-    :ivar cutting: held by who waits until a commit was cut
+    :ivar cutting: held while a fault waits until a commit is cut
     """
 
     def __init__(self, target: int) -> None:

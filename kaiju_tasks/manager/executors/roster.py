@@ -78,6 +78,7 @@ class Roster:
         self._departures = Departures(settings.lease_seconds)
         self._pings: dict[str, asyncio.Future[ExecutorStatus | None]] = {}
         self._pinging: asyncio.Task[None] | None = None
+        self._written: asyncio.Future[None] | None = None  # done when the last write of pings is
 
     # -- connect -----------------------------------------------------------------------
 
@@ -268,6 +269,7 @@ class Roster:
     async def _write_pings(self) -> None:
         while self._pings:
             waiting, self._pings = self._pings, {}
+            written = self._written = asyncio.get_running_loop().create_future()
             pings = [
                 Ping(session.executor_id, session.nonce, session.capacity)
                 for session in self._sessions
@@ -285,6 +287,8 @@ class Roster:
                         future.set_exception(error)
                         future.exception()  # retrieve it: its waiters may all be cancelled
                 continue
+            finally:
+                written.set_result(None)
             self._uptime.reached(True)
             for executor_id, future in waiting.items():
                 if not future.done():
@@ -292,9 +296,6 @@ class Roster:
 
     async def stop(self) -> None:
         """Write the pending pings, then return."""
-        await self._pings_written()
-
-    async def _pings_written(self) -> None:
         if self._pinging is not None:
             await asyncio.gather(self._pinging, return_exceptions=True)
 
@@ -307,7 +308,8 @@ class Roster:
         self._sessions.remove(session)
         if not was_open:
             return
-        await self._pings_written()  # one that is under way would lengthen the lease again
+        if self._written is not None:  # a ping that is being written lengthens the lease again
+            await asyncio.shield(self._written)
         await self._shorten(session, self._settings.reconnect_grace)
         if session.process is not None:
             self._spawn(self._look_after(session, session.process))

@@ -226,12 +226,16 @@ async def test_a_ping_that_a_resume_overtakes_does_not_drain_the_executor_again(
 async def test_a_ping_that_is_being_written_when_the_connection_closes_does_not_keep_the_lease(
     manager: Manager, executor: HandExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, released, order = asyncio.Event(), asyncio.Event(), []
+    other = HandExecutor(manager, "other")
+    await other.connect()
+    asked, order = asyncio.Event(), []
+    first, second = asyncio.Event(), asyncio.Event()
+    released = iter([first, second])
     ping, shorten = manager.store.ping, manager.store.shorten_lease
 
     async def slow_ping(*arguments: Any) -> Any:
         asked.set()
-        await released.wait()
+        await next(released).wait()
         answer = await ping(*arguments)
         order.append("ping")
         return answer
@@ -244,12 +248,15 @@ async def test_a_ping_that_is_being_written_when_the_connection_closes_does_not_
     monkeypatch.setattr(manager.store, "shorten_lease", shortened)
     pinged = asyncio.create_task(executor.ping())
     await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+    next_write = asyncio.create_task(other.ping())
     closed = asyncio.create_task(executor.cut())
     for _ in range(10):  # a close that did not wait would shorten the lease now
         await asyncio.sleep(0)
-    released.set()
-    await asyncio.gather(pinged, closed, return_exceptions=True)
+    first.set()
+    await asyncio.wait_for(closed, PATIENCE_SECONDS)  # it does not wait for the ping of another
     assert order == ["ping", "shorten"]
+    second.set()
+    await asyncio.gather(pinged, next_write, return_exceptions=True)
     (row,) = await manager.store.executors(ALL_SIGHT, [executor.id])
     assert row.lease_until <= await manager.store.now() + manager.settings.reconnect_grace
 
