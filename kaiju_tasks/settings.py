@@ -210,7 +210,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 4
 
     max_body_bytes: Annotated[
-        int, _range(1024, 60 * _MIB, "bytes", "The maximum size of a request body.")
+        int, _range(1024, 256 * _MIB, "bytes", "The maximum size of a request body.")
     ] = _MIB
     max_result_bytes: Annotated[
         int, _range(64, 256 * _MIB, "bytes", "The maximum size of the result of a stage.")

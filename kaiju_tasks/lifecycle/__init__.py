@@ -7,7 +7,7 @@ event the Step has no effect.
 
 from msgspec.structs import replace
 
-from kaiju_tasks.lifecycle.broken import Unreadable, Unsendable, fail_broken, refuse_broken
+from kaiju_tasks.lifecycle.broken import Unreadable, fail_broken, refuse_broken
 from kaiju_tasks.lifecycle.children import ChildFailure, ChildPlan
 from kaiju_tasks.lifecycle.claims import claim_change, claimed, differences, refuses
 from kaiju_tasks.lifecycle.clock_step import pass_over
@@ -158,7 +158,6 @@ __all__ = [
     "Suspend",
     "TaskState",
     "Unreadable",
-    "Unsendable",
     "Update",
     "Wait",
     "Watched",

@@ -1,8 +1,8 @@
 """Ends a task that cannot be advanced, so that it does not hold up the others.
 
-Its definition, its status or an earlier result cannot be read, it is too large to be sent, the time
-zone of its schedule is gone, or it meets a bug. The task is FAILED without a next fire, until
-somebody updates, resets or deletes it.
+Its definition, its status or an earlier result cannot be read, the time zone of its schedule is
+gone, or it meets a bug. The task is FAILED without a next fire, until somebody updates, resets or
+deletes it.
 """
 
 from kaiju_tasks.errors import Conflict, reason_of
@@ -18,14 +18,6 @@ from kaiju_tasks.types import ErrorType, ExitCode, Reason
 
 class Unreadable(Conflict):
     """What is stored of a task cannot be read."""
-
-    error_type = ErrorType.INTERNAL
-
-
-class Unsendable(Unreadable):
-    """A task with the results that its commands read is too large for an executor."""
-
-    error_type = ErrorType.RESULT_TOO_LARGE
 
 
 def refuse_broken(task: TaskState) -> None:
@@ -73,7 +65,7 @@ def fail_broken(task: TaskState, error: Exception, now: float) -> Step:
 
 def _problem(error: Exception) -> tuple[str, str]:
     if isinstance(error, Unreadable):
-        return error.error_type, str(error)
+        return ErrorType.INTERNAL, str(error)
     return (
         ErrorType.INTERNAL,
         f"the task cannot be continued: {type(error).__name__}: {reason_of(error)}",

@@ -8,7 +8,6 @@ import pytest
 from kaiju_tasks.errors import Conflict
 from kaiju_tasks.lifecycle import advance
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.executors import assignments
 from kaiju_tasks.settings import Settings
 from kaiju_tasks.store.postgres.clock_step import apply_step as postgres_step
 from kaiju_tasks.store.sqlite.clock_step import apply_step as sqlite_step
@@ -330,22 +329,6 @@ async def test_a_task_whose_assignment_needs_a_damaged_result_fails_alone(
     assert [line for line in failed(caplog) if "advancing" in line] == [
         f"advancing task bad failed, it is FAILED now: {bad['error']['message']}"
     ]
-
-
-async def test_a_task_that_is_too_large_to_be_sent_fails_alone(
-    call: Calls, executor: HandExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(assignments, "ASSIGNMENT_BYTES_MAX", 5)
-    reads = {"method": "work", "params": {"x": "[0]", "y": "[first]"}}
-    await with_result(call, executor, reads, kws={})
-    await call("tasks.message", id="bad", data=None)
-    await call.create("work", id="good")
-    assert (await executor.take()).id == "good"
-    error = (await call.until("bad", "FAILED"))["error"]
-    assert error["type"] == "result_too_large"
-    assert "at most 5: read parts of the results" in error["message"]
-    assert executor.caller.session is not None
-    assert list(executor.caller.session.leases) == ["good"]
 
 
 async def test_a_hook_that_needs_a_damaged_result_fails_its_task_alone(

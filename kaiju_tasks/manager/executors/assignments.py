@@ -9,17 +9,13 @@ from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
 
 from kaiju_tasks.errors import reason_of
-from kaiju_tasks.lifecycle import Command, Definition, Row, Step, Unreadable, Unsendable
+from kaiju_tasks.lifecycle import Command, Definition, Row, Step, Unreadable
 from kaiju_tasks.manager.executors.methods import Methods
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.store.base import Transaction
 from kaiju_tasks.templates import ANY_ROOT
 
 _decode = Decoder(Raw).decode
-
-ASSIGNMENT_BYTES_MAX = 63 * 1024 * 1024
-"""The largest assignment. Executors take frames of up to 64 MiB. Without earlier results, none is
-larger: `max_body_bytes` limits a task."""
 
 
 class Leased(NamedTuple):
@@ -106,28 +102,9 @@ async def assign(
         part = segment(definition, row.stage, methods, single=single)
         if damaged and (error := _unreadable(row, part, damaged)) is not None:
             unreadable[row.id] = error
-            continue
-        assignment = _assignment(row, definition, part, results, tx.now)
-        if part.reads and not single and (size := _size(assignment)) > ASSIGNMENT_BYTES_MAX:
-            unreadable[row.id] = _too_large(row, size)
         else:
-            assignments.append(assignment)
+            assignments.append(_assignment(row, definition, part, results, tx.now))
     return assignments, unreadable
-
-
-def _size(assignment: Assignment) -> int:
-    """The bytes of what can be large in an assignment."""
-    commands = sum(len(command.params) + len(command.condition) for command in assignment.commands)
-    return len(assignment.kws) + sum(map(len, assignment.results.values())) + commands
-
-
-def _too_large(row: Row, size: int) -> Unsendable:
-    text = (
-        f"the commands from stage {row.stage} on and the results that they read have {size} bytes, "
-        f"and an executor takes at most {ASSIGNMENT_BYTES_MAX}: read parts of the results, or use "
-        "an executor with `fill`"
-    )
-    return Unsendable(text, status=row.status)
 
 
 def _problem(raw: Raw) -> str | None:
