@@ -42,6 +42,8 @@ _WORDS: Final = frozenset({"log_level", "log_format"})
 _SECRET: Final = frozenset({"db"})  # may contain a password
 _RULES: Final = {"task_retention_days": kept_of}
 _MIB: Final = 1024 * 1024
+ASSIGNMENT_BYTES_MAX: Final = 63 * _MIB
+"""The largest assignment: executors take frames of 64 MiB."""
 
 # Kubernetes sets variables with these names in each container, for every Service of the namespace.
 # Those of a Service named `kaiju` or `kaiju-db` begin like settings.
@@ -334,7 +336,22 @@ def load_settings(
         given.update(_from_file(config))
     given.update(_from_environment(environ))
     given.update(_from_overrides(overrides or {}))
-    return Settings(**{name: _checked(name, item) for name, item in given.items()})
+    settings = Settings(**{name: _checked(name, item) for name, item in given.items()})
+    _check_assignments(settings, given)
+    return settings
+
+
+def _check_assignments(settings: Settings, given: Mapping[str, "_Given"]) -> None:
+    """An assignment has the task, and its earlier results by index and by name."""
+    size = settings.max_body_bytes + 2 * settings.max_run_results_bytes
+    if size <= ASSIGNMENT_BYTES_MAX:
+        return
+    results, body = "max_run_results_bytes", "max_body_bytes"
+    raise SettingsError(
+        f"{body} and twice {results} must be at most {ASSIGNMENT_BYTES_MAX} bytes together, not "
+        f"{size}: executors take frames of up to 64 MiB.",
+        field=results if results in given else body,
+    )
 
 
 def service_variables(environ: Mapping[str, str] = os.environ) -> list[str]:

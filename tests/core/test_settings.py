@@ -19,6 +19,7 @@ from kaiju_tasks.settings import (
     setting_fields,
 )
 
+MIB = 1024 * 1024
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 REWRITE = "KAIJU_TEST_REWRITE_DOCS"
 TABLE_START = "<!-- settings: generated, see tests/core/test_settings.py -->"
@@ -305,6 +306,21 @@ def test_a_setting_that_is_accepted_is_of_its_type_and_range(name: str, value: A
         wrong = name
     assert wrong == name
     assert msgspec.convert(found, item.annotation) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"max_run_results_bytes": 32 * MIB}, "max_run_results_bytes"),
+        ({"max_body_bytes": 32 * MIB}, "max_body_bytes"),
+        ({"max_body_bytes": 14 * MIB, "max_run_results_bytes": 25 * MIB}, "max_run_results_bytes"),
+    ],
+)
+def test_a_task_with_its_results_must_fit_into_a_frame(given: dict[str, int], field: str) -> None:
+    error = refusal(overrides=given)
+    assert error.field == field
+    assert "must be at most 66060288 bytes together" in error.message
+    load_settings(environ={}, overrides={name: value - MIB for name, value in given.items()})
 
 
 # --- the documentation
