@@ -62,6 +62,7 @@ from kaiju_tasks.api.queries import (
 )
 from kaiju_tasks.api.review import review
 from kaiju_tasks.api.revisions import if_version, stage_of
+from kaiju_tasks.api.shared_views import SharedViews
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.api.unseen import check_sort, seen_conditions
 from kaiju_tasks.api.views import (
@@ -111,6 +112,7 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
+from kaiju_tasks.manager.events.waiters import Watch
 from kaiju_tasks.manager.writing.entries import (
     AlreadyExists,
     Draft,
@@ -120,7 +122,7 @@ from kaiju_tasks.manager.writing.entries import (
 )
 from kaiju_tasks.rights import ALL_SIGHT, Access, Kind, access
 from kaiju_tasks.rpc import convert
-from kaiju_tasks.store.base import StoreError, TaskQuery, TaskView
+from kaiju_tasks.store.base import Standing, StoreError, TaskQuery, TaskView
 from kaiju_tasks.types import (
     ENDED,
     AuditRecord,
@@ -140,13 +142,6 @@ from kaiju_tasks.types import (
 
 log = logging.getLogger(__name__)
 
-WAIT_POLL_SECONDS = 1.0
-WAIT_POLL_SECONDS_EACH = 0.01
-"""The more wait, the less often each of them looks, if no message says that its task has changed:
-100 times a second all together."""
-FIRST_LOOK_SECONDS = 0.05
-"""Seconds after which a wait reads the task again, because an event of another manager can be
-lost."""
 DAY_SECONDS = 86_400.0
 DUPLICATE_TRIES = 5
 Operation = OperateParams | SuspendParams | RestartFromParams | UpdateParams
@@ -159,6 +154,7 @@ class TasksApi:
         self._manager = manager
         self._committer = manager.committer
         self._store = manager.store
+        self._shared = SharedViews(manager.store)
         self._dice = manager.dice
         self._known = known
         self._own = own
@@ -553,16 +549,27 @@ class TasksApi:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + params.timeout
-        pause = WAIT_POLL_SECONDS if self._manager.relay.alone else FIRST_LOOK_SECONDS
         with self._manager.waiters.watch(params.id) as watch:
-            view = await self._view(caller, params.id)
+            view = await self._watched(caller, params.id, watch)
             awaited = Awaited(view, params.seen)
             while not (awaited.over(view) or caller.gone) and (left := until - loop.time()) > 0:
-                await watch.wait(min(left, pause))
-                pause = max(WAIT_POLL_SECONDS, WAIT_POLL_SECONDS_EACH * len(self._manager.waiters))
+                await watch.wait(left)
                 watch.clear()
-                view = await self._view(caller, params.id)
+                view = await self._watched(caller, params.id, watch)
         return await self._shown(caller, view)
+
+    async def _watched(self, caller: Caller, task_id: str, watch: Watch) -> TaskView:
+        """Read a task, to be read again when it, or what the caller may see, has changed."""
+        principal = caller.principal
+        view = await self._shared.get(task_id, seen_by(caller, access.READ_TASKS))
+        if view is None:
+            raise NotFound(f"there is no task {task_id!r}", id=task_id)
+
+        def is_outdated() -> bool:
+            return caller.gone or caller.principal is not principal
+
+        watch.saw(Standing.of(view.row), is_outdated)
+        return view
 
     async def explain(self, caller: Caller, params: IdParams) -> Explanation:
         """Explain why a task is not running now, for people and programs."""

@@ -12,6 +12,7 @@ from kaiju_tasks.manager.bulk.calls import BulkCalls
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.events.hub import EventHub
 from kaiju_tasks.manager.events.logs import LogEvents
+from kaiju_tasks.manager.events.looks import Looks
 from kaiju_tasks.manager.events.progress import ProgressEvents
 from kaiju_tasks.manager.events.relay import Relay
 from kaiju_tasks.manager.events.waiters import Waiters
@@ -64,7 +65,8 @@ class Manager:
         self.clock = StoreClock(store.clock)
         self.wakes = Wakes(store, self.spawn, lambda: self.relay.alone)
         self.sessions = Sessions()
-        self.waiters = Waiters(on_first=lambda task_id: self.relay.wait(task_id))
+        self.waiters = Waiters(on_first=self._awaited)
+        self.looks = Looks(store, self.waiters, lambda: self.relay.alone)
         self.events = EventHub(self.id, changed=lambda: self.relay.want())
         self.relay = Relay(
             store, self.id, self.events, self.waiters, self.spawn, settings.ping_interval
@@ -181,6 +183,11 @@ class Manager:
         self._background: set[asyncio.Task[Any]] = set()
         self._exit = contextlib.AsyncExitStack()
 
+    def _awaited(self, task_id: str) -> None:
+        """A caller waits for a task for which no other caller waits."""
+        self.relay.wait(task_id)
+        self.looks.begin(task_id)
+
     def _progressed(self, report: Report, session: Session, now: float) -> None:
         self._progress_events.publish(report, session, now)
         self.progress.note(report, session, now)
@@ -202,6 +209,7 @@ class Manager:
         self.logs.start()
         self.bulks.start()
         self.stats.start()
+        self.looks.start()
         listening = self.store.listen(self._on_wake, self.relay.received)
         await self._exit.enter_async_context(listening)
         self.relay.greet()
@@ -210,6 +218,7 @@ class Manager:
     async def stop(self) -> None:
         """Stop all parts. Executors keep their leases and reconnect to another manager."""
         await self._beats.stop()
+        await self.looks.stop()
         for session in self.sessions:
             self.sessions.close(session)
         await self._exit.aclose()

@@ -3,7 +3,7 @@
 from kaiju_tasks.rpc.convert import convert, convert_json
 from kaiju_tasks.rpc.dispatch import dispatch
 from kaiju_tasks.rpc.edge import Limits, check_raw, decode
-from kaiju_tasks.rpc.effort import Effort, count_as_useful, counting_waits
+from kaiju_tasks.rpc.effort import Effort, count_as_useful, counting_waits, measured
 from kaiju_tasks.rpc.messages import (
     Response,
     encode_error,
@@ -39,6 +39,7 @@ __all__ = [
     "encode_notification",
     "encode_request",
     "encode_result",
+    "measured",
     "openrpc_document",
     "problems",
     "read_response",

@@ -17,7 +17,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Raw, Struct
 
@@ -163,6 +163,19 @@ class TaskView(Struct):
     definition: Definition
     results: list[Raw] | None = None
     progress: str | None = None
+
+
+class Standing(NamedTuple):
+    """What differs after each write of a task, also after it was deleted and created again."""
+
+    version: int
+    rev: int
+    job_id: str | None
+    status_change: float
+
+    @classmethod
+    def of(cls, row: Row) -> "Standing":
+        return cls(row.version, row.rev, row.job_id, row.status_change)
 
 
 class StoredProgress(Struct):
@@ -863,6 +876,11 @@ class Store(Protocol):
 
         :param results: whether to load the results, and the progress of running stages
         """
+        ...
+
+    async def standings(self, ids: Sequence[str]) -> dict[str, Standing]:
+        """Read which state tasks are in, to compare it with an earlier one. Unknown ids are left
+        out."""
         ...
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:

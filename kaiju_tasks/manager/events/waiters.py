@@ -1,8 +1,10 @@
 """Wakes callers that wait for a task to change."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+
+from kaiju_tasks.store.base import Standing
 
 
 class Watch:
@@ -16,8 +18,22 @@ class Watch:
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
         self._changed = asyncio.Event()
+        self._seen: Standing | None = None
+        self._is_outdated: Callable[[], bool] = bool
         self.clear = self._changed.clear
         self.set = self._changed.set
+
+    def saw(self, seen: Standing, is_outdated: Callable[[], bool]) -> None:
+        """Let the manager compare the task with the row that was read.
+
+        :param is_outdated: whether the caller has to read again although the task is the same
+        """
+        self._seen, self._is_outdated = seen, is_outdated
+
+    def compare(self, found: Standing | None) -> None:
+        """:param found: None if the task does not exist"""
+        if self._seen is not None and (found != self._seen or self._is_outdated()):
+            self.set()
 
     async def wait(self, seconds: float) -> None:
         """Return when the task has changed since `clear`, or after this many seconds."""
@@ -55,6 +71,15 @@ class Waiters:
             for task_id in task_ids:
                 for watch in self._watches.get(task_id, ()):
                     watch.set()
+
+    def compare(self, task_ids: Iterable[str], found: Mapping[str, Standing]) -> None:
+        """Wake the callers that have read another state of a task than was found.
+
+        :param found: the states of those of the tasks that exist
+        """
+        for task_id in task_ids:
+            for watch in self._watches.get(task_id, ()):
+                watch.compare(found.get(task_id))
 
     @contextmanager
     def watch(self, task_id: str) -> Iterator[Watch]:

@@ -357,6 +357,10 @@ SELECT {tasks.of t}, {clock} FROM locked t ORDER BY t.id
 -- Read the definitions of tasks.
 SELECT task_id, rev, body FROM definitions WHERE task_id = ANY ($1::text[])
 
+-- name: standings
+-- Read what differs after each write of tasks.
+SELECT id, version, rev, job_id, status_change FROM tasks WHERE id = ANY ($1::text[])
+
 -- name: next_tasks
 -- Read tasks, and all that follow them by next_task.
 WITH RECURSIVE reached (task_id, next_task) AS (

@@ -21,6 +21,7 @@ from kaiju_tasks.store.base import (
     Ping,
     Presence,
     Pruned,
+    Standing,
     StoredProgress,
     StoreError,
     StoreUnavailable,
@@ -297,6 +298,10 @@ class PostgresStore(SharedStore):
             return await _views(connection, found, results)
 
         return {view.row.id: view for view in await self._answer(read)}
+
+    async def standings(self, ids: Sequence[str]) -> dict[str, Standing]:
+        found = await self._read("standings", storable_ids(ids), asked=True)
+        return {id: Standing(*values) for id, *values in found}
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)

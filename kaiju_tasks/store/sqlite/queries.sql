@@ -249,6 +249,11 @@ SELECT {task_columns} FROM tasks t WHERE t.executor_id = ?1 ORDER BY t.id
 -- Read the definitions of a JSON list of ids.
 SELECT task_id, rev, body FROM definitions WHERE task_id IN (SELECT value FROM json_each(?1))
 
+-- name: standings
+-- Read what differs after each write of the tasks of a JSON list of ids.
+SELECT id, version, rev, job_id, status_change FROM tasks
+WHERE id IN (SELECT value FROM json_each(?1))
+
 -- name: next_tasks
 -- Read the tasks of a JSON list of ids, and all that follow them by next_task.
 WITH RECURSIVE reached (task_id, next_task) AS (

@@ -24,6 +24,7 @@ from kaiju_tasks.store.base import (
     Ping,
     Presence,
     Pruned,
+    Standing,
     StoredProgress,
     StoreRefused,
     StoreUnavailable,
@@ -254,6 +255,10 @@ class SqliteStore(SharedStore):
             return {view.row.id: view for view in _views(db, found, results)}
 
         return await self._answer(read)
+
+    async def standings(self, ids: Sequence[str]) -> dict[str, Standing]:
+        found = await self._read("standings", json.dumps(storable_ids(ids)), asked=True)
+        return {id: Standing(*values) for id, *values in found}
 
     async def next_tasks(self, ids: Iterable[str]) -> dict[str, str | None]:
         wanted = storable_ids(ids)

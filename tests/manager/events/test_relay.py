@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kaiju_tasks.api import tasks as tasks_api
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.events import looks
 from kaiju_tasks.manager.events import relay as relay_module
 from kaiju_tasks.manager.events.hub import EventHub, Subscription
 from kaiju_tasks.manager.events.interest import Interest
@@ -197,7 +197,7 @@ async def test_a_manager_alone_says_nothing_but_hello(team: Team) -> None:
 async def test_a_wait_ends_without_a_look_when_another_manager_ends_the_run(
     slow_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(looks, "LOOK_SECONDS", 3600.0)
     here, there = await slow_team.manager(), await slow_team.manager()
     executor = await slow_team.executor(there)
     for number in range(3):
@@ -215,7 +215,7 @@ async def test_a_wait_ends_without_a_look_when_another_manager_ends_the_run(
 async def test_a_wait_that_begins_as_the_run_ends_elsewhere_looks_again(
     slow_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks_api, "WAIT_POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(looks, "LOOK_SECONDS", 3600.0)
     here, there = await slow_team.manager(), await slow_team.manager()
     executor = await slow_team.executor(there)
     await wait_until(lambda: not here.relay.alone, "they know each other")
