@@ -20,6 +20,7 @@ const tasks = new Map(), past = new Set(), calls = new Map(); // by the token of
 const now = () => performance.now() / 1000, keyOf = ({ id, job_id, epoch, nonce }) => JSON.stringify({ id, job_id, epoch, nonce });
 let terms = { ping_interval: 5, lease_seconds: 15, orphan_seconds: 300 }, socket, end, connected, leaving = false;
 let connects = 0, number = 0, patience = 1, ticked = Date.now(), confirmed = -Infinity, stoodStill = -Infinity, heard = now();
+let answer, answered = new Promise((done) => (answer = done)); // resolved when a connect or ping is answered
 
 async function connection() {
   const ws = (socket = new WebSocket(url, { headers })), ended = new Promise((done) => (end = done));
@@ -53,14 +54,18 @@ async function keep(ws, late) { // connect, then keep the leases
 async function beat(method, announced) {
   const sent = now(), holding = [...tasks.keys()].map((key) => JSON.parse(key));
   const { result, error } = await ask(method, { id, capacity: leaving ? 0 : 16, holding, ...announced });
-  if (result) [heard, confirmed] = [now(), sent > stoodStill ? sent : confirmed];
+  if (result) {
+    [heard, confirmed] = [now(), sent > stoodStill ? sent : confirmed];
+    answer();
+    answered = new Promise((done) => (answer = done));
+  }
   return { result, error };
 }
 
 function ask(method, params) { // the answer has a `result` or an `error`, and neither if the connection ends before it
   if (socket?.readyState !== WebSocket.OPEN) return {};
   socket.send(JSON.stringify({ jsonrpc: "2.0", id: ++number, method, params }));
-  return new Promise((answer) => calls.set(number, { answer, seconds: 0 }));
+  return new Promise((done) => calls.set(number, { answer: done, seconds: 0 }));
 }
 
 function take({ id, method, params, result, error }) {
@@ -97,7 +102,7 @@ function drop(key) { // the lease has ended: stop, and report nothing more
 
 async function work(key, { commands: [command], stage, exec_seconds, stop }) {
   while (command) { // each stage after the acknowledgement of the one before it
-    while (tasks.has(key) && !leaving && !mayBegin()) await sleep(20);
+    while (tasks.has(key) && !leaving && !mayBegin()) await Promise.race([sleep(20), answered]);
     if (!tasks.has(key)) return;
     const began = now(), outcome = leaving ? { state: "released" } : await run(command, exec_seconds, stop);
     const report = { ...JSON.parse(key), stage, seconds: now() - began, ...outcome };
@@ -105,6 +110,11 @@ async function work(key, { commands: [command], stage, exec_seconds, stop }) {
   }
   drop(key);
 }
+
+const finite = (name, value) => { // JSON.stringify would write NaN and infinities as null
+  if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`the result is not JSON: ${name || "it"} is ${value}`);
+  return value;
+};
 
 async function run({ method, params = {}, max_timeout }, left, stop) {
   const failed = (type, message) => ({ state: "failed", error: { type, message: message.slice(0, 2000) } });
@@ -114,7 +124,7 @@ async function run({ method, params = {}, max_timeout }, left, stop) {
   const late = new Promise((done) => (timer = setTimeout(done, 1000 * limit, failed(timeout, "the stage ran longer than it may"))));
   const ended = (async () => {
     const result = (await commands[method].run(params, stop.signal)) ?? null;
-    const large = Buffer.byteLength(JSON.stringify(result)) > terms.max_result_bytes;
+    const large = Buffer.byteLength(JSON.stringify(result, finite)) > terms.max_result_bytes;
     return large ? failed("result_too_large", "the result is too large") : { state: "finished", result };
   })().catch((error) => failed("execution_error", String(error?.message || error)));
   const outcome = await Promise.race([ended, late]);
