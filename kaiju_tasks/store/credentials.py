@@ -1,6 +1,7 @@
 """Principals and tokens as they are stored."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiju_tasks.rights import Kind, Principal, Scope, most_of, rights_of
 
@@ -73,6 +74,16 @@ def acting(principal: StoredPrincipal, token: StoredToken) -> Principal:
     kind = principal.kind
     limits = (most_of(kind, principal.scope), rights_of(kind, token.scope))
     return Principal(principal.id, kind, limits, token.id)
+
+
+def acting_in_runs(owner: StoredPrincipal, token: StoredToken) -> Principal:
+    """On whose behalf the runs of a task act: its owner, as the token acts that created the task.
+
+    The runs of a schedule that an executor has declared reach what those of a user reach: the
+    executor itself reaches no tasks.
+    """
+    found = acting(owner, token)
+    return replace(found, kind=Kind.USER) if found.kind is Kind.EXECUTOR else found
 
 
 class TokenUse(Struct, frozen=True):

@@ -14,6 +14,7 @@ from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.protocol import Assignment
 from kaiju_tasks.rights import Kind, Scope, Verb
 from tests.manager.hand import Calls, HandExecutor
+from tests.support.wait import wait_until
 
 Json = dict[str, Any]
 GRANT: Json = {"verbs": (Verb.SERVE, Verb.CREATE), "methods": ("report.*",)}
@@ -267,6 +268,29 @@ async def test_a_run_of_a_declared_schedule_calls_the_manager_as_its_token_grant
         await stage("tasks.create", data={**data, "commands": [{"method": "mail.send"}]})
     with pytest.raises(Forbidden):
         await executor.call("tasks.get", id="child")
+
+
+@pytest.mark.parametrize("verbs", [(), (Verb.READ,)], ids=["without", "with"])
+async def test_a_run_of_a_declared_schedule_waits_for_tasks_of_its_owner_if_it_may_read(
+    manager: Manager, call: Calls, executor: HandExecutor, verbs: tuple[Verb, ...]
+) -> None:
+    scope = {**GRANT, "verbs": (*GRANT["verbs"], *verbs)}
+    await holding_a_token(manager, executor, **scope)
+    waits = {"method": "_TASKS_", "params": {"ids": ["first"]}}
+    await declare(executor, nightly(id="first"))
+    await declare(executor, nightly(commands=[waits, {"method": "report.write"}]))
+    as_root = await root(manager, call)
+    await as_root("tasks.run_now", id="nightly")
+    if verbs:
+        await as_root.until("nightly", "WAITING")
+        return
+
+    async def ended() -> list[Json]:
+        runs: list[Json] = (await as_root("runs.list", conditions={"task_id": "nightly"}))["data"]
+        return [run for run in runs if run["status"] != "RUNNING"]
+
+    (run,) = await wait_until(ended, "the run has ended")
+    assert (run["status"], run["error"]["message"]) == ("FAILED", "there is no task 'first'")
 
 
 async def test_a_run_of_a_declared_schedule_calls_nothing_without_a_grant(

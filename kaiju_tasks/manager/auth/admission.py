@@ -1,18 +1,16 @@
 """The outcome of an authentication."""
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kaiju_tasks.rights import (
     EVERYTHING,
     NOBODY,
-    Kind,
     Principal,
     Scope,
     TokenParts,
     same_hash,
 )
-from kaiju_tasks.store.credentials import Credential, acting
+from kaiju_tasks.store.credentials import Credential, acting, acting_in_runs
 
 __all__ = ["REFUSAL", "Admission", "admit", "admit_without_token", "is_valid", "principal_of_run"]
 
@@ -73,16 +71,12 @@ def principal_of_run(known: Credential) -> Principal:
     """On whose behalf a run acts: its owner, with the rights that the owner has now and that the
     token had that created the task. The token itself may have ended since.
 
-    The runs of a schedule that an executor has declared reach what those of a user reach: the
-    executor itself reaches no tasks.
-
     :param known: what the store knows about that token
     """
     token, principal = known.token, known.principal
     if token is None or principal is None or principal.disabled_at is not None:
         return NOBODY
-    owner = acting(principal, token)
-    return replace(owner, kind=Kind.USER) if owner.kind is Kind.EXECUTOR else owner
+    return acting_in_runs(principal, token)
 
 
 def admit_without_token(known: Credential) -> Admission | None:

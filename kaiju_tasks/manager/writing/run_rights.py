@@ -10,7 +10,7 @@ from kaiju_tasks.errors import Forbidden
 from kaiju_tasks.lifecycle import Definition, TaskState, held_by_operator
 from kaiju_tasks.rights import NOBODY, Decision, Kind, Principal, Target, access, may
 from kaiju_tasks.store.base import Transaction
-from kaiju_tasks.store.credentials import acting
+from kaiju_tasks.store.credentials import acting_in_runs
 
 __all__ = [
     "RunRights",
@@ -43,7 +43,7 @@ class RunRights:
         principal = None if token is None else await tx.principal(token.principal_id)
         if token is None or principal is None:
             return NOBODY
-        self._known[token_id] = found = acting(principal, token)
+        self._known[token_id] = found = acting_in_runs(principal, token)
         if len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)
         return found
