@@ -7,9 +7,12 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from kaiju_tasks import Client
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FAILED = 2_000
+PATIENCE_SECONDS = 240.0
+"""How long so many runs may take on a slow machine."""
 FAIL = [{"method": "do.fail", "params": {"message": "The provider was down"}}]
 COUNT = """
 sessionStorage.clicks = 0;
@@ -47,6 +50,11 @@ async def test_two_thousand_failed_tasks_are_restarted_in_five_clicks(
 ) -> None:
     for _ in range(2):
         await client.tasks.m_create([{"commands": FAIL} for _ in range(FAILED // 2)])
+
+    async def failed() -> bool:
+        return (await client.tasks.count({"status": "FAILED"}))["count"] == FAILED
+
+    await wait_until(failed, "all of them have failed", PATIENCE_SECONDS)
     await page.add_init_script(COUNT)
     await page.goto(url)
     await page.get_by_role("link", name="2,000 tasks have failed").click()
@@ -57,6 +65,10 @@ async def test_two_thousand_failed_tasks_are_restarted_in_five_clicks(
     await dialog.get_by_role("button", name="Restart from the failed stage: 2,000 tasks").click()
     await expect(dialog).to_have_count(0)
     assert await clicks(page) <= 5
-    called = await client.bulk.list()
-    (call,) = called["data"]
-    assert (call["method"], call["matched"]) == ("tasks.m_restart_from", FAILED)
+
+    async def restarted() -> list[tuple[str, int]]:
+        return [(one["method"], one["matched"]) for one in (await client.bulk.list())["data"]]
+
+    assert await wait_until(restarted, "the bulk call has begun") == [
+        ("tasks.m_restart_from", FAILED)
+    ]

@@ -1,15 +1,52 @@
 """The log of a run on the page of its task, while the run goes on and afterwards."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from kaiju_tasks import Client
 from tests.console.accessible import looks
+from tests.console.seed import ends
 from tests.support.processes import ROOT, Processes
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 READY = r"^kaiju-tasks \S+ at http://127\.0\.0\.1:(\d+) "
 HOSTILE = '<img src=x onerror="window.hacked=1">'
+IN_VIEW = """(line) => {
+  const box = line.closest(".log");
+  box.scrollIntoView({ block: "nearest" });
+  const [inner, outer] = [line, box].map((one) => one.getBoundingClientRect());
+  const within = inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1;
+  return within && inner.top >= 0 && inner.bottom <= innerHeight;
+}"""
+SCROLL_UP = """async (box) => {
+  box.scrollTop = box.scrollHeight;
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  await frame();
+  await frame();
+  box.scrollTop = 0;
+  await frame();
+  await frame();
+}"""
+
+
+async def comes_into_view(line: Locator) -> None:
+    await expect(line).to_be_visible()
+
+    async def in_view() -> bool:
+        return bool(await line.evaluate(IN_VIEW))
+
+    await wait_until(in_view, "the line is in view")
+
+
+async def scrolls_up(log: Locator) -> None:
+    """Scroll to the first line until the log no longer follows."""
+
+    async def stands() -> bool:
+        await log.locator(".log").evaluate(SCROLL_UP)
+        return not await log.get_by_label("Follow").is_checked()
+
+    await wait_until(stands, "the log no longer follows")
 
 
 async def test_lines_come_while_the_run_goes_on(
@@ -31,13 +68,15 @@ async def test_lines_come_while_the_run_goes_on(
         await expect(log.locator(".log-part")).to_have_text(["1. first", "2. second"])
         await expect(log.locator(".log-line.is-warning")).to_contain_text("refused")
         await expect(log.get_by_text(HOSTILE)).to_be_visible()
-        await log.locator(".log").scroll_into_view_if_needed()
-        await expect(log.get_by_text("customer 199")).to_be_in_viewport()
+        await comes_into_view(log.get_by_text("customer 199"))
         await expect(log.get_by_label("Follow")).to_be_checked()
         delayed = {"id": "bell", "description": "the mail server hangs up", "delay": 3600}
         await client.tasks.create({**delayed, "commands": [{"method": "do.echo"}]})
-        await expect(log.get_by_text("the mail server hangs up")).to_be_in_viewport()
-        await log.locator(".log").evaluate("box => { box.scrollTop = 0; }")
+        await comes_into_view(log.get_by_text("the mail server hangs up"))
+        await ends(client, "t")
+        await expect(page.locator(".sub")).to_contain_text("FINISHED")
+        await expect(log.locator(".log-line")).to_have_count(204)
+        await scrolls_up(log)
         await expect(log.get_by_label("Follow")).not_to_be_checked()
         await log.get_by_role("combobox").select_option("1. first")
         await expect(log.locator(".log-line")).to_have_count(3)
