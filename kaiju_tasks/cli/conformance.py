@@ -32,9 +32,21 @@ LEVELS = ("core", "templates", "full")
     show_default=True,
     help="How long to wait for what the executor must do.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many cases to run at a time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def conformance(
-    command: tuple[str, ...], level: str, only: tuple[str, ...], seconds: float, as_json: bool
+    command: tuple[str, ...],
+    level: str,
+    only: tuple[str, ...],
+    seconds: float,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Check which parts of the protocol the executor that COMMAND starts implements.
 
@@ -56,7 +68,9 @@ def conformance(
     names = only or tuple(case.name for case in CASES if case.level in wanted)
     show = _nothing if as_json else _show
     try:
-        report = run_loop(check_executor(command, seconds=seconds, only=names, on_outcome=show))
+        report = run_loop(
+            check_executor(command, seconds=seconds, only=names, jobs=jobs, on_outcome=show)
+        )
     except OSError as error:
         reason = error.strerror or error
         raise Failed(f"{command[0]} cannot be started: {reason}.", USAGE) from error

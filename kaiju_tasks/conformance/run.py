@@ -1,4 +1,4 @@
-"""Runs the cases, each against a new process of the executor."""
+"""Runs the cases, each against a new process of the executor, behind a port of its own."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ async def check_executor(
     *,
     seconds: float = 10.0,
     only: Iterable[str] = (),
+    jobs: int = 1,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Report:
     """Check an executor.
@@ -29,23 +30,39 @@ async def check_executor(
         is replaced by it
     :param seconds: how long to wait for what the executor must do
     :param only: names of cases; all by default
-    :param on_outcome: called after each case
+    :param jobs: how many cases run at a time, from 1. Each has an executor of its own
+    :param on_outcome: called for each case, in their order
     :raises OSError: the command cannot be started
     """
     names = set(only)
+    cases = [case for case in CASES if not names or case.name in names]
+    places = asyncio.Semaphore(jobs)
+    running = [asyncio.create_task(_in_place(places, case, command, seconds)) for case in cases]
     outcomes = []
     fill = False
-    server = Server()
-    async with server.listening():
-        for case in CASES:
-            if not names or case.name in names:
-                outcome = await _outcome(case, command, server, seconds)
-                fill |= server.manager.fills
-                if case.fill and not fill:
-                    continue
-                outcomes.append(outcome)
-                on_outcome(outcome)
+    try:
+        for case, task in zip(cases, running, strict=True):
+            outcome, fills = await task
+            fill |= fills
+            if case.fill and not fill:
+                continue
+            outcomes.append(outcome)
+            on_outcome(outcome)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
     return Report(outcomes, fill)
+
+
+async def _in_place(
+    places: asyncio.Semaphore, case: Case, command: Sequence[str], seconds: float
+) -> tuple[Outcome, bool]:
+    """Run a case when there is a place for it. Returns also whether the executor has `fill`."""
+    server = Server()
+    async with places, server.listening():
+        outcome = await _outcome(case, command, server, seconds)
+        return outcome, server.manager.fills
 
 
 async def _outcome(case: Case, command: Sequence[str], server: Server, seconds: float) -> Outcome:

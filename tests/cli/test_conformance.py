@@ -12,7 +12,9 @@ async def test_the_command_prints_text_and_json(shell: Shell) -> None:
     run = await asyncio.to_thread(shell.start, *case, "--", *naive("none"))
     assert run.returncode == 0
     assert "ok   core      reports-with-the-whole-token\n1 of 1 cases passed.\n" in run.stdout
-    run = await asyncio.to_thread(shell.start, *case, "--json", "--", *naive("nonce"))
+    run = await asyncio.to_thread(
+        shell.start, *case, "--jobs", "2", "--json", "--", *naive("nonce")
+    )
     assert run.returncode == 1
     (found,) = json.loads(run.stdout)["cases"]
     assert (found["level"], found["name"]) == ("core", "reports-with-the-whole-token")
