@@ -118,6 +118,7 @@ export interface SystemView {
   tasks: Record<string, Partial<Record<Status, number>>>;
   executors: Record<string, number>;
   limits: Record<string, number>;
+  insecure_host: boolean;
 }
 
 export interface WhoAmI {

@@ -788,6 +788,8 @@ class SystemView(Struct, kw_only=True):
     :param tasks: number of tasks by stream and status
     :param executors: number of executors by status
     :param limits: the fixed limits, and the limits that are settings
+    :param insecure_host: whether other machines reach the manager and may do everything, because no
+        token exists
     """
 
     version: str
@@ -798,3 +800,4 @@ class SystemView(Struct, kw_only=True):
     tasks: dict[str, dict[str, int]]
     executors: dict[str, int]
     limits: dict[str, float]
+    insecure_host: bool

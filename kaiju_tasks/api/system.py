@@ -41,6 +41,7 @@ class SystemApi:
             tasks=tasks,
             executors=executors,
             limits=self._limits(),
+            insecure_host=manager.insecure_host,
         )
 
     def _limits(self) -> dict[str, float]:

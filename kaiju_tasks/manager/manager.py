@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
+from kaiju_tasks.address import is_loopback
 from kaiju_tasks.errors import Unavailable
 from kaiju_tasks.manager.auth import Authenticator
 from kaiju_tasks.manager.bulk.calls import BulkCalls
@@ -248,6 +249,12 @@ class Manager:
             yield self
         finally:
             await self.stop()
+
+    @property
+    def insecure_host(self) -> bool:
+        """Whether other machines reach the manager and may do everything, because no token
+        exists."""
+        return self.auth.local and not is_loopback(self.settings.host)
 
     # -- events from outside ------------------------------------------------------------------
 

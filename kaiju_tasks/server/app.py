@@ -173,9 +173,10 @@ async def _healthz(request: web.Request) -> web.StreamResponse:
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
     reason = await request.app[READINESS].problem()
+    sign = {"insecure_host": True} if request.app[MANAGER].insecure_host else {}
     if reason is None:
-        return web.json_response({"ready": True})
-    return web.json_response({"ready": False, "reason": reason}, status=503)
+        return web.json_response({"ready": True, **sign})
+    return web.json_response({"ready": False, "reason": reason, **sign}, status=503)
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
-from kaiju_tasks.address import is_loopback
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.errors import SettingsError, reason_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server.app import create_app
 from kaiju_tasks.server.children import CannotStart, Children
+from kaiju_tasks.server.exposure import check_host, warn_of_exposure
 from kaiju_tasks.server.runner import Runner
 from kaiju_tasks.server.signals import Stop, stop_signals
 from kaiju_tasks.server.tls import load_certificate, tls_of
@@ -76,10 +76,11 @@ async def serve(
     with stop_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(_manager(settings, migrate))
-            _check_host(settings, manager)
+            check_host(manager)
             registry, tls = method_registry(manager), tls_of(settings)
             listening = _listening(manager, registry, settings, tls, inside=bool(executors))
             address, inside = await stack.enter_async_context(listening)
+            manager.spawn(warn_of_exposure(manager))
             stop.on_hangup = partial(_reload, manager, settings, tls, reload)
             for run in beside:
                 await stack.enter_async_context(run(manager, registry, settings))
@@ -110,30 +111,6 @@ def _reload(
         logger.error("SIGHUP: everything stays as it was: %s", error)
     else:
         logger.info("SIGHUP: the certificate, the tokens and the log level were read again")
-
-
-def _check_host(settings: Settings, manager: Manager) -> None:
-    if is_loopback(settings.host):
-        return
-    if not manager.auth.local:
-        if settings.tls_cert == settings.trusted_proxies == "":
-            logger.warning(
-                "tokens come here over plain HTTP, which others on the network can read: set "
-                "tls_cert and tls_key, or trusted_proxies if a proxy ends TLS"
-            )
-    elif settings.allow_insecure_host:
-        logger.warning(
-            "everybody who reaches %s may do everything, because there are no tokens and "
-            "--allow-insecure-host is set",
-            settings.host,
-        )
-    else:
-        raise SettingsError(
-            f"host {settings.host!r:.100} can be reached from other machines, and there are no "
-            "tokens: anyone on them could run tasks. Create a token with `kaiju-tasks token create "
-            "NAME --kind admin`, listen on 127.0.0.1, or use --allow-insecure-host.",
-            field="host",
-        )
 
 
 @contextlib.asynccontextmanager

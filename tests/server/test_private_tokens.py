@@ -15,7 +15,7 @@ from kaiju_tasks.executor.transport import NoManagerThere
 from kaiju_tasks.executor.websocket import WebSocketTransport
 from kaiju_tasks.rights import Kind
 from kaiju_tasks.server.children import Children
-from kaiju_tasks.server.run import _check_host
+from kaiju_tasks.server.exposure import check_host
 from kaiju_tasks.settings import load_settings
 from tests.server.conftest import Site
 from tests.server.test_tokens import token_of
@@ -99,15 +99,16 @@ def test_executors_reach_the_manager_that_starts_them(
 
 
 async def test_a_manager_warns_when_tokens_can_be_read(
-    site: Site, caplog: pytest.LogCaptureFixture
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def warnings(**settings: str | bool) -> str:
         caplog.clear()
-        _check_host(load_settings(environ={}, overrides=settings), site.manager)
+        found = load_settings(environ={}, overrides=settings)
+        monkeypatch.setattr(site.manager, "settings", found)
+        check_host(site.manager)
         return caplog.text
 
     with caplog.at_level(logging.WARNING):
-        assert "no tokens" in warnings(host="0.0.0.0", allow_insecure_host=True)
         await token_of(site.manager, "root", Kind.ADMIN)
         await wait_until(lambda: not site.manager.auth.local, "there is a token")
         assert "plain HTTP" in warnings(host="0.0.0.0")
