@@ -5,9 +5,14 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.errors import Forbidden
-from kaiju_tasks.rights import Kind
+from kaiju_tasks.lifecycle import Situation
+from kaiju_tasks.manager.bulk.actions import ACTIONS
+from kaiju_tasks.rights import Kind, Principal, Verb
+from kaiju_tasks.store.bulks import BulkArgs
+from tests.api.test_declarations import declare, holding_a_token
 from tests.api.test_rights import as_
 from tests.manager.hand import Calls, HandExecutor
+from tests.support.wait import wait_until
 
 LIFTS: dict[str, dict[str, Any]] = {
     "tasks.resume": {},
@@ -197,6 +202,41 @@ async def test_a_deleted_parent_that_is_created_again_does_not_lift_it(
     parent = await bob.until("parent", "FAILED")
     assert "an operator has suspended the task 'child'" in parent["error"]["message"]
     assert await bob.get("child") == held
+
+
+@pytest.mark.parametrize("method", ["tasks.cancel", "tasks.reset", "tasks.delete"])
+async def test_the_hold_of_a_child_of_a_declared_schedule_stays(
+    call: Calls, executor: HandExecutor, method: str
+) -> None:
+    create = [{"id": "child", "app_name": "elsewhere", "commands": [{"method": "work"}]}]
+    parent = {"method": "_TASKS_", "params": {"create": create}}
+    schedule = {"id": "s", "app_name": "default", "cron": "0 0 1 1 *", "commands": [parent]}
+    grant: dict[str, Any] = {"verbs": (Verb.SERVE, Verb.CREATE), "methods": ("work",)}
+    declaring = await holding_a_token(call.manager, executor, **grant)
+    admin = await as_(call, "root", Kind.ADMIN)
+    assert await declare(declaring, schedule) == "created"
+    await admin("tasks.run_now", id="s")
+    await admin.until("child", "QUEUED")
+    operator = await as_(call, "op", Kind.OPERATOR)
+    held = await operator("tasks.suspend", id="child")
+    await admin(method, id="s")
+    if method == "tasks.delete":
+        assert await declare(declaring, schedule) == "created"
+    if method != "tasks.reset":
+        await admin("tasks.run_now", id="s")
+
+    async def refused() -> bool:
+        return "an operator has suspended the task 'child'" in str((await admin.get("s"))["error"])
+
+    await wait_until(refused, "the schedule may not start its child")
+    assert await admin.get("child") == held
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_dry_run_foresees_who_lifts_the_hold_of_an_operator(kind: Kind) -> None:
+    situation = Situation("SUSPENDED", open=True, exit_code=None, last_stage=0, held=True)
+    foreseen = ACTIONS["tasks.m_cancel"].foresee(situation, BulkArgs(), Principal("p", kind), "t")
+    assert isinstance(foreseen, Forbidden) is (kind not in (Kind.OPERATOR, Kind.ADMIN))
 
 
 @pytest.mark.parametrize("method", ["tasks.cancel", "tasks.delete", "tasks.reset"])

@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 KEPT_MAX = 10_000
+_LIFT_HOLDS = frozenset({None, Kind.OPERATOR, Kind.ADMIN})
+"""The kinds that let tasks go on that an operator has suspended; None without tokens."""
 
 
 class RunRights:
@@ -72,8 +74,9 @@ def check_hold(principal: Principal, state: TaskState) -> None:
 
 
 def respects_holds(principal: Principal) -> bool:
-    """Whether a principal does not let tasks go on that an operator has suspended."""
-    return principal.kind is Kind.USER
+    """Whether a principal does not let tasks go on that an operator has suspended. The runs of a
+    schedule that an executor has declared do not, either."""
+    return principal.kind not in _LIFT_HOLDS
 
 
 def hold_refusal(task_id: str | None) -> Forbidden:
