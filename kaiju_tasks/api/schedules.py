@@ -46,16 +46,16 @@ class SchedulesApi:
             [*conditions, Condition("next_run", "lt", start)], seen, TASKS_MAX
         )
         more = until is not None
-        later, until = await self._read(
-            [*conditions, Condition("next_run", "ge", start), Condition("next_run", "lt", end)],
-            seen,
-            wanted,
-        )
-        fires = []
-        for view in earlier + later:
-            coming = coming_fires(view.row, view.definition, start, end, wanted)
-            fires += [_fire(view, at) for at in coming if until is None or at <= until]
-        fires.sort(key=lambda fire: (fire.at, fire.id))
+        conditions += [Condition("next_run", "ge", start), Condition("next_run", "lt", end)]
+        later, until = await self._read(conditions, seen, wanted)
+        fires = _fires(earlier + later, start, end, wanted)
+        if until is not None:
+            certain = [fire for fire in fires if fire.at <= until]
+            if len(certain) < wanted:  # the next runs of some are retries
+                later, until = await self._read(conditions, seen, max(wanted, TASKS_MAX))
+                fires = _fires(earlier + later, start, end, wanted)
+            else:
+                fires = certain
         more = more or until is not None or len(fires) > params.limit
         return ComingFires(fires[: params.limit], more)
 
@@ -63,7 +63,8 @@ class SchedulesApi:
         self, conditions: Sequence[Condition], seen: Sight, limit: int
     ) -> tuple[list[TaskView], float | None]:
         """The schedules whose next run is first, and the time until which none is left out; None if
-        all were read. The first N schedules have the first N fires."""
+        all were read. The first N schedules have the first N fires, unless runs of them are open:
+        then the next run can be a retry."""
         views: list[TaskView] = []
         until: float | None = None
         for column in ("cron", "every"):
@@ -79,6 +80,16 @@ class SchedulesApi:
                 last = page.tasks[-1].row.next_run
                 until = last if until is None or last is None else min(until, last)
         return views, until
+
+
+def _fires(views: Sequence[TaskView], start: float, end: float, most: int) -> list[ComingFire]:
+    """The fires of some schedules from `start` on and before `end`, at most so many of each."""
+    fires = [
+        _fire(view, at)
+        for view in views
+        for at in coming_fires(view.row, view.definition, start, end, most)
+    ]
+    return sorted(fires, key=lambda fire: (fire.at, fire.id))
 
 
 def _fire(view: TaskView, at: float) -> ComingFire:

@@ -12,7 +12,7 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle import Row, coming_fires
 from kaiju_tasks.rights import Kind
 from tests.api.test_rights import as_
-from tests.manager.hand import Calls
+from tests.manager.hand import Calls, HandExecutor
 from tests.store.making import definition
 
 DAY = "2040-01-31T00:00:00Z", "2040-02-01T00:00:00Z"
@@ -56,6 +56,22 @@ async def test_few_fires_are_the_first_of_all(call: Calls, monkeypatch: pytest.M
             assert (few["data"], few["more"]) == (full["data"][:limit], True)
     monkeypatch.setattr(schedules, "TASKS_MAX", 3)  # of those whose next run is before the time
     assert (await call("schedules.upcoming", start=start, end=end, limit=1000))["more"]
+
+
+async def test_schedules_that_wait_for_a_retry_hide_no_fire(
+    call: Calls, executor: HandExecutor
+) -> None:
+    retried = {"every": 7_200, "max_retries": 3, "retry_delay": 600}
+    for n in range(3):
+        await call.create("work", id=f"retried{n}", **retried)
+        await call("tasks.run_now", id=f"retried{n}")
+        run = await executor.take()
+        await executor.fail(run)
+        await call.until(run.id, "IDLE")
+    await call.create("work", id="sooner", every=3_600)
+    found = await call("schedules.upcoming", limit=2)
+    assert [fire["id"] for fire in found["data"]] == ["sooner", "retried0"]
+    assert found["more"]
 
 
 async def test_without_a_time_it_is_the_next_day(call: Calls) -> None:
