@@ -9,14 +9,18 @@ from kaiju_tasks.api.queries import ids_in_sight
 from kaiju_tasks.api.reasons import Facts, HeldBy, reasons
 from kaiju_tasks.api.views import brief_error
 from kaiju_tasks.errors import with_end
-from kaiju_tasks.lifecycle import Pauses, Wait
+from kaiju_tasks.lifecycle import Pauses, TaskState, Wait
+from kaiju_tasks.manager.bulk.task_matcher import OF_DEFINITIONS, TaskMatcher
 from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store.base import Condition, ExecutorRow, PageQuery, Store, TaskView
+from kaiju_tasks.store.bulks import StoredBulk
 from kaiju_tasks.store.parts import fields_of
 from kaiju_tasks.types import Explanation, TaskStatus
 
 SUSPEND = "tasks.suspend"
 BULKS_READ = 20
+LASTING = OF_DEFINITIONS | {"id", "app_name"}
+"""Columns that a suspension does not change."""
 """The latest bulk calls that are looked at."""
 HOLDS = (SUSPEND, "tasks.resume", "tasks.reset", "tasks.restart_from")
 
@@ -82,6 +86,12 @@ async def _explain(
     )
 
 
+def _could_mean(bulk: StoredBulk, view: TaskView) -> bool:
+    """Whether the task meets those conditions of a call whose columns a suspension leaves."""
+    lasting = [one for one in bulk.order.conditions if one.column in LASTING]
+    return TaskMatcher(lasting).matches(TaskState(view.row, view.definition))
+
+
 async def _who_suspended(store: Store, view: TaskView) -> HeldBy | None:
     """Return who suspended the task, if the audit has a record, or a bulk call did. Older records
     are about another task with the same id."""
@@ -96,19 +106,21 @@ async def _who_suspended(store: Store, view: TaskView) -> HeldBy | None:
         data = fields_of(records[0].data)
         if data.get("wait_stage", False) or records[0].at >= row.status_change:
             return HeldBy(records[0].user_id, records[0].at, data.get("reason"))
-    return await _who_suspended_many(store, row.status_change)
+    return await _who_suspended_many(store, view)
 
 
-async def _who_suspended_many(store: Store, at: float) -> HeldBy | None:
-    """Return who suspended a task at this time with a bulk call, whose record names no task. If
-    calls of several users went on, nobody."""
+async def _who_suspended_many(store: Store, view: TaskView) -> HeldBy | None:
+    """Return who suspended a task with a bulk call, whose record names no task: the one whose call
+    went on when the task was suspended, and could mean the task. If there are several, nobody."""
+    at = view.row.status_change
     conditions = [
         Condition("method", "eq", "tasks.m_suspend"),
         Condition("started", "le", at),
     ]
     page = await store.bulks(PageQuery(conditions, limit=BULKS_READ))
-    calls = [one for one in page.bulks if one.ended is None or one.ended >= at]
-    if len({one.user_id for one in calls}) != 1 or len(page.bulks) == len(calls) < page.total:
+    open_then = [one for one in page.bulks if one.ended is None or one.ended >= at]
+    calls = [one for one in open_then if _could_mean(one, view)]
+    if len({one.user_id for one in calls}) != 1 or len(page.bulks) == len(open_then) < page.total:
         return None
     reasons = {one.order.reason for one in calls}
     return HeldBy(calls[0].user_id, at, reasons.pop() if len(reasons) == 1 else None)

@@ -160,17 +160,19 @@ async def test_who_has_suspended_it_and_why(call: Calls) -> None:
     assert (await codes(call, "t"))["operator"]["user_id"] is None
 
 
+@pytest.mark.parametrize(("of_alice", "named"), [(["t", "other"], False), (["other"], True)])
 async def test_nobody_is_said_to_have_suspended_what_two_may_have(
-    call: Calls, manager: Manager
+    call: Calls, manager: Manager, of_alice: list[str], named: bool
 ) -> None:
+    alice, bob = (call.by(Caller(Principal(name, kind=None))) for name in ("alice", "bob"))
+    await alice("tasks.m_suspend", conditions={"id": of_alice})
     await call.create("work", id="t", delay=3600)
-    for name in ("alice", "bob"):
-        by = call.by(Caller(Principal(name, kind=None)))
-        await by("tasks.m_suspend", conditions={"id": "t" if name == "bob" else "other"})
+    await bob("tasks.m_suspend", conditions={"id": ["t"]})
     first, second = (await manager.store.bulks(PageQuery())).bulks
     async with manager.store.transaction() as tx:
         await tx.save_bulk(structs.replace(second, ended=first.ended))
-    assert "user_id" not in (await codes(call, "t"))["operator"]
+    found = (await codes(call, "t"))["operator"]
+    assert found.get("user_id") == ("bob" if named else None)
 
 
 async def test_hooks(call: Calls, executor: HandExecutor) -> None:
