@@ -227,7 +227,12 @@ async def test_quarantine(call: Calls, executor: HandExecutor, manager: Manager)
         await doomed.cut()
         await call.until("t", "FAILED" if n == 2 else "QUEUED")
         if n == 1:
-            assert (await codes(call, "t"))["suspect"] == {"stage": 0, "losses": 2}
+
+            async def suspect() -> object:
+                return (await codes(call, "t")).get("suspect")
+
+            found = await wait_until(suspect, "the task is suspect")
+            assert found == {"stage": 0, "losses": 2}
     explained = await codes(call, "t")
     error = explained["quarantined"]["error"]
     assert (error["type"], error["stage"]) == ("executor_lost", 0)

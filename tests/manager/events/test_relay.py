@@ -122,12 +122,12 @@ def heard_all(heard: Heard) -> bool:
     return heard.names.count("finished") == 20
 
 
-async def test_each_event_is_heard_once(team: Team) -> None:
-    here, there = await team.manager(), await team.manager()
-    executor = await team.executor(there)
+async def test_each_event_is_heard_once(slow_team: Team) -> None:
+    here, there = await slow_team.manager(), await slow_team.manager()
+    executor = await slow_team.executor(there)
     heard, heard_there = Heard(here), Heard(there)
     await knows(there)
-    await wait_until(lambda: team.said(there, "want"), "both are subscribed")
+    await wait_until(lambda: slow_team.said(there, "want"), "both are subscribed")
     for number in range(20):
         await run(here if number % 2 else there, executor, f"task-{number}")
     for one in (heard, heard_there):
