@@ -247,6 +247,28 @@ async def test_a_step_of_the_wall_clock_stops_nothing(rig):
     assert rig.link.connected
 
 
+def test_a_wall_clock_that_is_set_back_again_and_again_keeps_no_gate_open() -> None:
+    clock = FakeClock()
+    gate = StartGate(clock)
+    gate.stall_seconds = 5.0
+    gate.renewed(gate.moment(), 10.0)
+    for _ in range(3):
+        assert gate.seconds_left() > 0
+        clock.now += 4.0
+        clock.stepped -= 4.0
+        assert gate.beat() == 0.0
+    assert gate.seconds_left() <= 0
+
+
+def test_nothing_begins_before_the_loop_of_a_process_that_stood_still_runs_again() -> None:
+    clock = FakeClock()
+    gate = StartGate(clock)
+    gate.stall_seconds = 5.0
+    gate.renewed(gate.moment(), 100.0)
+    clock.stand_still(6.0)
+    assert gate.seconds_left() <= 0  # threads ask too
+
+
 async def test_a_process_that_stood_still_is_not_cut_off(rig):
     rig.clock.stand_still(1000)
     await rig.clock.advance(1)
