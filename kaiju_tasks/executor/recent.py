@@ -21,10 +21,16 @@ class Recent:
 
     def add(self, token: Token) -> None:
         """Remember a token, starting now."""
+        now = self._clock.time()
         self._until.pop(token, None)
-        self._until[token] = self._clock.time() + self._seconds
-        if len(self._until) > self._limit:
-            del self._until[next(iter(self._until))]
+        self._until[token] = now + self._seconds
+        oldest = next(iter(self._until))
+        while len(self._until) > self._limit or self._until[oldest] <= now:
+            del self._until[oldest]
+            oldest = next(iter(self._until))
+
+    def __len__(self) -> int:
+        return len(self._until)
 
     def __contains__(self, token: Token) -> bool:
         return self._until.get(token, float("-inf")) > self._clock.time()
