@@ -26,9 +26,9 @@ async def young_killed(world: World, random: Random) -> None:
     """All managers are killed, and an executor that has come back to the new ones. They are left
     alone until they have noticed it: no manager that is younger than a lease notices those of
     which it did not see a connection."""
-    managers = range(len(world.managers))
+    managers, left = range(len(world.managers)), await world.manager_ids()
     await asyncio.gather(*(world.restart_manager(at, kill=True) for at in managers))
-    await world.executors_back()
+    await world.executors_back(left)
     await world.probe()
     at = random.randrange(len(world.executors))
     dead = world.executors[at].id

@@ -44,7 +44,7 @@ GENTLE = [
     "wire_cut",
 ]
 """They end no process whose memory is sampled."""
-KEPT = frozenset({"audit", "executors", "families", "notifications"})
+KEPT = frozenset({"audit", "executors", "families", "notifications", "stats"})
 """Tables whose rows are kept for a day or longer: they grow with what was done, until then."""
 COLUMNS = ("manager-1 MiB", "manager-1 files", "executor-2 MiB", "executor-2 files")
 

@@ -1,6 +1,6 @@
 """The sums of many runs of the chaos, which `--tally FILE` of each has added to a file.
 
-`python -m tests.chaos.tally FILE` prints them.
+`python -m tests.chaos.tally FILE…` prints them.
 """
 
 import argparse
@@ -131,8 +131,9 @@ def _columns(seconds: list[float]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.tally", description=__doc__)
-    parser.add_argument("file", type=Path)
-    found = total(entry.figures for entry in read(parser.parse_args().file))
+    parser.add_argument("files", type=Path, nargs="+")
+    files = parser.parse_args().files
+    found = total(entry.figures for file in files for entry in read(file))
     print("\n".join(table(found)))
     return 1 if found.violations else 0
 

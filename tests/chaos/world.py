@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -93,12 +93,21 @@ class World:
         await self.executors_back()
         return self
 
-    async def executors_back(self) -> None:
-        """Wait until all executors may take work."""
+    async def manager_ids(self) -> set[str]:
+        """The ids of the managers to which executors are connected, or were until they died."""
+        found = await self.ask(lambda client: client.executors.list())
+        return {one["manager_id"] for one in found}
+
+    async def executors_back(self, left: Set[str] = frozenset()) -> None:
+        """Wait until all executors may take work.
+
+        :param left: ids of managers that are gone, to which none of them is connected then
+        """
 
         async def active() -> bool:
             found = await self.ask(lambda client: client.executors.list())
-            ids = {one["id"] for one in found if one["status"] == "ACTIVE"}
+            active = [one for one in found if one["status"] == "ACTIVE"]
+            ids = {one["id"] for one in active if one["manager_id"] not in left}
             return all(executor.id in ids for executor in self.executors)
 
         await wait_until(active, "all executors are connected", PATIENCE_SECONDS)
