@@ -7,24 +7,27 @@ executor is replaced again and again. The other processes live from the beginnin
 import argparse
 import asyncio
 import csv
-import os
+import itertools
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from kaiju_tasks import Client
+from kaiju_tasks.errors import Conflict
 from tests.chaos.cluster import DATABASE, Cluster
 from tests.chaos.faults import faults_of
 from tests.chaos.run import Chaos, recorded
 from tests.chaos.samples import Sample, Verdict, judge, of_postgres, of_process, of_sqlite
-from tests.chaos.workload import MANY_STAGES, Workload
+from tests.chaos.workload import MANY_STAGES, Json
 from tests.chaos.world import APP, World
 
-FIRST_TASKS = 60_000
-"""They fill the caches of managers, which hold 20,000 definitions each. That is no growth."""
+FIRST_TASKS = 120_000
+"""They fill the caches of managers, which hold 20,000 definitions each: that is no growth. Only the
+manager that deletes a task forgets its definition."""
 BATCH = 100
 TASKS = 2000
 OPEN = 200
@@ -69,16 +72,20 @@ class Soak:
         return self.chaos.problems
 
     async def fill_caches(self) -> None:
-        """Run many short tasks, and delete them."""
-        ids = [f"first-{number}" for number in range(FIRST_TASKS)]
-        parts = [ids[start : start + BATCH] for start in range(0, FIRST_TASKS, BATCH)]
-        for part in parts:
-            await self._world.ask(partial(_create, ids=part))
-        while await Workload(self._world, self._random, "first").open():
-            await asyncio.sleep(1.0)
-        for part in parts:
-            await self._world.ask(partial(_delete, ids=part))
-        os.truncate(self._world.ledger, 0)
+        """Create many tasks such as those of the work, which do not run, and delete them."""
+        shapes = itertools.cycle(MANY_STAGES)
+        for start in range(0, FIRST_TASKS, BATCH):
+            made = [
+                {
+                    "id": f"first-{number}",
+                    "app_name": APP,
+                    "enabled": False,
+                    **next(shapes)(self._random),
+                }
+                for number in range(start, start + BATCH)
+            ]
+            await self._world.ask(partial(_create, tasks=made))
+            await self._world.ask(partial(_delete, ids=[task["id"] for task in made]))
 
     async def run(self, seconds: float) -> None:
         """Work for some time, and sample."""
@@ -119,9 +126,9 @@ class Soak:
         )
 
 
-async def _create(client: Client, ids: list[str]) -> None:
-    commands = [{"method": "work"}]
-    await client.tasks.m_create([{"id": id, "app_name": APP, "commands": commands} for id in ids])
+async def _create(client: Client, tasks: list[Json]) -> None:
+    with suppress(Conflict):  # an earlier try has created them
+        await client.tasks.m_create(tasks)
 
 
 async def _delete(client: Client, ids: list[str]) -> None:
