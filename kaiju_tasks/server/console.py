@@ -3,13 +3,14 @@
 The assets are built from `console/` and committed, so that nobody needs Node to run a manager.
 """
 
-import gzip
 import mimetypes
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import web
+
+from kaiju_tasks.server.compressed import Compressed
 
 __all__ = ["FOLDER", "SCREENS", "asset", "page"]
 
@@ -68,8 +69,7 @@ IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 class _File(NamedTuple):
-    plain: bytes
-    packed: bytes
+    body: Compressed
     content_type: str
 
 
@@ -102,15 +102,11 @@ def _files() -> dict[str, _File]:
 
 
 def _read(path: Path) -> _File:
-    plain = path.read_bytes()
     content_type = mimetypes.types_map.get(path.suffix, "application/octet-stream")
-    return _File(plain, gzip.compress(plain, mtime=0), content_type)
+    return _File(Compressed.of(path.read_bytes()), content_type)
 
 
 def _answer(request: web.Request, file: _File, cached: dict[str, str]) -> web.Response:
     headers = {**HEADERS, **cached}
-    body = file.plain
-    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-        headers[hdrs.CONTENT_ENCODING] = "gzip"
-        body = file.packed
+    body = file.body.chosen(request, headers)
     return web.Response(body=body, headers=headers, content_type=file.content_type, charset="utf-8")

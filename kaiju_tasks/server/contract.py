@@ -3,7 +3,6 @@
 The console reads it when it is opened, so that a browser that has it already gets an empty answer.
 """
 
-import gzip
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from aiohttp import hdrs, web
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.rpc import Registry, document_for, servers
+from kaiju_tasks.server.compressed import Compressed
 
 __all__ = ["Contract"]
 
@@ -30,8 +30,7 @@ HEADERS = {
 
 
 class _File(NamedTuple):
-    plain: bytes
-    packed: bytes
+    body: Compressed
     tag: str
 
 
@@ -58,10 +57,7 @@ class Contract:
         headers = {**HEADERS, hdrs.ETAG: f'W/"{file.tag}"'}
         if any(one.value in (file.tag, "*") for one in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        body = file.plain
-        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
-            body = file.packed
+        body = file.body.chosen(request, headers)
         return web.Response(body=body, headers=headers, content_type="application/json")
 
     def _encoded(self, names: tuple[str, ...], url: str) -> _File:
@@ -70,4 +66,4 @@ class Contract:
         document = {**self._document, "methods": methods, "servers": servers(self._title, url)}
         plain = msgspec.json.encode(document)
         tag = blake2b(plain, digest_size=12).hexdigest()
-        return _File(plain, gzip.compress(plain, mtime=0), tag)
+        return _File(Compressed.of(plain), tag)
