@@ -2,8 +2,9 @@
 
 import { count, mark, plural } from "./format";
 import { useQuery } from "./live";
-import { query, setQuery, url } from "./router";
+import { url } from "./router";
 import { call, may } from "./rpc";
+import { chosenSpan, SpanButtons } from "./spans";
 import type { ComingFire, ListedRun, Page } from "./types";
 import { Failure, TaskLink } from "./ui";
 import { zoneOffset } from "./zone";
@@ -29,8 +30,7 @@ export function ComingDay() {
 }
 
 function Hours() {
-  const chosen = query.value.get("span") ?? "";
-  const span = Object.hasOwn(SPANS, chosen) ? chosen : "day";
+  const span = chosenSpan(SPANS, "day");
   const [, steps, step] = SPANS[span] as [string, number, number];
   const coming = useQuery(
     `coming ${span}`,
@@ -47,13 +47,7 @@ function Hours() {
     <section aria-labelledby="coming">
       <div class="row wrap">
         <h2 id="coming">Coming fires</h2>
-        <div class="segmented" role="group" aria-label="Time">
-          {Object.entries(SPANS).map(([name, [title]]) => (
-            <button type="button" key={name} aria-pressed={span === name} onClick={() => setQuery({ span: name }, true)}>
-              {title}
-            </button>
-          ))}
-        </div>
+        <SpanButtons spans={SPANS} chosen={span} />
       </div>
       <Failure error={coming.error} retry={coming.reload} />
       {missed.data ? (

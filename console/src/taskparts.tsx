@@ -8,7 +8,7 @@ import { url } from "./router";
 import { call, may } from "./rpc";
 import { RunStages } from "./stages";
 import type { AuditRecord, Page, StageRecord, Task } from "./types";
-import { Copy, Failure, Json, Table, When } from "./ui";
+import { Copy, Details, Failure, Table, When } from "./ui";
 import { yaml } from "./yaml";
 
 /** How long each attempt of a run was queued, and ran. */
@@ -90,10 +90,7 @@ function Actions({ id }: { id: string }) {
                 <td>{one.user_id ?? one.remote ?? "–"}</td>
                 <td>{one.action}</td>
                 <td>
-                  <details>
-                    <summary aria-label={`Details of ${one.action}`}>Details</summary>
-                    <Json value={one.data} label={`details of ${one.action}`} />
-                  </details>
+                  <Details record={one} />
                 </td>
               </tr>
             ))}

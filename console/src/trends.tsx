@@ -3,8 +3,8 @@
 import { absolute, count, duration, mark } from "./format";
 import type { Mark } from "./fleet";
 import { useQuery } from "./live";
-import { query, setQuery } from "./router";
 import { call, may } from "./rpc";
+import { chosenSpan, SpanButtons } from "./spans";
 import { Failure } from "./ui";
 
 interface Point {
@@ -36,21 +36,14 @@ export function Trends() {
 }
 
 function Shown() {
-  const chosen = query.value.get("span") ?? "";
-  const span = Object.hasOwn(SPANS, chosen) ? chosen : "hour";
+  const span = chosenSpan(SPANS, "hour");
   const [, seconds, step] = SPANS[span] as [string, number, number];
   const known = useQuery(`trends ${span}`, () => read(seconds, step), undefined, EVERY_SECONDS);
   return (
     <section aria-labelledby="trends">
       <div class="row wrap">
         <h2 id="trends">Runs</h2>
-        <div class="segmented" role="group" aria-label="Time">
-          {Object.entries(SPANS).map(([name, [title]]) => (
-            <button type="button" key={name} aria-pressed={span === name} onClick={() => setQuery({ span: name }, true)}>
-              {title}
-            </button>
-          ))}
-        </div>
+        <SpanButtons spans={SPANS} chosen={span} />
       </div>
       <Failure error={known.error} retry={known.reload} />
       {known.data ? <Charts {...known.data} /> : null}

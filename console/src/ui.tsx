@@ -8,6 +8,7 @@ import { format } from "./json";
 import { Modal } from "./modal";
 import { RpcError } from "./rpc";
 import { url } from "./router";
+import type { AuditRecord } from "./types";
 
 const FOLDED_CHARACTERS = 4_000;
 
@@ -87,6 +88,16 @@ export function Json({ value, label }: { value: unknown; label: string }) {
         <Copy text={text} what={label} />
       </div>
     </div>
+  );
+}
+
+/** What an audit record holds beside who did what, folded. */
+export function Details({ record }: { record: AuditRecord }) {
+  return (
+    <details>
+      <summary aria-label={`Details of ${record.action}`}>Details</summary>
+      <Json value={record.data} label={`details of ${record.action}`} />
+    </details>
   );
 }
 

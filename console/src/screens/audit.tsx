@@ -4,7 +4,7 @@ import { plural } from "../format";
 import { Needs, Pages, usePages } from "../pages";
 import { query, setQuery } from "../router";
 import type { AuditRecord } from "../types";
-import { Empty, Failure, Head, Json, Table, TaskLink, When } from "../ui";
+import { Details, Empty, Failure, Head, Table, TaskLink, When } from "../ui";
 
 export const Audit = () => (
   <Needs method="audit.list" title="Audit">
@@ -89,10 +89,7 @@ function AuditList() {
                   )}
                 </td>
                 <td>
-                  <details>
-                    <summary aria-label={`Details of ${one.action}`}>Details</summary>
-                    <Json value={one.data} label={`details of ${one.action}`} />
-                  </details>
+                  <Details record={one} />
                 </td>
               </tr>
             ))}
