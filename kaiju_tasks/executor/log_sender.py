@@ -113,7 +113,8 @@ class LogSender:
                 self._send(self._buffer.take())
 
     def _ended(self, log: AttemptLog) -> None:
-        """Send the last lines of an attempt: before its report, unless a frame is in doubt."""
+        """Send the last lines of an attempt before its report. They are sent later if a frame is in
+        doubt, too many lines or frames are unanswered, or there is no session."""
         unanswered = self._unanswered(log)
         count = sum(len(batch.lines) for batch in unanswered)
         if count and count + log.waiting > ENDING_LINES:

@@ -69,7 +69,7 @@ async def test_a_count_that_fails_is_not_kept() -> None:
     assert (await counts.read(ALL_SIGHT))["b", "QUEUED"] == 1
 
 
-async def test_a_count_that_fails_fails_once_for_all_who_wait() -> None:
+async def test_a_count_that_fails_fails_once_for_all_concurrent_callers() -> None:
     store = Counted(task_counts.MANY_TASKS)
     counts, failures = counts_of(store), list[Exception]()
 

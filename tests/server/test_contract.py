@@ -3,6 +3,7 @@
 import gzip
 
 import msgspec
+import pytest
 
 from kaiju_tasks.rights import Kind
 from tests.server.conftest import Site
@@ -12,7 +13,7 @@ PATH = "/openrpc.json"
 PACKED_MAX_BYTES = 40_000
 
 
-async def test_the_document_is_compressed_for_whoever_reads_that(site: Site) -> None:
+async def test_the_document_is_compressed_for_clients_that_accept_gzip(site: Site) -> None:
     plain = await site.session.get(site.url + PATH, headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
     packed = await site.session.get(
@@ -23,6 +24,27 @@ async def test_the_document_is_compressed_for_whoever_reads_that(site: Site) -> 
     assert gzip.decompress(body) == await plain.read()
     assert len(body) < PACKED_MAX_BYTES
     assert packed.headers["Vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("path", [PATH, "/"])
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("br, GZIP;q=0.5", True),
+        ("gzip; q=1.0", True),
+        ("gzip;q=0, br", False),
+        ("gzip; q=0.000", False),
+        ("xgzip", False),
+        ("", False),
+    ],
+)
+async def test_what_a_client_refuses_is_not_sent(
+    site: Site, path: str, accepted: str, packed: bool
+) -> None:
+    headers = {"Accept-Encoding": accepted, "Accept": "text/html"}
+    answer = await site.session.get(site.url + path, headers=headers, auto_decompress=False)
+    assert answer.status == 200
+    assert ("Content-Encoding" in answer.headers) is packed
 
 
 async def test_a_browser_that_has_the_document_gets_an_empty_answer(site: Site) -> None:
