@@ -77,6 +77,12 @@ HURRY_SECONDS = 3.0
     "answers to rpc.discover, if it does.",
 )
 @click.option(
+    "--callback",
+    metavar="URL",
+    help="The URL at which the service reaches this executor, to report about work that it has "
+    "accepted with 202. The executor listens at its host and port.",
+)
+@click.option(
     "--app-name",
     metavar="NAME",
     help="The stream of the forwarded commands. Default: the setting default_app_name.",
@@ -101,6 +107,7 @@ def executor(
     forward_rest: str | None,
     headers: tuple[str, ...],
     methods: str | None,
+    callback: str | None,
     app_name: str | None,
     health_port: int | None,
     end_with_stdin: bool,
@@ -131,6 +138,7 @@ def executor(
     from kaiju_tasks.cli.forward import ForwardOptions, forwarded
     from kaiju_tasks.cli.logs import configure_logging
     from kaiju_tasks.cli.loop import run_loop
+    from kaiju_tasks.executor.forward.callbacks import CallbackPortTaken
     from kaiju_tasks.executor.health import HealthPortTaken
     from kaiju_tasks.executor.load import LoadError, load_executor
     from kaiju_tasks.executor.process import run_executor
@@ -139,7 +147,7 @@ def executor(
     configure_logging(settings)
     try:
         served = [load_executor(place) for place in dict.fromkeys(places)]
-        forwarding = ForwardOptions(forward, forward_rest, app_name, headers, methods)
+        forwarding = ForwardOptions(forward, forward_rest, app_name, headers, methods, callback)
         served += forwarded(forwarding, settings.default_app_name)
         by_app_name(served)
     except (LoadError, ValueError) as error:
@@ -162,7 +170,7 @@ def executor(
     )
     try:
         code = run_loop(running)
-    except HealthPortTaken as error:
+    except (CallbackPortTaken, HealthPortTaken) as error:
         raise Failed(sentence(str(error))) from error
     except NotAManager as error:
         raise Failed(str(error), USAGE, error) from error

@@ -29,6 +29,7 @@ class ForwardOptions(Struct, frozen=True):
     app_name: str | None
     headers: tuple[str, ...]
     methods: str | None
+    callback: str | None
 
 
 def forwarded(options: ForwardOptions, default: str) -> list[Executor]:
@@ -56,6 +57,7 @@ def forwarded(options: ForwardOptions, default: str) -> list[Executor]:
                 rest=options.rest is not None,
                 headers=headers,
                 methods=_methods(options.methods),
+                callback=_callback(options.callback),
             )
         ]
     except InvalidParams as error:
@@ -71,6 +73,8 @@ def _refuse_others(options: ForwardOptions) -> None:
         raise Failed("--header needs --forward or --forward-rest.", USAGE)
     if options.methods is not None:
         raise Failed("--methods needs --forward or --forward-rest.", USAGE)
+    if options.callback is not None:
+        raise Failed("--callback needs --forward or --forward-rest.", USAGE)
 
 
 def _headers(texts: tuple[str, ...]) -> dict[str, str | Path]:
@@ -87,6 +91,12 @@ def _methods(text: str | None) -> Path | Literal["any"] | None:
     if text is None:
         return None
     return "any" if text == "any" else Path(text)
+
+
+def _callback(url: str | None) -> str | None:
+    if url is not None:
+        read_url(url, "--callback", schemes=("http",))
+    return url
 
 
 def _stream(name: str) -> str:

@@ -64,6 +64,18 @@ from tests.cli.test_every_command import answering
         ),
         (["executor", "--forward", "http://h/", "--header", "A"], "--header must have the form"),
         (
+            ["executor", "kaiju_tasks.samples:executor", "--callback", "http://h:1"],
+            "--callback needs --forward",
+        ),
+        (
+            ["executor", "--forward", "http://h/", "--callback", "https://h"],
+            "--callback must have the form http://host:port",
+        ),
+        (
+            ["executor", "--forward", "http://h/", "--header", "Callback=x"],
+            "the header Callback is set by the executor",
+        ),
+        (
             ["executor", "--forward", "http://h/", "--header", "A=b", "--header", "a=c"],
             "--header a is given twice",
         ),

@@ -79,6 +79,36 @@ async def test_a_service_that_is_restarted_costs_its_tasks_nothing(
     assert len(answered) == len(set(answered)) == len(tasks)
 
 
+async def test_a_service_calls_when_its_work_has_ended(processes: Processes, shell: Shell) -> None:
+    called: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json()
+        if asked["method"] == "rpc.discover":
+            return web.Response(status=404)
+        called.append((request.headers["Callback"], asked["id"]))
+        return web.Response(status=202)
+
+    place = f"http://127.0.0.1:{free_port()}"
+    async with http_server(answer) as url, aiohttp.ClientSession() as http:
+        options = ("--app-name", "billing", "--manager", shell.url, "--callback", place)
+        process = processes.kaiju("executor", "--forward", f"{url}/rpc", *options)
+        await process.logged("connected to manager")
+        second = processes.kaiju("executor", "--forward", f"{url}/rpc", *options)
+        assert await second.ended(60) == 1
+        assert f"cannot listen at {place}" in second.log
+        await asyncio.to_thread(shell.json, *CREATE, "--set", "id=long")
+        await wait_until(lambda: called, "the service is called")
+        callback, key = called[0]
+        assert callback.startswith(f"{place}/")
+        body = {"jsonrpc": "2.0", "id": key, "result": "built"}
+        async with http.post(callback, json=body) as response:
+            assert response.status == 204
+        await asyncio.to_thread(shell.run, "task", "watch", "long")
+    assert shell.json("task", "show", "long")["result"] == ["built"]
+    assert callback not in process.log
+
+
 async def test_no_credential_is_seen_in_logs_errors_or_the_list_of_processes(
     processes: Processes, shell: Shell, tmp_path: Path
 ) -> None:

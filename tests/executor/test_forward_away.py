@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from random import Random
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaiju_tasks.executor.forward.answer import parse_retry_after
 from kaiju_tasks.executor.forward.availability import Availability
@@ -165,7 +168,33 @@ async def test_the_service_says_when_it_wants_to_be_asked():
         ("-1", None),
         ("soon", None),
         ("1.5", None),
+        ("Thursday, 01-Jan-70 00:01:10 GMT", 10.0),
+        ("Thu Jan  1 00:01:10 1970", 10.0),
+        ("Thu, 01 Jan 1970 00:01:10", 10.0),
+        ("Thu, 01 Jan 1970 00:01:10 -0000", 10.0),
+        ("Thu, 01 Jan 99999 00:01:10 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(text, seconds):
+def test_retry_after_is_seconds_or_a_date(text, seconds, zone):
     assert parse_retry_after(text, now=60.0) == seconds
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["Thu,", "01", "Jan", "1970", ":", "GMT", "-", "+", "99"])).map(
+        " ".join
+    )
+)
+def test_retry_after_may_be_any_text(text):
+    seconds = parse_retry_after(text, now=60.0)
+    assert seconds is None or 0 <= seconds <= 3600
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine is far from Greenwich."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XYZ-9")
+        time.tzset()
+        yield
+    time.tzset()

@@ -1,7 +1,9 @@
 """Answers in parts, and work that a service accepts and ends later."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaiju_tasks.backoff import Backoff
 from kaiju_tasks.executor.forward.parts import splitter
+from kaiju_tasks.executor.forward.service import LOOK_SECONDS_MIN, look_seconds
 from kaiju_tasks.protocol import ReportState
 from tests.executor.fakes import assignment, command, result_of
 from tests.executor.services import Service, forwarded, rigged, serving_service
@@ -26,7 +30,13 @@ def progress(done: float, **others: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "method": "progress", "params": {"done": done, **others}}
 
 
-def sends(service: Service, content_type: str, *messages: Any, last: str = "\n\n") -> None:
+def sends(
+    service: Service,
+    content_type: str,
+    *messages: Any,
+    last: str = "\n\n",
+    first: bytes = b"",
+) -> None:
     """Let the service answer in parts; `{}` is the response to the request."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -38,7 +48,8 @@ def sends(service: Service, content_type: str, *messages: Any, last: str = "\n\n
             text = own if isinstance(own, str) else json.dumps(own)
             prefix = "data: " if content_type == "text/event-stream" else ""
             end = last if message is messages[-1] else "\n\n"
-            await response.write(f"{prefix}{text}{end}".encode())
+            mark = first if message is messages[0] else b""
+            await response.write(mark + f"{prefix}{text}{end}".encode())
         return response
 
     service.answer = answer
@@ -61,8 +72,8 @@ async def test_a_service_may_ask_for_more_time_and_write_log_lines(service, capl
     caplog.set_level("INFO", "kaiju_tasks.executor.command")
     log = {"method": "log", "params": {"message": "half way"}}
     more = {"method": "extend", "params": {"seconds": 60}}
-    wrong = {"method": "progress", "params": {"done": "x"}}
-    sends(service, "application/x-ndjson", log, more, {"method": "unknown"}, wrong, {})
+    wrong = [{"method": "progress", "params": {"done": done}} for done in ("x", "nan", None)]
+    sends(service, "application/x-ndjson", log, more, {"method": "unknown"}, *wrong, {})
     async with rigged(service) as rig:
         rig.manager.run(assignment(command("m")))
         await wait_until(lambda: rig.manager.reports[1:], "the stage ends")
@@ -70,7 +81,16 @@ async def test_a_service_may_ask_for_more_time_and_write_log_lines(service, capl
         assert (extend.state, extend.seconds) == (ReportState.EXTEND, 60)
         assert end.state is ReportState.FINISHED
     assert "half way" in caplog.text
-    assert "wrong notification" in caplog.text
+    assert caplog.text.count("wrong notification") == 3
+
+
+@pytest.mark.parametrize("content_type", ["application/x-ndjson", "text/event-stream"])
+async def test_a_byte_order_mark_is_no_part_of_the_first_message(service, content_type):
+    sends(service, content_type, progress(1), {}, first=BOM_UTF8)
+    async with rigged(service) as rig:
+        rig.manager.run(assignment(command("m")))
+        await wait_until(rig.manager.outcomes, "the stage ends")
+        assert states(rig.manager.reports) == [ReportState.PROGRESS, ReportState.FINISHED]
 
 
 @pytest.mark.parametrize(
@@ -155,9 +175,15 @@ async def test_work_that_the_service_has_forgotten_fails_the_stage(service):
     assert "HTTP status 404: what work?" in error.message
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [(0.0, LOOK_SECONDS_MIN), (7.0, 7.0)])
+def test_a_service_is_not_asked_without_a_pause(asked, seconds):
+    """A date that has passed is 0 seconds, too."""
+    assert look_seconds(asked, Backoff(Random(0))) == seconds
+
+
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 7))
 def test_the_split_depends_on_no_chunk(lines, size):
-    lines = [line.translate(None, b"\r\n").strip() for line in lines]
+    lines = [line.translate(None, b"\r\n").strip().removeprefix(BOM_UTF8) for line in lines]
     whole = b"\n".join(lines)
     found = splitter("application/x-ndjson")
     assert found is not None

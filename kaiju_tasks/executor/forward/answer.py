@@ -1,5 +1,7 @@
 """Describes the answer of a service to one request, and reads it within bounds."""
 
+from codecs import BOM_UTF8
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -9,7 +11,15 @@ from msgspec import Struct
 
 from kaiju_tasks.executor.failures import ResultTooLarge
 
-__all__ = ["Answer", "NotJson", "answer_limit", "parse_retry_after", "read_body"]
+__all__ = [
+    "CHUNK_BYTES",
+    "Answer",
+    "NotJson",
+    "answer_limit",
+    "parse_retry_after",
+    "read_body",
+    "too_large",
+]
 
 CHUNK_BYTES = 64 * 1024
 ENVELOPE_BYTES = 64 * 1024
@@ -47,12 +57,12 @@ class Answer(Struct, frozen=True):
         return self.part or kind == "application/json" or kind.endswith("+json")
 
     def value(self) -> Any:
-        """The body as a JSON value.
+        """The body as a JSON value. A byte order mark before it is ignored.
 
         :raises NotJson: it is not JSON
         """
         try:
-            return msgspec.json.decode(self.body)
+            return msgspec.json.decode(self.body.removeprefix(BOM_UTF8))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise NotJson(str(error)) from None
 
@@ -95,7 +105,10 @@ def parse_retry_after(text: str | None, now: float) -> float | None:
         if text.isascii() and text.isdigit():
             seconds = float(text)
         else:
-            seconds = parsedate_to_datetime(text).timestamp() - now
+            moment = parsedate_to_datetime(text)
+            if moment.tzinfo is None:  # HTTP dates are in UTC, whatever the zone of this machine
+                moment = moment.replace(tzinfo=UTC)
+            seconds = moment.timestamp() - now
     except (ValueError, OverflowError):
         return None
     return min(max(0.0, seconds), RETRY_AFTER_MAX)

@@ -12,6 +12,7 @@ from yarl import URL
 from kaiju_tasks.address import read_url
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.forward.announcer import Announcer
+from kaiju_tasks.executor.forward.callbacks import Callbacks
 from kaiju_tasks.executor.forward.dialects import Dialect, JsonRpc, PlainHttp
 from kaiju_tasks.executor.forward.headers import Headers
 from kaiju_tasks.executor.forward.service import Service, http_session
@@ -36,8 +37,11 @@ class ForwardExecutor(Executor):
     :param methods: a file with the methods of the service (OpenRPC, or a list), which are announced
         and beside which none is called; `any` to announce none; by default, what the service
         answers to `rpc.discover`, or none
+    :param callback: the URL at which the service reaches this executor, to report about work that
+        it has accepted with 202: the executor listens at its host and port, and each call has the
+        header `Callback` with a URL below it
     :param now: the source of the time, UNIX seconds
-    :raises InvalidParams: the URL, a header or the file of the methods is malformed
+    :raises InvalidParams: a URL, a header or the file of the methods is malformed
     """
 
     def __init__(
@@ -48,15 +52,19 @@ class ForwardExecutor(Executor):
         rest: bool = False,
         headers: Mapping[str, str | Path] | None = None,
         methods: Path | Literal["any"] | None = None,
+        callback: str | None = None,
         data: Mapping[str, Any] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(app_name, lifespan=_service, data=data)
         read_url(url, "url", shape="http://host:port/rpc", userinfo=True)
+        if callback is not None:
+            read_url(callback, "callback", schemes=("http",))
         place = URL(url).with_user(None).with_fragment(None)
         self.dialect: Dialect = PlainHttp(place) if rest else JsonRpc(place)
         self.headers = Headers(headers or {}, URL(url))
         self.announcer = Announcer(methods, self.dialect, self.offer, self.headers.secrets)
+        self.callbacks = None if callback is None else Callbacks(URL(callback))
         self.now = now
 
     def find(self, method: str) -> Command | None:
@@ -82,7 +90,7 @@ def _caller(method: str) -> Callable[..., Any]:
 async def _service(executor: Executor) -> AsyncIterator[Service]:
     assert isinstance(executor, ForwardExecutor)
     announcer = executor.announcer
-    async with http_session() as session:
+    async with http_session() as session, _receiving(executor.callbacks):
         service = Service(
             session,
             executor.dialect,
@@ -90,6 +98,7 @@ async def _service(executor: Executor) -> AsyncIterator[Service]:
             executor.offer,
             executor.now,
             announcer.take,
+            callbacks=executor.callbacks,
         )
         await announcer.begin(service)
         watches = (service.availability.watch(), announcer.watch(service))
@@ -101,3 +110,12 @@ async def _service(executor: Executor) -> AsyncIterator[Service]:
                 watch.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
             executor.offer.limit(None)
+
+
+def _receiving(callbacks: Callbacks | None) -> contextlib.AbstractAsyncContextManager[None]:
+    if callbacks is None:
+        return contextlib.nullcontext()
+    # aiohttp's server costs 50 ms of start-up, which most executors do not need
+    from kaiju_tasks.executor.forward.receiver import receiving
+
+    return receiving(callbacks)

@@ -24,6 +24,7 @@ _OWN = frozenset(
     {
         "accept",
         "accept-encoding",
+        "callback",
         "connection",
         "content-encoding",
         "content-length",

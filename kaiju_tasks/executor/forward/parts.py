@@ -1,5 +1,6 @@
 """Splits an answer that is sent in parts into its messages: NDJSON, or server-sent events. Pure."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -59,12 +60,12 @@ class Lines:
             line = bytes(self._rest) + data[start:end]
             self._rest.clear()
             start = end + 1
-            if line := line.strip():
+            if line := _message(line):
                 yield line
         self._rest += data[start:]
 
     def end(self) -> Iterator[bytes]:
-        if line := bytes(self._rest).strip():
+        if line := _message(bytes(self._rest)):
             yield line
         self._rest.clear()
 
@@ -105,6 +106,11 @@ class Events:
                 yield message
             return
         name, _, value = line.partition(b":")
-        if name == b"data":
+        if name.removeprefix(BOM_UTF8) == b"data":
             self._data.append(value.removeprefix(b" "))
             self._data_bytes += len(value) + 1
+
+
+def _message(line: bytes) -> bytes:
+    """A line without spaces, and without the mark that some libraries write at the beginning."""
+    return line.strip().removeprefix(BOM_UTF8)

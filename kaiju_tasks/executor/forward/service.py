@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -25,15 +26,17 @@ from kaiju_tasks.executor.forward.answer import (
     too_large,
 )
 from kaiju_tasks.executor.forward.availability import Availability
+from kaiju_tasks.executor.forward.callbacks import Callback, Callbacks
 from kaiju_tasks.executor.forward.dialects import Dialect
 from kaiju_tasks.executor.forward.failures import ServiceAway, failure
 from kaiju_tasks.executor.forward.headers import Headers
 from kaiju_tasks.executor.forward.masking import masked
 from kaiju_tasks.executor.forward.parts import Splitter, splitter
 from kaiju_tasks.executor.offer import Offer
+from kaiju_tasks.executor.results import Unencodable
 from kaiju_tasks.version import __version__
 
-__all__ = ["Service", "http_session"]
+__all__ = ["Service", "http_session", "look_seconds"]
 
 logger = logging.getLogger("kaiju_tasks.executor.command")
 
@@ -47,6 +50,8 @@ PROBE_SECONDS = 10.0
 PROBE_BYTES = 4 * 1024 * 1024
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 30.0
 """The waits between two questions about work that the service has accepted."""
+LOOK_SECONDS_MIN = 0.1
+"""The shortest wait, also after `Retry-After: 0`."""
 KEEPALIVE_SECONDS = 2.0
 """Below the 5 seconds after which Node closes an idle connection: a request on a connection that
 is just being closed is lost."""
@@ -72,6 +77,7 @@ class Service:
     :param offer: its ceiling is 0 while the service is away
     :param now: the source of the time, UNIX seconds
     :param on_answer: called with the description by which the service shows that it is back
+    :param callbacks: of the calls, if the service can call this executor
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class Service:
         now: Callable[[], float] = time.time,
         on_answer: Callable[[Answer | None], None] = lambda _: None,
         random: Random | None = None,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self._session = session
         self._dialect = dialect
@@ -90,6 +97,7 @@ class Service:
         self._now = now
         self._on_answer = on_answer
         self._random = random or Random()
+        self._callbacks = callbacks
         self.availability = Availability(
             f"the service {dialect.url}", self._probe, offer, self._random
         )
@@ -104,9 +112,9 @@ class Service:
         if self.availability.away:
             raise NotBegun("the service is away")
         url, body = self._dialect.request(method, params, ctx.idempotency_key)
-        with self.availability.calling():
+        with self.availability.calling(), self._expecting(ctx) as callback:
             try:
-                answer = await self._answer(ctx, url, body)
+                answer = await self._answer(ctx, url, body, callback)
             except ServiceAway as error:
                 self.availability.lost(error)
                 raise NotBegun(str(error)) from error
@@ -156,26 +164,55 @@ class Service:
         except (ReportedError, ResultTooLarge):
             return None
 
-    async def _answer(self, ctx: Context, url: URL, body: bytes) -> Answer:
+    def _expecting(self, ctx: Context) -> contextlib.AbstractContextManager[Callback | None]:
+        if self._callbacks is None:
+            return contextlib.nullcontext()
+        return self._callbacks.expecting(answer_limit(ctx.max_result_bytes))
+
+    async def _answer(
+        self, ctx: Context, url: URL, body: bytes, callback: Callback | None
+    ) -> Answer:
         headers = self._call_headers(ctx)
+        if callback is not None:
+            headers["Callback"] = str(callback.url)
         try:
             async with self._send("POST", url, body, headers) as response:
                 self._refuse_away(response)
                 if response.status != ACCEPTED:
                     return await self._read(ctx, response)
-                place = self._place_of_work(response)
-                seconds = self._retry_after(response)
+                outcomes = self._outcomes_of_work(ctx, response, callback)
                 await self._take_progress(ctx, response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ServiceAway(self._reason(error)) from error
-        return await self._outcome_of_work(ctx, place, seconds)
+        return await _first([outcome() for outcome in outcomes])
 
-    async def _outcome_of_work(self, ctx: Context, place: URL, seconds: float | None) -> Answer:
-        """Ask for the outcome of work that the service has accepted, until it has ended. A service
-        that is away meanwhile is asked again: it may continue with the work."""
+    def _outcomes_of_work(
+        self, ctx: Context, response: aiohttp.ClientResponse, callback: Callback | None
+    ) -> list[Callable[[], Coroutine[Any, Any, Answer]]]:
+        """The ways to wait for the outcome of work that the service has accepted.
+
+        :raises Exception: there is none
+        """
+        outcomes: list[Callable[[], Coroutine[Any, Any, Answer]]] = []
+        if callback is not None:
+            outcomes.append(partial(self._called_back, ctx, callback))
+        if callback is None or "Location" in response.headers:
+            place, seconds = self._place_of_work(response), self._retry_after(response)
+            outcomes.append(partial(self._outcome_at, ctx, place, seconds))
+        return outcomes
+
+    async def _called_back(self, ctx: Context, callback: Callback) -> Answer:
+        while True:
+            message = await callback.next()
+            if not self._is_meanwhile(ctx, message):
+                return Answer(ACCEPTED, "", message, part=True)
+
+    async def _outcome_at(self, ctx: Context, place: URL, seconds: float | None) -> Answer:
+        """Ask for the outcome of work until it has ended. A service that is away meanwhile is asked
+        again: it may continue with the work."""
         waits = Backoff(self._random, first=LOOK_SECONDS, most=LOOK_SECONDS_MAX)
         while True:
-            await asyncio.sleep(waits.next() if seconds is None else seconds)
+            await asyncio.sleep(look_seconds(seconds, waits))
             seconds = None
             try:
                 async with self._send("GET", place, None, self._call_headers(ctx)) as response:
@@ -260,7 +297,7 @@ class Service:
         params = value.get("params")
         try:
             self._notified(ctx, value["method"], params if isinstance(params, dict) else {})
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError, Unencodable) as error:
             logger.warning("the service sent a wrong notification: %s", self._text(repr(error)))
         return True
 
@@ -295,7 +332,8 @@ class Service:
         if location is None:
             raise failure(
                 "the service has accepted the work (HTTP status 202) without a header `Location` "
-                "at which it can be asked for the outcome"
+                "at which it can be asked for the outcome, and the executor has no address for "
+                "callbacks"
             )
         try:
             place = response.url.join(URL(location)).with_user(None)
@@ -328,6 +366,26 @@ class Service:
     def _text(self, text: str) -> str:
         cleaned: str = masked(text, self._secrets())
         return cleaned
+
+
+def look_seconds(asked: float | None, waits: Backoff) -> float:
+    """The wait before the next question about work.
+
+    :param asked: seconds that the service asks for; None if it does not
+    """
+    return waits.next() if asked is None else max(LOOK_SECONDS_MIN, asked)
+
+
+async def _first(works: Iterable[Coroutine[Any, Any, Answer]]) -> Answer:
+    """The outcome of the one that ends first. The others are cancelled."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task in done).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _checked(status: int, message: bytes, limit: int) -> Answer:
