@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 
 from kaiju_tasks.conformance.filled import Filled
 
-__all__ = ["Deviation", "Json", "Manager", "Sent", "Server"]
+__all__ = ["Deviation", "Doubtful", "Json", "Manager", "Sent", "Server"]
 
 Json = dict[str, Any]
 
@@ -24,6 +24,10 @@ END_STATES = ("finished", "skipped", "failed", "released")
 
 class Deviation(Exception):
     """The executor does not do what the protocol says. The message is a sentence for people."""
+
+
+class Doubtful(Deviation):
+    """A machine that stood still for a moment would show the same, so the case is run again."""
 
 
 class Sent(msgspec.Struct):

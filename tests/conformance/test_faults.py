@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from kaiju_tasks.conformance import Outcome, Report, check_executor
+from kaiju_tasks.conformance.cases.case import Under, cases
+from kaiju_tasks.conformance.peer import Doubtful
 from kaiju_tasks.conformance.report import Level
 from tests.conformance.wrong import naive
 
@@ -52,3 +54,21 @@ def test_a_level_needs_all_cases_of_the_levels_before_it() -> None:
     assert report(None, None, "x").reached is Level.TEMPLATES
     assert report(None, "x", None).reached is Level.CORE
     assert report("x", None, None).reached is None
+
+
+@pytest.mark.parametrize(("doubts", "problem"), [(0, None), (2, None), (3, "it was released")])
+async def test_what_a_standstill_would_also_show_is_a_problem_the_third_time(
+    monkeypatch: pytest.MonkeyPatch, doubts: int, problem: str | None
+) -> None:
+    processes = []
+
+    async def begins(under: Under) -> None:
+        """It begins what it holds."""
+        processes.append(under.process.pid)
+        if len(processes) <= doubts:
+            raise Doubtful("it was released")
+
+    monkeypatch.setattr("kaiju_tasks.conformance.run.CASES", cases(Level.CORE, begins))
+    report = await check_executor([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert [one.problem for one in report.outcomes] == [problem]
+    assert len(set(processes)) == min(doubts + 1, 3)

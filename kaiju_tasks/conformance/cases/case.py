@@ -63,15 +63,11 @@ class Under:
         :raises Deviation: the executor does not hold it
         """
         await self.manager.push(task)
-        await self.holds(task, "named the running task in `holding` of a ping")
-
-    async def holds(self, task: Json, what: str) -> None:
-        """Wait until a later ping names the lease of a task.
-
-        :raises Deviation: none does
-        """
         since = len(self.manager.sent)
-        await self.manager.until(lambda: held(self.manager, task, since), what)
+        await self.manager.until(
+            lambda: held(self.manager, task, since),
+            "named the running task in `holding` of a ping",
+        )
 
     def stop(self) -> None:
         """Ask it to end: SIGTERM."""

@@ -5,7 +5,7 @@ from functools import partial
 from random import Random
 
 from kaiju_tasks.conformance.cases.case import Case, Under, cases, echo, sleep
-from kaiju_tasks.conformance.cases.core import SHORT, demand
+from kaiju_tasks.conformance.cases.core import SHORT, demand, demand_begun
 from kaiju_tasks.conformance.peer import GRACE_SECONDS, LEASE_SECONDS, MAX_RESULT_BYTES, Json
 from kaiju_tasks.conformance.report import Level
 
@@ -165,6 +165,9 @@ async def what_is_pushed_while_it_leaves_is_released(under: Under) -> None:
     await manager.until(lambda: 0 in capacities(under, since), "announced the capacity 0")
     late = manager.task(echo("late"))
     await manager.push(late)
+    await manager.until(lambda: manager.ends(late) + manager.ends(task), "reported a stage")
+    for report in manager.ends(task):
+        demand_begun(report)
     state = (await manager.end(late))["state"]
     demand(state == "released", f"a task that came while it left is reported as {state!r}")
 
