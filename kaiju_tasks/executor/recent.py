@@ -1,5 +1,7 @@
 """Remembers the tokens of ended leases, so that late messages about them have no effect."""
 
+from collections import OrderedDict
+
 from kaiju_tasks.executor.clock import Clock
 from kaiju_tasks.executor.segment import Token
 
@@ -17,7 +19,8 @@ class Recent:
         self._clock = clock
         self._seconds = seconds
         self._limit = limit
-        self._until: dict[Token, float] = {}
+        # The first key of a dict is searched for behind all the deleted ones.
+        self._until: OrderedDict[Token, float] = OrderedDict()
 
     def add(self, token: Token) -> None:
         """Remember a token, starting now."""

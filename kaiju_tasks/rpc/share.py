@@ -1,7 +1,7 @@
 """Shares something scarce among clients."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 
 __all__ = ["Share"]
 
@@ -22,7 +22,7 @@ class Share:
         self._each = each
         self._least = least
         self._used: dict[str, int] = {}
-        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
+        self._waiting: OrderedDict[str, deque[tuple[asyncio.Future[None], int]]] = OrderedDict()
 
     async def take(self, client: str, size: int) -> int:
         """Take some when it is free.
@@ -81,8 +81,7 @@ class Share:
         """Serve waiting clients in turn. One that has its maximum lets others pass."""
         passed = 0
         while passed < len(self._waiting):
-            client = next(iter(self._waiting))
-            queue = self._waiting.pop(client)
+            client, queue = self._waiting.popitem(last=False)
             while queue and queue[0][0].cancelled():
                 queue.popleft()
             if not queue:
@@ -90,7 +89,8 @@ class Share:
             turn, size = queue[0]
             exceeds = self._exceeds(client, size)
             if not exceeds and size > self._left:
-                self._waiting = {client: queue, **self._waiting}  # it remains the next
+                self._waiting[client] = queue
+                self._waiting.move_to_end(client, last=False)  # it remains the next
                 return
             if not exceeds:
                 queue.popleft()

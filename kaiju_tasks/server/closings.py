@@ -7,6 +7,7 @@ once, and further ones stay open, unread and without memory of this process, unt
 
 import asyncio
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
 
 from aiohttp import web
@@ -56,7 +57,7 @@ class Closings:
 
     def __init__(self) -> None:
         self._turns = Turns()
-        self._open: dict[asyncio.Transport, tuple[asyncio.TimerHandle, int]] = {}
+        self._open: OrderedDict[asyncio.Transport, tuple[asyncio.TimerHandle, int]] = OrderedDict()
         self._weight = 0
 
     @property
