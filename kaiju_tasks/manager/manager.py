@@ -102,6 +102,7 @@ class Manager:
             self.pauses,
             self.dice,
             settings.batch_rows,
+            store.parallel,
             reconcile=lambda session: self.reconciliation.check([session]),
             gates=MethodGates(store.method_gates, settings.poll_interval / 2),
         )

@@ -789,7 +789,12 @@ def ignore(message: bytes) -> None:
 
 
 class Store(Protocol):
-    """A database."""
+    """A database.
+
+    :ivar parallel: whether transactions run at the same time, and not one after the other
+    """
+
+    parallel: bool
 
     async def open(self, *, migrate: bool = True) -> None:
         """Connect, and create or migrate the tables, or check that they are current.

@@ -12,9 +12,9 @@ from kaiju_tasks.define.webhook import DELIVER
 from kaiju_tasks.errors import Abort, KaijuError, Unavailable
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import ReportedError
-from kaiju_tasks.executor.forward.failures import failure_of
 from kaiju_tasks.executor.messages import RpcError
 from kaiju_tasks.executor.registry import Executor
+from kaiju_tasks.executor.rpc_failures import failure_of
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError

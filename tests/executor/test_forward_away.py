@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from kaiju_tasks.executor.forward.answer import parse_retry_after
 from kaiju_tasks.executor.forward.availability import Availability
-from kaiju_tasks.executor.forward.failures import ServiceAway
 from kaiju_tasks.executor.offer import Offer
+from kaiju_tasks.executor.rpc_failures import ServiceAway
 from kaiju_tasks.protocol import ReportState
 from tests.executor.fakes import Rig, assignment, command
 from tests.executor.services import Service, rigged, serving_service

@@ -117,6 +117,7 @@ class StoreLine:
         self._loop = _loop()
         self.process = process
         self.cut = False
+        self.parallel = False
         self.failed_at = float("-inf")
         self.saw_close: dict[tuple[str, str], float] = {}
         self.clock = database.store.clock

@@ -8,10 +8,10 @@ from pathlib import Path
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.forward.answer import Answer
 from kaiju_tasks.executor.forward.dialects import DISCOVER, Dialect, JsonRpc
-from kaiju_tasks.executor.forward.failures import ServiceAway
 from kaiju_tasks.executor.forward.methods import MethodsError, read_document, read_file
 from kaiju_tasks.executor.forward.service import Service
 from kaiju_tasks.executor.offer import Offer
+from kaiju_tasks.executor.rpc_failures import ServiceAway
 
 __all__ = ["ANY", "Announcer"]
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 
 from kaiju_tasks.backoff import Backoff
-from kaiju_tasks.executor.forward.failures import ServiceAway
 from kaiju_tasks.executor.offer import Offer
+from kaiju_tasks.executor.rpc_failures import ServiceAway
 
 __all__ = ["Availability"]
 

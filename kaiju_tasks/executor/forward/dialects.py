@@ -9,9 +9,9 @@ from yarl import URL
 
 from kaiju_tasks.executor.failures import UnknownMethod
 from kaiju_tasks.executor.forward.answer import Answer, NotJson
-from kaiju_tasks.executor.forward.failures import failure, failure_of, is_final
 from kaiju_tasks.executor.forward.masking import excerpt, masked
 from kaiju_tasks.executor.messages import RpcError
+from kaiju_tasks.executor.rpc_failures import failure, failure_of, is_final
 from kaiju_tasks.types import ErrorType
 
 __all__ = ["DISCOVER", "Dialect", "JsonRpc", "PlainHttp"]

@@ -28,12 +28,12 @@ from kaiju_tasks.executor.forward.answer import (
 from kaiju_tasks.executor.forward.availability import Availability
 from kaiju_tasks.executor.forward.callbacks import Callback, Callbacks
 from kaiju_tasks.executor.forward.dialects import Dialect
-from kaiju_tasks.executor.forward.failures import ServiceAway, failure
 from kaiju_tasks.executor.forward.headers import Headers
 from kaiju_tasks.executor.forward.masking import masked
 from kaiju_tasks.executor.forward.parts import Splitter, splitter
 from kaiju_tasks.executor.offer import Offer
 from kaiju_tasks.executor.results import Unencodable
+from kaiju_tasks.executor.rpc_failures import ServiceAway, failure
 from kaiju_tasks.version import __version__
 
 __all__ = ["Service", "http_session", "look_seconds"]

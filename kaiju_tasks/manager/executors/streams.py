@@ -28,6 +28,11 @@ READY, SUSPECT = 1, 2
 SHARE_AMONG_MANY = 8
 """Of several free executors, one gets this part of its free places at first, so that a short
 backlog is divided among them. Each time that more tasks are left, the part is twice as large."""
+PARTS = 4
+"""The free places of an executor are filled with so many acquisitions: the manager leases the tasks
+of one while the executor runs, and the database writes, those of others."""
+PART_MIN = 32
+"""Fewer tasks cost more each in a transaction than the parts gain."""
 OUTAGE_PAUSE_SECONDS = 0.5
 LOCKED_AFTER_REFUSAL = 16
 """The number of acquisitions from a stream that lock at once after its tasks were presumed wrongly:
@@ -38,6 +43,7 @@ class Streams:
     """Pushes the tasks of every stream that this manager's executors serve.
 
     :param batch_rows: maximum number of tasks in a transaction
+    :param parallel: whether transactions run at the same time
     :param reconcile: applies what the store says of a session that it refused tasks
     :param gates: the gates of methods at which tasks wait
     :ivar locked_after_refusal: how many acquisitions lock at once after a wrong presumption
@@ -52,6 +58,7 @@ class Streams:
         pauses: PauseBook,
         dice: Dice,
         batch_rows: int,
+        parallel: bool,
         reconcile: Callable[[Session], Awaitable[None]],
         gates: MethodGates,
     ) -> None:
@@ -61,6 +68,7 @@ class Streams:
         self._sessions = sessions
         self._dice = dice
         self._batch_rows = batch_rows
+        self._parts = PARTS if parallel else 1
         self._reconcile = reconcile
         self._pending: set[str] = set()
         self._suspect: set[str] = set()
@@ -224,7 +232,8 @@ class Streams:
             return False
         session = max(free, key=lambda s: s.free)
         gates = session.gates_among(app_name, waiting)
-        limit = min(session.free, self._fitting.get(app_name, self._batch_rows))
+        part = max(PART_MIN, session.capacity // self._parts)
+        limit = min(session.free, part, self._fitting.get(app_name, self._batch_rows))
         share = self._shares.get(app_name, SHARE_AMONG_MANY)
         if len(free) > 1:
             limit = min(limit, max(1, session.free // share))

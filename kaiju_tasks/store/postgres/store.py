@@ -99,6 +99,7 @@ class PostgresStore(SharedStore):
     :raises SettingsError: the URL is malformed
     """
 
+    parallel = True
     _dialect = PostgresDialect()
     _sql = SQL
 

@@ -86,6 +86,7 @@ class SqliteStore(SharedStore):
         that the manager finds later: SQLite itself locks the file for each transaction
     """
 
+    parallel = False
     _dialect = SqliteDialect()
     _sql = SQL
 

@@ -42,6 +42,10 @@ async def open_places(*executors: HandExecutor) -> None:
     )
 
 
+async def open_many_places(executor: HandExecutor, places: int) -> None:
+    await executor.call("manager.ping", id=executor.id, capacity=places)
+
+
 async def create(call: Calls, count: int) -> None:
     for first in range(0, count, 100):
         data = [{"commands": [{"method": "work"}]} for _ in range(min(100, count - first))]
@@ -80,3 +84,15 @@ async def test_a_long_backlog_is_acquired_in_large_steps(
     steps = [number for number in acquired if number]
     assert sum(steps) == 1000
     assert len(steps) <= 1000 / CAPACITY + 10, steps
+
+
+async def test_many_places_are_filled_in_parts_if_the_database_can_work_meanwhile(
+    call: Calls, manager: Manager, acquired: list[int]
+) -> None:
+    executor = HandExecutor(manager, "a", capacity=0)
+    await executor.connect()
+    await create(call, 300)
+    await open_many_places(executor, 200)
+    await wait_until(lambda: executor.assigned.qsize() == 200, "its places are full")
+    steps = [number for number in acquired if number]
+    assert steps == ([50, 50, 50, 50] if manager.store.parallel else [200])
