@@ -33,8 +33,7 @@ class MarksApi:
         start = -math.inf if params.start is None else parse_time(params.start, field="start")
         end = math.inf if params.end is None else parse_time(params.end, field="end")
         sight = seen_by(caller, access.READ_STREAMS)
-        found = await self._store.marks(start, end, params.limit)
-        return [one for one in found if one.app_name is None or sight.sees_stream(one.app_name)]
+        return await self._store.marks(start, end, params.limit, sight)
 
 
 list_ = list

@@ -1007,8 +1007,9 @@ class Store(Protocol):
         """Store a mark."""
         ...
 
-    async def marks(self, start: float, end: float, limit: int) -> list[Mark]:
-        """The marks from `start` on and before `end`, the last first."""
+    async def marks(self, start: float, end: float, limit: int, sight: Sight) -> list[Mark]:
+        """The marks from `start` on and before `end`, the last first. Those of all streams are
+        always in sight."""
         ...
 
     async def prune_marks(self, before: float, limit: int) -> int:

@@ -279,8 +279,13 @@ class Query:
     def _nulls(self, name: str) -> str:
         return "" if name in self._never_null else " NULLS LAST"
 
-    def after(self, keys: Sequence[tuple[str, bool]], values: Sequence[Any]) -> str:
-        """A test of whether a row comes after the row with these key values, nulls last."""
+    def after(
+        self, keys: Sequence[tuple[str, bool]], values: Sequence[Any], *, in_order: bool = True
+    ) -> str:
+        """A test of whether a row comes after the row with these key values, nulls last.
+
+        :param in_order: whether an index of the first key may be read from there
+        """
         if len(keys) != len(values):
             raise InvalidParams("the cursor does not belong to this sort", field="cursor")
         either, same = [], []
@@ -296,10 +301,11 @@ class Query:
             same.append(f"{column} = {bound}")
         if not either:
             return "FALSE"
-        return f"{self._bound(keys[0], values[0])}({' OR '.join(f'({one})' for one in either)})"
+        bound = self._bound(keys[0], values[0]) if in_order else ""
+        return f"{bound}({' OR '.join(f'({one})' for one in either)})"
 
     def _bound(self, key: tuple[str, bool], value: Any) -> str:
-        """A condition on the first key, so that an index is read from there."""
+        """A condition on the first key, so that an index can be read from there."""
         name, descending = key
         if name not in self._never_null or value is None:
             return ""
@@ -666,6 +672,23 @@ def rows(dialect: Dialect, table: Table, query: PageQuery) -> tuple[str, list[An
         f"{running_size(size, order)} FROM (SELECT r.* FROM {table.name} r WHERE {where} "
         f"ORDER BY {order} LIMIT {limit} OFFSET {offset}) r) r "
         f"WHERE {within_bytes(most)} ORDER BY {order}",
+        made.values,
+    )
+
+
+def marks(
+    dialect: Dialect, start: float, end: float, limit: int, sight: Sight
+) -> tuple[str, list[Any]]:
+    """A statement for the marks of a time that a sight sees, the last first. Marks of all streams
+    are always seen."""
+    made = Query(dialect, {"at": "m.at", STREAM: "m.app_name"}, {"at": float})
+    where = made.where([Condition("at", "ge", start), Condition("at", "lt", end)])
+    if sight.streams:
+        seen = made.where([Condition(STREAM, "glob", globs) for globs in sight.streams])
+        where = f"{where} AND (m.app_name IS NULL OR {seen})"
+    return (
+        f"SELECT m.id, m.at, m.label, m.app_name, m.user_id FROM marks m WHERE {where} "
+        f"ORDER BY m.at DESC, m.id LIMIT {made.bind(limit, int)}",
         made.values,
     )
 

@@ -63,12 +63,14 @@ def page(dialect: Dialect, query: PageQuery, *, rare: bool = False) -> tuple[str
     made = _query(dialect)
     sort = query.sort or LAST_ENDED
     keys = keys_of(sort)
-    where = made.where(query.conditions)
-    if query.after is not None:
-        where = f"({where}) AND {made.after(keys, key_values(sort, query.after))}"
+    few = dialect.reads_index_alone and _of_few(query) and keys[0] == _LAST
+    where = selected = made.where(query.conditions)
+    if query.after is not None:  # between two bounds, PostgreSQL would read the runs of all tasks
+        after = made.after(keys, key_values(sort, query.after), in_order=not few)
+        where = f"({where}) AND {after}"
+    if few:
+        where = f"{where} AND r.ended_at >= {_bound(made, selected, query)}"
     order = made.order(keys)
-    if dialect.reads_index_alone and query.after is None and _of_few(query) and keys[0] == _LAST:
-        where = f"{where} AND r.ended_at >= {_bound(made, where, query)}"
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     most, size = made.bind(READ_BYTES_MAX, int), dialect.bytes_of("r.error")
     source = _source(where, order)
@@ -94,8 +96,14 @@ def _of_few(query: PageQuery) -> bool:
 
 
 def _bound(made: Query, where: str, query: PageQuery) -> str:
-    """The time when the last run of a page has ended. An index has the times of the runs of a task;
-    so only the runs of the page are read from the table."""
+    """A time before which no run of a page has ended. An index has the times of the runs of a task;
+    so only the runs of the page, and those that come before it, are read from the table.
+
+    :param where: the conditions of the query
+    """
+    if query.after is not None:  # those that ended at the same time are on the page in any case
+        earlier = made.where([Condition("ended_at", "lt", query.after[0])])
+        where = f"({where}) AND {earlier}"
     most = made.bind(query.limit + query.offset, int)
     return (
         f"coalesce((SELECT min(b.ended_at) FROM (SELECT r.ended_at FROM {_source(where)} "

@@ -216,8 +216,9 @@ class SharedStore(ABC):
             "add_mark", mark.id, mark.at, storable(mark.label), mark.app_name, mark.user_id
         )
 
-    async def marks(self, start: float, end: float, limit: int) -> list[Mark]:
-        return [Mark(*v) for v in await self._read("marks", start, end, limit, asked=True)]
+    async def marks(self, start: float, end: float, limit: int, sight: Sight) -> list[Mark]:
+        statement = queries.marks(self._dialect, start, end, limit, sight)
+        return [Mark(*values) for values in await self._select(statement, asked=True)]
 
     async def prune_marks(self, before: float, limit: int) -> int:
         return await self._change("prune_marks", before, limit)

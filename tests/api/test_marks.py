@@ -47,6 +47,16 @@ async def test_marks_of_streams_that_are_not_seen_are_not_listed(call: Calls) ->
         await viewer("marks.add", label="x")
 
 
+async def test_marks_that_are_not_seen_do_not_use_up_the_limit(call: Calls) -> None:
+    root = await as_(call, "root", Kind.ADMIN)
+    at = 1_790_000_000
+    mine = await root("marks.add", label="seen", app_name="orders.eu", at=at)
+    for n in range(1, 4):
+        await root("marks.add", label=f"other {n}", app_name="mail", at=at + n)
+    viewer = await as_(call, "vic", Kind.VIEWER, streams=("orders*",))
+    assert await viewer("marks.list", limit=2) == [mine]
+
+
 async def test_old_marks_are_pruned(call: Calls) -> None:
     old = await call("marks.add", label="old", at="2020-01-01")
     new = await call("marks.add", label="new")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from kaiju_tasks.rights import ALL_SIGHT, Sight
 from kaiju_tasks.store import Condition, PageQuery, TaskQuery, run_query
 from kaiju_tasks.store import query as queries
 from kaiju_tasks.store.base import RUN_COLUMNS, TASK_COLUMNS
@@ -139,7 +140,10 @@ OTHERS: dict[str, Statement] = {
     "size of the audit of a task": queries.row_count(DIALECT, queries.AUDIT, OF_TASK),
     "bulk calls": queries.rows(DIALECT, queries.BULKS, PageQuery()),
     "notifications": queries.rows(DIALECT, queries.NOTIFICATIONS, PageQuery()),
-    "marks": (SQL["marks"], [99_000.0, 99_900.0, 100]),
+    "marks": queries.marks(DIALECT, 99_000.0, 99_900.0, 100, ALL_SIGHT),
+    "marks of a stream": queries.marks(
+        DIALECT, 99_000.0, 99_900.0, 100, Sight(streams=(("app7", "mail*"),))
+    ),
     "stats of an hour": (SQL["stats"], [60, 0, 3600, 60, _json(["runs.failed"]), None]),
     "stats of hours and a stream": (
         SQL["stats"],
@@ -188,6 +192,7 @@ OTHER_INDEXES = {
     "bulk calls": "bulks_started",
     "notifications": "notifications_created",
     "marks": "marks_at",
+    "marks of a stream": "marks_at",
     "stats of an hour": "stats_name",
     "stats of hours and a stream": "stats_name",
     "streams of the stats of an hour": "stats_pkey",

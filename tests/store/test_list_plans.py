@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from kaiju_tasks.store import Condition, PageQuery, TaskQuery, run_query
 from kaiju_tasks.store import query as queries
@@ -112,11 +113,16 @@ async def test_lists_of_runs_read_few_pages_of_an_index(many: Any) -> None:
         assert pages < 40_000, (name, pages)  # of the 15,000 failed ones, each is read at most once
 
 
-async def test_of_the_runs_of_a_group_only_those_of_the_page_are_read(many: Any) -> None:
-    query = PageQuery([Condition("group", "eq", "g7")], limit=20)
+@pytest.mark.parametrize(
+    ("after", "pages"), [(None, 1), ([280_006.0, "run280006"], 2), ([260_006.0, "run260006"], 3)]
+)
+async def test_of_the_runs_of_a_group_only_those_up_to_the_page_are_read(
+    many: Any, after: list[Any] | None, pages: int
+) -> None:
+    query = PageQuery([Condition("group", "eq", "g7")], LAST_ENDED, limit=20, after=after)
     text, values = run_query.page(DIALECT, query)
     plan, _ = await explained(many, text, values)
-    assert _read_of(msgspec.json.decode(plan)[0]["Plan"]) <= 3 * 20, plan
+    assert _read_of(msgspec.json.decode(plan)[0]["Plan"]) <= (pages + 2) * 20, plan
 
 
 def _read_of(node: Any) -> int:

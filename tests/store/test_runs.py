@@ -117,6 +117,29 @@ async def test_pages_of_the_runs_of_few_tasks_are_the_whole_list(store: Store) -
         assert await listed_ids(store, PageQuery(conditions, LAST, after=after)) == whole[1:]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+async def test_pages_of_runs_that_ended_together_are_the_whole_list(
+    store: Store, limit: int
+) -> None:
+    await connect(store, capacity=20)
+    await add(store, *(definition(f"t{n:02}", group="g" if n % 3 else "h") for n in range(12)))
+    rows = await acquire(store, limit=12)
+    for first in range(0, 12, 4):
+        await finish(store, rows[first : first + 4])
+    conditions = [Condition("group", "eq", "g")]
+    whole = await listed(store, *conditions)
+    assert len(whole) == 8
+    pages: list[str] = []
+    after: list[Any] | None = None
+    for _ in range(0, 8, limit):
+        page = await store.find_runs(
+            PageQuery(conditions, LAST, limit=limit, after=after), ALL_SIGHT
+        )
+        pages += [found.run.task_id for found in page.runs]
+        after = [value_of(page.runs[-1], "ended_at"), page.runs[-1].run_id]
+    assert pages == whole
+
+
 LAST = (("ended_at", True),)
 
 

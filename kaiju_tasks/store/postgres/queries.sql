@@ -942,11 +942,6 @@ JOIN tasks t ON t.id = r.task_id WHERE r.started_at IS NOT NULL AND r.queued_at 
 INSERT INTO marks (id, at, label, app_name, user_id)
 VALUES ($1::text, $2::float8, $3::text, $4::text, $5::text) ON CONFLICT (id) DO NOTHING
 
--- name: marks
--- Read the marks of a time, the last first.
-SELECT id, at, label, app_name, user_id FROM marks WHERE at >= $1::float8 AND at < $2::float8
-ORDER BY at DESC, id LIMIT $3::int
-
 -- name: prune_marks
 -- Delete marks older than a time.
 DELETE FROM marks WHERE id = ANY (ARRAY(

@@ -711,11 +711,6 @@ JOIN tasks t ON t.id = r.task_id WHERE r.started_at IS NOT NULL AND r.queued_at 
 INSERT INTO marks (id, at, label, app_name, user_id)
 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING
 
--- name: marks
--- Read the marks of a time, the last first.
-SELECT id, at, label, app_name, user_id FROM marks WHERE at >= ?1 AND at < ?2
-ORDER BY at DESC, id LIMIT ?3
-
 -- name: prune_marks
 -- Delete marks older than a time.
 DELETE FROM marks WHERE id IN (SELECT id FROM marks WHERE at < ?1 ORDER BY at LIMIT ?2)
