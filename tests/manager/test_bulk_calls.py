@@ -122,6 +122,32 @@ async def test_tasks_restart_from_the_stage_that_has_failed(
     assert (await call.get("one"))["result"] == ["charged"]
 
 
+SOON = {"method": "_MESSAGE_", "params": {}, "max_timeout": 0.05}
+FAILING_HOOKS: dict[str, dict[str, Any]] = {
+    "message": SOON,
+    "children": {"method": "_TASKS_", "params": {"create": [{"commands": [SOON]}]}},
+    "template": {"method": "_TIMER_", "params": {"timer": "[0.nothing]"}},
+}
+
+
+async def test_tasks_restart_from_the_hook_that_has_failed(
+    call: Calls, executor: HandExecutor
+) -> None:
+    for task_id, hook in FAILING_HOOKS.items():
+        await call.create("charge", hook, id=task_id, group="g")
+        await executor.finish(await executor.take(), "charged", 0)
+        await call.until(task_id, "FAILED")
+    errors = {task_id: (await call.get(task_id))["error"] for task_id in FAILING_HOOKS}
+    result = await call("tasks.m_restart_from", conditions={"group": "g"}, stage="failed")
+    assert only(result, *COUNTS) == [3, 3, 0, 0]
+    for task_id in FAILING_HOOKS:
+        task = await call.until(task_id, "FAILED")
+        again, _ = await call("tasks.runs", id=task_id)
+        assert (again["job_id"], again["stage"], task["result"]) == (task["job_id"], 1, ["charged"])
+        assert task["error"]["type"] == errors[task_id]["type"]
+    assert executor.assigned.empty()
+
+
 async def test_a_message_goes_to_every_run_that_takes_it_once(call: Calls) -> None:
     await make(call, 3, MESSAGE, "a", app_name="nobody")
     await call.create("a", id="deaf", app_name="nobody")
@@ -262,6 +288,25 @@ async def test_a_repeated_call_with_its_id_is_one_call(call: Calls) -> None:
         method = "tasks.m_reset" if other["conditions"] != ALL else "tasks.m_cancel"
         with pytest.raises(Conflict):
             await call(method, bulk_id="mine", **other)
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "other"),
+    [
+        ("m_message", {"data": 1}, {"data": 2}),
+        ("m_message", {"data": 1}, {"data": 1, "name": "go"}),
+        ("m_restart_from", {"stage": 0}, {"stage": "failed"}),
+        ("m_suspend", {}, {"wait_stage": True}),
+    ],
+)
+async def test_a_call_with_other_parameters_is_another_call(
+    call: Calls, method: str, params: dict[str, Any], other: dict[str, Any]
+) -> None:
+    await make(call, 2, MESSAGE)
+    for _ in range(2):
+        await call(f"tasks.{method}", conditions=ALL, bulk_id="mine", **params)
+    with pytest.raises(Conflict):
+        await call(f"tasks.{method}", conditions=ALL, bulk_id="mine", **other)
 
 
 # rights

@@ -105,8 +105,7 @@ class BulkCalls:
             return Written(bulk, [])
 
         begun = await self._committer.transact(work)
-        same = (begun.method, begun.user_id) == (bulk.method, bulk.user_id)
-        if not same or begun.order.conditions != bulk.order.conditions:
+        if _asked(begun) != _asked(bulk):
             raise Conflict(f"there is another bulk call {bulk.id!r:.300}", id=bulk.id)
         if begun.running and begun.manager_id == self._manager_id:
             self._go_on(begun)
@@ -201,3 +200,8 @@ class BulkCalls:
         work = asyncio.create_task(run.run())
         self._runs[bulk.id] = (run, work)
         work.add_done_callback(lambda _: self._runs.pop(bulk.id, None))
+
+
+def _asked(bulk: StoredBulk) -> tuple[object, ...]:
+    """What is the same in each repetition of a call."""
+    return bulk.method, bulk.user_id, bulk.order.conditions, bulk.order.args
