@@ -59,7 +59,7 @@ def _log_move(attempt: Attempt, row: Row) -> None:
 
 
 def _log_end(run: RunRecord, row: Row) -> None:
-    error = None if run.error is None else _decode_error(run.error)
+    error = _error_of(run)
     cancelled = error is not None and error.type == ErrorType.CANCELLED
     failed = run.status == RunOutcome.FAILED and not cancelled
     level = logging.ERROR if failed else logging.INFO
@@ -78,3 +78,13 @@ def _log_end(run: RunRecord, row: Row) -> None:
         extra["error"] = str(error.type)
         extra["reason"] = error.message[:ERROR_CHARACTERS]
     log.log(level, "run cancelled" if cancelled else f"run {run.status.lower()}", extra=extra)
+
+
+def _error_of(run: RunRecord) -> TaskError | None:
+    """The error of a run. A run that was dropped has that of its last attempt, as it was stored."""
+    if run.error is None:
+        return None
+    try:
+        return _decode_error(run.error)
+    except (msgspec.DecodeError, UnicodeError):
+        return None

@@ -217,6 +217,30 @@ async def test_an_error_that_is_no_json_is_shown_as_null(
             assert (await caller("tasks.list", columns=["id", "error.type"]))["data"]
 
 
+@pytest.mark.parametrize("damaged", ["{", "[]", '"x"', '{"type":1}'])
+@pytest.mark.parametrize("action", ["reset", "restart_from", "cancel", "run_now"])
+async def test_a_run_whose_error_is_no_json_is_ended_and_begun_again(
+    call: Calls,
+    executor: HandExecutor,
+    sql: Sql,
+    manager: Manager,
+    caplog: pytest.LogCaptureFixture,
+    action: str,
+    damaged: str,
+) -> None:
+    await call.create("work", id="bad", app_name="default", max_retries=1, retry_delay=3600)
+    await executor.fail(await executor.take())
+    await call.until("bad", "IDLE")
+    await sql(f"UPDATE tasks SET error = '{damaged}' WHERE id = 'bad'")
+    manager.committer.states.rows.forget(["bad"])
+    more = {"stage": 0} if action == "restart_from" else {}
+    assert (await call(f"tasks.{action}", id="bad", **more))["id"] == "bad"
+    assert await call("tasks.runs", id="bad")
+    if action != "cancel":
+        assert (await executor.take()).id == "bad"
+    assert "publishing committed changes failed" not in errors(caplog)
+
+
 async def test_the_runs_of_a_task_of_unknown_status_are_listed(
     call: Calls, executor: HandExecutor, sql: Sql, settings: Settings
 ) -> None:
