@@ -96,3 +96,35 @@ async def test_what_selects_a_task_by_its_error_also_selects_it_in_bulk(
     chosen = {"error.type": "abort", "method": "work", "every": None}
     done = await call("tasks.m_reset", conditions=chosen)
     assert (done["done"], done["sample"]) == (1, ["a"])
+
+
+ODD_TYPES = ['a"b', "c\\d", "e\nf\x00", "Ωμέγα", "x" * 300, "a%b_c", "a b", '"']
+
+
+async def test_any_type_of_an_error_selects_and_sorts_what_shows_it(
+    call: Calls, executor: HandExecutor
+) -> None:
+    for n, kind in enumerate(ODD_TYPES):
+        await call.create("work", id=f"t{n}")
+        await executor.fail(await executor.take(), kind)
+        await call.until(f"t{n}", "FAILED")
+    more: dict[str, dict[str, object]] = {
+        "tasks.list": {"columns": ["id", "error"]},
+        "runs.list": {},
+    }
+    for method, params in more.items():
+        for order in ("error.type", "-error.type"):
+            whole = (await call(method, sort=[order], **params))["data"]
+            types = [one["error"]["type"] for one in whole]
+            assert types == sorted(types, reverse=order.startswith("-"))
+            pages: list[object] = []
+            cursor: dict[str, object] = {}
+            for _ in whole:
+                page = await call(method, sort=[order], limit=1, **params, **cursor)
+                pages += page["data"]
+                cursor = {"cursor": page["cursor"]}
+            assert pages == whole
+        assert len(set(types)) == len(ODD_TYPES)
+        for one in whole:
+            found = await call(method, conditions={"error.type": one["error"]["type"]}, **params)
+            assert found["data"] == [one]

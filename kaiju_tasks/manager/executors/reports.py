@@ -1,5 +1,6 @@
 """Applies the reports of executors to tasks, and acknowledges them after the commit."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,6 +38,9 @@ GOES_ON = (AckState.OK, AckState.AGAIN)
 MAX_REPORTS = 500
 MAX_ERROR_TEXT = 10_000
 MAX_ERROR_TYPE = 255
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""The characters that JSON escapes. Types of errors do not contain them: the stores compare types
+as they stand in the JSON of an error."""
 
 
 class Reports:
@@ -164,9 +168,8 @@ class Reports:
         text = error.message
         if len(text) > MAX_ERROR_TEXT:
             text = f"{text[:MAX_ERROR_TEXT]}…"
-        return TaskError(
-            error.type[:MAX_ERROR_TYPE], text, report.stage, self._storable(error.data)
-        )
+        kind = _ESCAPED.sub("_", error.type[:MAX_ERROR_TYPE])
+        return TaskError(kind, text, report.stage, self._storable(error.data))
 
     def _storable(self, data: Any) -> Any:
         """The data of an error or, if it exceeds the limits, the reason why it is left out."""
