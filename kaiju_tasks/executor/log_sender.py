@@ -116,14 +116,12 @@ class LogSender:
         """Send the last lines of an attempt before its report. They are sent later if a frame is in
         doubt, too many lines or frames are unanswered, or there is no session."""
         unanswered = self._unanswered(log)
-        count = sum(len(batch.lines) for batch in unanswered)
-        if count and count + log.waiting > ENDING_LINES:
-            return
-        while log.waiting and self._session is not None and not self._again:
+        room = ENDING_LINES - sum(len(batch.lines) for batch in unanswered)
+        while log.waiting and room > 0 and self._session is not None and not self._again:
             if len(self._in_flight) >= ENDING_MAX or self._session.lost or self._in_doubt(log):
                 return
-            self._send([*unanswered, *self._buffer.take_of(log)])
-            unanswered = []
+            self._send([*unanswered, *self._buffer.take_of(log, room)])
+            unanswered, room = [], ENDING_LINES
 
     def _unanswered(self, log: AttemptLog) -> list[Batch]:
         frames = self._in_flight

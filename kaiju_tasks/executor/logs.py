@@ -193,13 +193,16 @@ class LogBuffer:
             self._announced = bool(self._waiting)
         return batches
 
-    def take_of(self, log: AttemptLog) -> list[Batch]:
-        """Take the lines of an attempt that has ended, as many as fit into a frame."""
+    def take_of(self, log: AttemptLog, most: int) -> list[Batch]:
+        """Take the first lines of an attempt that has ended.
+
+        :param most: the most lines to take, at least 1
+        """
         with self._lock:
             lines = []
             for line in self._taken(log):
                 lines.append(line)
-                if len(lines) >= ENDING_LINES:
+                if len(lines) >= most:
                     break
             self._announced = bool(self._waiting)
         return [Batch(log, lines)] if lines else []

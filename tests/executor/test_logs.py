@@ -42,11 +42,12 @@ async def wait(ctx: Context) -> None:
 
 
 @executor.command("say_around")
-async def say_around(ctx: Context) -> None:
+async def say_around(ctx: Context, lines: int = 1) -> None:
     ctx.log("before")
     gates.append(asyncio.Event())
     await gates[-1].wait()
-    ctx.log("after")
+    for _ in range(lines):
+        ctx.log("after")
 
 
 def nested(depth: int) -> Any:
@@ -207,6 +208,20 @@ async def test_the_last_lines_of_a_stage_do_not_wait_for_a_frame_that_was_just_s
     sent = [name for name, _ in rig.manager.requests if name.startswith("manager.write")]
     assert sent == ["manager.write_logs", "manager.write_logs", "manager.write_stage"]
     assert lines(rig) == [(1, "before"), (1, "before"), (2, "after")]
+
+
+@pytest.mark.parametrize("count", [4_999, 5_000, 9_999])
+async def test_very_many_last_lines_do_not_wait_for_a_frame_that_was_just_sent(rig, count):
+    rig.manager.silent.add("manager.write_logs")
+    await rig.do(assignment(command("say_around", params={"lines": count})))
+    await rig.clock.advance(0.2)
+    gates.pop().set()
+    await settle()
+    sent = [name for name, _ in rig.manager.requests if name.startswith("manager.write")]
+    assert (sent[-1], set(sent[:-1])) == ("manager.write_stage", {"manager.write_logs"})
+    assert [n for n, _ in lines(rig)] == [1, *range(1, count + 2)]
+    for params in rig.manager.methods("manager.write_logs"):
+        assert sum(len(one["lines"]) for one in params["logs"]) <= 5_000
 
 
 @pytest.mark.parametrize("code", [429, 503])
