@@ -29,7 +29,11 @@ class SchedulesApi:
         self._store = manager.store
 
     async def upcoming(self, caller: Caller, params: UpcomingParams) -> ComingFires:
-        """List the coming fires of schedules, in their order. Disabled tasks have none."""
+        """List the coming fires of schedules, in their order.
+
+        Disabled tasks have none. Fires before the retry that a schedule waits for will be missed,
+        and are left out.
+        """
         now = await self._store.now()
         start = now if params.start is None else parse_time(params.start, field="start")
         end = start + DAY_SECONDS if params.end is None else parse_time(params.end, field="end")

@@ -4,6 +4,7 @@ from kaiju_tasks.cron import fires_between, jitter_offset
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.lifecycle.definition import Definition, Schedule
 from kaiju_tasks.lifecycle.state import Row
+from kaiju_tasks.lifecycle.statuses import IDLE
 from kaiju_tasks.lifecycle.step import RunRecord, Step
 from kaiju_tasks.times import show_time
 from kaiju_tasks.types import Misfire, Outcome
@@ -28,7 +29,8 @@ def next_moment(row: Row, definition: Definition) -> float | None:
 def coming_fires(
     row: Row, definition: Definition, start: float, end: float, limit: int
 ) -> list[float]:
-    """When the fires of a task from `start` on and before `end` are due, jitter included.
+    """When the fires of a task from `start` on and before `end` are due, jitter included. Fires
+    before the time at which its open run continues will be missed, and are left out.
 
     :param start: UNIX seconds
     :param end: UNIX seconds
@@ -37,6 +39,8 @@ def coming_fires(
     first = next_moment(row, definition)
     if first is None or row.fire_at is None:
         return []
+    if row.open and row.next_run is not None and IDLE in (row.status, row.held):
+        start = max(start, row.next_run)
     found = [first] if start <= first < end else []
     if not definition.scheduled:
         return found[:limit]

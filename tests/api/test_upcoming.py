@@ -74,6 +74,29 @@ async def test_schedules_that_wait_for_a_retry_hide_no_fire(
     assert found["more"]
 
 
+@pytest.mark.parametrize("held", [False, True])
+async def test_fires_before_a_retry_are_listed_in_no_time(
+    call: Calls, executor: HandExecutor, held: bool
+) -> None:
+    await call.create("work", id="retried", every=600, max_retries=1, retry_delay=3600)
+    await call("tasks.run_now", id="retried")
+    await executor.fail(await executor.take())
+    task = await call.until("retried", "IDLE")
+    if held:
+        task = await call("tasks.suspend", id="retried")
+    retry = task["next_run"]
+    start = retry - 3600
+    found = (await call("schedules.upcoming", start=start, end=start + 7200))["data"]
+    assert 5 <= len(found) <= 6
+    assert min(fire["at"] for fire in found) >= retry
+    for span in (1800, 3600, 5400):
+        some = await call("schedules.upcoming", start=start, end=start + span)
+        assert some == {
+            "data": [fire for fire in found if fire["at"] < start + span],
+            "more": False,
+        }
+
+
 async def test_without_a_time_it_is_the_next_day(call: Calls) -> None:
     await call.create("work", id="t", cron="0 0 * * *")
     (fire,) = (await call("schedules.upcoming"))["data"]
