@@ -31,8 +31,8 @@ def top(interval: float, once: bool, as_json: bool) -> None:
     The screen follows the events of tasks, at most once a second, and is refreshed every --interval
     seconds. If the manager restarts, the command waits for it. OLDEST is how long the first ready
     task has waited. What fails is counted by the method of the failed stage and the type of the
-    error, over the last 500 tasks that have failed. Without a terminal, or with --once or --json,
-    the command prints this once.
+    error, over the last 500 tasks that have failed and the schedules whose last run has failed.
+    Without a terminal, or with --once or --json, the command prints this once.
     """
     from kaiju_tasks.cli.snapshot import read_snapshot
     from kaiju_tasks.cli.top_view import View

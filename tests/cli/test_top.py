@@ -76,6 +76,34 @@ async def test_json_has_what_the_api_has(busy: Shell) -> None:
     assert 0 <= found["at"] - second < 600
 
 
+async def test_a_schedule_whose_last_run_failed_counts_as_failed(busy: Shell) -> None:
+    await _runs(busy)
+
+    def failed() -> Any:
+        return busy.json("top")["failed"]
+
+    async def run_once(id: str, *command: str) -> None:
+        await asyncio.to_thread(
+            busy.run, "task", "create", "--set", f"id={id}", "--set", "cron=0 0 1 1 *", *command
+        )
+        await asyncio.to_thread(busy.run, "task", "run-now", id)
+
+        async def has_ended() -> bool:
+            shown = await asyncio.to_thread(busy.json, "task", "show", id)
+            return shown["exit_code"] is not None
+
+        await wait_until(has_ended, f"the run of {id} ends", 60)
+
+    await run_once("yearly", "--method", "do.fail")
+    await run_once("good", "--method", "do.echo", "--param", "data=1")
+    found = await asyncio.to_thread(failed)
+    assert (found["count"], found["read"]) == (3, 3)
+    (kind,) = found["data"]
+    assert (kind["method"], kind["count"], kind["id"]) == ("do.fail", 3, "yearly")
+    await asyncio.to_thread(busy.run, "task", "delete", "yearly")
+    assert (await asyncio.to_thread(failed))["count"] == 2
+
+
 async def test_once_prints_no_wider_than_the_terminal(busy: Shell) -> None:
     await _runs(busy)
     for cells in (80, 40):
