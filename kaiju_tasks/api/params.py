@@ -493,7 +493,8 @@ class SuspendParams(Struct, forbid_unknown_fields=True):
 class RestartFromParams(Struct, forbid_unknown_fields=True):
     """
     :param id: id of the task
-    :param stage: index of a stage, or its name
+    :param stage: index of a stage, or its name; or `failed`, if no command has this name: the stage
+        at which the last run has failed
     :param version: `rev` of the version of the definition with which to run; the default is the
         current one
     :param reason: why, for the audit and for `tasks.versions`

@@ -3,7 +3,15 @@
 from collections.abc import Callable
 
 from kaiju_tasks.errors import Conflict, InvalidParams
-from kaiju_tasks.lifecycle import Definition, Event, TaskState
+from kaiju_tasks.lifecycle import (
+    FAILED_STAGE,
+    Definition,
+    Event,
+    Row,
+    TaskState,
+    situation_of,
+    stage_to_restart,
+)
 from kaiju_tasks.times import show_time
 
 
@@ -22,18 +30,23 @@ def if_version(version: int, change: Callable[[TaskState], Event]) -> Callable[[
     return build
 
 
-def stage_of(definition: Definition, stage: int | str) -> int:
-    """The index of a stage.
+def stage_of(row: Row, definition: Definition, stage: int | str) -> int:
+    """The index of the stage from which a new run starts.
 
-    :param stage: its index or its name
+    :param definition: of the new run
+    :param stage: its index or its name; FAILED_STAGE, unless a command has this name, is the stage
+        at which the last run has failed
     :raises InvalidParams: no command has this name
+    :raises Conflict: the last run has not failed
     """
     if isinstance(stage, int):
         return stage
     names = definition.stage_of_name
-    if stage not in names:
-        raise InvalidParams(f"`stage`: no command is named {stage!r}", field="stage")
-    return names[stage]
+    if stage in names:
+        return names[stage]
+    if stage == FAILED_STAGE:
+        return stage_to_restart(situation_of(row), FAILED_STAGE)
+    raise InvalidParams(f"`stage`: no command is named {stage!r}", field="stage")
 
 
 def _changed_since(state: TaskState, version: int) -> Conflict:

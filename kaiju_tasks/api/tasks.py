@@ -802,12 +802,12 @@ class TasksApi:
 
         def build(state: TaskState) -> Event:
             if version is None:
-                stage = stage_of(state.definition, params.stage)
+                stage = stage_of(state.row, state.definition, params.stage)
                 return RestartFrom(job_id=job_id, stage=stage, cause=caller.cause)
             defined, changed = self._as_before(caller, state, version)
             return RestartFrom(
                 job_id=job_id,
-                stage=stage_of(defined.definition, params.stage),
+                stage=stage_of(state.row, defined.definition, params.stage),
                 cause=caller.cause,
                 definition=defined.definition,
                 rev=self._dice.rev(),

@@ -92,7 +92,8 @@ def restart_from(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Start a new run from STAGE (an index or a name). The results of earlier stages are copied.
+    """Start a new run from STAGE (an index or a name), or with --failed from the stage that has
+    failed. The results of earlier stages are copied.
 
     Without an ID, do so for all tasks that match --status, --app, --group and --where, with
     --failed or --stage in place of STAGE.
@@ -100,9 +101,12 @@ def restart_from(
     many = Many(status, app_name, group, where, dry_run, rate, reason, yes)
     many.check(id)
     if id is not None:
-        if stage is None or failed or index is not None:
-            raise Failed("Give the STAGE of the task after its ID, as an index or a name.", USAGE)
-        at = int(stage) if stage.isdecimal() else stage
+        if failed == (stage is not None) or index is not None:
+            raise Failed(
+                "Give the STAGE of the task after its ID, as an index or a name, or --failed.",
+                USAGE,
+            )
+        at: int | str = "failed" if stage is None else int(stage) if stage.isdecimal() else stage
         of = {} if version is None else {"version": version}
         print_status(call_with_id("tasks.restart_from", id, stage=at, **of, **many.why), as_json)
         return

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
-from kaiju_tasks.errors import InvalidParams, NotFound
+from kaiju_tasks.errors import Conflict, InvalidParams, NotFound
 from kaiju_tasks.rights import ALL_SIGHT, Kind
 from tests.api.test_rights import as_, failure
 from tests.manager.hand import Calls, HandExecutor
@@ -43,6 +44,27 @@ async def test_a_run_starts_again_with_an_earlier_version(
     assert [run["rev"] for run in await call("tasks.runs", id="t")] == [3, 1]
     record = (await call("audit.list"))["data"][0]
     assert record["data"] == {"stage": 1, "version": 1, "reason": "rev 2 is broken"}
+
+
+async def test_a_run_starts_again_at_the_stage_that_has_failed(
+    call: Calls, executor: HandExecutor
+) -> None:
+    await failed_at_two(call, executor)
+    assert (await call("tasks.restart_from", id="t", stage="failed"))["stage"] == 1
+    again = await executor.take()
+    assert [command.method for command in again.commands] == ["two"]
+    with pytest.raises(Conflict, match="the last run has not failed") as refused:
+        await call("tasks.restart_from", id="t", stage="failed")
+    assert refused.value.data["status"] == "EXECUTED"
+    await executor.fail(again)
+    await call.until("t", "FAILED")
+    named = [{**TWO[0], "name": "failed"}, TWO[1]]
+    await call("tasks.update", id="t", data={"commands": named})
+    assert (await call("tasks.restart_from", id="t", stage="failed", version=1))["stage"] == 1
+    await executor.fail(await executor.take())
+    await call.until("t", "FAILED")
+    await call("tasks.update", id="t", data={"commands": named})
+    assert (await call("tasks.restart_from", id="t", stage="failed"))["stage"] == 0
 
 
 async def test_the_current_version_makes_no_new_one(call: Calls, executor: HandExecutor) -> None:

@@ -25,6 +25,8 @@ from tests.cli.conftest import Invoke, Shell
         (["message", "a", "b", "--group", "g"], "not both"),
         (["message", "a", "b", "c"], "Give one DATA"),
         (["restart-from", "a"], "Give the STAGE of the task after its ID"),
+        (["restart-from", "a", "1", "--failed"], "Give the STAGE of the task after its ID"),
+        (["restart-from", "a", "--failed", "--stage", "1"], "Give the STAGE of the task after"),
         (["restart-from", "--group", "g"], "Give either --failed or --stage"),
         (["restart-from", "--group", "g", "--failed", "--stage", "1"], "either --failed or"),
     ],
@@ -126,6 +128,9 @@ def test_failed_tasks_restart_from_the_stage_that_has_failed(shell: Shell) -> No
     newest, _ = shell.json("task", "runs", "a")
     stages = shell.json("task", "stages", "a", "--job-id", newest["job_id"])
     assert [one["stage"] for one in stages if one["outcome"] == "FAILED"] == [1]
+    assert shell.run("task", "restart-from", "a", "--failed").stdout.endswith("stage 2 of 2\n")
+    refused = shell.run("task", "restart-from", "c", "--failed")
+    assert (refused.returncode, "the last run has not failed" in refused.stderr) == (1, True)
 
 
 def test_a_message_is_sent_to_all_that_match(shell: Shell) -> None:
