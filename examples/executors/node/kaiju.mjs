@@ -218,17 +218,21 @@ export class Executor {
     let outcome, timer, work;
     try {
       const late = new Promise((_, fail) => {
-        task.arm = () => { // again after `extend`
+        const arm = () => {
           clearTimeout(timer);
           const of_stage = command.max_timeout ?? Infinity, seconds = Math.min(of_stage, task.left) - (now() - began);
           const type = of_stage < task.left ? "stage_timeout" : "exec_timeout";
           timer = setTimeout(() => fail(new Failure(type, "the stage ran longer than it may")), 1000 * Math.max(0, seconds));
         };
-        task.arm();
+        task.extended = (by, left) => { // the manager may say what the run has left in all
+          task.left = left == null ? task.left + by : left + now() - began;
+          arm();
+        };
+        arm();
       });
-      const method = this.commands[command.method];
-      if (!method) throw new Failure("unknown_method", `this executor has no method ${command.method}`);
-      work = Promise.resolve(method.run(command.params ?? {}, this.#context(task, abort.signal)));
+      if (!Object.hasOwn(this.commands, command.method))
+        throw new Failure("unknown_method", `this executor has no method ${command.method}`);
+      work = Promise.resolve(this.commands[command.method].run(command.params ?? {}, this.#context(task, abort.signal)));
       const result = (await Promise.race([work, late])) ?? null;
       if (Buffer.byteLength(JSON.stringify(result, finite)) > this.#terms.max_result_bytes)
         throw new Failure("result_too_large", `the result has more than ${this.#terms.max_result_bytes} bytes as JSON`);
@@ -366,10 +370,8 @@ export class Executor {
       else this.#begin(task);
     } else if (ack.state !== "ok") this.#drop(task);
     else if (entry.report.state === "extend" && entry.report.stage === task.stage) {
-      const { seconds } = entry.report;
-      if (task.command.max_timeout) task.command.max_timeout += seconds;
-      task.left += seconds;
-      task.arm();
+      if (task.command.max_timeout) task.command.max_timeout += entry.report.seconds;
+      task.extended(entry.report.seconds, ack.exec_seconds);
     }
   }
 
