@@ -182,6 +182,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             max_length=10_000,
         ),
     ] = "*"
+    executor_token_file: Annotated[
+        str,
+        _text(
+            "A file with the token of the executors of `serve --executor`, for what their usual "
+            "token does not allow: to declare schedules, for example. Empty: a token that only "
+            "this manager accepts.",
+            min_length=0,
+        ),
+    ] = ""
 
     misfire_grace: Annotated[
         float,

@@ -51,7 +51,8 @@ class Declarations:
         if not (principal.unlimited or principal.has_verb(Verb.CREATE)):
             raise Forbidden(
                 "the token of this executor does not allow it to declare schedules: its scope must "
-                "grant the verb `create`, and the methods of their commands"
+                "grant the verb `create`, and the methods of their commands (executors of "
+                "`serve --executor` get such a token from the setting executor_token_file)"
             )
         author = Caller(principal, remote=caller.remote)
         ids = [str(one.task.get("id")) for one in params.schedules]

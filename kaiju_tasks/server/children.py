@@ -43,14 +43,15 @@ class Children:
 
     :param paths: the executors, each as `module:attribute`
     :param url: the URL of the manager
-    :param auth: makes the token of the children, which only this process accepts
+    :param auth: makes the token of the children, which only this process accepts, unless the
+        settings name a file
     """
 
     def __init__(
         self, paths: Sequence[str], url: str, settings: Settings, auth: Authenticator
     ) -> None:
         self._paths = paths
-        self._token = auth.house_token(Kind.EXECUTOR, "serve")
+        self._credential = _credential(settings.executor_token_file, auth)
         self._url = url
         # The address is one of this machine, whatever it looks like.
         self._reaching_manager = {} if is_private(url) else {ALLOW_INSECURE_HTTP: "true"}
@@ -128,13 +129,22 @@ class Children:
             stdin=PIPE,
             start_new_session=True,
             env={
-                **child_environment(os.environ, settings.executor_env, self._token),
+                **child_environment(os.environ, settings.executor_env, self._credential),
                 **self._reaching_manager,
             },
         )
 
 
-def child_environment(environ: Mapping[str, str], names: str, token: str) -> dict[str, str]:
+def _credential(file: str, auth: Authenticator) -> dict[str, str]:
+    """The variable with the token of the children, or with the file in which they find it."""
+    if file:
+        return {TOKEN_FILE: os.path.abspath(file)}
+    return {TOKEN: auth.house_token(Kind.EXECUTOR, "serve")}
+
+
+def child_environment(
+    environ: Mapping[str, str], names: str, credential: Mapping[str, str]
+) -> dict[str, str]:
     """The environment of an executor that the manager starts.
 
     The variables by which the manager reaches its database are the manager's own. An executor gets
@@ -142,14 +152,14 @@ def child_environment(environ: Mapping[str, str], names: str, token: str) -> dic
 
     :param environ: the environment of the manager
     :param names: globs of variables, separated by commas
-    :param token: for the executor
+    :param credential: the variable by which the executor gets its token
     """
     globs = [one for one in map(str.strip, names.split(",")) if one]
     ignored = {*service_variables(environ), TOKEN, TOKEN_FILE}
     kept = {
         name: text for name, text in environ.items() if name not in ignored and _passes(name, globs)
     }
-    return {**kept, TOKEN: token}
+    return {**kept, **credential}
 
 
 def _passes(name: str, globs: Sequence[str]) -> bool:

@@ -30,9 +30,15 @@ USUAL = {"PATH", "DJANGO_SETTINGS_MODULE", "KAIJU_ORPHAN_SECONDS", "KAIJU_TOKEN"
     ],
 )
 def test_an_executor_gets_what_it_may_have(names: str, expected: set[str]) -> None:
-    environment = child_environment(MANAGERS, names, "its own")
+    environment = child_environment(MANAGERS, names, {"KAIJU_TOKEN": "its own"})
     assert environment.keys() == expected
     assert environment["KAIJU_TOKEN"] == "its own"
     assert {value for value in environment.values() if "secret" in value} == {
         MANAGERS[name] for name in expected & {"PGPASSWORD", "KAIJU_DB"}
     }
+
+
+def test_an_executor_may_read_its_token_from_a_file() -> None:
+    environment = child_environment(MANAGERS, "*", {"KAIJU_TOKEN_FILE": "/etc/token"})
+    assert environment["KAIJU_TOKEN_FILE"] == "/etc/token"
+    assert "KAIJU_TOKEN" not in environment
