@@ -154,11 +154,11 @@ def _torn_report(body: bytes) -> _Envelope | None:
     value = loosely(body) if REPORT.encode() in body else None
     try:
         call = msgspec.convert(value, _TornEnvelope)
-    except msgspec.ValidationError:
-        return None
+        params = Raw(json.dumps(call.params).encode())
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        return None  # `dispatch` answers with the error
     if isinstance(call.id, str) and not _is_text(call.id):
-        return None  # an answer cannot contain it: `dispatch` answers with the error
-    params = Raw(json.dumps(call.params).encode())
+        return None  # an answer cannot contain it
     return _Envelope(call.jsonrpc, call.method, call.id, params)
 
 

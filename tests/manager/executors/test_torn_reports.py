@@ -121,3 +121,19 @@ async def test_an_id_that_an_answer_cannot_contain_is_an_error(
     assert answer is not None
     decoded = msgspec.json.decode(answer)
     assert (decoded["id"], decoded["error"]["code"]) == (None, -32700)
+
+
+@pytest.mark.parametrize(
+    "members", [b'"met\xff\xfehod":1', rb'"met\ud800hod":1', b'"params":{"\xff":1}', b'"id":"\xff"']
+)
+async def test_a_name_that_is_no_text_is_an_error(
+    executor: HandExecutor, frames: Frames, members: bytes
+) -> None:
+    body = b'{"jsonrpc":"2.0",%b,"data":"manager.write_stage"}' % members
+    answer = await frames.answer(body, executor.caller)
+    assert answer is not None
+    assert msgspec.json.decode(answer)["error"]["code"] in (-32700, -32600)
+    reports = b'{"jsonrpc":"2.0","id":7,"method":"manager.write_stage","params":{"reports":[{%b}]}}'
+    answer = await frames.answer(reports % members, executor.caller)
+    assert answer is not None
+    assert msgspec.json.decode(answer)["error"]["code"] in (-32700, -32602)
