@@ -24,21 +24,13 @@ export function Comparison({ commands, first, second }: Props) {
   return (
     <section aria-labelledby="comparison">
       <h2 id="comparison">Comparison of two runs</h2>
-      <Table label="Comparison of two runs">
-        <thead>
-          <tr>
-            <th>Stage</th>
-            <th>Run {first.slice(0, 8)}</th>
-            <th>Run {second.slice(0, 8)}</th>
-            <th class="number">Difference</th>
-            <th>Result</th>
-          </tr>
-        </thead>
-        <tbody>
-          {Array.from({ length: stages }, (_, stage) => (
-            <Row key={stage} stage={stage} command={commands[stage]} a={lastOf(earlier, stage)} b={lastOf(later, stage)} />
-          ))}
-        </tbody>
+      <Table
+        label="Comparison of two runs"
+        heads={["Stage", `Run ${first.slice(0, 8)}`, `Run ${second.slice(0, 8)}`, ["Difference", "number"], "Result"]}
+      >
+        {Array.from({ length: stages }, (_, stage) => (
+          <Row key={stage} stage={stage} command={commands[stage]} a={lastOf(earlier, stage)} b={lastOf(later, stage)} />
+        ))}
       </Table>
     </section>
   );

@@ -162,36 +162,35 @@ export function Grid({ rows, columns, sort, chosen, select }: GridProps) {
   const every = rows.every((one) => chosen.has(one.id));
   const names = columns.join();
   return (
-    <Table label="Tasks" kind="stack">
-      <thead>
-        <tr>
-          <th class="pick">
-            <input
-              type="checkbox"
-              aria-label="Select all on this page"
-              checked={every}
-              onChange={() => select(() => new Set(every ? [] : rows.map((one) => one.id)))}
-            />
-          </th>
-          <Heading column="status" title="Status" sort={sort} />
-          <Heading column="id" title="Task" sort={sort} />
-          {columns.map((column) => (
-            <Heading key={column} column={column} title={COLUMNS[column] ?? column} sort={sort} style={styleOf(column)} />
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map((task) => (
-          <Row
-            key={task.id}
-            task={task}
-            columns={names}
-            chosen={chosen.has(task.id)}
-            reason={reasons.get(task.id)}
-            select={select}
+    <Table
+      label="Tasks"
+      kind="stack"
+      heads={[
+        <th class="pick">
+          <input
+            type="checkbox"
+            aria-label="Select all on this page"
+            checked={every}
+            onChange={() => select(() => new Set(every ? [] : rows.map((one) => one.id)))}
           />
-        ))}
-      </tbody>
+        </th>,
+        <Heading column="status" title="Status" sort={sort} />,
+        <Heading column="id" title="Task" sort={sort} />,
+        ...columns.map((column) => (
+          <Heading key={column} column={column} title={COLUMNS[column] ?? column} sort={sort} style={styleOf(column)} />
+        )),
+      ]}
+    >
+      {rows.map((task) => (
+        <Row
+          key={task.id}
+          task={task}
+          columns={names}
+          chosen={chosen.has(task.id)}
+          reason={reasons.get(task.id)}
+          select={select}
+        />
+      ))}
     </Table>
   );
 }

@@ -20,34 +20,23 @@ function Messages({ id }: { id: string }) {
       <Failure error={inbox.error} retry={inbox.reload} />
       {inbox.data?.length === 0 ? <p class="muted">The open run has received no messages.</p> : null}
       {inbox.data?.length ? (
-        <Table label="Messages">
-          <thead>
-            <tr>
-              <th>State</th>
-              <th>Name</th>
-              <th>From</th>
-              <th>Arrived</th>
-              <th>Data</th>
+        <Table label="Messages" heads={["State", "Name", "From", "Arrived", "Data"]}>
+          {inbox.data.map((one) => (
+            <tr key={one.message_id}>
+              <td>{one.state}</td>
+              <td>{one.name ?? "–"}</td>
+              <td>{one.sender ?? "–"}</td>
+              <td class="nowrap">
+                <When at={one.at} />
+              </td>
+              <td>
+                <details>
+                  <summary>Show</summary>
+                  <Json value={one.data} label={`the data of the message ${one.message_id}`} />
+                </details>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {inbox.data.map((one) => (
-              <tr key={one.message_id}>
-                <td>{one.state}</td>
-                <td>{one.name ?? "–"}</td>
-                <td>{one.sender ?? "–"}</td>
-                <td class="nowrap">
-                  <When at={one.at} />
-                </td>
-                <td>
-                  <details>
-                    <summary>Show</summary>
-                    <Json value={one.data} label={`the data of the message ${one.message_id}`} />
-                  </details>
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
     </section>

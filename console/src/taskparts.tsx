@@ -72,29 +72,19 @@ function Actions({ id }: { id: string }) {
       <Failure error={list.error} retry={list.reload} />
       {list.data && found.length === 0 ? <p class="muted">Nobody has acted on this task alone.</p> : null}
       {found.length ? (
-        <Table label="Audit of this task">
-          <thead>
-            <tr>
-              <th>When</th>
-              <th>Who</th>
-              <th>Action</th>
-              <th>Details</th>
+        <Table label="Audit of this task" heads={["When", "Who", "Action", "Details"]}>
+          {found.map((one) => (
+            <tr key={one.id}>
+              <td class="nowrap">
+                <When at={one.at} />
+              </td>
+              <td>{one.user_id ?? one.remote ?? "–"}</td>
+              <td>{one.action}</td>
+              <td>
+                <Details record={one} />
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {found.map((one) => (
-              <tr key={one.id}>
-                <td class="nowrap">
-                  <When at={one.at} />
-                </td>
-                <td>{one.user_id ?? one.remote ?? "–"}</td>
-                <td>{one.action}</td>
-                <td>
-                  <Details record={one} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
       {list.data?.cursor ? (

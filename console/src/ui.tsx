@@ -1,7 +1,7 @@
 /** The parts that screens are made of. */
 
 import { signal, useComputed } from "@preact/signals";
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { absolute, ago, count, now } from "./format";
 import { format } from "./json";
@@ -153,6 +153,15 @@ export function Empty({ title, children }: { title: string; children?: Component
   );
 }
 
+/** In place of tasks, where none has been created yet. */
+export function NoTasks() {
+  return (
+    <Empty title="There are no tasks yet.">
+      Create one with <code>kaiju-tasks task create</code>, a client, or <code>tasks.create</code>.
+    </Empty>
+  );
+}
+
 /** The head of a screen. It takes the focus when the screen changes. */
 export function Head({ title, children }: { title: string; children?: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
@@ -170,12 +179,46 @@ export function Head({ title, children }: { title: string; children?: ComponentC
   );
 }
 
+interface TableProps {
+  label: string;
+  kind?: "stack";
+  /** The titles of the columns, with their classes; a head that is more than a title is drawn as it is. */
+  heads: (string | [title: ComponentChildren, style: string] | JSX.Element)[];
+  /** The rows. */
+  children: ComponentChildren;
+}
+
 /** A table that scrolls by itself where it is too wide. */
-export function Table({ label, kind, children }: { label: string; kind?: "stack"; children: ComponentChildren }) {
+export function Table({ label, kind, heads, children }: TableProps) {
   return (
     <div class="scroll" role="region" aria-label={label} tabIndex={0}>
-      <table class={kind}>{children}</table>
+      <table class={kind}>
+        <thead>
+          <tr>
+            {heads.map((one) =>
+              Array.isArray(one) ? <th class={one[1]}>{one[0]}</th> : typeof one === "string" ? <th>{one}</th> : one,
+            )}
+          </tr>
+        </thead>
+        <tbody>{children}</tbody>
+      </table>
     </div>
+  );
+}
+
+/** Names with what is known of them; what is not known is left out. */
+export function Facts({ facts }: { facts: [name: string, value: ComponentChildren][] }) {
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) =>
+        value === null || value === undefined ? null : (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ),
+      )}
+    </dl>
   );
 }
 

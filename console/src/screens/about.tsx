@@ -4,7 +4,7 @@ import { duration } from "../format";
 import { useQuery } from "../live";
 import { methods, systemInfo, whoAmI } from "../rpc";
 import { setTheme, theme } from "../theme";
-import { Failure, Head, Json } from "../ui";
+import { Facts, Failure, Head, Json } from "../ui";
 import { inUtc, setUtc } from "../zone";
 
 export function About() {
@@ -49,24 +49,14 @@ export function About() {
       {info.data ? (
         <section aria-labelledby="manager">
           <h2 id="manager">The manager</h2>
-          <dl class="facts">
-            <div>
-              <dt>Version</dt>
-              <dd>{info.data.version}</dd>
-            </div>
-            <div>
-              <dt>Manager</dt>
-              <dd>{info.data.manager_id}</dd>
-            </div>
-            <div>
-              <dt>Store</dt>
-              <dd>{info.data.store}</dd>
-            </div>
-            <div>
-              <dt>Uptime</dt>
-              <dd>{duration(Number(info.data.now) - Number(info.data.up_since))}</dd>
-            </div>
-          </dl>
+          <Facts
+            facts={[
+              ["Version", info.data.version],
+              ["Manager", info.data.manager_id],
+              ["Store", info.data.store],
+              ["Uptime", duration(Number(info.data.now) - Number(info.data.up_since))],
+            ]}
+          />
           <details class="card">
             <summary>Limits</summary>
             <Json value={info.data.limits} label="the limits" />

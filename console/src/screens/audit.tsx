@@ -60,40 +60,29 @@ function AuditList() {
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? <Empty title={Object.keys(conditions).length ? "No action matches these filters." : "No audit records."} /> : null}
       {list.data?.data.length ? (
-        <Table label="Audit">
-          <thead>
-            <tr>
-              <th>When</th>
-              <th>Who</th>
-              <th>Action</th>
-              <th>Target</th>
-              <th>Details</th>
+        <Table label="Audit" heads={["When", "Who", "Action", "Target", "Details"]}>
+          {list.data.data.map((one) => (
+            <tr key={one.id}>
+              <td class="nowrap">
+                <When at={one.at} />
+              </td>
+              <td>
+                {one.user_id ?? "–"}
+                <span class="line">{one.remote}</span>
+              </td>
+              <td>{one.action}</td>
+              <td class="what">
+                {one.target !== null && one.action.startsWith("tasks.") ? (
+                  <TaskLink id={one.target} />
+                ) : (
+                  <span class="id">{one.target ?? "–"}</span>
+                )}
+              </td>
+              <td>
+                <Details record={one} />
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.data.map((one) => (
-              <tr key={one.id}>
-                <td class="nowrap">
-                  <When at={one.at} />
-                </td>
-                <td>
-                  {one.user_id ?? "–"}
-                  <span class="line">{one.remote}</span>
-                </td>
-                <td>{one.action}</td>
-                <td class="what">
-                  {one.target !== null && one.action.startsWith("tasks.") ? (
-                    <TaskLink id={one.target} />
-                  ) : (
-                    <span class="id">{one.target ?? "–"}</span>
-                  )}
-                </td>
-                <td>
-                  <Details record={one} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
       <Pages cursor={list.data?.cursor} />

@@ -8,7 +8,7 @@ import { Needs, Pages, usePages } from "../pages";
 import { query, url } from "../router";
 import { call, may } from "../rpc";
 import type { BulkCall } from "../types";
-import { attempt, Button, confirm, Empty, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
+import { attempt, Button, confirm, Empty, Facts, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
 
 const PROGRESS_SECONDS = 1;
 
@@ -29,40 +29,28 @@ function List() {
         <Empty title="There are no bulk calls.">Start one on the Tasks screen.</Empty>
       ) : null}
       {list.data?.data.length ? (
-        <Table label="Bulk calls">
-          <thead>
-            <tr>
-              <th>State</th>
-              <th>Action</th>
-              <th>Progress</th>
-              <th>By</th>
-              <th>Started</th>
-              <th class="wide">Reason</th>
+        <Table label="Bulk calls" heads={["State", "Action", "Progress", "By", "Started", ["Reason", "wide"]]}>
+          {list.data.data.map((one) => (
+            <tr key={one.id}>
+              <td>
+                <StatusChip status={one.state} />
+              </td>
+              <td>
+                <a data-screen href={url("bulk", { id: one.id })}>
+                  {one.method}
+                </a>
+              </td>
+              <td>
+                {count(one.done + one.refused)} of {count(one.matched)}
+                {one.refused ? <span class="line">{count(one.refused)} refused</span> : null}
+              </td>
+              <td>{one.user_id ?? "–"}</td>
+              <td class="nowrap">
+                <When at={one.started} />
+              </td>
+              <td class="wide what">{one.reason ?? "–"}</td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.data.map((one) => (
-              <tr key={one.id}>
-                <td>
-                  <StatusChip status={one.state} />
-                </td>
-                <td>
-                  <a data-screen href={url("bulk", { id: one.id })}>
-                    {one.method}
-                  </a>
-                </td>
-                <td>
-                  {count(one.done + one.refused)} of {count(one.matched)}
-                  {one.refused ? <span class="line">{count(one.refused)} refused</span> : null}
-                </td>
-                <td>{one.user_id ?? "–"}</td>
-                <td class="nowrap">
-                  <When at={one.started} />
-                </td>
-                <td class="wide what">{one.reason ?? "–"}</td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
       <Pages cursor={list.data?.cursor} />
@@ -129,14 +117,16 @@ function One({ id }: { id: string }) {
               <Refusals counts={bulk.refusals} />
             </section>
           ) : null}
-          <dl class="facts">
-            <Fact name="Started" value={<When at={bulk.started} />} />
-            <Fact name="Ended" value={bulk.ended === null ? null : <When at={bulk.ended} />} />
-            <Fact name="By" value={bulk.user_id} />
-            <Fact name="Stopped by" value={bulk.stopped_by} />
-            <Fact name="Reason" value={bulk.reason} />
-            <Fact name="Maximum per second" value={bulk.rate === null ? null : String(bulk.rate)} />
-          </dl>
+          <Facts
+            facts={[
+              ["Started", <When at={bulk.started} />],
+              ["Ended", bulk.ended === null ? null : <When at={bulk.ended} />],
+              ["By", bulk.user_id],
+              ["Stopped by", bulk.stopped_by],
+              ["Reason", bulk.reason],
+              ["Maximum per second", bulk.rate === null ? null : String(bulk.rate)],
+            ]}
+          />
           <h2>Conditions</h2>
           <Json value={bulk.conditions} label="the conditions" />
           {bulk.sample?.length ? (
@@ -154,16 +144,6 @@ function One({ id }: { id: string }) {
         </>
       ) : null}
     </>
-  );
-}
-
-function Fact({ name, value }: { name: string; value: preact.ComponentChildren }) {
-  if (value === null || value === undefined) return null;
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{value}</dd>
-    </div>
   );
 }
 

@@ -68,27 +68,17 @@ function Command({ command }: { command: CommandView }) {
       </summary>
       {more.length ? <p class="pre">{more.join("\n").trim()}</p> : null}
       {fields.length ? (
-        <Table label={`Parameters of ${method}`}>
-          <thead>
-            <tr>
-              <th>Parameter</th>
-              <th>Type</th>
-              <th>Default</th>
-              <th>Meaning</th>
+        <Table label={`Parameters of ${method}`} heads={["Parameter", "Type", "Default", "Meaning"]}>
+          {fields.map((field) => (
+            <tr key={field.name}>
+              <td>
+                <code>{field.name}</code>
+              </td>
+              <td>{field.options.length ? field.options.join(", ") : field.type}</td>
+              <td>{field.required ? "required" : <code>{field.fallback.slice(0, 80)}</code>}</td>
+              <td class="what">{field.help}</td>
             </tr>
-          </thead>
-          <tbody>
-            {fields.map((field) => (
-              <tr key={field.name}>
-                <td>
-                  <code>{field.name}</code>
-                </td>
-                <td>{field.options.length ? field.options.join(", ") : field.type}</td>
-                <td>{field.required ? "required" : <code>{field.fallback.slice(0, 80)}</code>}</td>
-                <td class="what">{field.help}</td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : (
         <p class="muted">No parameters.</p>

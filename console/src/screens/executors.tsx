@@ -58,63 +58,61 @@ function ExecutorList() {
         </Empty>
       ) : null}
       {list.data?.length ? (
-        <Table label="Executors">
-          <thead>
-            <tr>
-              <th>Status</th>
-              <th>Executor</th>
-              <th class="wide">Streams</th>
-              <th class="number">Tasks</th>
-              <th>Last ping</th>
-              <th class="wide">Connected</th>
-              <th>Actions</th>
+        <Table
+          label="Executors"
+          heads={[
+            "Status",
+            "Executor",
+            ["Streams", "wide"],
+            ["Tasks", "number"],
+            "Last ping",
+            ["Connected", "wide"],
+            "Actions",
+          ]}
+        >
+          {list.data.map((one) => (
+            <tr key={one.id}>
+              <td class="nowrap">
+                <StatusChip status={one.status} />
+              </td>
+              <td class="what">
+                <span class="id">{one.id}</span>
+                <span class="line">
+                  {[one.host, one.pid === null ? null : `process ${one.pid}`, one.version].filter(Boolean).join(", ")}
+                </span>
+              </td>
+              <td class="wide">{one.app_names.join(", ")}</td>
+              <td class="number nowrap">
+                <a
+                  data-screen
+                  aria-label={`${one.running} of ${one.capacity} tasks at ${one.id}`}
+                  href={url("tasks", { executor_id: one.id, status: "EXECUTED" })}
+                >
+                  {one.running} of {one.capacity}
+                </a>
+              </td>
+              <td class="nowrap">
+                <When at={one.last_ping} />
+              </td>
+              <td class="wide nowrap">
+                <When at={one.connected_at} />
+              </td>
+              <td>
+                <div class="row">
+                  {(Object.keys(CHANGES) as (keyof typeof CHANGES)[]).map((what) => (
+                    <Button
+                      key={what}
+                      label={`${CHANGES[what][0]} ${one.id}`}
+                      refusal={refusal(one, what)}
+                      onClick={() => void change(one.id, what)}
+                    >
+                      {CHANGES[what][0]}
+                    </Button>
+                  ))}
+                </div>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.map((one) => (
-              <tr key={one.id}>
-                <td class="nowrap">
-                  <StatusChip status={one.status} />
-                </td>
-                <td class="what">
-                  <span class="id">{one.id}</span>
-                  <span class="line">
-                    {[one.host, one.pid === null ? null : `process ${one.pid}`, one.version].filter(Boolean).join(", ")}
-                  </span>
-                </td>
-                <td class="wide">{one.app_names.join(", ")}</td>
-                <td class="number nowrap">
-                  <a
-                    data-screen
-                    aria-label={`${one.running} of ${one.capacity} tasks at ${one.id}`}
-                    href={url("tasks", { executor_id: one.id, status: "EXECUTED" })}
-                  >
-                    {one.running} of {one.capacity}
-                  </a>
-                </td>
-                <td class="nowrap">
-                  <When at={one.last_ping} />
-                </td>
-                <td class="wide nowrap">
-                  <When at={one.connected_at} />
-                </td>
-                <td>
-                  <div class="row">
-                    {(Object.keys(CHANGES) as (keyof typeof CHANGES)[]).map((what) => (
-                      <Button
-                        key={what}
-                        label={`${CHANGES[what][0]} ${one.id}`}
-                        refusal={refusal(one, what)}
-                        onClick={() => void change(one.id, what)}
-                      >
-                        {CHANGES[what][0]}
-                      </Button>
-                    ))}
-                  </div>
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
     </>

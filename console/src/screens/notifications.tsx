@@ -43,40 +43,30 @@ function NotificationList() {
         <Empty title="There are no notifications.">A task with notify creates one when its run ends.</Empty>
       ) : null}
       {list.data?.data.length ? (
-        <Table label="Notifications">
-          <thead>
-            <tr>
-              <th>Status</th>
-              <th>Message</th>
-              <th>When</th>
-              <th>Actions</th>
+        <Table label="Notifications" heads={["Status", "Message", "When", "Actions"]}>
+          {list.data.data.map((one) => (
+            <tr key={one.id}>
+              <td>
+                <StatusChip status={one.status} />
+              </td>
+              <td class="what">
+                <TaskLink id={one.task_id} />
+                <span class="line">{one.message}</span>
+              </td>
+              <td class="nowrap">
+                <When at={Date.parse(one.created) / 1000} />
+              </td>
+              <td>
+                <Button
+                  label={`${one.enabled ? "Dismiss" : "Restore"} the notification of ${one.task_id}`}
+                  refusal={may("notifications.update") ? null : NO_RIGHT}
+                  onClick={() => void set(one, !one.enabled)}
+                >
+                  {one.enabled ? "Dismiss" : "Restore"}
+                </Button>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.data.map((one) => (
-              <tr key={one.id}>
-                <td>
-                  <StatusChip status={one.status} />
-                </td>
-                <td class="what">
-                  <TaskLink id={one.task_id} />
-                  <span class="line">{one.message}</span>
-                </td>
-                <td class="nowrap">
-                  <When at={Date.parse(one.created) / 1000} />
-                </td>
-                <td>
-                  <Button
-                    label={`${one.enabled ? "Dismiss" : "Restore"} the notification of ${one.task_id}`}
-                    refusal={may("notifications.update") ? null : NO_RIGHT}
-                    onClick={() => void set(one, !one.enabled)}
-                  >
-                    {one.enabled ? "Dismiss" : "Restore"}
-                  </Button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
       <Pages cursor={list.data?.cursor} />

@@ -1,12 +1,13 @@
 /** Is it well? */
 
+import type { JSX } from "preact";
 import { count, plural } from "../format";
 import { useQuery } from "../live";
 import { url } from "../router";
 import { call, may, systemInfo } from "../rpc";
 import type { Executor, ListedTask, Notification, Page, Pause, Status, StreamInfo, SystemView } from "../types";
 import { Trends } from "../trends";
-import { Empty, Failure, Head, StatusChip, Table } from "../ui";
+import { Failure, Head, NoTasks, StatusChip, Table } from "../ui";
 
 interface Need {
   title: string;
@@ -142,54 +143,39 @@ export function Overview() {
 
 function Streams({ info }: { info: SystemView }) {
   const names = Object.keys(info.tasks).sort();
-  if (names.length === 0) {
-    return (
-      <Empty title="There are no tasks yet.">
-        Create one with <code>kaiju-tasks task create</code>, a client, or <code>tasks.create</code>.
-      </Empty>
-    );
-  }
+  if (names.length === 0) return <NoTasks />;
   return (
-    <Table label="Tasks by stream and status">
-      <thead>
-        <tr>
-          <th>Stream</th>
-          {STATUSES.map((status) => (
-            <th key={status} class="number">
-              <StatusChip status={status} />
-            </th>
-          ))}
+    <Table
+      label="Tasks by stream and status"
+      heads={["Stream", ...STATUSES.map((status): [JSX.Element, string] => [<StatusChip status={status} />, "number"])]}
+    >
+      {names.map((name) => (
+        <tr key={name}>
+          <th scope="row" class="break">
+            <a data-screen href={url("tasks", { app_name: name })}>
+              {name}
+            </a>
+          </th>
+          {STATUSES.map((status) => {
+            const number = info.tasks[name]?.[status] ?? 0;
+            return (
+              <td key={status} class="number">
+                {number ? (
+                  <a
+                    data-screen
+                    aria-label={`${count(number)} ${status} in ${name}`}
+                    href={url("tasks", { app_name: name, status })}
+                  >
+                    {count(number)}
+                  </a>
+                ) : (
+                  <span class="muted">0</span>
+                )}
+              </td>
+            );
+          })}
         </tr>
-      </thead>
-      <tbody>
-        {names.map((name) => (
-          <tr key={name}>
-            <th scope="row" class="break">
-              <a data-screen href={url("tasks", { app_name: name })}>
-                {name}
-              </a>
-            </th>
-            {STATUSES.map((status) => {
-              const number = info.tasks[name]?.[status] ?? 0;
-              return (
-                <td key={status} class="number">
-                  {number ? (
-                    <a
-                      data-screen
-                      aria-label={`${count(number)} ${status} in ${name}`}
-                      href={url("tasks", { app_name: name, status })}
-                    >
-                      {count(number)}
-                    </a>
-                  ) : (
-                    <span class="muted">0</span>
-                  )}
-                </td>
-              );
-            })}
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Table>
   );
 }

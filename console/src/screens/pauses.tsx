@@ -63,43 +63,33 @@ function PauseList() {
       <AddPause reload={list.reload} />
       {list.data?.length === 0 ? <Empty title="No pauses." /> : null}
       {list.data?.length ? (
-        <Table label="Pauses">
-          <thead>
-            <tr>
-              <th>State</th>
-              <th>What it holds</th>
-              <th class="number">Tasks</th>
-              <th>Reason</th>
-              <th>By</th>
-              <th>Until</th>
-              <th>Actions</th>
+        <Table
+          label="Pauses"
+          heads={["State", "What it holds", ["Tasks", "number"], "Reason", "By", "Until", "Actions"]}
+        >
+          {list.data.map((pause) => (
+            <tr key={pause.id}>
+              <td class="nowrap">
+                {pause.active ? <span class="strong">active</span> : "inactive"}
+              </td>
+              <td class="what">{heldBy(pause)}</td>
+              <td class="number">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
+              <td class="what">{pause.reason}</td>
+              <td>{pause.author ?? "–"}</td>
+              <td class="nowrap">
+                {pause.cron ? `${pause.cron}, for ${duration(Number(pause.duration))}` : <When at={pause.until} />}
+              </td>
+              <td>
+                <Button
+                  label={`End the pause: ${pause.reason}`}
+                  refusal={may("pauses.remove") ? null : NO_RIGHT}
+                  onClick={() => void end(pause)}
+                >
+                  End
+                </Button>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.map((pause) => (
-              <tr key={pause.id}>
-                <td class="nowrap">
-                  {pause.active ? <span class="strong">active</span> : "inactive"}
-                </td>
-                <td class="what">{heldBy(pause)}</td>
-                <td class="number">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
-                <td class="what">{pause.reason}</td>
-                <td>{pause.author ?? "–"}</td>
-                <td class="nowrap">
-                  {pause.cron ? `${pause.cron}, for ${duration(Number(pause.duration))}` : <When at={pause.until} />}
-                </td>
-                <td>
-                  <Button
-                    label={`End the pause: ${pause.reason}`}
-                    refusal={may("pauses.remove") ? null : NO_RIGHT}
-                    onClick={() => void end(pause)}
-                  >
-                    End
-                  </Button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
     </>

@@ -133,47 +133,46 @@ function Found({ page }: { page: Page<ListedRun> }) {
         {page.count_more ? "+" : ""} {page.count === 1 ? "run matches" : "runs match"}
       </p>
       <RunChart runs={page.data} />
-      <Table label="Runs" kind="stack">
-        <thead>
-          <tr>
-            <th>Outcome</th>
-            <th>Task</th>
-            <th class="wide">Stream</th>
-            <th>Ended</th>
-            <th class="wide number">Waited</th>
-            <th class="wide number">Took</th>
-            <th class="wide">Executor</th>
+      <Table
+        label="Runs"
+        kind="stack"
+        heads={[
+          "Outcome",
+          "Task",
+          ["Stream", "wide"],
+          "Ended",
+          ["Waited", "wide number"],
+          ["Took", "wide number"],
+          ["Executor", "wide"],
+        ]}
+      >
+        {page.data.map((run, at) => (
+          <tr key={run.job_id ?? at}>
+            <td class="status">
+              <StatusChip status={run.status} />
+              {run.retries ? <span class="tag">{run.retries} retries</span> : null}
+            </td>
+            <td class="what">
+              <a data-screen class="id" href={url("task", { id: run.task_id, run: run.job_id })}>
+                {run.task_id}
+              </a>
+              {run.error ? (
+                <span class="line bad-text">
+                  {run.error.type}: {run.error.message}
+                </span>
+              ) : run.note ? (
+                <span class="line">{run.note}</span>
+              ) : null}
+            </td>
+            <td class="wide">{run.app_name}</td>
+            <td class="nowrap since">
+              <When at={run.ended_at ?? run.scheduled_at} />
+            </td>
+            <td class="wide number nowrap">{lengthText(run.queued_at, run.started_at)}</td>
+            <td class="wide number nowrap">{lengthText(run.started_at, run.ended_at)}</td>
+            <td class="wide">{run.executor_id ?? "–"}</td>
           </tr>
-        </thead>
-        <tbody>
-          {page.data.map((run, at) => (
-            <tr key={run.job_id ?? at}>
-              <td class="status">
-                <StatusChip status={run.status} />
-                {run.retries ? <span class="tag">{run.retries} retries</span> : null}
-              </td>
-              <td class="what">
-                <a data-screen class="id" href={url("task", { id: run.task_id, run: run.job_id })}>
-                  {run.task_id}
-                </a>
-                {run.error ? (
-                  <span class="line bad-text">
-                    {run.error.type}: {run.error.message}
-                  </span>
-                ) : run.note ? (
-                  <span class="line">{run.note}</span>
-                ) : null}
-              </td>
-              <td class="wide">{run.app_name}</td>
-              <td class="nowrap since">
-                <When at={run.ended_at ?? run.scheduled_at} />
-              </td>
-              <td class="wide number nowrap">{lengthText(run.queued_at, run.started_at)}</td>
-              <td class="wide number nowrap">{lengthText(run.started_at, run.ended_at)}</td>
-              <td class="wide">{run.executor_id ?? "–"}</td>
-            </tr>
-          ))}
-        </tbody>
+        ))}
       </Table>
     </>
   );

@@ -33,36 +33,25 @@ function ScheduleList() {
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? <Empty title="No runs are scheduled." /> : null}
       {list.data?.data.length ? (
-        <Table label="Next runs">
-          <thead>
-            <tr>
-              <th>Next run</th>
-              <th>Task</th>
-              <th>Schedule</th>
-              <th class="wide">Last run</th>
-              <th class="wide">Outcome</th>
+        <Table label="Next runs" heads={["Next run", "Task", "Schedule", ["Last run", "wide"], ["Outcome", "wide"]]}>
+          {list.data.data.map((task) => (
+            <tr key={task.id}>
+              <td class="nowrap">{task.enabled ? <When at={task.next_run} /> : <span class="tag">disabled</span>}</td>
+              <td class="what">
+                <TaskLink id={task.id} />
+                {task.description ? <span class="line">{task.description}</span> : null}
+              </td>
+              <td>
+                <Schedule task={task} />
+              </td>
+              <td class="wide nowrap">
+                <When at={task.scheduled_at} />
+              </td>
+              <td class="wide">
+                {task.exit_code === null ? "–" : <StatusChip status={task.exit_code === 0 ? "FINISHED" : "FAILED"} />}
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.data.map((task) => (
-              <tr key={task.id}>
-                <td class="nowrap">{task.enabled ? <When at={task.next_run} /> : <span class="tag">disabled</span>}</td>
-                <td class="what">
-                  <TaskLink id={task.id} />
-                  {task.description ? <span class="line">{task.description}</span> : null}
-                </td>
-                <td>
-                  <Schedule task={task} />
-                </td>
-                <td class="wide nowrap">
-                  <When at={task.scheduled_at} />
-                </td>
-                <td class="wide">
-                  {task.exit_code === null ? "–" : <StatusChip status={task.exit_code === 0 ? "FINISHED" : "FAILED"} />}
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
       <Pages cursor={list.data?.cursor} />

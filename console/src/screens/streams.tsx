@@ -49,56 +49,54 @@ function List() {
         <Empty title="No stream has open tasks or executors.">A stream appears with its first task or executor.</Empty>
       ) : null}
       {list.data?.length ? (
-        <Table label="Streams">
-          <thead>
-            <tr>
-              <th>Stream</th>
-              <th class="number">Ready</th>
-              <th>Oldest ready</th>
-              <th class="number">Running</th>
-              <th>Places</th>
-              <th class="wide">Held</th>
-              <th class="number wide">Median wait</th>
-              <th class="number wide">95 % waited up to</th>
-              <th>Actions</th>
+        <Table
+          label="Streams"
+          heads={[
+            "Stream",
+            ["Ready", "number"],
+            "Oldest ready",
+            ["Running", "number"],
+            "Places",
+            ["Held", "wide"],
+            ["Median wait", "number wide"],
+            ["95 % waited up to", "number wide"],
+            "Actions",
+          ]}
+        >
+          {list.data.map((one) => (
+            <tr key={one.app_name}>
+              <td class="what">
+                <a data-screen href={url("tasks", { app_name: one.app_name })} class="strong">
+                  {one.app_name}
+                </a>
+                <span class="line">
+                  {one.executors === 0 ? "no executor" : plural(one.executors, "executor")}
+                  {one.waiting ? `, ${count(one.waiting)} at a hook` : ""}
+                  {one.suspect ? `, ${count(one.suspect)} suspect` : ""}
+                </span>
+              </td>
+              <td class="number">{count(one.ready)}</td>
+              <td class="nowrap">
+                <When at={one.oldest_ready} />
+              </td>
+              <td class="number">{count(one.running)}</td>
+              <td>
+                <Places one={one} />
+              </td>
+              <td class="wide">{heldText(one.held)}</td>
+              <td class="number wide nowrap">{one.wait_p50 === null ? "–" : duration(Number(one.wait_p50))}</td>
+              <td class="number wide nowrap">{one.wait_p95 === null ? "–" : duration(Number(one.wait_p95))}</td>
+              <td>
+                <Button
+                  label={`Pause the stream ${one.app_name}`}
+                  refusal={may("pauses.add") ? null : NO_RIGHT}
+                  onClick={() => void pause(one)}
+                >
+                  Pause…
+                </Button>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {list.data.map((one) => (
-              <tr key={one.app_name}>
-                <td class="what">
-                  <a data-screen href={url("tasks", { app_name: one.app_name })} class="strong">
-                    {one.app_name}
-                  </a>
-                  <span class="line">
-                    {one.executors === 0 ? "no executor" : plural(one.executors, "executor")}
-                    {one.waiting ? `, ${count(one.waiting)} at a hook` : ""}
-                    {one.suspect ? `, ${count(one.suspect)} suspect` : ""}
-                  </span>
-                </td>
-                <td class="number">{count(one.ready)}</td>
-                <td class="nowrap">
-                  <When at={one.oldest_ready} />
-                </td>
-                <td class="number">{count(one.running)}</td>
-                <td>
-                  <Places one={one} />
-                </td>
-                <td class="wide">{heldText(one.held)}</td>
-                <td class="number wide nowrap">{one.wait_p50 === null ? "–" : duration(Number(one.wait_p50))}</td>
-                <td class="number wide nowrap">{one.wait_p95 === null ? "–" : duration(Number(one.wait_p95))}</td>
-                <td>
-                  <Button
-                    label={`Pause the stream ${one.app_name}`}
-                    refusal={may("pauses.add") ? null : NO_RIGHT}
-                    onClick={() => void pause(one)}
-                  >
-                    Pause…
-                  </Button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Table>
       ) : null}
     </>

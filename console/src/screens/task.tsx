@@ -17,7 +17,7 @@ import { call, may } from "../rpc";
 import { Definition, TaskAudit, Times } from "../taskparts";
 import type { Command, Explanation, Run, StageRecord, Task as TaskData } from "../types";
 import { Versions } from "../versions";
-import { attempt, Button, confirm, Copy, Empty, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
+import { attempt, Button, confirm, Copy, Empty, Facts, Failure, Head, Json, StatusChip, Table, TaskLink, When } from "../ui";
 
 const RUNS = 50;
 
@@ -128,7 +128,7 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
       ) : null}
       <Inbox task={task} />
       <Relatives task={task} />
-      <Facts task={task} />
+      <About task={task} />
       {may("tasks.versions") ? <Versions id={id} rev={Number(task.rev)} /> : null}
       <TaskAudit id={id} />
       <Definition task={task} />
@@ -354,34 +354,25 @@ function Stage({ task, index, command, records, current }: StageProps) {
 
 function Attempts({ records }: { records: StageRecord[] }) {
   return (
-    <Table label={`Attempts of stage ${(records[0]?.stage ?? 0) + 1}`}>
-      <thead>
-        <tr>
-          <th>Attempt</th>
-          <th>Outcome</th>
-          <th>Waited</th>
-          <th>Ran</th>
-          <th>Ended</th>
-          <th>Executor</th>
+    <Table
+      label={`Attempts of stage ${(records[0]?.stage ?? 0) + 1}`}
+      heads={["Attempt", "Outcome", "Waited", "Ran", "Ended", "Executor"]}
+    >
+      {records.map((one, at) => (
+        <tr key={at}>
+          <td class="number">{one.attempt}</td>
+          <td class="nowrap">
+            <StatusChip status={one.outcome} />
+            {one.rescued ? <span class="tag">rescued</span> : null}
+          </td>
+          <td class="nowrap">{lengthText(one.queued_at, one.started_at)}</td>
+          <td class="nowrap">{lengthText(one.started_at, one.ended_at)}</td>
+          <td class="nowrap">
+            <When at={one.ended_at} />
+          </td>
+          <td>{one.executor_id ?? "–"}</td>
         </tr>
-      </thead>
-      <tbody>
-        {records.map((one, at) => (
-          <tr key={at}>
-            <td class="number">{one.attempt}</td>
-            <td class="nowrap">
-              <StatusChip status={one.outcome} />
-              {one.rescued ? <span class="tag">rescued</span> : null}
-            </td>
-            <td class="nowrap">{lengthText(one.queued_at, one.started_at)}</td>
-            <td class="nowrap">{lengthText(one.started_at, one.ended_at)}</td>
-            <td class="nowrap">
-              <When at={one.ended_at} />
-            </td>
-            <td>{one.executor_id ?? "–"}</td>
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Table>
   );
 }
@@ -400,63 +391,49 @@ function compare(job: string): void {
 function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
   const compared = comparedRuns();
   return (
-    <Table label="List of runs">
-      <thead>
-        <tr>
-          <th>Outcome</th>
-          <th>Started</th>
-          <th>Waited</th>
-          <th>Took</th>
-          <th>Stages</th>
-          <th>Run</th>
-          <th>Compare</th>
-          <th>Note</th>
+    <Table label="List of runs" heads={["Outcome", "Started", "Waited", "Took", "Stages", "Run", "Compare", "Note"]}>
+      {runs.map((run, at) => (
+        <tr key={run.job_id ?? at} aria-current={run.job_id === shown ? "true" : undefined}>
+          <td class="nowrap">
+            <StatusChip status={run.status} />
+          </td>
+          <td class="nowrap">
+            <When at={run.started_at ?? run.scheduled_at ?? run.queued_at} />
+          </td>
+          <td class="nowrap">{lengthText(run.queued_at, run.started_at)}</td>
+          <td class="nowrap">{lengthText(run.started_at, run.ended_at)}</td>
+          <td class="number">
+            {run.stage}/{run.stages}
+          </td>
+          <td>
+            {run.job_id === null ? (
+              "–"
+            ) : (
+              <button
+                type="button"
+                class="quiet"
+                title={run.job_id}
+                onClick={() => setQuery({ run: run.job_id })}
+              >
+                Show {run.job_id.slice(0, 8)}
+              </button>
+            )}
+          </td>
+          <td>
+            {run.job_id === null || run.ended_at === null ? null : (
+              <input
+                type="checkbox"
+                aria-label={`Compare run ${run.job_id.slice(0, 8)}`}
+                checked={compared.includes(run.job_id)}
+                onChange={() => run.job_id !== null && compare(run.job_id)}
+              />
+            )}
+          </td>
+          <td class="what">
+            {run.error ? <span class="line bad-text">{run.error.message}</span> : (run.note ?? "")}
+          </td>
         </tr>
-      </thead>
-      <tbody>
-        {runs.map((run, at) => (
-          <tr key={run.job_id ?? at} aria-current={run.job_id === shown ? "true" : undefined}>
-            <td class="nowrap">
-              <StatusChip status={run.status} />
-            </td>
-            <td class="nowrap">
-              <When at={run.started_at ?? run.scheduled_at ?? run.queued_at} />
-            </td>
-            <td class="nowrap">{lengthText(run.queued_at, run.started_at)}</td>
-            <td class="nowrap">{lengthText(run.started_at, run.ended_at)}</td>
-            <td class="number">
-              {run.stage}/{run.stages}
-            </td>
-            <td>
-              {run.job_id === null ? (
-                "–"
-              ) : (
-                <button
-                  type="button"
-                  class="quiet"
-                  title={run.job_id}
-                  onClick={() => setQuery({ run: run.job_id })}
-                >
-                  Show {run.job_id.slice(0, 8)}
-                </button>
-              )}
-            </td>
-            <td>
-              {run.job_id === null || run.ended_at === null ? null : (
-                <input
-                  type="checkbox"
-                  aria-label={`Compare run ${run.job_id.slice(0, 8)}`}
-                  checked={compared.includes(run.job_id)}
-                  onChange={() => run.job_id !== null && compare(run.job_id)}
-                />
-              )}
-            </td>
-            <td class="what">
-              {run.error ? <span class="line bad-text">{run.error.message}</span> : (run.note ?? "")}
-            </td>
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Table>
   );
 }
@@ -467,7 +444,7 @@ function scheduleText({ cron, every }: TaskData): string | null {
   return words === null ? cron : `${words} (${cron})`;
 }
 
-function Facts({ task }: { task: TaskData }) {
+function About({ task }: { task: TaskData }) {
   const facts: [string, preact.ComponentChildren][] = [
     ["Stream", task.app_name],
     ["Created", <When at={Date.parse(task.created) / 1000} />],
@@ -486,16 +463,7 @@ function Facts({ task }: { task: TaskData }) {
   return (
     <section aria-labelledby="facts">
       <h2 id="facts">About this task</h2>
-      <dl class="facts">
-        {facts
-          .filter(([, value]) => value !== null && value !== undefined)
-          .map(([name, value]) => (
-            <div key={name}>
-              <dt>{name}</dt>
-              <dd>{value}</dd>
-            </div>
-          ))}
-      </dl>
+      <Facts facts={facts} />
       {task.description && task.description.includes("\n") ? <p class="pre">{task.description}</p> : null}
     </section>
   );

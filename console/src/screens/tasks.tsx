@@ -9,13 +9,13 @@ import { conditionsOf, keep, learnFrom } from "../filters";
 import { count, now } from "../format";
 import { ColumnMenu, Grid, READ, useColumns } from "../grid";
 import { useQuery, type Query } from "../live";
-import { AGAIN_SECONDS } from "../pages";
+import { AGAIN_SECONDS, Pages } from "../pages";
 import { listOf, query, setQuery, toggleIn, url } from "../router";
 import { call, systemInfo } from "../rpc";
 import { SavedViews } from "../savedviews";
 import type { TaskEvent } from "../socket";
 import type { ListedTask, Page, Status, SystemView } from "../types";
-import { Button, Empty, Failure, Folded, Head, StatusChip } from "../ui";
+import { Button, Empty, Failure, Folded, Head, NoTasks, StatusChip } from "../ui";
 import { viewQuery } from "../views";
 import { inUtc } from "../zone";
 
@@ -71,18 +71,7 @@ export function Tasks() {
           ) : (
             <Nothing filtered={Object.keys(conditions).length > 0} />
           )}
-          <nav class="row" aria-label="Pages">
-            {cursor ? (
-              <button type="button" onClick={() => setQuery({ cursor: null })}>
-                First page
-              </button>
-            ) : null}
-            {page.data.cursor ? (
-              <button type="button" onClick={() => setQuery({ cursor: page.data?.cursor })}>
-                Next page
-              </button>
-            ) : null}
-          </nav>
+          <Pages cursor={page.data.cursor} />
           <CopyAs method="tasks.list" params={{ conditions, sort: [sort], limit: PAGE }} />
         </>
       ) : page.error ? null : (
@@ -107,9 +96,7 @@ function Nothing({ filtered }: { filtered: boolean }) {
       </a>
     </Empty>
   ) : (
-    <Empty title="There are no tasks yet.">
-      Create one with <code>kaiju-tasks task create</code>, a client, or <code>tasks.create</code>.
-    </Empty>
+    <NoTasks />
   );
 }
 

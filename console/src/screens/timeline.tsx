@@ -628,35 +628,26 @@ function Listed({ lanes }: { lanes: LaneView[] }) {
       {open ? (
         <>
           {bars.length > TABLE_ROWS ? <p class="muted">The last {TABLE_ROWS} to start.</p> : null}
-          <Table label="Runs in this range">
-            <thead>
-              <tr>
-                <th>Status</th>
-                <th>Task</th>
-                <th>Started</th>
-                <th>Parts</th>
-                <th class="wide">Executor</th>
-                <th class="wide">Stream</th>
+          <Table
+            label="Runs in this range"
+            heads={["Status", "Task", "Started", "Parts", ["Executor", "wide"], ["Stream", "wide"]]}
+          >
+            {bars.slice(0, TABLE_ROWS).map((bar) => (
+              <tr key={bar.key}>
+                <td>
+                  <StatusChip status={bar.state} />
+                </td>
+                <td class="what">
+                  <TaskLink id={bar.task} />
+                </td>
+                <td class="nowrap">
+                  <When at={bar.from} />
+                </td>
+                <td>{bar.segments.map((one) => `${WORDS[one.kind]} ${duration(one.to - one.from)}`).join(", ") || "–"}</td>
+                <td class="wide">{bar.executor ?? "–"}</td>
+                <td class="wide">{bar.stream}</td>
               </tr>
-            </thead>
-            <tbody>
-              {bars.slice(0, TABLE_ROWS).map((bar) => (
-                <tr key={bar.key}>
-                  <td>
-                    <StatusChip status={bar.state} />
-                  </td>
-                  <td class="what">
-                    <TaskLink id={bar.task} />
-                  </td>
-                  <td class="nowrap">
-                    <When at={bar.from} />
-                  </td>
-                  <td>{bar.segments.map((one) => `${WORDS[one.kind]} ${duration(one.to - one.from)}`).join(", ") || "–"}</td>
-                  <td class="wide">{bar.executor ?? "–"}</td>
-                  <td class="wide">{bar.stream}</td>
-                </tr>
-              ))}
-            </tbody>
+            ))}
           </Table>
         </>
       ) : null}
