@@ -84,11 +84,12 @@ export interface Order {
 }
 
 /** @param sort - as in the address: a column, with "-" before it for the largest first
+ * @param limited - whether the caller does not see all streams: the order of parents would reveal others
  * @returns null for a column by which nothing is sorted
  */
-export function orderOf(column: string, sort: string): Order | null {
+export function orderOf(column: string, sort: string, limited: boolean): Order | null {
   const [key, largest] = SORTS[column] ?? [];
-  if (key === undefined) return null;
+  if (key === undefined || (limited && key === "parent_id")) return null;
   if (sort === key) return { now: "ascending", next: `-${key}` };
   if (sort === `-${key}`) return { now: "descending", next: key };
   return { now: "none", next: largest ? `-${key}` : key };

@@ -1,6 +1,7 @@
 /** The coming day of schedules, hour by hour, and the fires that were missed. */
 
-import { count, mark, plural } from "./format";
+import { untracked } from "@preact/signals";
+import { count, mark, now, plural } from "./format";
 import { useQuery } from "./live";
 import { url } from "./router";
 import { call, may } from "./rpc";
@@ -34,13 +35,13 @@ function Hours() {
   const [, steps, step] = SPANS[span] as [string, number, number];
   const coming = useQuery(
     `coming ${span}`,
-    () => call<Fires>("schedules.upcoming", { limit: MOST, end: Date.now() / 1000 + steps * step }),
+    () => call<Fires>("schedules.upcoming", { limit: MOST, end: untracked(now) + steps * step }),
     undefined,
     60,
   );
   const missed = useQuery("missed", missedCount, undefined, 60);
   const fires = coming.data?.data ?? [];
-  const hours = bySteps(fires, Date.now() / 1000, steps, step, zoneOffset);
+  const hours = bySteps(fires, untracked(now), steps, step, zoneOffset);
   const most = Math.max(1, ...hours.map((one) => one.fires.length));
   const name = (at: number): string => mark(at, step);
   return (
@@ -88,7 +89,7 @@ function Hours() {
 }
 
 async function missedCount(): Promise<number> {
-  const since = Date.now() / 1000 - 7 * 86_400;
+  const since = untracked(now) - 7 * 86_400;
   if (!may("runs.list")) return 0;
   const found = await call<Page<ListedRun>>("runs.list", {
     conditions: { status: "MISSED", ended_at: { ge: since } },

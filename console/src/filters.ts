@@ -81,18 +81,18 @@ export function conditionsOf(params: URLSearchParams, now: number, utc = false):
     const kind = RANGED[column]?.[1];
     // The manager refuses what is no range: to leave it out would act on more tasks.
     if (kind !== undefined) conditions[column] = range(kind, value, now, utc) ?? value;
-    else conditions[column] = value.includes("%") ? { like: pattern(value) } : value;
+    else conditions[column] = conditionOf(value);
   }
   return conditions;
 }
 
-/** `%` stands for any text; `_` is itself, as in values that have no `%`. */
-function pattern(value: string): string {
-  return value.replace(/(?<!\\)_/g, "\\_");
+/** The condition for a value. `%` stands for any text; `_` is itself, as in values that have no `%`. */
+export function conditionOf(value: string): string | { like: string } {
+  return value.includes("%") ? { like: value.replace(/(?<!\\)_/g, "\\_") } : value;
 }
 
 /** A filter's text for just this value. */
-function exact(value: string): string {
+export function exact(value: string): string {
   return value.includes("%") ? value.replace(/[\\%_]/g, "\\$&") : value;
 }
 

@@ -1,17 +1,18 @@
 /** The form of a task: its stages, its schedule, and its other fields. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { change, commands, data, set, text } from "./draft";
 import { fieldsOf, isObject, templateWords, type Field } from "./fields";
 import { absolute } from "./format";
 import { Input } from "./inputs";
 import { useQuery, type Query } from "./live";
 import { call, contract, may } from "./rpc";
+import { useSettled } from "./settled";
 import type { CommandView } from "./types";
+import { Move } from "./ui";
 
 /** What stands for a secret that is not shown. */
 const MASK = "***";
-const PAUSE_MS = 350;
 
 /** The parts of the form. A field of NewTask that is in none of them stands among the others. */
 const PARTS: [string, string[]][] = [
@@ -80,12 +81,8 @@ export function useCatalogue(): Query<CommandView[]> {
 
 /** What the manager says of the draft, when it has not been changed for a moment. */
 export function useValidation(): Validation | undefined {
-  const [settled, setSettled] = useState(text.value);
   const now = text.value;
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(now), PAUSE_MS);
-    return () => clearTimeout(timer);
-  }, [now]);
+  const settled = useSettled(now);
   const task = data.value;
   const known = useQuery(`validate ${settled}`, async (): Promise<Validation> => {
     if (task === null) return { valid: false, errors: [], warnings: [] };
@@ -286,6 +283,10 @@ function Stage({ at, command, offered, problems, last }: StageProps) {
     list.splice(at + by, 0, one);
     change(["commands"], list);
   }
+  function mover(side: string, sign: string, by: number, end: boolean) {
+    const label = (stage: number): string => `Move stage ${stage} ${side}`;
+    return <Move label={label(at + 1)} after={label(at + 1 + by)} sign={sign} end={end} move={() => move(by)} />;
+  }
   function setParam(name: string, value: unknown): void {
     change(["commands", at, "params", name], value);
   }
@@ -311,12 +312,8 @@ function Stage({ at, command, offered, problems, last }: StageProps) {
           </datalist>
         </label>
         <div class="row" role="group" aria-label={`Stage ${at + 1}`}>
-          <button type="button" aria-label={`Move stage ${at + 1} up`} disabled={at === 0} onClick={() => move(-1)}>
-            ↑
-          </button>
-          <button type="button" aria-label={`Move stage ${at + 1} down`} disabled={last} onClick={() => move(1)}>
-            ↓
-          </button>
+          {mover("up", "↑", -1, at === 0)}
+          {mover("down", "↓", 1, last)}
           <button
             type="button"
             class="danger"

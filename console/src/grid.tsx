@@ -8,9 +8,9 @@ import { duration } from "./format";
 import { format } from "./json";
 import { useQuery } from "./live";
 import { go, query, screen, setQuery, url } from "./router";
-import { call, may } from "./rpc";
+import { call, isLimited, may } from "./rpc";
 import type { Explanation, ListedTask, Status } from "./types";
-import { StatusChip, Table, TaskLink, When } from "./ui";
+import { Move, StatusChip, Table, TaskLink, When } from "./ui";
 
 /** What the table reads of each task. */
 export const READ: readonly (keyof ListedTask)[] = [
@@ -96,33 +96,20 @@ export function ColumnMenu({ columns }: { columns: readonly string[] }) {
 function Moves({ text, columns, column }: { text: string | null; columns: readonly string[]; column: string }) {
   const at = columns.indexOf(column);
   const title = COLUMNS[column];
+  const move = (side: string, sign: string, by: -1 | 1, end: boolean) => (
+    <Move label={`Move ${title} to the ${side}`} sign={sign} kind="quiet small" end={end} move={() => choose(moved(text, column, by))} />
+  );
   return (
     <>
-      <button
-        type="button"
-        class="quiet small"
-        aria-label={`Move ${title} to the left`}
-        disabled={at === 0}
-        onClick={() => choose(moved(text, column, -1))}
-      >
-        ↑
-      </button>
-      <button
-        type="button"
-        class="quiet small"
-        aria-label={`Move ${title} to the right`}
-        disabled={at === columns.length - 1}
-        onClick={() => choose(moved(text, column, 1))}
-      >
-        ↓
-      </button>
+      {move("left", "↑", -1, at === 0)}
+      {move("right", "↓", 1, at === columns.length - 1)}
     </>
   );
 }
 
 /** The head of a column. A click sorts by it. */
 function Heading({ column, title, sort, style }: { column: string; title: string; sort: string; style?: string }) {
-  const order = orderOf(column, sort);
+  const order = orderOf(column, sort, isLimited());
   if (order === null) return <th class={style}>{title}</th>;
   return (
     <th class={style} aria-sort={order.now === "none" ? undefined : order.now}>

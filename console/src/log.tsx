@@ -1,43 +1,48 @@
-/** What the stages of a run have logged and printed; new lines come by themselves. */
+/** What the stages of a run have logged and printed. New lines appear automatically. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { absolute, clockTime } from "./format";
+import { absolute, clockTime, plural } from "./format";
 import { format } from "./json";
 import { useQuery } from "./live";
+import { NO_LINES, readOn } from "./loglines";
 import { call } from "./rpc";
-import type { Command, LogLine, LogPage } from "./types";
+import type { Command, LogLine } from "./types";
 import { Failure } from "./ui";
 
 const PAGE = 1000;
-/** The most lines that are shown: the last ones. */
-const MOST = 5000;
 const NEAR = 24;
-
-interface Kept {
-  lines: LogLine[];
-  cursor: string | null;
-  dropped: number;
-}
 
 /** @param job - the run; give the component another key for another run
  * @param open - whether the run has not ended
  */
 export function RunLog({ id, job, commands, open }: { id: string; job: string; commands: Command[]; open: boolean }) {
-  const kept = useRef<Kept>({ lines: [], cursor: null, dropped: 0 });
+  const kept = useRef({ ...NO_LINES });
   const [stage, setStage] = useState<number | null>(null);
   const [follows, setFollows] = useState(open);
   const box = useRef<HTMLDivElement>(null);
   const top = useRef(0);
-  const log = useQuery(`log ${job}`, () => readOn(job, kept.current), id);
+  const log = useQuery(`log ${job}`, () => readOn(kept.current, (after) => call("logs.list", { job_id: job, limit: PAGE, ...after })), id);
   const lines = log.data?.lines ?? [];
   const stages = [...new Set(lines.map((one) => one.stage))].sort((a, b) => a - b);
   const shown = stage === null ? lines : lines.filter((one) => one.stage === stage);
 
+  /** Read no more lines into those that are kept, and keep others. */
+  function discard(): void {
+    kept.current.over = true;
+    kept.current = { ...NO_LINES };
+  }
+
+  useEffect(() => discard, []);
+  useEffect(() => {
+    if (open || kept.current.cursor === null) return;
+    discard(); // lines of earlier attempts that came late stand before the cursor
+    log.reload();
+  }, [open]);
   useEffect(() => {
     if (follows && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [follows, log.data, stage]);
 
-  /** Whoever scrolls up wants to read: new lines then come without moving the others. */
+  /** Scrolling up stops following: new lines do not move the others then. */
   function scrolled(): void {
     const { current } = box;
     if (!current) return;
@@ -80,7 +85,7 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
         <p class="muted">{log.data ? "No lines yet." : "Loading the log…"}</p>
       ) : (
         <div class="log" ref={box} tabIndex={0} role="group" aria-label="Log lines" onScroll={scrolled}>
-          {log.data?.dropped ? <p class="muted">{log.data.dropped} earlier lines are not shown.</p> : null}
+          {log.data?.dropped ? <p class="muted">{plural(log.data.dropped, "earlier line is", "earlier lines are")} not shown.</p> : null}
           <ol>
             {shown.map((one, at) => (
               <Line key={`${one.cycle} ${one.stage} ${one.attempt} ${one.n}`} line={one} before={shown[at - 1]} commands={commands} />
@@ -90,21 +95,6 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
       )}
     </section>
   );
-}
-
-/** Read the lines that follow those that are kept. */
-async function readOn(job: string, kept: Kept): Promise<Kept> {
-  for (;;) {
-    const after = kept.cursor === null ? {} : { after: kept.cursor };
-    const page = await call<LogPage>("logs.list", { job_id: job, limit: PAGE, ...after });
-    if (page.data.length) {
-      const lines = [...kept.lines, ...page.data];
-      kept.dropped += Math.max(0, lines.length - MOST);
-      kept.lines = lines.slice(-MOST);
-      kept.cursor = page.cursor;
-    }
-    if (page.data.length < PAGE) return { ...kept };
-  }
 }
 
 function nameOf(commands: Command[], stage: number): string {
@@ -127,14 +117,14 @@ function Line({ line, before, commands }: { line: LogLine; before: LogLine | und
           {line.attempt > 1 ? `, attempt ${line.attempt}` : ""}
         </li>
       ) : null}
-      {line.left_out ? <li class="log-gap">{line.left_out} lines were not kept.</li> : null}
+      {line.left_out ? <li class="log-gap">{plural(line.left_out, "line was", "lines were")} not kept.</li> : null}
       <li class={`log-line is-${line.level}`}>
         <time dateTime={new Date(at * 1000).toISOString()} title={absolute(at)}>
           {clockTime(at)}
         </time>
         <span class="log-level">{line.source === "output" ? "print" : line.level}</span>
         <span class="log-text">
-          {line.message ?? <span class="muted">your token does not show the text</span>}
+          {line.message ?? <span class="muted">Your token does not allow you to see the text.</span>}
           {line.fields && Object.keys(line.fields).length ? (
             <span class="log-fields"> {format(line.fields)}</span>
           ) : null}

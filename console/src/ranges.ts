@@ -69,14 +69,17 @@ function within(kind: Kind, farther: boolean, length: number, now: number): Oper
 
 interface Moment {
   at: number;
-  /** A day, a minute or a second. */
+  /** A day, which a change of the clock makes longer or shorter, a minute or a second. */
   length: number;
 }
 
 function moment(text: string, utc: boolean): Moment | null {
   const [, day, time, zone] = DATE.exec(text.trim()) ?? [];
   if (day === undefined) return null;
+  const [year, month, date] = day.split("-").map(Number) as [number, number, number];
   const at = Date.parse(`${day}T${time ?? "00:00"}${utc || zone ? "Z" : ""}`) / 1000;
-  if (!Number.isFinite(at)) return null;
-  return { at, length: time === undefined ? DAY : time.length > 5 ? 1 : 60 };
+  // Some browsers read 2026-02-30 as a day of March.
+  if (!Number.isFinite(at) || new Date(Date.UTC(year, month - 1, date)).getUTCDate() !== date) return null;
+  const next = utc || zone ? at + DAY : new Date(year, month - 1, date + 1).getTime() / 1000;
+  return { at, length: time === undefined ? next - at : time.length > 5 ? 1 : 60 };
 }

@@ -1,7 +1,9 @@
 /** The messages that a run has received, and the tasks that belong to a task. */
 
 import { useRef, useState } from "preact/hooks";
+import { concerns, inOrder } from "./family";
 import { useQuery } from "./live";
+import { AGAIN_SECONDS } from "./pages";
 import { call, may } from "./rpc";
 import type { FamilyMember, InboxEntry, Task } from "./types";
 import { Failure, Json, StatusChip, Table, TaskLink, When } from "./ui";
@@ -63,7 +65,8 @@ function Tree({ id }: { id: string }) {
   const family = useQuery(
     `family ${id}`,
     () => call<Family>("tasks.family", { id }),
-    (event) => ids.current.has(event.id) || ids.current.has(event.parent_id ?? ""),
+    (event) => concerns(ids.current, event),
+    AGAIN_SECONDS, // callers that do not see all streams get events without the parent
   );
   ids.current = new Set(family.data?.data.map((one) => one.id));
   const members = inOrder(family.data?.data ?? []);
@@ -93,21 +96,4 @@ function Tree({ id }: { id: string }) {
       {family.data?.more ? <p class="muted">There are more than 1,000 tasks; the others are not shown.</p> : null}
     </section>
   );
-}
-
-/** Each task directly after its parent, although they come level by level. */
-export function inOrder(members: FamilyMember[]): FamilyMember[] {
-  const ids = new Set(members.map((one) => one.id));
-  const children = new Map<string, FamilyMember[]>();
-  for (const one of members) {
-    const parent = one.parent_id !== null && ids.has(one.parent_id) ? one.parent_id : "";
-    children.set(parent, [...(children.get(parent) ?? []), one]);
-  }
-  const ordered: FamilyMember[] = [];
-  const open = [...(children.get("") ?? [])].reverse();
-  for (let next = open.pop(); next; next = open.pop()) {
-    ordered.push(next);
-    open.push(...[...(children.get(next.id) ?? [])].reverse());
-  }
-  return ordered;
 }

@@ -49,16 +49,17 @@ let last = 0;
 export async function call<T>(method: string, params: object = {}): Promise<T> {
   last += 1;
   const answer = await post("rpc", { jsonrpc: "2.0", id: last, method, params });
-  return answer?.result as T;
+  if (answer?.result === undefined) unreachable();
+  return answer.result as T;
 }
 
 async function post(path: string, body: unknown): Promise<Answer | null> {
   const response = await send(path, "POST", body);
-  const text = await response.text();
+  const text = await textOf(response);
   if (response.status === 401 && path === "rpc") signedIn.value = "no";
-  const answer = text ? read(text) : null;
+  const answer = read(text, parse) as Answer | null;
   if (answer?.error) throw new RpcError(answer.error.code, answer.error.message, answer.error.data);
-  if (!response.ok) throw new RpcError(response.status, `The manager answered ${response.status}.`);
+  check(response);
   return answer;
 }
 
@@ -72,21 +73,31 @@ function send(path: string, method: string, body?: unknown): Promise<Response> {
 }
 
 async function ask(path: string, options: RequestInit): Promise<Response> {
-  try {
-    const response = await fetch(base + path, { credentials: "same-origin", ...options });
-    reachable.value = true;
-    return response;
-  } catch {
-    reachable.value = false;
-    throw new RpcError(0, "The manager cannot be reached.");
-  }
+  const response = await fetch(base + path, { credentials: "same-origin", ...options }).catch(unreachable);
+  reachable.value = true;
+  return response;
 }
 
-function read(text: string): Answer | null {
+function textOf(response: Response): Promise<string> {
+  return response.text().catch(unreachable); // the connection broke
+}
+
+function check({ ok, status }: Response): void {
+  if (!ok) throw new RpcError(status, `The manager answered ${status}.`);
+}
+
+/** Nobody has answered, or a proxy has instead of the manager. */
+function unreachable(): never {
+  reachable.value = false;
+  throw new RpcError(0, "The manager cannot be reached.");
+}
+
+/** What a text stands for; null if it is no JSON, as the answers of proxies. */
+function read(text: string, parser: (text: string) => unknown): unknown {
   try {
-    return parse(text) as Answer;
+    return parser(text);
   } catch {
-    return null; // a proxy has answered; the status says how
+    return null;
   }
 }
 
@@ -94,9 +105,9 @@ function read(text: string): Answer | null {
 export async function learn(): Promise<void> {
   const [who, text] = await Promise.all([call<WhoAmI>("system.whoami"), readContract()]);
   if (text !== contractText.value) {
-    const found = JSON.parse(text) as Contract;
+    const found = read(text, JSON.parse) as Contract | null;
+    methods.value = new Set((found?.methods ?? unreachable()).map((one) => one.name));
     contractText.value = text;
-    methods.value = new Set(found.methods.map((one) => one.name));
   }
   whoAmI.value = who;
   signedIn.value = "yes";
@@ -106,8 +117,8 @@ export async function learn(): Promise<void> {
 async function readContract(): Promise<string> {
   const response = await ask("openrpc.json", { cache: "no-cache" });
   if (response.status === 401) signedIn.value = "no";
-  if (!response.ok) throw new RpcError(response.status, `The manager answered ${response.status}.`);
-  return response.text();
+  check(response);
+  return textOf(response);
 }
 
 export async function signIn(token: string): Promise<void> {
@@ -122,6 +133,11 @@ export async function signOut(): Promise<void> {
 
 export function may(method: string): boolean {
   return methods.value.has(method);
+}
+
+/** Whether the token is limited to some streams. Its principal can be, too: then the manager refuses more than this says. */
+export function isLimited(): boolean {
+  return whoAmI.value.scope?.streams?.includes("*") === false;
 }
 
 /** The manager with its counts. It also sets the clock of the page. */

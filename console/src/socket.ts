@@ -1,7 +1,7 @@
 /** The one WebSocket of this page, and the events that come over it. */
 
 import { signal } from "@preact/signals";
-import { base, learn, reachable, RpcError, signedIn } from "./rpc";
+import { base, learn, may, reachable, RpcError, signedIn } from "./rpc";
 import { CALM_MS, FLOOD, rate, startTempo } from "./tempo";
 
 export interface TaskEvent {
@@ -34,6 +34,8 @@ export const link = signal<"connecting" | "live" | "paused">("connecting");
 const TOKEN_ENDED = 4401;
 const LONGEST_PAUSE_MS = 5_000;
 const SECOND_MS = 1_000;
+/** Errors that may not come again: too many subscriptions, no database, a fault. */
+const PASSING = [429, 503, -32603];
 
 /** What is subscribed to: all tasks, or these. */
 type Wanted = "all" | readonly string[];
@@ -86,8 +88,13 @@ export function isCovered({ of }: Follower): boolean {
   return held.wanted === "all" || (typeof of === "string" && held.wanted.includes(of));
 }
 
+function mayListen(): boolean {
+  return may("events.subscribe");
+}
+
 /** Whether it is worth to wait until no event is missed. */
 export function willBeCovered({ of }: Follower): boolean {
+  if (!mayListen()) return false;
   return link.value === "live" ? typeof of === "string" || calm === undefined : link.value === "connecting" && !broken;
 }
 
@@ -143,11 +150,12 @@ function isLive(): void {
   if (link.value === "live") return;
   if (link.value !== "paused") link.value = "live";
   if (!broken) return;
-  for (const one of [...followers]) if (one.of === undefined) one.take(null); // it may have failed meanwhile
+  for (const one of [...followers]) if (one.of === undefined || !mayListen()) one.take(null); // it may have failed meanwhile
 }
 
 function whatIsWanted(): Wanted {
   const ids = new Set<string>();
+  if (!mayListen()) return [];
   for (const { of } of followers) {
     if (typeof of === "string") ids.add(of);
     else if (of !== undefined && calm === undefined) return "all";
@@ -206,8 +214,9 @@ function take({ id, result, error, method, params }: Frame): void {
   if (id !== undefined) {
     const answered = answers.get(id);
     answers.delete(id);
-    if (error && answered) isLive(); // without events: the token does not allow them
-    else answered?.(result);
+    if (!error) answered?.(result);
+    else if (answered && PASSING.includes(error.code)) socket?.close(); // it is asked again over another one
+    else if (answered) isLive(); // without events
   } else if (params?.subscription !== held?.subscription) {
     return; // of a subscription that ends
   } else if (method === "events.dropped") {

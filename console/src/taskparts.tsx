@@ -1,7 +1,8 @@
-/** Parts of the page of a task that are read when somebody opens them: its definition, and who did what with it. */
+/** Parts of the page of a task that are read when somebody opens them: its definition, and who did what to it. */
 
 import { useState } from "preact/hooks";
 import { like } from "./draft";
+import { exact } from "./filters";
 import { fallbacks } from "./form";
 import { useQuery } from "./live";
 import { url } from "./router";
@@ -52,7 +53,7 @@ export function TaskAudit({ id }: { id: string }) {
   if (!may("audit.list")) return null;
   return (
     <details class="card part" onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>Audit: who did what with this task</summary>
+      <summary>Audit: who did what to this task</summary>
       {open ? <Actions id={id} /> : null}
     </details>
   );
@@ -70,7 +71,7 @@ function Actions({ id }: { id: string }) {
   return (
     <>
       <Failure error={list.error} retry={list.reload} />
-      {list.data && found.length === 0 ? <p class="muted">Nobody has acted on this task alone.</p> : null}
+      {list.data && found.length === 0 ? <p class="muted">No individual action on this task is recorded.</p> : null}
       {found.length ? (
         <Table label="Audit of this task" heads={["When", "Who", "Action", "Details"]}>
           {found.map((one) => (
@@ -88,7 +89,7 @@ function Actions({ id }: { id: string }) {
         </Table>
       ) : null}
       {list.data?.cursor ? (
-        <a data-screen href={url("audit", { target: id })}>
+        <a data-screen href={url("audit", { target: exact(id) })}>
           All actions
         </a>
       ) : null}

@@ -1,6 +1,7 @@
 /** What ran over the last hour, day or week, how long it waited and ran, and what was changed meanwhile. */
 
-import { absolute, count, duration, mark } from "./format";
+import { untracked } from "@preact/signals";
+import { absolute, count, duration, mark, now } from "./format";
 import type { Mark } from "./fleet";
 import { useQuery } from "./live";
 import { call, may } from "./rpc";
@@ -57,7 +58,7 @@ interface Known {
 }
 
 async function read(seconds: number, step: number): Promise<Known> {
-  const end = (Math.floor(Date.now() / 1000 / step) + 1) * step;
+  const end = (Math.floor(untracked(now) / step) + 1) * step;
   const within = { start: end - seconds, end };
   const [stats, marks] = await Promise.all([
     call<Stats>("stats.series", { names: NAMES, step, ...within }),
@@ -86,12 +87,12 @@ function Charts({ stats, marks }: Known) {
       />
       <Chart
         {...shared}
-        title={total(queued) ? `95 % waited up to ${duration(longest(queued))} for an executor` : "No run has waited"}
+        title={total(queued) ? `In each interval, 95 % waited at most ${duration(longest(queued))} for an executor` : "No run has waited"}
         bars={[["bar-queued", seconds(queued)]]}
       />
       <Chart
         {...shared}
-        title={total(ran) ? `95 % ran up to ${duration(longest(ran))}` : "No run has ended"}
+        title={total(ran) ? `In each interval, 95 % ran for at most ${duration(longest(ran))}` : "No run has ended"}
         bars={[["bar-executed", seconds(ran)]]}
       />
     </div>

@@ -124,6 +124,7 @@ export interface SystemView {
 export interface WhoAmI {
   principal?: string | null;
   kind?: string | null;
+  scope?: { streams?: string[] };
   [field: string]: unknown;
 }
 
@@ -146,6 +147,7 @@ export interface Pause {
   group: string | null;
   group_id: string | null;
   method: string | null;
+  condition?: unknown;
   reason: string;
   author: string | null;
   created: string;

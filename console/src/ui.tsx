@@ -258,6 +258,32 @@ export function Button(props: {
   );
 }
 
+/** A button that moves something by a place. The focus goes with what is moved.
+ *
+ * @param label - what it is called; after: what the same button is called when it has moved
+ * @param end - whether there is no place to move to
+ */
+export function Move(props: { label: string; after?: string; sign: string; kind?: string; end: boolean; move: () => void }) {
+  const { label, after = label, sign, kind, end, move } = props;
+  return (
+    <button
+      type="button"
+      class={kind}
+      aria-label={label}
+      aria-disabled={end}
+      onClick={() => {
+        if (end) return;
+        move();
+        requestAnimationFrame(() => {
+          [...document.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === after)?.focus();
+        });
+      }}
+    >
+      {sign}
+    </button>
+  );
+}
+
 export interface Question {
   title: string;
   body: ComponentChildren;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { conditionsOf, filtersOf, keep, learnFrom, parse, suggest, titleOf, wordsOf } from "../src/filters";
+import { conditionOf, conditionsOf, exact, filtersOf, keep, learnFrom, parse, suggest, titleOf, wordsOf } from "../src/filters";
 
 const params = (text) => new URLSearchParams(text);
 const texts = (typed, known = new Map(), most = 50) => suggest(typed, known, most).map((one) => one.text);
@@ -13,6 +13,12 @@ test("a value that is chosen is not a pattern, and `_` is none in one", () => {
   const [named] = suggest("group:a_", known, 5);
   assert.deepEqual(conditionsOf(new URLSearchParams({ group: named.value })), { group: "a_b" });
   assert.deepEqual(conditionsOf(new URLSearchParams({ group: "a_%" })), { group: { like: "a\\_%" } });
+});
+
+test("the text for just one value matches no other one", () => {
+  assert.equal(conditionOf(exact("a_b")), "a_b");
+  assert.deepEqual(conditionOf(exact("50%_")), { like: "50\\%\\_" });
+  assert.deepEqual(conditionOf("tasks.%"), { like: "tasks.%" });
 });
 
 test("an address stands for conditions", () => {

@@ -38,7 +38,24 @@ test("a date is the whole day, and a time its minute or second", () => {
   assert.deepEqual(utc("past", ">= 2026-11-28 20:31:05"), { ge: at("2026-11-28T20:31:05Z") });
   assert.deepEqual(utc("past", "2026-11-27..2026-11-28 12:00"), { ge: day - DAY, lt: day + DAY / 2 + 60 });
   assert.deepEqual(range("past", "2026-11-28 UTC", NOW, false), { ge: day, lt: day + DAY });
-  for (const text of ["2026-13-28", "28.11.2026", "2026-11-28..", "yesterday"]) assert.equal(utc("past", text), null, text);
+  for (const text of ["2026-13-28", "2026-02-30", "2026-04-31", "2026-02-30..2026-03-05", "28.11.2026", "2026-11-28..", "yesterday"]) assert.equal(utc("past", text), null, text);
+});
+
+test("a day is as long as the clock of the browser makes it", () => {
+  const { TZ } = process.env;
+  process.env.TZ = "Europe/Berlin";
+  try {
+    const local = (text) => range("past", text, NOW, false);
+    const day = at("2026-10-25T00:00+02:00");
+    assert.deepEqual(local("2026-10-25"), { ge: day, lt: day + 25 * 3600 });
+    assert.deepEqual(local("2026-03-29"), { ge: at("2026-03-29T00:00+01:00"), lt: at("2026-03-30T00:00+02:00") });
+    assert.deepEqual(local("2026-10-24..2026-10-25"), { ge: day - DAY, lt: day + 25 * 3600 });
+    assert.deepEqual(local("2026-10-31"), { ge: at("2026-10-31T00:00+01:00"), lt: at("2026-11-01T00:00+01:00") });
+    assert.deepEqual(utc("past", "2026-10-25"), { ge: at("2026-10-25T00:00Z"), lt: at("2026-10-26T00:00Z") });
+  } finally {
+    if (TZ === undefined) delete process.env.TZ;
+    else process.env.TZ = TZ;
+  }
 });
 
 test("a filter is typed with its operator, and what is no range is refused and not left out", () => {

@@ -32,11 +32,14 @@ test("a column is moved to the left and to the right, and not beyond the ends", 
 });
 
 test("a click on a head sorts, and the next one the other way round", () => {
-  assert.deepEqual(orderOf("since", "-created"), { now: "none", next: "-status_change" });
-  assert.deepEqual(orderOf("since", "-status_change"), { now: "descending", next: "status_change" });
-  assert.deepEqual(orderOf("app_name", "id"), { now: "none", next: "app_name" });
-  assert.deepEqual(orderOf("app_name", "app_name"), { now: "ascending", next: "-app_name" });
-  assert.equal(orderOf("labels", "id"), null);
+  assert.deepEqual(orderOf("since", "-created", false), { now: "none", next: "-status_change" });
+  assert.deepEqual(orderOf("since", "-status_change", false), { now: "descending", next: "status_change" });
+  assert.deepEqual(orderOf("app_name", "id", false), { now: "none", next: "app_name" });
+  assert.deepEqual(orderOf("app_name", "app_name", false), { now: "ascending", next: "-app_name" });
+  assert.equal(orderOf("labels", "id", false), null);
+  assert.deepEqual(orderOf("parent_id", "id", false), { now: "none", next: "parent_id" });
+  assert.equal(orderOf("parent_id", "id", true), null);
+  assert.deepEqual(orderOf("id", "id", true), { now: "ascending", next: "-id" });
 });
 
 test("a view keeps filters, order and columns, and not the page of the list", () => {

@@ -1,25 +1,33 @@
 """What a page asks of the manager, and when it asks again."""
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, Request, WebSocket, expect
+from playwright.async_api import Page, Request, Route, WebSocketRoute, expect
 
 from kaiju_tasks import Client
+from tests.console.traffic import Frames, calls
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ECHO = [{"method": "do.echo"}]
 MANY = 300
+DAY = 86_400
 PATIENCE_SECONDS = 120.0
-ONLY_EVENTS = """
-const [repeat, later] = [window.setInterval, window.setTimeout];
+NO_POLLS = """
+const repeat = window.setInterval;
 window.setInterval = (of, ms, ...rest) => (ms >= 10_000 ? 0 : repeat(of, ms, ...rest));
+"""
+"""The page does not ask regularly."""
+ONLY_EVENTS = f"""{NO_POLLS}
+const later = window.setTimeout;
 window.setTimeout = (of, ms, ...rest) => (ms === 500 ? 0 : later(of, ms, ...rest));
 """
-"""The page does not ask regularly, nor before it has subscribed, however long that takes."""
+"""Nor does it ask before it has subscribed, however long that takes."""
 UNUSED_SECONDS = 61
 
 
@@ -27,39 +35,6 @@ UNUSED_SECONDS = 61
 async def client(url: str) -> AsyncIterator[Client]:
     async with Client(url) as client:
         yield client
-
-
-class Frames:
-    """What a page sends and receives over its WebSockets from now on."""
-
-    def __init__(self, page: Page) -> None:
-        self.sent: list[str] = []
-        self.received: list[str] = []
-        page.on("websocket", self._follow)
-
-    def _follow(self, socket: WebSocket) -> None:
-        socket.on("framesent", lambda frame: self.sent.append(str(frame)))
-        socket.on("framereceived", lambda frame: self.received.append(str(frame)))
-
-    def count(self, method: str) -> int:
-        return sum(f'"{method}"' in frame for frame in self.sent)
-
-    async def arrives(self, text: str) -> None:
-        await wait_until(
-            lambda: any(text in frame for frame in self.received), f"{text!r} has arrived"
-        )
-
-
-def calls(page: Page, text: str) -> list[str]:
-    """The methods that the page calls from now on with a text in the parameters."""
-    called: list[str] = []
-
-    def note(request: Request) -> None:
-        if request.url.endswith("/rpc") and text in (request.post_data or ""):
-            called.append(json.loads(request.post_data or "")["method"])
-
-    page.on("request", note)
-    return called
 
 
 def is_list(request: Request) -> bool:
@@ -162,3 +137,82 @@ async def test_a_page_that_nobody_uses_asks_when_somebody_does(
     await page.clock.resume()
     await page.mouse.move(100, 100)
     await expect(page.get_by_role("main")).to_contain_text("1 task matches")
+
+
+async def test_a_page_whose_subscription_is_refused_for_now_asks_for_it_again(
+    url: str, client: Client, page: Page
+) -> None:
+    refused: list[int] = []
+
+    def refuse_once(socket: WebSocketRoute) -> None:
+        manager = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            call = json.loads(message)
+            if call["method"] != "events.subscribe" or refused:
+                manager.send(message)
+                return
+            refused.append(call["id"])
+            error = {"code": 429, "message": "There are too many subscriptions."}
+            socket.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": error}))
+
+        socket.on_message(pass_on)
+
+    await page.route_web_socket(re.compile("/rpc$"), refuse_once)
+    await page.add_init_script(NO_POLLS)
+    await client.tasks.create({"id": "refused", "delay": 3600, "commands": ECHO})
+    await page.goto(f"{url}/tasks?id=refused&status=SUSPENDED")
+    await expect(page.get_by_role("main")).to_contain_text("No task matches")
+    assert len(refused) == 1
+    await client.tasks.suspend("refused")
+    await expect(page.get_by_role("main")).to_contain_text("1 task matches")
+
+
+@pytest.mark.parametrize("document", ["openrpc.json", "rpc"])
+async def test_the_answer_of_a_proxy_is_not_taken_for_that_of_the_manager(
+    document: str, url: str, page: Page
+) -> None:
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=200, content_type="text/html", body="<h1>Back soon</h1>")
+
+    await page.route(f"**/{document}", answer)
+    await page.goto(f"{url}/about")
+    trouble = page.get_by_text("The manager cannot be reached.")
+    await expect(trouble).to_be_visible()
+    await page.unroute(f"**/{document}")
+    await expect(page.get_by_role("main")).to_contain_text("sqlite")
+    await expect(trouble).to_have_count(0)
+
+
+async def test_the_sentence_of_a_task_is_muted_until_it_is_that_of_its_status(
+    url: str, client: Client, page: Page
+) -> None:
+    await client.tasks.create({"id": "explained", "delay": 3600, "commands": ECHO})
+    answered = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if '"tasks.explain"' in (route.request.post_data or ""):
+            await answered.wait()
+        await route.continue_()
+
+    await page.goto(f"{url}/task?id=explained")
+    sentence = page.get_by_test_id("explain")
+    await expect(sentence).to_contain_text("IDLE")
+    await expect(page.get_by_role("button", name="Live")).to_be_visible()
+    await page.route("**/rpc", hold)
+    await client.tasks.suspend("explained")
+    await expect(page.locator(".sub")).to_contain_text("SUSPENDED")
+    await expect(sentence).to_have_class(re.compile("muted"))
+    await expect(sentence).to_contain_text("IDLE")
+    answered.set()
+    await expect(sentence).to_contain_text("SUSPENDED")
+    await expect(sentence).not_to_have_class(re.compile("muted"))
+
+
+async def test_trends_end_at_the_time_of_the_manager(url: str, client: Client, page: Page) -> None:
+    now = (await client.system.info())["now"]
+    await page.clock.install(time=now + 7 * DAY)
+    async with page.expect_request(lambda one: '"stats.series"' in (one.post_data or "")) as asked:
+        await page.goto(url)
+    params = json.loads((await asked.value).post_data or "")["params"]
+    assert now - DAY < params["end"] < now + DAY

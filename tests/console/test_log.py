@@ -1,7 +1,7 @@
 """The log of a run on the page of its task, while the run goes on and afterwards."""
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Request, expect
 
 from kaiju_tasks import Client
 from tests.console.accessible import looks
@@ -28,6 +28,11 @@ SCROLL_UP = """async (box) => {
   await frame();
   await frame();
 }"""
+
+
+def reads_from_begin(request: Request) -> bool:
+    data = request.post_data or ""
+    return '"logs.list"' in data and '"after"' not in data
 
 
 async def comes_into_view(line: Locator) -> None:
@@ -63,6 +68,8 @@ async def test_lines_come_while_the_run_goes_on(
         second = {"method": "mail.send", "params": {"lines": many, "until": "bell"}}
         task = {"id": "t", "commands": [{**first, "name": "first"}, {**second, "name": "second"}]}
         await client.tasks.create(task)
+        whole: list[str] = []
+        page.on("request", lambda one: whole.append(one.url) if reads_from_begin(one) else None)
         await page.goto(f"{url}/task?id=t")
         log = page.get_by_role("region", name="Log", exact=True)
         await expect(log.locator(".log-part")).to_have_text(["1. first", "2. second"])
@@ -70,10 +77,12 @@ async def test_lines_come_while_the_run_goes_on(
         await expect(log.get_by_text(HOSTILE)).to_be_visible()
         await comes_into_view(log.get_by_text("customer 199"))
         await expect(log.get_by_label("Follow")).to_be_checked()
+        before = len(whole)
         delayed = {"id": "bell", "description": "the mail server hangs up", "delay": 3600}
         await client.tasks.create({**delayed, "commands": [{"method": "do.echo"}]})
         await comes_into_view(log.get_by_text("the mail server hangs up"))
         await ends(client, "t")
+        await wait_until(lambda: len(whole) > before, "the log is read once more from its begin")
         await expect(page.locator(".sub")).to_contain_text("FINISHED")
         await expect(log.locator(".log-line")).to_have_count(204)
         await scrolls_up(log)

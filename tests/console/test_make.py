@@ -127,3 +127,20 @@ async def test_the_yaml_of_a_task_is_the_task(url: str, page: Page, tmp_path: Pa
         await expect(page.get_by_role("button", name="YAML", exact=True)).to_have_attribute(
             "aria-pressed", "true"
         )
+
+
+async def test_the_focus_goes_with_a_stage_that_is_moved(url: str, page: Page) -> None:
+    await page.goto(f"{url}/create")
+    await page.get_by_role("button", name="Wait for some time").click()
+    await page.get_by_role("button", name="Wait for a message").click()
+    await page.get_by_role("button", name="Run other tasks").click()
+    methods = page.get_by_label("Method", exact=True)
+    await expect(methods).to_have_count(3)
+    await page.get_by_role("button", name="Move stage 3 up").click()
+    up = page.get_by_role("button", name="Move stage 2 up")
+    await expect(up).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(methods.first).to_have_value("_TASKS_")
+    first = page.get_by_role("button", name="Move stage 1 up")
+    await expect(first).to_be_focused()
+    await expect(first).to_be_disabled()

@@ -1,5 +1,6 @@
 """Signing in to the console, with each kind of rights."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,8 +8,9 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from kaiju_tasks.api import method_registry
-from kaiju_tasks.rights import Kind, read_token
+from kaiju_tasks.rights import Kind, Verb, read_token
 from kaiju_tasks.settings import load_settings
+from tests.console.traffic import Frames
 from tests.server.conftest import Site, open_site
 from tests.server.test_tokens import bearer, token_of
 
@@ -77,3 +79,33 @@ async def test_who_may_only_read_sees_which_actions_are_refused(site: Site, page
         await expect(button).to_have_attribute("title", "Your token does not allow this.")
     await page.get_by_role("link", name="Audit").click()
     await expect(page.get_by_role("main")).to_contain_text("Your token does not allow this.")
+
+
+async def test_who_sees_only_some_streams_does_not_sort_by_the_parent(
+    site: Site, page: Page
+) -> None:
+    await site.call("tasks.create", data=TASK)
+    token = await token_of(site.manager, "max", Kind.OPERATOR, streams=("default",))
+    await page.goto(f"{site.url}/tasks?columns=parent_id,group&sort=parent_id")
+    await sign_in(page, token)
+    await expect(page.get_by_text("lists cannot be sorted by `parent_id`")).to_be_visible()
+    await expect(page).not_to_have_url(re.compile("sort="))
+    await expect(
+        page.get_by_role("columnheader", name="Group").get_by_role("button")
+    ).to_be_visible()
+    parent = page.get_by_role("columnheader", name="Parent")
+    await expect(parent).to_be_visible()
+    await expect(parent.get_by_role("button")).to_have_count(0)
+
+
+async def test_who_may_not_follow_events_is_not_kept_waiting_for_them(
+    site: Site, page: Page
+) -> None:
+    token = await token_of(site.manager, "bot", Kind.USER, verbs=(Verb.CREATE,))
+    frames = Frames(page)
+    await page.goto(site.url)
+    await sign_in(page, token)
+    await expect(page.get_by_role("button", name="Sign out bot")).to_be_visible()
+    await expect(page.get_by_role("button", name="Live")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("token")
+    assert frames.sent == []

@@ -1,10 +1,12 @@
 /** Who did that? */
 
+import { conditionOf } from "../filters";
 import { plural } from "../format";
 import { Needs, Pages, usePages } from "../pages";
 import { query, setQuery } from "../router";
 import type { AuditRecord } from "../types";
 import { Details, Empty, Failure, Head, Table, TaskLink, When } from "../ui";
+import { Word } from "../word";
 
 export const Audit = () => (
   <Needs method="audit.list" title="Audit">
@@ -17,9 +19,7 @@ const FIELDS: Record<string, string> = { user_id: "Who", action: "Action, such a
 
 function auditConditions(params: URLSearchParams): Record<string, unknown> {
   const given = Object.keys(FIELDS).map((name): [string, string] => [name, params.get(name) ?? ""]);
-  return Object.fromEntries(
-    given.filter(([, text]) => text !== "").map(([name, text]) => [name, text.includes("%") ? { like: text } : text]),
-  );
+  return Object.fromEntries(given.filter(([, text]) => text !== "").map(([name, text]) => [name, conditionOf(text)]));
 }
 
 function Filters() {
@@ -35,15 +35,9 @@ function Filters() {
         setQuery({ ...Object.fromEntries(given), cursor: null });
       }}
     >
-      {Object.entries(FIELDS).map(([name, title]) => {
-        const value = query.value.get(name) ?? "";
-        return (
-          <label key={name} class="field">
-            <span>{title}</span>
-            <input name={name} key={value} defaultValue={value} autocomplete="off" />
-          </label>
-        );
-      })}
+      {Object.entries(FIELDS).map(([name, title]) => (
+        <Word key={name} name={name} title={title} />
+      ))}
       <button type="submit">Filter</button>
     </form>
   );
@@ -58,7 +52,7 @@ function AuditList() {
       <p class="muted">{list.data ? plural(list.data.count, "action") : ""}</p>
       <Filters />
       <Failure error={list.error} retry={list.reload} />
-      {list.data?.data.length === 0 ? <Empty title={Object.keys(conditions).length ? "No action matches these filters." : "No audit records."} /> : null}
+      {list.data?.data.length === 0 ? <Empty title={Object.keys(conditions).length ? "No action matches these filters." : "There are no audit records."} /> : null}
       {list.data?.data.length ? (
         <Table label="Audit" heads={["When", "Who", "Action", "Target", "Details"]}>
           {list.data.data.map((one) => (

@@ -1,6 +1,7 @@
 /** Who works, and with how much? */
 
 import { NO_RIGHT } from "../actions";
+import { exact } from "../filters";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { url } from "../router";
@@ -86,7 +87,7 @@ function ExecutorList() {
                 <a
                   data-screen
                   aria-label={`${one.running} of ${one.capacity} tasks at ${one.id}`}
-                  href={url("tasks", { executor_id: one.id, status: "EXECUTED" })}
+                  href={url("tasks", { executor_id: exact(one.id), status: "EXECUTED" })}
                 >
                   {one.running} of {one.capacity}
                 </a>

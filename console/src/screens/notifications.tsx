@@ -20,7 +20,7 @@ function NotificationList() {
   async function set(one: Notification, enabled: boolean): Promise<void> {
     await attempt(async () => {
       await call("notifications.update", { id: one.id, data: { enabled } });
-      return enabled ? "Marked as unread." : "Dismissed.";
+      return enabled ? "Restored." : "Dismissed.";
     });
     list.reload();
   }

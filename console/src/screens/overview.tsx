@@ -1,6 +1,7 @@
 /** Is it well? */
 
 import type { JSX } from "preact";
+import { exact } from "../filters";
 import { count, plural } from "../format";
 import { useQuery } from "../live";
 import { url } from "../router";
@@ -75,7 +76,7 @@ function needsOf({ info, executors, pauses, streams, awaited, notifications }: K
       .map(({ app_name, ready }) => ({
         title: `${plural(ready, "task waits", "tasks wait")} in ${app_name}, and no executor takes ${ready === 1 ? "it" : "them"}`,
         text: `Start an executor of the stream ${app_name}.`,
-        href: url("tasks", { app_name, status: "QUEUED", sort: "status_change" }),
+        href: url("tasks", { app_name: exact(app_name), status: "QUEUED", sort: "status_change" }),
       })),
     suspect > 0 && {
       title: `${plural(suspect, "task is", "tasks are")} suspect`,
@@ -94,7 +95,7 @@ function needsOf({ info, executors, pauses, streams, awaited, notifications }: K
     },
     active > 0 && {
       title: `${plural(active, "pause is", "pauses are")} active`,
-      text: "The tasks that they hold continue when they end.",
+      text: `Held tasks continue when the ${active === 1 ? "pause ends" : "pauses end"}.`,
       href: url("pauses"),
     },
     notifications > 0 && {
@@ -152,7 +153,7 @@ function Streams({ info }: { info: SystemView }) {
       {names.map((name) => (
         <tr key={name}>
           <th scope="row" class="break">
-            <a data-screen href={url("tasks", { app_name: name })}>
+            <a data-screen href={url("tasks", { app_name: exact(name) })}>
               {name}
             </a>
           </th>
@@ -164,7 +165,7 @@ function Streams({ info }: { info: SystemView }) {
                   <a
                     data-screen
                     aria-label={`${count(number)} ${status} in ${name}`}
-                    href={url("tasks", { app_name: name, status })}
+                    href={url("tasks", { app_name: exact(name), status })}
                   >
                     {count(number)}
                   </a>

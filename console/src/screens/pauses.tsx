@@ -2,18 +2,20 @@
 
 import { useState } from "preact/hooks";
 import { NO_RIGHT } from "../actions";
-import { count, duration, plural } from "../format";
+import { count, duration, now, plural } from "../format";
+import { format } from "../json";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
 import { call, may } from "../rpc";
+import { useSettled } from "../settled";
 import type { Pause } from "../types";
 import { attempt, Button, confirm, Empty, Failure, Head, Table, When } from "../ui";
 
-type Scope = Partial<Pick<Pause, "app_name" | "group" | "group_id" | "method" | "owner">>;
+type Scope = Partial<Pick<Pause, "app_name" | "group" | "group_id" | "method" | "owner" | "condition">>;
 
 /** The conditions on the queued tasks that a pause holds, or would hold; null if they cannot be listed. */
-function heldConditions({ app_name, group, group_id, method, owner }: Scope): Record<string, unknown> | null {
-  if (method && /[[\]]/.test(method)) return null;
+function heldConditions({ app_name, group, group_id, method, owner, condition }: Scope): Record<string, unknown> | null {
+  if (condition || (method && /[[\]]/.test(method))) return null;
   const like = method?.replace(/[\\%_]/g, "\\$&").replaceAll("*", "%").replaceAll("?", "_");
   const all = { app_name, group, group_id, method: like && { like }, user_id: owner, status: "QUEUED", system: false };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined && value !== ""));
@@ -44,7 +46,7 @@ function PauseList() {
   async function end(pause: Pause): Promise<void> {
     const consent = await confirm({
       title: "End this pause?",
-      body: <p class="break">The tasks that it holds continue. Reason: {pause.reason}</p>,
+      body: <p class="break">Held tasks continue. Reason of the pause: {pause.reason}</p>,
       action: "End the pause",
       why: true,
     });
@@ -61,7 +63,7 @@ function PauseList() {
       <Head title="Pauses" />
       <Failure error={list.error} retry={list.reload} />
       <AddPause reload={list.reload} />
-      {list.data?.length === 0 ? <Empty title="No pauses." /> : null}
+      {list.data?.length === 0 ? <Empty title="There are no pauses.">A pause holds tasks in the queue until it ends.</Empty> : null}
       {list.data?.length ? (
         <Table
           label="Pauses"
@@ -103,27 +105,30 @@ function heldBy(pause: Pause): string {
     pause.group_id && `group id ${pause.group_id}`,
     pause.method && `method ${pause.method}`,
     pause.owner && `tasks of ${pause.owner}`,
+    pause.condition && `if ${format(pause.condition)}`,
   ].filter(Boolean);
   return parts.join(", ") || "everything";
 }
 
 function AddPause({ reload }: { reload: () => void }) {
-  const [key, setKey] = useState(0);
+  const [open, setOpen] = useState(false);
   const [scope, setScope] = useState<Scope>({});
+  const settled = useSettled(scope);
   if (!may("pauses.add")) return null;
 
   const text = (form: FormData, name: string): string | null => String(form.get(name) ?? "").trim() || null;
 
-  async function add(form: FormData): Promise<void> {
+  async function add(element: HTMLFormElement): Promise<void> {
+    const form = new FormData(element);
     const minutes = Number(text(form, "minutes"));
-    const until = minutes > 0 ? new Date(Date.now() + minutes * 60_000).toISOString() : null;
+    const until = minutes > 0 ? now() + minutes * 60 : null;
     const params = { reason: text(form, "reason"), ...scopeOf(form), until };
     const done = await attempt(async () => {
       await call("pauses.add", params);
       return "The pause was added.";
     });
     if (done) {
-      setKey(key + 1);
+      element.reset();
       setScope({});
     }
     reload();
@@ -134,15 +139,15 @@ function AddPause({ reload }: { reload: () => void }) {
   }
 
   return (
-    <details class="card">
+    <details class="card" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Add a pause</summary>
+      <p class="muted">A task is held if it matches all that you give: the stream, the group, the method of its next stage.</p>
       <form
-        key={key}
         class="row wrap bottom"
         onInput={(event) => setScope(scopeOf(new FormData(event.currentTarget)))}
         onSubmit={(event) => {
           event.preventDefault();
-          void add(new FormData(event.currentTarget));
+          void add(event.currentTarget);
         }}
       >
         <label class="field grow">
@@ -162,7 +167,7 @@ function AddPause({ reload }: { reload: () => void }) {
           <input name="method" />
         </label>
         <label class="field">
-          <span>Duration in minutes</span>
+          <span>Duration in minutes (optional)</span>
           <input name="minutes" type="number" min={1} />
         </label>
         <button type="submit" class="primary">
@@ -170,7 +175,9 @@ function AddPause({ reload }: { reload: () => void }) {
         </button>
       </form>
       <p role="status">
-        <Held scope={scope} words={(number) => `It would hold ${plural(number, "queued task")} now, and those that come.`} />
+        {open && settled === scope && Object.values(scope).some(Boolean) ? (
+          <Held scope={scope} words={(number) => `It would hold ${plural(number, "queued task")} now, and later ones.`} />
+        ) : null}
       </p>
     </details>
   );

@@ -1,12 +1,15 @@
 /** What ran, and how did it end? */
 
+import { untracked } from "@preact/signals";
 import { RunChart } from "../chart";
-import { count } from "../format";
+import { conditionOf } from "../filters";
+import { count, now } from "../format";
 import { lengthText } from "../lengths";
 import { Needs, Pages, usePages } from "../pages";
 import { listOf, query, setQuery, toggleIn, url } from "../router";
 import type { ListedRun, Page } from "../types";
 import { Empty, Failure, Head, StatusChip, Table, When } from "../ui";
+import { Word } from "../word";
 
 const OUTCOMES = ["FAILED", "CANCELLED", "MISSED", "FINISHED"];
 const FIELDS: Record<string, string> = {
@@ -32,7 +35,7 @@ export function runConditions(params: URLSearchParams, now: number): Record<stri
   if (outcomes.length) conditions.status = outcomes;
   const text = params.get("q");
   const field = params.get("in") ?? "task_id";
-  if (text && field in FIELDS) conditions[field] = text.includes("%") ? { like: text } : text;
+  if (text && field in FIELDS) conditions[field] = conditionOf(text);
   const span = SPANS[params.get("span") ?? "day"]?.[1] ?? null;
   if (span !== null) conditions.ended_at = { ge: Math.floor((now - span) / STEP_SECONDS) * STEP_SECONDS };
   return conditions;
@@ -46,7 +49,7 @@ export const Runs = () => (
 
 function List() {
   const params = query.value;
-  const conditions = runConditions(params, Date.now() / 1000);
+  const conditions = runConditions(params, untracked(now));
   const list = usePages<ListedRun>("runs.list", { conditions }, (event) => ENDS.has(event.event));
   return (
     <>
@@ -115,10 +118,7 @@ function Filters() {
             ))}
           </select>
         </label>
-        <label class="field grow">
-          <span>Exact text (% matches anything)</span>
-          <input name="q" type="search" key={params.get("q") ?? ""} defaultValue={params.get("q") ?? ""} />
-        </label>
+        <Word name="q" title="Exact text (% matches anything)" kind="field grow" />
         <button type="submit">Search</button>
       </form>
     </div>

@@ -1,6 +1,7 @@
 /** Where is work held up? */
 
 import { NO_RIGHT } from "../actions";
+import { exact } from "../filters";
 import { count, duration, plural } from "../format";
 import { useQuery } from "../live";
 import { Needs } from "../pages";
@@ -66,7 +67,7 @@ function List() {
           {list.data.map((one) => (
             <tr key={one.app_name}>
               <td class="what">
-                <a data-screen href={url("tasks", { app_name: one.app_name })} class="strong">
+                <a data-screen href={url("tasks", { app_name: exact(one.app_name) })} class="strong">
                   {one.app_name}
                 </a>
                 <span class="line">

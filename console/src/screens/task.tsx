@@ -1,6 +1,6 @@
 /** What is it doing, why, and what was before? */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { ACTIONS, METHODS, NO_RIGHT, perform, refusal, type Action } from "../actions";
 import { Answer } from "../answer";
 import { RunChart } from "../chart";
@@ -47,12 +47,11 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
   const id = task.id;
   const job = query.value.get("run") ?? task.job_id;
   const state = `${task.status} ${task.status_reason} ${task.stage} ${task.retries} ${task.job_id}`;
-  const explained = useRef(state);
-  const why = useQuery(`explain ${id}`, () => call<Explanation>("tasks.explain", { id }), id, 10);
+  const why = useQuery(`explain ${id}`, async () => ({ ...(await call<Explanation>("tasks.explain", { id })), of: state }), id, 10);
+  const stale = why.data !== undefined && why.data.of !== state;
   useEffect(() => {
-    if (explained.current !== state) why.reload();
-    explained.current = state;
-  }, [state]);
+    if (stale) why.reload();
+  }, [stale, state]);
   const runs = useQuery(`runs ${id}`, () => call<Run[]>("tasks.runs", { id, limit: RUNS }), id);
   const stages = useQuery(
     `stages ${job ?? ""}`,
@@ -72,7 +71,11 @@ function Known({ task, reload, error }: { task: TaskData; reload: () => void; er
         </div>
       </Head>
       <Failure error={error} retry={reload} />
-      <p class={task.error && current ? "explain short" : "explain"} aria-live="polite" data-testid="explain">
+      <p
+        class={`explain${task.error && current ? " short" : ""}${stale ? " muted" : ""}`}
+        aria-live="polite"
+        data-testid="explain"
+      >
         {why.data?.message ?? why.error?.message ?? "…"}
       </p>
       {why.data && why.data.reasons.length > 1 ? (

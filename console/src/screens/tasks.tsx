@@ -1,7 +1,7 @@
 /** Which tasks…? */
 
 import { untracked } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { actOnAll, BULK_ACTIONS, bulkRefusal, type Conditions } from "../bulk";
 import { CopyAs } from "../copy";
 import { FilterBox, FilterChips } from "../filterbar";
@@ -15,7 +15,7 @@ import { call, systemInfo } from "../rpc";
 import { SavedViews } from "../savedviews";
 import type { TaskEvent } from "../socket";
 import type { ListedTask, Page, Status, SystemView } from "../types";
-import { Button, Empty, Failure, Folded, Head, NoTasks, StatusChip } from "../ui";
+import { Button, Empty, Failure, Folded, Head, NoTasks, say, StatusChip } from "../ui";
 import { viewQuery } from "../views";
 import { inUtc } from "../zone";
 
@@ -46,6 +46,12 @@ export function Tasks() {
     (event) => concerns(event, conditions, page.data),
     AGAIN_SECONDS,
   );
+  useEffect(() => {
+    // Whoever sees only some streams cannot sort by the parent, even if the address of somebody else does.
+    if (page.error?.data.field !== "sort.0") return;
+    say(page.error.message);
+    setQuery({ sort: null, cursor: null }, true);
+  }, [page.error]);
   const info = useQuery("tasks info", systemInfo, () => true, 15);
   const rows = page.data?.data ?? [];
   learnFrom(rows, known);

@@ -15,6 +15,7 @@ import {
 } from "../timeline";
 import type { StageRecord } from "../types";
 import { Empty, Failure, Folded, Head, StatusChip, Table, TaskLink, When } from "../ui";
+import { Word } from "../word";
 import { inUtc, setUtc, zoneOffset } from "../zone";
 
 const SPANS: [number, string][] = [
@@ -186,16 +187,6 @@ function Controls({ range }: { range: Range | null }) {
       </form>
       </Folded>
     </div>
-  );
-}
-
-function Word({ name, title }: { name: string; title: string }) {
-  const value = query.value.get(name) ?? "";
-  return (
-    <label class="field">
-      <span>{title}</span>
-      <input name={name} key={value} defaultValue={value} autocomplete="off" />
-    </label>
   );
 }
 
