@@ -126,7 +126,8 @@ class Dialect(Protocol):
         ...
 
     def item_of(self, column: str, index: str) -> str:
-        """An item of a JSON list of texts, by its index from 0; null if there is none."""
+        """An item of a JSON list of texts that are not empty, by its index from 0; null if there
+        is none."""
         ...
 
     def label(self, key: str) -> str:
@@ -147,7 +148,10 @@ class Dialect(Protocol):
 
 
 class Query:
-    """Builds the text of a statement and collects its values."""
+    """Builds the text of a statement and collects its values.
+
+    :param sorted_by: expressions to sort by in place of those of some columns
+    """
 
     def __init__(
         self,
@@ -158,6 +162,7 @@ class Query:
         unestimated: Container[str] = (),
         labelled: bool = False,
         implied: Mapping[str, str] | None = None,
+        sorted_by: Mapping[str, str] | None = None,
     ) -> None:
         self.values: list[Any] = []
         self._dialect = dialect
@@ -167,6 +172,7 @@ class Query:
         self._unestimated = unestimated
         self._labelled = labelled
         self._implied = implied or {}
+        self._sorted_by = sorted_by or {}
 
     def bind(self, value: Any, kind: type) -> str:
         self.values.append(value)
@@ -178,6 +184,10 @@ class Query:
         if name not in self._columns:
             raise InvalidParams(f"there is no column `{name:.100}`", field=name)
         return self._columns[name]
+
+    def _key(self, name: str) -> str:
+        """What is sorted for a column."""
+        return self._sorted_by.get(name) or self.column(name)
 
     def _kind(self, name: str) -> type:
         return self._kinds.get(name, str)
@@ -272,7 +282,7 @@ class Query:
 
     def order(self, keys: Sequence[tuple[str, bool]]) -> str:
         return ", ".join(
-            f"{self.column(name)} {'DESC' if descending else 'ASC'}{self._nulls(name)}"
+            f"{self._key(name)} {'DESC' if descending else 'ASC'}{self._nulls(name)}"
             for name, descending in keys
         )
 
@@ -290,7 +300,7 @@ class Query:
             raise InvalidParams("the cursor does not belong to this sort", field="cursor")
         either, same = [], []
         for (name, descending), value in zip(keys, values, strict=True):
-            column, kind = self.column(name), self._kinds[name]
+            column, kind = self._key(name), self._kinds[name]
             if value is None:
                 same.append(f"{column} IS NULL")
                 continue
@@ -310,7 +320,7 @@ class Query:
         if name not in self._never_null or value is None:
             return ""
         bound = self.bind(_fitting(name, self._kinds[name], value), self._kinds[name])
-        return f"{self.column(name)} {'<=' if descending else '>='} {bound} AND "
+        return f"{self._key(name)} {'<=' if descending else '>='} {bound} AND "
 
 
 def _fitting(name: str, kind: type, value: Any) -> Any:
@@ -362,7 +372,17 @@ def task_query(dialect: Dialect, never_null: Container[str] = NEVER_NULL) -> Que
         NEEDED: _NEEDED_SQL,
     }
     kinds = TASK_COLUMNS | {NEEDED: bool}
-    return Query(dialect, columns, kinds, never_null, ("method",), labelled=True, implied=_IMPLIED)
+    return Query(
+        dialect,
+        columns,
+        kinds,
+        never_null,
+        ("method",),
+        labelled=True,
+        implied=_IMPLIED,
+        # a sort reads the methods of all tasks that match, for which a join takes half the time
+        sorted_by={"method": dialect.item_of("d.methods", "t.stage")},
+    )
 
 
 def _source(*parts: str) -> str:

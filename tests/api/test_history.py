@@ -128,3 +128,31 @@ async def test_any_type_of_an_error_selects_and_sorts_what_shows_it(
         for one in whole:
             found = await call(method, conditions={"error.type": one["error"]["type"]}, **params)
             assert found["data"] == [one]
+
+
+ODD_METHODS = ['a"b', "c\\d", "Ωμέγα", "x" * 255, "a%b_c", "[0]", ",", "\u2028"]
+
+
+async def test_any_method_selects_and_sorts_its_tasks(call: Calls, executor: HandExecutor) -> None:
+    for n, method in enumerate(ODD_METHODS):
+        await call.create({"method": "_TIMER_", "params": {"timer": 0}}, method, "z", id=f"t{n}")
+        await executor.fail(await executor.take())
+        await call.until(f"t{n}", "FAILED")
+    await call.create({"method": "_TIMER_", "params": {"timer": 0}}, id="ended")
+    for order in ("method", "-method"):
+        whole = (await call("tasks.list", sort=[order], columns=["id", "method"]))["data"]
+        methods = [one["method"] for one in whole]
+        assert methods == [*sorted(ODD_METHODS, reverse=order.startswith("-")), None]
+        pages: list[object] = []
+        cursor: dict[str, object] = {}
+        for _ in whole:
+            page = await call(
+                "tasks.list", sort=[order], limit=1, columns=["id", "method"], **cursor
+            )
+            pages += page["data"]
+            cursor = {"cursor": page["cursor"]}
+        assert pages == whole
+    for n, method in enumerate(ODD_METHODS):
+        found = await call("tasks.list", conditions={"method": method, "status": "FAILED"})
+        assert [one["id"] for one in found["data"]] == [f"t{n}"]
+    assert (await call("tasks.count", conditions={"method": None})) == {"count": 1}

@@ -25,7 +25,11 @@ class PostgresDialect:
         return f"coalesce(octet_length({column}), 0)"
 
     def item_of(self, column: str, index: str) -> str:
-        return f'(({column}::json ->> {index}) COLLATE "C")'
+        # texts without escapes stand between quotes, which is found faster than JSON is read
+        escaped = f"strpos({column}, '\\') > 0"
+        read = f"{column}::json ->> {index}"
+        cut = f"nullif(split_part({column}, '\"', 2 * {index} + 2), '')"
+        return f'((CASE WHEN {escaped} THEN {read} ELSE {cut} END) COLLATE "C")'
 
     def label(self, key: str) -> str:
         return f"((d.labels ->> '{key}') COLLATE \"C\")"
