@@ -18,6 +18,7 @@ from kaiju_tasks.cli.listing import (
 )
 from kaiju_tasks.cli.output import json_option, print_json
 from kaiju_tasks.cli.remote import call
+from kaiju_tasks.cli.since import read_since, since_option
 from kaiju_tasks.cli.stage import brief_stage
 
 __all__ = ["COMMANDS", "LISTS"]
@@ -175,6 +176,7 @@ COMMANDS = Listing(
     is_flag=True,
     help="For each task, why it is not running now: what it waits for, who holds it.",
 )
+@since_option("--since", "since", "Only tasks that came to their status at this time or later.")
 @click.option("--sort", help="Comma-separated columns; `-` before a column sorts descending.")
 @page_options
 @columns_option
@@ -186,6 +188,7 @@ def list_tasks(
     where: tuple[str, ...],
     failed: bool,
     why: bool,
+    since: str | None,
     sort: str | None,
     limit: int,
     offset: int,
@@ -200,6 +203,10 @@ def list_tasks(
     listing = FAILED if failed else EXPLAINED if why else TASKS
     chosen = listing.choose(columns, as_json)
     conditions = read_choice("failed" if failed else status, app_name, group, where)
+    if since is not None and "status_change" in conditions:
+        raise Failed("--since cannot be used with --where status_change.", USAGE)
+    if since is not None:
+        conditions["status_change"] = {"ge": read_since(since)}
     params: dict[str, Any] = {"conditions": conditions, "limit": limit, "offset": offset}
     if sort is not None:
         params["sort"] = read_sort(sort)

@@ -108,6 +108,16 @@ def test_times_can_be_given_as_how_long_ago(monkeypatch: pytest.MonkeyPatch) -> 
             read_span(text, "--step")
 
 
+def test_since_selects_tasks_by_when_they_came_to_their_status(shell: Shell) -> None:
+    shell.run("task", "create", "--method", "do.fail", "--set", "id=t", "--watch")
+    failed = ("task", "list", "--failed", "--since")
+    assert [one["id"] for one in shell.json(*failed, "1h")["data"]] == ["t"]
+    assert shell.json(*failed, "2100-01-01")["count"] == 0
+    both = shell.run(*failed, "1h", "--where", "status_change>0")
+    said = "--since cannot be used with --where status_change.\n"
+    assert (both.returncode, both.stderr) == (2, said)
+
+
 def test_since_selects_audit_records_and_runs(shell: Shell) -> None:
     shell.run("task", "create", "--method", "do.echo", "--set", "id=a", "--watch")
     shell.run("task", "update", "a", "priority=1")
