@@ -87,7 +87,7 @@ function Charts({ stats, marks }: Known) {
       />
       <Chart
         {...shared}
-        title={total(queued) ? `In each interval, 95 % waited at most ${duration(longest(queued))} for an executor` : "No run has waited"}
+        title={total(queued) ? `In each interval, 95 % waited at most ${duration(longest(queued))}` : "No run has waited"}
         bars={[["bar-queued", seconds(queued)]]}
       />
       <Chart

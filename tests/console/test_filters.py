@@ -177,6 +177,15 @@ async def test_columns_are_moved(url: str, client: Client, page: Page) -> None:
     await expect(left).to_be_disabled()
     await page.keyboard.press("Enter")
     await expect(heads).to_have_text(["Status", "Task", "Since", "Group", "Stage"])
+    right = page.get_by_role("button", name="Move Since to the right")
+    await right.focus()
+    for now in (["Group", "Since", "Stage"], ["Group", "Stage", "Since"]):
+        await page.keyboard.press("Enter")
+        await expect(heads).to_have_text(["Status", "Task", *now])
+        await expect(right).to_be_focused()
+    await expect(right).to_have_attribute("aria-disabled", "true")
+    await left.click()
+    await left.click()
     await expect(page).to_have_url(re.compile("columns=since%2Cgroup%2Cstage"))
 
 

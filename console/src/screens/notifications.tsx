@@ -43,17 +43,17 @@ function NotificationList() {
         <Empty title="There are no notifications.">A task with notify creates one when its run ends.</Empty>
       ) : null}
       {list.data?.data.length ? (
-        <Table label="Notifications" heads={["Status", "Message", "When", "Actions"]}>
+        <Table label="Notifications" kind="stack" heads={["Status", "Message", "When", "Actions"]}>
           {list.data.data.map((one) => (
             <tr key={one.id}>
-              <td>
+              <td class="status">
                 <StatusChip status={one.status} />
               </td>
               <td class="what">
                 <TaskLink id={one.task_id} />
                 <span class="line">{one.message}</span>
               </td>
-              <td class="nowrap">
+              <td class="nowrap since">
                 <When at={Date.parse(one.created) / 1000} />
               </td>
               <td>

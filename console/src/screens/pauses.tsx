@@ -67,18 +67,19 @@ function PauseList() {
       {list.data?.length ? (
         <Table
           label="Pauses"
+          kind="stack"
           heads={["State", "What it holds", ["Tasks", "number"], "Reason", "By", "Until", "Actions"]}
         >
           {list.data.map((pause) => (
             <tr key={pause.id}>
-              <td class="nowrap">
+              <td class="status">
                 {pause.active ? <span class="strong">active</span> : "inactive"}
               </td>
               <td class="what">{heldBy(pause)}</td>
-              <td class="number">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
-              <td class="what">{pause.reason}</td>
-              <td>{pause.author ?? "–"}</td>
-              <td class="nowrap">
+              <td class="number chosen" data-title="Tasks">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
+              <td class="break chosen" data-title="Reason">{pause.reason}</td>
+              <td class="chosen" data-title="By">{pause.author ?? "–"}</td>
+              <td class="nowrap chosen" data-title="Until">
                 {pause.cron ? `${pause.cron}, for ${duration(Number(pause.duration))}` : <When at={pause.until} />}
               </td>
               <td>
@@ -141,7 +142,6 @@ function AddPause({ reload }: { reload: () => void }) {
   return (
     <details class="card" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Add a pause</summary>
-      <p class="muted">A task is held if it matches all that you give: the stream, the group, the method of its next stage.</p>
       <form
         class="row wrap bottom"
         onInput={(event) => setScope(scopeOf(new FormData(event.currentTarget)))}
@@ -150,6 +150,9 @@ function AddPause({ reload }: { reload: () => void }) {
           void add(event.currentTarget);
         }}
       >
+        <p class="muted" style={{ flexBasis: "100%" }}>
+          A task is held if it matches all that you give: the stream, the group, the method of its next stage.
+        </p>
         <label class="field grow">
           <span>Reason</span>
           <input name="reason" required maxLength={4096} />

@@ -86,7 +86,7 @@ function Filters() {
         ))}
       </div>
       <form
-        class="row wrap"
+        class="row wrap bottom"
         role="search"
         aria-label="Filter runs"
         onSubmit={(event) => {

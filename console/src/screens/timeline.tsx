@@ -156,7 +156,7 @@ function Controls({ range }: { range: Range | null }) {
       </div>
       <Folded title="Lanes and filters" open={params.has("q") || params.has("app_name")}>
       <form
-        class="row wrap"
+        class="row wrap bottom"
         role="search"
         aria-label="Filter the timeline"
         onSubmit={(event) => {
