@@ -1,7 +1,5 @@
-"""The executor for Node: large results, and kills of it, of the library's and of managers."""
+"""Large results, with the executor for Node and with that of the library."""
 
-import os
-from random import Random
 from typing import Any
 
 import pytest
@@ -9,15 +7,13 @@ import pytest
 from tests.support.node import FETCHER, find_node
 from tests.support.processes import ROOT, Processes, RunningProcess
 from tests.support.wait import wait_until
-from tests.system.fleet import PATIENT, Fleet, ManagerProcess, command, ended, history, outcomes
+from tests.system.fleet import Fleet, ManagerProcess, command, ended, history, outcomes
 
 SAMPLES = "kaiju_tasks.samples:executor"
 PROGRAM = ROOT / "examples" / "executors" / "node" / "executor.mjs"
 LARGE = 1024 * 1024 - 1024
 RESULTS = 15
 PATIENCE_SECONDS = 120.0
-TASKS, KILLS = (int(os.environ.get(name, few)) for name, few in (("TASKS", 150), ("KILLS", 12)))
-STAGES = 4
 Json = dict[str, Any]
 
 
@@ -91,62 +87,3 @@ async def test_more_results_than_a_run_may_have_are_an_error(
     assert (done["status"], done["stage"]) == ("FAILED", 16)
     assert done["error"]["type"] == "result_too_large"
     assert "the results of the run would exceed 16777216 bytes" in done["error"]["message"]
-
-
-async def test_no_result_is_lost_or_wrong_while_both_kinds_and_managers_are_killed(
-    team: Fleet, processes: Processes
-) -> None:
-    """Each stage that began again is accounted for by an attempt that was lost or given back."""
-    team.commands = SAMPLES
-    team.settings = PATIENT
-    managers = [await team.manager() for _ in range(2)]
-    python = [team.start_executor(*managers).process for _ in range(2)]
-    node = [start_node(processes, *reversed(managers)) for _ in range(2)]
-    await active(team, managers[0], 4)
-    client = team.client(managers[0], retry_seconds=PATIENCE_SECONDS)
-    tasks = [
-        task(
-            f"t{number}",
-            command("do.echo", data=number),
-            command("do.sleep", seconds=0.05),
-            command("do.echo", data=["[0]", "[id]"]),
-            {
-                **command("do.echo", data="[2]"),
-                "condition": {"0": -1} if number % 2 else {"0": number},
-            },
-        )
-        for number in range(TASKS)
-    ]
-    for one in tasks:
-        await client.tasks.create(one)
-    dice = Random(3)
-    for kill in range(KILLS):
-        kind = kill % 3
-        if kind == 0:
-            await _kill_manager(team, managers, dice.randrange(2))
-        elif kind == 1:
-            _killed(python, dice)
-            python.append(team.start_executor(*managers).process)
-        else:
-            _killed(node, dice)
-            node.append(start_node(processes, *managers))
-    for number in range(TASKS):
-        done = await ended(client, f"t{number}", PATIENCE_SECONDS)
-        assert done["status"] == "FINISHED", done["error"]
-        read = [number, f"t{number}"]
-        assert done["result"] == [number, 0.05, read, None if number % 2 else read]
-        records = await history(client, done)
-        for stage in range(STAGES):
-            (*others, last) = outcomes(records, stage)
-            assert last in ("FINISHED", "SKIPPED")
-            assert set(others) <= {"LOST", "RELEASED"}
-
-
-async def _kill_manager(team: Fleet, managers: list[ManagerProcess], number: int) -> None:
-    managers[number].process.kill()
-    managers[number] = await team.again(managers[number])
-
-
-def _killed(executors: list[RunningProcess], dice: Random) -> None:
-    executor = executors.pop(dice.randrange(len(executors)))
-    executor.kill()
