@@ -1,11 +1,13 @@
 """Gives a command access to its stage: ids, deadline, progress, logging and tasks."""
 
+import math
 from typing import Any, Protocol
 
 __all__ = ["Context", "ContextBridge", "StageInfo", "Stopped"]
 
 import msgspec
 
+from kaiju_tasks.executor.log_fields import plain_text
 from kaiju_tasks.executor.stage_tasks import StageTasks
 
 
@@ -149,9 +151,14 @@ class Context:
         :param done: the number of completed units
         :param total: the total number of units, if known
         :param message: a short text for people
+        :raises ValueError: a number is not finite
         :raises Stopped: the stage has been stopped, and in a batch all its stages
         """
-        self._bridge.progress(done, total, message)
+        for name, number in (("done", done), ("total", total)):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"`{name}` must be a finite number, not {number}")
+        text = None if message is None else plain_text(message)
+        self._bridge.progress(done, total, text)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
         """Write a log line with the task, the job and the stage.

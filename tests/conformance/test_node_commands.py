@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from kaiju_tasks.conformance.peer import Json, Manager, Server
+from tests.support.http_server import http_server
 from tests.support.node import FETCHER, find_node
 from tests.support.processes import ROOT
 
@@ -76,6 +78,41 @@ async def test_the_manager_says_how_much_time_the_run_has_left(tmp_path: Path) -
         report = await ended(manager, method="long")
         assert report["error"]["type"] == "exec_timeout"
         assert report["seconds"] < 100
+
+
+@pytest.mark.parametrize("program", ["node", "minimal"])
+@pytest.mark.parametrize("status", [401, 403, 503])
+async def test_a_refused_token_ends_the_process_and_an_outage_does_not(
+    program: str, status: int
+) -> None:
+    with FETCHER.alone():
+        node = find_node()
+    asked = asyncio.Semaphore(0)
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.release()
+        return web.Response(status=status)
+
+    async with http_server(refuse) as url:
+        process = await asyncio.create_subprocess_exec(
+            *node.with_websocket,
+            str(ROOT / "examples" / "executors" / program / "executor.mjs"),
+            env={**os.environ, "KAIJU_URL": url, "KAIJU_TOKEN": "kt_e_x"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            if status == 503:
+                for _ in range(5):
+                    await asyncio.wait_for(asked.acquire(), 60)
+                assert process.returncode is None
+            else:
+                _, said = await asyncio.wait_for(process.communicate(), 60)
+                assert process.returncode == 77
+                assert b"refuses the token" in said
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
 
 @pytest.mark.parametrize("method", ["constructor", "toString", "__proto__", "other"])

@@ -17,7 +17,7 @@ NOT_RUN = {
     "api": 1,
     "benchmarks": 2,
     "events": 3,
-    "executors": 3,
+    "executors": 5,
     "operations": 1,
     "performance": 3,
     "quickstart": 1,

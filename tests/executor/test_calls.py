@@ -28,6 +28,11 @@ def name(ctx: Context) -> Any:
     return threading.current_thread().name
 
 
+@executor.command("odd")
+def odd(done: str, message: str | None, ctx: Context) -> None:
+    ctx.progress(float(done), 2, None if message is None else message + "\ud83d")
+
+
 @executor.command("block")
 def block(gate: str) -> str:
     begun.release()
@@ -84,6 +89,17 @@ async def test_a_def_runs_in_a_thread_and_says_its_progress(rig):
     report = await done(rig, "name")
     assert result_of(report).startswith("kaiju-command-")
     assert result_of(rig.manager.reports[0]) == {"done": 1, "total": 2, "message": "half"}
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+async def test_progress_that_is_no_number_is_an_error_of_the_command(rig, number):
+    report = await done(rig, "odd", done=number, message=None)
+    assert "`done` must be a finite number" in report.error.message
+
+
+async def test_progress_may_have_any_text(rig):
+    await done(rig, "odd", done="1", message="half")
+    assert result_of(rig.manager.reports[0])["message"] == "half?"
 
 
 async def test_a_thread_past_its_deadline_is_reported_at_once_and_keeps_its_slot(rig):

@@ -25,7 +25,8 @@ let answer, answered = new Promise((done) => (answer = done)); // resolved when 
 async function connection() {
   const ws = (socket = new WebSocket(url, { headers })), ended = new Promise((done) => (end = done));
   const late = setTimeout(end, 1000 * (patience = Math.min(2 * patience, 10)));
-  ws.onopen = () => ws === socket && keep(ws, late);
+  let opened = false;
+  ws.onopen = () => (opened = true) && ws === socket && keep(ws, late);
   ws.onmessage = ({ data }) => ws === socket && take(JSON.parse(data));
   ws.onclose = ws.onerror = end;
   await ended;
@@ -35,6 +36,12 @@ async function connection() {
   for (const call of calls.values()) call.answer({});
   calls.clear();
   for (const [key, task] of tasks) if (task.exclusive) drop(key); // under `concurrency`: it begins elsewhere
+  if (!opened) look(); // WebSocket does not say why it was refused
+}
+
+async function look() {
+  const asked = await fetch(url.replace(/^ws/, "http"), { headers, signal: AbortSignal.timeout(5000) }).catch(() => null);
+  if ([401, 403].includes(asked?.status)) console.error(`${url} refuses the token`), process.exit(77);
 }
 
 async function keep(ws, late) { // connect, then keep the leases

@@ -47,6 +47,8 @@ export class Executor {
   #pingedAt = 0;
   #pausedUntil = 0;
   #patience = 1;
+  #turn = 0;
+  #said = "";
 
   /** commands: { method: { run(params, context), params: JSON Schema, doc } } */
   constructor({ urls, token, streams, commands, capacity = 16, data = {} }) {
@@ -61,10 +63,10 @@ export class Executor {
   async run() {
     for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => this.stop());
     this.#tick();
-    for (let number = 0, pause = 0.1; ; number++) {
+    for (let pause = 0.1; ; this.#turn++) {
       const began = now();
       this.#worked = false;
-      await this.#serve(this.urls[number % this.urls.length]);
+      await this.#serve(this.urls[this.#turn % this.urls.length]);
       const good = this.#worked || now() - began > 10;
       pause = good ? 0.1 : Math.min(2 * pause, 5, this.#terms.lease_seconds / 4, this.#terms.reconnect_grace / 4);
       await sleep(pause * (0.5 + Math.random() / 2));
@@ -75,14 +77,16 @@ export class Executor {
 
   #serve(url) {
     return new Promise((done) => {
-      const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
-      const socket = (this.#socket = new WebSocket(url.replace(/^http/, "ws").replace(/\/$/, "") + "/rpc", { headers }));
+      const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {}, place = url.replace(/\/$/, "") + "/rpc";
+      const socket = (this.#socket = new WebSocket(place.replace(/^http/, "ws"), { headers }));
+      let opened = false;
       const limit = setTimeout(() => this.#end(), 1000 * this.#patience);
       this.#patience = Math.min(2 * this.#patience, 10);
       this.#end = (code) => { // at once: a manager that is gone does not answer the close
         this.#end = () => {};
         clearTimeout(limit);
         if (this.#connected) this.#closedAt = now();
+        if (!opened) this.#unreachable(place.replace(/^ws/, "http"), headers);
         this.#connected = false;
         socket.close();
         for (const call of this.#pending.values()) call.answer({ lost: true, code });
@@ -90,11 +94,21 @@ export class Executor {
         done();
       };
       const own = (react) => (event) => socket === this.#socket && react(event);
-      socket.onopen = own(() => this.#connect(limit));
+      socket.onopen = own(() => {
+        opened = true;
+        this.#connect(limit);
+      });
       socket.onmessage = own((event) => this.#take(JSON.parse(event.data)));
       socket.onclose = own((event) => this.#end(event.code));
       socket.onerror = own(() => this.#end());
     });
+  }
+
+  /** WebSocket does not say why it was refused. */
+  async #unreachable(place, headers) {
+    const answer = await fetch(place, { headers, signal: AbortSignal.timeout(5000) }).catch(() => null);
+    if ([401, 403].includes(answer?.status)) this.#exit(77, `${place} refuses the token: HTTP status ${answer.status}`);
+    if (!this.#connected) this.#say(`${place} cannot be reached; trying again`);
   }
 
   #call(method, params) {
@@ -118,10 +132,14 @@ export class Executor {
     });
     if (answer.error && [401, 403].includes(answer.error.code)) this.#exit(77, answer.error.message);
     if (answer.error?.data?.field === "protocol") this.#exit(77, answer.error.message);
-    if (!answer.result?.fill) return this.#end(); // an error, or a manager that is too old: try the next one
+    if (!answer.result?.fill) { // try the next one
+      this.#say(answer.error?.message ?? "the manager is too old to fill templates");
+      return this.#end();
+    }
     clearTimeout(limit);
     this.#terms = answer.result;
     this.#connected = true;
+    this.#say(`connected to manager ${answer.result.manager_id} at ${this.urls[this.#turn % this.urls.length]}`);
     this.#patience = Math.max(0.1, answer.result.reconnect_grace / 4);
     for (const lease of answer.result.revoked) this.#revoke(lease);
     this.#heard(sent, answer.result);
@@ -393,6 +411,11 @@ export class Executor {
 
   async #until(done, seconds) {
     for (const end = now() + seconds; !done() && now() < end; ) await sleep(0.02);
+  }
+
+  /** For people; the same line only once in a row. */
+  #say(text) {
+    if (text !== this.#said) console.error((this.#said = text));
   }
 
   #exit(code, message) {

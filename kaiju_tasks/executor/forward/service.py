@@ -32,7 +32,6 @@ from kaiju_tasks.executor.forward.headers import Headers
 from kaiju_tasks.executor.forward.masking import masked
 from kaiju_tasks.executor.forward.parts import Splitter, splitter
 from kaiju_tasks.executor.offer import Offer
-from kaiju_tasks.executor.results import Unencodable
 from kaiju_tasks.executor.rpc_failures import ServiceAway, failure
 from kaiju_tasks.version import __version__
 
@@ -52,9 +51,9 @@ LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 30.0
 """The waits between two questions about work that the service has accepted."""
 LOOK_SECONDS_MIN = 0.1
 """The shortest wait, also after `Retry-After: 0`."""
-KEEPALIVE_SECONDS = 2.0
-"""Below the 5 seconds after which Node closes an idle connection: a request on a connection that
-is just being closed is lost."""
+KEEPALIVE_SECONDS = 1.0
+"""Below the 2 seconds after which gunicorn closes an idle connection, and the 5 of Node: a request
+on a connection that is just being closed is lost."""
 
 
 @contextlib.asynccontextmanager
@@ -297,7 +296,7 @@ class Service:
         params = value.get("params")
         try:
             self._notified(ctx, value["method"], params if isinstance(params, dict) else {})
-        except (TypeError, ValueError, KeyError, OverflowError, Unencodable) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             logger.warning("the service sent a wrong notification: %s", self._text(repr(error)))
         return True
 
