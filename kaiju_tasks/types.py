@@ -1447,7 +1447,9 @@ class StreamInfo(Struct, kw_only=True):
     :param wait_p50: seconds for which half of the last runs waited for an executor, at most; null
         without runs
     :param wait_p95: the same for 95 % of them
-    :param runs: number of these runs: those of the last hour, at most 5,000 of all streams together
+    :param runs: number of these runs: those of the last hour, at most 5,000 of all streams
+        together; if no run of a stream is among these, all that began in the last hour, whose waits
+        are then estimated from the statistics
     """
 
     app_name: str

@@ -9,7 +9,7 @@ from kaiju_tasks.cron import parse_time
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.retention import STATS_KEPT_SECONDS
-from kaiju_tasks.manager.stats import seconds_of
+from kaiju_tasks.manager.stats import bucket_percentile
 from kaiju_tasks.rights import Sight, access
 from kaiju_tasks.store.base import HOUR, MINUTE, StatRow
 from kaiju_tasks.types import StatName, StatPoint, Stats, StatSeries
@@ -87,17 +87,5 @@ def _point(at: int, rows: Sequence[StatRow]) -> StatPoint:
     if not count or rows[0].bucket < 0:
         return StatPoint(at, count)
     mean = sum(row.total for row in rows) / count
-    return StatPoint(at, count, mean, *(_percentile(rows, count * q) for q in (0.5, 0.95, 0.99)))
-
-
-def _percentile(rows: Sequence[StatRow], wanted: float) -> float:
-    """The duration that `wanted` of the counted ones do not exceed.
-
-    :param rows: in the order of their buckets
-    """
-    passed = 0
-    for row in rows:
-        if passed + row.count >= wanted:
-            return seconds_of(row.bucket - 1 + (wanted - passed) / row.count)
-        passed += row.count
-    return seconds_of(rows[-1].bucket)
+    counts = [(row.bucket, row.count) for row in rows]
+    return StatPoint(at, count, mean, *(bucket_percentile(counts, q) for q in (0.5, 0.95, 0.99)))

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.stats import bucket_percentile
 from kaiju_tasks.rights import access
-from kaiju_tasks.store.base import ExecutorRow, StreamCount
-from kaiju_tasks.types import ExecutorStatus, StreamInfo
+from kaiju_tasks.store.base import MINUTE, ExecutorRow, StreamCount
+from kaiju_tasks.types import ExecutorStatus, StatName, StreamInfo
 
 RECENT_SECONDS = 3600.0
 RECENT_RUNS = 5_000
@@ -25,7 +27,8 @@ class StreamsApi:
         """List the streams by name: their tasks, their executors, and how long runs waited.
 
         A stream is listed if it has a task that is neither IDLE nor ended, an executor, or a run
-        among those that are measured.
+        among those that are measured. Of other streams, the waits of the last hour are estimated
+        from the statistics.
         """
         sight = seen_by(caller, access.READ_STREAMS)
         since = await self._store.now() - RECENT_SECONDS
@@ -40,20 +43,57 @@ class StreamsApi:
             if executor.status is ExecutorStatus.ACTIVE:
                 for app_name in filter(sight.sees_stream, executor.app_names):
                     serving.setdefault(app_name, []).append(executor)
+        names = sorted({*waits, *counts, *serving})
+        measured = {name: _measured(found) for name, found in waits.items()}
+        if waits.keys() != set(names):
+            measured = await self._estimated(since) | measured
         return [
-            _info(name, counts.get(name, ()), serving.get(name, ()), waits.get(name, ()))
-            for name in sorted({*waits, *counts, *serving})
+            _info(name, counts.get(name, ()), serving.get(name, ()), measured.get(name, NO_WAITS))
+            for name in names
         ]
+
+    async def _estimated(self, since: float) -> "dict[str, _Waits]":
+        """The waits in all streams since a time, as the managers have counted them."""
+        buckets: dict[str, list_[tuple[int, int]]] = {}
+        first = int(since // MINUTE) * MINUTE
+        for app_name, bucket, count in await self._store.stat_durations(
+            StatName.QUEUE_SECONDS, first
+        ):
+            buckets.setdefault(app_name, []).append((bucket, count))
+        return {
+            name: _Waits(
+                sum(count for _, count in found),
+                bucket_percentile(found, 0.5),
+                bucket_percentile(found, 0.95),
+            )
+            for name, found in buckets.items()
+        }
 
 
 list_ = list
+
+
+class _Waits(NamedTuple):
+    """How long some runs have waited for an executor, in seconds."""
+
+    runs: int
+    p50: float | None
+    p95: float | None
+
+
+NO_WAITS = _Waits(0, None, None)
+
+
+def _measured(waits: Sequence[float]) -> _Waits:
+    ordered = sorted(waits)
+    return _Waits(len(ordered), percentile(ordered, 0.5), percentile(ordered, 0.95))
 
 
 def _info(
     app_name: str,
     counts: Sequence[StreamCount],
     executors: Sequence[ExecutorRow],
-    waits: Sequence[float],
+    waits: _Waits,
 ) -> StreamInfo:
     number = {one.what: one.tasks for one in counts}
     oldest = [one.oldest for one in counts if one.oldest is not None]
@@ -62,7 +102,6 @@ def _info(
         if one.what.startswith(HELD):
             reason = one.what.removeprefix(HELD) or "other"
             held[reason] = held.get(reason, 0) + one.tasks
-    ordered = sorted(waits)
     suspect = number.get("suspect", 0)
     return StreamInfo(
         app_name=app_name,
@@ -75,9 +114,9 @@ def _info(
         executors=len(executors),
         capacity=sum(one.capacity for one in executors),
         free=sum(max(0, one.capacity - one.running) for one in executors),
-        wait_p50=percentile(ordered, 0.5),
-        wait_p95=percentile(ordered, 0.95),
-        runs=len(ordered),
+        wait_p50=waits.p50,
+        wait_p95=waits.p95,
+        runs=waits.runs,
     )
 
 

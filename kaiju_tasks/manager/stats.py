@@ -175,6 +175,20 @@ def bucket_of(seconds: float) -> int:
     return bisect_left(_ENDS, seconds)
 
 
+def bucket_percentile(counts: Sequence[tuple[int, int]], part: float) -> float:
+    """The duration that a part of the counted ones do not exceed, estimated from their buckets.
+
+    :param counts: buckets in their order, and the counts of durations in them; at least one
+    :param part: more than 0, at most 1
+    """
+    wanted, passed = sum(count for _, count in counts) * part, 0
+    for bucket, count in counts:
+        if passed + count >= wanted:
+            return seconds_of(bucket - 1 + (wanted - passed) / count)
+        passed += count
+    return seconds_of(counts[-1][0])
+
+
 def seconds_of(bucket: float) -> float:
     """The greatest duration of a bucket, or a duration inside it if it is no whole number."""
     return float(LEAST_SECONDS * 2 ** (bucket / 2))

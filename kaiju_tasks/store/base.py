@@ -1042,6 +1042,13 @@ class Store(Protocol):
         """
         ...
 
+    async def stat_durations(self, name: str, since: int) -> list[tuple[str, int, int]]:
+        """The counts of durations since a minute: stream, bucket and count, in this order.
+
+        :param since: UNIX seconds, a multiple of MINUTE
+        """
+        ...
+
     async def stat_streams(self, step: int, start: int, end: int) -> list[str]:
         """The streams that have counts of a time; see `stats`."""
         ...

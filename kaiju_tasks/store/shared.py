@@ -227,6 +227,9 @@ class SharedStore(ABC):
         rows = json.dumps([astuple(one) for one in counts])
         await self._change("add_stats", rows, manager_id)
 
+    async def stat_durations(self, name: str, since: int) -> list[tuple[str, int, int]]:
+        return [tuple(row) for row in await self._read("stat_durations", name, since, asked=True)]
+
     async def stats(
         self,
         step: int,

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaiju_tasks.api import streams
 from kaiju_tasks.api.streams import percentile
 from kaiju_tasks.rights import Kind
 from tests.api.test_rights import as_
@@ -25,19 +26,41 @@ async def test_a_stream_has_its_tasks_by_what_they_do(call: Calls, executor: Han
         await call.create("work", id=id, app_name="mail")
     await call.create("work", id="ready", app_name="other")
     await call.until("waits", "WAITING")
-    streams = {one["app_name"]: one for one in await call("streams.list")}
-    assert sorted(streams) == ["default", "mail", "other"]
-    default = streams["default"]
+    listed = {one["app_name"]: one for one in await call("streams.list")}
+    assert sorted(listed) == ["default", "mail", "other"]
+    default = listed["default"]
     assert (default["running"], default["waiting"], default["held"]) == (1, 1, {"operator": 1})
     assert (default["executors"], default["capacity"], default["free"]) == (1, 10, 9)
     assert default["runs"] == 1
     assert 0 <= default["wait_p50"] == default["wait_p95"]
-    mail = streams["mail"]
+    mail = listed["mail"]
     assert (mail["ready"], mail["held"], mail["executors"]) == (0, {"paused": 2}, 0)
     assert (mail["wait_p50"], mail["runs"]) == (None, 0)
-    other = streams["other"]
+    other = listed["other"]
     queued_at = (await call.get("ready"))["queued_at"]
     assert (other["ready"], other["oldest_ready"], other["suspect"]) == (1, queued_at, 0)
+
+
+async def test_a_quiet_stream_has_its_waits_beside_a_busy_one(
+    call: Calls, executor: HandExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await call.create("work", id="quiet")
+    await executor.finish(await executor.take())
+    busy = HandExecutor(call.manager, "busy")
+    await busy.connect(app="busy")
+    for n in range(3):
+        await call.create("work", id=f"b{n}", app_name="busy")
+        await busy.finish(await busy.take())
+    await call.manager.stats.write()
+    exact = {one["app_name"]: one for one in await call("streams.list")}["default"]
+    monkeypatch.setattr(streams, "RECENT_RUNS", 2)
+    found = {one["app_name"]: one for one in await call("streams.list")}
+    assert (found["busy"]["runs"], found["default"]["runs"]) == (2, 1)
+    least, most = exact["wait_p50"] / 1.42, max(0.001, 1.42 * exact["wait_p50"])
+    assert least <= found["default"]["wait_p50"] <= found["default"]["wait_p95"] <= most
+    viewer = await as_(call, "vic", Kind.VIEWER, streams=("default",))
+    (seen,) = await viewer("streams.list")
+    assert seen == found["default"]
 
 
 async def test_disabled_and_full_tasks_are_held_with_their_reason(
@@ -52,8 +75,8 @@ async def test_disabled_and_full_tasks_are_held_with_their_reason(
     full, disabled = {"concurrency": 2}, {"disabled": 1}
 
     async def are_held() -> bool:
-        streams = {one["app_name"]: one["held"] for one in await call("streams.list")}
-        return (streams["default"], streams["other"]) == (full, disabled)
+        held = {one["app_name"]: one["held"] for one in await call("streams.list")}
+        return (held["default"], held["other"]) == (full, disabled)
 
     await wait_until(are_held, "the scheduler has found that the key is full")
 

@@ -149,6 +149,7 @@ OTHERS: dict[str, Statement] = {
         SQL["stats"],
         [60, 0, 21_600, 600, _json(["runs.failed", "stages.seconds"]), _json(["app7"])],
     ),
+    "waits of an hour": (SQL["stat_durations"], ["stages.seconds", 86_400]),
     "streams of the stats of an hour": (SQL["stat_streams"], [60, 0, 3600]),
     "schedules by their next run": queries.indexed_page(
         DIALECT,
@@ -195,6 +196,7 @@ OTHER_INDEXES = {
     "marks of a stream": "marks_at",
     "stats of an hour": "stats_name",
     "stats of hours and a stream": "stats_name",
+    "waits of an hour": "stats_name",
     "streams of the stats of an hour": "stats_pkey",
     "schedules by their next run": "tasks_next_run",
     "coming fires": "tasks_next_run",

@@ -1167,6 +1167,11 @@ ORDER BY 1, 2, 3
 SELECT DISTINCT app_name FROM stats
 WHERE step = $1::bigint AND at >= $2::bigint AND at < $3::bigint
 
+-- name: stat_durations
+-- Add up the durations since a minute, by stream and bucket.
+SELECT app_name, bucket, sum(count)::bigint FROM stats
+WHERE step = 60 AND name = $1::text AND at >= $2::bigint GROUP BY 1, 2 ORDER BY 1, 2
+
 -- name: prune_stats
 -- Delete the counts of minutes or hours before a time.
 DELETE FROM stats WHERE ctid = ANY (ARRAY(

@@ -904,6 +904,11 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 -- Read the streams that have counts of a time.
 SELECT DISTINCT app_name FROM stats WHERE step = ?1 AND at >= ?2 AND at < ?3
 
+-- name: stat_durations
+-- Add up the durations since a minute, by stream and bucket.
+SELECT app_name, bucket, sum(count) FROM stats
+WHERE step = 60 AND name = ?1 AND at >= ?2 GROUP BY 1, 2 ORDER BY 1, 2
+
 -- name: prune_stats
 -- Delete the counts of minutes or hours before a time.
 DELETE FROM stats WHERE (step, at, app_name, name, bucket, manager_id) IN (
