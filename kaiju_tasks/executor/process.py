@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from random import Random
 
 from kaiju_tasks.address import WEBSOCKET_SCHEMES, TokenSource, check_private, read_url
+from kaiju_tasks.executor.announcement import fitting
 from kaiju_tasks.executor.clock import Clock, SystemClock
 from kaiju_tasks.executor.lifespans import lifespans
 from kaiju_tasks.executor.link import Link, Orphaned
@@ -280,8 +281,10 @@ def _version(executors: Sequence[Executor]) -> str:
 
 def _commands(executors: Sequence[Executor]) -> list[CommandInfo]:
     one_stream = len(executors) == 1
-    return [
-        info
-        for executor in executors
-        for info in executor.announced(None if one_stream else executor.app_name)
-    ]
+    return fitting(
+        [
+            info
+            for executor in executors
+            for info in executor.announced(None if one_stream else executor.app_name)
+        ]
+    )

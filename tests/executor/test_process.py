@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -85,6 +85,28 @@ async def test_it_serves_over_a_real_websocket(manager, embed):
     manager.run(assignment(command("echo", params={"data": "ü"}), command("echo")))
     await wait_until(outcomes(manager, 2), "both stages end")
     assert result_of(manager.reports[0]) == "ü"
+
+
+async def test_what_is_too_large_to_announce_does_not_keep_it_from_connecting(
+    manager, embed, caplog
+):
+    large = Executor("app")
+    for number in range(200):
+
+        def one(value: str) -> None:
+            """Take a value."""
+
+        values = tuple(f"{number:03}-{value:060}" for value in range(600))
+        one.__annotations__["value"] = Literal.__getitem__(values)
+        large.command(f"m{number}")(one)
+    await embed(large)
+    [connect] = manager.methods("manager.connect")
+    announced = connect["commands"]
+    assert [one["method"] for one in announced] == [f"m{number}" for number in range(200)]
+    assert {one["doc"] for one in announced} == {"Take a value."}
+    assert 0 < sum("params" in one for one in announced) < 200
+    assert len(json.dumps(announced)) < 5 * 1024 * 1024
+    assert "commands (m0, m1, m2, …) are not announced" in caplog.text
 
 
 async def test_it_survives_a_cut_connection(manager, server, embed):
