@@ -16,6 +16,7 @@ KaijuError
 ├── TooLarge              413
 ├── TooManyRequests       429
 │   ├── TooSlow                 a subscriber of events was dropped
+│   ├── QuotaExceeded           a principal has reached a quota
 │   └── TooManyTasks            a run has set too many tasks going, or too deep a family
 └── Unavailable           503   the database cannot be reached, or the manager is stopping
     └── NotAManager             what answers there is no manager: the URL is wrong
@@ -37,6 +38,7 @@ __all__ = [
     "NotAManager",
     "NotFound",
     "ParseError",
+    "QuotaExceeded",
     "SettingsError",
     "StaleLease",
     "TemplateError",
@@ -224,6 +226,30 @@ class TooSlow(TooManyRequests):
     """Events came faster than they were read: the subscription has ended."""
 
     type = "too_slow"
+
+
+class QuotaExceeded(TooManyRequests):
+    """A principal has reached a quota.
+
+    :param quota: its name: `open_tasks`, `creates_per_second` or `pauses`
+    :param limit: the quota
+    :param used: how much of it is used
+    :param retry_after: seconds after which there is room; None if that depends on something else
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota: str,
+        limit: float,
+        used: float,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, quota=quota, limit=limit, used=used)
+        self.retry_after = retry_after
+        if retry_after is not None:
+            self.data["retry_after"] = retry_after
 
 
 class TooManyTasks(TooManyRequests):

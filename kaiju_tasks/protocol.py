@@ -502,8 +502,8 @@ class DeclareParams(Struct):
 class DeclaredState(StrEnum):
     """created, replaced: the task is now as it was declared; unchanged: it was before. older: one
     with a newer version stays; differs: it was changed, or declared otherwise with the same
-    version, and stays; busy: it changes only when its open run has ended; refused: it cannot be
-    declared."""
+    version, and stays; busy: it changes only when its open run has ended, or its owner creates
+    tasks too fast; refused: it cannot be declared."""
 
     CREATED = "created"
     REPLACED = "replaced"

@@ -252,6 +252,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 20_000
 
+    max_open_tasks: Annotated[
+        int,
+        _range(
+            0,
+            1_000_000_000,
+            "tasks",
+            "The most tasks of one principal that have not ended; 0 is no limit. Administrators "
+            "have none.",
+        ),
+    ] = 100_000
+    max_creates_per_second: Annotated[
+        float,
+        _range(
+            0,
+            1_000_000,
+            "tasks",
+            "The most tasks that one principal creates in a second, as the average of ten; 0 is no "
+            "limit. Administrators have none.",
+        ),
+    ] = 0.0
+    max_pauses: Annotated[
+        int,
+        _range(
+            0,
+            1_000_000_000,
+            "pauses",
+            "The most pauses that one principal has added; 0 is no limit. Administrators have "
+            "none.",
+        ),
+    ] = 1000
+
     webhook_timeout: Annotated[
         float,
         _range(0.1, 300, "seconds", "The time that the receiver of a webhook has to answer."),

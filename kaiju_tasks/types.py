@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, fi
 
 from kaiju_tasks.described import DescribedAs
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.rights import Kind, Scope
+from kaiju_tasks.rights import Kind, Quotas, Scope
 
 __all__ = [
     "BulkCall",
@@ -188,6 +188,7 @@ class ErrorType(StrEnum):
     STAGE_TIMEOUT = "stage_timeout"
     EXEC_TIMEOUT = "exec_timeout"
     CHILD_FAILED = "child_failed"
+    TOO_MANY_REQUESTS = "too_many_requests"
     TOO_MANY_TASKS = "too_many_tasks"
     ABORT = "abort"
     QUEUE_TIMEOUT = "queue_timeout"
@@ -1475,6 +1476,7 @@ class PrincipalInfo(Struct, kw_only=True):
     :param scope: what all its tokens are limited to
     :param created_by: principal that created it; null if it was created in the database
     :param disabled_at: since when its tokens are refused; null if they are not
+    :param quotas: those that differ from the settings
     """
 
     id: str
@@ -1483,6 +1485,7 @@ class PrincipalInfo(Struct, kw_only=True):
     created: Moment
     created_by: str | None
     disabled_at: Moment | None
+    quotas: Quotas
 
 
 class TokenInfo(Struct, kw_only=True):

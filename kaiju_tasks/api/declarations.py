@@ -7,9 +7,18 @@ from msgspec.structs import replace
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.tasks import TasksApi
 from kaiju_tasks.define import Defined, is_newer, succeed
-from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, KaijuError, NotFound, Unavailable
+from kaiju_tasks.errors import (
+    Conflict,
+    Forbidden,
+    InvalidParams,
+    KaijuError,
+    NotFound,
+    QuotaExceeded,
+    Unavailable,
+)
 from kaiju_tasks.lifecycle import Author, Definition, Event, TaskState, Update
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing.account import RATE
 from kaiju_tasks.manager.writing.entries import AlreadyExists, Draft, Duplicate
 from kaiju_tasks.protocol import (
     Declaration,
@@ -69,6 +78,10 @@ class Declarations:
         except Conflict as exc:
             state = DeclaredState.REFUSED if exc.status is None else DeclaredState.BUSY
             return Declared(state, exc.message)
+        except QuotaExceeded as exc:
+            is_rate = exc.data["quota"] == RATE
+            state = DeclaredState.BUSY if is_rate else DeclaredState.REFUSED
+            return Declared(state, exc.message)
         except (Forbidden, InvalidParams, NotFound) as exc:
             return Declared(DeclaredState.REFUSED, exc.message)
 
@@ -125,6 +138,7 @@ class Declarations:
             next_run=defined.next_run,
         )
         try:
+            await self._manager.committer.accounts.admit(defined.definition.user_id)
             await self._manager.committer.create(draft)
         except AlreadyExists:
             return False

@@ -37,7 +37,9 @@ class PausesApi:
         check_target(caller.principal, access.OPERATE_STREAMS, _target(pause), "pause")
         targets = {name: value for name in TARGETS if (value := getattr(pause, name)) is not None}
         await self._manager.pauses.add(
-            pause, self._audit(caller, "add", pause.id, reason=pause.reason, **targets)
+            pause,
+            self._audit(caller, "add", pause.id, reason=pause.reason, **targets),
+            caller.user_id,
         )
         return _view(pause, now)
 

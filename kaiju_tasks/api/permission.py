@@ -95,7 +95,7 @@ def permitted(caller: Caller, needs: Access, event: EventSource) -> EventSource 
         if lifts:
             check_hold(principal, state)
 
-    return Checked(event, check)
+    return Checked(event, check, limited=principal.kind is Kind.USER)
 
 
 def check_target(principal: Principal, needs: Access, target: Target, what: str) -> None:

@@ -201,7 +201,7 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
         tasks.create,
         p.CreateParams,
         p.CreatedTask,
-        (Conflict, Unavailable),
+        (Conflict, TooManyRequests, Unavailable),
     )
     add(
         "m_create",
@@ -209,7 +209,7 @@ def _add_tasks(registry: Registry, tasks: Any) -> None:
         tasks.m_create,
         p.CreateManyParams,
         list[p.CreatedTask],
-        (Conflict,),
+        (Conflict, TooManyRequests),
     )
     add("get", access.READ_TASKS, tasks.get, p.IdParams, Task, _READ)
     add("m_get", access.READ_TASKS, tasks.m_get, p.IdsParams, list[Task], (Unavailable,))

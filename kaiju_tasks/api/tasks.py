@@ -88,7 +88,14 @@ from kaiju_tasks.define import (
     succeed,
     task_problems,
 )
-from kaiju_tasks.errors import Conflict, InvalidParams, NotFound, TooLarge, Unavailable
+from kaiju_tasks.errors import (
+    Conflict,
+    InvalidParams,
+    NotFound,
+    QuotaExceeded,
+    TooLarge,
+    Unavailable,
+)
 from kaiju_tasks.lifecycle import (
     Author,
     Cancel,
@@ -113,6 +120,7 @@ from kaiju_tasks.lifecycle import (
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.audit import audited
 from kaiju_tasks.manager.events.waiters import Watch
+from kaiju_tasks.manager.writing.account import OPEN_TASKS
 from kaiju_tasks.manager.writing.entries import (
     AlreadyExists,
     Draft,
@@ -176,8 +184,11 @@ class TasksApi:
         draft = self._draft(defined, caller, labels)
         for _ in range(DUPLICATE_TRIES):
             try:
+                await self._committer.accounts.admit(caller.user_id)
                 step = await self._committer.create(draft)
-            except AlreadyExists:
+            except (AlreadyExists, QuotaExceeded) as exc:
+                if isinstance(exc, QuotaExceeded) and not await self._is_taken(params.data):
+                    raise
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
             except Duplicate as exc:
@@ -195,6 +206,13 @@ class TasksApi:
                 view = (await self._read_back([(step, draft.definition)]))[step.row.id]
             return _created(await self._shown(caller, view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
+
+    async def _is_taken(self, data: Any) -> bool:
+        """Whether a task has the id that the caller has given."""
+        given = data.get("id") if isinstance(data, dict) else None
+        return given is not None and bool(
+            await self._store.tasks([given], ALL_SIGHT, results=False)
+        )
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
         seen = seen_by(caller, access.CHANGE_TASKS)
@@ -260,7 +278,12 @@ class TasksApi:
         labels = {} if caller.cause is None else await self._labels(caller.cause)
         drafts = [self._draft(defined, caller, labels) for defined in made]
         try:
+            await self._committer.accounts.admit(caller.user_id, len(drafts))
             outcomes = await self._committer.create_all(drafts, partial(_sees, caller))
+        except QuotaExceeded as exc:
+            if exc.data["quota"] == OPEN_TASKS:  # the first that finds no room
+                exc.data["index"] = max(0, int(exc.data["limit"] - exc.data["used"]))
+            raise
         except AlreadyExists as exc:
             index = min(seen[task_id] for task_id in exc.args)
             raise await self._taken(caller, made[index].definition.id, index) from None
@@ -308,7 +331,7 @@ class TasksApi:
         """Check a task as `tasks.create` does, without creating it.
 
         The result lists all problems in the order of the task's fields, at most 100; `tasks.create`
-        fails with the first. Executors are only checked if the task itself is valid.
+        fails with the first. Executors and quotas are only checked if the task itself is valid.
         """
         try:
             defined = await self.checked(params.data, caller)
@@ -316,7 +339,13 @@ class TasksApi:
             wrong = await self._problems(params.data, caller, exc)
             return Validation(False, [Problem(one.field, str(one)) for one in wrong], [])
         found = await review(self._known, defined, strict=params.strict)
-        return Validation(not found.problems, found.problems[:PROBLEMS_MAX], found.warnings)
+        problems = found.problems[:PROBLEMS_MAX]
+        try:
+            await self._committer.accounts.admit(caller.user_id)
+        except QuotaExceeded as exc:
+            if not await self._is_taken(params.data):
+                problems = [*problems[: PROBLEMS_MAX - 1], Problem(None, str(exc))]
+        return Validation(not problems, problems, found.warnings)
 
     async def _warnings(
         self, defined: Defined, strict: bool, index: int | None = None

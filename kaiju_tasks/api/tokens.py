@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from kaiju_tasks.api.caller import Caller
 from kaiju_tasks.api.params import AuditReason
@@ -16,7 +16,7 @@ from kaiju_tasks.manager.auth import (
     list_tokens,
     principal_info,
 )
-from kaiju_tasks.manager.auth.orders import Name, Overlap, TokenId
+from kaiju_tasks.manager.auth.orders import Name, Overlap, PrincipalChanges, TokenId
 from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.rights import Kind, Principal, Scope, access, may_call
 from kaiju_tasks.store.base import Transaction
@@ -57,15 +57,6 @@ class RotateParams(Struct, forbid_unknown_fields=True):
     reason: AuditReason | None = None
 
 
-class PrincipalChanges(Struct, forbid_unknown_fields=True):
-    """Changes to a principal.
-
-    :param disabled: whether to refuse all its tokens
-    """
-
-    disabled: bool
-
-
 class PrincipalUpdateParams(Struct, forbid_unknown_fields=True):
     """
     :param id: name of the principal
@@ -78,6 +69,17 @@ class PrincipalUpdateParams(Struct, forbid_unknown_fields=True):
     reason: AuditReason | None = None
 
 
+class QuotaUse(Struct, kw_only=True):
+    """A quota of the caller.
+
+    :param limit: the quota
+    :param used: how much of it is used, as the manager knows it
+    """
+
+    limit: float
+    used: float
+
+
 class WhoAmI(Struct, kw_only=True):
     """The caller.
 
@@ -87,6 +89,8 @@ class WhoAmI(Struct, kw_only=True):
     :param token_id: id of the token
     :param scope: what the token is limited to
     :param expires_at: time at which the token expires
+    :param quotas: the quotas of the principal that limit it, by name: `open_tasks`,
+        `creates_per_second` and `pauses`
     """
 
     principal: str | None
@@ -94,6 +98,7 @@ class WhoAmI(Struct, kw_only=True):
     token_id: str | None
     scope: Scope | None = None
     expires_at: Moment | None = None
+    quotas: dict[str, QuotaUse] = field(default_factory=dict)
 
 
 class TokensApi:
@@ -111,7 +116,16 @@ class TokensApi:
             token = (await self._store.credential(principal.token_id)).token
             if token is not None:
                 me.scope, me.expires_at = token.scope, token.expires_at
+        me.quotas = await self._use_of(principal.id)
         return me
+
+    async def _use_of(self, owner: str | None) -> dict[str, QuotaUse]:
+        if owner is None:
+            return {}
+        uses = await self._manager.committer.accounts.uses(owner)
+        if pauses := self._manager.pauses.use(owner):
+            uses["pauses"] = pauses
+        return {name: QuotaUse(limit=limit, used=used) for name, (limit, used) in uses.items()}
 
     async def create(self, caller: Caller, params: CreateTokenParams) -> IssuedToken:
         """Create a token, and its principal if that does not exist.
@@ -156,12 +170,13 @@ class TokensApi:
     async def update_principal(
         self, caller: Caller, params: PrincipalUpdateParams
     ) -> PrincipalInfo:
-        """Refuse all tokens of a principal with `disabled` true, or accept them again.
+        """Disable a principal with `disabled` true, enable it again, or set its quotas.
 
-        The tasks of a disabled principal are held before their next stage, as by a pause.
+        All tokens of a disabled principal are refused, and its tasks are held before their next
+        stage, as by a pause. A quota below what is used ends nothing: it refuses more.
         """
         issuer = self._issuer(caller, params.reason)
-        return await self._changed(issuer.disable(params.id, params.data.disabled))
+        return await self._changed(issuer.update(params.id, params.data))
 
     def _issuer(self, caller: Caller, reason: str | None, maker: Principal | None = None) -> Issuer:
         """:param maker: on whose behalf; None for the caller"""
@@ -182,6 +197,7 @@ class TokensApi:
         """Make a change known to this manager at once, and to the others soon."""
         result = await change
         self._manager.auth.changed()
+        self._manager.committer.accounts.changed()
         self._manager.wakes.tokens()
         return result
 

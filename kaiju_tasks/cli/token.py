@@ -1,5 +1,6 @@
 """`kaiju-tasks token …`"""
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["token"]
 
 DATABASE = ("KAIJU_DB", "KAIJU_DB_FILE")
 DAY, HOUR = 86_400.0, 3_600.0
+DEFAULT = "default"
 LISTS = {
     "streams": ("--stream", "GLOB", "Streams."),
     "methods": ("--method", "GLOB", "Methods that tasks may call."),
@@ -39,9 +41,9 @@ TOKENS = Listing(
 )
 
 
-@click.group(cls=Group, short_help="Create, list, rotate and revoke tokens.")
+@click.group(cls=Group, short_help="Create, list, rotate and revoke tokens, and set quotas.")
 def token() -> None:
-    """Create, list, rotate and revoke tokens. Without a command, list them.
+    """Create, list, rotate and revoke tokens, and set quotas. Without a command, list tokens.
 
     With --db or KAIJU_DB, the commands work on the database, also while managers use it: who can
     write it is an administrator already. Otherwise they call the manager, which requires a token of
@@ -113,7 +115,7 @@ def create(
         "scope": {name: value for name, value in limits.items() if value not in (None, ())},
     }
     data = {name: value for name, value in given.items() if value is not None}
-    issued = _ask("create", {"data": data} | read_reason(reason), config, db)
+    issued = _ask("tokens.create", {"data": data} | read_reason(reason), config, db)
     _print_issued(issued, as_json)
 
 
@@ -124,7 +126,7 @@ def create(
 def list_tokens(config: str | None, db: str | None, columns: str | None, as_json: bool) -> None:
     """List all tokens, without their secrets."""
     chosen = TOKENS.choose(columns, as_json)
-    found = _ask("list", {}, config, db)
+    found = _ask("tokens.list", {}, config, db)
     if as_json:
         print_json(found)
     else:
@@ -154,7 +156,7 @@ def rotate(
 ) -> None:
     """Replace a token by a new one with the same scope and lifetime, and print that."""
     params = {"id": token_id_in(id), "overlap": overlap * HOUR} | read_reason(reason)
-    issued = _ask("rotate", params, config, db)
+    issued = _ask("tokens.rotate", params, config, db)
     _print_issued(issued, as_json)
 
 
@@ -165,15 +167,75 @@ def rotate(
 @json_option
 def revoke(id: str, reason: str | None, config: str | None, db: str | None, as_json: bool) -> None:
     """Refuse a token from now on. Managers do so within 3 seconds."""
-    revoked = _ask("revoke", {"id": token_id_in(id)} | read_reason(reason), config, db)
+    revoked = _ask("tokens.revoke", {"id": token_id_in(id)} | read_reason(reason), config, db)
     if as_json:
         print_json(revoked)
     else:
         click.echo("revoked")
 
 
-def _ask(verb: str, params: dict[str, Any], config: str | None, db: str | None) -> Any:
-    """Call a method of `tokens.*`, or do the same on the database.
+class _Quota(click.ParamType):  # type: ignore[type-arg]
+    """A number, or `default`."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        if value == DEFAULT:
+            return DEFAULT
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            self.fail(f"{value!r} is neither a number from 0 on nor `{DEFAULT}`.", param, ctx)
+        return int(number) if number.is_integer() else number
+
+
+def _quota_option(option: str, text: str) -> Callable[..., Any]:
+    help = f"{text} 0: no limit; `{DEFAULT}`: as the settings say."
+    return click.option(option, type=_Quota(), metavar="NUMBER", help=help)
+
+
+@token.command(short_help="Set the quotas of a principal.")
+@click.argument("principal")
+@_quota_option("--open-tasks", "The most tasks that have not ended.")
+@_quota_option("--creates-per-second", "The most tasks created in a second.")
+@_quota_option("--pauses", "The most pauses.")
+@reason_option
+@setting_options("db")
+@json_option
+def quota(
+    principal: str,
+    reason: str | None,
+    config: str | None,
+    db: str | None,
+    as_json: bool,
+    **quotas: Any,
+) -> None:
+    """Set how much a principal may use. What is not given stays.
+
+    A quota below what is used ends nothing: it refuses more.
+    """
+    given = {
+        name: None if value == DEFAULT else value
+        for name, value in quotas.items()
+        if value is not None
+    }
+    if not given:
+        raise click.UsageError("Give at least one of --open-tasks, --creates-per-second, --pauses.")
+    params = {"id": principal, "data": {"quotas": given}} | read_reason(reason)
+    changed = _ask("principals.update", params, config, db)
+    if as_json:
+        print_json(changed)
+    else:
+        own = ", ".join(f"{name} {value:g}" for name, value in changed["quotas"].items())
+        click.echo(own or "as the settings say")
+
+
+def _ask(method: str, params: dict[str, Any], config: str | None, db: str | None) -> Any:
+    """Call a method, or do the same on the database.
 
     :returns: its result as plain data
     """
@@ -182,7 +244,7 @@ def _ask(verb: str, params: dict[str, Any], config: str | None, db: str | None) 
         and db is None
         and not any(os.environ.get(one, "").strip() for one in DATABASE)
     ):
-        return call(f"tokens.{verb}", **params)
+        return call(method, **params)
     settings = read_settings(config, {"db": db})
 
     from kaiju_tasks.cli.loop import run_loop
@@ -190,7 +252,7 @@ def _ask(verb: str, params: dict[str, Any], config: str | None, db: str | None) 
 
     try:
         with when_interrupted("Interrupted."):
-            return run_loop(_on_database(settings.db, verb, params))
+            return run_loop(_on_database(settings.db, method, params))
     except InvalidParams as error:
         raise Failed(sentence(str(error)), USAGE, error) from error
     except KaijuError as error:
@@ -199,10 +261,15 @@ def _ask(verb: str, params: dict[str, Any], config: str | None, db: str | None) 
         raise Failed(str(error), CALL_FAILED, Unavailable(str(error))) from error
 
 
-async def _on_database(url: str, verb: str, params: dict[str, Any]) -> Any:
+async def _on_database(url: str, method: str, params: dict[str, Any]) -> Any:
     import msgspec
 
-    from kaiju_tasks.manager.auth import TokenOrder, database_issuer, list_tokens
+    from kaiju_tasks.manager.auth import (
+        PrincipalChanges,
+        TokenOrder,
+        database_issuer,
+        list_tokens,
+    )
     from kaiju_tasks.rpc import convert
     from kaiju_tasks.store.open import make_store
 
@@ -211,15 +278,18 @@ async def _on_database(url: str, verb: str, params: dict[str, Any]) -> Any:
     try:
         issuer = database_issuer(store, params.get("reason"))
         result: Any
-        match verb:
-            case "create":
+        match method:
+            case "tokens.create":
                 result = await issuer.create(convert(params["data"], TokenOrder, prefix="data"))
-            case "list":
+            case "tokens.list":
                 result = await list_tokens(store)
-            case "rotate":
+            case "tokens.rotate":
                 result = await issuer.rotate(params["id"], params["overlap"])
-            case "revoke":
+            case "tokens.revoke":
                 result = await issuer.revoke(params["id"])
+            case "principals.update":
+                changes = convert(params["data"], PrincipalChanges, prefix="data")
+                result = await issuer.update(params["id"], changes)
         return msgspec.to_builtins(result)
     finally:
         await store.close()

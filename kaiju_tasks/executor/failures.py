@@ -3,7 +3,14 @@
 import math
 import traceback
 
-from kaiju_tasks.errors import Abort, InvalidParams, RetryAfter, TemplateError, reason_of
+from kaiju_tasks.errors import (
+    Abort,
+    InvalidParams,
+    RetryAfter,
+    TemplateError,
+    TooManyRequests,
+    reason_of,
+)
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.types import ErrorType
 
@@ -48,6 +55,8 @@ def report_error(error: BaseException) -> ReportError:
             return ReportError(ErrorType.TEMPLATE, _message(error), error.data)
         case InvalidParams():
             return ReportError(ErrorType.INVALID_PARAMS, _message(error), error.data)
+        case TooManyRequests() if "quota" in error.data:
+            return ReportError(ErrorType.TOO_MANY_REQUESTS, _message(error), error.data)
         case UnknownMethod():
             return ReportError(ErrorType.UNKNOWN_METHOD, _message(error))
         case ResultTooLarge():

@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -67,6 +68,14 @@ class Pauses:
     def __init__(self, pauses: Iterable[Pause] = (), revision: int = -1) -> None:
         self.revision = revision
         self._armed = {pause.id: _Armed(pause) for pause in pauses}
+        self._of_all: list[_Armed] = []
+        self._of_stream: dict[str, list[_Armed]] = {}
+        for one in self._armed.values():
+            app_name = one.pause.app_name
+            if app_name is None:
+                self._of_all.append(one)
+            else:
+                self._of_stream.setdefault(app_name, []).append(one)
 
     def __bool__(self) -> bool:
         return bool(self._armed)
@@ -82,7 +91,7 @@ class Pauses:
         """
         if isinstance(definition, BrokenDefinition):
             return None
-        for one in self._armed.values():
+        for one in chain(self._of_stream.get(definition.app_name, ()), self._of_all):
             if one.active(now) and one.holds(definition, stage):
                 return one.pause
         return None

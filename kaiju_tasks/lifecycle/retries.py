@@ -51,12 +51,13 @@ def retry_delay(definition: Definition, job_id: str, retries: int) -> float:
     return delay
 
 
-def asked_delay(data: Any) -> float:
+def asked_delay(data: Any, name: str = "seconds") -> float:
     """Seconds after which a command has asked to be run again.
 
     :param data: the data of its error
+    :param name: of the value in the data
     """
-    seconds = data.get("seconds") if isinstance(data, dict) else None
+    seconds = data.get(name) if isinstance(data, dict) else None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return WAIT_SECONDS
     return min(max(WAIT_SECONDS, seconds), float(Limit.MAX_WAIT))

@@ -87,7 +87,7 @@ class Manager:
             store,
             store.clock,
             self.dice.secret,
-            on_change=lambda: self.pauses.changed(),  # those that hold tasks of the disabled
+            on_change=self._rights_changed,
         )
         self.pauses = PauseBook(
             store,
@@ -190,6 +190,11 @@ class Manager:
         self.relay.wait(task_id)
         self.looks.begin(task_id)
 
+    def _rights_changed(self) -> None:
+        """Principals or tokens have changed. Pauses hold the tasks of disabled principals."""
+        self.pauses.changed()
+        self.committer.accounts.changed()
+
     def _progressed(self, report: Report, session: Session, now: float) -> None:
         self._progress_events.publish(report, session, now)
         self.progress.note(report, session, now)
@@ -202,6 +207,8 @@ class Manager:
         await self.heartbeat.beat()
         self.uptime.reached(True)
         await self.auth.start()
+        if not self.auth.local:  # there are principals
+            await self.committer.accounts.start()
         self.committer.start()
         await self.pauses.start()
         self.streams.start()

@@ -11,8 +11,16 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from kaiju_tasks.errors import Conflict, NotFound, TooManyRequests, Unavailable
-from kaiju_tasks.lifecycle import GateOpened, PauseBegan, Pauses, gate_pause, is_over, pause_gate
+from kaiju_tasks.errors import Conflict, NotFound, QuotaExceeded, TooManyRequests, Unavailable
+from kaiju_tasks.lifecycle import (
+    OWNER,
+    GateOpened,
+    PauseBegan,
+    Pauses,
+    gate_pause,
+    is_over,
+    pause_gate,
+)
 from kaiju_tasks.manager.loop import Loop
 from kaiju_tasks.manager.store_clock import StoreClock
 from kaiju_tasks.manager.writing.changes import Written
@@ -28,8 +36,8 @@ T = TypeVar("T")
 
 COLUMNS = {"app_name": "app_name", "group": "group", "group_id": "group_id", "owner": "user_id"}
 """The columns that the fields of a pause restrict."""
-PAUSES_MAX = 1000
-"""Every task that is queued is compared with every pause."""
+PAUSES_MAX = 4000
+"""Every task that is queued is compared with the pauses of its stream and of all streams."""
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 """The clock may have been set meanwhile."""
@@ -87,11 +95,13 @@ class PauseBook:
 
     # -- operator actions ------------------------------------------------------------------
 
-    async def add(self, pause: Pause, audit: AuditRecord) -> None:
+    async def add(self, pause: Pause, audit: AuditRecord, owner: str | None = None) -> None:
         """Add a pause. Acquisitions that begin after the return take no task that it holds.
         It replaces a pause of the same id that is over.
 
+        :param owner: the principal that adds it; None if it has no name
         :raises Conflict: another pause has this id
+        :raises QuotaExceeded: the principal has too many pauses
         :raises TooManyRequests: there are too many pauses
         """
 
@@ -102,6 +112,8 @@ class PauseBook:
                 raise TooManyRequests(
                     f"there are {PAUSES_MAX} pauses already: remove some", limit=PAUSES_MAX
                 )
+            if old is None and owner is not None:
+                await self._check_quota(tx, owner, known.values())
             if old is not None and is_over(old, tx.now):
                 await tx.delete_pause(old.id)
             if not await tx.put_pause(pause) and pause not in await tx.pauses():
@@ -111,6 +123,23 @@ class PauseBook:
             return Written(None, [])
 
         await self._change(work)
+
+    async def _check_quota(self, tx: Transaction, owner: str, known: Iterable[Pause]) -> None:
+        """:raises QuotaExceeded: the principal has too many pauses"""
+        most = self._committer.accounts.most_pauses(await tx.principal(owner))
+        used = _added_by(owner, known)
+        if most and used >= most:
+            raise QuotaExceeded(
+                f"the principal {owner!r:.100} may have {most} pauses and has {used}: remove some",
+                quota="pauses",
+                limit=most,
+                used=used,
+            )
+
+    def use(self, owner: str) -> tuple[float, float] | None:
+        """The most pauses that a principal may have, and how many it has; None without a limit."""
+        most = self._committer.accounts.pauses_of(owner)
+        return (most, _added_by(owner, self._pauses)) if most else None
 
     async def remove(self, pause_id: str, audit: AuditRecord) -> None:
         """Remove a pause. The tasks that it held continue.
@@ -255,3 +284,8 @@ class PauseBook:
             return Written(sum(change.step.row.gate != gate for change in changes), changes)
 
         return await self._committer.transact(work)
+
+
+def _added_by(owner: str, pauses: Iterable[Pause]) -> int:
+    """How many pauses a principal has added, without those of disabled principals."""
+    return sum(one.author == owner and not one.id.startswith(OWNER) for one in pauses)

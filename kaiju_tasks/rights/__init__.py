@@ -9,6 +9,7 @@ from kaiju_tasks.rights.decision import Decision, Target, may, may_call
 from kaiju_tasks.rights.globs import covers, matches
 from kaiju_tasks.rights.kinds import Kind, Verb
 from kaiju_tasks.rights.principal import EVERYTHING, NOBODY, Principal
+from kaiju_tasks.rights.quotas import NO_QUOTAS, Quotas, quotas_of
 from kaiju_tasks.rights.scope import Rights, Scope, most_of, rights_of
 from kaiju_tasks.rights.sight import ALL_SIGHT, NO_SIGHT, Sight, sight_of
 from kaiju_tasks.rights.tokens import (
@@ -25,11 +26,13 @@ __all__ = [
     "ALL_SIGHT",
     "EVERYTHING",
     "NOBODY",
+    "NO_QUOTAS",
     "NO_SIGHT",
     "Access",
     "Decision",
     "Kind",
     "Principal",
+    "Quotas",
     "Reach",
     "Rights",
     "Scope",
@@ -45,6 +48,7 @@ __all__ = [
     "may_call",
     "most_of",
     "new_token",
+    "quotas_of",
     "read_token",
     "rights_of",
     "same_hash",

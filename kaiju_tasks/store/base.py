@@ -1064,6 +1064,11 @@ class Store(Protocol):
         """The number of tasks, by (app_name, status)."""
         ...
 
+    async def open_tasks(self) -> dict[str, int]:
+        """The number of tasks of each owner that have not ended, without idle ones that have no
+        next run. Owners without such tasks are left out."""
+        ...
+
     # principals and tokens
 
     async def credential(self, token_id: str | None) -> Credential:

@@ -5,13 +5,14 @@ from typing import Any
 
 import msgspec
 
-from kaiju_tasks.rights import Kind, Scope
+from kaiju_tasks.rights import Kind, Quotas, Scope
 from kaiju_tasks.rights.scope import NOTHING_SCOPE
 from kaiju_tasks.store.columns import log_once
 from kaiju_tasks.store.credentials import Credential, StoredPrincipal, StoredToken, TokenUse
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(Scope).decode
+_decode_quotas = msgspec.json.Decoder(Quotas).decode
 
 _PRINCIPAL = tuple(StoredPrincipal.__struct_fields__)
 _TOKEN = tuple(StoredToken.__struct_fields__)
@@ -20,7 +21,8 @@ _TOKEN = tuple(StoredToken.__struct_fields__)
 def principal_values(principal: StoredPrincipal) -> tuple[Any, ...]:
     """The values of a principal, in the order of StoredPrincipal."""
     fields = msgspec.structs.asdict(principal)
-    return tuple({**fields, "kind": str(principal.kind), "scope": _text(principal.scope)}.values())
+    texts = {"scope": _text(principal.scope), "quotas": _quotas_text(principal.quotas)}
+    return tuple({**fields, "kind": str(principal.kind), **texts}.values())
 
 
 def token_values(token: StoredToken) -> tuple[Any, ...]:
@@ -33,6 +35,7 @@ def principal_of(values: Sequence[Any]) -> StoredPrincipal:
     """:param values: in the order of StoredPrincipal"""
     fields = dict(zip(_PRINCIPAL, values, strict=True))
     fields["scope"] = _scope("principal", fields["id"], fields["scope"])
+    fields["quotas"] = _quotas(fields["id"], fields["quotas"])
     try:
         fields["kind"] = Kind(fields["kind"])
     except ValueError:  # it may be one of a later version
@@ -91,3 +94,17 @@ def _scope(kind: str, id_: str, text: str) -> Scope:
     except msgspec.DecodeError as error:
         log_once("the scope of the %s %s cannot be read: %s", kind, id_, error)
         return NOTHING_SCOPE
+
+
+def _quotas_text(quotas: Quotas) -> str | None:
+    """None if all are those of the settings."""
+    return None if quotas == Quotas() else _encode(quotas).decode()
+
+
+def _quotas(principal_id: str, text: str | None) -> Quotas:
+    """Quotas that cannot be read are those of the settings."""
+    try:
+        return Quotas() if text is None else _decode_quotas(text)
+    except msgspec.DecodeError as error:
+        log_once("the quotas of the principal %s cannot be read: %s", principal_id, error)
+        return Quotas()

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiju_tasks.rights import Kind, Principal, Scope, most_of, rights_of
+from kaiju_tasks.rights import Kind, Principal, Quotas, Scope, most_of, rights_of
 
 __all__ = ["Credential", "StoredPrincipal", "StoredToken", "TokenUse", "acting"]
 
@@ -15,6 +15,7 @@ class StoredPrincipal(Struct, kw_only=True):
     :param scope: what all its tokens are limited to
     :param created_by: the principal that created it; None if it was created in the database
     :param disabled_at: since when its tokens are refused; None if they are not
+    :param quotas: those that differ from the settings
     """
 
     id: str
@@ -23,6 +24,7 @@ class StoredPrincipal(Struct, kw_only=True):
     created: float
     created_by: str | None = None
     disabled_at: float | None = None
+    quotas: Quotas = Quotas()
 
 
 class StoredToken(Struct, kw_only=True):

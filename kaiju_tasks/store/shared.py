@@ -257,6 +257,9 @@ class SharedStore(ABC):
             if sight.sees_stream(app_name)
         }
 
+    async def open_tasks(self) -> dict[str, int]:
+        return dict(await self._read("open_tasks", asked=True))
+
     # principals and tokens
 
     async def principals(self) -> list[StoredPrincipal]:

@@ -9,13 +9,14 @@ import msgspec
 from kaiju_tasks.api.run_calls import RunCall, RunCalls
 from kaiju_tasks.api.stage_methods import StageMethods
 from kaiju_tasks.define.webhook import DELIVER
-from kaiju_tasks.errors import Abort, KaijuError, Unavailable
+from kaiju_tasks.errors import Abort, KaijuError, RetryAfter, Unavailable
 from kaiju_tasks.executor.context import Context
 from kaiju_tasks.executor.failures import ReportedError
 from kaiju_tasks.executor.messages import RpcError
 from kaiju_tasks.executor.registry import Executor
 from kaiju_tasks.executor.rpc_failures import failure_of
 from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.writing.account import RATE
 from kaiju_tasks.manager.writing.webhooks import Ended
 from kaiju_tasks.protocol import ReportError
 from kaiju_tasks.rights import ALL_SIGHT
@@ -97,6 +98,10 @@ class SystemExecutor(Executor):
 
 
 def _failure_of(error: KaijuError) -> Exception:
+    if error.data.get("quota") == RATE:  # nothing was created
+        return RetryAfter(error.data["retry_after"], error.message)
+    if "quota" in error.data:
+        return ReportedError(ReportError(ErrorType.TOO_MANY_REQUESTS, error.message, error.data))
     if error.data.get("type") == ErrorType.TOO_MANY_TASKS:
         return ReportedError(ReportError(ErrorType.TOO_MANY_TASKS, error.message, error.data))
     return failure_of(RpcError(error.code, error.message, error.data))

@@ -74,6 +74,7 @@ COMMANDS = {
     "tokens.list": "token list",
     "tokens.rotate": "token rotate t",
     "tokens.revoke": "token revoke t",
+    "principals.update": "token quota ann --pauses 5",
 }
 WITHOUT = {
     "tasks.m_create": "a file holds one task: a list in it is its commands",
@@ -88,7 +89,6 @@ WITHOUT = {
     "system.info": "/metrics and the manager's page show it",
     "system.whoami": "`token list` shows all tokens",
     "principals.list": "`token list` shows the principals of all tokens",
-    "principals.update": "`token revoke` ends single tokens",
     "rpc.discover": "`openrpc` prints it without a manager",
     "manager.call": PROTOCOL,
     "manager.connect": PROTOCOL,

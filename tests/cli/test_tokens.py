@@ -65,9 +65,25 @@ def test_every_limit_can_be_given(invoke: Invoke, db: Path) -> None:
     assert issued["note"] == "n"
 
 
+def test_a_principal_gets_quotas(invoke: Invoke, db: Path) -> None:
+    printed(invoke, "create", "ann", "--kind", "user")
+    set_ = invoke("token", "quota", "ann", "--open-tasks", "500", "--creates-per-second", "0.5")
+    assert (set_.exit_code, set_.stdout) == (0, "open_tasks 500, creates_per_second 0.5\n")
+    changed = printed(invoke, "quota", "ann", "--open-tasks", "default", "--pauses", "7")
+    assert changed["quotas"] == {"creates_per_second": 0.5, "pauses": 7}
+    back = ["--creates-per-second", "default", "--pauses", "default"]
+    assert invoke("token", "quota", "ann", *back).stdout == "as the settings say\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["quota", "ann"], 2, "Give at least one of --open-tasks"),
+        (["quota", "ann", "--pauses", "many"], 2, "neither a number"),
+        (["quota", "ann", "--pauses", "-1"], 2, "neither a number"),
+        (["quota", "ann", "--pauses", "inf"], 2, "neither a number"),
+        (["quota", "ann", "--pauses", "0.5"], 2, "data.quotas.pauses"),
+        (["quota", "ann", "--pauses", "5"], 1, "There is no principal 'ann'"),
         (["create", "no spaces", "--kind", "user"], 2, "principal` must be"),
         (["create", "ann"], 2, "To create it, `kind` is required"),
         (["create", "ann", "--kind", "boss"], 2, "'boss' is not one of"),

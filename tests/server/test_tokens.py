@@ -11,7 +11,7 @@ import pytest
 
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.manager import Manager
-from kaiju_tasks.manager.auth import Admission, TokenOrder, database_issuer
+from kaiju_tasks.manager.auth import Admission, PrincipalChanges, TokenOrder, database_issuer
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Scope, new_token
 from kaiju_tasks.server.seat import CallSeat
 from kaiju_tasks.settings import Settings, load_settings
@@ -80,7 +80,7 @@ async def test_one_answer_for_every_wrong_token(site: Site, wrong: str) -> None:
     elif wrong == "revoked":
         await issuer.revoke(issued.id)
     elif wrong == "disabled":
-        await issuer.disable("ann", True)
+        await issuer.update("ann", PrincipalChanges(disabled=True))
     elif wrong == "changed":
         token = new_token(Kind.ADMIN, site.manager.dice.secret)[:18] + token[18:]
     else:

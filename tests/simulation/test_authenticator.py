@@ -13,6 +13,7 @@ from kaiju_tasks.manager.auth import (
     Admission,
     Authenticator,
     Issuer,
+    PrincipalChanges,
     TokenOrder,
     database_issuer,
 )
@@ -203,7 +204,7 @@ def test_a_token_is_dead_within_3_seconds_without_any_message(change: str, phase
             if change == "revoke":
                 await w.issuer.revoke(issued.id)
             elif change == "disable":
-                await w.issuer.disable("ann", True)
+                await w.issuer.update("ann", PrincipalChanges(disabled=True))
             elif change == "rotate":
                 await w.issuer.rotate(issued.id, 0.0)
             else:

@@ -27,6 +27,7 @@ from kaiju_tasks.manager.executors.sessions import Session
 from kaiju_tasks.manager.executors.uptime import Uptime
 from kaiju_tasks.manager.pauses import PauseBook
 from kaiju_tasks.manager.writing import batch, slots
+from kaiju_tasks.manager.writing.accounts import Reservation
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import ChildTasks
 from kaiju_tasks.manager.writing.committer import Committer
@@ -256,6 +257,7 @@ def publishes_events_before_the_commit(plant: Plant) -> None:
         self: Committer,
         work: Callable[[Transaction], Awaitable[Any]],
         placement: Placement,
+        reservation: Reservation,
         presume: bool,
         in_doubt: Callable[[], None],
         ready: Sequence[Row] = (),
@@ -265,7 +267,7 @@ def publishes_events_before_the_commit(plant: Plant) -> None:
             self._publish(written.changes)
             return written
 
-        return await commit(self, published, placement, presume, in_doubt, ready)
+        return await commit(self, published, placement, reservation, presume, in_doubt, ready)
 
     plant(Committer, "_commit", hasty)
 

@@ -33,6 +33,7 @@ READS: dict[str, Any] = {
     "ids": lambda store: anext(store.ids(COSTLY, ALL_SIGHT, 10), None),
     "tasks": lambda store: store.tasks([f"t{n:04}" for n in range(MANY)], ALL_SIGHT),
     "status_counts": lambda store: store.status_counts(ALL_SIGHT),
+    "open_tasks": lambda store: store.open_tasks(),
 }
 
 

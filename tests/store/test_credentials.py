@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.rights import Kind, Scope, Verb
+from kaiju_tasks.rights import Kind, Quotas, Scope, Verb
 from kaiju_tasks.store import Store, StoreError
 from kaiju_tasks.store.credentials import StoredPrincipal, StoredToken, TokenUse
 from kaiju_tasks.store.open import make_store
@@ -59,6 +59,7 @@ async def test_principals_and_tokens_come_back_as_they_were(store: Store) -> Non
         scope=Scope(streams=("billing.*", "é"), verbs=(Verb.READ,), see_data=False, capacity=3),
         created_by="root",
         disabled_at=7.5,
+        quotas=Quotas(open_tasks=0, creates_per_second=0.5),
     )
     one = token(
         scope=Scope(methods=()),
@@ -98,9 +99,19 @@ async def test_of_a_token_only_what_may_change_is_changed(store: Store) -> None:
 async def test_of_a_principal_only_what_may_change_is_changed(store: Store) -> None:
     await put(store, principal())
     await put(
-        store, principal(kind=Kind.ADMIN, scope=Scope(streams=()), created=9, disabled_at=4.0)
+        store,
+        principal(
+            kind=Kind.ADMIN,
+            scope=Scope(streams=()),
+            created=9,
+            disabled_at=4.0,
+            quotas=Quotas(pauses=1),
+        ),
     )
-    assert await store.principals() == [principal(scope=Scope(streams=()), disabled_at=4.0)]
+    expected = principal(scope=Scope(streams=()), disabled_at=4.0, quotas=Quotas(pauses=1))
+    assert await store.principals() == [expected]
+    await put(store, principal())
+    assert await store.principals() == [principal()]
 
 
 async def test_every_change_raises_the_revision(store: Store) -> None:

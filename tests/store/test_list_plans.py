@@ -143,6 +143,20 @@ async def test_counts_of_streams_read_partial_indexes(many: Any) -> None:
     assert pages < 40_000
 
 
+async def test_open_tasks_are_counted_without_those_that_have_ended(many: Any) -> None:
+    plan, _ = await explained(many, SQL["open_tasks"], [])
+    assert '"tasks_next_run"' in plan, plan
+    assert _scanned(msgspec.json.decode(plan)[0]["Plan"]).isdisjoint({"tasks"}), plan
+    found = await many.fetch(SQL["open_tasks"])
+    assert {tuple(row) for row in found} == {(f"u{n}", 500) for n in range(10)}
+
+
+def _scanned(node: Any) -> set[str]:
+    """The tables that a plan reads as a whole."""
+    own = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" else set()
+    return own.union(*map(_scanned, node.get("Plans", ())))
+
+
 async def test_versions_of_a_task_read_an_index(many: Any) -> None:
     plan, pages = await explained(many, SQL["versions"], ["t7", 1000, 100, 1_000_000])
     assert '"versions_pkey"' in plan, plan

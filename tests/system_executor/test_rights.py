@@ -6,7 +6,7 @@ import pytest
 
 from kaiju_tasks.api import Caller
 from kaiju_tasks.embedded import Embedded
-from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.manager.auth import PrincipalChanges, TokenOrder, database_issuer
 from kaiju_tasks.rights import Kind, Scope
 from kaiju_tasks.types import AuditRecord
 from tests.manager.hand import Calls
@@ -76,7 +76,7 @@ async def test_the_end_of_a_token_does_not_stop_its_tasks_but_that_of_the_owner_
     await root("tasks.reset", id=first["id"])
     again = await root("tasks.wait", id=first["id"], timeout=60)
     assert again["status"] == "FINISHED"
-    await people.issuer.disable("ann", True)
+    await people.issuer.update("ann", PrincipalChanges(disabled=True))
     await root("tasks.reset", id=first["id"])
 
     async def held() -> bool:

@@ -5,7 +5,8 @@ import msgspec
 from kaiju_tasks.lifecycle.children import compiled_tasks
 from kaiju_tasks.lifecycle.events import ChildrenLooked, Watched
 from kaiju_tasks.lifecycle.move import Move
-from kaiju_tasks.lifecycle.run import fail, fail_results_too_large, proceed
+from kaiju_tasks.lifecycle.retries import asked_delay
+from kaiju_tasks.lifecycle.run import fail, fail_results_too_large, postpone, proceed
 from kaiju_tasks.types import TASKS, ErrorType
 
 
@@ -20,6 +21,12 @@ def children_looked(move: Move, event: ChildrenLooked) -> None:
     row, command, wait = move.row, move.command, event.wait
     if command.method != TASKS or (row.job_id, row.stage) != (wait.job_id, wait.stage):
         move.nothing()
+        return
+    if event.refusal is not None and event.refusal.type == ErrorType.RETRY_AFTER:
+        move.leave_children()
+        row.wait_deadline = None
+        data = event.refusal.data
+        postpone(move, asked_delay(data, "retry_after"), event.refusal.message, data)
         return
     if event.refusal is not None:
         fail(move, event.refusal.type, event.refusal.message, event.refusal.data)

@@ -1,12 +1,13 @@
 """Creates, rotates and revokes tokens, each in one transaction with its audit record."""
 
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Protocol, TypeVar
 
 from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound, Unauthorized
 from kaiju_tasks.lifecycle import owner_pause, owner_pause_id
 from kaiju_tasks.manager.auth.admission import REFUSAL
-from kaiju_tasks.manager.auth.orders import TokenOrder
+from kaiju_tasks.manager.auth.orders import PrincipalChanges, QuotaChanges, TokenOrder
 from kaiju_tasks.manager.auth.views import principal_info, token_info
 from kaiju_tasks.rights import (
     Kind,
@@ -153,13 +154,22 @@ class Issuer:
 
         return await self._transact(work)
 
-    async def disable(self, principal_id: str, disabled: bool) -> PrincipalInfo:
-        """Refuse all tokens of a principal and hold its tasks, or accept and release them again.
+    async def update(self, principal_id: str, changes: PrincipalChanges) -> PrincipalInfo:
+        """Refuse all tokens of a principal and hold its tasks, or accept and release them again; or
+        set its quotas.
 
+        :raises InvalidParams: there is no change
         :raises NotFound: no such principal
         :raises Forbidden: the principal has rights that the maker does not have
         """
-        record = self._record("principals.update", principal_id, disabled=disabled)
+        details: dict[str, object] = {}
+        if isinstance(changes.disabled, bool):
+            details["disabled"] = changes.disabled
+        if isinstance(changes.quotas, QuotaChanges):
+            details["quotas"] = changes.quotas.given()
+        if not details:
+            raise InvalidParams("`data` must have `disabled` or `quotas`", field="data")
+        record = self._record("principals.update", principal_id, **details)
 
         async def work(tx: Transaction) -> PrincipalInfo:
             await tx.lock_tokens()
@@ -167,17 +177,26 @@ class Issuer:
             if principal is None:
                 raise NotFound(f"there is no principal {principal_id!r:.100}", id=principal_id)
             self._check_excess(principal.kind, principal.scope)
-            if (principal.disabled_at is not None) != disabled:
-                principal.disabled_at = tx.now if disabled else None
+            old = copy(principal)
+            if isinstance(changes.quotas, QuotaChanges):
+                principal.quotas = changes.quotas.of(principal.quotas)
+            if isinstance(changes.disabled, bool):
+                await self._disable(tx, principal, changes.disabled)
+            if principal != old:
                 await tx.put_principal(principal)
-                if disabled:
-                    await tx.put_pause(owner_pause(principal.id, self._maker.id, tx.now))
-                else:
-                    await tx.delete_pause(owner_pause_id(principal.id))
                 await tx.add_audit([record])
             return principal_info(principal)
 
         return await self._transact(work)
+
+    async def _disable(self, tx: Transaction, principal: StoredPrincipal, disabled: bool) -> None:
+        if (principal.disabled_at is not None) == disabled:
+            return
+        principal.disabled_at = tx.now if disabled else None
+        if disabled:
+            await tx.put_pause(owner_pause(principal.id, self._maker.id, tx.now))
+        else:
+            await tx.delete_pause(owner_pause_id(principal.id))
 
     async def _end_of_maker(self, tx: Transaction) -> float | None:
         """The time at which the token of the maker ends; None if it makes tokens without one.

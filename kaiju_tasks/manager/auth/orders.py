@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict, replace
 
-from kaiju_tasks.rights import Kind, Scope
+from kaiju_tasks.rights import Kind, Quotas, Scope
+from kaiju_tasks.rights.quotas import Number, Rate
 
 DAY = 86_400.0
 HOUR = 3_600.0
@@ -41,3 +43,35 @@ class TokenOrder(Struct, kw_only=True, forbid_unknown_fields=True):
         if self.lifetime is not None:
             return self.lifetime
         return EXECUTOR_LIFETIME_SECONDS if kind is Kind.EXECUTOR else LIFETIME_SECONDS
+
+
+class QuotaChanges(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Changes of quotas. What is left out stays; null is what the settings say, and 0 no limit.
+
+    :param open_tasks: the most open tasks
+    :param creates_per_second: the most tasks that it creates in a second
+    :param pauses: the most pauses that it has added
+    """
+
+    open_tasks: Number | UnsetType | None = UNSET
+    creates_per_second: Rate | UnsetType | None = UNSET
+    pauses: Number | UnsetType | None = UNSET
+
+    def given(self) -> dict[str, float | None]:
+        """Those that change."""
+        return {name: value for name, value in asdict(self).items() if value is not UNSET}
+
+    def of(self, quotas: Quotas) -> Quotas:
+        """These quotas after the change."""
+        return replace(quotas, **self.given())
+
+
+class PrincipalChanges(Struct, forbid_unknown_fields=True):
+    """Changes to a principal. What is left out stays.
+
+    :param disabled: whether to refuse all its tokens
+    :param quotas: how much it may use
+    """
+
+    disabled: bool | UnsetType = UNSET
+    quotas: QuotaChanges | UnsetType = UNSET

@@ -13,6 +13,7 @@ def principal_info(stored: StoredPrincipal) -> PrincipalInfo:
         created=stored.created,
         created_by=stored.created_by,
         disabled_at=stored.disabled_at,
+        quotas=stored.quotas,
     )
 
 

@@ -22,7 +22,7 @@ from kaiju_tasks.manager.writing.changes import Written
 from kaiju_tasks.manager.writing.committer import Committer
 from kaiju_tasks.manager.writing.entries import Checked
 from kaiju_tasks.manager.writing.run_rights import check_hold
-from kaiju_tasks.rights import NOBODY, Principal, may_call, sight_of
+from kaiju_tasks.rights import NOBODY, Kind, Principal, may_call, sight_of
 from kaiju_tasks.store.base import Condition, Store, StoreError, Transaction
 from kaiju_tasks.store.bulks import BrokenOrder, StoredBulk
 from kaiju_tasks.store.query import sight_conditions
@@ -219,7 +219,8 @@ class BulkRun:
                 status = row.status
                 raise NoLongerMatches("the task has changed and no longer matches", status=status)
 
-        pairs = [(task_id, Checked(event, check)) for task_id in ids]
+        checked = Checked(event, check, limited=principal.kind is Kind.USER)
+        pairs = [(task_id, checked) for task_id in ids]
         try:
             await self._committer.apply_recorded(pairs, Slice(bulk, ids))
         except (Unavailable, StoreError, Reselect):

@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from kaiju_tasks.errors import Conflict, KaijuError, NotFound, StaleLease
+from kaiju_tasks.errors import Conflict, KaijuError, NotFound, QuotaExceeded, StaleLease
 from kaiju_tasks.lifecycle import MessageCame, Row, Step, TaskState
+from kaiju_tasks.manager.writing.account import is_open
+from kaiju_tasks.manager.writing.accounts import Accounts
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.claims import held_elsewhere
 from kaiju_tasks.manager.writing.consequences import Consequences
@@ -20,10 +22,13 @@ log = logging.getLogger(__name__)
 class Batch:
     """Writes entries, at most one for each task. It sets a step or an error on each entry."""
 
-    def __init__(self, states: States, inserts: Inserts, consequences: Consequences) -> None:
+    def __init__(
+        self, states: States, inserts: Inserts, consequences: Consequences, accounts: Accounts
+    ) -> None:
         self._states = states
         self._inserts = inserts
         self._consequences = consequences
+        self._accounts = accounts
 
     def presumable(self, entries: Iterable[Entry]) -> bool:
         """Whether these entries probably need nothing that only the database knows."""
@@ -64,6 +69,7 @@ class Batch:
 
     async def _create(self, tx: Transaction, entries: Sequence[DraftEntry]) -> list[Change]:
         changes: list[Change] = []
+        entries = [entry for entry in entries if self._is_admitted(tx, entry)]
         if not entries:
             return changes
         outcomes = await self._inserts.insert(tx, [entry.draft for entry in entries])
@@ -74,6 +80,15 @@ class Batch:
             else:
                 entry.error = outcome
         return changes
+
+    def _is_admitted(self, tx: Transaction, entry: DraftEntry) -> bool:
+        """Whether the quotas of its owner allow a task. If not, the entry has got an error."""
+        try:
+            self._accounts.take(tx, entry.draft.definition.user_id)
+        except QuotaExceeded as exc:
+            entry.error = exc
+            return False
+        return True
 
     def _advance(
         self, tx: Transaction, entries: Iterable[EventEntry], states: Mapping[str, TaskState]
@@ -96,11 +111,27 @@ class Batch:
                 advanced.append((entry, Change.of(step, state)))
         return advanced
 
+    def _may_open(self, tx: Transaction, entry: EventEntry, change: Change) -> bool:
+        """Whether the quotas of its owner allow a change. If not, the entry has got an error."""
+        before, after = change.before, change.step.row
+        if not entry.limited or before is None or is_open(before) or not is_open(after):
+            return True
+        try:
+            self._accounts.take(tx, change.definition.user_id, new=False)
+        except QuotaExceeded as exc:
+            entry.step, entry.error = None, exc
+            return False
+        return True
+
     async def _with_keys(
         self, tx: Transaction, entries: Sequence[EventEntry], states: Mapping[str, TaskState]
     ) -> list[tuple[EventEntry, Change]]:
         """Advance, and refuse edits that need a unique key that another task holds."""
         advanced, began = self._advance(tx, entries, states), tx.now
+        refused = {entry for entry, change in advanced if not self._may_open(tx, entry, change)}
+        if refused:
+            advanced = [pair for pair in advanced if pair[0] not in refused]
+            entries = [entry for entry in entries if entry not in refused]
         held = await held_elsewhere(tx, [change.step for _, change in advanced])
         if tx.now != began:  # it may have waited for the end of the holder: nothing begins earlier
             advanced = self._advance(tx, entries, states)

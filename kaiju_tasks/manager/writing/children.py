@@ -17,7 +17,7 @@ from kaiju_tasks.define import (
     waits,
     without_wait,
 )
-from kaiju_tasks.errors import Forbidden, InvalidParams, TooManyTasks
+from kaiju_tasks.errors import Forbidden, InvalidParams, QuotaExceeded, TooManyTasks
 from kaiju_tasks.lifecycle import (
     BrokenDefinition,
     Cancel,
@@ -41,6 +41,8 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.writing.account import RATE
+from kaiju_tasks.manager.writing.accounts import Accounts
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import release_keys
 from kaiju_tasks.manager.writing.families import Families
@@ -61,8 +63,16 @@ from kaiju_tasks.types import ENDED, TASKS, ErrorType, Reason, TaskError, TaskSt
 class ChildTasks:
     """Executes `_TASKS_` stages."""
 
-    def __init__(self, states: States, dice: Dice, settings: Settings, rights: RunRights) -> None:
+    def __init__(
+        self,
+        states: States,
+        dice: Dice,
+        settings: Settings,
+        rights: RunRights,
+        accounts: Accounts,
+    ) -> None:
         self._states = states
+        self._accounts = accounts
         self._dice = dice
         self._rights = rights
         self._settings = settings
@@ -93,9 +103,11 @@ class ChildTasks:
                 raise _refusal("nested `_TASKS_` stages create too many tasks at once")
             cause = cause_of(change.step.row, parent)
             await self._gather(tx, parent, cause, spawn, spawning)
+            if new := len(spawning.made.keys() - spawning.states.keys()):
+                self._accounts.take(tx, parent.user_id, new)
             if spawning.made:
                 await families.grow(cause.root, len(spawning.made))
-        except (InvalidParams, TooManyTasks) as exc:
+        except (InvalidParams, QuotaExceeded, TooManyTasks) as exc:
             await release_keys(tx, self._states, spawning.claimed)
             return await self._refuse(tx, parent.id, spawn.wait, exc)
         if spawning.again:
@@ -309,11 +321,13 @@ class ChildTasks:
         return self._states.advance(tx, states, Watched())
 
     async def _refuse(
-        self, tx: Transaction, parent_id: str, wait: Wait, error: InvalidParams | TooManyTasks
+        self,
+        tx: Transaction,
+        parent_id: str,
+        wait: Wait,
+        error: InvalidParams | QuotaExceeded | TooManyTasks,
     ) -> list[Change]:
-        too_many = isinstance(error, TooManyTasks)
-        type_ = ErrorType.TOO_MANY_TASKS if too_many else ErrorType.INVALID_PARAMS
-        refusal = TaskError(type_, str(error), wait.stage, error.data)
+        refusal = TaskError(_refusal_type(error), str(error), wait.stage, error.data)
         event = ChildrenLooked(wait=wait, left=False, finished=False, refusal=refusal)
         states = await self._states.lock(tx, [parent_id])
         changes = self._states.advance(tx, states.values(), event)
@@ -479,6 +493,16 @@ async def _refuse_cycle(tx: Transaction, parent_id: str, named: Iterable[str]) -
         front = set(await tx.waits_of(front)) - seen
         if front:  # the lock keeps them from starting to wait for other tasks meanwhile
             await tx.lock(front)
+
+
+def _refusal_type(error: InvalidParams | QuotaExceeded | TooManyTasks) -> ErrorType:
+    """A stage that creates tasks too fast is run again later. Other refusals fail it."""
+    if isinstance(error, TooManyTasks):
+        return ErrorType.TOO_MANY_TASKS
+    if isinstance(error, InvalidParams):
+        return ErrorType.INVALID_PARAMS
+    is_rate = error.data["quota"] == RATE
+    return ErrorType.RETRY_AFTER if is_rate else ErrorType.TOO_MANY_REQUESTS
 
 
 def _refusal(message: str) -> InvalidParams:

@@ -7,6 +7,7 @@ another caller.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
@@ -14,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
 from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, Step, refuses
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.writing.accounts import Accounts, Reservation
 from kaiju_tasks.manager.writing.batch import Batch
 from kaiju_tasks.manager.writing.changes import Change, Written
 from kaiju_tasks.manager.writing.consequences import Consequences
@@ -78,6 +80,7 @@ class Committer:
     :param lanes: maximum number of concurrent transactions for entries
     :ivar written: the number of changes committed so far
     :ivar new_placement: makes what leases ready tasks in their transaction
+    :ivar accounts: what principals use of their quotas
     """
 
     def __init__(
@@ -103,9 +106,10 @@ class Committer:
         self._running: set[asyncio.Task[Any]] = set()
         self._under_way: set[asyncio.Future[None]] = set()
         self.states = States(max(GRACE_SECONDS, settings.ping_interval))
-        self.consequences = Consequences(self.states, dice, settings)
+        self.accounts = Accounts(store, settings)
+        self.consequences = Consequences(self.states, dice, settings, self.accounts)
         self._inserts = Inserts(self.states)
-        self._batch = Batch(self.states, self._inserts, self.consequences)
+        self._batch = Batch(self.states, self._inserts, self.consequences, self.accounts)
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._lane()) for _ in range(self._lanes)]
@@ -122,6 +126,7 @@ class Committer:
             await asyncio.gather(*writing, return_exceptions=True)
         for entry in self._queue.drain():
             entry.done(Unavailable("the manager is stopping"))
+        await self.accounts.stop()
 
     # -- calls -----------------------------------------------------------------------------
 
@@ -204,6 +209,7 @@ class Committer:
         :raises AlreadyExists: the id is taken; nothing was written
         :raises Duplicate: another task holds its unique key; nothing was written
         :raises StaleLease: the stage that creates it does not run under its lease any more
+        :raises QuotaExceeded: its owner may not create it; nothing was written
         """
         return await self._submit_one(DraftEntry(draft))
 
@@ -219,6 +225,7 @@ class Committer:
         :raises Duplicate: another task holds the unique key of a draft whose `on_conflict` refuses
             that task, or that the caller does not see; nothing was written
         :raises StaleLease: the stage that creates them does not run under its lease any more
+        :raises QuotaExceeded: their owner may not create them; nothing was written
         """
         fences = {draft.fence for draft in drafts if draft.fence is not None}
 
@@ -226,6 +233,8 @@ class Committer:
             rows = await tx.lock([fence.lease.id for fence in fences])
             for fence in fences:
                 fence.check(rows.get(fence.lease.id))
+            for owner, number in Counter(draft.definition.user_id for draft in drafts).items():
+                self.accounts.take(tx, owner, number)
             inserted = await self._inserts.insert(tx, drafts)
             outcomes = await _all_or_none(tx, drafts, inserted, sees)
             changes = [
@@ -290,14 +299,15 @@ class Committer:
         in_doubt: Callable[[], None],
         ready: Sequence[Row] = (),
     ) -> T:
-        placement = self.new_placement()
+        placement, reservation = self.new_placement(), Reservation()
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way.add(ended)
         try:
-            written = await self._commit(work, placement, presume, in_doubt, ready)
+            written = await self._commit(work, placement, reservation, presume, in_doubt, ready)
             self.written += len(written.changes)
             self._reached(True)
             try:
+                self.accounts.committed(written.changes)
                 self.states.published(written.changes)
                 placement.send()
                 self._publish(written.changes)
@@ -306,6 +316,7 @@ class Committer:
             return written.value
         finally:
             placement.end()
+            reservation.release()
             self._under_way.discard(ended)
             ended.set_result(None)
 
@@ -313,6 +324,7 @@ class Committer:
         self,
         work: Callable[[Transaction], Awaitable[Written[T]]],
         placement: Placement,
+        reservation: Reservation,
         presume: bool,
         in_doubt: Callable[[], None],
         ready: Sequence[Row] = (),
@@ -338,13 +350,13 @@ class Committer:
                         self.states.pauses.revision,
                         ready,
                     )
-                    written = await self._presumed(presumed, work, placement)
+                    written = await self._presumed(presumed, work, placement, reservation)
                     if written is not None and await self._store.write_presumed(presumed.writes):
                         return written
                     self.states.rows.forget(presumed.read)
                     written, presuming = None, False
                 async with self._store.transaction() as tx:
-                    written = await self._attempt(tx, work, placement)
+                    written = await self._attempt(tx, work, placement, reservation)
                 return written
             except TransactionConflict:
                 conflicts += 1
@@ -368,11 +380,12 @@ class Committer:
         presumed: PresumedTransaction,
         work: Callable[[Transaction], Awaitable[Written[T]]],
         placement: Placement,
+        reservation: Reservation,
     ) -> Written[T] | None:
         """Run an attempt that presumes what the database holds. None: only the database can decide
         it, also whether there is an error."""
         try:
-            written = await self._attempt(cast(Transaction, presumed), work, placement)
+            written = await self._attempt(cast(Transaction, presumed), work, placement, reservation)
             presumed.check()
         except (NotPresumable, KaijuError):
             return None
@@ -383,13 +396,16 @@ class Committer:
         tx: Transaction,
         work: Callable[[Transaction], Awaitable[Written[T]]],
         placement: Placement,
+        reservation: Reservation,
     ) -> Written[T]:
         await placement.begin(tx)
         self.states.placings.open(tx, placement)
+        self.accounts.open(tx, reservation)
         try:
             written = await work(tx)
         finally:
             self.states.placings.close(tx)
+            self.accounts.close(tx)
         await placement.assign(written.changes)
         return written
 

@@ -2,6 +2,7 @@
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.manager.dice import Dice
+from kaiju_tasks.manager.writing.accounts import Accounts
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.children import ChildTasks
 from kaiju_tasks.manager.writing.families import Families
@@ -31,12 +32,12 @@ class TooManyChildren(InvalidParams):
 class Consequences:
     """Saves changes and their consequences, until a change has no further consequences."""
 
-    def __init__(self, states: States, dice: Dice, settings: Settings) -> None:
+    def __init__(self, states: States, dice: Dice, settings: Settings, accounts: Accounts) -> None:
         self._states = states
         rights = RunRights()
         self._starts = Starts(states, dice, rights)
         self._webhooks = Webhooks(states, dice)
-        self.children = ChildTasks(states, dice, settings, rights)
+        self.children = ChildTasks(states, dice, settings, rights, accounts)
         self._family_tasks_max = settings.max_family_tasks
 
     async def save(self, tx: Transaction, changes: list[Change], slots: Slots) -> None:

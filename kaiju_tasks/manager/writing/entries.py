@@ -31,10 +31,12 @@ class Checked(NamedTuple):
     """An event that only happens to a task that passes a check.
 
     :param check: is called with the locked task, and raises a KaijuError to refuse the event
+    :param limited: whether the quotas of its owner hold for a task that the event opens again
     """
 
     event: EventSource
     check: Callable[[TaskState], None]
+    limited: bool = False
 
 
 def _allow(state: TaskState) -> None:
@@ -154,14 +156,14 @@ class Witness:
     """
 
     def __init__(self, event: "EventSource | Checked") -> None:
-        source, check = event if isinstance(event, Checked) else (event, _allow)
+        source, check, limited = event if isinstance(event, Checked) else Checked(event, _allow)
         self._definition: Definition | None = None
 
         def look(state: TaskState) -> None:
             check(state)
             self._definition = state.definition
 
-        self.event = Checked(source, look)
+        self.event = Checked(source, look, limited)
 
     @property
     def definition(self) -> Definition:
@@ -176,17 +178,19 @@ class EventEntry(Entry):
     :param audit: written in the same transaction if the event changes the task
     """
 
-    __slots__ = ("audit", "check", "event")
+    __slots__ = ("audit", "check", "event", "limited")
 
     def __init__(
         self, task_id: str, event: EventSource | Checked, audit: AuditRecord | None = None
     ) -> None:
         check: Callable[[TaskState], None] = _allow
+        limited = False
         if isinstance(event, Checked):
-            event, check = event
+            event, check, limited = event
         super().__init__(task_id, _event_size(event))
         self.event = event
         self.check = check
+        self.limited = limited
         self.audit = audit
 
 

@@ -103,7 +103,7 @@ s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued
 s.ended_at, s.outcome, s.rescued, s.result, s.error, s.version
 
 -- fragment: principal_columns
-p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
+p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at, p.quotas
 
 -- fragment: token_columns
 k.id, k.principal_id, k.scope, k.hash, k.note, k.created, k.created_by, k.expires_at,
@@ -947,6 +947,20 @@ VALUES ($1::text, $2::float8, $3::text, $4::text, $5::text) ON CONFLICT (id) DO 
 DELETE FROM marks WHERE id = ANY (ARRAY(
     SELECT id FROM marks WHERE at < $1::float8 ORDER BY at LIMIT $2::int))
 
+-- name: open_tasks
+-- Count the tasks of each owner that have not ended, without idle ones that have no next
+-- run. Each part reads a partial index.
+SELECT d.user_id, count(*) FROM (
+    SELECT id FROM tasks WHERE ready = 1
+    UNION ALL SELECT id FROM tasks WHERE ready = 2
+    UNION ALL SELECT id FROM tasks WHERE executor_id IS NOT NULL
+    UNION ALL SELECT id FROM tasks WHERE status = 'WAITING'
+    UNION ALL SELECT id FROM tasks WHERE status = 'SUSPENDED'
+    UNION ALL SELECT id FROM tasks WHERE gate IS NOT NULL
+    UNION ALL SELECT id FROM tasks WHERE status = 'QUEUED' AND ready = 0 AND gate IS NULL
+    UNION ALL SELECT id FROM tasks WHERE next_run IS NOT NULL AND status = 'IDLE') t
+JOIN definitions d ON d.task_id = t.id WHERE d.user_id IS NOT NULL GROUP BY d.user_id
+
 -- name: status_counts
 -- Count tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
@@ -1077,9 +1091,10 @@ WHERE r.name = 'tokens'
 
 -- name: put_principal
 -- Insert or update a principal.
-INSERT INTO principals (id, kind, scope, created, created_by, disabled_at)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, disabled_at = excluded.disabled_at
+INSERT INTO principals (id, kind, scope, created, created_by, disabled_at, quotas)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, disabled_at = excluded.disabled_at,
+    quotas = excluded.quotas
 
 -- name: put_token
 -- Insert or update a token.

@@ -19,7 +19,7 @@ s.job_id, s.stage, s.cycle, s.attempt, s.method, s.name, s.executor_id, s.queued
 s.ended_at, s.outcome, s.rescued, s.result, s.error, s.version
 
 -- fragment: principal_columns
-p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at
+p.id, p.kind, p.scope, p.created, p.created_by, p.disabled_at, p.quotas
 
 -- fragment: token_columns
 k.id, k.principal_id, k.scope, k.hash, k.note, k.created, k.created_by, k.expires_at,
@@ -715,6 +715,20 @@ VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING
 -- Delete marks older than a time.
 DELETE FROM marks WHERE id IN (SELECT id FROM marks WHERE at < ?1 ORDER BY at LIMIT ?2)
 
+-- name: open_tasks
+-- Count the tasks of each owner that have not ended, without idle ones that have no next
+-- run. Each part reads a partial index.
+SELECT d.user_id, count(*) FROM (
+    SELECT id FROM tasks WHERE ready = 1
+    UNION ALL SELECT id FROM tasks WHERE ready = 2
+    UNION ALL SELECT id FROM tasks WHERE executor_id IS NOT NULL
+    UNION ALL SELECT id FROM tasks WHERE status = 'WAITING'
+    UNION ALL SELECT id FROM tasks WHERE status = 'SUSPENDED'
+    UNION ALL SELECT id FROM tasks WHERE gate IS NOT NULL
+    UNION ALL SELECT id FROM tasks WHERE status = 'QUEUED' AND ready = 0 AND gate IS NULL
+    UNION ALL SELECT id FROM tasks WHERE next_run IS NOT NULL AND status = 'IDLE') t
+CROSS JOIN definitions d WHERE d.task_id = t.id AND d.user_id IS NOT NULL GROUP BY d.user_id
+
 -- name: status_counts
 -- Count tasks by stream and status.
 SELECT app_name, status, count(*) FROM tasks GROUP BY app_name, status
@@ -821,9 +835,10 @@ WHERE r.name = 'tokens'
 
 -- name: put_principal
 -- Insert or update a principal.
-INSERT INTO principals (id, kind, scope, created, created_by, disabled_at)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, disabled_at = excluded.disabled_at
+INSERT INTO principals (id, kind, scope, created, created_by, disabled_at, quotas)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, disabled_at = excluded.disabled_at,
+    quotas = excluded.quotas
 
 -- name: put_token
 -- Insert or update a token.

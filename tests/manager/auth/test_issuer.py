@@ -6,7 +6,15 @@ from typing import Any, TypeVar
 import pytest
 
 from kaiju_tasks.errors import Conflict, Forbidden, InvalidParams, NotFound, Unauthorized
-from kaiju_tasks.manager.auth import DAY, HOUR, Issuer, TokenOrder, database_issuer, list_tokens
+from kaiju_tasks.manager.auth import (
+    DAY,
+    HOUR,
+    Issuer,
+    PrincipalChanges,
+    TokenOrder,
+    database_issuer,
+    list_tokens,
+)
 from kaiju_tasks.rights import ALL_SIGHT, Kind, Principal, Scope, Verb, read_token, rights_of
 from kaiju_tasks.store import PageQuery, Store, Transaction
 from kaiju_tasks.store.open import make_store
@@ -135,7 +143,7 @@ async def test_tokens_of_more_rights_cannot_be_touched(store: Store, issuer: Iss
     for refused in (
         limited.revoke(strong.id),
         limited.rotate(strong.id, HOUR),
-        limited.disable("root2", True),
+        limited.update("root2", PrincipalChanges(disabled=True)),
     ):
         with pytest.raises(Forbidden):
             await refused
@@ -197,16 +205,20 @@ async def test_a_disabled_principal_gets_no_tokens(
     store: Store, issuer: Issuer, clock: HandClock
 ) -> None:
     issued = await issuer.create(order())
-    assert (await issuer.disable("ann", True)).disabled_at == clock.now
+    assert (await issuer.update("ann", PrincipalChanges(disabled=True))).disabled_at == clock.now
     for refused in (issuer.create(order()), issuer.rotate(issued.id, HOUR)):
         with pytest.raises(Conflict, match="is disabled"):
             await refused
-    assert (await issuer.disable("ann", False)).disabled_at is None
+    assert (await issuer.update("ann", PrincipalChanges(disabled=False))).disabled_at is None
     await issuer.create(order())
 
 
 async def test_what_does_not_exist_is_not_found(issuer: Issuer) -> None:
-    for missing in (issuer.revoke("x"), issuer.rotate("x", 1.0), issuer.disable("x", True)):
+    for missing in (
+        issuer.revoke("x"),
+        issuer.rotate("x", 1.0),
+        issuer.update("x", PrincipalChanges(disabled=True)),
+    ):
         with pytest.raises(NotFound):
             await missing
 

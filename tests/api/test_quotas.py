@@ -1,0 +1,416 @@
+"""Quotas of principals: what they may use, whatever creates it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from kaiju_tasks.api import Caller
+from kaiju_tasks.errors import InvalidParams, KaijuError, TooManyRequests
+from kaiju_tasks.manager import Manager
+from kaiju_tasks.manager.auth import TokenOrder, database_issuer
+from kaiju_tasks.manager.writing.account import Account
+from kaiju_tasks.rights import Kind, Scope, Verb
+from kaiju_tasks.settings import Settings
+from tests.manager.hand import Calls, HandExecutor
+from tests.support.wait import wait_until
+
+Json = dict[str, Any]
+LATER: Json = {"commands": [{"method": "later"}], "app_name": "elsewhere"}
+MOST = 5
+
+
+@pytest.fixture
+def settings(store_url: str) -> Settings:
+    return Settings(db=store_url, poll_interval=0.2, max_open_tasks=MOST, max_pauses=2)
+
+
+class People:
+    """Callers with tokens."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.manager = manager
+        self.tokens: dict[str, str] = {}
+
+    async def __call__(self, name: str, kind: Kind = Kind.USER, **scope: Any) -> Calls:
+        if name not in self.tokens:
+            order = TokenOrder(principal=name, kind=kind, scope=Scope(**scope))
+            issued = await database_issuer(self.manager.store).create(order)
+            self.tokens[name] = issued.token
+        return await self.at(self.manager, name)
+
+    async def at(self, manager: Manager, name: str) -> Calls:
+        """Somebody who calls a manager."""
+        manager.auth.changed()
+        principal = (await manager.auth.admit(self.tokens[name])).principal
+        return Calls(manager, Caller(principal, remote="10.0.0.1"))
+
+    async def root(self) -> Calls:
+        return await self("root", Kind.ADMIN)
+
+    async def set_quotas(self, name: str, **quotas: float | None) -> Json:
+        root = await self.root()
+        changed: Json = await root("principals.update", id=name, data={"quotas": quotas})
+        return changed
+
+
+@pytest.fixture
+def people(manager: Manager) -> People:
+    return People(manager)
+
+
+def account(manager: Manager, name: str) -> Account:
+    return manager.committer.accounts._accounts[name]
+
+
+async def later(calls: Calls, **fields: Any) -> Json:
+    task: Json = await calls("tasks.create", data={**LATER, **fields})
+    return task
+
+
+async def refusal(call: Awaitable[Any]) -> Json:
+    """The data of the error of a call that exceeds a quota."""
+    with pytest.raises(TooManyRequests) as caught:
+        await call
+    data: Json = caught.value.data
+    assert (caught.value.code, data["type"]) == (429, "too_many_requests")
+    return data
+
+
+async def fill(calls: Calls, number: int = MOST) -> list[Json]:
+    made: list[Json] = await calls("tasks.m_create", data=[LATER] * number)
+    return made
+
+
+async def is_true(check: Callable[[], Awaitable[bool]], what: str) -> None:
+    await wait_until(check, what)
+
+
+# -- open tasks ------------------------------------------------------------------------------------
+
+
+async def test_who_has_reached_a_quota_creates_nothing_and_disturbs_nobody(people: People) -> None:
+    ann, bob = await people("ann"), await people("bob")
+    ids = [(await later(ann))["id"] for _ in range(MOST)]
+    data = await refusal(later(ann))
+    assert (data["quota"], data["limit"], data["used"]) == ("open_tasks", MOST, MOST)
+    assert data["retry_after"] >= 1
+    assert len(await fill(bob)) == MOST
+    await ann("tasks.cancel", id=ids[0])
+    await ann("tasks.delete", id=ids[1])
+    await later(ann)
+    await later(ann)
+    await refusal(later(ann))
+    assert account(people.manager, "ann").reserved == 0
+
+
+async def test_a_call_that_does_not_fit_creates_nothing(people: People) -> None:
+    ann = await people("ann")
+    await fill(ann, 3)
+    data = await refusal(ann("tasks.m_create", data=[LATER] * 3))
+    assert (data["index"], data["used"]) == (2, 3)
+    assert (await ann("tasks.count"))["count"] == 3
+    await fill(ann, 2)
+    assert (await refusal(fill(ann, 1)))["index"] == 0
+
+
+async def test_calls_at_the_same_time_do_not_exceed_a_quota_together(people: People) -> None:
+    ann, bob = await people("ann"), await people("bob")
+    calls = [fill(ann, 2) for _ in range(10)] + [fill(bob, 1)]
+    singles = [later(ann) for _ in range(20)]
+    outcomes = await asyncio.gather(*calls, *singles, return_exceptions=True)
+    assert isinstance(outcomes[10], list)
+    errors = [one for one in outcomes if isinstance(one, BaseException)]
+    assert all(isinstance(one, TooManyRequests) for one in errors)
+    assert (await ann("tasks.count"))["count"] == MOST
+    assert account(people.manager, "ann").reserved == 0
+
+
+async def test_a_task_that_exists_is_found_although_the_quota_is_reached(people: People) -> None:
+    ann = await people("ann")
+    await later(ann, id="first")
+    await fill(ann, MOST - 1)
+    repeated = await ann("tasks.create", data={**LATER, "id": "first"}, on_conflict="ignore")
+    assert (repeated["id"], repeated["created"]) == ("first", False)
+    replaced = await ann(
+        "tasks.create", data={**LATER, "id": "first", "priority": 3}, on_conflict="replace"
+    )
+    assert replaced["priority"] == 3
+    with pytest.raises(KaijuError) as caught:
+        await later(ann, id="first")
+    assert caught.value.code == 409
+    await refusal(later(ann, id="second"))
+
+
+async def test_schedules_count_between_their_runs(people: People) -> None:
+    ann = await people("ann")
+    for enabled in [True] * (MOST - 1) + [False]:
+        await later(ann, cron="@daily", enabled=enabled)
+    await refusal(later(ann))
+
+
+async def test_what_a_manager_knows_is_what_the_database_counts(
+    people: People, executor: HandExecutor
+) -> None:
+    ann = await people("ann", streams=["*"])
+    await people.set_quotas("ann", open_tasks=1000)
+    hook = {"method": "_TASKS_", "params": {"create": [LATER, LATER]}}
+    await ann.create(hook, id="parent")
+    await ann.create("work", id="runs")
+    await ann.create("work", id="fails")
+    await ann.create("work", id="waits", delay=600)
+    await ann.create("work", id="daily", cron="@daily")
+    await ann.create("work", id="stopped", cron="@daily", enabled=False)
+    await ann.create("work", id="held", app_name="elsewhere")
+    await ann("tasks.suspend", id="held")
+    await ann.create({"method": "_MESSAGE_", "params": {}}, id="messages")
+    runs, fails = sorted([await executor.take(), await executor.take()], key=lambda one: one.id)[
+        ::-1
+    ]
+    await executor.fail(fails)
+    assert runs.id == "runs"
+    await ann.until("fails", "FAILED")
+    known = account(people.manager, "ann")
+
+    async def agree() -> bool:
+        counts = await people.manager.store.open_tasks()
+        return known.open == counts["ann"] == 9
+
+    await is_true(agree, "the manager counts like the database")
+    await ann("tasks.reset", id="fails")
+    await ann("tasks.cancel", id="parent")
+    assert (await people.manager.store.open_tasks())["ann"] == known.open == 7
+
+
+async def test_a_quota_below_what_is_used_ends_nothing_and_refuses_more(people: People) -> None:
+    ann = await people("ann")
+    made = await fill(ann)
+    assert (await people.set_quotas("ann", open_tasks=2))["quotas"] == {"open_tasks": 2}
+    assert (await refusal(later(ann)))["limit"] == 2
+    assert (await ann("tasks.count", conditions={"status": "QUEUED"}))["count"] == MOST
+    for task in made[:3]:
+        await ann("tasks.cancel", id=task["id"])
+        await refusal(later(ann))
+    await ann("tasks.cancel", id=made[3]["id"])
+    await later(ann)
+    await people.set_quotas("ann", open_tasks=0)
+    await fill(ann, 3 * MOST)
+    assert (await people.set_quotas("ann", open_tasks=None))["quotas"] == {}
+    assert (await refusal(later(ann)))["limit"] == MOST
+
+
+async def test_administrators_and_callers_without_tokens_have_no_quotas(
+    people: People, call: Calls
+) -> None:
+    await fill(call, 2 * MOST)
+    root = await people.root()
+    await fill(root, 2 * MOST)
+    assert (await root("system.whoami"))["quotas"] == {}
+    await people.set_quotas("root", open_tasks=2 * MOST + 1)
+    await later(root)
+    await refusal(later(root))
+
+
+async def test_a_manager_that_starts_again_counts(people: People, settings: Settings) -> None:
+    ann = await people("ann")
+    await fill(ann)
+    again = Manager(people.manager.store, settings)
+    async with again.running():
+        await refusal(later(await people.at(again, "ann")))
+
+
+async def test_managers_count_what_the_others_have_created(
+    people: People, other_manager: Manager
+) -> None:
+    ann = await people("ann")
+    there = await people.at(other_manager, "ann")
+    await later(there)
+    made = await fill(ann, MOST - 1)
+
+    async def is_refused() -> bool:
+        try:
+            task = await later(there)
+        except TooManyRequests:
+            return True
+        await ann("tasks.delete", id=task["id"])
+        return False
+
+    await is_true(is_refused, "the other manager has counted")
+    await ann("tasks.delete", id=made[0]["id"])
+
+    async def has_room() -> bool:
+        try:
+            await later(there)
+        except TooManyRequests:
+            await asyncio.sleep(0.1)
+            return False
+        return True
+
+    await is_true(has_room, "the other manager has counted again")
+
+
+async def test_who_starts_its_own_ended_tasks_again_needs_room_for_them(people: People) -> None:
+    ann = await people("ann")
+    made = await fill(ann)
+    for task in made:
+        await ann("tasks.cancel", id=task["id"])
+    await fill(ann, MOST - 2)
+    failed = {"status": "FAILED"}
+    call = await ann("tasks.m_reset", conditions=failed, wait=60)
+    assert (call["done"], call["refused"]) == (2, 3), call
+    for method in ("tasks.reset", "tasks.run_now"):
+        (page,) = [(await ann("tasks.list", conditions=failed))["data"]]
+        assert (await refusal(ann(method, id=page[0]["id"])))["used"] == MOST
+    root = await people.root()
+    call = await root("tasks.m_reset", conditions=failed, wait=60)
+    assert (call["done"], call["refused"]) == (3, 0), call
+    assert account(people.manager, "ann").open == MOST + 3
+
+
+# -- what runs set going ---------------------------------------------------------------------------
+
+
+async def test_a_stage_fails_that_would_create_too_many_children(people: People) -> None:
+    ann = await people("ann", streams=["*"])
+    await fill(ann, MOST - 2)
+    hook = {"method": "_TASKS_", "params": {"create": [LATER, LATER]}}
+    await ann.create(hook, id="parent")
+    error = (await ann.until("parent", "FAILED"))["error"]
+    assert (error["type"], error["stage"]) == ("too_many_requests", 0)
+    assert (error["data"]["quota"], error["data"]["limit"]) == ("open_tasks", MOST)
+    assert (await ann("tasks.count"))["count"] == MOST - 1
+
+
+async def test_a_stage_is_tried_again_when_there_is_room(people: People) -> None:
+    ann = await people("ann", streams=["*"])
+    made = await fill(ann, MOST - 1)
+    hook = {"method": "_TASKS_", "params": {"create": [LATER]}}
+    await ann.create(hook, id="parent", max_retries=10, retry_delay=1)
+
+    async def was_refused() -> bool:
+        return bool((await ann.get("parent"))["retries"])
+
+    await is_true(was_refused, "the stage has failed once")
+    await ann("tasks.delete", id=made[0]["id"])
+    await ann.until("parent", "WAITING")
+
+
+async def test_a_call_of_a_stage_is_refused(people: People, executor: HandExecutor) -> None:
+    ann = await people("ann")
+    await ann.create("work", id="parent")
+    assigned = await executor.take()
+    await fill(ann, MOST - 1)
+    lease = {name: getattr(assigned, name) for name in ("id", "job_id", "epoch", "nonce")}
+    call = {"stage": 0, "call_id": "c", "method": "tasks.create", "params": {"data": LATER}}
+    data = await refusal(executor.call("manager.call", **lease, **call))
+    assert data["quota"] == "open_tasks"
+
+
+async def test_a_declared_schedule_is_refused(people: People, executor: HandExecutor) -> None:
+    await people("deploy", Kind.EXECUTOR, verbs=[Verb.SERVE, Verb.CREATE], methods=["*"])
+    await people.set_quotas("deploy", open_tasks=1)
+    executor.caller.principal = (await people.at(people.manager, "deploy")).caller.principal
+    await executor.connect()
+    schedules = [
+        {"task": {"id": name, "cron": "@daily", "commands": [{"method": "a"}]}, "version": "1"}
+        for name in ("one", "two")
+    ]
+    for _ in range(2):
+        outcomes = (await executor.call("manager.declare", schedules=schedules))["schedules"]
+        assert [one["state"] for one in outcomes][1] == "refused"
+        assert "may have 1 open tasks" in outcomes[1]["message"]
+    assert outcomes[0]["state"] == "unchanged"
+
+
+# -- tasks in a second -----------------------------------------------------------------------------
+
+
+async def test_who_creates_too_fast_is_refused_and_disturbs_nobody(people: People) -> None:
+    ann, bob = await people("ann"), await people("bob")
+    await people.set_quotas("ann", open_tasks=0, creates_per_second=0.1)
+    await later(ann)
+    data = await refusal(later(ann))
+    assert (data["quota"], data["limit"]) == ("creates_per_second", 0.1)
+    assert 0 < data["retry_after"] <= 10
+    assert "index" not in await refusal(fill(ann, 2))
+    await later(bob)
+    use = (await ann("system.whoami"))["quotas"]
+    assert use["creates_per_second"]["limit"] == 0.1
+    assert use["creates_per_second"]["used"] > 0
+    assert "open_tasks" not in use
+
+
+async def test_a_stage_that_creates_children_too_fast_waits(people: People) -> None:
+    ann = await people("ann", streams=["*"])
+    await people.set_quotas("ann", open_tasks=0, creates_per_second=1.0)
+    await fill(ann, 9)
+    hook = {"method": "_TASKS_", "params": {"create": [LATER, LATER]}}
+    await ann.create(hook, id="parent")
+    task = await ann.until("parent", "WAITING")
+    assert task["retries"] == 0
+    (first, *_) = await ann("tasks.stages", job_id=task["job_id"])
+    assert (first["outcome"], first["error"]["type"]) == ("FAILED", "retry_after")
+    assert first["error"]["data"]["quota"] == "creates_per_second"
+
+
+# -- pauses ----------------------------------------------------------------------------------------
+
+
+async def test_pauses_are_bounded_for_each_principal(people: People) -> None:
+    one, other = await people("one", Kind.OPERATOR), await people("other", Kind.OPERATOR)
+    for name in ("p", "q"):
+        await one("pauses.add", id=name, app_name="a", reason="r")
+    data = await refusal(one("pauses.add", id="r", app_name="a", reason="r"))
+    assert (data["quota"], data["limit"], data["used"]) == ("pauses", 2, 2)
+    assert "retry_after" not in data
+    await other("pauses.add", id="r", app_name="a", reason="r")
+    assert (await one("system.whoami"))["quotas"]["pauses"] == {"limit": 2.0, "used": 2.0}
+    await one("pauses.remove", id="p")
+    await one("pauses.add", id="s", app_name="a", reason="r")
+    root = await people.root()
+    for name in "tuv":
+        await root("pauses.add", id=name, app_name="a", reason="r")
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+async def test_a_principal_sees_its_quotas_and_what_it_uses(people: People, call: Calls) -> None:
+    assert (await call("system.whoami"))["quotas"] == {}
+    ann = await people("ann")
+    await fill(ann, 3)
+    assert (await ann("system.whoami"))["quotas"] == {
+        "open_tasks": {"limit": MOST, "used": 3},
+        "pauses": {"limit": 2, "used": 0},
+    }
+    assert (await (await people.root())("principals.list"))[0]["quotas"] == {}
+
+
+async def test_a_validation_foresees_the_refusal(people: People) -> None:
+    ann = await people("ann")
+    await later(ann, id="first")
+    assert (await ann("tasks.validate", data=LATER))["valid"]
+    await fill(ann, MOST - 1)
+    foreseen = await ann("tasks.validate", data=LATER)
+    assert not foreseen["valid"]
+    (problem,) = foreseen["errors"]
+    assert problem["field"] is None
+    assert f"may have {MOST} open tasks" in problem["message"]
+    assert (await ann("tasks.validate", data={**LATER, "id": "first"}))["valid"]
+
+
+async def test_quotas_are_audited_and_checked(people: People) -> None:
+    await people("ann")
+    await people.set_quotas("ann", pauses=5, creates_per_second=0.5)
+    changed = await people.set_quotas("ann", pauses=None)
+    assert changed["quotas"] == {"creates_per_second": 0.5}
+    root = await people.root()
+    records = (await root("audit.list", conditions={"action": "principals.update"}))["data"]
+    assert [one["data"]["quotas"] for one in records] == [
+        {"pauses": None},
+        {"creates_per_second": 0.5, "pauses": 5},
+    ]
+    for wrong in ({}, {"quotas": {"open_tasks": -1}}, {"quotas": {"stars": 1}}, {"quotas": None}):
+        with pytest.raises(InvalidParams):
+            await root("principals.update", id="ann", data=wrong)
