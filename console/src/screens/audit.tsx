@@ -54,26 +54,26 @@ function AuditList() {
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? <Empty title={Object.keys(conditions).length ? "No action matches these filters." : "There are no audit records."} /> : null}
       {list.data?.data.length ? (
-        <Table label="Audit" heads={["When", "Who", "Action", "Target", "Details"]}>
+        <Table label="Audit" kind="stack" heads={["When", "Action", "Target", "Who"]}>
           {list.data.data.map((one) => (
             <tr key={one.id}>
               <td class="nowrap">
                 <When at={one.at} />
               </td>
-              <td>
-                {one.user_id ?? "–"}
-                <span class="line">{one.remote}</span>
+              <td class="chosen" data-title="Action">
+                {one.action}
               </td>
-              <td>{one.action}</td>
               <td class="what">
                 {one.target !== null && one.action.startsWith("tasks.") ? (
                   <TaskLink id={one.target} />
                 ) : (
                   <span class="id">{one.target ?? "–"}</span>
                 )}
-              </td>
-              <td>
                 <Details record={one} />
+              </td>
+              <td class="chosen" data-title="Who">
+                {one.user_id ?? "–"}
+                <span class="line">{one.remote}</span>
               </td>
             </tr>
           ))}
