@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.examples import QUICK
 from tests.support.hanging import ended_if_it_hangs
+from tests.support.memory_folder import leave_memory, use_memory
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, PostgresServer, fresh_database
 from tests.support.postgres_binaries import postgres_versions
@@ -56,6 +57,11 @@ def _keep_bytecode() -> None:
 
 _hear_signals()
 _keep_bytecode()
+use_memory()
+
+
+def pytest_unconfigure() -> None:
+    leave_memory()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
