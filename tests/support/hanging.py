@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ from types import FrameType
 
 import pytest
 
-SECONDS = 300
+SECONDS = int(os.environ.get("TEST_SECONDS", "300"))
 """More than any test takes on a busy machine, and less than `faulthandler_timeout`, which ends the
-whole worker: it is left for code that Python cannot interrupt."""
+whole worker: it is left for code that Python cannot interrupt. A test that somebody makes larger
+needs more of both."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Executors of the library and for Node on one stream, while they and managers are killed.
 
-`TASKS=25000 KILLS=120 pytest -s -n 0 tests/system/test_mixed.py` runs 100,000 stages and prints
-what has become of them.
+100,000 stages, with figures of what has become of them: `TEST_SECONDS=7200 TASKS=25000 KILLS=120
+pytest -s -n 0 -o faulthandler_timeout=0 tests/system/test_mixed.py`
 """
 
 import os
