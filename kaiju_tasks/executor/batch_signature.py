@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.context import Context
-from kaiju_tasks.executor.params import hints_of
+from kaiju_tasks.executor.params import hints_of, take_definition
 from kaiju_tasks.rpc.convert import convert, unknown_field
 
 __all__ = ["BATCH_PARAMS", "BatchCall", "BatchSignature"]
@@ -19,7 +19,6 @@ __all__ = ["BATCH_PARAMS", "BatchCall", "BatchSignature"]
 P = TypeVar("P")
 
 BATCH_PARAMS = "params"
-DEFINITIONS = "#/$defs/"
 
 
 class BatchCall(Generic[P]):
@@ -79,11 +78,9 @@ class BatchSignature:
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the parameters of a call; {} if a type has none."""
         schema = _schema_of(self._params)
-        definitions = schema.pop("$defs", {})
         if "$ref" not in schema:
             return schema
-        body: dict[str, Any] = definitions.pop(schema["$ref"].removeprefix(DEFINITIONS))
-        body.pop("title", None)
+        body, definitions = take_definition(schema)
         body["additionalProperties"] = False
         return body | ({"$defs": definitions} if definitions else {})
 

@@ -12,7 +12,9 @@ from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor.dependencies import Depends, dependency_of, is_context
 from kaiju_tasks.rpc.convert import explain, missing_field
 
-__all__ = ["Signature", "hints_of"]
+__all__ = ["Signature", "hints_of", "take_definition"]
+
+DEFINITIONS = "#/$defs/"
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -122,15 +124,38 @@ class Signature:
             schema = msgspec.json.schema(self._struct)
         except TypeError:
             return {}
-        definitions = schema.pop("$defs")
-        body: dict[str, Any] = definitions.pop("Params")
-        body.pop("title", None)
+        body, definitions = take_definition(schema)
         for name, default in self._defaults.items():
             try:
                 body["properties"][name]["default"] = msgspec.to_builtins(default)
             except (TypeError, ValueError):
                 continue
         return body | ({"$defs": definitions} if definitions else {})
+
+
+def take_definition(schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take the definition out that a schema refers to. Its name depends on the others: another
+    type may have the same one.
+
+    :param schema: `{"$ref": "#/$defs/NAME", "$defs": {…}}`
+    :returns: the definition without its title, and those that remain, which may refer to it
+    """
+    definitions = schema["$defs"]
+    name = schema["$ref"].removeprefix(DEFINITIONS)
+    body: dict[str, Any] = {**definitions[name]}
+    body.pop("title", None)
+    others = {key: value for key, value in definitions.items() if key != name}
+    if _refers({"body": body, **others}, schema["$ref"]):
+        others = definitions
+    return body, others
+
+
+def _refers(value: Any, reference: str) -> bool:
+    if isinstance(value, dict):
+        return value.get("$ref") == reference or any(
+            _refers(one, reference) for one in value.values()
+        )
+    return isinstance(value, list) and any(_refers(one, reference) for one in value)
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:

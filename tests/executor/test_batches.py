@@ -14,6 +14,7 @@ from kaiju_tasks.errors import Abort, KaijuError, RetryAfter, StaleLease
 from kaiju_tasks.executor import BatchCall, Context, Executor, Stopped
 from kaiju_tasks.executor.middleware import CallNext
 from kaiju_tasks.executor.places import PLACE_SECONDS
+from kaiju_tasks.executor.registry import Command
 from tests.executor.fakes import Rig, assignment, command, result_of, settle
 from tests.support.wait import PATIENCE_SECONDS, wait_until
 
@@ -457,6 +458,22 @@ def test_the_parameters_of_a_call_are_announced() -> None:
     assert info.result == {"type": "string"}
     assert executor.commands["wait"].info().params["type"] == "object"
     assert executor.commands["broken"].info().result == {}
+
+
+@dataclass
+class Tree:
+    name: str
+    children: list["Tree"]
+
+
+def test_a_type_that_contains_itself_is_announced_whole() -> None:
+    async def plant(calls: list[BatchCall[Tree]]) -> list[None]:
+        return [None for _ in calls]
+
+    schema = Command("plant", plant, batch=2).info().params
+    reference = schema["properties"]["children"]["items"]["$ref"]
+    definition = schema["$defs"][reference.removeprefix("#/$defs/")]
+    assert definition["properties"] == schema["properties"]
 
 
 @dataclass

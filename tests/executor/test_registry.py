@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from kaiju_tasks.errors import InvalidParams
 from kaiju_tasks.executor import Context, Executor
@@ -87,6 +87,21 @@ def test_the_schema_tells_types_defaults_and_limits_and_leaves_the_context_out()
     assert schema["required"] == ["a"]
     assert schema["additionalProperties"] is False
     assert "Address" in schema["$defs"]
+
+
+class Params(Struct):
+    """It has the name under which the parameters of a command are described."""
+
+    a: int
+
+
+def test_a_type_of_a_parameter_may_have_any_name():
+    def function(params: Params, others: list[Params] | None = None) -> None: ...
+
+    schema = Signature(function).schema()
+    assert sorted(schema["properties"]) == ["others", "params"]
+    name = schema["properties"]["params"]["$ref"].removeprefix("#/$defs/")
+    assert schema["$defs"][name]["properties"] == {"a": {"type": "integer"}}
 
 
 def test_a_type_without_a_schema_has_an_empty_one():
