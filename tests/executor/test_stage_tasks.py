@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from kaiju_tasks.errors import Conflict, KaijuError, MethodNotFound, TooLarge, Unavailable
+from kaiju_tasks.errors import (
+    Conflict,
+    KaijuError,
+    MethodNotFound,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
 from kaiju_tasks.executor import Context, Executor, Stopped
+from kaiju_tasks.executor.failures import report_error
 from kaiju_tasks.types import NewTask, TaskCommand
 from kaiju_tasks.version import __version__
 from tests.executor.commands import executor as process_executor
@@ -359,3 +367,11 @@ async def test_a_process_command_is_told_that_it_has_no_connection() -> None:
         error = rig.manager.reports[0].error
         assert error is not None
         assert "not available in a process command" in error.message
+
+
+def test_a_quota_that_a_command_does_not_handle_fails_its_stage_by_name() -> None:
+    data = {"quota": "open_tasks", "limit": 5, "used": 5}
+    report = report_error(TooManyRequests("no room", **data))
+    assert (report.type, report.message) == ("too_many_requests", "no room")
+    assert report.data["quota"] == "open_tasks"
+    assert report_error(TooManyRequests("too many waits")).type == "execution_error"
