@@ -1,6 +1,7 @@
 """`kaiju-tasks logs`: what the stages of a run have logged and printed."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,17 +42,18 @@ def logs(
     """Show what the stages of a run have logged, and what their process commands have printed.
 
     TASK_OR_JOB is the id of a task, whose last run is shown, or of a run. With --follow and --json,
-    each line is one JSON object. If the manager restarts, --follow waits for it. It ends with the
-    run, and may leave out lines that come later; without --follow, all are shown.
+    each line is one JSON object. With --follow, the command waits until the run begins, and for a
+    manager that restarts. It ends with the run, and may leave out lines that come later; without
+    --follow, all are shown.
     """
-    job_id = _job_of(task_or_job)
+    job_id, task_id = _job_of(task_or_job)
     wanted = {"job_id": job_id, "stage": stage, "attempt": attempt}
     params = {name: value for name, value in wanted.items() if value is not None}
     if follows:
         with when_interrupted("Stopped showing the log. The run continues."):
-            follow(lambda client: _follow(client, params, as_json), retry_seconds)
+            follow(lambda client: _follow(client, params, as_json, task_id), retry_seconds)
         return
-    pages = _pages(params)
+    pages = _pages(params, task_id)
     if as_json:
         lines: list[Any] = []
         cursor = None
@@ -64,22 +66,31 @@ def logs(
         _print(page["data"], as_json=False)
 
 
-def _job_of(task_or_job: str) -> str:
-    """The run: the open or last one of a task with this id, or the one with this id."""
+def _job_of(task_or_job: str) -> tuple[str, str | None]:
+    """The run: the open or last one of a task with this id, or the one with this id; and the task,
+    if it is the id of one."""
     try:
         task = call("tasks.get", id=task_or_job)
     except CallFailed as error:
         if error.code == NOT_FOUND:
-            return task_or_job
+            return task_or_job, None
         raise
     if task["job_id"] is None:
-        raise Failed(f"Task {task_or_job!r} has not run yet.")
-    job_id: str = task["job_id"]
-    return job_id
+        raise _not_run_yet(task_or_job)
+    return task["job_id"], task_or_job
 
 
-def _pages(params: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    page = call("logs.list", **params)
+def _not_run_yet(task_id: str) -> Failed:
+    return Failed(f"Task {task_id!r} has not run yet.")
+
+
+def _pages(params: dict[str, Any], task_id: str | None) -> Iterator[dict[str, Any]]:
+    try:
+        page = call("logs.list", **params)
+    except CallFailed as error:
+        if error.code != NOT_FOUND or task_id is None:
+            raise
+        raise _not_run_yet(task_id) from error
     while True:
         yield page
         if not page["data"]:
@@ -87,7 +98,11 @@ def _pages(params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         page = call("logs.list", **params, after=page["cursor"])
 
 
-async def _follow(client: "Client", params: dict[str, Any], as_json: bool) -> None:
+async def _follow(
+    client: "Client", params: dict[str, Any], as_json: bool, task_id: str | None
+) -> None:
+    if task_id is not None:
+        await _until_begun(client, task_id, params["job_id"])
     after: dict[str, Any] = {}
     while True:
         run = check_result("runs.get", await client.runs.get(params["job_id"]))
@@ -98,6 +113,20 @@ async def _follow(client: "Client", params: dict[str, Any], as_json: bool) -> No
             _print(page["data"], as_json)
             after = {"after": page["cursor"]}
         if run["ended_at"] is not None:  # before the last lines were read
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _until_begun(client: "Client", task_id: str, job_id: str) -> None:
+    """Wait until a run has begun. One that never begins, because the task is reset, is left."""
+    from kaiju_tasks.errors import NotFound
+
+    while True:
+        with contextlib.suppress(NotFound):
+            await client.runs.get(job_id)
+            return
+        task = check_result("tasks.get", await client.tasks.get(task_id))
+        if task["job_id"] != job_id:
             return
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -1,13 +1,16 @@
 """`kaiju-tasks logs`: what a run has logged and printed."""
 
+import asyncio
 import json
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kaiju_tasks import Client
 from kaiju_tasks.cli import stage_logs
 from tests.cli.conftest import Shell
 from tests.support.processes import Processes
@@ -99,3 +102,29 @@ async def test_following_goes_on_until_the_run_ends(told: Shell, processes: Proc
     assert await following.ended(60) == 0
     lines = following.log.splitlines()
     assert [line.split("  ")[1] for line in lines] == ["0.1"] * 3 + ["2.1"] * 3
+
+
+async def test_following_waits_until_the_run_begins(
+    told: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = ("task", "create", "--app", "logs", "--method", "say", "--set", "id=t")
+    told.run(*task, "--set", "delay=3600")
+    early = told.run("logs", "t")
+    assert (early.returncode, early.stderr) == (1, "Task 't' has not run yet.\n")
+    job_id, asked = told.json("task", "show", "t")["job_id"], asyncio.Event()
+    async with Client(told.url) as client, asyncio.timeout(60):
+
+        async def get(id: str) -> Any:
+            asked.set()
+            return await client.tasks.get(id)
+
+        seen: Any = SimpleNamespace(
+            runs=client.runs, logs=client.logs, tasks=SimpleNamespace(get=get)
+        )
+        work = stage_logs._follow(seen, {"job_id": job_id}, False, "t")
+        following = asyncio.create_task(work)
+        await asked.wait()
+        assert not following.done()
+        await client.tasks.run_now("t")
+        await following
+    assert len(capsys.readouterr().out.splitlines()) == 3
