@@ -61,6 +61,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "marks.add": ("id", "at"),
     "pauses.add": ("id", "active"),
     "pauses.remove": ("removed",),
+    "principals.update": ("id", "quotas"),
     "runs.get": ("task_id", "job_id", "status"),
     "schedules.upcoming": ("data", "more"),
     "stats.series": ("start", "end", "step", "data"),

@@ -28,6 +28,8 @@ VALUES = {
     "places": "kaiju_tasks.samples:executor",
     "names": "runs.failed",
 }
+ONE_OF: dict[tuple[str, ...], tuple[str, ...]] = {("token", "quota"): ("--pauses", "5")}
+"""Options of commands that need one of several."""
 
 
 class Leaf(NamedTuple):
@@ -57,7 +59,12 @@ def leaves(folder: Path) -> list[Leaf]:
     file.write_text(json.dumps({"commands": [{"method": "do.echo"}]}))
     context = click.Context(cli, info_name="kaiju-tasks")
     return [
-        Leaf(path, _arguments(command, str(file)), _has_json(command), command)
+        Leaf(
+            path,
+            _arguments(command, str(file)) + ONE_OF.get(path, ()),
+            _has_json(command),
+            command,
+        )
         for path, command in _below(context, cli, ())
     ]
 
