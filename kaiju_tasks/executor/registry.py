@@ -275,8 +275,8 @@ class Executor:
         :raises ValueError: the name is taken, reserved or not valid, an example does not fit the
             parameters, the function cannot be imported by another process, or `batch` or `wait` is
             out of range or used in a process
-        :raises TypeError: the function has parameters that cannot be passed by name, or not the
-            parameter of a function with `batch`
+        :raises TypeError: it is no function, or has parameters that cannot be passed by name, or
+            not the parameter of a function with `batch`
         """
         if callable(name):
             return self._register(None, name)
@@ -291,6 +291,11 @@ class Executor:
         function: F,
         **options: Any,
     ) -> F:
+        if not hasattr(function, "__qualname__"):
+            raise TypeError(
+                f"a command must be a function or a method, not {function!r}: write a `def` or an "
+                "`async def` that calls it"
+            )
         method = function.__name__ if name is None else name
         refuse_name(method)
         if method in self._commands:

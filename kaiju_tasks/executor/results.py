@@ -1,5 +1,6 @@
 """Encodes the result of a stage as JSON, or refuses it with a clear error."""
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -39,7 +40,8 @@ def encode_result(value: Any, max_bytes: int) -> Raw:
         encoded = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise Unencodable(
-            f"the result ({type(value).__name__}) cannot be written as JSON: {error}"
+            f"the result ({type(value).__name__}) cannot be written as JSON: "
+            f"{_not_awaited(value) or error}"
         ) from None
     if len(encoded) > max_bytes:
         raise ResultTooLarge(
@@ -50,6 +52,14 @@ def encode_result(value: Any, max_bytes: int) -> Raw:
     if deep or b"null" in encoded or _LONG_NUMBER in encoded.translate(_TO_ZEROS):
         _refuse_odd_values(msgspec.to_builtins(value, str_keys=True))
     return Raw(encoded)
+
+
+def _not_awaited(value: Any) -> str:
+    """Why a coroutine came back from a `def`; empty if it is none."""
+    if not inspect.iscoroutine(value):
+        return ""
+    value.close()
+    return "nobody has awaited it; what decorates an `async def` must be an `async def`, too"
 
 
 def _refuse_odd_values(value: Any) -> None:

@@ -1,6 +1,7 @@
 """Registering commands: what is taken, what is refused, and what is announced."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -87,6 +88,18 @@ def test_the_schema_tells_types_defaults_and_limits_and_leaves_the_context_out()
     assert schema["required"] == ["a"]
     assert schema["additionalProperties"] is False
     assert "Address" in schema["$defs"]
+
+
+class Called:
+    def __call__(self, a: int) -> int:
+        return a
+
+
+@pytest.mark.parametrize("function", [Called(), partial(max, 1)])
+@pytest.mark.parametrize("name", ["named", None])
+def test_what_is_no_function_is_refused(function, name):
+    with pytest.raises(TypeError, match="must be a function or a method"):
+        Executor("app").command(name)(function)
 
 
 class Params(Struct):

@@ -56,6 +56,8 @@ async def cancels_itself() -> None:
 
 @executor.command("odd")
 async def odd(kind: str) -> Any:
+    if kind == "coroutine":
+        return odd("fits")
     deep: Any = 1
     for _ in range(65):
         deep = [deep]
@@ -203,6 +205,7 @@ async def test_abort_is_reported_as_abort(rig):
         ("deep", "execution_error", "deeper than 64"),
         ("surrogate", "execution_error", "surrogates"),
         ("object", "execution_error", "object"),
+        ("coroutine", "execution_error", "nobody has awaited it"),
         ("large", "result_too_large", "1,002 bytes"),
     ],
 )
