@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaiju_tasks.api import Caller
-from kaiju_tasks.errors import InvalidParams, KaijuError, TooManyRequests
+from kaiju_tasks.errors import InvalidParams, KaijuError, TooLarge, TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.manager.writing import accounts
@@ -86,6 +86,19 @@ async def fill(calls: Calls, number: int = MOST) -> list[Json]:
 
 async def is_true(check: Callable[[], Awaitable[bool]], what: str) -> None:
     await wait_until(check, what)
+
+
+class Standing:
+    """A clock of the quotas that a test moves."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> Standing:
+    clock = Standing()
+    monkeypatch.setattr(accounts, "_now", lambda: clock.now)
+    return clock
 
 
 # -- open tasks ------------------------------------------------------------------------------------
@@ -269,6 +282,39 @@ async def test_who_starts_its_own_ended_tasks_again_needs_room_for_them(people: 
     assert account(people.manager, "ann").open == MOST + 3
 
 
+async def test_tasks_are_created_although_they_cannot_be_counted(
+    standing: Standing,
+    people: People,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ann = await people("ann")
+    await fill(ann)
+    counts: list[float] = []
+
+    async def slow() -> dict[str, int]:
+        counts.append(standing.now)
+        standing.now += 2.5  # what the count takes
+        raise TooLarge("it has read for 10 seconds")
+
+    monkeypatch.setattr(people.manager.store, "open_tasks", slow)
+    again = Manager(people.manager.store, settings)
+    async with again.running():
+        there = await people.at(again, "ann")
+        for _ in range(3):
+            await later(there)
+        assert len(counts) == 1
+        standing.now += 49
+        await later(there)
+        assert len(counts) == 1
+        standing.now += 1
+        await later(there)
+        assert len(counts) == 2
+        await refusal(later(there))
+    assert "the tasks of principals cannot be counted" in caplog.text
+
+
 # -- what runs set going ---------------------------------------------------------------------------
 
 
@@ -325,19 +371,6 @@ async def test_a_declared_schedule_is_refused(people: People, executor: HandExec
 
 
 # -- tasks in a second -----------------------------------------------------------------------------
-
-
-class Standing:
-    """A clock of the quotas that a test moves."""
-
-    now = 1000.0
-
-
-@pytest.fixture
-def standing(monkeypatch: pytest.MonkeyPatch) -> Standing:
-    clock = Standing()
-    monkeypatch.setattr(accounts, "_now", lambda: clock.now)
-    return clock
 
 
 async def test_who_creates_too_fast_is_refused_and_disturbs_nobody(

@@ -27,6 +27,8 @@ NEAR_SECONDS = 5.0
 """The time between two counts while a principal is near its quota."""
 COUNT_SHARE = 20
 """A count that takes long is not repeated for this many times as long."""
+FAILED_SECONDS_MAX = 60.0
+"""The longest time after which a count that has failed is tried again."""
 
 
 class Reservation:
@@ -221,7 +223,7 @@ class Accounts:
             if began >= self._count_at and self._limited():
                 await self._count()
         except (StoreError, KaijuError) as error:
-            self._retry_at = _now() + COUNT_SECONDS
+            self._retry_at = _now() + min(FAILED_SECONDS_MAX, _pause_after(_now() - began))
             log.warning("the tasks of principals cannot be counted: %s", reason_of(error))
         else:
             self._settled = doubts
@@ -248,9 +250,14 @@ class Accounts:
         finally:
             ended = _now()
             self._counted_at = began
-            self._count_at = began + max(COUNT_SECONDS, COUNT_SHARE * (ended - began))
+            self._count_at = began + _pause_after(ended - began)
         for owner, account in self._accounts.items():
             account.counted(counts.get(owner, 0))
+
+
+def _pause_after(seconds: float) -> float:
+    """How long nothing is counted after a count of this length."""
+    return max(COUNT_SECONDS, COUNT_SHARE * seconds)
 
 
 def _now() -> float:
