@@ -268,7 +268,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             0,
             1_000_000,
             "tasks",
-            "The most tasks that one principal creates in a second, as the average of ten; 0 is no "
+            "The most tasks that one principal creates in a second, averaged over ten; 0 is no "
             "limit. Administrators have none.",
         ),
     ] = 0.0

@@ -28,3 +28,14 @@ def test_every_file_of_an_embedded_database_is_ignored() -> None:
         check=True,
     ).stdout
     assert ignored.splitlines() == names
+
+
+def test_no_conflict_is_committed() -> None:
+    marks = subprocess.run(
+        ["git", "grep", "-lE", "^(<{7}|>{7})( |$)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (marks.returncode, marks.stdout) == (1, ""), "a merge has left its marks"

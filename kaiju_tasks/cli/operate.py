@@ -93,7 +93,8 @@ def restart_from(
     as_json: bool,
 ) -> None:
     """Start a new run from STAGE (an index or a name), or with --failed from the stage that has
-    failed. The results of earlier stages are copied.
+    failed. If a command is named `failed`, --failed starts from that one. The results of earlier
+    stages are copied.
 
     Without an ID, do so for all tasks that match --status, --app, --group and --where, with
     --failed or --stage in place of STAGE.

@@ -230,7 +230,7 @@ def quota(
     if as_json:
         print_json(changed)
     else:
-        own = ", ".join(f"{name} {value:g}" for name, value in changed["quotas"].items())
+        own = ", ".join(f"{name} {value}" for name, value in changed["quotas"].items())
         click.echo(own or "as the settings say")
 
 

@@ -8,7 +8,7 @@ pause begins, and the tasks that a pause held continue when it ends.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from kaiju_tasks.errors import Conflict, NotFound, QuotaExceeded, TooManyRequests, Unavailable
@@ -37,7 +37,9 @@ T = TypeVar("T")
 COLUMNS = {"app_name": "app_name", "group": "group", "group_id": "group_id", "owner": "user_id"}
 """The columns that the fields of a pause restrict."""
 PAUSES_MAX = 4000
-"""Every task that is queued is compared with the pauses of its stream and of all streams."""
+WIDE_PAUSES_MAX = 1000
+"""The most pauses that name no stream: every task that is queued is compared with all of them, and
+with those of its own stream."""
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 """The clock may have been set meanwhile."""
@@ -108,12 +110,11 @@ class PauseBook:
         async def work(tx: Transaction) -> Written[None]:
             known = {one.id: one for one in await tx.pauses()}
             old = known.get(pause.id)
-            if old is None and len(known) >= PAUSES_MAX:
-                raise TooManyRequests(
-                    f"there are {PAUSES_MAX} pauses already: remove some", limit=PAUSES_MAX
-                )
-            if old is None and owner is not None:
-                await self._check_quota(tx, owner, known.values())
+            others = [one for one in known.values() if one.id != pause.id]
+            _check_room(pause, others)
+            if owner is not None and (old is None or is_over(old, tx.now)):
+                lasting = [one for one in others if not is_over(one, tx.now)]
+                await self._check_quota(tx, owner, lasting)
             if old is not None and is_over(old, tx.now):
                 await tx.delete_pause(old.id)
             if not await tx.put_pause(pause) and pause not in await tx.pauses():
@@ -284,6 +285,22 @@ class PauseBook:
             return Written(sum(change.step.row.gate != gate for change in changes), changes)
 
         return await self._committer.transact(work)
+
+
+def _check_room(pause: Pause, others: Sequence[Pause]) -> None:
+    """:raises TooManyRequests: there are too many pauses"""
+    wide = [one for one in others if one.app_name is None]
+    if len(others) >= PAUSES_MAX:
+        raise TooManyRequests(
+            f"there are {PAUSES_MAX} pauses already: remove some", limit=PAUSES_MAX
+        )
+    if pause.app_name is None and len(wide) >= WIDE_PAUSES_MAX:
+        raise TooManyRequests(
+            f"there are {WIDE_PAUSES_MAX} pauses without a stream already: remove some, or name "
+            "the stream",
+            field="app_name",
+            limit=WIDE_PAUSES_MAX,
+        )
 
 
 def _added_by(owner: str, pauses: Iterable[Pause]) -> int:

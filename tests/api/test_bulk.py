@@ -267,14 +267,44 @@ def record_complete(call: Calls) -> Callable[[], Any]:
     return complete
 
 
-async def test_a_long_call_is_answered_and_goes_on(call: Calls, manager: Manager) -> None:
+def held_at_the_second(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let a call wait after its first slice, of 10 tasks at most, until this is set."""
+    monkeypatch.setattr(run, "SLICE_ROWS", 10)
+    apply_recorded, go_on, slices = manager.committer.apply_recorded, asyncio.Event(), []
+
+    async def held(pairs: Sequence[Any], record: Recorder) -> bool:
+        slices.append(pairs)
+        if len(slices) > 1:
+            await go_on.wait()
+        return await apply_recorded(pairs, record)
+
+    monkeypatch.setattr(manager.committer, "apply_recorded", held)
+    return go_on
+
+
+async def begun(call: Calls) -> dict[str, Any]:
+    """The only call, after its first slice."""
+
+    async def looked_at() -> dict[str, Any] | None:
+        found = await call("bulk.list")
+        return found[0] if found and found[0]["done"] else None
+
+    found: dict[str, Any] = await wait_until(looked_at, "the first slice is done")
+    return found
+
+
+async def test_a_long_call_is_answered_and_goes_on(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = held_at_the_second(manager, monkeypatch)
     ann = Calls(manager, Caller(Principal("ann", kind=None), remote="10.0.0.9"))
     await make(call, 20, "a", delay=3600)
     result = await ann("tasks.m_suspend", conditions={"status": "IDLE"}, rate=25, wait=0.1)
-    assert result["matched"] == 20
-    assert result["done"] > 0
-    assert result["pending"] > 0
+    assert (result["matched"], result["state"]) == (20, "RUNNING")
     assert result["done"] + result["refused"] + result["pending"] == 20
+    running = await begun(call)
+    assert running["pending"] == 20 - running["done"] > 0
+    go_on.set()
     record = await wait_until(record_complete(call), "the record is complete")
     assert len(await listed(call, status="SUSPENDED")) == 20
     assert only(record, "action", "target", "user_id", "remote") == [
@@ -291,29 +321,33 @@ async def test_a_long_call_is_answered_and_goes_on(call: Calls, manager: Manager
     }
 
 
-async def test_a_caller_that_goes_away_ends_nothing(call: Calls) -> None:
-    await make(call, 10, "a", delay=3600)
-    caller = asyncio.create_task(call("tasks.m_cancel", conditions={"status": "IDLE"}, rate=50))
-
-    async def begun() -> bool:
-        return bool((await call("audit.list"))["count"])
-
-    await wait_until(begun, "the work has begun")
-    caller.cancel()
+async def test_a_caller_that_goes_away_ends_nothing(
+    call: Calls, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = held_at_the_second(manager, monkeypatch)
+    await make(call, 20, "a", delay=3600)
+    caller = asyncio.create_task(call("tasks.m_cancel", conditions={"status": "IDLE"}))
+    await begun(call)
+    assert caller.cancel(), "it had its answer already"
+    go_on.set()
     await wait_until(record_complete(call), "the record is complete")
-    assert len(await listed(call, status="FAILED")) == 10
+    assert len(await listed(call, status="FAILED")) == 20
 
 
-async def test_a_call_goes_on_when_its_manager_has_stopped(settings: Settings) -> None:
+async def test_a_call_goes_on_when_its_manager_has_stopped(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = make_store(settings.db)
     await store.open()
     try:
         async with Manager(store, settings).running() as manager:
             call = Calls(manager)
             await make(call, 30, AT_ONCE)
+            held_at_the_second(manager, monkeypatch)
             finished = {"status": "FINISHED"}
-            result = await call("tasks.m_reset", conditions=finished, rate=20, wait=0.1)
-            assert (result["state"], result["pending"] > 0) == ("RUNNING", True)
+            result = await call("tasks.m_reset", conditions=finished, wait=0.1)
+            assert result["state"] == "RUNNING"
+            assert (await begun(call))["pending"] == 20
         async with Manager(store, settings).running() as manager:
             call = Calls(manager)
 

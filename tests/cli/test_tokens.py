@@ -73,6 +73,8 @@ def test_a_principal_gets_quotas(invoke: Invoke, db: Path) -> None:
     assert changed["quotas"] == {"creates_per_second": 0.5, "pauses": 7}
     back = ["--creates-per-second", "default", "--pauses", "default"]
     assert invoke("token", "quota", "ann", *back).stdout == "as the settings say\n"
+    many = invoke("token", "quota", "ann", "--open-tasks", "12345678")
+    assert many.stdout == "open_tasks 12345678\n"
 
 
 @pytest.mark.parametrize(

@@ -418,3 +418,16 @@ async def test_there_are_not_too_many_pauses(call: Calls, monkeypatch: pytest.Mo
         await pause(call, id="a", app_name="elsewhere")
     await call("pauses.remove", id="a")
     await pause(call, id="c", app_name="elsewhere")
+
+
+async def test_there_are_not_too_many_pauses_of_all_streams(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pauses, "WIDE_PAUSES_MAX", 1)
+    await pause(call, id="a", group="g")
+    await pause(call, id="b", group="g", app_name="elsewhere")
+    with pytest.raises(TooManyRequests) as refused:
+        await pause(call, id="c", group="g")
+    assert refused.value.data["field"] == "app_name"
+    await call("pauses.remove", id="a")
+    await pause(call, id="c", group="g")

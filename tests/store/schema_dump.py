@@ -36,6 +36,10 @@ SELECT line FROM (
     UNION ALL
     SELECT 5, format('options %s %s', relname, reloptions) FROM pg_class
     WHERE reloptions IS NOT NULL AND relnamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT 6, format('statistics %s.%s %s', c.relname, a.attname, a.attstattarget)
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attstattarget > 0
+    WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
 ) AS dump ORDER BY part, line COLLATE "C"
 """
 

@@ -232,7 +232,8 @@ class Streams:
             return False
         session = max(free, key=lambda s: s.free)
         gates = session.gates_among(app_name, waiting)
-        part = max(PART_MIN, session.capacity // self._parts)
+        parts = 1 if app_name in self._has_held else self._parts
+        part = max(PART_MIN, session.capacity // parts)
         limit = min(session.free, part, self._fitting.get(app_name, self._batch_rows))
         share = self._shares.get(app_name, SHARE_AMONG_MANY)
         if len(free) > 1:

@@ -1,0 +1,1 @@
+-- In PostgreSQL, this improves the statistics of labels. SQLite chooses its plans without them.
