@@ -286,7 +286,7 @@ async def begun(call: Calls) -> dict[str, Any]:
     """The only call, after its first slice."""
 
     async def looked_at() -> dict[str, Any] | None:
-        found = await call("bulk.list")
+        found = (await call("bulk.list"))["data"]
         return found[0] if found and found[0]["done"] else None
 
     found: dict[str, Any] = await wait_until(looked_at, "the first slice is done")
