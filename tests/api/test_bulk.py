@@ -285,12 +285,11 @@ def held_at_the_second(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> asy
 async def begun(call: Calls) -> dict[str, Any]:
     """The only call, after its first slice."""
 
-    async def looked_at() -> dict[str, Any] | None:
-        found = (await call("bulk.list"))["data"]
-        return found[0] if found and found[0]["done"] else None
+    async def looked_at() -> dict[str, Any]:
+        found: list[dict[str, Any]] = (await call("bulk.list"))["data"]
+        return found[0] if found and found[0]["done"] else {}
 
-    found: dict[str, Any] = await wait_until(looked_at, "the first slice is done")
-    return found
+    return await wait_until(looked_at, "the first slice is done")
 
 
 async def test_a_long_call_is_answered_and_goes_on(
