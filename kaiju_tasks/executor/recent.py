@@ -36,4 +36,5 @@ class Recent:
         return len(self._until)
 
     def __contains__(self, token: Token) -> bool:
-        return self._until.get(token, float("-inf")) > self._clock.time()
+        until = self._until.get(token)
+        return until is not None and until > self._clock.time()
