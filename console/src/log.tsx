@@ -6,6 +6,8 @@ import { format } from "./json";
 import { useQuery } from "./live";
 import { NO_LINES, readOn } from "./loglines";
 import { call } from "./rpc";
+import { link } from "./socket";
+import { AGAIN_MS } from "./tempo";
 import type { Command, LogLine } from "./types";
 import { Failure } from "./ui";
 
@@ -21,7 +23,7 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
   const [follows, setFollows] = useState(open);
   const box = useRef<HTMLDivElement>(null);
   const top = useRef(0);
-  const log = useQuery(`log ${job}`, () => readOn(kept.current, (after) => call("logs.list", { job_id: job, limit: PAGE, ...after })), id);
+  const log = useQuery(`log ${job}`, () => readOn(kept.current, open, (after) => call("logs.list", { job_id: job, limit: PAGE, ...after })), id);
   const lines = log.data?.lines ?? [];
   const stages = [...new Set(lines.map((one) => one.stage))].sort((a, b) => a - b);
   const shown = stage === null ? lines : lines.filter((one) => one.stage === stage);
@@ -33,6 +35,13 @@ export function RunLog({ id, job, commands, open }: { id: string; job: string; c
   }
 
   useEffect(() => discard, []);
+  useEffect(() => {
+    if (!log.data?.more) return;
+    const timer = setTimeout(() => {
+      if (link.value !== "paused" && !document.hidden) log.reload(); // otherwise it is read when the link is live again
+    }, AGAIN_MS.used);
+    return () => clearTimeout(timer);
+  }, [log.data]);
   useEffect(() => {
     if (open || kept.current.cursor === null) return;
     discard(); // lines of earlier attempts that came late stand before the cursor

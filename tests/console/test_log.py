@@ -1,7 +1,9 @@
 """The log of a run on the page of its task, while the run goes on and afterwards."""
 
+import json
+
 import pytest
-from playwright.async_api import Locator, Page, Request, expect
+from playwright.async_api import Locator, Page, Request, Route, expect
 
 from kaiju_tasks import Client
 from tests.console.accessible import looks
@@ -95,6 +97,39 @@ async def test_lines_come_while_the_run_goes_on(
         await expect(log.locator(".log-line")).to_have_count(204)
         async for _ in looks(page):
             pass
+
+
+async def test_a_run_that_logs_faster_than_it_is_read_shows_its_lines(url: str, page: Page) -> None:
+    read = 0
+
+    async def answer(route: Route) -> None:
+        nonlocal read
+        call = json.loads(route.request.post_data or "{}")
+        if call.get("method") != "logs.list":
+            await route.continue_()
+            return
+        read += 1
+        line = {
+            "n": read,
+            "at": 0,
+            "level": "info",
+            "source": "log",
+            "message": f"customer {read}.",
+        }
+        line |= {"fields": None, "stage": 0, "attempt": 1, "cycle": 1}
+        result = {"data": [line], "cursor": str(read)}
+        await route.fulfill(json={"jsonrpc": "2.0", "id": call["id"], "result": result})
+
+    async with Client(url) as client:
+        task = {"id": "fast", "app_name": "nobody", "commands": [{"method": "do.echo"}]}
+        await client.tasks.create(task)
+        await page.route("**/rpc", answer)
+        await page.goto(f"{url}/task?id=fast")
+        log = page.get_by_role("region", name="Log", exact=True)
+        await expect(log).to_contain_text("customer 1.")
+        later = read + 1
+        await expect(log).to_contain_text(f"customer {later}.")
+        await client.tasks.delete("fast")
 
 
 async def test_a_run_that_has_logged_nothing_shows_no_log(url: str, page: Page) -> None:
