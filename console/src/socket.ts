@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { base, learn, may, reachable, RpcError, signedIn } from "./rpc";
-import { CALM_MS, FLOOD, rate, startTempo } from "./tempo";
+import { CALM_MS, FLOOD, isUsed, rate, startTempo } from "./tempo";
 
 export interface TaskEvent {
   event: string;
@@ -36,6 +36,10 @@ const LONGEST_PAUSE_MS = 5_000;
 const SECOND_MS = 1_000;
 /** Errors that may not come again: too many subscriptions, no database, a fault. */
 const PASSING = [429, 503, -32603];
+/** After so many of them, the page does without events until a subscription is admitted. */
+const FEW = 3;
+/** A page that nobody uses subscribes again after a pause so many times as long. */
+const UNUSED = 6;
 
 /** What is subscribed to: all tasks, or these. */
 type Wanted = "all" | readonly string[];
@@ -44,13 +48,15 @@ const followers = new Set<Follower>();
 let socket: WebSocket | null = null;
 let retry: number | undefined;
 let failures = 0;
+let refusals = 0;
+let refused: number | undefined;
 let broken = false;
 
 /** What was asked for last, and what is there. */
 let asked: Wanted = [];
 let held: { wanted: Wanted; subscription: string } | null = null;
 let numbers = 0;
-const answers = new Map<number, (result: unknown) => void>();
+const answers = new Map<number, (result: unknown, error?: { code: number }) => void>();
 
 let calm: number | undefined;
 let counted = 0;
@@ -61,7 +67,7 @@ export function startLive(): void {
   document.addEventListener("visibilitychange", connect);
   signedIn.subscribe(connect);
   startTempo(() => {
-    if (calm !== undefined) listenAgain();
+    listenAgain();
     for (const one of followers) one.hurry();
   });
 }
@@ -94,7 +100,7 @@ function mayListen(): boolean {
 
 /** Whether it is worth to wait until no event is missed. */
 export function willBeCovered({ of }: Follower): boolean {
-  if (!mayListen()) return false;
+  if (!mayListen() || refusals >= FEW) return false;
   return link.value === "live" ? typeof of === "string" || calm === undefined : link.value === "connecting" && !broken;
 }
 
@@ -116,6 +122,7 @@ function lose(): void {
   held = null;
   asked = [];
   answers.clear();
+  window.clearTimeout(refused);
   window.clearTimeout(calm);
   calm = undefined;
   if (link.value !== "paused") link.value = "connecting";
@@ -128,10 +135,7 @@ function open(): void {
   const opened = new WebSocket(url);
   socket = opened;
   opened.onopen = () => {
-    if (socket !== opened) return;
-    const wanted = whatIsWanted();
-    if (wanted.length === 0) isLive();
-    else subscribe();
+    if (socket === opened) subscribe();
   };
   opened.onmessage = (message) => {
     if (socket === opened) take(JSON.parse(String(message.data)));
@@ -171,13 +175,20 @@ function isSame(one: Wanted, other: Wanted): boolean {
 function subscribe(): void {
   if (socket?.readyState !== WebSocket.OPEN) return;
   const wanted = whatIsWanted();
+  if (wanted.length === 0 && link.value !== "live") isLive();
   if (isSame(wanted, asked)) return;
   asked = wanted;
   if (wanted.length === 0) {
     drop();
     return;
   }
-  send("events.subscribe", wanted === "all" ? {} : { conditions: { id: wanted } }, (result) => {
+  send("events.subscribe", wanted === "all" ? {} : { conditions: { id: wanted } }, (result, error) => {
+    if (error) {
+      if (!PASSING.includes(error.code)) isLive(); // without events
+      else if (isSame(wanted, asked)) refuse();
+      return;
+    }
+    refusals = 0;
     const { subscription } = result as { subscription: string };
     if (!isSame(wanted, asked)) {
       send("events.unsubscribe", { subscription });
@@ -191,12 +202,24 @@ function subscribe(): void {
   });
 }
 
+/** Subscribe again after a while; there may be a place only if what was subscribed to before ends. */
+function refuse(): void {
+  drop();
+  asked = [];
+  refusals += 1;
+  window.clearTimeout(refused);
+  refused = window.setTimeout(subscribe, pauseAfter(refusals) * (isUsed() ? 1 : UNUSED));
+  if (refusals < FEW) return;
+  isLive();
+  for (const one of [...followers]) if (one.of !== undefined) one.take(null);
+}
+
 function drop(): void {
   if (held) send("events.unsubscribe", { subscription: held.subscription });
   held = null;
 }
 
-function send(method: string, params: object, answered?: (result: unknown) => void): void {
+function send(method: string, params: object, answered?: (result: unknown, error?: { code: number }) => void): void {
   numbers += 1;
   if (answered) answers.set(numbers, answered);
   socket?.send(JSON.stringify({ jsonrpc: "2.0", id: numbers, method, params }));
@@ -214,9 +237,7 @@ function take({ id, result, error, method, params }: Frame): void {
   if (id !== undefined) {
     const answered = answers.get(id);
     answers.delete(id);
-    if (!error) answered?.(result);
-    else if (answered && PASSING.includes(error.code)) socket?.close(); // it is asked again over another one
-    else if (answered) isLive(); // without events
+    answered?.(result, error);
   } else if (params?.subscription !== held?.subscription) {
     return; // of a subscription that ends
   } else if (method === "events.dropped") {
@@ -259,7 +280,6 @@ function listenAgain(): void {
 /** Connect again; before that, ask whether the manager still admits this browser. */
 function again(): void {
   failures += 1;
-  const pause = Math.min(LONGEST_PAUSE_MS, 250 * 2 ** Math.min(failures, 6));
   retry = window.setTimeout(() => {
     learn()
       .catch((error: unknown) => {
@@ -268,5 +288,9 @@ function again(): void {
       .finally(() => {
         if (socket === null && !document.hidden && signedIn.value === "yes" && link.value !== "paused") open();
       });
-  }, pause);
+  }, pauseAfter(failures));
+}
+
+function pauseAfter(times: number): number {
+  return Math.min(LONGEST_PAUSE_MS, 250 * 2 ** Math.min(times, 6));
 }

@@ -175,8 +175,7 @@ async def test_columns_are_moved(url: str, client: Client, page: Page) -> None:
     await expect(heads).to_have_text(["Status", "Task", "Since", "Group", "Stage"])
     await expect(left).to_be_focused()
     await expect(left).to_be_disabled()
-    await page.keyboard.press("Enter")
-    await expect(heads).to_have_text(["Status", "Task", "Since", "Group", "Stage"])
+    await page.keyboard.press("Enter")  # does nothing, as the columns after the next move show
     right = page.get_by_role("button", name="Move Since to the right")
     await right.focus()
     for now in (["Group", "Since", "Stage"], ["Group", "Stage", "Since"]):

@@ -163,9 +163,50 @@ async def test_a_page_whose_subscription_is_refused_for_now_asks_for_it_again(
     await client.tasks.create({"id": "refused", "delay": 3600, "commands": ECHO})
     await page.goto(f"{url}/tasks?id=refused&status=SUSPENDED")
     await expect(page.get_by_role("main")).to_contain_text("No task matches")
-    assert len(refused) == 1
+    await wait_until(lambda: refused, "the subscription is refused")
     await client.tasks.suspend("refused")
     await expect(page.get_by_role("main")).to_contain_text("1 task matches")
+
+
+async def test_a_page_whose_subscriptions_are_refused_again_and_again_does_without_events(
+    url: str, client: Client, page: Page
+) -> None:
+    sockets: list[WebSocketRoute] = []
+    refused: list[int] = []
+    admitted = asyncio.Event()
+
+    def refuse(socket: WebSocketRoute) -> None:
+        manager = socket.connect_to_server()
+        sockets.append(socket)
+
+        def pass_on(message: str | bytes) -> None:
+            call = json.loads(message)
+            if call["method"] != "events.subscribe" or admitted.is_set():
+                manager.send(message)
+                return
+            refused.append(call["id"])
+            error = {"code": 429, "message": "There are too many subscriptions."}
+            socket.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": error}))
+
+        socket.on_message(pass_on)
+
+    await page.route_web_socket(re.compile("/rpc$"), refuse)
+    await page.add_init_script(NO_POLLS)
+    frames = Frames(page)
+    await client.tasks.create({"id": "without", "delay": 3600, "commands": ECHO})
+    await page.goto(f"{url}/tasks?id=without&status=SUSPENDED")
+    await expect(page.get_by_role("main")).to_contain_text("No task matches")
+    await expect(page.get_by_role("button", name="Live")).to_be_visible()
+    await client.tasks.suspend("without")
+    await expect(page.get_by_role("main")).to_contain_text("1 task matches")
+    assert len(refused) >= 3
+    before = len(refused)
+    await wait_until(lambda: len(refused) > before, "the page asks for events again")
+    admitted.set()
+    await frames.arrives('"subscription"')
+    await client.tasks.resume("without")
+    await expect(page.get_by_role("main")).to_contain_text("No task matches")
+    assert len(sockets) == 1
 
 
 @pytest.mark.parametrize("document", ["openrpc.json", "rpc"])

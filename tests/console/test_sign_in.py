@@ -108,4 +108,6 @@ async def test_who_may_not_follow_events_is_not_kept_waiting_for_them(
     await expect(page.get_by_role("button", name="Sign out bot")).to_be_visible()
     await expect(page.get_by_role("button", name="Live")).to_be_visible()
     await expect(page.get_by_role("alert")).to_contain_text("token")
+    async with page.expect_response(re.compile("/rpc$")):
+        await page.get_by_role("link", name="Tasks", exact=True).click()
     assert frames.sent == []

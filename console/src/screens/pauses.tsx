@@ -151,7 +151,7 @@ function AddPause({ reload }: { reload: () => void }) {
         }}
       >
         <p class="muted" style={{ flexBasis: "100%" }}>
-          A task is held if it matches all that you give: the stream, the group, the method of its next stage.
+          Fill in at least one of stream, group and method. A task is held if it matches everything that you fill in; the method is that of its next stage.
         </p>
         <label class="field grow">
           <span>Reason</span>
