@@ -21,6 +21,9 @@ PASSED_ON = frozenset(
         signal.SIGUSR2,
     }
 )
+BY_TERMINAL = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+"""They stop a process until the shell of its terminal continues it, which a container does not
+have."""
 KILLED = 128
 """Added to the number of the signal, as shells do."""
 
@@ -35,6 +38,7 @@ def become_init() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     child = os.fork()
     if child:
+        os.setpgid(child, child)  # as the child does: whoever is first
         os._exit(_watch(child, watched))
     _take_terminal()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -55,24 +59,36 @@ def _watch(child: int, watched: set[signal.Signals]) -> int:
 
 
 def _reap(child: int) -> int | None:
-    """Reap all that have ended.
+    """Reap all that have ended, and continue the child if a terminal has stopped it.
 
-    :returns: the exit code of the child if it is among them
+    :returns: the exit code of the child if it is among those that have ended
     """
     found = None
     with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == child:
-                code = os.waitstatus_to_exitcode(ended[1])
+        while (changed := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
+            pid, status = changed
+            if pid != child:
+                continue
+            if not os.WIFSTOPPED(status):
+                code = os.waitstatus_to_exitcode(status)
                 found = code if code >= 0 else KILLED - code
+            elif os.WSTOPSIG(status) in BY_TERMINAL:
+                os.killpg(child, signal.SIGCONT)
     return found
 
 
 def _take_terminal() -> None:
     """Let Ctrl-C in a terminal reach this process only: its parent would pass it on as a second
-    one."""
+    one.
+
+    The terminal may be there although the input is a file.
+    """
     os.setpgid(0, 0)
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # there is no terminal
-        os.tcsetpgrp(0, os.getpgrp())
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+        try:
+            os.tcsetpgrp(terminal, os.getpgrp())
+        finally:
+            os.close(terminal)
     signal.signal(signal.SIGTTOU, before)

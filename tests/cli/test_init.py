@@ -1,5 +1,8 @@
 """`kaiju-tasks` as process 1 of a container: it reaps orphans and passes signals on."""
 
+import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -29,27 +32,40 @@ say(*[subprocess.run(["sh", "-c", f"exit {code}"]).returncode for code in range(
 sys.stdin.read()
 """
 HANDLER = """
-heard = []
-signal.signal(signal.SIGTERM, lambda *_: heard.append("TERM"))
-signal.signal(signal.SIGHUP, lambda *_: heard.append("HUP"))
+watched = {signal.SIGTERM, signal.SIGHUP}
+signal.pthread_sigmask(signal.SIG_BLOCK, watched)
 say("ready")
-while len(heard) < 2:
-    signal.pause()
-say(*heard)
+say(*[signal.sigwait(watched).name for _ in range(2)])
 sys.exit(7)
+"""
+TERMINAL = """
+import os, sys
+os.setsid()
+terminal = os.open({path!r}, os.O_RDWR)  # the first that a session opens is its own
+if {is_input}:
+    os.dup2(terminal, 0)
+"""
+AT_TERMINAL = """
+watched = {signal.SIGINT, signal.SIGTERM, signal.SIGCONT}
+signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+say("ready")
+while (number := signal.sigwait(watched)) != signal.SIGTERM:
+    say(number.name)
+say("end")
 """
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
 class Program:
-    def __init__(self, text: str) -> None:
-        command = [sys.executable, "-u", "-c", BEGIN + text]
+    def __init__(self, text: str, before: str = "") -> None:
+        command = [sys.executable, "-u", "-c", before + BEGIN + text]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def line(self) -> str:
         assert self.process.stdout is not None
+        assert select.select([self.process.stdout], [], [], 60)[0], "it prints nothing"
         return self.process.stdout.readline().strip()
 
     def ended(self) -> int:
@@ -86,8 +102,35 @@ def test_signals_are_passed_on_and_the_exit_code_comes_back(programs: list[Progr
     assert program.line() == "ready"
     program.process.send_signal(signal.SIGHUP)
     program.process.send_signal(signal.SIGTERM)
-    assert sorted(program.line().split()) == ["HUP", "TERM"]
+    assert sorted(program.line().split()) == ["SIGHUP", "SIGTERM"]
     assert program.ended() == 7
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, str]]:
+    """The end of a keyboard, and the path of the terminal."""
+    keyboard, screen = pty.openpty()
+    yield keyboard, os.ttyname(screen)
+    os.close(keyboard)
+    os.close(screen)
+
+
+@pytest.mark.parametrize("is_input", [True, False])
+def test_no_key_of_a_terminal_stops_it_for_good(
+    programs: list[Program], terminal: tuple[int, str], is_input: bool
+) -> None:
+    """A container has no shell that would continue it after Ctrl-Z."""
+    keyboard, path = terminal
+    before = TERMINAL.format(path=path, is_input=is_input)
+    programs.append(program := Program(AT_TERMINAL, before))
+    assert program.line() == "ready"
+    os.write(keyboard, b"\x1a")
+    assert program.line() == "SIGCONT"
+    os.write(keyboard, b"\x03")
+    assert program.line() == "SIGINT"
+    program.process.send_signal(signal.SIGTERM)
+    assert program.line() == "end", "Ctrl-C has arrived once"
+    assert program.ended() == 0
 
 
 def test_a_killed_child_is_told_from_one_that_exits(programs: list[Program]) -> None:
