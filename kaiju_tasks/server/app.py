@@ -10,6 +10,7 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.api.document import api_document
 from kaiju_tasks.api.frames import Frames
 from kaiju_tasks.api.registry import TITLE
+from kaiju_tasks.http_runner import ASKED, Asked
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Access, access, may_call, sight_of
 from kaiju_tasks.rpc import Registry
@@ -22,7 +23,6 @@ from kaiju_tasks.server.health import Readiness
 from kaiju_tasks.server.http import POSTS, Posts, rpc_url
 from kaiju_tasks.server.memory import keep_memory_low
 from kaiju_tasks.server.metrics import Metrics
-from kaiju_tasks.server.runner import ASKED, Asked
 from kaiju_tasks.server.sign_in import SignIn
 from kaiju_tasks.server.traffic import Traffic
 from kaiju_tasks.server.websocket import Sockets, serve_socket

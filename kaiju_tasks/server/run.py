@@ -16,12 +16,13 @@ from aiohttp import web
 
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.errors import SettingsError, reason_of
+from kaiju_tasks.http_runner import Runner
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server.app import create_app
 from kaiju_tasks.server.children import CannotStart, Children
 from kaiju_tasks.server.exposure import check_host, warn_of_exposure
-from kaiju_tasks.server.runner import Runner
+from kaiju_tasks.server.logs import connection_logger
 from kaiju_tasks.server.signals import Stop, stop_signals
 from kaiju_tasks.server.tls import load_certificate, tls_of
 from kaiju_tasks.settings import Settings
@@ -145,7 +146,7 @@ async def _listening(
         of the loopback interface, because the certificate has the public name.
     """
     app = create_app(manager, registry, settings)
-    runner = Runner(app, HANDLERS_SECONDS)
+    runner = Runner(app, HANDLERS_SECONDS, connection_logger())
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls)

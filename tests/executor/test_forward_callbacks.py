@@ -8,15 +8,17 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
+from kaiju_tasks import http_runner
 from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.executor.forward import ForwardExecutor
+from kaiju_tasks.executor.forward import ForwardExecutor, callbacks, receiver
 from kaiju_tasks.executor.forward.callbacks import WAITING_MAX, CallbackPortTaken
 from kaiju_tasks.protocol import Assignment, ReportState
 from tests.executor.fakes import Rig, assignment, command, result_of
 from tests.executor.services import Service, rigged, serving_service
 from tests.support.ports import free_port
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_SECONDS, wait_until
 
 Json = dict[str, Any]
 Post = Callable[..., Awaitable[int]]
@@ -213,6 +215,171 @@ async def test_only_some_messages_wait(service: Service, post: Post) -> None:
         rig.manager.run(assignment(command("m")))
         await end(rig)
     assert statuses == [204] * WAITING_MAX + [429]
+
+
+def large(size: int) -> bytes:
+    """A notification of about this number of bytes, which is shorter when it is reported."""
+    return json.dumps({**PROGRESS, "filled": "x" * size}).encode()
+
+
+async def test_only_some_bytes_wait(service: Service, post: Post) -> None:
+    statuses: list[int] = []
+    message = large(60_000)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        for body in (message, message, message, PROGRESS):
+            statuses.append(await post(request.headers["Callback"], body))
+        return web.Response(status=202)
+
+    service.answer = answer
+    async with rigged(service, callback=here()) as rig:
+        rig.manager.run(assignment(command("m")))
+        await wait_until(lambda: len(statuses) == 4, "the messages are sent")
+        assert statuses == [204, 204, 429, 204]
+        headers, body = service.calls[0]
+        for _ in range(5):  # those that the call has taken leave their room to others
+
+            async def fits() -> bool:
+                return await post(headers["Callback"], message) == 204
+
+            await wait_until(fits, "there is room again")
+        await post(headers["Callback"], response(body["id"], "good"))
+        assert result_of(await end(rig)) == "good"
+
+
+async def test_the_messages_of_all_calls_have_one_limit(
+    service: Service, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "BYTES_MAX", 100_000)
+    urls: list[str] = []
+    may_answer = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        urls.append(request.headers["Callback"])
+        await may_answer.wait()
+        key = (await request.json())["id"]
+        return web.json_response(response(key, 1))
+
+    service.answer = answer
+    async with rigged(service, callback=here()) as rig:
+        for _ in range(2):
+            rig.manager.run(assignment(command("m")))
+        await wait_until(lambda: len(urls) == 2, "both are called")
+        assert [await post(url, large(60_000)) for url in urls] == [204, 429]
+        may_answer.set()
+        await wait_until(lambda: len(rig.manager.outcomes()) == 2, "both have ended")
+        service.answer = None
+        url, key = await accepted(service, rig)
+        assert await post(url, large(60_000)) == 204, "the messages of ended calls are forgotten"
+        assert await post(url, response(key, 1)) == 204
+
+
+async def test_a_message_that_is_too_large_fails_the_stage_however_many_wait(
+    service: Service, post: Post
+) -> None:
+    statuses: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        url = request.headers["Callback"]
+        for _ in range(WAITING_MAX):
+            await post(url, PROGRESS)
+        statuses.extend([await post(url, large(100_000)) for _ in range(2)])
+        return web.Response(status=202)
+
+    service.answer = answer
+    async with rigged(service, callback=here()) as rig:
+        rig.manager.run(assignment(command("m")))
+        assert (await end(rig)).error.type == "result_too_large"
+    assert statuses == [413, 413]
+
+
+async def connected(url: str, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    place = URL(url)
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    writer.write(sent)
+    return reader, writer
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """What arrives until the connection is closed."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return await reader.read()
+
+
+async def test_a_message_must_arrive_in_time(
+    service: Service, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.1)
+    async with rigged(service, callback=here()) as rig:
+        url, _ = await accepted(service, rig)
+        head = f"POST {URL(url).path} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"
+        reader, writer = await connected(url, head.encode() + b"{")
+        assert (await rest(reader)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nHost: h\r\n"])
+async def test_a_connection_without_a_request_is_closed(
+    service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(http_runner, "HEADERS_SECONDS", 0.1)
+    place = here()
+    async with rigged(service, callback=place):
+        reader, writer = await connected(place, sent)
+        assert await rest(reader) == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("limit", ["CONNECTIONS_MAX", "CONNECTIONS_EACH"])
+async def test_only_some_connections_are_open(
+    service: Service, post: Post, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(receiver, limit, 2)
+    place = here()
+    async with rigged(service, callback=place) as rig:
+        open_ones = [await connected(place, b"") for _ in range(2)]
+        refused, writer = await connected(place, b"")
+        assert await rest(refused) == b""
+        writer.close()
+        for _, other in open_ones:
+            other.close()
+            await other.wait_closed()
+        url, key = await accepted(service, rig)
+
+        async def taken() -> bool:
+            try:
+                return await post(url, response(key, "good")) == 204
+            except aiohttp.ClientError:
+                return False  # the other connections still close
+
+        await wait_until(taken, "there is a place again")
+        assert result_of(await end(rig)) == "good"
+
+
+async def test_the_token_of_a_call_is_in_no_message(
+    service: Service, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service may repeat its request in what it reports."""
+    caplog.set_level("INFO", "kaiju_tasks.executor.command")
+    async with rigged(service, callback=here()) as rig:
+        url, key = await accepted(service, rig)
+        await post(url, {"method": "progress", "params": {"done": 1, "message": f"to {url}"}})
+        await post(url, {"method": "log", "params": {"message": f"log to {url}"}})
+        await post(url, {"method": "extend", "params": {"seconds": f"wrong: {url}"}})
+        error = {"code": 1, "message": f"no answer at {url}", "data": {"url": url}}
+        await post(url, {"jsonrpc": "2.0", "id": key, "error": error})
+        await end(rig)
+        token = url.rpartition("/")[2]
+        hidden = url.replace(token, "***")
+        [progress, failed] = rig.manager.reports
+        assert result_of(progress)["message"] == f"to {hidden}"
+        assert failed.error is not None
+        assert hidden in failed.error.message
+        assert f"log to {hidden}" in caplog.text
+        assert f"wrong: {hidden}" in caplog.text
+        assert token not in caplog.text
+        assert token not in repr(rig.manager.reports)
+        assert token not in repr(rig.manager.requests)
 
 
 async def test_a_port_that_is_in_use_is_named(service: Service) -> None:

@@ -10,12 +10,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from kaiju_tasks import http_runner
 from kaiju_tasks.errors import TooManyRequests
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.protocol import DEFAULT_FRAME_BYTES
 from kaiju_tasks.rights import Kind
 from kaiju_tasks.rpc import NoParams, Share
-from kaiju_tasks.server import app, runner, traffic
+from kaiju_tasks.server import app, traffic
 from kaiju_tasks.server.traffic import Answers, SocketCount
 from kaiju_tasks.settings import load_settings
 from tests.server.conftest import Site, open_site
@@ -319,7 +320,7 @@ async def test_too_many_sockets_are_refused_before_they_open(
 
 
 async def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "HEADERS_SECONDS", 0.1)
+    monkeypatch.setattr(http_runner, "HEADERS_SECONDS", 0.1)
     async with open_site(load_settings(environ={})) as site:
         for sent in (b"", b"POST /rpc HTTP/1.1\r\nHost: localhost\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
@@ -332,7 +333,7 @@ async def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.Monk
 async def test_a_connection_that_has_sent_a_request_stays_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "HEADERS_SECONDS", 0.1)
+    monkeypatch.setattr(http_runner, "HEADERS_SECONDS", 0.1)
     async with open_site(load_settings(environ={})) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
         other, silent = await asyncio.open_connection("127.0.0.1", site.port)
@@ -350,7 +351,7 @@ async def test_a_connection_that_has_sent_a_request_stays_open(
 async def test_a_connection_without_a_next_request_is_closed(
     monkeypatch: pytest.MonkeyPatch, next_sent: bytes
 ) -> None:
-    monkeypatch.setattr(runner, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(http_runner, "IDLE_SECONDS", 0.1)
     async with open_site(load_settings(environ={})) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + next_sent)

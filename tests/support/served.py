@@ -15,10 +15,11 @@ from aiohttp import web
 from kaiju_tasks import samples
 from kaiju_tasks.api import method_registry
 from kaiju_tasks.embedded import MEMORY, Embedded, link_executors
+from kaiju_tasks.http_runner import Runner
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rpc import Registry
 from kaiju_tasks.server import create_app
-from kaiju_tasks.server.runner import Runner
+from kaiju_tasks.server.logs import connection_logger
 from kaiju_tasks.server.tls import tls_of
 from kaiju_tasks.settings import Settings, load_settings
 from kaiju_tasks.store.open import make_store
@@ -53,7 +54,7 @@ async def listening(manager: Manager, registry: Registry, settings: Settings) ->
 
     :returns: the port
     """
-    runner = Runner(create_app(manager, registry, settings), 0.2)
+    runner = Runner(create_app(manager, registry, settings), 0.2, connection_logger())
     await runner.setup()
     try:
         context = tls_of(settings)

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -70,6 +70,21 @@ async def http_session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+class _Call(NamedTuple):
+    """A call that is under way.
+
+    :param callback: where the service reports about it, if it can
+    """
+
+    ctx: Context
+    callback: Callback | None
+
+    @property
+    def limit(self) -> int:
+        """The most bytes of the answer."""
+        return answer_limit(self.ctx.max_result_bytes)
+
+
 class Service:
     """The service of a ForwardExecutor.
 
@@ -113,7 +128,7 @@ class Service:
         url, body = self._dialect.request(method, params, ctx.idempotency_key)
         with self.availability.calling(), self._expecting(ctx) as callback:
             try:
-                answer = await self._answer(ctx, url, body, callback)
+                answer = await self._answer(call := _Call(ctx, callback), url, body)
             except ServiceAway as error:
                 self.availability.lost(error)
                 raise NotBegun(str(error)) from error
@@ -125,7 +140,7 @@ class Service:
                 self.availability.answered()
                 raise
         self.availability.answered()
-        return self._dialect.result(answer, ctx.idempotency_key, self._secrets())
+        return self._dialect.result(answer, ctx.idempotency_key, self._secrets(call))
 
     async def describe(self) -> Answer | None:
         """Ask the service for its description, or whether it is there.
@@ -168,45 +183,43 @@ class Service:
             return contextlib.nullcontext()
         return self._callbacks.expecting(answer_limit(ctx.max_result_bytes))
 
-    async def _answer(
-        self, ctx: Context, url: URL, body: bytes, callback: Callback | None
-    ) -> Answer:
-        headers = self._call_headers(ctx)
-        if callback is not None:
-            headers["Callback"] = str(callback.url)
+    async def _answer(self, call: _Call, url: URL, body: bytes) -> Answer:
+        headers = self._call_headers(call.ctx)
+        if call.callback is not None:
+            headers["Callback"] = str(call.callback.url)
         try:
             async with self._send("POST", url, body, headers) as response:
                 self._refuse_away(response)
                 if response.status != ACCEPTED:
-                    return await self._read(ctx, response)
-                outcomes = self._outcomes_of_work(ctx, response, callback)
-                await self._take_progress(ctx, response)
+                    return await self._read(call, response)
+                outcomes = self._outcomes_of_work(call, response)
+                await self._take_progress(call, response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ServiceAway(self._reason(error)) from error
         return await _first([outcome() for outcome in outcomes])
 
     def _outcomes_of_work(
-        self, ctx: Context, response: aiohttp.ClientResponse, callback: Callback | None
+        self, call: _Call, response: aiohttp.ClientResponse
     ) -> list[Callable[[], Coroutine[Any, Any, Answer]]]:
         """The ways to wait for the outcome of work that the service has accepted.
 
         :raises Exception: there is none
         """
         outcomes: list[Callable[[], Coroutine[Any, Any, Answer]]] = []
-        if callback is not None:
-            outcomes.append(partial(self._called_back, ctx, callback))
-        if callback is None or "Location" in response.headers:
+        if call.callback is not None:
+            outcomes.append(partial(self._called_back, call, call.callback))
+        if call.callback is None or "Location" in response.headers:
             place, seconds = self._place_of_work(response), self._retry_after(response)
-            outcomes.append(partial(self._outcome_at, ctx, place, seconds))
+            outcomes.append(partial(self._outcome_at, call, place, seconds))
         return outcomes
 
-    async def _called_back(self, ctx: Context, callback: Callback) -> Answer:
+    async def _called_back(self, call: _Call, callback: Callback) -> Answer:
         while True:
             message = await callback.next()
-            if not self._is_meanwhile(ctx, message):
+            if not self._is_meanwhile(call, message):
                 return Answer(ACCEPTED, "", message, part=True)
 
-    async def _outcome_at(self, ctx: Context, place: URL, seconds: float | None) -> Answer:
+    async def _outcome_at(self, call: _Call, place: URL, seconds: float | None) -> Answer:
         """Ask for the outcome of work until it has ended. A service that is away meanwhile is asked
         again: it may continue with the work."""
         waits = Backoff(self._random, first=LOOK_SECONDS, most=LOOK_SECONDS_MAX)
@@ -214,13 +227,13 @@ class Service:
             await asyncio.sleep(look_seconds(seconds, waits))
             seconds = None
             try:
-                async with self._send("GET", place, None, self._call_headers(ctx)) as response:
+                async with self._send("GET", place, None, self._call_headers(call.ctx)) as response:
                     seconds = self._retry_after(response)
                     if response.status in AWAY | IN_DOUBT:
                         continue
                     if response.status != ACCEPTED:
-                        return await self._read(ctx, response)
-                    await self._take_progress(ctx, response)
+                        return await self._read(call, response)
+                    await self._take_progress(call, response)
             except (OSError, aiohttp.ClientError):
                 continue
 
@@ -252,14 +265,13 @@ class Service:
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
         return parse_retry_after(response.headers.get("Retry-After"), self._now())
 
-    async def _read(self, ctx: Context, response: aiohttp.ClientResponse) -> Answer:
-        limit = answer_limit(ctx.max_result_bytes)
+    async def _read(self, call: _Call, response: aiohttp.ClientResponse) -> Answer:
         if response.status in IN_DOUBT:
             self.availability.lost(Exception(f"HTTP status {response.status}"))
         parts = splitter(response.content_type) if 200 <= response.status < 300 else None
         if parts is not None and not _is_compressed(response):
-            return await self._last_part(ctx, response, parts, limit)
-        return await self._whole(response, limit)
+            return await self._last_part(call, response, parts)
+        return await self._whole(response, call.limit)
 
     async def _whole(self, response: aiohttp.ClientResponse, limit: int) -> Answer:
         if 300 <= response.status < 400:
@@ -272,20 +284,21 @@ class Service:
         return Answer(response.status, response.content_type if declared else "", body)
 
     async def _last_part(
-        self, ctx: Context, response: aiohttp.ClientResponse, parts: Splitter, limit: int
+        self, call: _Call, response: aiohttp.ClientResponse, parts: Splitter
     ) -> Answer:
+        limit = call.limit
         async for data in response.content.iter_any():
             for message in parts.feed(data):
-                if not self._is_meanwhile(ctx, message):
+                if not self._is_meanwhile(call, message):
                     return _checked(response.status, message, limit)
             if parts.held > limit:
                 raise too_large(limit)
         for message in parts.end():
-            if not self._is_meanwhile(ctx, message):
+            if not self._is_meanwhile(call, message):
                 return _checked(response.status, message, limit)
         raise failure("the answer of the service has ended without a result")
 
-    def _is_meanwhile(self, ctx: Context, message: bytes) -> bool:
+    def _is_meanwhile(self, call: _Call, message: bytes) -> bool:
         """Whether a message is a notification. Take it then."""
         try:
             value = msgspec.json.decode(message)
@@ -295,12 +308,14 @@ class Service:
             return False
         params = value.get("params")
         try:
-            self._notified(ctx, value["method"], params if isinstance(params, dict) else {})
+            self._notified(call, value["method"], params if isinstance(params, dict) else {})
         except (TypeError, ValueError, KeyError, OverflowError) as error:
-            logger.warning("the service sent a wrong notification: %s", self._text(repr(error)))
+            said = self._text(repr(error), call)
+            logger.warning("the service sent a wrong notification: %s", said)
         return True
 
-    def _notified(self, ctx: Context, method: Any, params: dict[str, Any]) -> None:
+    def _notified(self, call: _Call, method: Any, params: dict[str, Any]) -> None:
+        ctx = call.ctx
         match method:
             case "progress":
                 total = params.get("total")
@@ -308,23 +323,23 @@ class Service:
                 ctx.progress(
                     float(params["done"]),
                     None if total is None else float(total),
-                    None if text is None else self._text(str(text))[:1000],
+                    None if text is None else self._text(str(text), call)[:1000],
                 )
             case "log":
                 level = str(params.get("level", "info"))
-                ctx.log(self._text(str(params["message"]))[:2000], level)
+                ctx.log(self._text(str(params["message"]), call)[:2000], level)
             case "extend":
                 ctx.extend(float(params["seconds"]))
 
-    async def _take_progress(self, ctx: Context, response: aiohttp.ClientResponse) -> None:
-        answer = await self._whole(response, answer_limit(ctx.max_result_bytes))
+    async def _take_progress(self, call: _Call, response: aiohttp.ClientResponse) -> None:
+        answer = await self._whole(response, call.limit)
         try:
             value = answer.value() if answer.body.strip() else None
         except NotJson:
             return  # text for people
         if isinstance(value, dict) and isinstance(value.get("progress"), dict):
             message = {"method": "progress", "params": value["progress"]}
-            self._is_meanwhile(ctx, msgspec.json.encode(message))
+            self._is_meanwhile(call, msgspec.json.encode(message))
 
     def _place_of_work(self, response: aiohttp.ClientResponse) -> URL:
         location = response.headers.get("Location")
@@ -359,11 +374,15 @@ class Service:
             error = error.os_error
         return self._text(reason_of(error))
 
-    def _secrets(self) -> Iterable[str]:
-        return self._headers.secrets()
+    def _secrets(self, call: _Call | None = None) -> Iterable[str]:
+        """The texts that must not appear in messages, and in those of a call also its token."""
+        secrets = list(self._headers.secrets())
+        if call is not None and call.callback is not None:
+            secrets.append(call.callback.token)
+        return secrets
 
-    def _text(self, text: str) -> str:
-        cleaned: str = masked(text, self._secrets())
+    def _text(self, text: str, call: _Call | None = None) -> str:
+        cleaned: str = masked(text, self._secrets(call))
         return cleaned
 
 

@@ -1,11 +1,11 @@
-"""Runs the application, and closes connections that do not ask for anything."""
+"""Runs an HTTP application, and closes connections that do not ask for anything."""
 
 import asyncio
+from logging import Logger
 
 from aiohttp import web
+from aiohttp.log import server_logger
 from aiohttp.web_protocol import RequestHandler
-
-from kaiju_tasks.server.logs import connection_logger
 
 __all__ = ["ASKED", "Asked", "Runner"]
 
@@ -28,12 +28,15 @@ class Runner(web.AppRunner):
     """Runs an application that keeps the connections that have sent a request in ASKED.
 
     :param handlers_seconds: the time that open requests have when it stops
+    :param logger: of errors of connections
     """
 
-    def __init__(self, app: web.Application, handlers_seconds: float) -> None:
+    def __init__(
+        self, app: web.Application, handlers_seconds: float, logger: Logger = server_logger
+    ) -> None:
         super().__init__(
             app,
-            logger=connection_logger(),
+            logger=logger,
             access_log=None,
             shutdown_timeout=handlers_seconds,
             keepalive_timeout=IDLE_SECONDS,
