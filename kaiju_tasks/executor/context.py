@@ -155,8 +155,8 @@ class Context:
         :raises Stopped: the stage has been stopped, and in a batch all its stages
         """
         for name, number in (("done", done), ("total", total)):
-            if number is not None and not math.isfinite(number):
-                raise ValueError(f"`{name}` must be a finite number, not {number}")
+            if number is not None:
+                _check_finite(name, number)
         text = None if message is None else plain_text(message)
         self._bridge.progress(done, total, text)
 
@@ -177,6 +177,17 @@ class Context:
         if not 0 < seconds <= 14_400:
             raise ValueError(f"`seconds` must be more than 0 and at most 14400, not {seconds}")
         self._bridge.extend(seconds)
+
+
+def _check_finite(name: str, number: float) -> None:
+    try:
+        finite = math.isfinite(number)
+    except OverflowError:
+        raise ValueError(
+            f"`{name}` must be a finite number, not an integer beyond 1.8e308"
+        ) from None
+    if not finite:
+        raise ValueError(f"`{name}` must be a finite number, not {number}")
 
 
 def idempotency_key(info: StageInfo) -> str:

@@ -30,7 +30,11 @@ def name(ctx: Context) -> Any:
 
 @executor.command("odd")
 def odd(done: str, message: str | None, ctx: Context) -> None:
-    ctx.progress(float(done), 2, None if message is None else message + "\ud83d")
+    ctx.progress(
+        10**400 if done == "huge" else float(done),
+        2,
+        None if message is None else message + "\ud83d",
+    )
 
 
 @executor.command("block")
@@ -91,9 +95,10 @@ async def test_a_def_runs_in_a_thread_and_says_its_progress(rig):
     assert result_of(rig.manager.reports[0]) == {"done": 1, "total": 2, "message": "half"}
 
 
-@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "huge"])
 async def test_progress_that_is_no_number_is_an_error_of_the_command(rig, number):
     report = await done(rig, "odd", done=number, message=None)
+    assert report.error.data["exception"] == "ValueError"
     assert "`done` must be a finite number" in report.error.message
 
 
