@@ -42,6 +42,7 @@ async function connection() {
 async function look() {
   const asked = await fetch(url.replace(/^ws/, "http"), { headers, signal: AbortSignal.timeout(5000) }).catch(() => null);
   if ([401, 403].includes(asked?.status)) console.error(`${url} refuses the token`), process.exit(77);
+  await asked?.body?.cancel().catch(() => null);
 }
 
 async function keep(ws, late) { // connect, then keep the leases

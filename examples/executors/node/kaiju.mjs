@@ -108,6 +108,7 @@ export class Executor {
   async #unreachable(place, headers) {
     const answer = await fetch(place, { headers, signal: AbortSignal.timeout(5000) }).catch(() => null);
     if ([401, 403].includes(answer?.status)) this.#exit(77, `${place} refuses the token: HTTP status ${answer.status}`);
+    await answer?.body?.cancel().catch(() => null);
     if (!this.#connected) this.#say(`${place} cannot be reached; trying again`);
   }
 
