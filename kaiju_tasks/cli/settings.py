@@ -50,7 +50,7 @@ def read_settings(config: str | None, given: dict[str, Any]) -> Settings:
 
 def _option(field: SettingField) -> Callable[[F], F]:
     option = "--" + field.name.replace("_", "-")
-    text = f"{field.meaning} Default: {field.default}."
+    text = f"{field.meaning} Default: {'empty' if field.default == '' else field.default}."
     if isinstance(field.default, bool):
         return click.option(f"{option}/--no{option[1:]}", default=None, help=text)
     choices = [word for word in get_args(get_args(field.annotation)[0]) if isinstance(word, str)]

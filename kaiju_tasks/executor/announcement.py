@@ -19,7 +19,7 @@ PARTS: tuple[tuple[str, str, Any], ...] = (
     ("examples", "examples", []),
     ("result", "schemas of results", {}),
     ("params", "schemas of parameters", {}),
-    ("doc", "texts", ""),
+    ("doc", "documentation", ""),
 )
 """What can be left out, the least useful first: the field, its name for people, and its default."""
 NAMED = 3
@@ -55,9 +55,9 @@ def _leave_out(found: list[CommandInfo], over: int, part: str, name: str, defaul
     if without:
         names = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
         logger.warning(
-            "the %s of %d commands (%s) are not announced: they are too large for a connection",
+            "not announced, because it is too large for a connection: the %s of %s (%s)",
             name,
-            len(without),
+            "1 command" if len(without) == 1 else f"{len(without)} commands",
             names,
         )
     return over

@@ -25,6 +25,22 @@ commands = st.lists(st.tuples(sizes, sizes, sizes, sizes), max_size=8).map(
 )
 
 
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "the examples of 1 command (m0)"),
+        (3, "the examples of 3 commands (m0, m1, m2)"),
+        (4, "the examples of 4 commands (m0, m1, m2, …)"),
+    ],
+)
+def test_the_log_names_the_commands(
+    caplog: pytest.LogCaptureFixture, count: int, said: str
+) -> None:
+    whole = [command(number, 0, 0, 0, 1000) for number in range(count)]
+    fitting(whole, 900)
+    assert caplog.messages == [f"not announced, because it is too large for a connection: {said}"]
+
+
 @given(commands, st.integers(0, 4000))
 def test_the_methods_stay_and_the_rest_fits(whole: list[CommandInfo], most: int) -> None:
     found = fitting(whole, most)
