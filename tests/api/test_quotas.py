@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -188,6 +189,7 @@ async def test_what_a_manager_knows_is_what_the_database_counts(
     known = account(people.manager, "ann")
 
     async def agree() -> bool:
+        await ann("system.whoami")  # it is counted again
         counts = await people.manager.store.open_tasks()
         return known.open == counts["ann"] == 9
 
@@ -231,7 +233,17 @@ async def test_a_manager_that_starts_again_counts(people: People, settings: Sett
     await fill(ann)
     again = Manager(people.manager.store, settings)
     async with again.running():
-        await refusal(later(await people.at(again, "ann")))
+        there = await people.at(again, "ann")
+        await is_true(partial(is_refused, there), "the manager has counted")
+
+
+async def is_refused(calls: Calls) -> bool:
+    try:
+        task = await later(calls)
+    except TooManyRequests:
+        return True
+    await calls("tasks.delete", id=task["id"])
+    return False
 
 
 async def test_managers_count_what_the_others_have_created(
@@ -242,15 +254,7 @@ async def test_managers_count_what_the_others_have_created(
     await later(there)
     made = await fill(ann, MOST - 1)
 
-    async def is_refused() -> bool:
-        try:
-            task = await later(there)
-        except TooManyRequests:
-            return True
-        await ann("tasks.delete", id=task["id"])
-        return False
-
-    await is_true(is_refused, "the other manager has counted")
+    await is_true(partial(is_refused, there), "the other manager has counted")
     await ann("tasks.delete", id=made[0]["id"])
 
     async def has_room() -> bool:
@@ -293,26 +297,93 @@ async def test_tasks_are_created_although_they_cannot_be_counted(
     await fill(ann)
     counts: list[float] = []
 
-    async def slow() -> dict[str, int]:
+    async def fails() -> dict[str, int]:
         counts.append(standing.now)
         standing.now += 2.5  # what the count takes
         raise TooLarge("it has read for 10 seconds")
 
+    again = Manager(people.manager.store, settings)
+    with monkeypatch.context() as failing:
+        failing.setattr(people.manager.store, "open_tasks", fails)
+        async with again.running():
+            there = await people.at(again, "ann")
+            await is_true(partial(has_counted, counts, 1), "the count has failed")
+            for _ in range(2 * MOST):  # other managers may have ended them
+                await later(there)
+            assert len(counts) == 1
+            standing.now += 49
+            await later(there)
+            assert len(counts) == 1
+            standing.now += 1
+            await later(there)
+            await is_true(partial(has_counted, counts, 2), "it is tried again")
+            assert "the tasks of principals cannot be counted" in caplog.text
+            failing.undo()
+            standing.now += 50
+            await is_true(partial(is_refused, there), "the manager has counted")
+
+
+async def has_counted(counts: list[float], times: int) -> bool:
+    return len(counts) >= times
+
+
+async def test_nobody_waits_for_a_count_but_who_would_be_refused(
+    people: People, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = await people("ann"), await people("bob")
+    begun, end = asyncio.Event(), asyncio.Event()
+    count = people.manager.store.open_tasks
+
+    async def slow() -> dict[str, int]:
+        begun.set()
+        await end.wait()
+        return await count()
+
     monkeypatch.setattr(people.manager.store, "open_tasks", slow)
     again = Manager(people.manager.store, settings)
     async with again.running():
+        await begun.wait()
+        ann, bob = await people.at(again, "ann"), await people.at(again, "bob")
+        for _ in range(MOST):
+            again.committer.accounts.changed()
+            await later(ann)
+        await later(bob)
+        assert (await bob("system.whoami"))["quotas"]["open_tasks"]["used"] == 1
+        refused = asyncio.create_task(refusal(later(ann)))
+        await later(bob)
+        assert not refused.done()
+        end.set()
+        assert (await refused)["used"] == MOST
+
+
+async def test_a_call_that_waits_for_a_count_gets_an_answer_when_the_manager_stops(
+    people: People, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people("ann")
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> dict[str, int]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    monkeypatch.setattr(people.manager.store, "open_tasks", endless)
+    again = Manager(people.manager.store, settings)
+    async with again.running():
+        await begun.wait()
         there = await people.at(again, "ann")
-        for _ in range(3):
-            await later(there)
-        assert len(counts) == 1
-        standing.now += 49
-        await later(there)
-        assert len(counts) == 1
-        standing.now += 1
-        await later(there)
-        assert len(counts) == 2
-        await refusal(later(there))
-    assert "the tasks of principals cannot be counted" in caplog.text
+        await fill(there)
+        waiting = asyncio.create_task(later(there))
+        await people.at(again, "ann")
+        await again.committer.accounts.stop()
+        assert cancelled.is_set()
+        with pytest.raises(TooManyRequests):
+            await waiting
+        reading = again.committer.accounts._begin_read()
+        assert reading is None or reading.done()
 
 
 # -- what runs set going ---------------------------------------------------------------------------

@@ -33,13 +33,16 @@ class Account:
         since
     :ivar reserved: the tasks that transactions under way create
     :ivar created: the tasks that this manager has created since the last count
+    :ivar in_doubt: whether `open` may be wrong: it was not counted yet, or a commit was in doubt
     """
 
     __slots__ = (
-        "_changed",
+        "_less",
         "_level",
         "_level_at",
+        "_more",
         "created",
+        "in_doubt",
         "open",
         "owner",
         "quotas",
@@ -49,7 +52,8 @@ class Account:
     def __init__(self, owner: str, quotas: Quotas, now: float) -> None:
         self.owner = owner
         self.quotas = quotas
-        self.open = self.reserved = self.created = self._changed = 0
+        self.open = self.reserved = self.created = self._more = self._less = 0
+        self.in_doubt = True
         self._level, self._level_at = self._burst, now
 
     @property
@@ -131,7 +135,10 @@ class Account:
         was = before is not None and is_open(before)
         change = (after is not None and is_open(after)) - was
         self.open += change
-        self._changed += change
+        if change > 0:
+            self._more += 1
+        elif change:
+            self._less += 1
         if before is None:
             self.created += 1
             if self._rate:
@@ -141,7 +148,7 @@ class Account:
     def due(self) -> bool:
         """Whether its tasks are to be counted soon: other managers may have created some, too."""
         limit = self.quotas.open_tasks or 0
-        return bool(limit) and (self.near or self.created * PARTS >= limit)
+        return bool(limit) and (self.in_doubt or self.near or self.created * PARTS >= limit)
 
     @property
     def near(self) -> bool:
@@ -151,9 +158,12 @@ class Account:
 
     def counting(self) -> None:
         """A count begins."""
-        self.created = self._changed = 0
+        self.created = self._more = self._less = 0
+        self.in_doubt = False
 
     def counted(self, tasks: int) -> None:
-        """A count has ended. What was created meanwhile may be in it or not."""
-        self.open = tasks + max(0, self._changed)
-        self._changed = 0
+        """A count has ended. Each change since it has begun may be in it or not: what was known
+        stays if it can be true, otherwise it is the least that can be."""
+        least = max(0, tasks - self._less - self.reserved)
+        if not least <= self.open <= tasks + self._more:
+            self.open = least

@@ -2,7 +2,8 @@
 
 Each manager counts in memory what it commits. It counts the open tasks of all principals in the
 database when it begins, before it refuses a task, and now and then while a principal is near its
-quota: other managers create tasks, too (decision 0057).
+quota: other managers create tasks, too (decision 0057). Only a call that would be refused waits for
+a count.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ NEAR_SECONDS = 5.0
 """The time between two counts while a principal is near its quota."""
 COUNT_SHARE = 20
 """A count that takes long is not repeated for this many times as long."""
-FAILED_SECONDS_MAX = 60.0
-"""The longest time after which a count that has failed is tried again."""
+PAUSE_SECONDS_MAX = 60.0
+"""The longest time between the end of a count and the next, or after a read that has failed."""
 
 
 class Reservation:
@@ -65,8 +66,10 @@ class Accounts:
         self._open: dict[Transaction, Reservation] = {}
         self._doubts = 0
         self._settled = -1
-        self._counted_at = self._count_at = self._retry_at = float("-inf")
+        self._read_at = self._counted_at = self._count_at = float("-inf")
+        self._count_failed = self._stopped = False
         self._reading: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the quotas, and begin to count if there are any.
@@ -75,15 +78,16 @@ class Accounts:
         """
         doubts = self._doubts
         await self._read_quotas()
-        if self._limited():
-            self._begin()
-        else:
-            self._settled = doubts
+        self._settled = doubts
+        self._begin_count()
 
     async def stop(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        """End what is under way. Nothing is read or counted afterwards."""
+        self._stopped = True
+        if running := [one for one in (self._reading, self._counting) if one is not None]:
+            for one in running:
+                one.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def changed(self) -> None:
         """Quotas have changed, or may have."""
@@ -101,7 +105,7 @@ class Accounts:
         if owner is None:
             return
         if self._settled != self._doubts:
-            await self._refresh()
+            await _ended(self._begin_read())
         if (account := self._accounts.get(owner)) is None:
             return
         try:
@@ -109,7 +113,7 @@ class Accounts:
         except QuotaExceeded as error:
             if error.data["quota"] != OPEN_TASKS or not self._may_count():
                 raise
-            await self._refresh()
+            await _ended(self._begin_count())
             self._check(account, tasks)
 
     def take(self, tx: Transaction, owner: str | None, tasks: int = 1, *, new: bool = True) -> None:
@@ -122,7 +126,7 @@ class Accounts:
         if owner is None:
             return
         if self._settled != self._doubts:
-            self._begin()
+            self._begin_read()
         account = self._accounts.get(owner)
         if account is not None:
             self._check(account, tasks, new=new)
@@ -133,19 +137,16 @@ class Accounts:
         now = _now()
         if account.due:
             pause = NEAR_SECONDS if account.near else COUNT_SECONDS
-            if now - self._counted_at >= pause and self._may_count():
-                self._begin()
-        try:
-            account.check_open(tasks, self._count_at - now)
-        except QuotaExceeded:
-            if self._may_count():  # the next attempt knows more
-                self._begin()
-            raise
+            if now - self._counted_at >= pause:
+                self._begin_count()
+        if not self._count_failed:  # its tasks may have ended elsewhere
+            try:
+                account.check_open(tasks, self._count_at - now)
+            except QuotaExceeded:
+                self._begin_count()  # the next attempt knows more
+                raise
         if new:
             account.check_rate(tasks, now)
-
-    def _may_count(self) -> bool:
-        return _now() >= self._count_at
 
     # -- transactions ----------------------------------------------------------------------------
 
@@ -177,9 +178,8 @@ class Accounts:
         if owner is None:
             return {}
         if self._settled != self._doubts:
-            await self._refresh()
-        elif self._may_count():
-            self._begin()
+            await _ended(self._begin_read())
+        self._begin_count()
         if (account := self._accounts.get(owner)) is None:
             return {}
         quotas = account.quotas
@@ -202,31 +202,25 @@ class Accounts:
 
     # -- counts ----------------------------------------------------------------------------------
 
-    async def _refresh(self) -> None:
-        if self._begin():
-            assert self._reading is not None
-            await asyncio.shield(self._reading)
+    def _begin_read(self) -> asyncio.Task[None] | None:
+        """Begin to read the quotas, unless that goes on or has failed shortly before.
 
-    def _begin(self) -> bool:
-        """Begin to read, unless that goes on. Returns False shortly after it has failed."""
-        if self._reading is not None and not self._reading.done():
-            return True
-        if _now() < self._retry_at:
-            return False
-        self._reading = asyncio.create_task(self._read())
-        return True
+        :returns: what reads them, or has read them last
+        """
+        if not (_is_running(self._reading) or self._stopped or _now() < self._read_at):
+            self._reading = asyncio.create_task(self._read())
+        return self._reading
 
     async def _read(self) -> None:
         doubts, began = self._doubts, _now()
         try:
             await self._read_quotas()
-            if began >= self._count_at and self._limited():
-                await self._count()
         except (StoreError, KaijuError) as error:
-            self._retry_at = _now() + min(FAILED_SECONDS_MAX, _pause_after(_now() - began))
-            log.warning("the tasks of principals cannot be counted: %s", reason_of(error))
+            self._read_at = _next(began)
+            log.warning("the quotas of principals cannot be read: %s", reason_of(error))
         else:
             self._settled = doubts
+            self._begin_count()
 
     async def _read_quotas(self) -> None:
         found = await self._store.principals()
@@ -238,26 +232,52 @@ class Accounts:
             else:
                 account.set_quotas(quotas, now)
 
-    def _limited(self) -> bool:
-        return any(account.quotas.open_tasks for account in self._accounts.values())
+    def _may_count(self) -> bool:
+        return _now() >= self._count_at
+
+    def _begin_count(self) -> asyncio.Task[None] | None:
+        """Begin to count, if there is a quota of open tasks, unless that goes on or it is too soon.
+
+        :returns: what counts, or has counted last
+        """
+        busy = _is_running(self._counting) or self._stopped or not self._may_count()
+        if not busy and any(one.quotas.open_tasks for one in self._accounts.values()):
+            self._counting = asyncio.create_task(self._count())
+        return self._counting
 
     async def _count(self) -> None:
-        began = _now()
-        for account in self._accounts.values():
+        began, counted = _now(), list(self._accounts.values())
+        for account in counted:
             account.counting()
         try:
-            counts = await self._store.open_tasks()
+            found = await self._store.open_tasks()
+        except (StoreError, KaijuError) as error:
+            self._count_failed = True
+            for account in counted:
+                account.in_doubt = True
+            log.warning("the tasks of principals cannot be counted: %s", reason_of(error))
+        else:
+            self._count_failed = False
+            for account in counted:
+                account.counted(found.get(account.owner, 0))
         finally:
-            ended = _now()
-            self._counted_at = began
-            self._count_at = began + _pause_after(ended - began)
-        for owner, account in self._accounts.items():
-            account.counted(counts.get(owner, 0))
+            self._counted_at, self._count_at = began, _next(began)
 
 
-def _pause_after(seconds: float) -> float:
-    """How long nothing is counted after a count of this length."""
-    return max(COUNT_SECONDS, COUNT_SHARE * seconds)
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    """Wait for the end of a task, also one that is cancelled."""
+    if task is not None and not task.done():
+        await asyncio.wait({task})
+
+
+def _is_running(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()
+
+
+def _next(began: float) -> float:
+    """When to repeat what has begun at this time and ends now."""
+    now = _now()
+    return now + min(PAUSE_SECONDS_MAX, max(COUNT_SECONDS, COUNT_SHARE * (now - began)))
 
 
 def _now() -> float:

@@ -102,16 +102,58 @@ def test_a_count_takes_the_place_of_what_was_known() -> None:
     one = account(open_tasks=8)
     create(one, 3)
     one.counting()
-    one.committed(None, row(), 0.0)  # the count may have seen it or not
     one.counted(5)
-    assert (one.open, one.created) == (6, 1)
+    assert (one.open, one.created) == (5, 0)
     one.counting()
+    one.counted(1)
+    assert one.open == 1
+
+
+def test_what_changes_during_a_count_is_counted_once() -> None:
+    for seen in (3, 4, 5):  # the count has seen none, one or both of the new tasks
+        one = account(open_tasks=8)
+        create(one, 3)
+        one.counting()
+        create(one, 2)
+        one.counted(seen)
+        assert one.open == 5
+    for seen in (2, 3):
+        one = account(open_tasks=8)
+        create(one, 3)
+        one.counting()
+        one.committed(row(), row(TaskStatus.FINISHED), 0.0)
+        one.counted(seen)
+        assert one.open == 2
+
+
+def test_a_count_that_sees_a_commit_before_the_manager_does_not_count_it_twice() -> None:
+    one = account(open_tasks=8)
+    create(one, 3)
+    one.counting()
+    one.reserved = 2
     one.counted(5)
+    one.reserved = 0
+    create(one, 2)
     assert one.open == 5
+
+
+def test_what_other_managers_have_ended_during_a_count_makes_room() -> None:
+    one = account(open_tasks=8)
+    create(one, 8)
+    one.counting()
+    one.counted(6)
+    create(one, 1)
+    one.counting()
+    create(one, 1)
+    one.counted(2)
+    assert one.open == 2
 
 
 def test_a_principal_is_counted_again_when_it_is_near_its_quota_or_creates_much() -> None:
     one = account(open_tasks=80)
+    assert one.due
+    one.counting()
+    one.counted(0)
     assert not one.due
     create(one, 9)
     assert not one.due
@@ -121,6 +163,7 @@ def test_a_principal_is_counted_again_when_it_is_near_its_quota_or_creates_much(
     one.counting()
     one.counted(63)
     assert not one.due
+    one.counting()
     one.counted(64)
     assert one.near
 
