@@ -184,11 +184,8 @@ class TasksApi:
         draft = self._draft(defined, caller, labels)
         for _ in range(DUPLICATE_TRIES):
             try:
-                await self._committer.accounts.admit(caller.user_id)
-                step = await self._committer.create(draft)
-            except (AlreadyExists, QuotaExceeded) as exc:
-                if isinstance(exc, QuotaExceeded) and not await self._is_taken(params.data):
-                    raise
+                step = await self._make(caller, draft, params.data)
+            except AlreadyExists:
                 task = await self._existing(caller, params, defined.definition.id)
                 return _created(task, False, warnings)
             except Duplicate as exc:
@@ -207,12 +204,32 @@ class TasksApi:
             return _created(await self._shown(caller, view), True, warnings)
         raise Unavailable("the tasks that hold the unique key change too often: try again")
 
-    async def _is_taken(self, data: Any) -> bool:
-        """Whether a task has the id that the caller has given."""
-        given = data.get("id") if isinstance(data, dict) else None
-        return given is not None and bool(
-            await self._store.tasks([given], ALL_SIGHT, results=False)
-        )
+    async def _make(self, caller: Caller, draft: Draft, data: Any) -> Step:
+        """
+        :raises AlreadyExists: the id is taken
+        :raises Duplicate: another task holds the unique key
+        :raises QuotaExceeded: the task would be a new one, which the caller may not create
+        """
+        try:
+            await self._committer.accounts.admit(caller.user_id)
+            return await self._committer.create(draft)
+        except QuotaExceeded:
+            if (other := await self._in_its_place(draft, data)) is not None:
+                raise other from None
+            raise
+
+    async def _in_its_place(self, draft: Draft, data: Any) -> AlreadyExists | Duplicate | None:
+        """The task that stands in the place of a new one, as the error of its creation. None: it
+        would be created, if the quotas allowed it."""
+        if await self._taken_ids([data]):
+            return AlreadyExists(draft.definition.id)
+        holder = await self._committer.holder(draft)
+        return None if holder is None else Duplicate(holder, draft.definition.id)
+
+    async def _taken_ids(self, items: Sequence[Any]) -> set[str]:
+        """Those ids that a caller has given to new tasks which exist already."""
+        given = [id for item in items if isinstance(item, dict) and (id := item.get("id"))]
+        return set(await self._store.tasks(given, ALL_SIGHT, results=False)) if given else set()
 
     async def _existing(self, caller: Caller, params: CreateParams, task_id: str) -> Task:
         seen = seen_by(caller, access.CHANGE_TASKS)
@@ -277,11 +294,19 @@ class TasksApi:
         ]
         labels = {} if caller.cause is None else await self._labels(caller.cause)
         drafts = [self._draft(defined, caller, labels) for defined in made]
+        keyed = any(draft.definition.unique_key is not None for draft in drafts)
         try:
-            await self._committer.accounts.admit(caller.user_id, len(drafts))
+            try:
+                await self._committer.accounts.admit(caller.user_id, len(drafts))
+            except QuotaExceeded:
+                if not keyed:  # otherwise only the transaction knows which are new
+                    raise
             outcomes = await self._committer.create_all(drafts, partial(_sees, caller))
         except QuotaExceeded as exc:
-            if exc.data["quota"] == OPEN_TASKS:  # the first that finds no room
+            if taken := await self._taken_ids(params.data):
+                index = min(seen[task_id] for task_id in taken)
+                raise await self._taken(caller, made[index].definition.id, index) from None
+            if exc.data["quota"] == OPEN_TASKS and not keyed:  # the first that finds no room
                 exc.data["index"] = max(0, int(exc.data["limit"] - exc.data["used"]))
             raise
         except AlreadyExists as exc:
@@ -343,7 +368,8 @@ class TasksApi:
         try:
             await self._committer.accounts.admit(caller.user_id)
         except QuotaExceeded as exc:
-            if not await self._is_taken(params.data):
+            draft = Draft(defined.definition, job_id=self._dice.new_id(), rev=self._dice.rev())
+            if await self._in_its_place(draft, params.data) is None:
                 problems = [*problems[: PROBLEMS_MAX - 1], Problem(None, str(exc))]
         return Validation(not problems, problems, found.warnings)
 

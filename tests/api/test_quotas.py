@@ -158,6 +158,43 @@ async def test_a_task_that_exists_is_found_although_the_quota_is_reached(people:
     await refusal(later(ann, id="second"))
 
 
+async def test_the_holder_of_a_unique_key_is_found_although_the_quota_is_reached(
+    people: People,
+) -> None:
+    ann = await people("ann")
+    unique = {"key": "k", "scope": "active"}
+    holder = await later(ann, unique=unique)
+    await fill(ann, MOST - 1)
+    found = await later(ann, unique=unique)
+    assert (found["id"], found["created"]) == (holder["id"], False)
+    with pytest.raises(KaijuError) as caught:
+        await later(ann, unique={**unique, "on_conflict": "error"})
+    assert (caught.value.code, caught.value.data["id"]) == (409, holder["id"])
+    assert (await ann("tasks.validate", data={**LATER, "unique": unique}))["valid"]
+    (one,) = await ann("tasks.m_create", data=[{**LATER, "unique": unique}])
+    assert (one["id"], one["created"]) == (holder["id"], False)
+    other = {**unique, "key": "other"}
+    await refusal(later(ann, unique=other))
+    await refusal(ann("tasks.m_create", data=[{**LATER, "unique": other}]))
+    assert not (await ann("tasks.validate", data={**LATER, "unique": other}))["valid"]
+    await ann("tasks.delete", id=holder["id"])
+    assert (await later(ann, unique=other))["created"]
+    assert account(people.manager, "ann").reserved == 0
+
+
+async def test_a_repeated_call_for_many_tasks_is_a_conflict_although_the_quota_is_reached(
+    people: People,
+) -> None:
+    ann = await people("ann")
+    items = [{**LATER, "id": f"t{i}"} for i in range(MOST)]
+    await ann("tasks.m_create", data=items)
+    with pytest.raises(KaijuError) as caught:
+        await ann("tasks.m_create", data=[LATER, *items[2:]])
+    assert (caught.value.code, caught.value.data["index"]) == (409, 1)
+    assert caught.value.data["id"] == "t2"
+    await refusal(ann("tasks.m_create", data=[{**LATER, "id": "new"}]))
+
+
 async def test_schedules_count_between_their_runs(people: People) -> None:
     ann = await people("ann")
     for enabled in [True] * (MOST - 1) + [False]:

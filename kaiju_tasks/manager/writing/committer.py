@@ -213,6 +213,19 @@ class Committer:
         """
         return await self._submit_one(DraftEntry(draft))
 
+    async def holder(self, draft: Draft) -> str | None:
+        """The task that holds the unique key of a draft. None: none does, or there is no key.
+
+        :raises Unavailable: the database cannot be reached, or the conflicts do not end
+        """
+        if draft.definition.unique_key is None:
+            return None
+
+        async def work(tx: Transaction) -> Written[str | None]:
+            return Written(await self._inserts.holder(tx, draft), [])
+
+        return await self.transact(work)
+
     async def create_all(
         self, drafts: Sequence[Draft], sees: Callable[[Definition], bool]
     ) -> list[Step | Duplicate]:
@@ -233,8 +246,6 @@ class Committer:
             rows = await tx.lock([fence.lease.id for fence in fences])
             for fence in fences:
                 fence.check(rows.get(fence.lease.id))
-            for owner, number in Counter(draft.definition.user_id for draft in drafts).items():
-                self.accounts.take(tx, owner, number)
             inserted = await self._inserts.insert(tx, drafts)
             outcomes = await _all_or_none(tx, drafts, inserted, sees)
             changes = [
@@ -242,6 +253,9 @@ class Committer:
                 for one, draft in zip(outcomes, drafts, strict=True)
                 if isinstance(one, Step)
             ]
+            new = Counter(one.definition.user_id for one in changes if one.step.changed)
+            for owner, number in new.items():
+                self.accounts.take(tx, owner, number)
             await self.save(tx, changes)
             return Written(outcomes, changes)
 

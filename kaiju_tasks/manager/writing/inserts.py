@@ -50,6 +50,14 @@ class Inserts:
                 outcomes.append(AlreadyExists(task_id) if task_id in taken else steps[task_id])
         return outcomes
 
+    async def holder(self, tx: Transaction, draft: Draft) -> str | None:
+        """The task that holds the unique key of a draft, which is not inserted."""
+        task_id = draft.definition.id
+        holders = await self._claim(tx, [draft])
+        if not holders:
+            await release_keys(tx, self._states, [task_id])
+        return holders.get(task_id)
+
     async def _insert(
         self, tx: Transaction, drafts: Sequence[Draft]
     ) -> tuple[dict[str, Step], set[str]]:
