@@ -16,6 +16,7 @@ from kaiju_tasks.manager.writing.account import Account
 from kaiju_tasks.rights import Kind, Scope, Verb
 from kaiju_tasks.settings import Settings
 from tests.manager.hand import Calls, HandExecutor
+from tests.support.doubt import in_doubt
 from tests.support.wait import wait_until
 
 Json = dict[str, Any]
@@ -193,6 +194,36 @@ async def test_a_repeated_call_for_many_tasks_is_a_conflict_although_the_quota_i
     assert (caught.value.code, caught.value.data["index"]) == (409, 1)
     assert caught.value.data["id"] == "t2"
     await refusal(ann("tasks.m_create", data=[{**LATER, "id": "new"}]))
+
+
+@pytest.mark.parametrize("create", [later, partial(fill, number=1)])
+async def test_a_task_whose_commit_was_in_doubt_is_not_refused_and_is_counted(
+    people: People, monkeypatch: pytest.MonkeyPatch, create: Callable[[Calls], Awaitable[Any]]
+) -> None:
+    ann = await people("ann")
+    await fill(ann, MOST - 1)
+    known, counter = account(people.manager, "ann"), people.manager.committer.accounts
+    with monkeypatch.context() as uncounted:
+        uncounted.setattr(counter, "_begin_count", lambda: None)
+        if counter._counting is not None:
+            await asyncio.wait({counter._counting})
+        assert not known.in_doubt
+
+        async def takes_the_last_room() -> None:
+            known.open = MOST
+
+        in_doubt(people.manager, uncounted, committed=True, then=takes_the_last_room)
+        await create(ann)
+        assert known.in_doubt
+        assert known.due
+    assert (await ann("tasks.count"))["count"] == MOST
+    known.open = 0
+
+    async def is_counted() -> bool:
+        await ann("system.whoami")
+        return known.open == MOST and not known.in_doubt
+
+    await is_true(is_counted, "its tasks have been counted again")
 
 
 async def test_schedules_count_between_their_runs(people: People) -> None:

@@ -170,6 +170,14 @@ class Accounts:
             if account is not None and (before is not None or step.definition is not None):
                 account.committed(before, None if step.deleted else step.row, now)
 
+    def in_doubt(self, changes: Iterable[Change]) -> None:
+        """Count the tasks of the owners of these changes again: it is in doubt whether they were
+        committed, and the next attempt may not show what they were."""
+        for change in changes:
+            account = self._accounts.get(change.definition.user_id or "")
+            if account is not None:
+                account.in_doubt = True
+
     # -- what is used ----------------------------------------------------------------------------
 
     async def uses(self, owner: str | None) -> dict[str, tuple[float, float]]:

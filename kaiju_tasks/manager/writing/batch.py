@@ -82,7 +82,10 @@ class Batch:
         return changes
 
     def _is_admitted(self, tx: Transaction, entry: DraftEntry) -> bool:
-        """Whether the quotas of its owner allow a task. If not, the entry has got an error."""
+        """Whether the quotas of its owner allow a task. If not, the entry has got an error. What an
+        earlier attempt may have created is not refused."""
+        if entry.tried is not None:
+            return True
         try:
             self._accounts.take(tx, entry.draft.definition.user_id)
         except QuotaExceeded as exc:

@@ -253,6 +253,7 @@ class Committer:
                 for one, draft in zip(outcomes, drafts, strict=True)
                 if isinstance(one, Step)
             ]
+            # what an earlier attempt has created is not refused
             new = Counter(one.definition.user_id for one in changes if one.step.changed)
             for owner, number in new.items():
                 self.accounts.take(tx, owner, number)
@@ -383,6 +384,7 @@ class Committer:
                 if written is not None and exc.unknown:
                     in_doubt()
                     placement.in_doubt()
+                    self.accounts.in_doubt(written.changes)
                     doubtful.update(change.step.row.id for change in written.changes)
                     under_way = presuming
                 if self._stopping or asyncio.get_running_loop().time() > patience:
