@@ -482,6 +482,27 @@ async def test_a_stage_is_tried_again_when_there_is_room(people: People) -> None
     await ann.until("parent", "WAITING")
 
 
+async def test_a_stage_needs_room_for_children_that_it_starts_again(people: People) -> None:
+    ann = await people("ann", streams=["*"])
+    hook = {"method": "_TASKS_", "params": {"create": [{**LATER, "id": "child"}]}}
+    await ann.create(hook, id="parent")
+    await ann.until("parent", "WAITING")
+    await ann("tasks.cancel", id="child")
+    await ann.until("parent", "FAILED")
+    await fill(ann, MOST - 1)
+    await ann("tasks.reset", id="parent")
+    error = (await ann.until("parent", "FAILED"))["error"]
+    assert (error["type"], error["data"]["quota"]) == ("too_many_requests", "open_tasks")
+    assert (await ann.get("child"))["status"] == "FAILED"
+    await ann(
+        "tasks.delete",
+        id=(await ann("tasks.list", conditions={"status": "QUEUED"}))["data"][0]["id"],
+    )
+    await ann("tasks.reset", id="parent")
+    await ann.until("parent", "WAITING")
+    await ann.until("child", "QUEUED")
+
+
 async def test_a_call_of_a_stage_is_refused(people: People, executor: HandExecutor) -> None:
     ann = await people("ann")
     await ann.create("work", id="parent")

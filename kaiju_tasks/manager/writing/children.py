@@ -27,6 +27,7 @@ from kaiju_tasks.lifecycle import (
     ChildrenLooked,
     Definition,
     Reset,
+    Row,
     Spawn,
     TaskState,
     Wait,
@@ -41,7 +42,7 @@ from kaiju_tasks.lifecycle import (
 )
 from kaiju_tasks.lifecycle.children import Verdict, compiled_tasks
 from kaiju_tasks.manager.dice import Dice
-from kaiju_tasks.manager.writing.account import RATE
+from kaiju_tasks.manager.writing.account import RATE, is_open
 from kaiju_tasks.manager.writing.accounts import Accounts
 from kaiju_tasks.manager.writing.changes import Change
 from kaiju_tasks.manager.writing.claims import release_keys
@@ -105,6 +106,8 @@ class ChildTasks:
             await self._gather(tx, parent, cause, spawn, spawning)
             if new := len(spawning.made.keys() - spawning.states.keys()):
                 self._accounts.take(tx, parent.user_id, new)
+            if again := sum(not is_open(row) for row in spawning.made_before()):
+                self._accounts.take(tx, parent.user_id, again, new=False)
             if spawning.made:
                 await families.grow(cause.root, len(spawning.made))
         except (InvalidParams, QuotaExceeded, TooManyTasks) as exc:
@@ -445,6 +448,10 @@ class SpawnPlan(Struct):
     children: list[Child] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
     again: list[int] = field(default_factory=list)
+
+    def made_before(self) -> list[Row]:
+        """The tasks to create that already exist, and are started again."""
+        return [state.row for child_id, state in self.states.items() if child_id in self.made]
 
 
 def _is_done(child: Child, plan: ChildPlan, cycle: int) -> bool:
