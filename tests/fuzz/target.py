@@ -94,6 +94,8 @@ class Target:
     async def _clean(self) -> None:
         """Delete what the input has made, and make a task again that it can name."""
         await self._calls("tasks.m_delete", conditions=EVERYTHING)
+        for one in await self._calls("principals.list"):  # a disabled one has a pause of its own
+            await self._calls("principals.update", id=one["id"], data={"disabled": False})
         for pause in await self._calls("pauses.list"):
             await self._calls("pauses.remove", id=pause["id"])
         await connection_closed(self._manager, self._executor.caller)
