@@ -11,12 +11,12 @@ from kaiju_tasks.api import Caller
 from kaiju_tasks.errors import InvalidParams, KaijuError, TooLarge, TooManyRequests
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
-from kaiju_tasks.manager.writing import accounts
 from kaiju_tasks.manager.writing.account import Account
 from kaiju_tasks.rights import Kind, Scope, Verb
 from kaiju_tasks.settings import Settings
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.doubt import in_doubt
+from tests.support.standing import Standing, stand_still
 from tests.support.wait import wait_until
 
 Json = dict[str, Any]
@@ -90,17 +90,9 @@ async def is_true(check: Callable[[], Awaitable[bool]], what: str) -> None:
     await wait_until(check, what)
 
 
-class Standing:
-    """A clock of the quotas that a test moves."""
-
-    now = 1000.0
-
-
 @pytest.fixture
 def standing(monkeypatch: pytest.MonkeyPatch) -> Standing:
-    clock = Standing()
-    monkeypatch.setattr(accounts, "_now", lambda: clock.now)
-    return clock
+    return stand_still(monkeypatch)
 
 
 # -- open tasks ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
@@ -139,31 +139,49 @@ async def test_a_page_that_nobody_uses_asks_when_somebody_does(
     await expect(page.get_by_role("main")).to_contain_text("1 task matches")
 
 
-async def test_a_page_whose_subscription_is_refused_for_now_asks_for_it_again(
-    url: str, client: Client, page: Page
-) -> None:
-    refused: list[int] = []
+class Refusals:
+    """Stands between a page and its manager, and refuses subscriptions.
 
-    def refuse_once(socket: WebSocketRoute) -> None:
+    :param admits: whether the manager gets the subscription that the page asks for now
+    :ivar sockets: the WebSockets of the page
+    :ivar refused: the ids of the refused calls
+    """
+
+    def __init__(self, admits: Callable[["Refusals"], bool]) -> None:
+        self._admits = admits
+        self.sockets: list[WebSocketRoute] = []
+        self.refused: list[int] = []
+
+    async def of(self, page: Page) -> None:
+        """Stand between this page and its manager."""
+        await page.route_web_socket(re.compile("/rpc$"), self._connect)
+
+    def _connect(self, socket: WebSocketRoute) -> None:
         manager = socket.connect_to_server()
+        self.sockets.append(socket)
 
         def pass_on(message: str | bytes) -> None:
             call = json.loads(message)
-            if call["method"] != "events.subscribe" or refused:
+            if call["method"] != "events.subscribe" or self._admits(self):
                 manager.send(message)
                 return
-            refused.append(call["id"])
+            self.refused.append(call["id"])
             error = {"code": 429, "message": "There are too many subscriptions."}
             socket.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": error}))
 
         socket.on_message(pass_on)
 
-    await page.route_web_socket(re.compile("/rpc$"), refuse_once)
+
+async def test_a_page_whose_subscription_is_refused_for_now_asks_for_it_again(
+    url: str, client: Client, page: Page
+) -> None:
+    refusals = Refusals(lambda it: bool(it.refused))
+    await refusals.of(page)
     await page.add_init_script(NO_POLLS)
     await client.tasks.create({"id": "refused", "delay": 3600, "commands": ECHO})
     await page.goto(f"{url}/tasks?id=refused&status=SUSPENDED")
     await expect(page.get_by_role("main")).to_contain_text("No task matches")
-    await wait_until(lambda: refused, "the subscription is refused")
+    await wait_until(lambda: refusals.refused, "the subscription is refused")
     await client.tasks.suspend("refused")
     await expect(page.get_by_role("main")).to_contain_text("1 task matches")
 
@@ -171,26 +189,9 @@ async def test_a_page_whose_subscription_is_refused_for_now_asks_for_it_again(
 async def test_a_page_whose_subscriptions_are_refused_again_and_again_does_without_events(
     url: str, client: Client, page: Page
 ) -> None:
-    sockets: list[WebSocketRoute] = []
-    refused: list[int] = []
     admitted = asyncio.Event()
-
-    def refuse(socket: WebSocketRoute) -> None:
-        manager = socket.connect_to_server()
-        sockets.append(socket)
-
-        def pass_on(message: str | bytes) -> None:
-            call = json.loads(message)
-            if call["method"] != "events.subscribe" or admitted.is_set():
-                manager.send(message)
-                return
-            refused.append(call["id"])
-            error = {"code": 429, "message": "There are too many subscriptions."}
-            socket.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": error}))
-
-        socket.on_message(pass_on)
-
-    await page.route_web_socket(re.compile("/rpc$"), refuse)
+    refusals = Refusals(lambda _: admitted.is_set())
+    await refusals.of(page)
     await page.add_init_script(NO_POLLS)
     frames = Frames(page)
     await client.tasks.create({"id": "without", "delay": 3600, "commands": ECHO})
@@ -199,14 +200,14 @@ async def test_a_page_whose_subscriptions_are_refused_again_and_again_does_witho
     await expect(page.get_by_role("button", name="Live")).to_be_visible()
     await client.tasks.suspend("without")
     await expect(page.get_by_role("main")).to_contain_text("1 task matches")
-    assert len(refused) >= 3
-    before = len(refused)
-    await wait_until(lambda: len(refused) > before, "the page asks for events again")
+    assert len(refusals.refused) >= 3
+    before = len(refusals.refused)
+    await wait_until(lambda: len(refusals.refused) > before, "the page asks for events again")
     admitted.set()
     await frames.arrives('"subscription"')
     await client.tasks.resume("without")
     await expect(page.get_by_role("main")).to_contain_text("No task matches")
-    assert len(sockets) == 1
+    assert len(refusals.sockets) == 1
 
 
 @pytest.mark.parametrize("document", ["openrpc.json", "rpc"])

@@ -6,26 +6,18 @@ import pytest
 
 from kaiju_tasks.embedded import Embedded
 from kaiju_tasks.manager.auth import PrincipalChanges, QuotaChanges
-from kaiju_tasks.manager.writing import accounts
 from kaiju_tasks.rights import Kind
 from tests.manager.hand import Calls
+from tests.support.standing import Standing, stand_still
 from tests.support.wait import wait_until
 from tests.system_executor.test_rights import People, ended, stage
 
 LATER: dict[str, Any] = {"commands": [{"method": "later"}], "app_name": "elsewhere"}
 
 
-class Standing:
-    """A clock of the quotas that a test moves."""
-
-    now = 1000.0
-
-
 @pytest.fixture
 def standing(monkeypatch: pytest.MonkeyPatch) -> Standing:
-    clock = Standing()
-    monkeypatch.setattr(accounts, "_now", lambda: clock.now)
-    return clock
+    return stand_still(monkeypatch)
 
 
 async def limited(embedded_manager: Embedded, **quotas: float) -> Calls:
