@@ -1,6 +1,7 @@
 """`kaiju-tasks serve` as a real process."""
 
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -41,6 +42,14 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def pending_signals(pid: int) -> set[int]:
+    """The signals that a process has not taken yet."""
+    found = re.search(r"^ShdPnd:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    mask = int(found[1], 16)
+    return {number for number in signal.valid_signals() if mask & (1 << (number - 1))}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -123,10 +132,12 @@ async def test_a_second_signal_gives_back_what_still_runs(processes: Processes) 
             return bool((await client.tasks.get("a"))["status"] == "EXECUTED")
 
         await wait_until(running, "the stage runs")
+    os.kill(pid, signal.SIGSTOP)  # it finds both signals at once
     process.terminate()
-    await process.logged("stopping")
     await process.logged("running stages have 3000 s to end")
     process.terminate()
+    await wait_until(lambda: signal.SIGINT in pending_signals(pid), "the second signal is sent")
+    os.kill(pid, signal.SIGCONT)
     assert await process.ended() == 0
     assert not alive(pid)
     again, url = await start(processes)
