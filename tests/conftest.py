@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.examples import QUICK
 from tests.support.hanging import ended_if_it_hangs
+from tests.support.known_types import only_known_types
 from tests.support.memory_folder import leave_memory, use_memory
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, PostgresServer, fresh_database
@@ -228,8 +229,10 @@ def store_url(
     reused_databases: ReusedDatabases,
     sqlite_tables: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
     """The URL of a store without tasks; a test that uses it runs once on each kind of store."""
+    only_known_types(monkeypatch)
     if store_server is None:
         shutil.copy(sqlite_tables, tmp_path / "tasks.db")
         yield f"sqlite:///{tmp_path}/tasks.db"

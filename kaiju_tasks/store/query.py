@@ -117,7 +117,7 @@ class Dialect(Protocol):
         """A test of whether a column is in a list, which `pack` has converted to one value."""
         ...
 
-    def pack(self, values: list[Any]) -> Any:
+    def pack(self, values: list[Any], kind: type) -> Any:
         """Convert a list to one value for `one_of`."""
         ...
 
@@ -251,7 +251,7 @@ class Query:
         if self._implied and few:
             return f"({' OR '.join(self._status(one) for one in sorted(set(one.value)))})"
         values = [_fitting(one.column, kind, v) for v in one.value if v is not None]
-        self.values.append(self._dialect.pack(values))
+        self.values.append(self._dialect.pack(values, kind))
         found = self._dialect.one_of(column, len(self.values), kind)
         return f"({found} OR {column} IS NULL)" if None in one.value else found
 
@@ -273,7 +273,7 @@ class Query:
 
     def _glob(self, one: Condition, column: str) -> str:
         globs = one.value
-        self.values.append(self._dialect.pack([glob for glob in globs if is_literal(glob)]))
+        self.values.append(self._dialect.pack([glob for glob in globs if is_literal(glob)], str))
         tests = [self._dialect.one_of(column, len(self.values), str)]
         for glob in globs:
             if not is_literal(glob):
@@ -563,9 +563,9 @@ def tasks(
     joined = "tasks t JOIN definitions d ON d.task_id = t.id"
     few = f"SELECT {task_columns}, d.rev, d.body, 1 FROM {joined} WHERE "
     if len(ids) < 2 and not conditions:
-        return few + where, [dialect.pack(ids)]
+        return few + where, [dialect.pack(ids, str)]
     made = task_query(dialect)
-    made.values.append(dialect.pack(ids))
+    made.values.append(dialect.pack(ids, str))
     if conditions:
         where = f"{where} AND {made.where(conditions)}"
     if len(ids) < 2:

@@ -73,6 +73,7 @@ async def bulk(postgres_dsn: str, store: Store) -> AsyncIterator[Any]:
 
 
 IDS = [f"bulk{n}" for n in range(1, 501)]
+ZEROS = array_literal([0] * 500)
 PLANS: dict[str, tuple[list[Any], str]] = {
     "lock": ([IDS], "tasks_pkey"),
     "lock_due": ([500], "tasks_due"),
@@ -83,8 +84,8 @@ PLANS: dict[str, tuple[list[Any], str]] = {
     "lock_leased": (["e1"], "tasks_leased"),
     "holders": ([["e1"]], "tasks_leased"),
     "definitions": ([IDS], "definitions_pkey"),
-    "results": ([IDS, [0] * 500, [0] * 500], "stages_pkey"),
-    "run_results": ([IDS, [0] * 500], "stages_pkey"),
+    "results": ([IDS, ZEROS, ZEROS], "stages_pkey"),
+    "run_results": ([IDS, ZEROS], "stages_pkey"),
     "delete": ([IDS], "runs_task"),
 }
 

@@ -55,11 +55,11 @@ async def backlog(postgres_dsn: str, store: Store) -> AsyncIterator[Any]:
 
 ENDED = ["{gated7}", "{FINISHED}", "{0}", "{NULL}", "{job7}", "{0}", "{1}"]
 PLANS: dict[str, tuple[list[Any], str]] = {
-    "lock_gated": ([["c:key1", "c:key2"], [3, 3]], "tasks_gated"),
-    "children_summary": ([["parent1", "parent2"], [0, 0]], "children_status"),
+    "lock_gated": ([["c:key1", "c:key2"], "{3,3}"], "tasks_gated"),
+    "children_summary": ([["parent1", "parent2"], "{0,0}"], "children_status"),
     "note_run_ends": (ENDED, "children_awaited"),
     "lock_slots": ([["key1", "key2", "new"]], "slots_pkey"),
-    "save_slots": ([["key1", "key2"], [0, 0], [False, False]], "slots_pkey"),
+    "save_slots": ([["key1", "key2"], "{0,0}", "{f,f}"], "slots_pkey"),
     "claim": ([["claim1", "new"], ["gated2", "gated3"]], "claims_pkey"),
     "claimants": ([["claim1", "claim2"]], "claims_pkey"),
     "unclaim": ([["gated1", "gated2"]], "claims_task"),

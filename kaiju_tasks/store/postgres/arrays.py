@@ -41,6 +41,14 @@ def array_literals(rows: Iterable[tuple[Any, ...]], width: int) -> list[str]:
     return [array_literal(column) for column in zip(*rows, strict=True)] or ["{}"] * width
 
 
-def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> list[Sequence[Any]]:
-    """Like `array_literals`, but as sequences, whose length the planner can see."""
-    return list(zip(*rows, strict=True)) or [()] * width
+def columns_of(rows: Iterable[tuple[Any, ...]], kinds: str) -> list[Sequence[Any]]:
+    """Transpose rows to columns. Columns of texts are sequences, whose length the planner can see.
+
+    The others are array literals: of arrays of numbers, asyncpg asks the server for their type, in
+    a query that takes 10 ms on each new connection.
+
+    :param kinds: a letter for each column: `t` for texts, `n` for numbers and booleans
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(kinds)
+    pairs = zip(columns, kinds, strict=True)
+    return [column if kind == "t" else array_literal(column) for column, kind in pairs]

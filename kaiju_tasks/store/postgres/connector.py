@@ -34,16 +34,17 @@ _CLIENT = {
 """Options of the socket. TCP_KEEPALIVE is the name of TCP_KEEPIDLE on macOS."""
 
 _SERVER = f"""
-SELECT set_config(setting.name, wanted.value, false), current_setting('{PLANNING}')
+SELECT set_config(wanted.name, wanted.value, false), current_setting('{PLANNING}')
 FROM (VALUES
     ('tcp_keepalives_idle', '{KEEPALIVE_SECONDS * 3}'),
     ('tcp_keepalives_interval', '{INTERVAL_SECONDS}'),
     ('tcp_keepalives_count', '{UNANSWERED_PROBES}'),
     ('tcp_user_timeout', '{UNACKNOWLEDGED_SECONDS * 1000}')
 ) AS wanted (name, value)
-JOIN pg_settings AS setting ON setting.name = wanted.name
+WHERE current_setting(wanted.name, true) IS NOT NULL
 """
-"""They are set after connecting, because poolers refuse parameters that they do not know."""
+"""They are set after connecting, because poolers refuse parameters that they do not know. Asking
+`pg_settings` which of them exist would take a third of the time of opening a connection."""
 
 
 class Connector:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from kaiju_tasks.store.postgres.arrays import array_literal
+
 _TYPES = {str: "text", int: "bigint", float: "float8", bool: "bool"}
 
 
@@ -16,10 +18,11 @@ class PostgresDialect:
         return f"{left} IS DISTINCT FROM {right}"
 
     def one_of(self, column: str, number: int, kind: type) -> str:
-        return f"{column} = ANY (${number}::{_TYPES[kind]}[])"
+        text = "" if kind is str else "::text"
+        return f"{column} = ANY (${number}{text}::{_TYPES[kind]}[])"
 
-    def pack(self, values: list[Any]) -> Any:
-        return values
+    def pack(self, values: list[Any], kind: type) -> Any:
+        return values if kind is str else array_literal(values)
 
     def bytes_of(self, column: str) -> str:
         return f"coalesce(octet_length({column}), 0)"

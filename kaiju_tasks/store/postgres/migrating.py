@@ -11,7 +11,6 @@ from kaiju_tasks.store.migrations import (
     Migration,
     MigrationStatus,
     load_migrations,
-    refuse_pending,
     statuses,
     to_apply,
 )
@@ -49,6 +48,16 @@ async def applied(connection: Connection) -> list[Applied]:
     return [Applied(*row) for row in rows]
 
 
+async def pending(
+    connection: Connection, known: Sequence[Migration] = MIGRATIONS
+) -> list[Migration]:
+    """The migrations that are not applied yet, in order.
+
+    :raises StoreRefused: the database is newer than this program
+    """
+    return to_apply(known, await applied(connection))
+
+
 async def migrate(
     connection: Connection, schema: str | None, known: Sequence[Migration] = MIGRATIONS
 ) -> None:
@@ -57,14 +66,14 @@ async def migrate(
     :raises StoreRefused: the database is newer than this program
     :raises StoreUnavailable: another manager has been migrating for LOCK_WAIT_SECONDS seconds
     """
-    while to_apply(known, await applied(connection)):
+    while await pending(connection, known):
         await _begin_alone(connection, _lock_key(schema))
         try:
             if schema is not None:
                 await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             await _refuse_no_schema(connection)
-            if pending := to_apply(known, await applied(connection)):
-                await _apply(connection, pending[0])
+            if left := await pending(connection, known):
+                await _apply(connection, left[0])
             await connection.commit()
         except BaseException:
             with contextlib.suppress(StoreError):
@@ -80,11 +89,6 @@ async def status(address: Address) -> list[MigrationStatus]:
             return statuses(MIGRATIONS, await applied(connection))
     finally:
         await pool.close()
-
-
-async def check(connection: Connection) -> None:
-    """:raises StoreRefused: the schema of the database is not that of this program"""
-    refuse_pending(to_apply(MIGRATIONS, await applied(connection)))
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:

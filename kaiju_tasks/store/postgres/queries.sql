@@ -210,7 +210,7 @@ SELECT {pauses_revision}, (SELECT array_agg(id) FROM held) AS ids
 -- Lock the first tasks of each stream at some gates, up to a number for each gate. `visible` counts
 -- them including tasks that other transactions have locked.
 WITH RECURSIVE wanted AS MATERIALIZED (
-    SELECT * FROM unnest($1::text[], $2::int[]) AS w (gate, most)),
+    SELECT * FROM unnest($1::text[], $2::text::int[]) AS w (gate, most)),
 streams (gate, most, app_name) AS (
     SELECT w.gate, w.most, (SELECT min(t.app_name) FROM tasks t WHERE t.gate = w.gate)
     FROM wanted w
@@ -240,7 +240,8 @@ SELECT used FROM slots WHERE key = $1::text
 -- name: save_slots
 -- Update the used slots of keys.
 UPDATE slots AS s SET used = v.used, unsettled = v.unsettled
-FROM unnest($1::text[], $2::int[], $3::bool[]) AS v (key, used, unsettled) WHERE s.key = v.key
+FROM unnest($1::text[], $2::text::int[], $3::text::bool[]) AS v (key, used, unsettled)
+WHERE s.key = v.key
 
 -- name: used_slots
 -- Read the keys with used slots.
@@ -277,13 +278,14 @@ DELETE FROM claims WHERE task_id = ANY ($1::text[])
 -- Record tasks that stages wait for.
 INSERT INTO children (parent_job, stage, position, cycle, parent_id, child_id, made, status,
     exit_code, error, job_id, job_cycle, stages)
-SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[],
-    $7::bool[], $8::text[], $9::int[], $10::text[], $11::text[], $12::int[], $13::int[])
+SELECT * FROM unnest($1::text[], $2::text::int[], $3::text::int[], $4::text::int[], $5::text[],
+    $6::text[], $7::text::bool[], $8::text[], $9::text::int[], $10::text[], $11::text[],
+    $12::text::int[], $13::text::int[])
 
 -- name: drop_children
 -- Delete records of tasks that a stage waits for.
 DELETE FROM children WHERE parent_job = $1::text AND stage = $2::int
-    AND position = ANY ($3::int[])
+    AND position = ANY ($3::text::int[])
 
 -- name: children
 -- Read the tasks that a stage waits for.
@@ -299,7 +301,7 @@ SELECT k.parent_job, k.stage,
         AND c.status = 'FINISHED'),
     EXISTS (SELECT FROM children c WHERE c.parent_job = k.parent_job AND c.stage = k.stage
         AND c.status = 'FAILED')
-FROM unnest($1::text[], $2::int[]) AS k (parent_job, stage)
+FROM unnest($1::text[], $2::text::int[]) AS k (parent_job, stage)
 
 -- name: waits_of
 -- Read the tasks for which tasks wait now.
@@ -330,7 +332,7 @@ RETURNING task_id
 -- Read the sizes of the results of runs, in bytes.
 SELECT k.job_id, (SELECT coalesce(sum(octet_length(s.result) + 1), 0)::bigint FROM stages s
     WHERE s.job_id = k.job_id AND s.cycle = k.cycle AND s.failed_attempt = 0)
-FROM unnest($1::text[], $2::int[]) AS k (job_id, cycle)
+FROM unnest($1::text[], $2::text::int[]) AS k (job_id, cycle)
 
 -- name: pauses
 -- Read all pauses and their revision.
@@ -379,14 +381,14 @@ SELECT root_id, tasks FROM families WHERE root_id = ANY ($1::text[])
 -- name: grow_families
 -- Add tasks to families, in the order of their roots, and return their sizes.
 INSERT INTO families AS f (root_id, tasks, since)
-SELECT root_id, tasks, $3::float8 FROM unnest($1::text[], $2::bigint[]) AS v (root_id, tasks)
+SELECT root_id, tasks, $3::float8 FROM unnest($1::text[], $2::text::bigint[]) AS v (root_id, tasks)
 ORDER BY root_id
 ON CONFLICT (root_id) DO UPDATE SET tasks = f.tasks + excluded.tasks RETURNING root_id, tasks
 
 -- name: results
 -- Read the results of stages.
 SELECT k.job_id, k.stage, found.result
-FROM unnest($1::text[], $2::int[], $3::int[]) AS k (job_id, cycle, stage)
+FROM unnest($1::text[], $2::text::int[], $3::text::int[]) AS k (job_id, cycle, stage)
 CROSS JOIN LATERAL (
     SELECT s.result FROM stages s WHERE s.job_id = k.job_id AND s.cycle = k.cycle
         AND s.stage = k.stage AND s.failed_attempt = 0 LIMIT 1) AS found
@@ -394,7 +396,7 @@ CROSS JOIN LATERAL (
 -- name: run_results
 -- Read the results of runs, each in one cycle.
 SELECT k.job_id, found.stage, found.result
-FROM unnest($1::text[], $2::int[]) AS k (job_id, cycle)
+FROM unnest($1::text[], $2::text::int[]) AS k (job_id, cycle)
 CROSS JOIN LATERAL (
     SELECT s.stage, s.result FROM stages s WHERE s.job_id = k.job_id AND s.cycle = k.cycle
         AND s.failed_attempt = 0 OFFSET 0) AS found
@@ -521,13 +523,13 @@ SELECT * FROM unnest({runs.arrays})
 -- Keep the definitions of tasks as versions, before they are replaced.
 INSERT INTO versions (task_id, version, body, replaced_at)
 SELECT d.task_id, v.version, d.body, v.replaced_at
-FROM unnest($1::text[], $2::int[], $3::float8[]) AS v (task_id, version, replaced_at)
+FROM unnest($1::text[], $2::text::int[], $3::text::float8[]) AS v (task_id, version, replaced_at)
 JOIN definitions d ON d.task_id = v.task_id
 ON CONFLICT (task_id, version) DO NOTHING
 
 -- name: forget_versions
 -- Delete the versions of each task up to one.
-DELETE FROM versions v USING unnest($1::text[], $2::int[]) AS f (task_id, version)
+DELETE FROM versions v USING unnest($1::text[], $2::text::int[]) AS f (task_id, version)
 WHERE v.task_id = f.task_id AND v.version <= f.version
 
 -- name: versions
@@ -586,7 +588,7 @@ SELECT * FROM unnest({messages.arrays})
 -- name: remember_messages
 -- Keep the ids of messages whose runs have ended.
 INSERT INTO received (task_id, message_id, job_id, cleared_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[])
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text::float8[])
 ON CONFLICT (task_id, message_id) DO NOTHING
 
 -- name: consume_messages
@@ -642,7 +644,7 @@ SELECT (SELECT count(*)::int FROM gone), (SELECT max(ended_at) FROM seen)
 -- name: put_progress
 -- Store the progress of running stages, unless that of later ones is stored.
 INSERT INTO progress (task_id, job_id, epoch, stage, body)
-SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[])
+SELECT * FROM unnest($1::text[], $2::text[], $3::text::int[], $4::text::int[], $5::text[])
 ON CONFLICT (task_id) DO UPDATE SET job_id = excluded.job_id, epoch = excluded.epoch,
     stage = excluded.stage, body = excluded.body
 WHERE progress.job_id <> excluded.job_id
@@ -650,7 +652,8 @@ WHERE progress.job_id <> excluded.job_id
 
 -- name: delete_progress
 -- Delete the progress that was stored under leases.
-DELETE FROM progress p USING unnest($1::text[], $2::text[], $3::int[]) AS l (task_id, job_id, epoch)
+DELETE FROM progress p
+USING unnest($1::text[], $2::text[], $3::text::int[]) AS l (task_id, job_id, epoch)
 WHERE p.task_id = l.task_id AND p.job_id = l.job_id AND p.epoch = l.epoch
 
 -- name: prune_progress
@@ -693,7 +696,8 @@ ORDER BY job_id, cycle, stage, attempt, n
 
 -- name: trim_logs
 -- Delete the middle of what attempts have logged: of so many bytes, a half at each end is kept.
-DELETE FROM logs l USING unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::bigint[])
+DELETE FROM logs l
+USING unnest($1::text[], $2::text::int[], $3::text::int[], $4::text::int[], $5::text::bigint[])
     AS g (job_id, cycle, stage, attempt, upto)
 WHERE l.job_id = g.job_id AND l.cycle = g.cycle AND l.stage = g.stage AND l.attempt = g.attempt
     AND l.upto > $6::bigint AND l.start < g.upto - $6::bigint
@@ -788,7 +792,7 @@ SELECT {executor_columns}, {clock} FROM locked e ORDER BY e.lease_until
 -- Renew leases, in the order of the ids. A renewal never shortens a lease.
 WITH live AS MATERIALIZED (
     SELECT e.id, p.capacity
-    FROM unnest($1::text[], $2::text[], $3::int[]) AS p (id, session, capacity)
+    FROM unnest($1::text[], $2::text[], $3::text::int[]) AS p (id, session, capacity)
     JOIN executors e ON e.id = p.id AND e.session = p.session
     WHERE e.status NOT IN ('LOST', 'GONE') ORDER BY e.id FOR NO KEY UPDATE OF e)
 UPDATE executors e SET last_ping = {clock},
@@ -1107,7 +1111,7 @@ ON CONFLICT (id) DO UPDATE SET note = excluded.note, expires_at = excluded.expir
 -- name: tokens_used
 -- Record the last uses of tokens.
 INSERT INTO token_uses (token_id, at, remote)
-SELECT * FROM unnest($1::text[], $2::float8[], $3::text[])
+SELECT * FROM unnest($1::text[], $2::text::float8[], $3::text[])
 ON CONFLICT (token_id) DO UPDATE SET at = excluded.at, remote = excluded.remote
 WHERE excluded.at >= token_uses.at
 

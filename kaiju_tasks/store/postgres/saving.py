@@ -74,9 +74,9 @@ async def save(
         return
     if superseded := [step for step in kept if step.superseded is not None]:
         replaced = (superseded_values(step) for step in superseded)
-        await connection.execute(SQL["keep_versions"], *columns_of(replaced, 3))
+        await connection.execute(SQL["keep_versions"], *columns_of(replaced, "tnn"))
         forgotten = (forgotten_values(step) for step in superseded)
-        await connection.execute(SQL["forget_versions"], *columns_of(forgotten, 2))
+        await connection.execute(SQL["forget_versions"], *columns_of(forgotten, "tn"))
     if defined := _definition_rows(kept):
         text, values = with_arrays("save_definitions", {"definitions": defined})
         await connection.execute(text, *values)
@@ -168,7 +168,7 @@ async def _other_effects(connection: Any, steps: Sequence[Step], now: float) -> 
 
 async def _inboxes(connection: Any, steps: Sequence[Step], now: float) -> None:
     if received := [values for step in steps for values in received_values(step, now)]:
-        await connection.execute(SQL["remember_messages"], *columns_of(received, 4))
+        await connection.execute(SQL["remember_messages"], *columns_of(received, "tttn"))
     if cleared := [step.row.id for step in steps if step.inbox == "clear"]:
         await connection.execute(SQL["clear_inboxes"], cleared)
     if replayed := [step.row.id for step in steps if step.inbox == "replay"]:
@@ -176,7 +176,7 @@ async def _inboxes(connection: Any, steps: Sequence[Step], now: float) -> None:
     if added := [message_values(step) for step in steps if step.message is not None]:
         await connection.execute(SQL["add_messages"], *_arrays("messages", added))
     if consumed := [(step.row.id, one) for step in steps for one in step.consumed]:
-        await connection.execute(SQL["consume_messages"], *columns_of(consumed, 2))
+        await connection.execute(SQL["consume_messages"], *columns_of(consumed, "tt"))
 
 
 async def _claims(connection: Any, steps: Sequence[Step]) -> None:
@@ -185,7 +185,7 @@ async def _claims(connection: Any, steps: Sequence[Step]) -> None:
         return
     await connection.execute(SQL["unclaim"], [step.row.id for step in changed])
     if taken := {step.claim: step.row.id for step in changed if step.claim}:
-        await connection.execute(SQL["claim"], *columns_of(sorted(taken.items()), 2))
+        await connection.execute(SQL["claim"], *columns_of(sorted(taken.items()), "tt"))
 
 
 async def _signal(connection: Any, steps: Sequence[Step]) -> None:
@@ -198,7 +198,9 @@ async def _signal(connection: Any, steps: Sequence[Step]) -> None:
 async def _notify(connection: Any, steps: Sequence[Step]) -> None:
     keys = [(step.row.job_id, step.row.cycle) for step in steps]
     results: dict[str, dict[int, str]] = {}
-    for job_id, stage, result in await connection.fetch(SQL["run_results"], *columns_of(keys, 2)):
+    for job_id, stage, result in await connection.fetch(
+        SQL["run_results"], *columns_of(keys, "tn")
+    ):
         results.setdefault(job_id, {})[stage] = result
     definitions = await _definitions(connection, steps)
     rows = [

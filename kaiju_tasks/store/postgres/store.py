@@ -57,6 +57,7 @@ from kaiju_tasks.store.logs import (
     chunk_values,
     trimmed,
 )
+from kaiju_tasks.store.migrations import refuse_pending
 from kaiju_tasks.store.pause_bodies import pauses_of
 from kaiju_tasks.store.postgres import migrating
 from kaiju_tasks.store.postgres.address import parse_address
@@ -118,18 +119,19 @@ class PostgresStore(SharedStore):
     async def open(self, *, migrate: bool = True) -> None:
         pool = Pool(self._connector, self._size, self._bounds)
         try:
-            async with pool.single() as connection:
-                if migrate:
-                    await migrating.migrate(connection, self._address.schema)
-                else:
-                    await migrating.check(connection)
-                schema = await connection.fetchval("SELECT current_schema()")
+            if pending := await pool.ask(migrating.pending):
+                await self._migrate(pool) if migrate else refuse_pending(pending)
+            schema = await pool.ask(_schema)
         except BaseException:
             await pool.close()
             raise
         self._wakes.channel = channel_of(schema)
         self._pool = pool
         await self.now()
+
+    async def _migrate(self, pool: Pool) -> None:
+        async with pool.single() as connection:  # a migration may take hours
+            await migrating.migrate(connection, self._address.schema)
 
     async def _connect_listener(self) -> Any:
         connection, _ = await self._connector.open(command_timeout=self._bounds.probe_seconds)
@@ -338,13 +340,13 @@ class PostgresStore(SharedStore):
     async def tokens_used(self, uses: Sequence[TokenUse]) -> None:
         ordered = sorted(uses, key=lambda use: use.token_id)
         values = ((use.token_id, use.at, use.remote) for use in ordered)
-        await self._change("tokens_used", *columns_of(values, 3))
+        await self._change("tokens_used", *columns_of(values, "tnt"))
 
     # executors and managers
 
     async def ping(self, pings: Sequence[Ping], lease_seconds: float) -> dict[str, ExecutorStatus]:
         ids, sessions, capacities = columns_of(
-            ((ping.executor_id, ping.session, ping.capacity) for ping in pings), 3
+            ((ping.executor_id, ping.session, ping.capacity) for ping in pings), "ttn"
         )
         found = await self._read("ping", ids, sessions, capacities, lease_seconds)
         return {id: executor_status(id, status) for id, status in found}
@@ -385,10 +387,10 @@ class PostgresStore(SharedStore):
     async def put_progress(self, progress: Sequence[StoredProgress], gone: Sequence[Lease]) -> None:
         if gone:
             values = ((lease.id, lease.job_id, lease.epoch) for lease in gone)
-            await self._change("delete_progress", *columns_of(values, 3))
+            await self._change("delete_progress", *columns_of(values, "ttn"))
         if progress:
             ordered = sorted(progress_values(one) for one in progress)
-            await self._change("put_progress", *columns_of(ordered, 5))
+            await self._change("put_progress", *columns_of(ordered, "ttnnt"))
 
     async def write_logs(self, chunks: Sequence[LogChunk]) -> list[WrittenChunk]:
         columns = self._sql.columns["log_chunks"]
@@ -396,13 +398,13 @@ class PostgresStore(SharedStore):
         found = await self._read("write_logs", *arrays)
         written = [WrittenChunk(Attempt(*values[:4]), *values[4:]) for values in map(tuple, found)]
         if long := [(*attempt, upto) for attempt, upto in trimmed(written).items()]:
-            await self._change("trim_logs", *columns_of(long, 5), HALF_BYTES)
+            await self._change("trim_logs", *columns_of(long, "tnnnn"), HALF_BYTES)
         return written
 
     # retention
 
     async def prune_logs(self, runs: Sequence[tuple[str, str]]) -> int:
-        return await self._change("prune_logs", *columns_of(runs, 2))
+        return await self._change("prune_logs", *columns_of(runs, "tt"))
 
     async def prune_lost_logs(self, limit: int, after: str = "") -> str | None:
         upto: str | None = (await self._read("prune_lost_logs", limit, after))[0][0]
@@ -448,6 +450,11 @@ class PostgresStore(SharedStore):
         return int(tag.rpartition(" ")[2])
 
 
+async def _schema(connection: Connection) -> str:
+    found: str = await connection.fetchval("SELECT current_schema()")
+    return found
+
+
 async def _views(connection: Any, found: Sequence[Any], with_results: bool) -> list[TaskView]:
     views = [
         TaskView(
@@ -468,6 +475,8 @@ async def _results(connection: Any, views: Sequence[TaskView]) -> Mapping[str, d
     keys = [(view.row.job_id, view.row.cycle) for view in views if view.row.stage]
     results: dict[str, dict[int, str]] = {}
     if keys:
-        for job_id, stage, text in await connection.fetch(SQL["run_results"], *columns_of(keys, 2)):
+        for job_id, stage, text in await connection.fetch(
+            SQL["run_results"], *columns_of(keys, "tn")
+        ):
             results.setdefault(job_id, {})[stage] = text
     return results

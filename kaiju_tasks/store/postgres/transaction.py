@@ -31,7 +31,7 @@ from kaiju_tasks.store.columns import (
 from kaiju_tasks.store.one_step import refuse_repeated
 from kaiju_tasks.store.pause_bodies import pause_text, pauses_of
 from kaiju_tasks.store.postgres import saving
-from kaiju_tasks.store.postgres.arrays import array_literals, columns_of
+from kaiju_tasks.store.postgres.arrays import array_literal, array_literals, columns_of
 from kaiju_tasks.store.postgres.clock import DatabaseClock
 from kaiju_tasks.store.postgres.connection import Connection
 from kaiju_tasks.store.postgres.saving import SQL
@@ -97,13 +97,14 @@ class PostgresTransaction(SharedTransaction):
 
     async def hold_sessions(self, sessions: Mapping[str, str]) -> set[str]:
         ids = sorted(sessions)
-        values = columns_of([(id, sessions[id]) for id in ids], 2)
+        values = columns_of([(id, sessions[id]) for id in ids], "tt")
         ((self._pauses_revision, held),) = await self._fetch("hold_sessions", *values)
         return set(held or ())
 
     async def lock_gated(self, wanted: Mapping[str, int]) -> dict[str, Gated]:
         gates = sorted(wanted)
-        found = await self._locked("lock_gated", gates, [wanted[gate] for gate in gates])
+        most = array_literal([wanted[gate] for gate in gates])
+        found = await self._locked("lock_gated", gates, most)
         gated: dict[str, Gated] = {}
         seen: dict[tuple[str, str], int] = {}
         for record in found:
@@ -124,7 +125,7 @@ class PostgresTransaction(SharedTransaction):
 
     async def save_slots(self, used: Mapping[str, int], unsettled: Container[str] = ()) -> None:
         values = ((key, count, key in unsettled) for key, count in used.items())
-        await self._fetch("save_slots", *columns_of(values, 3))
+        await self._fetch("save_slots", *columns_of(values, "tnn"))
 
     async def used_slots(self) -> list[str]:
         return [key for (key,) in await self._fetch("used_slots")]
@@ -139,7 +140,7 @@ class PostgresTransaction(SharedTransaction):
         held: dict[str, str] = {}
         left = dict(sorted(wanted.items()))
         while left:  # a key may have been released between the two statements
-            taken = {key for key, _ in await self._locked("claim", *columns_of(left.items(), 2))}
+            taken = {key for key, _ in await self._locked("claim", *columns_of(left.items(), "tt"))}
             left = {key: task_id for key, task_id in left.items() if key not in taken}
             found = await self._locked("claimants", list(left)) if left else []
             held |= {key: task_id for key, task_id, _ in found}
@@ -151,16 +152,16 @@ class PostgresTransaction(SharedTransaction):
 
     async def put_children(self, parent_id: str, wait: Wait, children: Sequence[Child]) -> None:
         values = [child_values(parent_id, wait, child) for child in children]
-        await self._fetch("put_children", *columns_of(values, 13))
+        await self._fetch("put_children", *columns_of(values, "tnnnttntnttnn"))
 
     async def drop_children(self, wait: Wait, positions: Sequence[int]) -> None:
-        await self._fetch("drop_children", wait.job_id, wait.stage, positions)
+        await self._fetch("drop_children", wait.job_id, wait.stage, array_literal(positions))
 
     async def children(self, wait: Wait) -> list[Child]:
         return [child_of(v) for v in await self._fetch("children", wait.job_id, wait.stage)]
 
     async def children_summary(self, waits: Iterable[Wait]) -> dict[Wait, Summary]:
-        keys = columns_of(((wait.job_id, wait.stage) for wait in waits), 2)
+        keys = columns_of(((wait.job_id, wait.stage) for wait in waits), "tn")
         found = await self._fetch("children_summary", *keys)
         return {Wait(job_id, stage): Summary(*stands) for job_id, stage, *stands in found}
 
@@ -174,11 +175,11 @@ class PostgresTransaction(SharedTransaction):
         return [id for (id,) in await self._fetch("take_signals", limit)]
 
     async def result_sizes(self, runs: Iterable[tuple[str, int]]) -> dict[str, int]:
-        return dict(await self._fetch("result_sizes", *columns_of(runs, 2)))
+        return dict(await self._fetch("result_sizes", *columns_of(runs, "tn")))
 
     async def run_results(self, runs: Iterable[tuple[str, int]]) -> dict[str, dict[int, Raw]]:
         results: dict[str, dict[int, Raw]] = {}
-        for job_id, stage, text in await self._fetch("run_results", *columns_of(runs, 2)):
+        for job_id, stage, text in await self._fetch("run_results", *columns_of(runs, "tn")):
             results.setdefault(job_id, {})[stage] = json_raw(text) or NULL
         return results
 
@@ -207,11 +208,11 @@ class PostgresTransaction(SharedTransaction):
         return dict(await self._fetch("family_sizes", list(root_ids)))
 
     async def grow_families(self, grown: Mapping[str, int]) -> dict[str, int]:
-        columns = columns_of(grown.items(), 2)
+        columns = columns_of(grown.items(), "tn")
         return dict(await self._fetch("grow_families", *columns, self._now))
 
     async def results(self, keys: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], Raw]:
-        found = await self._fetch("results", *columns_of(keys, 3))
+        found = await self._fetch("results", *columns_of(keys, "tnn"))
         return {(job_id, stage): Raw(result.encode()) for job_id, stage, result in found}
 
     async def inboxes(self, ids: Iterable[str]) -> dict[str, list[InboxMessage]]:
@@ -221,7 +222,7 @@ class PostgresTransaction(SharedTransaction):
         return inboxes
 
     async def received(self, wanted: Mapping[str, str]) -> set[str]:
-        return {id for (id,) in await self._fetch("received", *columns_of(wanted.items(), 2))}
+        return {id for (id,) in await self._fetch("received", *columns_of(wanted.items(), "tt"))}
 
     async def insert(self, steps: Sequence[Step]) -> set[str]:
         refuse_repeated(steps)

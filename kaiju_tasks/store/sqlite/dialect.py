@@ -17,7 +17,7 @@ class SqliteDialect:
     def one_of(self, column: str, number: int, kind: type) -> str:
         return f"{column} IN (SELECT value FROM json_each(?{number}))"
 
-    def pack(self, values: list[Any]) -> Any:
+    def pack(self, values: list[Any], kind: type) -> Any:
         return json.dumps(values)
 
     def bytes_of(self, column: str) -> str:
