@@ -1,6 +1,6 @@
 /** What the timeline shows, read from the manager. */
 
-import { call, may } from "./rpc";
+import { call, may, RpcError } from "./rpc";
 import { COMING, endedBar, openBar, type Bar, type EndedRun, type OpenRun } from "./timeline";
 import type { Page } from "./types";
 
@@ -112,13 +112,19 @@ async function readOpen(conditions: Conditions, statuses: string[], now: number)
 
 async function readComing(conditions: Conditions, from: number, to: number): Promise<{ bars: Bar[]; more: boolean }> {
   if (to <= from || !may("schedules.upcoming")) return { bars: [], more: false };
-  const found = await call<{ data: Coming[]; more: boolean }>("schedules.upcoming", {
-    start: from,
-    end: to,
-    conditions,
-    limit: PAGE,
-  });
-  return { bars: found.data.map(comingBar), more: found.more };
+  try {
+    const found = await call<{ data: Coming[]; more: boolean }>("schedules.upcoming", {
+      start: from,
+      end: to,
+      conditions,
+      limit: PAGE,
+    });
+    return { bars: found.data.map(comingBar), more: found.more };
+  } catch (error) {
+    // Of too many schedules the first fires of a later time are not known.
+    if (error instanceof RpcError && error.data.type === "too_large") return { bars: [], more: true };
+    throw error;
+  }
 }
 
 function comingBar(fire: Coming): Bar {

@@ -302,7 +302,7 @@ def _add_logs(registry: Registry, logs: Any) -> None:
 
 
 def _add_schedules(registry: Registry, schedules: Any) -> None:
-    add = _adder(registry, "schedules", (Unavailable,))
+    add = _adder(registry, "schedules", (TooLarge, Unavailable))
     add("upcoming", access.READ_TASKS, schedules.upcoming, p.UpcomingParams, ComingFires)
 
 

@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from kaiju_tasks.api.caller import Caller
+from kaiju_tasks.api.coming import FirstFires, Place
 from kaiju_tasks.api.params import UpcomingParams
 from kaiju_tasks.api.permission import seen_by
 from kaiju_tasks.api.queries import read_conditions
 from kaiju_tasks.api.unseen import seen_conditions
 from kaiju_tasks.cron import parse_time
-from kaiju_tasks.errors import InvalidParams
-from kaiju_tasks.lifecycle import coming_fires
+from kaiju_tasks.errors import InvalidParams, TooLarge
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.rights import Sight, access
 from kaiju_tasks.store.base import Condition, TaskQuery, TaskView
 from kaiju_tasks.types import ComingFire, ComingFires
 
-TASKS_MAX = 1_000
-"""The most schedules that are read whose next run is before the asked time."""
+TASKS_MAX = 5_000
+"""The most schedules with a cron expression, and with an interval, that a call looks at."""
+BATCH = 250
+SCHEDULED = ("cron", "every")
 SPAN_MAX = 366 * 86_400.0
 DAY_SECONDS = 86_400.0
 BY_NEXT_RUN = (("next_run", False),)
@@ -42,58 +46,53 @@ class SchedulesApi:
                 f"`end` must be at or after `start`, by at most {SPAN_MAX / DAY_SECONDS:.0f} days",
                 field="end",
             )
-        seen, wanted = seen_by(caller, access.READ_TASKS), params.limit + 1
+        seen = seen_by(caller, access.READ_TASKS)
         conditions = read_conditions(params.conditions)
         conditions = await seen_conditions(self._store, seen, conditions)
-        conditions.append(Condition("enabled", "eq", True))
-        earlier, until = await self._read(
-            [*conditions, Condition("next_run", "lt", start)], seen, TASKS_MAX
-        )
-        more = until is not None
-        conditions += [Condition("next_run", "ge", start), Condition("next_run", "lt", end)]
-        later, until = await self._read(conditions, seen, wanted)
-        fires = _fires(earlier + later, start, end, wanted)
-        if until is not None:
-            certain = [fire for fire in fires if fire.at <= until]
-            if len(certain) < wanted:  # the next runs of some are retries
-                later, until = await self._read(conditions, seen, max(wanted, TASKS_MAX))
-                fires = _fires(earlier + later, start, end, wanted)
-            else:
-                fires = certain
-        more = more or until is not None or len(fires) > params.limit
-        return ComingFires(fires[: params.limit], more)
-
-    async def _read(
-        self, conditions: Sequence[Condition], seen: Sight, limit: int
-    ) -> tuple[list[TaskView], float | None]:
-        """The schedules whose next run is first, and the time until which none is left out; None if
-        all were read. The first N schedules have the first N fires, unless runs of them are open:
-        then the next run can be a retry."""
-        views: list[TaskView] = []
-        until: float | None = None
-        for column in ("cron", "every"):
-            query = TaskQuery(
-                [*conditions, Condition(column, "ne", None)],
-                BY_NEXT_RUN,
-                limit=limit,
-                with_total=False,
+        conditions += [Condition("enabled", "eq", True), Condition("next_run", "lt", end)]
+        first = FirstFires(start, end, params.limit + 1)
+        places = [await self._look_at(column, conditions, seen, first) for column in SCHEDULED]
+        place = min((one for one in places if one is not None), default=None)
+        fires = first.until(place)
+        if place is not None and not fires:
+            raise TooLarge(
+                f"more than {TASKS_MAX} schedules would have to be looked at: ask for an earlier "
+                "`start`, or with conditions that fewer tasks meet",
+                field="start",
+                limit=TASKS_MAX,
             )
+        more = place is not None or len(fires) > params.limit
+        listed = [_fire(view, at) for at, _, view in fires[: params.limit]]
+        return ComingFires(listed, more)
+
+    async def _look_at(
+        self, column: str, conditions: Sequence[Condition], seen: Sight, first: FirstFires
+    ) -> Place | None:
+        """Add the schedules that can have one of the first fires.
+
+        :return: the place of the last one, if others that can have one were not looked at
+        """
+        query = TaskQuery(
+            [*conditions, Condition(column, "ne", None)],
+            BY_NEXT_RUN,
+            limit=BATCH,
+            with_total=False,
+        )
+        looked_at = 0
+        while True:
             page = await self._store.find(query, seen)
-            views += page.tasks
-            if page.cut or len(page.tasks) == limit:
-                last = page.tasks[-1].row.next_run
-                until = last if until is None or last is None else min(until, last)
-        return views, until
-
-
-def _fires(views: Sequence[TaskView], start: float, end: float, most: int) -> list[ComingFire]:
-    """The fires of some schedules from `start` on and before `end`, at most so many of each."""
-    fires = [
-        _fire(view, at)
-        for view in views
-        for at in coming_fires(view.row, view.definition, start, end, most)
-    ]
-    return sorted(fires, key=lambda fire: (fire.at, fire.id))
+            first.add(page.tasks)
+            if len(page.tasks) < BATCH and not page.cut:
+                return None
+            last = page.tasks[-1].row
+            assert last.next_run is not None
+            place = (last.next_run, last.id)
+            looked_at += len(page.tasks)
+            if not first.needs(place):
+                return None
+            if looked_at >= TASKS_MAX:
+                return place
+            query = replace(query, after=[*place])
 
 
 def _fire(view: TaskView, at: float) -> ComingFire:

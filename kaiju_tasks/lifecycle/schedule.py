@@ -11,8 +11,6 @@ from kaiju_tasks.types import Misfire, Outcome
 
 MAX_MAKE_UP_RUNS = 100
 MAX_IN_WINDOW = 10_000
-MAX_IN_A_SECOND = 30
-"""More fires than the margins of a range can have."""
 MAX_LATE_RUNS = 100
 """Fires that run late, one after another; of more than that, the latest."""
 MAX_LISTED = 500
@@ -50,9 +48,14 @@ def coming_fires(
         return found[:limit]
     offset = _offset(row, definition)
     after, until = max(row.fire_at, start - offset - 1), end - offset + 1
-    fires = fires_between(schedule, after, until, limit + MAX_IN_A_SECOND)
-    due = (fire + offset for fire in fires)  # rounded: hence the margin of a second
-    return [*found, *(moment for moment in due if start <= moment < end)][:limit]
+    while len(found) < limit:
+        fire = schedule.next_fire(after)
+        if fire is None or fire > until:
+            break
+        moment, after = fire + offset, fire
+        if start <= moment < end:  # it is rounded: hence the margin of a second
+            found.append(moment)
+    return found[:limit]
 
 
 def plan_next(row: Row, definition: Definition, after: float) -> None:

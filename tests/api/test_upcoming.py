@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiju_tasks.api import schedules
-from kaiju_tasks.errors import InvalidParams
+from kaiju_tasks.errors import InvalidParams, TooLarge
 from kaiju_tasks.lifecycle import Row, coming_fires
 from kaiju_tasks.rights import Kind
 from tests.api.test_rights import as_
@@ -42,7 +42,7 @@ async def test_the_fires_of_all_schedules_come_in_their_order(call: Calls) -> No
     assert [fire["id"] for fire in some["data"]] == ["each"]
 
 
-async def test_few_fires_are_the_first_of_all(call: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_fires_are_the_first_of_all(call: Calls) -> None:
     for n in range(6):
         await call.create("work", id=f"c{n}", cron=f"0 {3 * n + 1} * * *")
         await call.create("work", id=f"e{n}", every=7_200 + n, next_run="2040-01-31T02:00:00Z")
@@ -54,8 +54,42 @@ async def test_few_fires_are_the_first_of_all(call: Calls, monkeypatch: pytest.M
         for limit in (1, 2, 3, 7, 12, 30):
             few = await call("schedules.upcoming", start=start, end=end, limit=limit)
             assert (few["data"], few["more"]) == (full["data"][:limit], True)
-    monkeypatch.setattr(schedules, "TASKS_MAX", 3)  # of those whose next run is before the time
-    assert (await call("schedules.upcoming", start=start, end=end, limit=1000))["more"]
+
+
+@pytest.mark.parametrize("start", [DAY[0], "2040-02-03T00:00:00Z"])
+async def test_more_schedules_than_are_read_at_once_fire_in_their_order(
+    call: Calls, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    for n in range(9):
+        await call.create("work", id=f"c{n}", cron=f"0 {23 - 2 * n} * * *")
+        await call.create("work", id=f"e{n}", every=80_000 - 7_000 * n, next_run=DAY[0])
+        await call.create("work", id=f"n{n}", cron="0 9 * * *")  # together
+    full = await call("schedules.upcoming", start=start, end="2040-02-05T00:00:00Z", limit=1000)
+    assert not full["more"]
+    ordered = sorted(full["data"], key=lambda fire: (fire["at"], fire["id"]))
+    assert full["data"] == ordered
+    monkeypatch.setattr(schedules, "BATCH", 2)
+    for limit in (1, 5, 20, 1000):
+        few = await call("schedules.upcoming", start=start, end="2040-02-05T00:00:00Z", limit=limit)
+        assert few == {"data": ordered[:limit], "more": limit < len(ordered)}
+
+
+async def test_schedules_that_are_not_looked_at_leave_no_gap(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(8):
+        await call.create("work", id=f"t{n}", every=86_400, next_run=f"2040-01-31T{n:02}:00:00Z")
+    monkeypatch.setattr(schedules, "BATCH", 2)
+    full = await call("schedules.upcoming", start=DAY[0], end="2040-02-03T00:00:00Z", limit=1000)
+    monkeypatch.setattr(schedules, "TASKS_MAX", 4)
+    some = await call("schedules.upcoming", start=DAY[0], end="2040-02-03T00:00:00Z", limit=1000)
+    assert some == {"data": full["data"][:4], "more": True}
+    assert [fire["id"] for fire in some["data"]] == ["t0", "t1", "t2", "t3"]
+    with pytest.raises(TooLarge, match="earlier `start`") as refused:
+        await call("schedules.upcoming", start=DAY[1], end="2040-02-03T00:00:00Z")
+    assert (refused.value.data["field"], refused.value.data["limit"]) == ("start", 4)
+    few = await call("schedules.upcoming", start=DAY[1], conditions={"id": ["t1", "t7"]})
+    assert [fire["id"] for fire in few["data"]] == ["t1", "t7"]
 
 
 async def test_schedules_that_wait_for_a_retry_hide_no_fire(
