@@ -5,11 +5,10 @@ The SQL text contains only allow-listed columns. Every value is a placeholder.
 
 import math
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kaiju_tasks.errors import InvalidParams, TooLarge
 from kaiju_tasks.rights import Sight
@@ -54,8 +53,13 @@ _IMPLIED = {
 """What is true of every task with a status, as the conditions of partial indexes."""
 _FEW = frozenset({"EXECUTED", "FAILED", "QUEUED", "SUSPENDED", "WAITING"})
 """The statuses that have partial indexes. Most tasks have others."""
-_NEXT_RUN = "next_run"
-"""The column with nulls whose index has only the tasks with a value."""
+_SPARSE = frozenset(
+    {"cron", "every", "executor_id", "group", "next_run", "next_task", "parent_id", "user_id"}
+)
+"""The columns with nulls that have an index of the tasks with a value."""
+_COMMON = frozenset({"group", "user_id"})
+"""Those of them that most tasks may have. With a status that few tasks have, these are sorted:
+perhaps all of them stand at the end of the index."""
 _ORDERS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 DEFINITION_COLUMNS = {
@@ -100,10 +104,12 @@ class Dialect(Protocol):
     :ivar join_in_order: a join whose left table is read first, if the database would have to be
         asked for it
     :ivar reads_index_alone: whether reading only an index is much cheaper than reading its rows
+    :ivar failed_method: the column with the method of failed tasks, if there is one
     """
 
     join_in_order: str
     reads_index_alone: bool
+    failed_method: str | None
 
     def placeholder(self, number: int, kind: type) -> str:
         """The placeholder of a value, by its number from 1."""
@@ -359,10 +365,18 @@ def _real(value: int | float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def task_query(dialect: Dialect, never_null: Container[str] = NEVER_NULL) -> Query:
+def task_query(
+    dialect: Dialect,
+    never_null: Container[str] = NEVER_NULL,
+    *,
+    failed: bool = False,
+    of_definitions: bool = False,
+) -> Query:
     """A query over tasks `t` and their definitions `d`.
 
     :param never_null: the columns without nulls in the tasks that are read
+    :param failed: whether only failed tasks are read
+    :param of_definitions: whether only `d` is read
     """
     columns = _TASK_SQL | {
         # a subquery: a join would read all definitions first, because nothing estimates its rows
@@ -371,7 +385,13 @@ def task_query(dialect: Dialect, never_null: Container[str] = NEVER_NULL) -> Que
         "error.type": dialect.error_type("t.error"),
         NEEDED: _NEEDED_SQL,
     }
+    if of_definitions:
+        columns["id"] = "d.task_id"
     kinds = TASK_COLUMNS | {NEEDED: bool}
+    # a sort reads the methods of all tasks that match, for which a join takes half the time
+    method = dialect.item_of("d.methods", "t.stage")
+    if failed and dialect.failed_method is not None:
+        method = dialect.failed_method
     return Query(
         dialect,
         columns,
@@ -380,8 +400,7 @@ def task_query(dialect: Dialect, never_null: Container[str] = NEVER_NULL) -> Que
         ("method",),
         labelled=True,
         implied=_IMPLIED,
-        # a sort reads the methods of all tasks that match, for which a join takes half the time
-        sorted_by={"method": dialect.item_of("d.methods", "t.stage")},
+        sorted_by={"method": method},
     )
 
 
@@ -402,19 +421,12 @@ def _counted_source(where: str) -> str:
 def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, list[Any]]:
     """A statement for one page of tasks, with the rev and the body of their definitions, and the
     number of tasks in the page, of which those beyond READ_BYTES_MAX are left out."""
-    due = NEVER_NULL | {_NEXT_RUN} if _with_next_run(query.conditions) else NEVER_NULL
-    made = task_query(dialect, due)
-    keys = keys_of(query.sort)
-    where = made.where(query.conditions)
-    if query.after is not None:
-        where = f"({where}) AND {made.after(keys, key_values(query.sort, query.after))}"
-    order = made.order(keys)
+    made, ids, order = _page_ids(dialect, query)
     limit, offset = made.bind(query.limit, int), made.bind(query.offset, int)
     most = made.bind(READ_BYTES_MAX, int)
     size = _task_size(dialect, query.with_results)
     return (
-        f"WITH page AS MATERIALIZED (SELECT t.id AS page_id FROM {_source(where, order)} "
-        f"WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}), "
+        f"WITH page AS MATERIALIZED ({ids(limit, offset)}), "
         f"sized AS (SELECT t.id AS sized_id, {running_size(size, order)} "
         "FROM page JOIN tasks t ON t.id = page_id JOIN definitions d ON d.task_id = page_id) "
         f"SELECT {task_columns}, d.rev, d.body, (SELECT count(*) FROM page) FROM sized "
@@ -424,34 +436,93 @@ def page(dialect: Dialect, query: TaskQuery, task_columns: str) -> tuple[str, li
     )
 
 
-def _with_next_run(conditions: Sequence[Condition]) -> bool:
-    """Whether only tasks with a `next_run` meet the conditions."""
-    return any(
-        one.column == _NEXT_RUN and (one.op in _ORDERS or (one.op == "ne" and one.value is None))
-        for one in conditions
-    )
+def _page_ids(dialect: Dialect, query: TaskQuery) -> tuple[Query, Callable[[str, str], str], str]:
+    """The query of a page, a SELECT of its ids by its limit and offset, and its order.
 
-
-def indexed_page(
-    dialect: Dialect, query: TaskQuery, task_columns: str
-) -> tuple[str, list[Any]] | None:
-    """As `page`, without the tasks that have no `next_run`; None if it is not sorted by that.
-
-    They come last, so a full page is the same, and is read in the order of an index.
+    If the first column of the sort has an index of the tasks with a value, these are read in its
+    order, and the others, which come last, only if they do not fill the page.
     """
-    by_next_run = query.sort and query.sort[0][0] == _NEXT_RUN
-    if not by_next_run or _with_next_run(query.conditions):
-        return None
-    some = [*query.conditions, Condition(_NEXT_RUN, "ne", None)]
-    return page(dialect, replace(query, conditions=some), task_columns)
+    keys = keys_of(query.sort)
+    first, conditions = keys[0][0], query.conditions
+    valued = any(_needs_value(one) for one in conditions if one.column == first)
+    sorted_whole = first in _COMMON and any(map(_is_of_few, conditions))
+    by_parts = first in _SPARSE and not valued and not sorted_whole
+    never_null = NEVER_NULL | {first} if valued or by_parts else NEVER_NULL
+    failed = any(map(_is_failed, conditions))
+    alone = _needs_only_definitions([one.column for one in conditions], keys)
+
+    def made_for(never_null: Container[str]) -> Query:
+        return task_query(dialect, never_null, failed=failed, of_definitions=alone)
+
+    made = made_for(never_null)
+    where = made.where(conditions)
+    after = None if query.after is None else key_values(query.sort, query.after)
+
+    def chosen(where: str, order: str, limit: str) -> str:
+        source = "definitions d" if alone else _source(where, order)
+        return (
+            f"SELECT {made.column('id')} AS page_id FROM {source} WHERE {where} "
+            f"ORDER BY {order} {limit}"
+        )
+
+    def following(keys: Sequence[tuple[str, bool]], after: Sequence[Any] | None) -> str:
+        return where if after is None else f"({where}) AND {made.after(keys, after)}"
+
+    if not by_parts:
+        order, limited = made.order(keys), following(keys, after)
+
+        def ids(limit: str, offset: str) -> str:
+            return chosen(limited, order, f"LIMIT {limit} OFFSET {offset}")
+
+        return made, ids, order
+    parts = []
+    if after is None or after[0] is not None:
+        with_value = f"({following(keys, after)}) AND {made.column(first)} IS NOT NULL"
+        parts.append((with_value, made.order(keys)))
+        after = None
+    rest = keys[1:]
+    without = following(rest, None if after is None else after[1:])
+    parts.append((f"({without}) AND {made.column(first)} IS NULL", made.order(rest)))
+
+    def ids_of_parts(limit: str, offset: str) -> str:
+        read = " UNION ALL ".join(
+            f"SELECT page_id FROM ({chosen(where, order, f'LIMIT {limit} + {offset}')}) AS part{n}"
+            for n, (where, order) in enumerate(parts)
+        )
+        return f"SELECT page_id FROM ({read}) AS parts LIMIT {limit} OFFSET {offset}"
+
+    return made, ids_of_parts, made_for(NEVER_NULL).order(keys)
 
 
-def is_full(found: Sequence[Sequence[Any]], query: PageQuery) -> bool:
-    """Whether the statement of a page has found as many rows as were asked for.
+def _needs_value(one: Condition) -> bool:
+    """Whether no task without a value meets a condition."""
+    if one.op == "in":
+        return None not in _allowed(one)
+    return one.value is None if one.op == "ne" else one.value is not None
 
-    :param found: rows that end with the number of rows in the page
-    """
-    return bool(found) and found[0][-1] >= query.limit
+
+def _is_of_few(one: Condition) -> bool:
+    """Whether only tasks with statuses that few tasks have meet a condition."""
+    return one.column == "status" and bool(allowed := _allowed(one)) and allowed <= _FEW
+
+
+def _is_failed(one: Condition) -> bool:
+    """Whether only failed tasks meet a condition."""
+    return one.column == "status" and _allowed(one) == {TaskStatus.FAILED}
+
+
+def _allowed(one: Condition) -> set[Any]:
+    """The values that a condition lists."""
+    if one.op == "in" and isinstance(one.value, list | tuple | set | frozenset):
+        return set(one.value)
+    return {one.value} if one.op == "eq" else set()
+
+
+def _needs_only_definitions(names: Sequence[str], keys: Sequence[tuple[str, bool]]) -> bool:
+    """Whether a page can be found in the definitions alone: each definition has its task."""
+    columns = {*names, *(name for name, _ in keys)}
+    read = {one for one in columns if one in DEFINITION_COLUMNS or label_key(one) is not None}
+    return bool(read) and columns - read <= {"id"}
 
 
 def with_progress(task_columns: str) -> str:

@@ -313,7 +313,7 @@ async def filled(kind: str, tasks: int, folder: Path) -> AsyncIterator[str]:
 
 
 def _rows(tasks: int) -> Iterator[tuple[str, int]]:
-    yield from {"tasks": tasks, "definitions": tasks, "runs": 5 * tasks}.items()
+    yield from {"definitions": tasks, "tasks": tasks, "runs": 5 * tasks}.items()
     yield "stages", 15 * tasks
     yield from FEW.items()
 

@@ -14,6 +14,12 @@ from tests.support.reused import make_tables, run_apart
 __all__ = ["MANY", "explained", "many", "many_dsn"]
 
 MANY = """
+INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name, user_id, methods,
+    labels)
+SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
+    'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]',
+    CASE n % 2 WHEN 0 THEN jsonb_build_object('team', 'team' || n % 1001, 'env', 'prod') END
+FROM generate_series(1, 100000) AS n;
 INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
     cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, exec_used,
     status_change, result_bytes, exit_code, error, rev, version)
@@ -22,12 +28,6 @@ SELECT 't' || n, 'app' || n % 50, 0, CASE n % 20 WHEN 0 THEN 'FAILED' ELSE 'FINI
     CASE n % 20 WHEN 0 THEN 1 ELSE 0 END,
     CASE n % 20 WHEN 0 THEN '{"type":"' || CASE n % 2000 WHEN 0 THEN 'abort' ELSE 'execution_error'
         END || '","message":"no","stage":0,"data":null}' END, 1, 0
-FROM generate_series(1, 100000) AS n;
-INSERT INTO definitions (task_id, rev, body, created, system, notify, group_name, user_id, methods,
-    labels)
-SELECT 't' || n, 1, '{}', to_char(to_timestamp(n), 'YYYY-MM-DD"T"HH24:MI:SS'), false, false,
-    'g' || n % 1000, 'u' || n % 10, '["mail.send","charge"]',
-    CASE n % 2 WHEN 0 THEN jsonb_build_object('team', 'team' || n % 1001, 'env', 'prod') END
 FROM generate_series(1, 100000) AS n;
 INSERT INTO tasks (id, app_name, priority, status, enabled, ready, run_open, stage, stages, job_id,
     cycle, attempt, retries, losses, epoch, hold_next, start_next, explicit, anchor, exec_used,

@@ -4,6 +4,7 @@ statements of the other calls that list or explain: it reads an index.
 The columns without an index are named here, so that a new one is decided on.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -80,8 +81,22 @@ SORTS_WITH_INDEX = {
     "created": "definitions_created",
     "id": "tasks_pkey",
     "next_run": "tasks_next_run",
+    "cron": "definitions_cron",
+    "every": "definitions_every",
+    "executor_id": "tasks_leased",
+    "group": "definitions_group",
+    "next_task": "definitions_next",
+    "parent_id": "definitions_parent",
+    "user_id": "definitions_owner",
 }
 """Other sorts read all tasks, or those that meet a filter with an index."""
+FAILED_SORTS: dict[tuple[tuple[str, bool], ...], str] = {
+    (("method", False),): "tasks_failed",  # all at one method: they are sorted by id
+    (("method", True),): "tasks_failed",
+    (("method", False), ("error.type", False)): "tasks_failed_method",
+    (("method", False), ("error.type", False), ("status_change", False)): "tasks_failed_method",
+}
+"""Sorts of failed tasks by their method, without their definitions."""
 
 RUN_FILTERS: dict[str, tuple[Condition, str]] = {
     "id": (Condition("id", "eq", "run7"), "runs_pkey"),
@@ -109,8 +124,10 @@ def statements() -> dict[str, Statement]:
     for name in SORTS_WITH_INDEX:
         for descending in (False, True):
             query = TaskQuery(sort=((name, descending),), limit=50)
-            page = queries.indexed_page(DIALECT, query, "t.id")
-            found[f"tasks by {name} {descending}"] = page or queries.page(DIALECT, query, "t.id")
+            found[f"tasks by {name} {descending}"] = queries.page(DIALECT, query, "t.id")
+    for sort in FAILED_SORTS:
+        query = TaskQuery([Condition("status", "eq", "FAILED")], sort, limit=50)
+        found[f"failed tasks by {sort}"] = queries.page(DIALECT, query, "t.id")
     for name in TASK_COLUMNS:
         query = TaskQuery([Condition("status", "eq", "WAITING")], ((name, True),), limit=50)
         found[f"waiting tasks by {name}"] = queries.page(DIALECT, query, "t.id")
@@ -151,12 +168,11 @@ OTHERS: dict[str, Statement] = {
     ),
     "waits of an hour": (SQL["stat_durations"], ["stages.seconds", 86_400]),
     "streams of the stats of an hour": (SQL["stat_streams"], [60, 0, 3600]),
-    "schedules by their next run": queries.indexed_page(
+    "schedules by their next run": queries.page(
         DIALECT,
         TaskQuery([Condition("cron", "ne", None)], (("next_run", False),), limit=50),
         "t.id",
-    )
-    or ("", []),
+    ),
     "coming fires": queries.page(
         DIALECT,
         TaskQuery(
@@ -216,6 +232,7 @@ def indexes() -> dict[str, str]:
     found |= {f"tasks of frequent {name}": index for name, (_, index) in FREQUENT.items()}
     for name, index in SORTS_WITH_INDEX.items():
         found |= {f"tasks by {name} {descending}": index for descending in (False, True)}
+    found |= {f"failed tasks by {sort}": index for sort, index in FAILED_SORTS.items()}
     found |= {f"waiting tasks by {name}": "tasks_waiting" for name in TASK_COLUMNS}
     found |= {f"runs of {name}": index for name, (_, index) in RUN_FILTERS.items()}
     return found | OTHER_INDEXES
@@ -239,6 +256,15 @@ async def test_every_call_that_lists_reads_an_index(many: Any) -> None:
     wanted, wrong = indexes(), {}
     for name, (text, values) in statements().items():
         plan, _ = await explained(many, text, values)
-        if f'"{wanted[name]}' not in plan or '"Seq Scan"' in plan:
+        (read,) = msgspec.json.decode(plan)
+        if f'"{wanted[name]}' not in plan or "Seq Scan" in set(_nodes(read["Plan"])):
             wrong[name] = plan
     assert not wrong, "\n".join(f"{name} should read {wanted[name]}" for name in wrong)
+
+
+def _nodes(plan: Any) -> Iterator[str]:
+    """The kinds of the nodes of a plan that were executed."""
+    if plan["Actual Loops"]:
+        yield plan["Node Type"]
+    for node in plan.get("Plans", ()):
+        yield from _nodes(node)

@@ -33,6 +33,9 @@ from tests.store.schema_dump import EXPECTED, dump_postgres, dump_sqlite, file_o
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 
+POSTGRES_ONLY = {"tasks.failed_method", "tasks_failed_method"}
+"""What decision 60 leaves out of SQLite."""
+
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
@@ -79,8 +82,9 @@ async def test_both_dialects_have_the_same_tables_columns_indexes_and_checks(
     names = {line.split()[1].partition(".")[2] for line in dump if line.startswith("constraint")}
     indexes = {line.split("INDEX ")[1].split()[0] for line in dump if line.startswith("index")}
     with closing(sqlite3.connect(file_of(sqlite_url))) as db:
-        assert columns == set(sqlite_columns(db))
-        assert {name for name in indexes if not name.endswith("_pkey")} - names == {
+        assert columns - POSTGRES_ONLY == set(sqlite_columns(db))
+        indexes -= names | POSTGRES_ONLY
+        assert {name for name in indexes if not name.endswith("_pkey")} == {
             name
             for (name,) in db.execute(
                 "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"

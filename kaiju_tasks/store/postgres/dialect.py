@@ -10,6 +10,7 @@ _TYPES = {str: "text", int: "bigint", float: "float8", bool: "bool"}
 class PostgresDialect:
     reads_index_alone = True
     join_in_order = "JOIN"
+    failed_method: str | None = "t.failed_method"
 
     def placeholder(self, number: int, kind: type) -> str:
         return f"${number}::{_TYPES[kind]}"

@@ -314,13 +314,10 @@ class PostgresStore(SharedStore):
         query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
         columns = _WITH_PROGRESS if query.with_progress else _TASK_COLUMNS
         page, page_values = queries.page(self._dialect, query, columns)
-        indexed = queries.indexed_page(self._dialect, query, columns)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
         async def read(connection: Connection) -> TaskPage:
-            found = await connection.fetch(indexed[0], *indexed[1]) if indexed is not None else []
-            if not queries.is_full(found, query):
-                found = await connection.fetch(page, *page_values)
+            found = await connection.fetch(page, *page_values)
             views = await _views(connection, found, query.with_results)
             total = await connection.fetchval(count, *count_values) if query.with_total else 0
             return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))

@@ -7,6 +7,7 @@ from typing import Any
 class SqliteDialect:
     reads_index_alone = False
     join_in_order = "CROSS JOIN"
+    failed_method: str | None = None
 
     def placeholder(self, number: int, kind: type) -> str:
         return f"?{number}"

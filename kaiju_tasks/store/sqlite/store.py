@@ -271,13 +271,10 @@ class SqliteStore(SharedStore):
         query = replace(query, conditions=[*query.conditions, *queries.sight_conditions(sight)])
         columns = _WITH_PROGRESS if query.with_progress else _TASK_COLUMNS
         page, page_values = queries.page(self._dialect, query, columns)
-        indexed = queries.indexed_page(self._dialect, query, columns)
         count, count_values = queries.bounded_count(self._dialect, query.conditions)
 
         def read(db: sqlite3.Connection) -> TaskPage:
-            found = db.execute(*indexed).fetchall() if indexed is not None else []
-            if not queries.is_full(found, query):
-                found = db.execute(page, page_values).fetchall()
+            found = db.execute(page, page_values).fetchall()
             views = _views(db, found, query.with_results)
             total = db.execute(count, count_values).fetchone()[0] if query.with_total else 0
             return TaskPage(views, min(total, COUNT_LIMIT), total > COUNT_LIMIT, is_cut(found))
