@@ -17,6 +17,7 @@ from kaiju_tasks.executor.params import Signature
 from kaiju_tasks.protocol import AckState, Report, ReportState
 from kaiju_tasks.settings import Settings
 from tests.manager.hand import HandExecutor, pinging
+from tests.support.examples import examples
 
 DATA = vectors()["data"]
 
@@ -170,7 +171,7 @@ def drawn(dice: Random) -> Any:
 
 async def test_any_pipeline_ends_in_the_same_way(inside: Embedded) -> None:
     dice = Random(11)
-    ended = await compare(inside, [drawn(dice) for _ in range(300)])
+    ended = await compare(inside, [drawn(dice) for _ in range(examples(300))])
     states = {one[0] for one in ended}
     kinds = {one[2]["type"] for one in ended if one[2] is not None}
     assert states == {"FINISHED", "FAILED"}
