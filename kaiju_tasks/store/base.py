@@ -834,6 +834,12 @@ class Store(Protocol):
         """The store's clock without a query, on PostgreSQL as an estimate."""
         ...
 
+    @property
+    def clock_revision(self) -> int:
+        """Another number whenever `clock` has been set: times that were computed before then no
+        longer fit to those in the database."""
+        ...
+
     async def now(self) -> float:
         """The store's clock."""
         ...

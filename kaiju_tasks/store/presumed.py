@@ -34,6 +34,7 @@ class Presumed(Struct):
     :param sessions: by executor id; they must be ACTIVE and unlocked. They are share-locked as by
         `Transaction.hold_sessions`.
     :param pauses_revision: must be the stored one, if there are sessions
+    :param clock_revision: must be that of the store, by whose clock the times were computed
     """
 
     inserted: list[Step]
@@ -41,6 +42,7 @@ class Presumed(Struct):
     before: list[Row]
     sessions: dict[str, str]
     pauses_revision: int
+    clock_revision: int
 
 
 class PresumedTransaction:
@@ -48,6 +50,7 @@ class PresumedTransaction:
     database; all others raise NotPresumable.
 
     :param now: the store's clock, UNIX seconds
+    :param clock_revision: that of the store at this time
     :param known: the row of a task as this manager has last seen it, or None
     :param pauses_revision: the revision of the pauses that this manager knows
     :param ready: tasks of a stream, as they were just read, for `lock_ready`
@@ -56,11 +59,13 @@ class PresumedTransaction:
     def __init__(
         self,
         now: float,
+        clock_revision: int,
         known: Callable[[str], Row | None],
         pauses_revision: int,
         ready: Sequence[Row] = (),
     ) -> None:
         self.now = now
+        self._clock_revision = clock_revision
         self.pauses_revision = pauses_revision
         self._sessions: dict[str, str] = {}
         self._known = known
@@ -120,7 +125,14 @@ class PresumedTransaction:
     def writes(self) -> Presumed:
         """The collected writes."""
         before = [self._before[step.row.id] for step in self._saved]
-        return Presumed(self._inserted, self._saved, before, self._sessions, self.pauses_revision)
+        return Presumed(
+            self._inserted,
+            self._saved,
+            before,
+            self._sessions,
+            self.pauses_revision,
+            self._clock_revision,
+        )
 
     def check(self) -> None:
         """:raises NotPresumable: there is nothing to write, or a row was read but is not saved, so

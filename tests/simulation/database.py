@@ -142,6 +142,10 @@ class StoreLine:
 
         return call
 
+    @property
+    def clock_revision(self) -> int:
+        return self._store.clock_revision
+
     async def ids(self, *args: Any) -> AsyncIterator[list[str]]:
         """Batches of ids, each read on its own."""
         await self._reach(own=False)

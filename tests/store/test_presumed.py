@@ -14,6 +14,7 @@ from kaiju_tasks.store.open import make_store
 from kaiju_tasks.store.postgres.store import PostgresStore
 from kaiju_tasks.store.presumed import NotPresumable, Presumed, PresumedTransaction
 from tests.store.making import acquire, add, connect, definition, finished, new_step
+from tests.support.stepped import stepped_store
 
 SIZES = [1, 2, 3, 8, 9, 50]
 """How many rows: as single parameters, with rows that fill up the number, and as arrays."""
@@ -25,8 +26,16 @@ def presumed(
     before: Sequence[Row] = (),
     sessions: dict[str, str] | None = None,
     pauses_revision: int = 0,
+    clock_revision: int = 0,
 ) -> Presumed:
-    return Presumed(list(inserted), list(saved), list(before), sessions or {}, pauses_revision)
+    return Presumed(
+        list(inserted),
+        list(saved),
+        list(before),
+        sessions or {},
+        pauses_revision,
+        clock_revision,
+    )
 
 
 async def rows_of(store: Store, ids: Sequence[str]) -> dict[str, Row]:
@@ -191,7 +200,8 @@ async def test_nothing_is_written_after_another_manager_has_set_the_clock(
         await connection.execute("UPDATE revisions SET value = value + 1 WHERE name = 'clock'")
     step = new_step("a", store.clock())
     assert not await store.write_presumed(presumed([step]))
-    assert await store.write_presumed(presumed([step]))
+    known = store.clock_revision
+    assert await store.write_presumed(presumed([step], clock_revision=known))
     await store.close()
 
 
@@ -206,6 +216,21 @@ async def test_a_locked_task_is_not_waited_for(postgres_dsn: str) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_times_from_before_a_step_of_the_clock_are_not_written(
+    store_url: str, step: float
+) -> None:
+    store, set_clock = await stepped_store(store_url)
+    await store.open()
+    old = presumed([new_step("old", store.clock())], clock_revision=store.clock_revision)
+    await set_clock(step)
+    await store.now()
+    assert not await store.write_presumed(old)
+    new = presumed([new_step("new", store.clock())], clock_revision=store.clock_revision)
+    assert await store.write_presumed(new)
+    await store.close()
+
+
 async def test_ready_tasks_are_leased_without_locks(store: Store) -> None:
     await connect(store)
     names = [f"t{n}" for n in range(5)]
@@ -215,7 +240,9 @@ async def test_ready_tasks_are_leased_without_locks(store: Store) -> None:
     revision = await revision_of(store)
 
     async def written(session: str) -> bool:
-        tx = PresumedTransaction(store.clock(), lambda id: None, revision, rows)
+        tx = PresumedTransaction(
+            store.clock(), store.clock_revision, lambda id: None, revision, rows
+        )
         found = await tx.lock_ready("default", 4, executor_id="e1", session=session)
         assert found == rows
         acquired = Acquired(executor_id="e1", nonce="n")
@@ -235,7 +262,7 @@ async def test_ready_tasks_are_leased_without_locks(store: Store) -> None:
 
 async def test_a_transaction_that_needs_the_database_is_not_presumed() -> None:
     known = Row(id="a")
-    tx = PresumedTransaction(0.0, {"a": known}.get, 0)
+    tx = PresumedTransaction(0.0, 0, {"a": known}.get, 0)
     assert await tx.lock(["a"]) == {"a": known}
 
     async def lock_ready() -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from kaiju_tasks.rights import ALL_SIGHT
-from kaiju_tasks.store import StoreRefused, StoreUnavailable, TransactionConflict
+from kaiju_tasks.store import Ping, StoreRefused, StoreUnavailable, TransactionConflict
 from kaiju_tasks.store.open import make_store, migrate, migration_status
 from kaiju_tasks.store.sqlite import connection
 from kaiju_tasks.store.sqlite.saving import SQL
 from tests.store.making import acquire, add, connect, finish, new_step
+from tests.support.stepped import stepped_store
 from tests.support.wait import wait_until
 
 
@@ -288,4 +289,26 @@ async def test_a_closed_store_can_be_opened_again(path: Path) -> None:
     await store.open()
     assert set(await store.tasks(["a"], ALL_SIGHT)) == {"a"}
     await wait_until(lambda: store.count([], ALL_SIGHT), "it can be read")
+    await store.close()
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_times_are_read_after_the_wait_for_a_step_of_the_clock(
+    path: Path, step: float
+) -> None:
+    store, set_clock = await stepped_store(f"sqlite:///{path}")
+    await store.open()
+    await connect(store)
+    async with store.transaction():
+        await set_clock(step)
+        following = asyncio.create_task(store.now())
+        await asyncio.sleep(0)
+        ping = asyncio.create_task(store.ping([Ping("e1", "s1", 1)], 15.0))
+        seen = asyncio.create_task(store.manager_seen("m1", 15.0))
+        await asyncio.sleep(0)
+    await following
+    await ping
+    (executor,) = await store.executors(ALL_SIGHT)
+    assert executor.lease_until == pytest.approx(store.clock() + 15.0, abs=5.0)
+    assert (await seen).now == pytest.approx(store.clock(), abs=5.0)
     await store.close()

@@ -361,6 +361,7 @@ class Committer:
                     presume, presuming = False, True
                     presumed = PresumedTransaction(
                         self._store.clock(),
+                        self._store.clock_revision,
                         self.states.rows.get,
                         self.states.pauses.revision,
                         ready,

@@ -167,7 +167,7 @@ class PostgresStore(SharedStore):
         async with self._connected().connection(keyed=True) as connection:
             valid_until = self._clock.now() + VALID_SECONDS
             pauses = presumed.pauses_revision if presumed.sessions else None
-            guard = Guard(self._clock_revision, valid_until, pauses)
+            guard = Guard(presumed.clock_revision, valid_until, pauses)
             text, values = statement_of(presumed, guard)
             asked_at = self._clock.local()
             try:
@@ -199,6 +199,10 @@ class PostgresStore(SharedStore):
 
     def clock(self) -> float:
         return self._clock.now()
+
+    @property
+    def clock_revision(self) -> int:
+        return self._clock_revision
 
     async def now(self) -> float:
         ((now, self._clock_revision),) = await self._read_clock("now")

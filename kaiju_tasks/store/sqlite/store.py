@@ -113,6 +113,7 @@ class SqliteStore(SharedStore):
                 "kaiju-sqlite-asked", lambda: connect(path, readonly=True), inline=inline
             )
         self._one_at_a_time = asyncio.Lock()
+        self._clock_revision = 0
 
     async def open(self, *, migrate: bool = True) -> None:
         if not self._in_memory:
@@ -176,10 +177,18 @@ class SqliteStore(SharedStore):
         return await self._run(self._reader, read)
 
     async def write_presumed(self, presumed: Presumed) -> bool:
-        return await self._write(lambda db: write_presumed(db, presumed))
+        def work(db: sqlite3.Connection) -> bool:
+            unset = presumed.clock_revision == self._clock_revision
+            return unset and write_presumed(db, presumed)
+
+        return await self._write(work)
 
     def clock(self) -> float:
         return self._clock()
+
+    @property
+    def clock_revision(self) -> int:
+        return self._clock_revision
 
     async def now(self) -> float:
         await self._follow_clock()
@@ -195,6 +204,7 @@ class SqliteStore(SharedStore):
                 now = clock() + step
                 await self._run(self._writer, _whole(lambda db: apply_step(db, step, now)))
                 clock.apply(step)
+                self._clock_revision += 1
                 log.warning("the clock %s", describe_step(step))
 
     async def work_summary(self) -> WorkSummary:
@@ -297,10 +307,8 @@ class SqliteStore(SharedStore):
     # executors and managers
 
     async def ping(self, pings: Sequence[Ping], lease_seconds: float) -> dict[str, ExecutorStatus]:
-        now = self._clock()
-
         def work(db: sqlite3.Connection) -> dict[str, ExecutorStatus]:
-            statuses = {}
+            statuses, now = {}, self._clock()
             for ping in pings:
                 values = (ping.executor_id, ping.session, now, now + lease_seconds, ping.capacity)
                 if found := db.execute(SQL["ping"], values).fetchall():
@@ -310,7 +318,10 @@ class SqliteStore(SharedStore):
         return await self._write(work)
 
     async def shorten_lease(self, executor_id: str, session: str, seconds: float) -> None:
-        await self._change("shorten_lease", executor_id, session, self._clock() + seconds)
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(SQL["shorten_lease"], (executor_id, session, self._clock() + seconds))
+
+        await self._write(work)
 
     async def executors(self, sight: Sight, ids: Sequence[str] | None = None) -> list[ExecutorRow]:
         listed = None if ids is None else json.dumps(storable_ids(ids))
@@ -329,13 +340,16 @@ class SqliteStore(SharedStore):
         silent_seconds: float | None = None,
     ) -> Presence:
         silent = fresh_seconds if silent_seconds is None else silent_seconds
-        values = (manager_id, self._clock(), fresh_seconds, grace_seconds, silent)
-        found = await self._write(lambda db: db.execute(SQL["manager_seen"], values).fetchall())
-        now, up_since, covered_since, bulks = found[0]
+
+        def work(db: sqlite3.Connection) -> Any:
+            values = (manager_id, self._clock(), fresh_seconds, grace_seconds, silent)
+            return db.execute(SQL["manager_seen"], values).fetchone()
+
+        now, up_since, covered_since, bulks = await self._write(work)
         return Presence(now, up_since, covered_since, bool(bulks))
 
     async def manager_gone(self, manager_id: str) -> None:
-        await self._change("manager_gone", manager_id, self._clock())
+        await self._write(lambda db: db.execute(SQL["manager_gone"], (manager_id, self._clock())))
 
     async def put_progress(self, progress: Sequence[StoredProgress], gone: Sequence[Lease]) -> None:
         values = [progress_values(one) for one in progress]
@@ -348,10 +362,8 @@ class SqliteStore(SharedStore):
         await self._write(work)
 
     async def write_logs(self, chunks: Sequence[LogChunk]) -> list[WrittenChunk]:
-        now = self._clock()
-
         def work(db: sqlite3.Connection) -> list[WrittenChunk]:
-            written = []
+            written, now = [], self._clock()
             for chunk in chunks:
                 found = db.execute(SQL["write_log"], (*chunk_values(chunk), now)).fetchone()
                 if found is not None:
@@ -417,7 +429,10 @@ class SqliteStore(SharedStore):
         return await self._write(lambda db: db.execute(SQL[name], values).rowcount)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run work in a separate transaction, with one switch to the writer's thread."""
+        """Run work in a separate transaction, with one switch to the writer's thread.
+
+        :param work: reads the clock itself, because the clock may be set until it runs
+        """
         async with self._one_at_a_time:
             return await self._run(self._writer, _whole(work))
 
