@@ -22,24 +22,24 @@ class FirstFires:
 
     :param start: UNIX seconds
     :param end: UNIX seconds; fires at this time are left out
-    :param wanted: the number of fires
+    :ivar wanted: the number of fires
     :ivar found: the fires, in their order
     """
 
     def __init__(self, start: float, end: float, wanted: int) -> None:
         self._start = start
         self._end = end
-        self._wanted = wanted
+        self.wanted = wanted
         self.found: list[Fire] = []
 
     def add(self, views: Sequence[TaskView]) -> None:
         """Take the fires of some schedules into account."""
         merged = heapq.merge(self.found, *map(self._fires, views))
-        self.found = list(islice(merged, self._wanted))
+        self.found = list(islice(merged, self.wanted))
 
     def needs(self, place: Place) -> bool:
         """Whether a schedule with this next run and id can have one of the first fires."""
-        return len(self.found) < self._wanted or place < self.found[-1][:2]
+        return len(self.found) < self.wanted or place < self.found[-1][:2]
 
     def until(self, place: Place | None) -> list[Fire]:
         """The fires up to a place, or all."""

@@ -75,14 +75,14 @@ class SchedulesApi:
         query = TaskQuery(
             [*conditions, Condition(column, "ne", None)],
             BY_NEXT_RUN,
-            limit=BATCH,
+            limit=min(BATCH, first.wanted),
             with_total=False,
         )
         looked_at = 0
         while True:
             page = await self._store.find(query, seen)
             first.add(page.tasks)
-            if len(page.tasks) < BATCH and not page.cut:
+            if len(page.tasks) < query.limit and not page.cut:
                 return None
             last = page.tasks[-1].row
             assert last.next_run is not None
@@ -92,7 +92,7 @@ class SchedulesApi:
                 return None
             if looked_at >= TASKS_MAX:
                 return place
-            query = replace(query, after=[*place])
+            query = replace(query, after=[*place], limit=BATCH)
 
 
 def _fire(view: TaskView, at: float) -> ComingFire:
