@@ -131,7 +131,11 @@ export function FilterChips() {
           class="filter break"
           aria-pressed="true"
           aria-label={`Remove the filter ${text}`}
-          onClick={() => setQuery({ [column]: null, ...(column === "q" ? { in: null } : {}), cursor: null })}
+          onClick={({ currentTarget: chip }) => {
+            const others = [chip.nextElementSibling, chip.previousElementSibling, ...document.querySelectorAll(".folded > button, [role=combobox]")];
+            (others as (HTMLElement | null)[]).find((one) => one?.offsetParent)?.focus(); // the box is folded away on a phone
+            setQuery({ [column]: null, ...(column === "q" ? { in: null } : {}), cursor: null });
+          }}
         >
           {text} <span aria-hidden="true">✕</span>
         </button>

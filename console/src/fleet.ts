@@ -80,7 +80,7 @@ async function readRuns(conditions: Conditions): Promise<{ runs: EndedRun[]; cut
   do {
     const page: Page<EndedRun> = await call("runs.list", { conditions, limit: PAGE, cursor });
     runs.push(...page.data);
-    cursor = page.cursor;
+    cursor = page.count_more || runs.length < page.count ? page.cursor : null;
   } while (cursor !== null && runs.length < RUNS_MAX);
   const last = runs[runs.length - 1];
   return { runs, cut: cursor !== null && last ? Number(last.ended_at) : null };

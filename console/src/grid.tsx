@@ -42,7 +42,7 @@ const TIMES = ["since", "next_run", "created"];
 
 /** On a phone the usual columns make room, those that somebody has chosen do not. */
 function styleOf(column: string): string {
-  const place = column === "since" ? "since" : USUAL.includes(column) ? "wide" : "chosen";
+  const place = column === "since" ? "since" : USUAL.includes(column) ? "wide" : "";
   const kind = NUMBERS.includes(column) ? "number" : TIMES.includes(column) ? "nowrap" : "break";
   return `${place} ${kind}`;
 }
@@ -151,7 +151,6 @@ export function Grid({ rows, columns, sort, chosen, select }: GridProps) {
   return (
     <Table
       label="Tasks"
-      kind="stack"
       heads={[
         <th class="pick">
           <input
@@ -229,7 +228,7 @@ class Row extends Component<RowProps> {
           .split(",")
           .filter(Boolean)
           .map((column) => (
-            <td key={column} class={styleOf(column)} data-title={COLUMNS[column]}>
+            <td key={column} class={styleOf(column)}>
               {CELLS[column]?.(task)}
             </td>
           ))}

@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { format, parse } from "./json";
-import type { SystemView, WhoAmI } from "./types";
+import type { WhoAmI } from "./types";
 
 /** The manager's base path; all screens are one segment below it. */
 export const base = new URL(".", location.href).pathname;
@@ -75,7 +75,14 @@ function send(path: string, method: string, body?: unknown): Promise<Response> {
 async function ask(path: string, options: RequestInit): Promise<Response> {
   const response = await fetch(base + path, { credentials: "same-origin", ...options }).catch(unreachable);
   reachable.value = true;
+  setClock(response.headers.get("Date"));
   return response;
+}
+
+/** Correct the clock of the page as far as an answer proves it wrong: a `Date` stands for a whole second. */
+function setClock(date: string | null): void {
+  const least = (Date.parse(date ?? "") - Date.now()) / 1000;
+  if (least) clockAhead.value = Math.max(least, Math.min(least + 1, clockAhead.value));
 }
 
 function textOf(response: Response): Promise<string> {
@@ -138,11 +145,4 @@ export function may(method: string): boolean {
 /** Whether the token is limited to some streams. Its principal can be, too: then the manager refuses more than this says. */
 export function isLimited(): boolean {
   return whoAmI.value.scope?.streams?.includes("*") === false;
-}
-
-/** The manager with its counts. It also sets the clock of the page. */
-export async function systemInfo(): Promise<SystemView> {
-  const info = await call<SystemView>("system.info");
-  clockAhead.value = Number(info.now) - Date.now() / 1000;
-  return info;
 }

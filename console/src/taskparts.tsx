@@ -76,12 +76,12 @@ function Actions({ id }: { id: string }) {
         <Table label="Audit of this task" heads={["When", "Who", "Action", "Details"]}>
           {found.map((one) => (
             <tr key={one.id}>
-              <td class="nowrap">
+              <td class="status">
                 <When at={one.at} />
               </td>
               <td>{one.user_id ?? one.remote ?? "–"}</td>
               <td>{one.action}</td>
-              <td>
+              <td class="full">
                 <Details record={one} />
               </td>
             </tr>

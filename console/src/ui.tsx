@@ -2,7 +2,7 @@
 
 import { signal, useComputed } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { absolute, ago, count, now } from "./format";
 import { format } from "./json";
 import { Modal } from "./modal";
@@ -181,18 +181,24 @@ export function Head({ title, children }: { title: string; children?: ComponentC
 
 interface TableProps {
   label: string;
-  kind?: "stack";
   /** The titles of the columns, with their classes; a head that is more than a title is drawn as it is. */
   heads: (string | [title: ComponentChildren, style: string] | JSX.Element)[];
   /** The rows. */
   children: ComponentChildren;
 }
 
-/** A table that scrolls by itself where it is too wide. */
-export function Table({ label, kind, heads, children }: TableProps) {
+/** A table. On a phone each row is a card, in which the cells carry the title of their column. */
+export function Table({ label, heads, children }: TableProps) {
+  const table = useRef<HTMLTableElement>(null);
+  useLayoutEffect(() => {
+    const [head, ...rows] = table.current?.rows ?? [];
+    for (const { cells } of rows) {
+      for (const cell of cells) cell.dataset.title = head?.cells[cell.cellIndex]?.textContent.replace(/^\W| \W$/g, "");
+    }
+  });
   return (
     <div class="scroll" role="region" aria-label={label} tabIndex={0}>
-      <table class={kind}>
+      <table ref={table}>
         <thead>
           <tr>
             {heads.map((one) =>

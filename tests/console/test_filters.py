@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import pytest
 import pytest_asyncio
@@ -77,6 +78,24 @@ async def test_a_filter_is_suggested_and_removed(url: str, client: Client, page:
     await expect(tasks(page)).to_have_count(2)
     await page.go_back()
     await expect(tasks(page)).to_have_text(["c"])
+
+
+@pytest.mark.parametrize(("width", "role"), [(1440, "combobox"), (360, "button")])
+async def test_the_focus_stays_at_the_filters(
+    width: int, role: Literal["combobox", "button"], url: str, client: Client, page: Page
+) -> None:
+    await page.set_viewport_size({"width": width, "height": 740})
+    await page.goto(f"{url}/tasks?group=mail&method=do.echo&priority=0")
+    filters = page.get_by_role("group", name="Filters").get_by_role("button")
+    await filters.nth(1).press("Enter")
+    await expect(filters).to_have_count(2)
+    await expect(filters.nth(1)).to_be_focused()
+    await filters.nth(1).press("Enter")
+    await expect(filters).to_have_count(1)
+    await expect(filters).to_be_focused()
+    await filters.press("Enter")
+    await expect(filters).to_have_count(0)
+    await expect(page.get_by_role(role, name="Filter").and_(page.locator(":focus"))).to_be_visible()
 
 
 async def test_methods_of_executors_are_suggested(url: str, client: Client, page: Page) -> None:

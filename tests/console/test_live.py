@@ -258,3 +258,16 @@ async def test_trends_end_at_the_time_of_the_manager(url: str, client: Client, p
         await page.goto(url)
     params = json.loads((await asked.value).post_data or "")["params"]
     assert now - DAY < params["end"] < now + DAY
+
+
+@pytest.mark.parametrize("ahead", [-7 * DAY, 7 * DAY])
+async def test_the_first_page_has_the_time_of_the_manager(
+    ahead: int, url: str, client: Client, page: Page
+) -> None:
+    id = f"clock{ahead}"
+    await client.tasks.create({"id": id, "delay": 3 * 3600 + 1800, "commands": ECHO})
+    now = (await client.system.info())["now"]
+    await page.clock.install(time=now + ahead)
+    await page.goto(f"{url}/schedules")
+    row = page.get_by_role("row").filter(has_text=id)
+    await expect(row.get_by_role("time")).to_have_text("in 3 h")

@@ -2,13 +2,14 @@
 
 import { duration } from "../format";
 import { useQuery } from "../live";
-import { methods, systemInfo, whoAmI } from "../rpc";
+import { call, methods, whoAmI } from "../rpc";
+import type { SystemView } from "../types";
 import { setTheme, theme } from "../theme";
 import { Facts, Failure, Head, Json } from "../ui";
 import { inUtc, setUtc } from "../zone";
 
 export function About() {
-  const info = useQuery("about", systemInfo);
+  const info = useQuery("about", () => call<SystemView>("system.info"));
   const who = whoAmI.value;
   return (
     <>

@@ -54,13 +54,13 @@ function AuditList() {
       <Failure error={list.error} retry={list.reload} />
       {list.data?.data.length === 0 ? <Empty title={Object.keys(conditions).length ? "No action matches these filters." : "There are no audit records."} /> : null}
       {list.data?.data.length ? (
-        <Table label="Audit" kind="stack" heads={["When", "Action", "Target", "Who"]}>
+        <Table label="Audit" heads={["When", "Action", "Target", "Who"]}>
           {list.data.data.map((one) => (
             <tr key={one.id}>
-              <td class="nowrap">
+              <td class="status">
                 <When at={one.at} />
               </td>
-              <td class="chosen" data-title="Action">
+              <td>
                 {one.action}
               </td>
               <td class="what">
@@ -71,7 +71,7 @@ function AuditList() {
                 )}
                 <Details record={one} />
               </td>
-              <td class="chosen" data-title="Who">
+              <td>
                 {one.user_id ?? "–"}
                 <span class="line">{one.remote}</span>
               </td>

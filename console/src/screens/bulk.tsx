@@ -32,10 +32,10 @@ function List() {
         <Table label="Bulk calls" heads={["State", "Action", "Progress", "By", "Started", ["Reason", "wide"]]}>
           {list.data.data.map((one) => (
             <tr key={one.id}>
-              <td>
+              <td class="status">
                 <StatusChip status={one.state} />
               </td>
-              <td>
+              <td class="what">
                 <a data-screen href={url("bulk", { id: one.id })}>
                   {one.method}
                 </a>
@@ -45,7 +45,7 @@ function List() {
                 {one.refused ? <span class="line">{count(one.refused)} refused</span> : null}
               </td>
               <td>{one.user_id ?? "–"}</td>
-              <td class="nowrap">
+              <td class="nowrap since">
                 <When at={one.started} />
               </td>
               <td class="wide what">{one.reason ?? "–"}</td>

@@ -71,7 +71,7 @@ function Command({ command }: { command: CommandView }) {
         <Table label={`Parameters of ${method}`} heads={["Parameter", "Type", "Default", "Meaning"]}>
           {fields.map((field) => (
             <tr key={field.name}>
-              <td>
+              <td class="status">
                 <code>{field.name}</code>
               </td>
               <td>{field.options.length ? field.options.join(", ") : field.type}</td>

@@ -73,7 +73,7 @@ function ExecutorList() {
         >
           {list.data.map((one) => (
             <tr key={one.id}>
-              <td class="nowrap">
+              <td class="status">
                 <StatusChip status={one.status} />
               </td>
               <td class="what">
@@ -98,8 +98,8 @@ function ExecutorList() {
               <td class="wide nowrap">
                 <When at={one.connected_at} />
               </td>
-              <td>
-                <div class="row">
+              <td class="full">
+                <div class="row wrap">
                   {(Object.keys(CHANGES) as (keyof typeof CHANGES)[]).map((what) => (
                     <Button
                       key={what}

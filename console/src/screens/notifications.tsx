@@ -43,7 +43,7 @@ function NotificationList() {
         <Empty title="There are no notifications.">A task with notify creates one when its run ends.</Empty>
       ) : null}
       {list.data?.data.length ? (
-        <Table label="Notifications" kind="stack" heads={["Status", "Message", "When", "Actions"]}>
+        <Table label="Notifications" heads={["Status", "Message", "When", "Actions"]}>
           {list.data.data.map((one) => (
             <tr key={one.id}>
               <td class="status">
@@ -56,7 +56,7 @@ function NotificationList() {
               <td class="nowrap since">
                 <When at={Date.parse(one.created) / 1000} />
               </td>
-              <td>
+              <td class="full">
                 <Button
                   label={`${one.enabled ? "Dismiss" : "Restore"} the notification of ${one.task_id}`}
                   refusal={may("notifications.update") ? null : NO_RIGHT}

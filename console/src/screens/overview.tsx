@@ -5,7 +5,7 @@ import { exact } from "../filters";
 import { count, plural } from "../format";
 import { useQuery } from "../live";
 import { url } from "../router";
-import { call, may, systemInfo } from "../rpc";
+import { call, may } from "../rpc";
 import type { Executor, ListedTask, Notification, Page, Pause, Status, StreamInfo, SystemView } from "../types";
 import { Trends } from "../trends";
 import { Failure, Head, NoTasks, StatusChip, Table } from "../ui";
@@ -31,7 +31,7 @@ async function ask(): Promise<Known> {
   const one = { limit: 1 };
   const waiting = { status: "WAITING", status_reason: "message" };
   const [info, executors, pauses, streams, awaited, notifications] = await Promise.all([
-    systemInfo(),
+    call<SystemView>("system.info"),
     may("executors.list") ? call<Executor[]>("executors.list") : [],
     may("pauses.list") ? call<Pause[]>("pauses.list") : [],
     may("streams.list") ? call<StreamInfo[]>("streams.list") : [],
@@ -152,7 +152,7 @@ function Streams({ info }: { info: SystemView }) {
     >
       {names.map((name) => (
         <tr key={name}>
-          <th scope="row" class="break">
+          <th scope="row" class="full break">
             <a data-screen href={url("tasks", { app_name: exact(name) })}>
               {name}
             </a>
@@ -160,7 +160,7 @@ function Streams({ info }: { info: SystemView }) {
           {STATUSES.map((status) => {
             const number = info.tasks[name]?.[status] ?? 0;
             return (
-              <td key={status} class="number">
+              <td key={status} class={number ? "number" : "number none"}>
                 {number ? (
                   <a
                     data-screen

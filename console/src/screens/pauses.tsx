@@ -67,7 +67,6 @@ function PauseList() {
       {list.data?.length ? (
         <Table
           label="Pauses"
-          kind="stack"
           heads={["State", "What it holds", ["Tasks", "number"], "Reason", "By", "Until", "Actions"]}
         >
           {list.data.map((pause) => (
@@ -76,13 +75,13 @@ function PauseList() {
                 {pause.active ? <span class="strong">active</span> : "inactive"}
               </td>
               <td class="what">{heldBy(pause)}</td>
-              <td class="number chosen" data-title="Tasks">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
-              <td class="break chosen" data-title="Reason">{pause.reason}</td>
-              <td class="chosen" data-title="By">{pause.author ?? "–"}</td>
-              <td class="nowrap chosen" data-title="Until">
+              <td class="number">{pause.active ? <Held scope={pause} words={count} /> : "–"}</td>
+              <td class="break">{pause.reason}</td>
+              <td>{pause.author ?? "–"}</td>
+              <td class="nowrap">
                 {pause.cron ? `${pause.cron}, for ${duration(Number(pause.duration))}` : <When at={pause.until} />}
               </td>
-              <td>
+              <td class="full">
                 <Button
                   label={`End the pause: ${pause.reason}`}
                   refusal={may("pauses.remove") ? null : NO_RIGHT}

@@ -135,7 +135,6 @@ function Found({ page }: { page: Page<ListedRun> }) {
       <RunChart runs={page.data} />
       <Table
         label="Runs"
-        kind="stack"
         heads={[
           "Outcome",
           "Task",

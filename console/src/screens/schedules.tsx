@@ -36,12 +36,12 @@ function ScheduleList() {
         <Table label="Next runs" heads={["Next run", "Task", "Schedule", ["Last run", "wide"], ["Outcome", "wide"]]}>
           {list.data.data.map((task) => (
             <tr key={task.id}>
-              <td class="nowrap">{task.enabled ? <When at={task.next_run} /> : <span class="tag">disabled</span>}</td>
+              <td class="status">{task.enabled ? <When at={task.next_run} /> : <span class="tag">disabled</span>}</td>
               <td class="what">
                 <TaskLink id={task.id} />
                 {task.description ? <span class="line">{task.description}</span> : null}
               </td>
-              <td>
+              <td class="full">
                 <Schedule task={task} />
               </td>
               <td class="wide nowrap">

@@ -87,7 +87,7 @@ function List() {
               <td class="wide">{heldText(one.held)}</td>
               <td class="number wide nowrap">{one.wait_p50 === null ? "–" : duration(Number(one.wait_p50))}</td>
               <td class="number wide nowrap">{one.wait_p95 === null ? "–" : duration(Number(one.wait_p95))}</td>
-              <td>
+              <td class="full">
                 <Button
                   label={`Pause the stream ${one.app_name}`}
                   refusal={may("pauses.add") ? null : NO_RIGHT}

@@ -364,7 +364,7 @@ function Attempts({ records }: { records: StageRecord[] }) {
       {records.map((one, at) => (
         <tr key={at}>
           <td class="number">{one.attempt}</td>
-          <td class="nowrap">
+          <td class="status">
             <StatusChip status={one.outcome} />
             {one.rescued ? <span class="tag">rescued</span> : null}
           </td>
@@ -397,10 +397,10 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
     <Table label="List of runs" heads={["Outcome", "Started", "Waited", "Took", "Stages", "Run", "Compare", "Note"]}>
       {runs.map((run, at) => (
         <tr key={run.job_id ?? at} aria-current={run.job_id === shown ? "true" : undefined}>
-          <td class="nowrap">
+          <td class="status">
             <StatusChip status={run.status} />
           </td>
-          <td class="nowrap">
+          <td class="nowrap since">
             <When at={run.started_at ?? run.scheduled_at ?? run.queued_at} />
           </td>
           <td class="nowrap">{lengthText(run.queued_at, run.started_at)}</td>
@@ -408,7 +408,7 @@ function Runs({ runs, shown }: { runs: Run[]; shown: string | null }) {
           <td class="number">
             {run.stage}/{run.stages}
           </td>
-          <td>
+          <td class="full">
             {run.job_id === null ? (
               "–"
             ) : (

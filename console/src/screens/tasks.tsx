@@ -11,7 +11,7 @@ import { ColumnMenu, Grid, READ, useColumns } from "../grid";
 import { useQuery, type Query } from "../live";
 import { AGAIN_SECONDS, Pages } from "../pages";
 import { listOf, query, setQuery, toggleIn, url } from "../router";
-import { call, systemInfo } from "../rpc";
+import { call } from "../rpc";
 import { SavedViews } from "../savedviews";
 import type { TaskEvent } from "../socket";
 import type { ListedTask, Page, Status, SystemView } from "../types";
@@ -52,7 +52,7 @@ export function Tasks() {
     say(page.error.message);
     setQuery({ sort: null, cursor: null }, true);
   }, [page.error]);
-  const info = useQuery("tasks info", systemInfo, () => true, 15);
+  const info = useQuery("tasks info", () => call<SystemView>("system.info"), () => true, 15);
   const rows = page.data?.data ?? [];
   learnFrom(rows, known);
   for (const stream of Object.keys(info.data?.tasks ?? {})) keep(known, "app_name", stream);

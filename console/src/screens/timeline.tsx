@@ -625,13 +625,13 @@ function Listed({ lanes }: { lanes: LaneView[] }) {
           >
             {bars.slice(0, TABLE_ROWS).map((bar) => (
               <tr key={bar.key}>
-                <td>
+                <td class="status">
                   <StatusChip status={bar.state} />
                 </td>
                 <td class="what">
                   <TaskLink id={bar.task} />
                 </td>
-                <td class="nowrap">
+                <td class="nowrap since">
                   <When at={bar.from} />
                 </td>
                 <td>{bar.segments.map((one) => `${WORDS[one.kind]} ${duration(one.to - one.from)}`).join(", ") || "–"}</td>
