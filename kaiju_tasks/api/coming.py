@@ -31,10 +31,17 @@ class FirstFires:
         self._end = end
         self.wanted = wanted
         self.found: list[Fire] = []
+        self._added: set[str] = set()
 
     def add(self, views: Sequence[TaskView]) -> None:
-        """Take the fires of some schedules into account."""
-        merged = heapq.merge(self.found, *map(self._fires, views))
+        """Take the fires of some schedules into account.
+
+        A schedule that was added before is left out: it has fired since and is read again, because
+        its next run is later now.
+        """
+        new = [view for view in views if view.row.id not in self._added]
+        self._added.update(view.row.id for view in new)
+        merged = heapq.merge(self.found, *map(self._fires, new))
         self.found = list(islice(merged, self.wanted))
 
     def needs(self, place: Place) -> bool:

@@ -90,9 +90,10 @@ class SchedulesApi:
             looked_at += len(page.tasks)
             if not first.needs(place):
                 return None
-            if looked_at >= TASKS_MAX:
-                return place
             query = replace(query, after=[*place], limit=BATCH)
+            if looked_at >= TASKS_MAX:
+                following = await self._store.find(replace(query, limit=1), seen)
+                return place if following.tasks else None
 
 
 def _fire(view: TaskView, at: float) -> ComingFire:

@@ -81,6 +81,10 @@ async def test_schedules_that_are_not_looked_at_leave_no_gap(
         await call.create("work", id=f"t{n}", every=86_400, next_run=f"2040-01-31T{n:02}:00:00Z")
     monkeypatch.setattr(schedules, "BATCH", 2)
     full = await call("schedules.upcoming", start=DAY[0], end="2040-02-03T00:00:00Z", limit=1000)
+    monkeypatch.setattr(schedules, "TASKS_MAX", 8)
+    assert full == await call(
+        "schedules.upcoming", start=DAY[0], end="2040-02-03T00:00:00Z", limit=1000
+    )
     monkeypatch.setattr(schedules, "TASKS_MAX", 4)
     some = await call("schedules.upcoming", start=DAY[0], end="2040-02-03T00:00:00Z", limit=1000)
     assert some == {"data": full["data"][:4], "more": True}
@@ -90,6 +94,27 @@ async def test_schedules_that_are_not_looked_at_leave_no_gap(
     assert (refused.value.data["field"], refused.value.data["limit"]) == ("start", 4)
     few = await call("schedules.upcoming", start=DAY[1], conditions={"id": ["t1", "t7"]})
     assert [fire["id"] for fire in few["data"]] == ["t1", "t7"]
+
+
+async def test_a_schedule_that_fires_while_others_are_read_is_listed_once(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        await call.create("work", id=f"t{n}", every=60, next_run=f"2040-01-31T00:00:0{n}Z")
+    monkeypatch.setattr(schedules, "BATCH", 2)
+    find = call.manager.store.find
+
+    async def found_before_a_fire(*arguments: Any) -> Any:
+        page = await find(*arguments)
+        if any(view.row.id == "t0" for view in page.tasks):
+            await call("tasks.update", id="t0", data={"next_run": "2040-01-31T00:01:00Z"})
+        return page
+
+    monkeypatch.setattr(call.manager.store, "find", found_before_a_fire)
+    fires = await call("schedules.upcoming", start=DAY[0], end="2040-01-31T00:02:00Z", limit=100)
+    times = [(fire["id"], fire["at"]) for fire in fires["data"]]
+    assert sorted(set(times)) == sorted(times)
+    assert [id for id, _ in times] == ["t0", "t1", "t2", "t3"] * 2
 
 
 async def test_schedules_that_wait_for_a_retry_hide_no_fire(
