@@ -82,7 +82,7 @@ class Account:
     def check_open(self, tasks: int, count_in: float) -> None:
         """Check whether it may have more open tasks.
 
-        :param count_in: seconds until its open tasks are counted again
+        :param count_in: seconds until its open tasks can be counted again
         :raises QuotaExceeded: it may not
         """
         limit = self.quotas.open_tasks or 0
@@ -102,7 +102,7 @@ class Account:
         if missing > 1e-9:
             raise QuotaExceeded(
                 f"the principal {self.owner!r:.100} creates tasks too fast: it may create "
-                f"{self._rate:g} in a second, as the average of {BURST_SECONDS:g} seconds",
+                f"{self._rate:g} in a second, averaged over {BURST_SECONDS:g} seconds",
                 quota=RATE,
                 limit=self._rate,
                 used=round((self._burst - left) / BURST_SECONDS, 3),
@@ -122,7 +122,7 @@ class Account:
         )
 
     def used_rate(self, now: float) -> float:
-        """The tasks created in a second, as the average of the last seconds; 0 without a quota."""
+        """The tasks created in a second, averaged over the last seconds; 0 without a quota."""
         saved = self._saved(now) - self.reserved
         return round((self._burst - saved) / BURST_SECONDS, 3) if self._rate else 0.0
 
