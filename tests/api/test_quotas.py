@@ -12,8 +12,10 @@ from kaiju_tasks.errors import InvalidParams, KaijuError, TooLarge, TooManyReque
 from kaiju_tasks.manager import Manager
 from kaiju_tasks.manager.auth import TokenOrder, database_issuer
 from kaiju_tasks.manager.writing.account import Account
+from kaiju_tasks.manager.writing.accounts import Accounts
 from kaiju_tasks.rights import Kind, Scope, Verb
 from kaiju_tasks.settings import Settings
+from kaiju_tasks.store.base import StoreUnavailable
 from tests.manager.hand import Calls, HandExecutor
 from tests.support.doubt import in_doubt
 from tests.support.standing import Standing, stand_still
@@ -196,7 +198,7 @@ async def test_a_task_whose_commit_was_in_doubt_is_not_refused_and_is_counted(
     await fill(ann, MOST - 1)
     known, counter = account(people.manager, "ann"), people.manager.committer.accounts
     with monkeypatch.context() as uncounted:
-        uncounted.setattr(counter, "_begin_count", lambda: None)
+        uncounted.setattr(counter, "_begin_count", lambda **_: None)
         if counter._counting is not None:
             await asyncio.wait({counter._counting})
         assert not known.in_doubt
@@ -381,6 +383,68 @@ async def test_tasks_are_created_although_they_cannot_be_counted(
             failing.undo()
             standing.now += 50
             await is_true(partial(is_refused, there), "the manager has counted")
+
+
+async def test_two_managers_create_all_tasks_while_the_database_fails_to_count_them(
+    standing: Standing,
+    people: People,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ann = await people("ann")
+
+    async def fails() -> dict[str, int]:
+        raise StoreUnavailable("the connection was lost")
+
+    again = Manager(people.manager.store, settings)
+    async with again.running():
+        there = await people.at(again, "ann")
+        with monkeypatch.context() as failing:
+            failing.setattr(people.manager.store, "open_tasks", fails)
+            standing.now += 60
+            singles = [later(one) for one in (ann, there) for _ in range(2 * MOST)]
+            made = [*await asyncio.gather(*singles), *await fill(ann), *await fill(there)]
+        assert "the tasks of principals cannot be counted" in caplog.text
+        ids = {task["id"] for task in made}
+        assert len(ids) == (await ann("tasks.count"))["count"] == 6 * MOST
+        standing.now += 60
+        for calls in (ann, there):
+            await is_true(partial(is_refused, calls), "the manager has counted")
+            standing.now += 5
+            assert (await refusal(later(calls)))["used"] == 6 * MOST
+        for task_id in ids:
+            await there("tasks.delete", id=task_id)
+        standing.now += 5
+        assert len(await fill(ann)) == MOST
+
+
+@pytest.mark.parametrize("how", ["create", "m_create", "reset", "stage"])
+async def test_nothing_is_refused_because_of_an_old_count(
+    standing: Standing, people: People, how: str
+) -> None:
+    ann = await people("ann", streams=["*"])
+    await later(ann, id="ended")
+    await ann("tasks.cancel", id="ended")
+    counter, known = people.manager.committer.accounts, account(people.manager, "ann")
+    await is_true(partial(has_ended, counter), "the manager has counted")
+    known.open = MOST  # as if they had ended on another manager since
+    counter._count_at, standing.now = standing.now + 60, standing.now + 10
+    if how == "create":
+        await later(ann)
+    elif how == "m_create":
+        await fill(ann)
+    elif how == "reset":
+        await ann("tasks.reset", id="ended")
+    else:
+        hook = {"method": "_TASKS_", "params": {"create": [LATER, LATER]}}
+        await ann.create(hook, id="parent")
+        assert (await ann.until("parent", "WAITING"))["retries"] == 0
+    assert known.open == {"create": 1, "m_create": MOST, "reset": 1, "stage": 3}[how]
+
+
+async def has_ended(counter: Accounts) -> bool:
+    return counter._counting is not None and counter._counting.done()
 
 
 async def has_counted(counts: list[float], times: int) -> bool:

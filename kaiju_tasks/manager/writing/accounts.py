@@ -2,13 +2,14 @@
 
 Each manager counts in memory what it commits. It counts the open tasks of all principals in the
 database when it begins, before it refuses a task, and now and then while a principal is near its
-quota: other managers create tasks, too (decision 0057). Only a call that would be refused waits for
-a count.
+quota: other managers create and end tasks, too (decision 0057). Only a call that would be refused
+waits for a count, and it is only refused after a recent one.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from kaiju_tasks.errors import KaijuError, QuotaExceeded, reason_of
 from kaiju_tasks.manager.writing.account import OPEN_TASKS, RATE, Account
@@ -22,6 +23,8 @@ __all__ = ["Accounts", "Reservation"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 COUNT_SECONDS = 2.0
 """The least time between two counts."""
 NEAR_SECONDS = 5.0
@@ -30,6 +33,10 @@ COUNT_SHARE = 20
 """A count that takes long is not repeated for this many times as long."""
 PAUSE_SECONDS_MAX = 60.0
 """The longest time between the end of a count and the next, or after a read that has failed."""
+RECENT_SECONDS = 5.0
+"""A task is refused after a count that is not older than this."""
+COUNT_SECONDS_MAX = 15.0
+"""A count that takes longer has failed, the wait for a connection included."""
 
 
 class Reservation:
@@ -66,7 +73,8 @@ class Accounts:
         self._open: dict[Transaction, Reservation] = {}
         self._doubts = 0
         self._settled = -1
-        self._read_at = self._counted_at = self._count_at = float("-inf")
+        self._read_at = self._count_at = float("-inf")
+        self._counted_at = self._count_ended_at = float("-inf")
         self._count_failed = self._stopped = False
         self._reading: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
@@ -104,6 +112,7 @@ class Accounts:
         """
         if owner is None:
             return
+        asked, known = _now(), self._counted_at
         if self._settled != self._doubts:
             await _ended(self._begin_read())
         if (account := self._accounts.get(owner)) is None:
@@ -111,10 +120,47 @@ class Accounts:
         try:
             self._check(account, tasks)
         except QuotaExceeded as error:
-            if error.data["quota"] != OPEN_TASKS or not self._may_count():
+            if not await self._recount(error, asked, known):
                 raise
-            await _ended(self._begin_count())
             self._check(account, tasks)
+
+    async def attempt(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write what a quota may refuse, and once more unless a recent count confirms the refusal.
+
+        :param write: writes nothing if it raises QuotaExceeded
+        :raises QuotaExceeded: a quota refuses it
+        """
+        asked, known = _now(), self._counted_at
+        try:
+            return await write()
+        except QuotaExceeded as error:
+            if not await self._recount(error, asked, known):
+                raise
+        return await write()
+
+    async def _recount(self, refusal: QuotaExceeded, asked: float, known: float) -> bool:
+        """Wait for a count, unless a recent one confirms the refusal. All calls wait for the same
+        count, for a bounded time.
+
+        :param asked: when the call began, in seconds of the event loop
+        :param known: when the count began that was the last one then
+        :returns: whether the call may be tried again
+        """
+        oldest = asked - RECENT_SECONDS
+        is_final = known >= oldest and not self._may_count()
+        if refusal.data["quota"] != OPEN_TASKS or self._stopped or is_final:
+            return False
+        for _ in range(2):  # one that goes on may have begun long before
+            if self._counted_at < oldest or self._counted_at == known:
+                await _ended(self._begin_count(asked=True))
+            if self._count_failed:
+                break
+        return True
+
+    def is_outdated(self, refusal: QuotaExceeded) -> bool:
+        """Whether a refusal rests on a count that has ended long ago."""
+        recent = _now() - self._count_ended_at <= RECENT_SECONDS
+        return refusal.data["quota"] == OPEN_TASKS and not (recent or self._stopped)
 
     def take(self, tx: Transaction, owner: str | None, tasks: int = 1, *, new: bool = True) -> None:
         """Reserve tasks that a transaction creates, or opens again. A principal that this manager
@@ -141,9 +187,10 @@ class Accounts:
                 self._begin_count()
         if not self._count_failed:  # its tasks may have ended elsewhere
             try:
-                account.check_open(tasks, self._count_at - now)
-            except QuotaExceeded:
-                self._begin_count()  # the next attempt knows more
+                count_at = min(self._count_at, self._counted_at + RECENT_SECONDS)
+                account.check_open(tasks, count_at - now)
+            except QuotaExceeded as error:  # the next attempt knows more
+                self._begin_count(asked=self.is_outdated(error))
                 raise
         if new:
             account.check_rate(tasks, now)
@@ -243,12 +290,14 @@ class Accounts:
     def _may_count(self) -> bool:
         return _now() >= self._count_at
 
-    def _begin_count(self) -> asyncio.Task[None] | None:
+    def _begin_count(self, *, asked: bool = False) -> asyncio.Task[None] | None:
         """Begin to count, if there is a quota of open tasks, unless that goes on or it is too soon.
 
+        :param asked: whether a refusal depends on it, so that it is not too soon
         :returns: what counts, or has counted last
         """
-        busy = _is_running(self._counting) or self._stopped or not self._may_count()
+        too_soon = not (asked or self._may_count())
+        busy = _is_running(self._counting) or self._stopped or too_soon
         if not busy and any(one.quotas.open_tasks for one in self._accounts.values()):
             self._counting = asyncio.create_task(self._count())
         return self._counting
@@ -258,8 +307,9 @@ class Accounts:
         for account in counted:
             account.counting()
         try:
-            found = await self._store.open_tasks()
-        except (StoreError, KaijuError) as error:
+            async with asyncio.timeout(COUNT_SECONDS_MAX):
+                found = await self._store.open_tasks()
+        except (StoreError, KaijuError, TimeoutError) as error:
             self._count_failed = True
             for account in counted:
                 account.in_doubt = True
@@ -269,7 +319,8 @@ class Accounts:
             for account in counted:
                 account.counted(found.get(account.owner, 0))
         finally:
-            self._counted_at, self._count_at = began, _next(began)
+            self._counted_at, self._count_ended_at = began, _now()
+            self._count_at = _next(began)
 
 
 async def _ended(task: asyncio.Task[None] | None) -> None:

@@ -330,12 +330,22 @@ class ChildTasks:
         wait: Wait,
         error: InvalidParams | QuotaExceeded | TooManyTasks,
     ) -> list[Change]:
-        refusal = TaskError(_refusal_type(error), str(error), wait.stage, error.data)
+        refusal = TaskError(self._refusal_type(error), str(error), wait.stage, error.data)
         event = ChildrenLooked(wait=wait, left=False, finished=False, refusal=refusal)
         states = await self._states.lock(tx, [parent_id])
         changes = self._states.advance(tx, states.values(), event)
         await tx.save([change.step for change in changes])
         return changes
+
+    def _refusal_type(self, error: InvalidParams | QuotaExceeded | TooManyTasks) -> ErrorType:
+        """A stage is run again later if it creates tasks too fast, or if its open tasks have to be
+        counted first. Other refusals fail it."""
+        if isinstance(error, TooManyTasks):
+            return ErrorType.TOO_MANY_TASKS
+        if isinstance(error, InvalidParams):
+            return ErrorType.INVALID_PARAMS
+        is_later = error.data["quota"] == RATE or self._accounts.is_outdated(error)
+        return ErrorType.RETRY_AFTER if is_later else ErrorType.TOO_MANY_REQUESTS
 
     # -- signals of ended children -------------------------------------------------------
 
@@ -500,16 +510,6 @@ async def _refuse_cycle(tx: Transaction, parent_id: str, named: Iterable[str]) -
         front = set(await tx.waits_of(front)) - seen
         if front:  # the lock keeps them from starting to wait for other tasks meanwhile
             await tx.lock(front)
-
-
-def _refusal_type(error: InvalidParams | QuotaExceeded | TooManyTasks) -> ErrorType:
-    """A stage that creates tasks too fast is run again later. Other refusals fail it."""
-    if isinstance(error, TooManyTasks):
-        return ErrorType.TOO_MANY_TASKS
-    if isinstance(error, InvalidParams):
-        return ErrorType.INVALID_PARAMS
-    is_rate = error.data["quota"] == RATE
-    return ErrorType.RETRY_AFTER if is_rate else ErrorType.TOO_MANY_REQUESTS
 
 
 def _refusal(message: str) -> InvalidParams:

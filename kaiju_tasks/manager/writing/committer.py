@@ -140,7 +140,7 @@ class Committer:
         :raises Conflict: the status of the task does not allow the event
         :raises Unavailable: the database cannot be reached
         """
-        return await self._submit_one(EventEntry(task_id, event, audit))
+        return await self._submit_one(lambda: EventEntry(task_id, event, audit))
 
     async def apply_all(
         self,
@@ -211,7 +211,7 @@ class Committer:
         :raises StaleLease: the stage that creates it does not run under its lease any more
         :raises QuotaExceeded: its owner may not create it; nothing was written
         """
-        return await self._submit_one(DraftEntry(draft))
+        return await self._submit_one(lambda: DraftEntry(draft))
 
     async def holder(self, draft: Draft) -> str | None:
         """The task that holds the unique key of a draft. None: none does, or there is no key.
@@ -260,7 +260,8 @@ class Committer:
             await self.save(tx, changes)
             return Written(outcomes, changes)
 
-        return await self.transact(work, presume=all(map(presumable, drafts)))
+        presume = all(map(presumable, drafts))
+        return await self.accounts.attempt(lambda: self.transact(work, presume=presume))
 
     async def transact(
         self,
@@ -440,11 +441,14 @@ class Committer:
 
     # -- groups --------------------------------------------------------------------------
 
-    async def _submit_one(self, entry: Entry) -> Step:
-        (outcome,) = await self._submit([entry])
-        if isinstance(outcome, Step):
-            return outcome
-        raise outcome
+    async def _submit_one(self, make: Callable[[], Entry]) -> Step:
+        async def write() -> Step:
+            (outcome,) = await self._submit([make()])
+            if isinstance(outcome, Step):
+                return outcome
+            raise outcome
+
+        return await self.accounts.attempt(write)
 
     async def _submit(self, entries: Sequence[Entry]) -> list[Step | BaseException]:
         if not entries:
