@@ -66,6 +66,10 @@ async def all_runs(client: Client, id: str) -> list[dict[str, Any]]:
     async def ended() -> bool:
         return bool((await client.tasks.get(id))["status"] == "IDLE")
 
-    await wait_until(ended, f"the last run of {id} has ended", SECONDS)
+    try:
+        await wait_until(ended, f"the last run of {id} has ended", SECONDS)
+    except AssertionError as error:
+        error.add_note(f"{await client.tasks.get(id)}\n{await client.tasks.explain(id)}")
+        raise
     runs: list[dict[str, Any]] = await client.tasks.runs(id)
     return runs
