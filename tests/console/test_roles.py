@@ -87,19 +87,3 @@ async def test_a_screen_that_may_not_be_read_says_so(kind: Kind, site: Site, pag
         await expect(page.get_by_role("heading", level=1)).to_have_text(screen)
         refused = page.get_by_role("main").get_by_text(REFUSED)
         await expect(refused).to_have_count(0 if kind in kinds else 1)
-
-
-@pytest.mark.parametrize(
-    ("kind", "may_pause"),
-    [(Kind.VIEWER, False), (Kind.USER, False), (Kind.OPERATOR, True), (Kind.ADMIN, True)],
-)
-async def test_who_may_pause_a_stream(kind: Kind, may_pause: bool, site: Site, page: Page) -> None:
-    await signed_in(site, page, kind)
-    await page.get_by_role("link", name="Streams", exact=True).click()
-    pause = page.get_by_role("button", name="Pause the stream default")
-    if may_pause:
-        await pause.click()
-        await expect(page.get_by_role("dialog")).to_contain_text("Pause the stream default?")
-    else:
-        await expect(pause).to_have_attribute("aria-disabled", "true")
-        await expect(pause).to_have_attribute("title", REFUSED)
