@@ -1,6 +1,7 @@
 """What the console shows to each kind of principal."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -31,15 +32,19 @@ async def site() -> AsyncIterator[Site]:
         yield opened
 
 
+async def create(site: Site, token: str, **task: Any) -> None:
+    data = {"commands": [{"method": "do.echo"}], **task}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tasks.create", "params": {"data": data}}
+    answer = await (await site.post(call, headers=bearer(token))).json()
+    assert "result" in answer, answer
+
+
 async def signed_in(site: Site, page: Page, kind: Kind) -> None:
     """Sign in as a principal of a kind; each but the viewer has a task of its own."""
     for one in Kind:
         token = await token_of(site.manager, one.value, one)
         if one in (Kind.USER, Kind.OPERATOR, Kind.ADMIN):
-            task = {"id": f"of-{one.value}", "delay": 3600, "commands": [{"method": "do.echo"}]}
-            create = {"jsonrpc": "2.0", "id": 1, "method": "tasks.create", "params": {"data": task}}
-            answer = await (await site.post(create, headers=bearer(token))).json()
-            assert "result" in answer, answer
+            await create(site, token, id=f"of-{one.value}", delay=3600)
         if one is kind:
             mine = token
     await page.goto(f"{site.url}/tasks?sort=id")
@@ -87,3 +92,20 @@ async def test_a_screen_that_may_not_be_read_says_so(kind: Kind, site: Site, pag
         await expect(page.get_by_role("heading", level=1)).to_have_text(screen)
         refused = page.get_by_role("main").get_by_text(REFUSED)
         await expect(refused).to_have_count(0 if kind in kinds else 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "may_pause"),
+    [(Kind.VIEWER, False), (Kind.USER, False), (Kind.OPERATOR, True), (Kind.ADMIN, True)],
+)
+async def test_who_may_pause_a_stream(kind: Kind, may_pause: bool, site: Site, page: Page) -> None:
+    await create(site, await token_of(site.manager, "queue", Kind.ADMIN))  # streams need work
+    await signed_in(site, page, kind)
+    await page.get_by_role("link", name="Streams", exact=True).click()
+    pause = page.get_by_role("button", name="Pause the stream default")
+    if may_pause:
+        await pause.click()
+        await expect(page.get_by_role("dialog")).to_contain_text("Pause the stream default?")
+    else:
+        await expect(pause).to_have_attribute("aria-disabled", "true")
+        await expect(pause).to_have_attribute("title", REFUSED)
