@@ -32,7 +32,7 @@ def own_calls(profile: Profile) -> int:
     )
 
 
-@pytest.mark.parametrize(("with_token", "most"), [(False, 376), (True, 406)])
+@pytest.mark.parametrize(("with_token", "most"), [(False, 370), (True, 400)])
 async def test_a_create_is_few_calls(with_token: bool, most: int) -> None:
     async with open_site(load_settings(environ={})) as site:
         header = b""

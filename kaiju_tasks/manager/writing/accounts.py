@@ -60,6 +60,7 @@ class Accounts:
     """The quotas of all principals, and what they use.
 
     :param settings: have the quotas of principals that have none of their own
+    :ivar counted_at: when the last count of open tasks began, in seconds of the event loop
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -74,7 +75,7 @@ class Accounts:
         self._doubts = 0
         self._settled = -1
         self._read_at = self._count_at = float("-inf")
-        self._counted_at = self._count_ended_at = float("-inf")
+        self.counted_at = self._count_ended_at = float("-inf")
         self._count_failed = self._stopped = False
         self._reading: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
@@ -112,7 +113,7 @@ class Accounts:
         """
         if owner is None:
             return
-        asked, known = _now(), self._counted_at
+        asked, known = _now(), self.counted_at
         if self._settled != self._doubts:
             await _ended(self._begin_read())
         if (account := self._accounts.get(owner)) is None:
@@ -120,7 +121,7 @@ class Accounts:
         try:
             self._check(account, tasks)
         except QuotaExceeded as error:
-            if not await self._recount(error, asked, known):
+            if not await self.recount(error, asked, known):
                 raise
             self._check(account, tasks)
 
@@ -130,15 +131,15 @@ class Accounts:
         :param write: writes nothing if it raises QuotaExceeded
         :raises QuotaExceeded: a quota refuses it
         """
-        asked, known = _now(), self._counted_at
+        asked, known = _now(), self.counted_at
         try:
             return await write()
         except QuotaExceeded as error:
-            if not await self._recount(error, asked, known):
+            if not await self.recount(error, asked, known):
                 raise
         return await write()
 
-    async def _recount(self, refusal: QuotaExceeded, asked: float, known: float) -> bool:
+    async def recount(self, refusal: QuotaExceeded, asked: float, known: float) -> bool:
         """Wait for a count, unless a recent one confirms the refusal. All calls wait for the same
         count, for a bounded time.
 
@@ -151,7 +152,7 @@ class Accounts:
         if refusal.data["quota"] != OPEN_TASKS or self._stopped or is_final:
             return False
         for _ in range(2):  # one that goes on may have begun long before
-            if self._counted_at < oldest or self._counted_at == known:
+            if self.counted_at < oldest or self.counted_at == known:
                 await _ended(self._begin_count(asked=True))
             if self._count_failed:
                 break
@@ -183,11 +184,11 @@ class Accounts:
         now = _now()
         if account.due:
             pause = NEAR_SECONDS if account.near else COUNT_SECONDS
-            if now - self._counted_at >= pause:
+            if now - self.counted_at >= pause:
                 self._begin_count()
         if not self._count_failed:  # its tasks may have ended elsewhere
             try:
-                count_at = min(self._count_at, self._counted_at + RECENT_SECONDS)
+                count_at = min(self._count_at, self.counted_at + RECENT_SECONDS)
                 account.check_open(tasks, count_at - now)
             except QuotaExceeded as error:  # the next attempt knows more
                 self._begin_count(asked=self.is_outdated(error))
@@ -319,7 +320,7 @@ class Accounts:
             for account in counted:
                 account.counted(found.get(account.owner, 0))
         finally:
-            self._counted_at, self._count_ended_at = began, _now()
+            self.counted_at, self._count_ended_at = began, _now()
             self._count_at = _next(began)
 
 

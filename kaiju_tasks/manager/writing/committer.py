@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from kaiju_tasks.errors import KaijuError, NotFound, Unavailable
+from kaiju_tasks.errors import KaijuError, NotFound, QuotaExceeded, Unavailable
 from kaiju_tasks.lifecycle import GRACE_SECONDS, Definition, Row, Step, refuses
 from kaiju_tasks.manager.dice import Dice
 from kaiju_tasks.manager.writing.accounts import Accounts, Reservation
@@ -140,7 +140,7 @@ class Committer:
         :raises Conflict: the status of the task does not allow the event
         :raises Unavailable: the database cannot be reached
         """
-        return await self._submit_one(lambda: EventEntry(task_id, event, audit))
+        return await self._submit_one(EventEntry, task_id, event, audit)
 
     async def apply_all(
         self,
@@ -211,7 +211,7 @@ class Committer:
         :raises StaleLease: the stage that creates it does not run under its lease any more
         :raises QuotaExceeded: its owner may not create it; nothing was written
         """
-        return await self._submit_one(lambda: DraftEntry(draft))
+        return await self._submit_one(DraftEntry, draft)
 
     async def holder(self, draft: Draft) -> str | None:
         """The task that holds the unique key of a draft. None: none does, or there is no key.
@@ -441,14 +441,17 @@ class Committer:
 
     # -- groups --------------------------------------------------------------------------
 
-    async def _submit_one(self, make: Callable[[], Entry]) -> Step:
-        async def write() -> Step:
-            (outcome,) = await self._submit([make()])
-            if isinstance(outcome, Step):
-                return outcome
-            raise outcome
-
-        return await self.accounts.attempt(write)
+    async def _submit_one(self, make: Callable[..., Entry], *arguments: Any) -> Step:
+        known = self.accounts.counted_at
+        asked = asyncio.get_running_loop().time()
+        (outcome,) = await self._submit([make(*arguments)])
+        if isinstance(outcome, QuotaExceeded) and await self.accounts.recount(
+            outcome, asked, known
+        ):
+            (outcome,) = await self._submit([make(*arguments)])
+        if isinstance(outcome, Step):
+            return outcome
+        raise outcome
 
     async def _submit(self, entries: Sequence[Entry]) -> list[Step | BaseException]:
         if not entries:
